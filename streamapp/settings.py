@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from pydantic_core import ErrorDetails
 
 PREFIX = "STREAMAPP_"
 
@@ -18,15 +23,30 @@ def _is_utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+def _is_mongo_uri(uri: SecretStr) -> SecretStr:
+    # The message must not repeat the value, which may hold a password.
+    if not re.match(r"^mongodb(\+srv)?://[^\s/]", uri.get_secret_value()):
+        raise ValueError("it must begin with mongodb:// or mongodb+srv:// and name a host")
+    return uri
+
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
+MongoUri = Annotated[SecretStr, AfterValidator(_is_mongo_uri)]
 
 
 class Settings(BaseSettings):
     """What can be set, in the order of the README's table; each field's description is its documentation."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        # Set to nothing means not set; a path would become the working folder otherwise.
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     kafka_bootstrap_servers: str = Field(
@@ -37,11 +57,12 @@ class Settings(BaseSettings):
     )
     schema_registry_url: str = Field(
         default="http://localhost:8081",
-        pattern=r"^https?://\S+$",
-        description="Address of the schema registry, with the path of its Confluent API if it has one.",
+        # No user or password: this address is printed.
+        pattern=r"^https?://[^\s@]+$",
+        description="Address of the schema registry, with the path of its Confluent API if it has one; no password.",
         examples=["http://localhost:8081"],
     )
-    mongo_uri: SecretStr = Field(
+    mongo_uri: MongoUri = Field(
         default=SecretStr("mongodb://localhost:27017/?directConnection=true"),
         description="MongoDB's connection string; may hold a password, and is never printed.",
         examples=["mongodb://localhost:27017/?replicaSet=rs0"],
@@ -49,13 +70,13 @@ class Settings(BaseSettings):
     mongo_database: str = Field(
         default="streaming_db",
         pattern=r"^[^/\\. \"$*<>:|?]{1,63}$",
-        description="Name of the MongoDB database.",
+        description='Name of the MongoDB database (no space, none of the characters / \\ . " $ * < > : | ?).',
         examples=["streaming_db"],
     )
     topic: str = Field(
         default="user_events",
         pattern=r"^[A-Za-z0-9._-]{1,245}$",
-        description="Topic of the events; the subject is <topic>-value, the dead letters go to <topic>.dlq.",
+        description="Topic (letters, digits, . _ -); the subject is <topic>-value, the dead letters go to <topic>.dlq.",
         examples=["user_events"],
     )
     partitions: int = Field(
@@ -64,7 +85,7 @@ class Settings(BaseSettings):
     app_id: str = Field(
         default="streamapp",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Faust's app id, which is the consumer group.",
+        description="Faust's app id, which is the consumer group (letters, digits, . _ -).",
         examples=["streamapp"],
     )
     produce_interval_seconds: float = Field(
@@ -95,6 +116,7 @@ class Settings(BaseSettings):
     event_ahead_seconds: float = Field(
         default=86_400.0,
         ge=0,
+        allow_inf_nan=False,
         description="Events later than their Kafka timestamp by more seconds than this are dead letters.",
         examples=[86_400],
     )
@@ -107,6 +129,7 @@ class Settings(BaseSettings):
     shutdown_deadline_seconds: float = Field(
         default=10.0,
         gt=0,
+        allow_inf_nan=False,
         description="Seconds from SIGTERM or Ctrl-C until the worker ends, whatever it is waiting for.",
         examples=[10],
     )
@@ -178,10 +201,21 @@ def load() -> Settings:
         raise SettingsError("\n".join(_complaint(error) for error in exc.errors())) from None
 
 
-def _complaint(error: object) -> str:
-    assert isinstance(error, dict)
+def _complaint(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     field = Settings.model_fields[name]
-    wrong = error["msg"] if field.annotation is SecretStr else f"{error['input']!r}: {error['msg']}"
+    variable = f"{PREFIX}{name.upper()}"
     example = (field.examples or [""])[0]
-    return f"{PREFIX}{name.upper()} is wrong: {wrong}. Example: {PREFIX}{name.upper()}={example}"
+    return f"{variable} is wrong: {_wrong(error, field)} Example: {variable}={example}"
+
+
+def _wrong(error: ErrorDetails, field: FieldInfo) -> str:
+    # A pattern says little to who set the value; the description says what belongs there.
+    if error["type"] == "string_pattern_mismatch":
+        return f"{_shown(error['input'])} does not fit. {field.description}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{message}." if field.annotation is SecretStr else f"{_shown(error['input'])}: {message}."
+
+
+def _shown(value: object) -> str:
+    return re.sub(r"//.*@", "//***@", repr(value))
