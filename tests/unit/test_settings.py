@@ -1,0 +1,153 @@
+"""The settings: validated at start, explained when wrong, never telling a secret."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from streamapp import settings
+from streamapp.errors import SettingsError
+from streamapp.settings import Settings
+
+PASSWORD = "hunter2"
+
+WRONG = [
+    ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "localhost", "'localhost' does not fit"),
+    ("STREAMAPP_SCHEMA_REGISTRY_URL", "localhost:8081", "'localhost:8081' does not fit"),
+    ("STREAMAPP_MONGO_URI", "localhost:27017", "begin with mongodb://"),
+    ("STREAMAPP_MONGO_URI", "mongodb://", "name a host"),
+    ("STREAMAPP_MONGO_DATABASE", "a.b", "'a.b' does not fit"),
+    ("STREAMAPP_TOPIC", "user events", "'user events' does not fit"),
+    ("STREAMAPP_PARTITIONS", "0", "'0': Input should be greater than or equal to 1"),
+    ("STREAMAPP_V2_RATIO", "1.5", "'1.5': Input should be less than or equal to 1"),
+    ("STREAMAPP_COMPATIBILITY", "full", "'full': Input should be 'backward' or 'keep'"),
+    ("STREAMAPP_REGISTER_SCHEMAS", "perhaps", "'perhaps': Input should be a valid boolean"),
+    ("STREAMAPP_EARLIEST_EVENT_AT", "yesterday", "'yesterday': Input should be a valid datetime"),
+    ("STREAMAPP_SHUTDOWN_DEADLINE_SECONDS", "inf", "'inf': Input should be a finite number"),
+    ("STREAMAPP_WEB_PORT", "65536", "'65536': Input should be less than or equal to 65535"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith(settings.PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _complaint(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> str:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        settings.load()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("variable", "value", "expected"), WRONG)
+def test_wrong_value_is_explained(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str) -> None:
+    """A wrong value names its variable, what is wrong with it, and an example."""
+    complaint = _complaint(monkeypatch, variable, value)
+
+    assert complaint.startswith(f"{variable} is wrong: ")
+    assert expected in complaint
+    assert f"Example: {variable}=" in complaint
+
+
+def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two wrong values are told at once, one a line."""
+    monkeypatch.setenv("STREAMAPP_PARTITIONS", "none")
+
+    complaint = _complaint(monkeypatch, "STREAMAPP_WEB_PORT", "none")
+
+    assert ["STREAMAPP_PARTITIONS", "STREAMAPP_WEB_PORT"] == [line.split()[0] for line in complaint.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STREAMAPP_MONGO_URI", f"mongo://user:{PASSWORD}@localhost"),
+        ("STREAMAPP_SCHEMA_REGISTRY_URL", f"http://user:{PASSWORD}@localhost:8081"),
+        ("STREAMAPP_SCHEMA_REGISTRY_URL", f"ftp://user:a/{PASSWORD}@localhost:8081"),
+    ],
+)
+def test_complaint_tells_no_password(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    """A wrong address is refused without repeating the password in it."""
+    complaint = _complaint(monkeypatch, variable, value)
+
+    assert variable in complaint
+    assert PASSWORD not in complaint
+
+
+@pytest.mark.parametrize("scheme", ["mongodb", "mongo"])
+def test_validation_error_tells_no_password(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """The library's own error, which a traceback would show, holds no input either."""
+    monkeypatch.setenv("STREAMAPP_MONGO_URI", f"{scheme}://user:{PASSWORD}@localhost")
+    monkeypatch.setenv("STREAMAPP_PARTITIONS", "none")
+
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+
+    assert PASSWORD not in str(caught.value)
+    assert PASSWORD not in repr(caught.value)
+
+
+def test_settings_print_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Printed or dumped, the settings hide the connection string, and still hold it."""
+    uri = f"mongodb://user:{PASSWORD}@localhost:27017"
+    monkeypatch.setenv("STREAMAPP_MONGO_URI", uri)
+
+    loaded = settings.load()
+
+    assert PASSWORD not in f"{loaded} {loaded!r} {loaded.model_dump()} {loaded.model_dump_json()}"
+    assert uri == loaded.mongo_uri.get_secret_value()
+
+
+def test_environment_beats_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable of the environment wins over `.env`, which wins over the default."""
+    Path(".env").write_text("STREAMAPP_TOPIC=from_file\nSTREAMAPP_PARTITIONS=7\n", encoding="utf-8")
+    monkeypatch.setenv("STREAMAPP_TOPIC", "from_environment")
+
+    loaded = settings.load()
+
+    assert ("from_environment", 7, "streamapp") == (loaded.topic, loaded.partitions, loaded.app_id)
+
+
+def test_empty_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable set to nothing has its default; a path does not become the working folder."""
+    monkeypatch.setenv("STREAMAPP_LOCAL_JAVA", "")
+    monkeypatch.setenv("STREAMAPP_PARTITIONS", "")
+
+    loaded = settings.load()
+
+    assert (None, 4) == (loaded.local_java, loaded.partitions)
+
+
+def test_settings_are_frozen() -> None:
+    """Nothing can be set after the start."""
+    loaded = settings.load()
+
+    with pytest.raises(ValidationError):
+        loaded.topic = "another"
+
+    assert "user_events" == loaded.topic
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_examples_are_valid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each setting is described, and the example in its error message is a value that it takes."""
+    field = Settings.model_fields[name]
+    assert field.description
+    assert field.examples
+
+    monkeypatch.setenv(f"{settings.PREFIX}{name.upper()}", str(field.examples[0]))
+
+    assert getattr(settings.load(), name) is not None
+
+
+def test_instant_without_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instant without a time zone is read as UTC."""
+    monkeypatch.setenv("STREAMAPP_EARLIEST_EVENT_AT", "2020-01-01T00:00:00")
+
+    assert "2020-01-01T00:00:00+00:00" == settings.load().earliest_event_at.isoformat()
