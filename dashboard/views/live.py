@@ -1,0 +1,35 @@
+"""The part of the page that is refreshed: notices, KPIs, charts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import streamlit as st
+
+from dashboard import words
+from dashboard.feed import Feed, Reading
+from dashboard.timeplan import Range
+from dashboard.views import charts, kpis, notices
+
+
+def show(feed: Feed, chosen: Range) -> None:
+    """Show the newest reading of the range."""
+    reading = feed.latest(chosen)
+    # Always there, so that a notice that comes or goes does not shift, and so rebuild, what is below it.
+    with st.container(key="notices"):
+        notices.show(reading, chosen, feed.now())
+    with st.container(key="kpis"):
+        kpis.show(reading, chosen)
+    with st.container(key="status"):
+        st.caption(_status(reading, chosen, feed.now()))
+    with st.container(key="charts"):
+        if reading.snapshot and reading.snapshot.total:
+            charts.show(reading.snapshot)
+
+
+def _status(reading: Reading, chosen: Range, now: datetime) -> str:
+    shown = reading.snapshot
+    if shown is None:
+        return f"The {chosen.words}, by event time."
+    span = f"The {chosen.words} by event time, {words.window(shown.window)}"
+    return f"{span} · {words.freshness(shown, now)} · read at {words.instant(shown.read_at, today=now)}"

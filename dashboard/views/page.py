@@ -1,0 +1,45 @@
+"""The page as a whole: controls above, one live part below."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from dashboard.feed import Feed
+from dashboard.reader import MongoReader
+from dashboard.views import controls, live
+from streamapp import settings
+from streamapp.errors import SettingsError
+
+# Streamlit leaves room for a tool bar that this page does not have.
+_LESS_ROOM_ABOVE = "<style>.stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }</style>"
+
+
+def main() -> None:
+    """Show the page on the MongoDB of the settings."""
+    st.set_page_config(page_title="streamapp: user events", layout="wide")
+    try:
+        feed = _feed()
+    except SettingsError as exc:
+        st.error(f"A setting is wrong. {exc}")
+    else:
+        show(feed)
+
+
+def show(feed: Feed) -> None:
+    """Show the page on a feed."""
+    st.html(_LESS_ROOM_ABOVE)
+    title, choice = st.columns([1, 2], vertical_alignment="bottom")
+    title.title("User events", anchor=False)
+    with choice:
+        chosen, interval = controls.show()
+    # One fragment, not nested: the browser's timer reruns it alone, and without a tab nothing runs.
+    st.fragment(live.show, run_every=interval, key="live")(feed, chosen)
+
+
+@st.cache_resource(show_spinner=False)
+def _feed() -> Feed:
+    known = settings.load()
+    reader = MongoReader(uri=known.mongo_uri.get_secret_value(), database=known.mongo_database, subject=known.subject)
+    return Feed(reader=reader, clock=lambda: datetime.now(UTC))
