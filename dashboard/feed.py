@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
 from dashboard import compute
-from dashboard.reader import Reader
-from dashboard.snapshot import Overview, Snapshot
 from dashboard.timeplan import RANGES, Range, window
 from dashboard.trouble import Trouble
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dashboard.snapshot import Overview, Snapshot
+    from dashboard.reader import Reader
+    from collections.abc import Callable
 
 # Younger than this is not read again, so that many visitors cost as much as one.
 FRESH_FOR = timedelta(seconds=2)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import plotly.graph_objects as go
 
 from dashboard import labels, words
-from dashboard.snapshot import Part, Series, Snapshot
 from dashboard.timeplan import MILLISECOND, Window
+
+if TYPE_CHECKING:
+    from dashboard.snapshot import Part, Series, Snapshot
+    from collections.abc import Sequence
 
 VOLUME_HEIGHT = 270
 BAR_HEIGHT, BARS_PADDING = 28, 16

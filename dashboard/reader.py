@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from threading import Lock
+from typing import Any, Protocol, TypeVar, TYPE_CHECKING
 
 import pymongo
 from bson.codec_options import CodecOptions
-from pymongo.database import Database
 from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
@@ -24,6 +24,9 @@ from pymongo.errors import (
 from dashboard.snapshot import Counts, Overview
 from dashboard.timeplan import Window, from_ms, to_ms
 from dashboard.trouble import Disconnected, Refused, TooSlow, Trouble
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
 
 LIMIT_SECONDS = 2.0
 # Less than the limit, so that a server that is away is told from one that is slow.
@@ -61,6 +64,7 @@ class MongoReader:
         self._subject = subject
         self._limit_seconds = limit_seconds
         self._client: pymongo.MongoClient[dict[str, Any]] | None = None
+        self._connecting = Lock()
 
     def overview(self) -> Overview | None:
         """Return what is known of the whole collection, None when it does not exist yet."""
@@ -106,22 +110,12 @@ class MongoReader:
         try:
             with pymongo.timeout(self._limit_seconds):
                 yield self._connected()
-        except (InvalidURI, ConfigurationError):
-            # Not chained: the driver's message quotes the connection string.
-            message = "STREAMAPP_MONGO_URI is not a connection string that can be used."
-            raise Refused(message) from None
         except PyMongoError as exc:
             raise self._trouble(exc) from exc
 
     def _connected(self) -> Database[dict[str, Any]]:
-        if self._client is None:
-            self._client = pymongo.MongoClient(
-                self._uri,
-                serverSelectionTimeoutMS=SELECTION_MS,
-                connectTimeoutMS=SELECTION_MS,
-                maxPoolSize=8,
-                appname="streamapp dashboard",
-            )
+        with self._connecting:
+            self._client = self._client or _client(self._uri)
         return self._client.get_database(self._database, CodecOptions(tz_aware=True, tzinfo=UTC))
 
     def _trouble(self, exc: PyMongoError) -> Trouble:
@@ -135,6 +129,21 @@ class MongoReader:
                 return Refused(f"{server} refuses to be read: {_code_name(exc)}.")
             case _:
                 return Disconnected(f"{server} gave no usable answer ({type(exc).__name__}).")
+
+
+def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
+    try:
+        return pymongo.MongoClient(
+            uri,
+            serverSelectionTimeoutMS=SELECTION_MS,
+            connectTimeoutMS=SELECTION_MS,
+            maxPoolSize=8,
+            appname="streamapp dashboard",
+        )
+    except (InvalidURI, ConfigurationError, ValueError):
+        # Not chained: the driver's message quotes the connection string.
+        message = "STREAMAPP_MONGO_URI is not a connection string that can be used."
+        raise Refused(message) from None
 
 
 def address(uri: str) -> str:

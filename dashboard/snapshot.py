@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from dashboard.timeplan import Range, Window
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dashboard.timeplan import Range, Window
+    from datetime import datetime
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

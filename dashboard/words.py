@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
 
-from dashboard.snapshot import Part, Snapshot
-from dashboard.timeplan import Window
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dashboard.timeplan import Window
+    from dashboard.snapshot import Part, Snapshot
+    from datetime import datetime, timedelta
 
 UNKNOWN = "unknown"
 NONE = "–"  # noqa: RUF001 - a dash, as the page shows it

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard import figures
-from dashboard.snapshot import Part, Snapshot
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dashboard.snapshot import Part, Snapshot
+    import plotly.graph_objects as go
+    from collections.abc import Sequence
 
 # No tool bar and no zoom: Streamlit builds a chart anew when its data changes, and would lose both.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}

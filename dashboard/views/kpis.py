@@ -7,9 +7,12 @@ import re
 import streamlit as st
 
 from dashboard import words
-from dashboard.feed import Reading
-from dashboard.snapshot import Snapshot
-from dashboard.timeplan import Range
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dashboard.timeplan import Range
+    from dashboard.snapshot import Snapshot
+    from dashboard.feed import Reading
 
 _HELP = {
     "Total events": "Events in the chosen range, by event time; beside it, all events that are stored.",

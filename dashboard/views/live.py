@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 
 import streamlit as st
 
 from dashboard import words
-from dashboard.feed import Feed, Reading
-from dashboard.timeplan import Range
 from dashboard.views import charts, kpis, notices
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dashboard.timeplan import Range
+    from dashboard.feed import Feed, Reading
+    from datetime import datetime
 
 
 def show(feed: Feed, chosen: Range) -> None:
