@@ -1,0 +1,100 @@
+"""Have Kafka and the schema registry on disk: downloaded once, kept in a cache folder, checked at every start."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamapp.local import lock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+REGISTRY_VERSION = "3.3.3"
+
+
+def cache_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Say where downloads are kept."""
+    if chosen:
+        return chosen
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamapp"
+
+
+def kafka_jars(version: str, cache: Path) -> Sequence[Path]:
+    """Return Kafka's class path, downloaded if need be."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with lock.held(cache / "lock", wait=True):
+        return read_manifest(cache, f"kafka-{version}") or _fetch_kafka(version, cache)
+
+
+def registry_home(cache: Path) -> Path:
+    """Return the folder of the unpacked Apicurio Registry, downloaded if need be."""
+    name = f"apicurio-registry-{REGISTRY_VERSION}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with lock.held(cache / "lock", wait=True):
+        if not read_manifest(cache, name):
+            _fetch_registry(cache, name)
+    return cache / name
+
+
+def read_manifest(cache: Path, name: str) -> Sequence[Path]:
+    """Return the files of an earlier download, or nothing unless all are there and whole; damaged ones are removed."""
+    manifest = cache / f"{name}.json"
+    if not manifest.exists():
+        return []
+    sizes: dict[str, int] = json.loads(manifest.read_text(encoding="utf-8"))
+    wrong = [cache / file for file, size in sizes.items() if not _has_size(cache / file, size)]
+    for path in wrong:
+        path.unlink(missing_ok=True)
+    return [] if wrong else [cache / file for file in sizes]
+
+
+def write_manifest(cache: Path, name: str, files: Sequence[Path]) -> None:
+    """Note which files belong to a download, in their order, and how long they are."""
+    sizes = {str(file.relative_to(cache)): file.stat().st_size for file in files}
+    part = cache / f"{name}.json.part"
+    part.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+    part.replace(cache / f"{name}.json")
+
+
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _fetch_kafka(version: str, cache: Path) -> Sequence[Path]:
+    from streamapp.local.download import repository  # noqa: PLC0415 - slow to import, and most starts fetch nothing
+
+    with repository(cache / "repository", f"Apache Kafka {version}") as maven:
+        kafka = maven.create_dependency(f"org.apache.kafka:kafka_2.13:{version}")
+        _, others = maven.resolver.resolve([kafka])
+        needed = [kafka, *(other for other in others if other.scope in {"compile", "runtime"})]
+        jars = [dependency.artifact.resolve() for dependency in needed]
+        # Kafka's jars bring no logger, so without this one a broker that dies would not say why.
+        (logging_api,) = (dependency for dependency in needed if dependency.artifactId == "slf4j-api")
+        jars.append(maven.project("org.slf4j", "slf4j-simple").at_version(logging_api.version).artifact().resolve())
+    write_manifest(cache, f"kafka-{version}", jars)
+    return jars
+
+
+def _fetch_registry(cache: Path, name: str) -> None:
+    from streamapp.local.download import repository  # noqa: PLC0415 - as above
+
+    with repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
+        component = maven.project("io.apicurio", "apicurio-registry-app").at_version(REGISTRY_VERSION)
+        archive = component.artifact(classifier="all", packaging="tar.gz").resolve()
+    _unpack(archive, cache / name)
+    archive.unlink()  # 158 MB that nobody reads again
+    write_manifest(cache, name, sorted(path for path in (cache / name).rglob("*") if path.is_file()))
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    part = target.with_name(f"{target.name}.part")
+    for folder in (part, target):
+        shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(part, filter="data")
+    part.replace(target)

@@ -1,0 +1,99 @@
+"""Download by Maven coordinates: a file is in the cache whole and with the right checksum, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import requests
+from jgo.maven import MavenContext, PythonResolver
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from streamapp.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from jgo.maven import Artifact
+
+ATTEMPTS = 3
+TIMEOUT_SECONDS = 30
+CHUNK_BYTES = 1 << 16
+
+
+class CutOffError(requests.RequestException):
+    """What arrived is not what the checksum was made of."""
+
+
+class CheckedResolver(PythonResolver):
+    """jgo's resolver, which alone writes into the cache as it reads, and only warns of a wrong checksum."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        super().__init__()
+        self._session = requests.Session()
+        self._progress = progress
+        self._task = progress.add_task(label, total=None)
+        self._total = 0
+
+    def download(self, artifact: Artifact) -> Path:
+        """Fetch one artefact into the cache, with another try where the line was cut."""
+        target = artifact.cached_path
+        assert target is not None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (repository,) = artifact.context.remote_repos.values()
+        url = f"{repository}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._fetch(url, target)
+            except requests.RequestException as exc:
+                if attempt == ATTEMPTS or isinstance(exc, requests.HTTPError):
+                    raise
+        raise AssertionError
+
+    def _fetch(self, url: str, target: Path) -> Path:
+        part = target.with_name(f"{target.name}.part")
+        try:
+            if self._stream(url, part) != self._checksum(url):
+                raise CutOffError(f"{target.name} has another checksum than its publisher's")
+            return part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _stream(self, url: str, part: Path) -> str:
+        sha1 = hashlib.sha1(usedforsecurity=False)  # the one checksum that Maven repositories have for every file
+        with self._session.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response, part.open("wb") as file:
+            response.raise_for_status()
+            self._expect(int(response.headers.get("Content-Length", 0)))
+            for chunk in response.iter_content(CHUNK_BYTES):
+                file.write(chunk)
+                sha1.update(chunk)
+                self._progress.advance(self._task, len(chunk))
+        return sha1.hexdigest()
+
+    def _expect(self, more_bytes: int) -> None:
+        self._total += more_bytes
+        self._progress.update(self._task, total=self._total)
+
+    def _checksum(self, url: str) -> str:
+        response = self._session.get(f"{url}.sha1", timeout=TIMEOUT_SECONDS)
+        response.raise_for_status()
+        return response.text.split()[0]
+
+
+@contextmanager
+def repository(folder: Path, label: str) -> Iterator[MavenContext]:
+    """Open the cached repository in `folder`, and show what is downloaded into it on stderr as `label`.
+
+    Raises:
+        BackendError: something cannot be had.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
+    try:
+        with progress:
+            yield MavenContext(repo_cache=folder, resolver=CheckedResolver(progress, label))
+    except (requests.RequestException, RuntimeError, OSError) as exc:
+        raise BackendError(f"{label} cannot be downloaded: {exc}") from exc

@@ -1,0 +1,85 @@
+"""What tests share: one local backend per run, settings that point at it, and names of their own for every test."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from streamapp.local.backend import Backend
+from streamapp.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Nobody's own addresses or topics may reach a test; which programs to run here is theirs to say.
+for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}LOCAL_")]:
+    del os.environ[name]
+
+
+class SettingsFactory(Protocol):
+    """Makes settings for one test."""
+
+    def __call__(self, backend: Backend | None = None, **changes: Any) -> Settings:
+        """Return settings with this test's own topic, group and database, on the shared backend unless another is given."""
+        ...
+
+
+@contextmanager
+def running_backend(**changes: Any) -> Iterator[Backend]:
+    """Run a backend on free ports, with its data in a temporary folder."""
+    with (
+        tempfile.TemporaryDirectory(prefix="streamapp-test-") as folder,
+        Backend(Path(folder), Settings(_env_file=None, **changes), usual_ports=False) as backend,
+    ):
+        yield backend
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[Backend]:
+    """Return the backend that all tests of a run share; nobody stops its servers."""
+    with running_backend() as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def private_backend() -> Iterator[Backend]:
+    """Return a backend of the module's own, whose servers its tests may stop, kill, pause and restart."""
+    with running_backend() as backend:
+        yield backend
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """Return a name that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def settings_for(request: pytest.FixtureRequest, unique_name: str) -> SettingsFactory:
+    """Return the factory of this test's settings."""
+
+    def make(backend: Backend | None = None, **changes: Any) -> Settings:
+        addresses = (backend or request.getfixturevalue("backend")).addresses
+        values: dict[str, Any] = {
+            "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
+            "schema_registry_url": addresses.schema_registry_url,
+            "mongo_uri": addresses.mongo_uri,
+            "mongo_database": unique_name,
+            "topic": unique_name,
+            "app_id": unique_name,
+        }
+        return Settings(_env_file=None, **(values | changes))
+
+    return make
+
+
+@pytest.fixture
+def settings(settings_for: SettingsFactory) -> Settings:
+    """Return this test's settings on the shared backend."""
+    return settings_for()

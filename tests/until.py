@@ -1,0 +1,21 @@
+"""Wait for a fact, with a deadline."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+def until(fact: Callable[[], T], *, within: float = 30.0, what: str = "the fact") -> T:
+    """Call `fact` until it returns something true, and return that; fail after `within` seconds, naming `what`."""
+    give_up_at = time.monotonic() + within
+    while not (found := fact()):
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"no sign of {what} within {within:g} s; last seen: {found!r}")
+        time.sleep(0.05)
+    return found
