@@ -69,13 +69,13 @@ def test_variables_are_settings(service: str) -> None:
     """Each STREAMAPP_* variable is one of the settings."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
 
-    assert set() == set(SERVICES[service]["environment"]) - known
+    assert set() == set(_variables(service)) - known
 
 
 @each_of_ours
 def test_values_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str) -> None:
     """Each value passes the settings' validation and arrives as written."""
-    variables = SERVICES[service]["environment"]
+    variables = _variables(service)
 
     given = _settings(monkeypatch, tmp_path, variables)
 
@@ -85,7 +85,7 @@ def test_values_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servi
 @each_of_ours
 def test_containers_use_the_others_names(service: str) -> None:
     """In a container no address is the container itself; each names a service and a port it listens on."""
-    variables = SERVICES[service]["environment"]
+    variables = _variables(service)
     addresses = [value for name, value in variables.items() if name.endswith(("_SERVERS", "_URL", "_URI"))]
     listening = {"kafka:29092", "schema-registry:8081", "mongodb:27017"}
 
@@ -96,7 +96,7 @@ def test_containers_use_the_others_names(service: str) -> None:
 def test_dotenv_is_optional_and_moves_no_port(service: str) -> None:
     """A `.env` made for the host is read if it is there, and changes neither address nor port inside."""
     ports = {"worker": "STREAMAPP_WEB", "dashboard": "STREAMAPP_DASHBOARD"}[service]
-    variables = SERVICES[service]["environment"]
+    variables = _variables(service)
 
     assert [{"path": ".env", "required": False}] == SERVICES[service]["env_file"]
     assert "0.0.0.0" == variables[f"{ports}_HOST"]
@@ -214,6 +214,11 @@ def _settings(monkeypatch: pytest.MonkeyPatch, folder: Path, variables: dict[str
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
     return Settings()
+
+
+def _variables(service: str) -> dict[str, str]:
+    environment = SERVICES[service]["environment"]
+    return {name: value for name, value in environment.items() if name.startswith(PREFIX)}
 
 
 def _value(settings: Settings, variable: str) -> str:
