@@ -1,0 +1,126 @@
+"""From snapshot to charts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dashboard import compute, figures, labels, timeplan
+from dashboard.snapshot import Part
+from tests.dashboard_fakes import NOON, FakeReader, document, v1
+
+if TYPE_CHECKING:
+    from dashboard.snapshot import Snapshot
+
+CASES = {
+    "empty": [],
+    "v1 only": [v1(), v1(NOON - timedelta(minutes=3))],
+    "mixed": [
+        v1(),
+        document(),
+        document(schema_version="unregistered", browser=None),
+        document(NOON - timedelta(minutes=9)),
+    ],
+    "one bucket": [document(), document(user_id="user-2")],
+}
+
+
+def snapshot(documents: list[dict[str, Any]]) -> Snapshot:
+    reader = FakeReader([document(NOON - timedelta(days=30)), *documents])
+    shown = timeplan.window(timeplan.DEFAULT, NOON)
+    overview = reader.overview()
+    assert overview is not None
+    return compute.snapshot(
+        chosen=timeplan.DEFAULT, window=shown, read_at=NOON, overview=overview, counts=reader.counts(shown)
+    )
+
+
+@pytest.fixture(params=CASES)
+def shown(request: pytest.FixtureRequest) -> Snapshot:
+    return snapshot(CASES[request.param])
+
+
+def test_volume_draws_every_event(shown: Snapshot) -> None:
+    """The bars add up to the total."""
+    figure = figures.volume(shown)
+
+    assert shown.total == sum(sum(trace.y) for trace in figure.data)
+
+
+def test_volume_marks_only_the_unfinished_bucket(shown: Snapshot) -> None:
+    """The last bar is hatched: it will grow."""
+    for trace in figures.volume(shown).data:
+        assert ("",) * 15 + ("/",) == trace.marker.pattern.shape
+
+
+def test_volume_names_its_zone(shown: Snapshot) -> None:
+    """Plotly shows the digits that it gets, and the axis says whose they are."""
+    figure = figures.volume(shown)
+
+    assert "UTC" in figure.layout.xaxis.title.text
+    assert ("2026-03-01T11:45:00", "2026-03-01T12:01:00") == figure.layout.xaxis.range
+
+
+def test_equal_data_gives_equal_bytes(shown: Snapshot) -> None:
+    """The browser leaves a chart alone whose description has not changed."""
+    assert figures.volume(shown).to_json() == figures.volume(shown).to_json()
+    assert figures.bars(shown.types).to_json() == figures.bars(shown.types).to_json()
+
+
+def test_bars_have_their_numbers_in_full_digits() -> None:
+    """Beside the bar, whatever the browser's locale."""
+    (trace,) = figures.bars([Part(label="click", n=20_000, of=30_000)]).data
+
+    assert ("20,000 · 66.7%",) == trace.text
+
+
+def test_v1_is_grey_among_the_browsers() -> None:
+    """What is not a browser does not look like one."""
+    (trace,) = figures.bars([Part(label="edge", n=2, of=3), Part(label="n/a (v1)", n=1, of=3)]).data
+
+    assert (labels.BLUE, labels.GREY) == trace.marker.color
+
+
+def test_label_is_never_read_as_html() -> None:
+    """Labels come from whoever sends events."""
+    (trace,) = figures.bars([Part(label="<a href='//x'>y</a>", n=1, of=1)]).data
+
+    assert "<" not in trace.y[0]
+    assert "<" not in trace.customdata[0][0]
+
+
+def test_versions_keep_their_colour() -> None:
+    """Whatever else is in the range."""
+    alone, among = snapshot([document()]), snapshot([v1(), document()])
+
+    assert figures.volume(alone).data[0].marker.color == figures.volume(among).data[1].marker.color
+
+
+def test_alternative_texts_tell_the_numbers(shown: Snapshot) -> None:
+    """Who cannot see the chart reads what it says."""
+    assert f"{shown.total} in the last 15 minutes" in figures.volume_alt(shown) or not shown.total
+    assert all(part.label in figures.bars_alt("Browsers", shown.browsers) for part in shown.browsers)
+
+
+def test_alternative_text_of_volume_names_the_peak() -> None:
+    """The takeaway, not only the totals."""
+    told = figures.volume_alt(snapshot(CASES["mixed"]))
+
+    assert "most in the minute from 2026-03-01 12:00 UTC, 3." in told
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#0f141b"])
+@pytest.mark.parametrize("colour", [labels.BLUE, labels.ORANGE, labels.GREEN, labels.PURPLE, labels.GREY])
+def test_colours_stand_out_on_both_backgrounds(colour: str, background: str) -> None:
+    """3:1 is what WCAG asks of graphics."""
+    darker, lighter = sorted((_luminance(colour), _luminance(background)))
+
+    assert (lighter + 0.05) / (darker + 0.05) >= 3
