@@ -1,0 +1,187 @@
+"""Remember which slices are outstanding, and up to where a partition may be committed: the end of the acked prefix."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+TP = tuple[str, int]
+
+#: What Python needs for one record beside its key and value, roughly.
+RECORD_OVERHEAD_BYTES = 100
+
+
+class Sized(Protocol):
+    """The part of a record that takes up memory."""
+
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+R = TypeVar("R", bound=Sized)
+
+
+def size(record: Sized) -> int:
+    """Bytes that a record holds while it is in flight."""
+    return RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
+
+
+def cut(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[Sequence[R]]:
+    """Cut records into slices of at most `max_records` and `max_bytes` of values; one larger record is a slice alone."""
+    begin = held = 0
+    for index, record in enumerate(records):
+        length = len(record.value or b"")
+        if index > begin and (index - begin == max_records or held + length > max_bytes):
+            yield records[begin:index]
+            begin, held = index, 0
+        held += length
+    if begin < len(records):
+        yield records[begin:]
+
+
+@dataclass(slots=True, eq=False)
+class Outstanding:
+    """One delivered slice, until everything before it and itself is acked."""
+
+    lane: Lane
+    end: int
+    size: int
+    acked: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One partition for as long as it is ours and its offsets only grow."""
+
+    tp: TP
+    #: Everything below was delivered or will never come; None until the first fetch tells.
+    position: int | None
+    #: Everything below is acked.
+    settled: int | None
+    #: What the broker holds for our group.
+    confirmed: int | None
+    queue: deque[Outstanding] = field(default_factory=deque[Outstanding])
+    held: int = 0
+
+    def settle(self) -> None:
+        """Move the acked prefix on."""
+        while self.queue and self.queue[0].acked:
+            self.settled = self.queue.popleft().end
+        if not self.queue:
+            # Control records and holes at the end would look like lag for ever.
+            self.settled = self.position
+
+
+class Ledger:
+    """The slices in flight of all partitions, their bytes, and what may be committed.
+
+    An `Outstanding` belongs to one lane. A rebalance, or offsets that went back, put a new lane in its place,
+    so that a late ack finds nothing to change.
+    """
+
+    def __init__(self, *, max_bytes: int, max_slices: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_slices = max_slices
+        self._lanes: dict[TP, Lane] = {}
+        #: How often offsets went back: the topic was made anew, or the group's offsets were reset.
+        self.rewinds = 0
+        #: Offsets before a slice that never came: deleted by retention, compacted away, control records.
+        self.skipped_offsets = 0
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes of all slices that are not acked."""
+        return sum(lane.held for lane in self._lanes.values())
+
+    @property
+    def in_flight_slices(self) -> int:
+        """Slices that are delivered and not acked."""
+        return sum(not slice_.acked for lane in self._lanes.values() for slice_ in lane.queue)
+
+    def assign(self, committed: Mapping[TP, int | None]) -> None:
+        """Hold exactly these partitions, each from its committed offset on."""
+        self._lanes = {tp: Lane(tp, offset, offset, offset) for tp, offset in committed.items()}
+
+    def drop(self) -> None:
+        """Forget everything in flight: the partitions are no longer ours."""
+        self._lanes = {}
+
+    def budget(self, tp: TP) -> int:
+        """Bytes that may be taken from a partition now; 0 while it holds its share.
+
+        Shares are fixed, so that a partition whose slices do not get acked cannot starve the others.
+        Half of the share at a time, while no more than half is held, keeps the sum within the bound.
+        """
+        lane = self._lanes.get(tp)
+        if lane is None:
+            return 0
+        half_share = max(1, self._max_bytes // (2 * len(self._lanes)))
+        has_room = lane.held <= half_share and len(lane.queue) < max(1, self._max_slices // len(self._lanes))
+        return half_share if has_room else 0
+
+    def __contains__(self, tp: TP) -> bool:
+        return tp in self._lanes
+
+    def goes_back(self, tp: TP, position: int) -> bool:
+        """Whether a fetch from `position` starts below what was already delivered."""
+        known = self._lanes[tp].position
+        return known is not None and position < known
+
+    def rewind(self, tp: TP, position: int) -> None:
+        """Start a partition anew from `position`; acks of what was in flight do nothing any more."""
+        self.rewinds += 1
+        self._lanes[tp] = Lane(tp, position, position, self._lanes[tp].confirmed)
+
+    def skip_to(self, tp: TP, offset: int) -> int:
+        """Go on from `offset`, and return how many offsets before it never came."""
+        lane = self._lanes[tp]
+        skipped = 0 if lane.position is None else offset - lane.position
+        self.skipped_offsets += skipped
+        lane.position = offset
+        return skipped
+
+    def deliver(self, tp: TP, *, end: int, size: int) -> Outstanding:
+        """Enter a slice that ends before `end`."""
+        lane = self._lanes[tp]
+        slice_ = Outstanding(lane, end, size)
+        lane.queue.append(slice_)
+        lane.held += size
+        lane.position = end
+        return slice_
+
+    def reach(self, tp: TP, position: int) -> None:
+        """Note that nothing below `position` is still to come, control records and holes included."""
+        lane = self._lanes[tp]
+        lane.position = position
+        lane.settle()
+
+    def ack(self, slice_: Outstanding) -> bool:
+        """Let a slice be committed once everything before it is acked; False if that is no longer ours to say."""
+        lane = slice_.lane
+        if slice_.acked or self._lanes.get(lane.tp) is not lane:
+            return False
+        slice_.acked = True
+        lane.held -= slice_.size
+        lane.settle()
+        return True
+
+    def committable(self, tp: TP) -> int | None:
+        """Tell the offset to commit, None if the broker has it. Reading changes nothing, so a failed commit is repeated."""
+        lane = self._lanes.get(tp)
+        if lane is None or lane.settled is None or lane.settled == (lane.confirmed or 0):
+            return None
+        return lane.settled
+
+    def committable_partitions(self) -> Iterable[TP]:
+        """Partitions with something to commit."""
+        return [tp for tp in self._lanes if self.committable(tp) is not None]
+
+    def confirm(self, offsets: Mapping[TP, int]) -> None:
+        """Note what the broker has taken."""
+        for tp, offset in offsets.items():
+            if tp in self._lanes:
+                self._lanes[tp].confirmed = offset

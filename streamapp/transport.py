@@ -1,0 +1,511 @@
+"""Deliver Kafka's records to Faust in slices, and commit only what is acked without a gap.
+
+A topic that asks for it gets one Faust event per fetched slice of one partition; every other topic goes the stock way.
+Faust's own machinery costs about 70 µs for each event: a slice of 4,000 records pays that once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
+from typing import Any, NamedTuple
+
+import faust
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP, Message
+from mode import get_logger
+from mode.utils.futures import notify
+from yarl import URL
+
+from streamapp.ledger import Ledger, cut, size
+from streamapp.record import Record, Slice
+from streamapp.retry import Outages
+
+log = get_logger(__name__)
+
+MAX_SLICE_RECORDS = 4_000
+MAX_SLICE_BYTES = 4 * 1024 * 1024
+MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
+
+#: Slices in flight, however small. Well below Faust's queue length: beyond that the drain loop would block on `put`.
+MAX_IN_FLIGHT_SLICES = 1_024
+#: Records asked of aiokafka at once: the most by which a slice may overshoot its bytes before it is cut.
+CHUNK_RECORDS = 250
+#: While a fetch waits for news of idle partitions, aiokafka sends none for a partition that just became free.
+FETCH_MAX_WAIT_MS = 200
+#: aiokafka repeats a commit without end while the broker is away.
+COMMIT_SECONDS = 3.0
+#: Beyond broker_request_timeout Faust would stop resuming its streams after rebalances, without an error.
+SEEK_SECONDS = 10.0
+#: Slices that are being written when partitions are revoked.
+REVOKE_SECONDS = 3.0
+
+IncarnationOf = Callable[[str], Awaitable["str | None"]]
+
+
+class Taken(NamedTuple):
+    """What one partition gave: its position before and after, the records between, and the log's end."""
+
+    tp: TP
+    before: int
+    records: Sequence[Record]
+    after: int
+    end: int | None
+
+
+class Fetched(NamedTuple):
+    """What one visit to the consumer's thread brought."""
+
+    generation: int
+    slices: list[Taken]
+    others: Mapping[TP, list[Any]]
+
+
+class SliceThread(stock.AIOKafkaConsumerThread):
+    """The thread that owns aiokafka's consumer."""
+
+    #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
+    #: Replaced as a whole by the main thread, never changed, so that a fetch may read them at any time.
+    budgets: Mapping[TP, int] = {}  # noqa: RUF012 - never mutated
+    others: frozenset[TP] = frozenset()
+
+    _commits_fail = False
+    _turn = 0
+
+    def _create_worker_consumer(self, transport: stock.Transport) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS  # noqa: SLF001 - Faust fixes 1500
+        return consumer
+
+    def want(self, budgets: Mapping[TP, int], others: frozenset[TP]) -> None:
+        """Say what to read; a waiting fetch looks again at once if that is more than before."""
+        more = bool(budgets.keys() - self.budgets.keys()) or not others <= self.others
+        self.budgets, self.others = budgets, others
+        if more and self._consumer is not None:
+            self.thread_loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
+        for waiter in list(fetcher._fetch_waiters):  # noqa: SLF001
+            fetcher._notify(waiter)  # noqa: SLF001
+
+    async def fetch(self, timeout: float) -> Fetched:
+        """Take what is there for the wanted partitions, or wait for it up to `timeout` seconds."""
+        return await self.call_thread(self._fetch, monotonic() + timeout)
+
+    async def seek_back(self, positions: Mapping[TP, int]) -> None:
+        """Read again from these positions."""
+        await self.call_thread(self._seek_back, positions)
+
+    async def rejoin(self) -> None:
+        """Join the group again, which reads positions anew."""
+        await self.call_thread(self._rejoin)
+
+    async def _seek_back(self, positions: Mapping[TP, int]) -> None:
+        for tp in positions.keys() & self.assignment():
+            self.seek(stock.ensure_aiokafka_TP(tp), positions[tp])
+
+    async def _rejoin(self) -> None:
+        self._ensure_consumer()._coordinator.request_rejoin()  # noqa: SLF001
+
+    async def _fetch(self, deadline: float) -> Fetched:
+        # An exception must not pass through fetch_context: it would count this fetch as running for ever.
+        with self._ensure_consumer()._subscription.fetch_context():  # noqa: SLF001
+            try:
+                return await self._fetch_until(deadline)
+            except Exception as exc:  # noqa: BLE001 - raised below
+                error = exc
+        raise error
+
+    async def _fetch_until(self, deadline: float) -> Fetched:
+        while True:
+            self._check_health()
+            fetched = await self._take_all()
+            left = deadline - monotonic()
+            if fetched.others or any(taken.records for taken in fetched.slices) or left <= 0:
+                return fetched
+            await self._news(left)
+
+    async def _news(self, timeout: float) -> None:
+        waiter = self._ensure_consumer()._fetcher._create_fetch_waiter()  # noqa: SLF001
+        await asyncio.wait([waiter], timeout=timeout)
+        if not waiter.cancel():
+            # An error of the coordinator; _check_health hears of it too.
+            waiter.exception()
+
+    def _check_health(self) -> None:
+        """Raise what only a restart can heal, and heal the rest: stock Faust never looks, and reads nothing for ever."""
+        consumer = self._ensure_consumer()
+        fetcher, coordinator = consumer._fetcher, consumer._coordinator  # noqa: SLF001
+        if consumer._closed or fetcher._closed:  # noqa: SLF001
+            raise ConsumerStoppedError
+        for task in (fetcher._fetch_task, coordinator._coordination_task):  # noqa: SLF001
+            if task.done():
+                task.result()
+        try:
+            coordinator.check_errors()
+        except KafkaError as exc:
+            if not exc.retriable and type(exc) is not KafkaError:
+                raise
+            # The heartbeat has died of it, and only joining again starts another.
+            log.warning("group coordination failed, joining again: %r", exc)
+            coordinator.request_rejoin()
+
+    async def _take_all(self) -> Fetched:
+        consumer = self._ensure_consumer()
+        generation = consumer._coordinator.generation  # noqa: SLF001
+        ready = self.consumer.flow_active and not consumer._subscription.reassignment_in_progress  # noqa: SLF001
+        if not ready:
+            return Fetched(generation, [], {})
+        budgets, others = self.budgets, self.others
+        slices = [await self._take(tp, state, budgets[tp]) for tp in self._in_turn(budgets) if (state := self._state(tp))]
+        # An empty set would mean every partition to aiokafka.
+        more = await self._read(others, consumer._max_poll_records) if others else {}  # noqa: SLF001
+        return Fetched(generation, slices, more)
+
+    def _in_turn(self, budgets: Collection[TP]) -> list[TP]:
+        tps = sorted(budgets)
+        self._turn += 1
+        first = self._turn % len(tps) if tps else 0
+        return tps[first:] + tps[:first]
+
+    def _state(self, tp: TP) -> Any:
+        """Tell aiokafka's state of a partition, None while it has no position."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment  # noqa: SLF001
+        state = assignment.state_value(tp) if assignment is not None else None
+        return state if state is not None and state.has_valid_position else None
+
+    async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
+        records: list[Record] = []
+        before, held, most = state.position, 0, self.transport.max_slice_records
+        while len(records) < most and held < max_bytes:
+            chunk = await self._chunk(tp, min(CHUNK_RECORDS, most - len(records)), raises=not records)
+            if not chunk:
+                break
+            records += chunk
+            held += sum(map(size, chunk))
+        return Taken(tp, before, records, state.position, state.highwater)
+
+    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[Record]:
+        try:
+            return (await self._read({tp}, max_records)).get(tp, [])
+        except KafkaError:
+            # What was read before must not be lost with it, and the error comes again.
+            if raises:
+                raise
+            return []
+
+    async def _read(self, tps: Collection[TP], max_records: int | None) -> dict[Any, list[Any]]:
+        fetcher = self._ensure_consumer()._fetcher  # noqa: SLF001
+        return await fetcher.fetched_records(tps, timeout=0, max_records=max_records)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek all partitions to their committed offsets, within a bound."""
+        return await self.call_thread(self._seek_to_committed)
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        async with asyncio.timeout(SEEK_SECONDS):
+            return await self._ensure_consumer().seek_to_committed()
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._ensure_consumer().commit({stock.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
+        except (KafkaError, TimeoutError) as exc:
+            if not _is_passing(exc):
+                await self.crash(exc)
+            self._note_commit(exc)
+            return False
+        self._note_commit(None)
+        return True
+
+    def _note_commit(self, error: BaseException | None) -> None:
+        if error is not None and not self._commits_fail:
+            log.warning("commit failed, repeated until it succeeds: %r", error)
+        elif error is None and self._commits_fail:
+            log.warning("commits succeed again")
+        self._commits_fail = error is not None
+
+
+def _is_passing(exc: BaseException) -> bool:
+    """Whether a later commit may succeed: the broker is away, or the partition is not ours at the moment."""
+    return isinstance(exc, TimeoutError | CommitFailedError | IllegalStateError) or getattr(exc, "retriable", False)
+
+
+class SliceConsumer(stock.Consumer):
+    """Faust's consumer, with a ledger of slices in place of lists of acked offsets."""
+
+    transport: SliceTransport
+    _thread: SliceThread
+
+    def __init__(self, transport: SliceTransport, *args: Any, **kwargs: Any) -> None:
+        super().__init__(transport, *args, **kwargs)
+        max_slices = min(MAX_IN_FLIGHT_SLICES, self.app.conf.stream_buffer_maxsize // 4)
+        self.ledger = Ledger(max_bytes=transport.max_in_flight_bytes, max_slices=max_slices)
+        self._admin = Outages("Kafka's description of topics")
+        #: Of the topics that may be read now.
+        self._incarnations: dict[str, str | None] = {}
+        #: Of every topic ever read here.
+        self._last_incarnations: dict[str, str | None] = {}
+        self._learning: dict[str, asyncio.Future[None]] = {}
+        self._leave_by: float | None = None
+
+    @property
+    def rewinds(self) -> int:
+        """How often the offsets of a partition went back."""
+        return self.ledger.rewinds
+
+    @property
+    def skipped_offsets(self) -> int:
+        """Offsets that never came: deleted or compacted away before they were read, or control records."""
+        return self.ledger.skipped_offsets
+
+    def _new_consumer_thread(self) -> SliceThread:
+        return SliceThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _is_sliced(self, tp: TP) -> bool:
+        return tp[0] in self.transport.slice_topics
+
+    # -- reading
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Yield slices of the topics that ask for them, and single records of the others."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow, timeout=timeout)
+        self._want()
+        # Also while the flow is suspended or everything is full: without polls aiokafka leaves the group for good.
+        fetched = await self._thread.fetch(timeout if self.flow_active else 0)
+        for tp, message in self._others(fetched):
+            yield tp, message
+        for taken in await self._readable(fetched):
+            for message in self._slices(taken, fetched.generation):
+                yield taken.tp, message
+
+    def _want(self) -> None:
+        active = self._get_active_partitions()
+        budgets = {tp: self.ledger.budget(tp) for tp in active if tp.topic in self._incarnations}
+        full_aside = {tp: min(budget, self.transport.max_slice_bytes) for tp, budget in budgets.items() if budget}
+        self._thread.want(full_aside, frozenset(tp for tp in active if not self._is_sliced(tp)))
+
+    def _flows(self, generation: int) -> bool:
+        return self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id
+
+    def _others(self, fetched: Fetched) -> Iterator[tuple[TP, Message]]:
+        active = self._get_active_partitions()
+        for tp, record in self.scheduler.iterate(fetched.others):
+            if not self._flows(fetched.generation):
+                return
+            if tp in active or tp in self._buffered_partitions:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                yield tp, self._to_message(tp, record)
+
+    async def _readable(self, fetched: Fetched) -> list[Taken]:
+        """Set aside, to be read again, what must wait until its topic's incarnation is known."""
+        if not self._flows(fetched.generation):
+            return []
+        ours = [taken for taken in fetched.slices if taken.tp in self.ledger]
+        for taken in ours:
+            if self.ledger.goes_back(taken.tp, taken.before):
+                self._rewind(taken.tp, taken.before)
+        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._incarnations}
+        if early:
+            await self._thread.seek_back(early)
+        return [taken for taken in ours if taken.tp not in early]
+
+    def _rewind(self, tp: TP, position: int) -> None:
+        log.warning("offsets of %s went back to %d: topic made anew, or offsets reset", tp, position)
+        self.ledger.rewind(tp, position)
+        # Faust drops what lies below these.
+        self._read_offset[tp] = self._committed_offset[tp] = None
+        self._learn(tp.topic)
+
+    def _slices(self, taken: Taken, generation: int) -> Iterator[Message]:
+        if self._flows(generation) and taken.tp in self.ledger:
+            self._note_start(taken)
+        for records in self._cut(taken.records):
+            if not self._flows(generation):
+                return
+            yield self._slice_message(taken.tp, records)
+        if self._flows(generation):
+            self.ledger.reach(taken.tp, taken.after)
+
+    def _cut(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+        limits = self.transport
+        return cut(records, max_records=limits.max_slice_records, max_bytes=limits.max_slice_bytes)
+
+    def _note_start(self, taken: Taken) -> None:
+        if taken.end is not None:
+            self.app.monitor.track_tp_end_offset(taken.tp, taken.end)
+        if lost := self.ledger.skip_to(taken.tp, taken.before):
+            log.warning("%d offsets of %s were deleted before they were read", lost, taken.tp)
+        if taken.records:
+            self.ledger.skip_to(taken.tp, taken.records[0].offset)
+
+    def _slice_message(self, tp: TP, records: Sequence[Record]) -> Message:
+        message = self._to_message(tp, records[-1])
+        message.key, message.headers = None, []
+        message.value = Slice(
+            topic=tp.topic, partition=tp.partition, incarnation=self._incarnations[tp.topic], records=records
+        )
+        message.outstanding = self.ledger.deliver(tp, end=records[-1].offset + 1, size=sum(map(size, records)))
+        return message
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if not self._is_sliced(tp):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    # -- acks and commits
+
+    def ack(self, message: Message) -> bool:
+        """Let a slice be committed once everything before it is acked."""
+        if not self._is_sliced(message.tp):
+            return super().ack(message)
+        message.acked = True
+        self._unacked_messages.discard(message)
+        acked = self.ledger.ack(message.outstanding)
+        notify(self._waiting_for_ack)
+        self._want()
+        return acked
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Read a partition of another topic on, at once."""
+        super().on_buffer_drop(tp)
+        self._want()
+
+    def _filter_tps_with_pending_acks(self, topics: Collection[TP | str] | None = None) -> Iterator[TP]:
+        yield from super()._filter_tps_with_pending_acks(topics)
+        for tp in self.ledger.committable_partitions():
+            if topics is None or tp in topics or tp[0] in topics:
+                yield TP(*tp)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.ledger.committable(tp) if self._is_sliced(tp) else super()._new_offset(tp)
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return self._is_sliced(tp) or super()._should_commit(tp, offset)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's
+        did_commit = await super()._commit_offsets(offsets, start_new_transaction)
+        if did_commit:
+            self.ledger.confirm(offsets)
+        return did_commit
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Stay quiet about slices: in an outage they wait, and stock logs an error per partition and interval."""
+        if not self._is_sliced(tp):
+            super().verify_event_path(now, tp)
+
+    # -- coming and leaving
+
+    async def perform_seek(self) -> None:
+        """Start all partitions at their committed offsets, and learn the topics' incarnations."""
+        self.ledger.drop()
+        try:
+            await super().perform_seek()
+        except (KafkaError, TimeoutError) as exc:
+            if isinstance(exc, IllegalStateError) or not _is_passing(exc):
+                raise
+            log.warning("committed offsets cannot be read, joining again: %r", exc)
+            await self._thread.rejoin()
+            return
+        sliced = [tp for tp in self.assignment() if self._is_sliced(tp)]
+        self.ledger.assign({tp: self._read_offset[tp] for tp in sliced})
+        for topic in {tp.topic for tp in sliced}:
+            self._learn(topic)
+
+    def _learn(self, topic: str) -> None:
+        self._forget(topic)
+        self._learning[topic] = self.add_future(self._learn_incarnation(topic))
+
+    def _forget(self, topic: str) -> None:
+        """Read nothing of a topic until its incarnation is known again."""
+        self._incarnations.pop(topic, None)
+        if topic in self._learning:
+            self._learning.pop(topic).cancel()
+
+    async def _learn_incarnation(self, topic: str) -> None:
+        incarnation = await self._admin.insist(lambda: self.transport.incarnation_of(topic))
+        before = self._last_incarnations.get(topic, incarnation)
+        self._last_incarnations[topic] = incarnation
+        if incarnation != before:
+            # The committed offsets may be those of the life before.
+            await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
+        self._incarnations[topic] = incarnation
+        self._want()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Give slices that are being written a bounded time, commit, and only then let Faust forget."""
+        if revoked:
+            self.stop_flow()
+            self.app.flow_control.suspend()
+            self.app.flow_control.clear()
+            await self.wait_empty()
+        self.ledger.drop()
+        self._unacked_messages.clear()
+        for topic in self.transport.slice_topics:
+            self._forget(topic)
+        await super().on_partitions_revoked(revoked)
+
+    async def wait_empty(self) -> None:
+        """Wait, within a bound, for slices that the agent has begun, then commit what is acked."""
+        until = self._leave_at()
+        while self._unacked_messages and monotonic() < until:
+            self._waiting_for_ack = self.loop.create_future()
+            await asyncio.wait([self._waiting_for_ack], timeout=until - monotonic())
+            self._clean_unacked_messages()
+        self._waiting_for_ack = None
+        await self._commit_now()
+
+    def _leave_at(self) -> float:
+        if not self.app.should_stop:
+            return monotonic() + REVOKE_SECONDS
+        if self._leave_by is None:
+            # Faust asks twice while it stops.
+            self._leave_by = monotonic() + self.transport.stop_seconds
+        return self._leave_by
+
+    async def _commit_now(self) -> None:
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                # A commit that is under way began before the last acks.
+                await self.maybe_wait_for_commit_to_finish()
+                await self.commit_and_end_transactions()
+        except TimeoutError:
+            log.warning("left without a commit: Kafka does not answer")
+
+
+class SliceTransport(stock.Transport):
+    """Faust's aiokafka transport, with slices for the topics that ask for them.
+
+    Args:
+        slice_topics: topics that are read in slices; their agents use `stream.noack().events()` and `event.ack()`.
+        incarnation_of: tells the UUID of a topic's present life; asked until it does not raise Transient.
+        max_in_flight_bytes: records in memory, delivered and not acked.
+        stop_seconds: what slices that are being written get when the worker stops.
+    """
+
+    Consumer = SliceConsumer
+
+    def __init__(  # noqa: PLR0913 - settings
+        self,
+        url: Sequence[URL],
+        app: faust.App,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        slice_topics: Iterable[str],
+        incarnation_of: IncarnationOf,
+        max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES,
+        max_slice_records: int = MAX_SLICE_RECORDS,
+        max_slice_bytes: int = MAX_SLICE_BYTES,
+        stop_seconds: float = REVOKE_SECONDS,
+    ) -> None:
+        super().__init__(url, app, loop)
+        self.slice_topics = frozenset(slice_topics)
+        self.incarnation_of = incarnation_of
+        self.max_in_flight_bytes = max_in_flight_bytes
+        self.max_slice_records = max_slice_records
+        self.max_slice_bytes = max_slice_bytes
+        self.stop_seconds = stop_seconds
