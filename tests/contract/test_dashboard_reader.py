@@ -1,0 +1,85 @@
+"""The fake reader and the real one tell the same about the same documents."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+
+from dashboard import timeplan
+from dashboard.reader import MongoReader
+from tests.dashboard_fakes import FakeReader, document, v1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from streamapp.local.backend import Backend
+
+NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+START = timeplan.window(timeplan.DEFAULT, NOW).start
+END = timeplan.window(timeplan.DEFAULT, NOW).end
+MILLISECOND = timedelta(milliseconds=1)
+
+CASES: dict[str, list[dict[str, Any]]] = {
+    "nothing": [],
+    "one": [document(NOW)],
+    "both versions": [v1(NOW), document(NOW), document(NOW - timedelta(minutes=5)), document(NOW, browser=None)],
+    "edges of the window": [document(START - MILLISECOND), document(START), document(END - MILLISECOND), document(END)],
+    "two users in several buckets": [
+        document(NOW - timedelta(minutes=i), user_id=f"user-{i % 2}", event_type=f"type-{i % 3}") for i in range(10)
+    ],
+    "unregistered": [document(NOW, schema_version="unregistered"), document(NOW)],
+    "fields that are absent": [
+        {key: value for key, value in document(NOW).items() if key not in {"browser", "metadata", "event_type"}},
+        document(NOW, metadata={}),
+    ],
+    "odd values": [document(NOW, event_type="a.b$c|d"), document(NOW, event_type=""), document(NOW, browser="Ω")],
+}
+
+
+@pytest.fixture
+def database(backend: Backend, unique_name: str) -> Iterator[Database[dict[str, Any]]]:
+    with MongoClient[dict[str, Any]](backend.addresses.mongo_uri) as client:
+        yield client[unique_name]
+        client.drop_database(unique_name)
+
+
+@pytest.fixture
+def real(backend: Backend, unique_name: str) -> Iterator[MongoReader]:
+    reader = MongoReader(uri=backend.addresses.mongo_uri, database=unique_name, subject="user_events-value")
+    yield reader
+    reader.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_fake_and_real_count_the_same(case: str, real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """So a page that is tested with the fake is tested."""
+    fake = FakeReader(CASES[case])
+    if fake.documents:
+        database["events"].insert_many(fake.documents)
+
+    for offered in timeplan.RANGES:
+        shown = timeplan.window(offered, NOW)
+        assert fake.counts(shown) == real.counts(shown)
+    assert fake.overview() == real.overview()
+
+
+def test_version_of_v2_is_the_one_that_the_worker_noted(real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """Under the subject, V2 need not be version 2."""
+    database["events"].insert_one(document(NOW))
+    database["schema_versions"].insert_many(
+        {"_id": f"{subject}:v{version}", "subject": subject, "version": version, "schema_id": version, "is_v2": is_v2}
+        for subject, version, is_v2 in [
+            ("user_events-value", 2, False),
+            ("user_events-value", 3, True),
+            ("other-value", 1, True),
+        ]
+    )
+
+    overview = real.overview()
+
+    assert FakeReader([document(NOW)], v2_version=3).overview() == overview

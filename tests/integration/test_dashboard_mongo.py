@@ -1,0 +1,117 @@
+"""What the reader costs MongoDB, and what it says when MongoDB gives no answer."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from pymongo import MongoClient
+
+from dashboard import timeplan
+from dashboard.reader import LIMIT_SECONDS, MongoReader, address, pipeline
+from dashboard.trouble import Disconnected, Refused, TooSlow
+from streamapp.local import ports
+from tests.dashboard_fakes import document
+from tests.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from streamapp.local.backend import Backend
+
+NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+WINDOW = timeplan.window(timeplan.DEFAULT, NOW)
+SUBJECT = "user_events-value"
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def database(backend: Backend, unique_name: str) -> Iterator[Database[dict[str, Any]]]:
+    with MongoClient[dict[str, Any]](backend.addresses.mongo_uri) as client:
+        yield client[unique_name]
+        client.drop_database(unique_name)
+
+
+def test_reading_makes_nothing(backend: Backend, unique_name: str, database: Database[dict[str, Any]]) -> None:
+    """A database that is absent stays absent."""
+    reader = MongoReader(uri=backend.addresses.mongo_uri, database=unique_name, subject=SUBJECT)
+
+    assert reader.overview() is None
+    assert 0 == reader.counts(WINDOW).users
+    assert unique_name not in database.client.list_database_names()
+    reader.close()
+
+
+def test_query_uses_the_index_on_event_time(database: Database[dict[str, Any]]) -> None:
+    """It reads the events of the window, not all of them."""
+    events = database["events"]
+    events.create_index("event_timestamp")
+    events.insert_many(document(NOW - timedelta(hours=i)) for i in range(200))
+
+    command = {"aggregate": "events", "pipeline": list(pipeline(WINDOW)), "cursor": {}}
+    explained = database.command("explain", command, verbosity="executionStats")
+
+    assert "'IXSCAN'" in str(explained)
+    assert 1 == explained["stages"][0]["$cursor"]["executionStats"]["totalDocsExamined"]
+
+
+def test_query_beyond_its_limit_is_stopped_and_said(
+    backend: Backend, unique_name: str, database: Database[dict[str, Any]]
+) -> None:
+    """By the server too, which does not go on working for nobody."""
+    ours = {"appName": "streamapp dashboard", "active": True, "ns": f"{unique_name}.events"}
+    in_progress = [{"$currentOp": {}}, {"$match": ours}]
+    database["events"].insert_many(document(NOW, user_id=f"user-{i}") for i in range(30_000))
+    limit = 0.03
+    reader = MongoReader(uri=backend.addresses.mongo_uri, database=unique_name, subject=SUBJECT, limit_seconds=limit)
+
+    with pytest.raises(TooSlow, match=r"took longer than 0\.03 s"):
+        reader.counts(WINDOW)
+
+    until(lambda: not list(database.client.admin.aggregate(in_progress)), within=LIMIT_SECONDS, what="its end")
+    reader.close()
+
+
+def test_absent_server_is_told_within_the_limit_and_without_the_password() -> None:
+    """The page waits no longer, and shows no secret."""
+    port = ports.choose(None)
+    reader = MongoReader(uri=f"mongodb://someone:{SECRET}@127.0.0.1:{port}/", database="any", subject=SUBJECT)
+    started_at = time.monotonic()
+
+    with pytest.raises(Disconnected, match=f"MongoDB at 127.0.0.1:{port} does not answer") as caught:
+        reader.overview()
+
+    assert time.monotonic() - started_at < LIMIT_SECONDS + 1
+    assert SECRET not in str(caught.value)
+    reader.close()
+
+
+@pytest.mark.parametrize("uri", [f"mongodb://u:{SECRET}/@h", f"mongodb://u:{SECRET}@h:port/"])
+def test_unusable_connection_string_is_never_quoted(uri: str) -> None:
+    """The driver's own message would."""
+    reader = MongoReader(uri=uri, database="any", subject=SUBJECT)
+
+    with pytest.raises(Refused, match="STREAMAPP_MONGO_URI") as caught:
+        reader.overview()
+
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mongodb://localhost:27017/?directConnection=true", "localhost:27017"),
+        (f"mongodb://u:{SECRET}@a:1,b:2/db?replicaSet=rs0", "a:1,b:2"),
+        (f"mongodb+srv://u:{SECRET}@cluster.example.com", "cluster.example.com"),
+        ("mongodb://[::1]:27017", "[::1]:27017"),
+        (f"mongodb://u:{SECRET}/more@h:1/", "the address in STREAMAPP_MONGO_URI"),
+        (f"mongodb://u:{SECRET}@more@h:1/", "the address in STREAMAPP_MONGO_URI"),
+    ],
+)
+def test_address_is_the_hosts_alone(uri: str, shown: str) -> None:
+    """No user, no password; where it is unclear what is what, nothing."""
+    assert shown == address(uri)
