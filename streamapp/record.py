@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+#: Every header that we add to a dead letter starts with this.
+OURS = "streamapp."
 
 
 class Reason(StrEnum):
@@ -61,3 +64,51 @@ class Slice:
     def next_offset(self) -> int:
         """The offset to commit once every record here has its fate."""
         return self.records[-1].offset + 1
+
+
+class Origin(NamedTuple):
+    """Where an event first stood in Kafka: a record's own coordinates, or those a replayed dead letter carries."""
+
+    topic: str
+    partition: int
+    offset: int
+    #: Milliseconds since the epoch, UTC.
+    timestamp: int
+    #: See `Slice.incarnation`.
+    incarnation: str | None
+    #: How often the event has been a dead letter before.
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DeadLetter:
+    """A record that can never succeed, and why."""
+
+    record: Record
+    origin: Origin
+    reason: Reason
+    error: str
+    #: The id on the wire; None where it could not be read.
+    schema_id: int | None
+
+
+def origin_of(record: Record, incarnation: str | None) -> Origin:
+    """The record's own coordinates, or those in its headers if it is a replayed dead letter."""
+    if record.headers and (replayed := _origin_in(record.headers)):
+        return replayed
+    return Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
+
+
+def _origin_in(headers: Sequence[tuple[str, bytes]]) -> Origin | None:
+    ours = {name.removeprefix(OURS): value for name, value in headers if name.startswith(OURS)}
+    try:
+        return Origin(
+            topic=ours["topic"].decode(),
+            partition=int(ours["partition"]),
+            offset=int(ours["offset"]),
+            timestamp=int(ours["timestamp"]),
+            incarnation=ours["incarnation"].decode() or None,
+            failures=int(ours["attempt"]),
+        )
+    except (KeyError, ValueError):
+        return None  # someone else's header that happens to look like ours

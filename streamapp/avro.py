@@ -1,0 +1,214 @@
+"""From an Avro writer schema: how its records become values that MongoDB stores, and whether they are events."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any, cast
+from uuid import UUID
+
+import bson.errors
+import fastavro.read
+from bson import DatetimeMS, Decimal128
+from fastavro.schema import to_parsing_canonical_form
+
+from streamapp.event import FIELDS, Schema
+
+UNREGISTERED = "unregistered"
+
+MILLIS_PER_DAY = 86_400_000
+_NAMED = ("record", "error", "enum", "fixed")
+
+# fastavro calls these with the raw value of a type that has the logical type on the left (after _PREFIX). Our own
+# names leave fastavro's readings, which would make datetimes that overflow or lose their branch of a union, alone.
+_PREFIX = "bson-"
+
+
+def _decimal(data: bytes, schema: Schema, *_: object) -> Decimal128 | Decimal:
+    unscaled = int.from_bytes(data, "big", signed=True)
+    value = Decimal(unscaled).scaleb(-int(schema.get("scale", 0)), Context(prec=len(str(unscaled)) + 1))
+    try:
+        return Decimal128(value)
+    except (ArithmeticError, bson.errors.BSONError, ValueError):
+        return value  # over 34 digits: MongoDB has no such number, and the insert says so
+
+
+def _date(data: int, *_: object) -> DatetimeMS:
+    return DatetimeMS(data * MILLIS_PER_DAY)
+
+
+def _instant(units_per_milli: int) -> Callable[..., DatetimeMS]:
+    return lambda data, *_: DatetimeMS(data // units_per_milli)
+
+
+def _millis(units_per_milli: int) -> Callable[..., int]:
+    return lambda data, *_: data // units_per_milli
+
+
+_UNITS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
+_READERS: dict[str, Callable[..., object]] = {
+    "bytes-decimal": _decimal,
+    "fixed-decimal": _decimal,
+    "fixed-uuid": lambda data, *_: str(UUID(bytes=data)),
+    "int-date": _date,
+    **{f"long-timestamp-{unit}": _instant(n) for unit, n in _UNITS.items()},
+    **{f"long-local-timestamp-{unit}": _instant(n) for unit, n in _UNITS.items()},
+    # event_timestamp is milliseconds whatever the writer's unit.
+    **{f"long-event-{unit}": _millis(n) for unit, n in _UNITS.items()},
+    "int-event-date": lambda data, *_: data * MILLIS_PER_DAY,
+}
+for _name, _reader in _READERS.items():
+    _type, _logical = _name.split("-", 1)
+    fastavro.read.LOGICAL_READERS[f"{_type}-{_PREFIX}{_logical}"] = cast("Any", _reader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSchema:
+    """A schema that records are written with, and what the registry knows of it."""
+
+    schema_id: int
+    #: "v" + its version under the subject, or "unregistered".
+    version: str
+    #: As `reading_schema` made it; None where it is not an Avro schema we can read.
+    reading: Schema
+    #: Why none of its records can be an event; None where they can.
+    problem: str | None
+    #: Parsing Canonical Form (Avro specification): equal forms read the same bytes.
+    canonical: str
+    #: Names of its fields, top level.
+    names: frozenset[str]
+
+
+def writer_schema(schema: Schema, *, schema_id: int, version: str) -> WriterSchema:
+    """What there is to know of a schema from the registry; never raises, an unreadable one has a `problem`."""
+    try:
+        reading = reading_schema(schema)
+        problem = problem_as_event(schema)
+        canonical = canonical_form(schema)
+    except Exception as exc:  # noqa: BLE001 - a foreign schema may break the parser in any way; its records are dead letters
+        reading, problem, canonical = None, f"the schema cannot be read: {exc}", ""
+    fields = schema.get("fields", ()) if isinstance(schema, dict) else ()
+    names = frozenset(field["name"] for field in fields if isinstance(field, dict) and "name" in field)
+    return WriterSchema(
+        schema_id=schema_id, version=version, reading=reading, problem=problem, canonical=canonical, names=names
+    )
+
+
+def canonical_form(schema: Schema) -> str:
+    """The schema's Parsing Canonical Form."""
+    return to_parsing_canonical_form(fastavro.parse_schema(schema, named_schemas={}))
+
+
+def reading_schema(schema: Schema) -> Schema:
+    """Parse a writer schema so that reading with it gives BSON's values.
+
+    decimal → Decimal128; date, timestamp-*, local-timestamp-* → Date; uuid → string; all else as without its
+    logical type. A top-level event_timestamp is always an int of milliseconds.
+
+    Raises:
+        fastavro.schema.SchemaParseException: not an Avro schema.
+    """
+    schema = copy.deepcopy(schema)
+    if isinstance(schema, dict):
+        for field in cast("dict[str, Any]", schema).get("fields", ()):
+            if field["name"] == "event_timestamp":
+                _walk(field, _as_event_time)
+    _walk(schema, _as_bson)
+    return fastavro.parse_schema(schema, named_schemas={})
+
+
+def _walk(schema: Schema, change: Callable[[dict[str, Any]], None]) -> None:
+    if isinstance(schema, dict):
+        change(cast("dict[str, Any]", schema))
+        for key in ("type", "items", "values", "fields"):
+            _walk(cast("dict[str, Any]", schema).get(key), change)
+    elif isinstance(schema, list):
+        for part in cast("list[Any]", schema):
+            _walk(part, change)
+
+
+def _as_event_time(schema: dict[str, Any]) -> None:
+    logical = str(schema.get("logicalType", ""))
+    unit = logical.rsplit("-", 1)[-1]
+    if "timestamp-" in logical and unit in _UNITS:
+        schema["logicalType"] = f"{_PREFIX}event-{unit}"
+    elif logical == "date":
+        schema["logicalType"] = f"{_PREFIX}event-date"
+
+
+def _as_bson(schema: dict[str, Any]) -> None:
+    logical = schema.get("logicalType")
+    if logical is None or str(logical).startswith(_PREFIX):
+        return
+    if f"{schema.get('type')}-{logical}" in _READERS:
+        schema["logicalType"] = f"{_PREFIX}{logical}"
+    else:
+        del schema["logicalType"]
+
+
+def problem_as_event(schema: Schema) -> str | None:
+    """Why no record of this writer schema can be an event; None where some can.
+
+    Every V1 field, nested ones too, must be there with a type that reads as ours under Avro's promotion rules
+    (Avro specification 1.12, "Schema Resolution"); names of records and namespaces do not matter.
+    """
+    named: dict[str, Schema] = {}
+    _collect_names(schema, "", named)
+    return _problem(schema, FIELDS, named, path="")
+
+
+def _collect_names(schema: Schema, namespace: str, named: dict[str, Schema]) -> None:
+    if isinstance(schema, list):
+        for part in cast("list[Any]", schema):
+            _collect_names(part, namespace, named)
+    elif isinstance(schema, dict):
+        schema = cast("dict[str, Any]", schema)
+        if schema.get("type") in _NAMED:
+            name = str(schema.get("name", ""))
+            namespace = name.rpartition(".")[0] or str(schema.get("namespace", namespace))
+            # By short and by full name: a reference may use either, and two short names rarely meet.
+            named.setdefault(name.rpartition(".")[2], schema)
+            named[f"{namespace}.{name.rpartition('.')[2]}"] = schema
+        for key in ("type", "items", "values", "fields"):
+            _collect_names(schema.get(key), namespace, named)
+
+
+def _problem(schema: Schema, wanted: Any, named: dict[str, Schema], *, path: str) -> str | None:
+    branches = list(_branches(schema, named))
+    if isinstance(wanted, str):
+        promoted = {"string": {"string", "bytes"}, "long": {"long", "int"}}[wanted]
+        return None if promoted & {_type(b) for b in branches} else f"{path} does not read as {wanted}"
+    records = [b for b in branches if _type(b) in {"record", "error"}]
+    if not records:
+        return f"{path or 'the value'} is not a record"
+    problems = [_field_problems(record, wanted, named, path) for record in records]
+    return None if None in problems else problems[0]
+
+
+def _field_problems(record: Schema, wanted: dict[str, Any], named: dict[str, Schema], path: str) -> str | None:
+    types = {field["name"]: field["type"] for field in record["fields"]}
+    for name, inner in wanted.items():
+        full = f"{path}.{name}" if path else name
+        if name not in types:
+            return f"{full} is missing"
+        if problem := _problem(types[name], inner, named, path=full):
+            return problem
+    return None
+
+
+def _branches(schema: Schema, named: dict[str, Schema]) -> Iterable[Schema]:
+    if isinstance(schema, list):
+        for part in cast("list[Any]", schema):
+            yield from _branches(part, named)
+    elif isinstance(schema, str):
+        yield named.get(schema, schema)
+    elif isinstance(schema["type"], dict | list) or schema["type"] in named:
+        yield from _branches(schema["type"], named)
+    else:
+        yield schema
+
+
+def _type(schema: Schema) -> str:
+    return schema if isinstance(schema, str) else str(schema["type"])

@@ -1,0 +1,93 @@
+"""Wire bytes ↔ event, in Confluent's format: byte 0, schema id (4 bytes, big endian), Avro body. No network."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import fastavro
+import faust
+
+from streamapp import event
+from streamapp.avro import WriterSchema
+from streamapp.errors import Undecodable
+from streamapp.event import Event, Schema
+from streamapp.record import Reason
+
+MAGIC_BYTE = 0
+HEADER = struct.Struct(">bi")
+
+#: Name of the codec in Faust.
+NAME = "user_event"
+
+def schema_id_of(value: bytes | None) -> int:
+    """The schema id on the wire; negative ids exist in no registry.
+
+    Raises:
+        Undecodable: no value, or no header.
+    """
+    if value is None:
+        raise Undecodable(Reason.TOMBSTONE, "the record has no value")
+    if not value:
+        raise Undecodable(Reason.EMPTY, "the value has no bytes")
+    if value[0] != MAGIC_BYTE:
+        raise Undecodable(Reason.BAD_MAGIC_BYTE, f"the first byte is {value[0]}, not {MAGIC_BYTE}")
+    if len(value) < HEADER.size:
+        raise Undecodable(Reason.TRUNCATED, f"{len(value)} bytes are too few for magic byte and schema id")
+    return HEADER.unpack_from(value)[1]
+
+
+def read(value: bytes, writer: WriterSchema) -> Event:
+    """The event in `value`, as values that MongoDB stores.
+
+    Raises:
+        Undecodable: the body does not fit the writer schema, or the schema is no event's.
+    """
+    if writer.problem:
+        raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, f"schema {writer.schema_id}: {writer.problem}")
+    body = io.BytesIO(value)
+    body.seek(HEADER.size)
+    try:
+        event = fastavro.schemaless_reader(body, writer.reading, None)
+    except EOFError as exc:
+        raise Undecodable(Reason.TRUNCATED, f"the body ends early for schema {writer.schema_id}") from exc
+    except Exception as exc:  # bytes from outside may break the reader in any way
+        raise Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}") from exc
+    if body.tell() != len(value):
+        # Written with another schema than its id says: what was read is not what was meant.
+        raise Undecodable(Reason.UNDECODABLE, f"{len(value) - body.tell()} bytes are left over after the body")
+    return event  # type: ignore[return-value] - a schema without problem is a record's
+
+
+def write(event: Mapping[str, Any], *, schema: Schema, schema_id: int) -> bytes:
+    """The wire bytes of `event`, written with `schema` (as fastavro parsed it)."""
+    out = io.BytesIO()
+    out.write(HEADER.pack(MAGIC_BYTE, schema_id))
+    fastavro.schemaless_writer(out, schema, event)
+    return out.getvalue()
+
+
+class EventCodec(faust.Codec):
+    """`dumps` and `loads` for Faust's topics, of our own two versions; whoever knows the registry tells their ids."""
+
+    def __init__(self, ours: Mapping[int, WriterSchema] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.know(ours or {})
+
+    def know(self, ours: Mapping[int, WriterSchema]) -> None:
+        """Learn under which ids our versions (1, 2) are registered; comes before the first event."""
+        self._ours = {version: (_parsed(version), writer.schema_id) for version, writer in ours.items()}
+        self._by_id = {writer.schema_id: writer for writer in ours.values()}
+
+    def _dumps(self, obj: Any) -> bytes:
+        schema, schema_id = self._ours[2 if "browser" in obj else 1]
+        return write(obj, schema=schema, schema_id=schema_id)
+
+    def _loads(self, s: bytes) -> Event:
+        return read(s, self._by_id[schema_id_of(s)])
+
+
+def _parsed(version: int) -> Schema:
+    return fastavro.parse_schema(event.schema(version), named_schemas={})

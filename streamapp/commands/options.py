@@ -1,0 +1,54 @@
+"""What our commands have in common: `--json` on either side of the command, errors without tracebacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from streamapp import settings
+from streamapp.errors import SettingsError, StreamappError, Transient
+from streamapp.settings import Settings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+
+
+def report(facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print facts to stdout: a line each, or one JSON object (also where Faust's `--json` stood before the command)."""
+    state = click.get_current_context().find_root().obj
+    if as_json or getattr(state, "json", False):
+        click.echo(json.dumps(facts))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+
+
+def load_settings() -> Settings:
+    """The settings, or exit code 2 with what is wrong."""
+    try:
+        return settings.load()
+    except SettingsError as exc:
+        raise click.UsageError(str(exc)) from None
+
+
+def told(command: Callable[P, R]) -> Callable[P, R]:
+    """Say what went wrong in words, with exit code 1."""
+
+    @wraps(command)
+    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except Transient as exc:
+            message = f"{exc}\nIs it running? `streamapp up` starts a local Kafka, registry and MongoDB."
+            raise click.ClickException(message) from None
+        except StreamappError as exc:
+            raise click.ClickException(str(exc)) from None
+
+    return telling

@@ -1,0 +1,126 @@
+"""Turn a decoded event and its origin into the document that MongoDB stores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import DatetimeMS
+
+from streamapp.avro import WriterSchema
+from streamapp.errors import Undecodable
+from streamapp.event import Event
+from streamapp.record import Origin, Reason
+
+Document = dict[str, Any]
+
+#: Names of ours that a writer's field cannot have; such a field is stored under `extra`.
+RESERVED = frozenset({"_id", "schema_version", "schema_id", "received_at", "kafka"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventTimes:
+    """Which event times are believable."""
+
+    #: Milliseconds since the epoch.
+    earliest: int
+    #: How many milliseconds an event may be later than its Kafka timestamp.
+    ahead: int
+
+
+def build(
+    event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes
+) -> Document:
+    """The document of one event.
+
+    Raises:
+        Undecodable: a field that every event has is null here, or its time is not believable.
+    """
+    _check_fields(event, writer)
+    _check_time(event["event_timestamp"], origin, times)
+    event.setdefault("browser", None)  # V1 has none
+    if not RESERVED.isdisjoint(writer.names):
+        event = _with_extra(event)
+    return {
+        "_id": id_of(origin),
+        **event,
+        "schema_version": writer.version,
+        "schema_id": writer.schema_id,
+        "received_at": received_at,
+        "kafka": {
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
+            "timestamp": DatetimeMS(origin.timestamp),
+        },
+    }
+
+
+def id_of(origin: Origin) -> str:
+    """The document's `_id`: the same for every delivery of the event, and never that of another one.
+
+    A topic that is deleted and made again starts its offsets anew; its incarnation tells the two apart, or, where
+    the broker has none, the record's timestamp does.
+    """
+    if origin.incarnation is None:
+        return f"{origin.topic}-{origin.partition}-{origin.offset}-{origin.timestamp}"
+    return f"{origin.incarnation}-{origin.partition}-{origin.offset}"
+
+
+def _check_fields(event: Event, writer: WriterSchema) -> None:
+    metadata = event["metadata"]
+    if not (
+        type(event["user_id"]) is str
+        and type(event["event_type"]) is str
+        and type(event["event_timestamp"]) is int
+        and type(metadata) is dict
+        and type(metadata["device"]) is str
+        and type(metadata["location"]) is str
+    ):
+        _promote(event, writer)
+
+
+def _promote(event: Event, writer: WriterSchema) -> None:
+    """Read bytes as strings, as Avro's promotion rules do; anything else that is not ours is no event."""
+    for parent, name, wanted in (
+        (event, "user_id", str),
+        (event, "event_type", str),
+        (event, "event_timestamp", int),
+        (event, "metadata", dict),
+        (event["metadata"], "device", str),
+        (event["metadata"], "location", str),
+    ):
+        value = _promoted(parent, name)
+        if type(value) is not wanted:
+            found = "null" if value is None else f"of type {type(value).__name__}"
+            raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, f"schema {writer.schema_id}: {name} is {found} in this record")
+        parent[name] = value
+
+
+def _promoted(parent: Any, name: str) -> object:
+    value = parent.get(name) if isinstance(parent, dict) else None
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as exc:
+            raise Undecodable(Reason.UNDECODABLE, f"{name} is not UTF-8: {exc}") from exc
+    return value
+
+
+def _check_time(at: int, origin: Origin, times: EventTimes) -> None:
+    if at < times.earliest:
+        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"event_timestamp {at} is before {times.earliest}")
+    if at > origin.timestamp + times.ahead:
+        late = f"{at - origin.timestamp} ms after its Kafka timestamp; {times.ahead} ms are allowed"
+        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"event_timestamp {at} is {late}")
+
+
+def _with_extra(event: Mapping[str, Any]) -> Event:
+    ours = {name: value for name, value in event.items() if name in RESERVED}
+    rest = {name: value for name, value in event.items() if name not in RESERVED}
+    extra = rest.get("extra")
+    if isinstance(extra, dict):
+        return {**rest, "extra": {**extra, **ours}}
+    return {**rest, "extra": ours if "extra" not in rest else {"extra": extra, **ours}}

@@ -1,0 +1,74 @@
+"""Sample events for the worker: the ones due by the clock, sent and acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from faust.exceptions import ProducerSendError
+
+from streamapp.errors import BrokerUnavailable
+from streamapp.retry import Outages
+from streamapp.sampler import Sample
+
+#: Events that are made up for after an outage; for the rest of it there are none.
+MAX_BEHIND = 100
+
+#: Hands an event to Kafka; the second await is its acknowledgement.
+Send = Callable[[str, dict[str, Any]], Awaitable[Awaitable[Any]]]
+
+
+class Pace:
+    """How many events are due, if there is one every `interval_seconds`; a late tick loses none."""
+
+    def __init__(self, interval_seconds: float) -> None:
+        self._interval = interval_seconds
+        self._next: float | None = None
+
+    def due(self, now: float) -> int:
+        """Events that have become due by `now` (seconds) since the last call; the first one is due at once."""
+        following = now if self._next is None else self._next
+        if now < following:
+            return 0
+        count = int((now - following) / self._interval) + 1
+        self._next = following + count * self._interval
+        return min(count, MAX_BEHIND)
+
+
+class SampleProducer:
+    """Sends samples; an event counts as sent when Kafka has acknowledged it."""
+
+    def __init__(
+        self,
+        samples: Iterator[Sample],
+        *,
+        pace: Pace,
+        send: Send,
+        outages: Outages,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.sent = 0
+        self.is_idle = False
+        self._samples = samples
+        self._pace = pace
+        self._send = send
+        self._outages = outages
+        self._clock = clock
+
+    async def produce_due(self, now: float) -> None:
+        """Send the samples due by `now` (seconds); waits until all are acknowledged, through every outage."""
+        self.is_idle = False
+        at = int(self._clock() * 1000)
+        events = [next(self._samples).event(at=at) for _ in range(self._pace.due(now))]
+        await asyncio.gather(*(self._outages.insist(lambda e=event: self._deliver(e)) for event in events))
+        self.sent += len(events)
+        self.is_idle = True
+
+    async def _deliver(self, event: dict[str, Any]) -> None:
+        try:
+            await (await self._send(event["user_id"], event))
+        except (KafkaError, ProducerSendError) as exc:
+            raise BrokerUnavailable(str(exc) or type(exc).__name__) from exc

@@ -1,0 +1,231 @@
+"""The schema registry: which schema an id names and which version it has; our own schemas registered.
+
+On python-schema-registry-client, whose calls block: they run in threads. A registry that is away is waited for; an
+id that the registry does not know is asked for again for a while, and then known to be unknown for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Literal, TypeVar
+
+import httpx
+from schema_registry.client import SchemaRegistryClient
+from schema_registry.client.errors import ClientError
+from schema_registry.client.schema import AvroSchema
+
+from streamapp import event
+from streamapp.avro import UNREGISTERED, WriterSchema, canonical_form, writer_schema
+from streamapp.errors import RegistryUnavailable, SettingsError
+from streamapp.retry import Outages
+
+T = TypeVar("T")
+
+#: Seconds for which an unknown id is asked for again before it counts as unknown …
+ASK_FOR = 5.0
+#: … and seconds for which the answer then stands; also how long "unregistered" stands.
+REMEMBER_FOR = 30.0
+_ASK_EVERY = 0.5
+_TIMEOUT = httpx.Timeout(5.0)
+_NOT_FOUND = 404
+_SCHEMA_NOT_FOUND = 40403
+
+
+class Registry:
+    """One subject's view of the registry, with a cache."""
+
+    def __init__(
+        self,
+        url: str,
+        subject: str,
+        *,
+        outages: Outages | None = None,
+        on_learned: Callable[[WriterSchema], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = url
+        self.subject = subject
+        self.outages = outages or Outages("the schema registry")
+        self._on_learned = on_learned
+        self._clock = clock
+        self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
+        self._known: dict[int, WriterSchema] = {}
+        #: id → when the answer "unknown", or "unregistered", is to be asked for again
+        self._stale_at: dict[int, float] = {}
+        self._asking: dict[int, asyncio.Task[None]] = {}
+
+    async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
+        """The schemas of those ids that exist; waits while the registry is away."""
+        due = [i for i in schema_ids if not self._is_settled(i)]
+        asked = {i: self._ask(i) for i in due}
+        if missing := [task for i, task in asked.items() if i not in self._known]:
+            # Shielded: another slice may wait for the same answer when this one is cancelled.
+            await asyncio.gather(*map(asyncio.shield, missing))
+        return self._known
+
+    async def ping(self) -> None:
+        """Raise RegistryUnavailable unless the registry answers."""
+        await self._call(self._client.get_subjects)
+
+    def _is_settled(self, schema_id: int) -> bool:
+        if schema_id <= 0:
+            return True  # ids are positive: no registry can know it
+        if schema_id in self._stale_at:
+            return self._clock() < self._stale_at[schema_id]
+        return schema_id in self._known
+
+    def _ask(self, schema_id: int) -> asyncio.Task[None]:
+        if schema_id not in self._asking:
+            task = asyncio.create_task(self._learn(schema_id))
+            task.add_done_callback(lambda _: self._asking.pop(schema_id, None))
+            self._asking[schema_id] = task
+        return self._asking[schema_id]
+
+    async def _learn(self, schema_id: int) -> None:
+        deadline = self._clock() + ASK_FOR
+        while (found := await self.outages.insist(lambda: self._look_up(schema_id))) is None:
+            if schema_id in self._stale_at or self._clock() >= deadline:
+                break
+            await asyncio.sleep(_ASK_EVERY)
+        if found is not None:
+            self._learned(found)
+        if found is None or found.version == UNREGISTERED:
+            self._stale_at[schema_id] = self._clock() + REMEMBER_FOR
+        else:
+            self._stale_at.pop(schema_id, None)
+
+    def _learned(self, writer: WriterSchema) -> None:
+        self._known[writer.schema_id] = writer
+        self._on_learned(writer)
+
+    async def _look_up(self, schema_id: int) -> WriterSchema | None:
+        schema = await self._call(lambda: self._schema(schema_id))
+        if schema is None:
+            return None
+        version = await self._call(lambda: self._version(schema_id))
+        return writer_schema(schema, schema_id=schema_id, version=version)
+
+    def _schema(self, schema_id: int) -> Any:
+        url, method = self._client.url_manager.url_for("get_by_id", schema_id=schema_id)
+        response = self._client.request(url, method=method)
+        if response.status_code == _NOT_FOUND and response.json().get("error_code") == _SCHEMA_NOT_FOUND:
+            return None
+        # Any other 404 is not the registry speaking (a wrong path, a proxy): waited out, or all records would be bad.
+        _raise_for(response)
+        return _parsed(response.json())
+
+    def _version(self, schema_id: int) -> str:
+        pairs = self._client.get_schema_subject_versions(schema_id) or []
+        versions = [int(pair.version) for pair in pairs if pair.subject == self.subject]
+        return f"v{min(versions)}" if versions else UNREGISTERED
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        return await asyncio.to_thread(_translated, self.url, call)
+
+    # Our own schemas
+
+    async def prepare(self, *, register: bool, compatibility: Literal["backward", "keep"]) -> dict[int, WriterSchema]:
+        """Make sure that our schemas are registered; our version (1, 2) → what the registry calls it.
+
+        A version under the subject with the same Parsing Canonical Form counts as ours. Waits for the registry.
+
+        Raises:
+            SettingsError: the registry refuses a schema, or it is missing and `register` is False.
+        """
+        ours: dict[int, WriterSchema] = {}
+        for version in (1, 2):
+            schema = event.schema(version)
+            ours[version] = await self.outages.insist(lambda s=schema, v=version: self._ensure(s, v, register=register))
+            if version == 1 and register and compatibility == "backward":
+                # After V1, since some registries know no level for a subject without schemas; before V2, to hold it.
+                await self.outages.insist(lambda: self._call(self._ensure_level))
+        return ours
+
+    async def _ensure(self, schema: event.Schema, version: int, *, register: bool) -> WriterSchema:
+        found = await self._call(lambda: self._registered(schema))
+        if found is None and not register:
+            message = (
+                f"user_event_v{version}.avsc is not registered under {self.subject}, and STREAMAPP_REGISTER_SCHEMAS is"
+                " false. Register it, or set STREAMAPP_REGISTER_SCHEMAS=true"
+            )
+            raise SettingsError(message)
+        if found is None:
+            await self._call(lambda: self._register(schema, version))
+            found = await self._call(lambda: self._registered(schema))
+        if found is None:
+            message = f"the registry does not show {self.subject} yet"
+            raise RegistryUnavailable(message)
+        schema_id, number = found
+        writer = writer_schema(schema, schema_id=schema_id, version=f"v{number}")
+        self._learned(writer)
+        return writer
+
+    def _registered(self, schema: event.Schema) -> tuple[int, int] | None:
+        """Schema id and version under the subject, if the schema stands there in any spelling."""
+        wanted = canonical_form(schema)
+        for number in self._versions():
+            found = self._client.get_schema(self.subject, number)
+            if found and isinstance(found.schema, AvroSchema) and canonical_form(found.schema.raw_schema) == wanted:
+                return int(found.schema_id), number
+        return None
+
+    def _versions(self) -> list[int]:
+        return sorted(int(number) for number in self._client.get_versions(self.subject) or [])
+
+    def _register(self, schema: event.Schema, version: int) -> None:
+        try:
+            self._client.register(self.subject, AvroSchema(schema))
+        except ClientError as exc:
+            if _is_transient(exc.http_code):
+                raise
+            message = (
+                f"the registry at {self.url} refuses user_event_v{version}.avsc under {self.subject}:"
+                f" {exc.message} ({exc.http_code}). Compare it with the versions that are there"
+            )
+            raise SettingsError(message) from exc
+
+    def _ensure_level(self) -> None:
+        # Where a subject has no level of its own, Confluent's registry answers 404 and Apicurio 200 with NONE.
+        url, method = self._client.url_manager.url_for("get_compatibility", subject=self.subject)
+        response = self._client.request(url, method=method)
+        if response.status_code != _NOT_FOUND:
+            _raise_for(response)
+            if response.json().get("compatibilityLevel", "NONE") != "NONE":
+                return
+        self._client.update_compatibility("BACKWARD", self.subject)
+
+
+def _parsed(body: Mapping[str, Any]) -> Any:
+    if body.get("schemaType", "AVRO") != "AVRO":
+        return {"type": body["schemaType"]}  # no event, and says why
+    return json.loads(body["schema"])
+
+
+def _translated(url: str, call: Callable[[], T]) -> T:
+    """Call, and tell a registry that is away from an answer."""
+    try:
+        return call()
+    except (httpx.TransportError, OSError) as exc:
+        message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
+        raise RegistryUnavailable(message) from exc
+    except ClientError as exc:
+        message = f"{url} answers {exc.http_code}: {exc.message}"
+        raise RegistryUnavailable(message) from exc
+    except ValueError as exc:  # not JSON: something else answers at that address, or a proxy in trouble
+        message = f"{url} does not answer as a schema registry does (STREAMAPP_SCHEMA_REGISTRY_URL): {exc}"
+        raise RegistryUnavailable(message) from exc
+
+
+def _raise_for(response: httpx.Response) -> None:
+    if not response.is_success:
+        raise ClientError(response.text[:200], http_code=response.status_code)
+
+
+def _is_transient(code: int | None) -> bool:
+    return code is None or code in {401, 403, 408, 429} or code >= 500
+
+

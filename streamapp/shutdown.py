@@ -1,0 +1,65 @@
+"""A worker that ends within its deadline, whatever it is waiting for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+from typing import Any, NoReturn
+
+import faust
+
+log = logging.getLogger(__name__)
+
+_FORCED = 1
+_WRONG_USAGE = 2
+
+
+class BoundedWorker(faust.Worker):
+    """The first signal stops in order, up to a deadline; a second one ends at once.
+
+    Nothing is lost by a forced end: what is not acked is delivered again.
+    """
+
+    #: Seconds from the first signal to the end.
+    deadline = 10.0
+    _signalled = False
+
+    def execute_from_commandline(self) -> NoReturn:
+        """Run until stopped; exit code 2 where the port of the pages is taken."""
+        conf = self.app.conf
+        if conf.web_enabled and not _is_free(conf.web_bind, conf.web_port):
+            print(  # noqa: T201 - there is no logging yet
+                f"Error: port {conf.web_port} on {conf.web_bind}, for /healthz and /readyz, is taken."
+                " Give another one with --web-port, or STREAMAPP_WEB_PORT.",
+                file=sys.stderr,
+            )
+            sys.exit(_WRONG_USAGE)
+        super().execute_from_commandline()
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        if self._signalled:
+            self._end("second signal")
+        self._signalled = True
+        # A thread, since the event loop may be what hangs.
+        timer = threading.Timer(self.deadline, self._end, ["deadline of the shutdown has passed"])
+        timer.daemon = True
+        timer.start()
+        super()._schedule_shutdown(signal)
+
+    def _end(self, why: str) -> NoReturn:
+        print(f"ended at once: {why}; what was not acked is delivered again", file=sys.stderr)  # noqa: T201
+        os._exit(_FORCED)
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

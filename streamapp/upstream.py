@@ -1,0 +1,106 @@
+"""What the agents need from outside, made ready before they start: Kafka's topics, the registry, MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from mode import Service
+
+from streamapp import event
+from streamapp.avro import WriterSchema, canonical_form
+from streamapp.broker import Broker
+from streamapp.codec import EventCodec
+from streamapp.dead_letters import DeadLetterTopic
+from streamapp.document import EventTimes
+from streamapp.metrics import ASK_EVERY, Dependency, Readiness
+from streamapp.registry import Registry
+from streamapp.retry import Outages
+from streamapp.settings import Settings
+from streamapp.sink import Sink
+from streamapp.store import Store
+
+
+class Upstream(Service):
+    """Starts once Kafka is there; the registry and MongoDB may come later, whoever needs them waits."""
+
+    sink: Sink
+    broker: Broker
+
+    def __init__(self, settings: Settings, codec: EventCodec, readiness: Readiness) -> None:
+        super().__init__()
+        self.broker_outages = Outages("Kafka")
+        self.registered = asyncio.Event()
+        self._settings = settings
+        self._codec = codec
+        self._readiness = readiness
+        self._store_outages = Outages("MongoDB")
+        self._learned: asyncio.Queue[WriterSchema] = asyncio.Queue()
+
+    async def on_start(self) -> None:
+        """Wait for Kafka, since Faust's consumer and producer would give up without it."""
+        settings = self._settings
+        self.broker = Broker(settings.kafka_bootstrap_servers)
+        self._store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+        self._registry = Registry(
+            settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait
+        )
+        self._dead_letters = DeadLetterTopic(
+            bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic
+        )
+        self.sink = self._make_sink()
+        self._readiness.dependencies = (
+            Dependency("mongodb", self._store.ping),
+            Dependency("schema_registry", self._registry.ping),
+        )
+        for background in (self._ask_dependencies(), self._prepare_registry(), self._prepare_store()):
+            self.add_future(background)
+        await self.wait(self.broker_outages.insist(self._prepare_topics))
+
+    async def on_stop(self) -> None:
+        """Let go of MongoDB; what is under way there is not acked."""
+        self._store.close()
+
+    def _make_sink(self) -> Sink:
+        times = EventTimes(
+            earliest=int(self._settings.earliest_event_at.timestamp() * 1000),
+            ahead=int(self._settings.event_ahead_seconds * 1000),
+        )
+        return Sink(
+            schemas=self._registry,
+            store=self._store,
+            dead_letters=self._dead_letters,
+            times=times,
+            store_outages=self._store_outages,
+            broker_outages=self.broker_outages,
+        )
+
+    async def _prepare_topics(self) -> None:
+        limit = await self.broker.ensure_topics(
+            topic=self._settings.topic,
+            partitions=self._settings.partitions,
+            dead_letter_topic=self._settings.dead_letter_topic,
+        )
+        self._dead_letters.open(max_message_bytes=limit)
+
+    async def _prepare_registry(self) -> None:
+        ours = await self._registry.prepare(
+            register=self._settings.register_schemas, compatibility=self._settings.compatibility
+        )
+        self._codec.know(ours)
+        self.registered.set()
+
+    async def _prepare_store(self) -> None:
+        await self._store_outages.insist(self._store.prepare)
+        v2 = canonical_form(event.schema(2))
+        while True:
+            writer = await self._learned.get()
+            await self._store_outages.insist(lambda w=writer: self._note(w, is_v2=w.canonical == v2))
+
+    def _note(self, writer: WriterSchema, *, is_v2: bool) -> Awaitable[None]:
+        return self._store.note_schema(writer, subject=self._settings.subject, is_v2=is_v2)
+
+    async def _ask_dependencies(self) -> None:
+        while not self.should_stop:
+            await asyncio.gather(*(dependency.ask() for dependency in self._readiness.dependencies))
+            await self.sleep(ASK_EVERY)

@@ -1,0 +1,171 @@
+"""The Faust app: topics, agents, timer, pages. Wiring only; what happens is in the modules it wires together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import click
+import faust
+from faust.app.base import BootStrategy
+from faust.cli.base import cli
+from faust.serializers import codecs
+from mode import CrashingSupervisor
+
+from streamapp import sampler, settings
+from streamapp.codec import NAME, EventCodec
+from streamapp.commands import dashboard, demo, send_sample, up
+from streamapp.errors import SettingsError
+from streamapp.metrics import Readiness
+from streamapp.producer import Pace, SampleProducer
+from streamapp.shutdown import BoundedWorker
+from streamapp.transport import SliceTransport
+from streamapp.upstream import Upstream
+
+# They tell every request.
+for talkative in ("httpx", "httpcore", "schema_registry"):
+    logging.getLogger(talkative).setLevel(logging.WARNING)
+
+try:
+    config = settings.load()
+except SettingsError as exc:
+    raise click.UsageError(str(exc)) from None
+
+for command in (dashboard.command, demo.command, send_sample.command, up.command):
+    cli.add_command(command)
+
+codec = EventCodec()
+codecs.register(NAME, codec)
+readiness = Readiness()
+upstream = Upstream(config, codec, readiness)
+
+
+class Boot(BootStrategy):
+    """The pages answer first, then Kafka is waited for, then all else starts as Faust has it."""
+
+    def server(self) -> Iterable[Any]:
+        """Services in the order of their start."""
+        yield from self.sensors()
+        yield from self.web_server()
+        yield upstream
+        yield from self.kafka_producer()
+        yield from self.kafka_consumer()
+        yield from self.agents()
+        yield from self.kafka_conductor()
+        yield from self.tables()
+
+
+class App(faust.App):
+    """Faust's app, without the folder for tables that it would make in the current one."""
+
+    BootStrategy = Boot
+
+    def _create_directories(self) -> None: ...
+
+
+app = App(
+    config.app_id,
+    broker=[f"kafka://{server}" for server in config.kafka_bootstrap_servers.split(",")],
+    Worker=BoundedWorker,
+    web_bind=config.web_host,
+    web_host=config.web_host,
+    web_port=config.web_port,
+    autodiscover=False,
+    topic_disable_leader=True,
+    topic_allow_declare=False,
+    stream_wait_empty=True,
+    broker_session_timeout=15.0,
+    broker_heartbeat_interval=3.0,
+    broker_commit_interval=1.0,
+    consumer_metadata_max_age_ms=15_000,
+    consumer_auto_offset_reset="earliest",
+    producer_linger=0.005,
+    producer_request_timeout=30.0,
+    producer_compression_type="lz4",
+)
+app.transport = SliceTransport(
+    app.conf.broker_consumer,
+    app,
+    slice_topics=[config.topic],
+    incarnation_of=lambda topic: upstream.broker.incarnation_of(topic),
+    max_in_flight_bytes=config.max_in_flight_bytes,
+)
+BoundedWorker.deadline = config.shutdown_deadline_seconds
+
+events = app.topic(config.topic, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw")
+samples = app.topic(config.topic, key_type=str, key_serializer="raw", value_serializer=NAME)
+
+
+@app.agent(events, concurrency=1, supervisor_strategy=CrashingSupervisor)
+async def store_events(stream: Any) -> None:
+    """Settle slices side by side, and ack each when all of its records have their fate."""
+    async with asyncio.TaskGroup() as settling:
+        async for event in stream.noack().events():
+            task = settling.create_task(_settle(event))
+            _under_way.add(task)
+            task.add_done_callback(_under_way.discard)
+
+
+async def _settle(event: Any) -> None:
+    await upstream.sink.settle(event.value)
+    event.ack()
+
+
+_under_way: set[asyncio.Task[None]] = set()
+
+
+@app.on_partitions_revoked.connect
+async def drop_slices(*_: object, **__: object) -> None:
+    """Give up slices of the old assignment, or they would pile up in an outage; they come again."""
+    readiness.partitions = None
+    for task in _under_way:
+        task.cancel()
+
+
+@app.on_partitions_assigned.connect
+async def note_partitions(_: object, assigned: Any, **__: object) -> None:
+    """Tell /readyz."""
+    readiness.partitions = len(assigned)
+
+
+producer = SampleProducer(
+    sampler.samples(seed=None, v2_ratio=config.v2_ratio),
+    pace=Pace(config.produce_interval_seconds),
+    send=lambda user_id, event: samples.send(key=user_id.encode(), value=event),
+    outages=upstream.broker_outages,
+)
+ticks = app.channel(maxsize=1)
+
+
+@app.agent(ticks, concurrency=1)
+async def produce_events(stream: Any) -> None:
+    """Send the sample events that are due."""
+    await upstream.registered.wait()
+    producer.is_idle = True
+    async for now in stream:
+        await producer.produce_due(now)
+
+
+if config.produce_interval_seconds:
+
+    @app.timer(interval=max(config.produce_interval_seconds, 0.1))
+    async def tick() -> None:
+        """Wake the producer, unless it waits for Kafka: then it catches up by itself."""
+        if producer.is_idle:
+            await ticks.put(time.monotonic())
+
+
+@app.page("/healthz")
+async def healthz(self: Any, _: Any) -> Any:
+    """The worker runs."""
+    return self.json({"status": "ok"})
+
+
+@app.page("/readyz")
+async def readyz(self: Any, _: Any) -> Any:
+    """Whether the worker can store events now, and if not, why."""
+    ready, states = readiness.report()
+    return self.json({"ready": ready, **states}, status=200 if ready else 503)

@@ -1,0 +1,69 @@
+"""Records, events and slices, with only what a test cares about to be said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fastavro
+
+from streamapp import codec, event
+from streamapp.avro import WriterSchema, writer_schema
+from streamapp.record import DeadLetter, Reason, Slice, origin_of
+
+NOW = 1_790_000_000_000
+INCARNATION = "AAAAAAAAAAAAAAAAAAAAAB"
+#: Our schemas as a registry might know them.
+V1: WriterSchema = writer_schema(event.schema(1), schema_id=1, version="v1")
+V2: WriterSchema = writer_schema(event.schema(2), schema_id=2, version="v2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeRecord:
+    """A Kafka record that nobody sent."""
+
+    value: bytes | None
+    topic: str = "user_events"
+    partition: int = 0
+    offset: int = 0
+    timestamp: int = NOW
+    key: bytes | None = b"user-1"
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def an_event(**changes: Any) -> dict[str, Any]:
+    """Return an event of V1, or of V2 if a browser is given."""
+    values = {
+        "user_id": "user-1",
+        "event_type": "click",
+        "event_timestamp": NOW,
+        "metadata": {"device": "mobile", "location": "DE"},
+    }
+    return values | changes
+
+
+def wire(values: dict[str, Any], schema: event.Schema | None = None, schema_id: int | None = None) -> bytes:
+    """Return the wire bytes of an event, of V2 if it has a browser."""
+    version = 2 if "browser" in values else 1
+    parsed = fastavro.parse_schema(schema or event.schema(version), named_schemas={})
+    return codec.write(values, schema=parsed, schema_id=schema_id or version)
+
+
+def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord:
+    """Return the record of an event."""
+    return FakeRecord(**{"value": wire(values or an_event()), **changes})
+
+
+def a_slice(*records: FakeRecord, incarnation: str | None = INCARNATION) -> Slice:
+    """Return these records as one slice."""
+    return Slice(
+        topic=records[0].topic, partition=records[0].partition, incarnation=incarnation, records=records
+    )
+
+
+def a_letter(reason: Reason = Reason.UNDECODABLE, error: str = "broken", **changes: Any) -> DeadLetter:
+    """Return a dead letter; `changes` are of its record."""
+    record = FakeRecord(**{"value": b"\x01broken", **changes})
+    return DeadLetter(
+        record=record, origin=origin_of(record, INCARNATION), reason=reason, error=error, schema_id=None
+    )

@@ -1,0 +1,133 @@
+"""Writer schemas: which are events, and what their values become."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import bson
+import pytest
+from bson import DatetimeMS, Decimal128
+
+from streamapp import avro, codec, event
+from streamapp.avro import writer_schema
+from tests.factories import an_event, wire
+
+
+def with_field(name: str, kind: Any, /, **changes: Any) -> dict[str, Any]:
+    """Return V1 with one more field, or with another type for one."""
+    fields = [field for field in event.schema(1)["fields"] if field["name"] != name]
+    return {**event.schema(1), "fields": [*fields, {"name": name, "type": kind}], **changes}
+
+
+def stored(kind: Any, value: Any) -> Any:
+    """Return what a value of an additional field is read as, after a round through BSON's encoder."""
+    schema = with_field("added", kind)
+    writer = writer_schema(schema, schema_id=9, version="v9")
+    read = codec.read(wire(an_event(added=value), schema, 9), writer)["added"]
+    bson.encode({"value": read})
+    return read
+
+
+AT = dt.datetime(2026, 1, 31, 12, 0, 0, 123000, tzinfo=dt.UTC)
+AT_MS = DatetimeMS(int(AT.timestamp() * 1000))
+ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ({"type": "long", "logicalType": "timestamp-millis"}, AT, AT_MS),
+        ({"type": "long", "logicalType": "timestamp-micros"}, AT, AT_MS),
+        ({"type": "long", "logicalType": "timestamp-nanos"}, int(AT_MS) * 1_000_000 + 7, AT_MS),
+        ({"type": "long", "logicalType": "local-timestamp-millis"}, AT.replace(tzinfo=None), AT_MS),
+        ({"type": "int", "logicalType": "date"}, dt.date(1970, 1, 3), DatetimeMS(2 * 86_400_000)),
+        ({"type": "int", "logicalType": "time-millis"}, dt.time(0, 0, 1), 1000),
+        ({"type": "long", "logicalType": "time-micros"}, dt.time(0, 0, 1), 1_000_000),
+        ({"type": "string", "logicalType": "uuid"}, ID, str(ID)),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}, Decimal("-12.34"), Decimal128("-12.34")),
+        ({"type": "enum", "name": "Plan", "symbols": ["FREE", "PAID"]}, "PAID", "PAID"),
+        ({"type": "fixed", "name": "Two", "size": 2}, b"\x01\x02", b"\x01\x02"),
+        ("bytes", b"\x00", b"\x00"),
+        (["null", {"type": "int", "logicalType": "date"}, {"type": "string"}], dt.date(1970, 1, 2), DatetimeMS(86_400_000)),
+        ({"type": "array", "items": {"type": "int", "logicalType": "date"}}, [dt.date(1970, 1, 2)], [DatetimeMS(86_400_000)]),
+        ({"type": "map", "values": "long"}, {"a": 1}, {"a": 1}),
+        ({"type": "string", "logicalType": "of-the-future"}, "as it is", "as it is"),
+    ],
+    ids=str,
+)
+def test_avro_values_become_bsons(kind: Any, value: Any, expected: Any) -> None:
+    """Each Avro type is stored as the contract says."""
+    assert expected == stored(kind, value)
+
+
+def test_a_time_that_python_has_no_date_for_is_kept() -> None:
+    """The year 300000 fits into BSON's Date though not into a datetime."""
+    far = 9_400_000_000_000_000
+
+    assert DatetimeMS(far) == stored({"type": "long", "logicalType": "timestamp-millis"}, far)
+
+
+@pytest.mark.parametrize(("logical", "factor"), [("timestamp-millis", 1), ("timestamp-micros", 1000), ("local-timestamp-micros", 1000)])
+def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor: int) -> None:
+    """The contract has it as an int of milliseconds."""
+    schema = with_field("event_timestamp", {"type": "long", "logicalType": logical})
+    writer = writer_schema(schema, schema_id=9, version="v9")
+
+    value = wire(an_event(event_timestamp=1_790_000_000_123 * factor), schema, 9)
+
+    assert 1_790_000_000_123 == codec.read(value, writer)["event_timestamp"]
+
+
+METADATA = {"type": "record", "name": "Other", "namespace": "elsewhere", "fields": [{"name": n, "type": "string"} for n in ("device", "location")]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        event.schema(1),
+        event.schema(2),
+        with_field("event_timestamp", "int"),
+        with_field("user_id", "bytes"),
+        with_field("user_id", ["null", "string"]),
+        with_field("metadata", ["null", METADATA], name="AnotherName", namespace="com.example"),
+        with_field("browser", ["null", "string"]),
+    ],
+    ids=lambda schema: str(schema["fields"][-1]),
+)
+def test_event_shaped_schemas_are_events(schema: Any) -> None:
+    """Names of records do not matter, nor do promotable types and nullable fields."""
+    assert avro.problem_as_event(schema) is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ("string", "the value is not a record"),
+        ({"type": "record", "name": "X", "fields": []}, "user_id is missing"),
+        (with_field("event_timestamp", "double"), "event_timestamp does not read as long"),
+        (with_field("event_type", {"type": "enum", "name": "T", "symbols": ["a"]}), "event_type does not read as string"),
+        (with_field("metadata", {"type": "map", "values": "string"}), "metadata is not a record"),
+        (with_field("metadata", {**METADATA, "fields": METADATA["fields"][:1]}), "metadata.location is missing"),
+    ],
+    ids=lambda part: str(part)[-40:],
+)
+def test_other_schemas_are_not(schema: Any, problem: str) -> None:
+    """And the field at fault is named."""
+    assert problem == avro.problem_as_event(schema)
+
+
+def test_a_schema_that_cannot_be_read_is_a_problem_not_an_error() -> None:
+    """Its records are dead letters; the worker goes on."""
+    writer = writer_schema({"type": "no-such-type"}, schema_id=1, version="v1")
+
+    assert "cannot be read" in (writer.problem or "")
+
+
+def test_canonical_forms_ignore_docs_and_order_of_attributes() -> None:
+    """Another spelling of V2 is V2."""
+    spelled = {"fields": [{k: v for k, v in f.items() if k != "doc"} for f in event.schema(2)["fields"]], "name": "streamapp.UserEvent", "type": "record"}
+
+    assert avro.canonical_form(event.schema(2)) == avro.canonical_form(spelled)

@@ -1,0 +1,81 @@
+"""Wire bytes ↔ event."""
+
+import pytest
+
+from streamapp import codec
+from streamapp.avro import writer_schema
+from streamapp.errors import Undecodable
+from streamapp.record import Reason
+from tests.factories import V1, V2, an_event, wire
+
+
+def test_an_event_reads_as_it_was_written() -> None:
+    """What the writer's schema wrote comes back."""
+    event = an_event(browser="firefox")
+
+    assert event == codec.read(wire(event), V2)
+
+
+def test_the_header_is_confluents() -> None:
+    """Byte 0, then the schema id in four bytes, big endian."""
+    assert b"\x00\x00\x01\x02\x03" == wire(an_event(), schema_id=0x010203)[:5]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, Reason.TOMBSTONE),
+        (b"", Reason.EMPTY),
+        (b"\x01\x00\x00\x00\x01", Reason.BAD_MAGIC_BYTE),
+        (b"{}", Reason.BAD_MAGIC_BYTE),
+        (b"\x00\x00\x00\x01", Reason.TRUNCATED),
+    ],
+)
+def test_a_value_without_header_has_a_reason(value: bytes | None, reason: Reason) -> None:
+    """Whoever reads the dead letter learns what is wrong with the first bytes."""
+    with pytest.raises(Undecodable) as caught:
+        codec.schema_id_of(value)
+
+    assert reason == caught.value.reason
+
+
+def test_every_cut_is_noticed() -> None:
+    """No prefix of a record passes for a record."""
+    whole = wire(an_event(browser="firefox"))
+
+    for length in range(5, len(whole)):
+        with pytest.raises(Undecodable):
+            codec.read(whole[:length], V2)
+
+
+def test_bytes_left_over_are_noticed() -> None:
+    """A body that is longer than its schema says was written with another one."""
+    with pytest.raises(Undecodable) as caught:
+        codec.read(wire(an_event(browser="firefox"), schema_id=1), V1)
+
+    assert Reason.UNDECODABLE == caught.value.reason
+
+
+def test_a_body_that_is_noise_is_undecodable() -> None:
+    """Whatever the reader raises, it is the record's fault."""
+    with pytest.raises(Undecodable):
+        codec.read(wire(an_event())[:5] + b"\x0a\xff\xfe\xfd\xfc\xfb" * 9, V1)
+
+
+def test_a_schema_of_something_else_is_incompatible() -> None:
+    """Valid Avro of an unrelated record is no event."""
+    order = {"type": "record", "name": "Order", "fields": [{"name": "total", "type": "double"}]}
+
+    with pytest.raises(Undecodable) as caught:
+        codec.read(wire({"total": 1.5}, order, 3), writer_schema(order, schema_id=3, version="v3"))
+
+    assert Reason.INCOMPATIBLE_SCHEMA == caught.value.reason
+    assert "user_id is missing" in str(caught.value)
+
+
+def test_fausts_pair_is_each_others_inverse() -> None:
+    """The codec registered with Faust writes V1 or V2 and reads both."""
+    pair = codec.EventCodec({1: V1, 2: V2})
+
+    for event in (an_event(), an_event(browser=None), an_event(browser="safari")):
+        assert event == pair.loads(pair.dumps(event))

@@ -1,0 +1,189 @@
+"""Every record has one fate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from streamapp.document import Document, EventTimes
+from streamapp.errors import DeadLetterTopicTooSmall
+from streamapp.inserter import Outcome
+from streamapp.record import DeadLetter, Reason, Slice
+from streamapp.retry import Outages, RetryPolicy
+from streamapp.sink import Fates, Sink
+from tests.factories import NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
+from tests.fakes import FakeDeadLetters, FakeSchemas, FakeStore
+
+
+class World:
+    """A sink with its doubles; retries do not wait."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.dead_letters = FakeDeadLetters()
+        quick = RetryPolicy(first_wait=0, max_wait=0)
+        self.sink = Sink(
+            schemas=FakeSchemas(V1, V2),
+            store=self.store,
+            dead_letters=self.dead_letters,
+            times=EventTimes(earliest=0, ahead=86_400_000),
+            store_outages=Outages("MongoDB", policy=quick),
+            broker_outages=Outages("Kafka", policy=quick),
+        )
+
+    def settle(self, *slices: Slice) -> list[Fates]:
+        """Settle all of them side by side."""
+        return asyncio.run(self._settle(slices))
+
+    async def _settle(self, slices: Sequence[Slice]) -> list[Fates]:
+        return await asyncio.gather(*map(self.sink.settle, slices))
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+POISON = {
+    Reason.TOMBSTONE: None,
+    Reason.EMPTY: b"",
+    Reason.BAD_MAGIC_BYTE: b"{}",
+    Reason.TRUNCATED: b"\x00\x00",
+    Reason.UNKNOWN_SCHEMA_ID: wire(an_event(), schema_id=77),
+    Reason.UNDECODABLE: wire(an_event()) + b"x",
+    Reason.TIMESTAMP_OUT_OF_RANGE: wire(an_event(event_timestamp=NOW * 10)),
+}
+
+
+def test_good_records_are_stored() -> None:
+    """V1 and V2, each labelled with its version."""
+    world = World()
+
+    fates = world.settle(a_slice(a_record(offset=0), a_record(an_event(browser="edge"), offset=1)))
+
+    assert [Fates(stored=2)] == fates
+    assert ["v1", "v2"] == [document["schema_version"] for document in world.store.documents.values()]
+
+
+def test_a_record_that_comes_again_is_stored_once() -> None:
+    """And counted as already stored."""
+    world = World()
+
+    fates = world.settle(a_slice(a_record(offset=0))) + world.settle(a_slice(a_record(offset=0), a_record(offset=1)))
+
+    assert [Fates(stored=1), Fates(stored=1, duplicates=1)] == fates
+
+
+@pytest.mark.parametrize(("reason", "value"), POISON.items(), ids=map(str, POISON))
+def test_poison_becomes_a_dead_letter_and_harms_nobody(reason: Reason, value: bytes | None) -> None:
+    """Its neighbours are stored, and it keeps its reason and record."""
+    world = World()
+    poison = FakeRecord(value=value, offset=1)
+
+    fates = world.settle(a_slice(a_record(offset=0), poison, a_record(offset=2)))
+
+    assert [Fates(stored=2, dead_lettered=1)] == fates
+    assert [(reason, poison)] == [(letter.reason, letter.record) for letter in world.dead_letters.sent]
+    assert {reason.value: 1} == world.store.dead_letters
+
+
+def test_a_document_that_the_store_refuses_is_a_dead_letter() -> None:
+    """One refusal condemns nobody else."""
+    world = World()
+    world.store.insert = refuse_second  # type: ignore[method-assign]
+    world.sink._inserter._write = refuse_second  # noqa: SLF001
+
+    fates = world.settle(a_slice(*(a_record(offset=offset) for offset in range(3))))
+
+    assert [Fates(stored=2, dead_lettered=1)] == fates
+    assert [(Reason.REFUSED_BY_STORE, 1, "too odd")] == [(x.reason, x.record.offset, x.error) for x in world.dead_letters.sent]
+
+
+async def refuse_second(documents: Sequence[Document]) -> Outcome:
+    """Refuse whatever has offset 1."""
+    return Outcome(refused={i: "too odd" for i, d in enumerate(documents) if d["kafka"]["offset"] == 1})
+
+
+def test_dead_letters_come_in_the_order_of_the_partition() -> None:
+    """Found when decoding or when inserting."""
+    world = World()
+    world.sink._inserter._write = refuse_second  # noqa: SLF001
+
+    world.settle(a_slice(FakeRecord(value=b"", offset=0), a_record(offset=1), FakeRecord(value=b"", offset=2)))
+
+    assert [0, 1, 2] == [letter.record.offset for letter in world.dead_letters.sent]
+
+
+def test_an_outage_of_the_store_is_waited_out() -> None:
+    """Nothing is dead-lettered, nothing is lost."""
+    world = World()
+    world.store.is_away = True
+
+    async def scenario() -> Fates:
+        settling = asyncio.create_task(world.sink.settle(a_slice(a_record())))
+        await settled()
+        assert not settling.done()
+        world.store.is_away = False
+        return await settling
+
+    assert Fates(stored=1) == asyncio.run(scenario())
+
+
+def test_an_outage_of_the_dead_letter_topic_holds_back_its_partition_only() -> None:
+    """Good records of other partitions go on; the slice with the poison is not settled."""
+    world = World()
+    world.dead_letters.is_away = True
+
+    async def scenario() -> Fates:
+        stuck = asyncio.create_task(world.sink.settle(a_slice(FakeRecord(value=b"", partition=0))))
+        await world.sink.settle(a_slice(a_record(partition=1)))
+        assert not stuck.done()
+        world.dead_letters.is_away = False
+        return await stuck
+
+    assert Fates(dead_lettered=1) == asyncio.run(scenario())
+
+
+def test_dead_letters_of_later_slices_wait_for_those_of_earlier_ones() -> None:
+    """Also past a slice between them that has none: their count is kept by the last offset."""
+    world = World()
+
+    class OneIsSlow(FakeDeadLetters):
+        async def send(self, letters: Sequence[DeadLetter]) -> None:
+            if letters[0].record.offset == 0:
+                await settled()
+            await super().send(letters)
+
+    slow = world.sink._dead_letters = OneIsSlow()  # noqa: SLF001
+    bad, good, worse = FakeRecord(value=b"", offset=0), a_record(offset=1), FakeRecord(value=b"", offset=2)
+
+    world.settle(a_slice(bad), a_slice(good), a_slice(worse))
+
+    assert [0, 2] == [letter.record.offset for letter in slow.sent]
+    assert {"empty": 2} == world.store.dead_letters
+
+
+def test_a_dead_letter_that_fits_nowhere_is_raised() -> None:
+    """The worker stops; nothing of the slice may be acked."""
+    world = World()
+
+    class TooSmall(FakeDeadLetters):
+        async def send(self, letters: Sequence[DeadLetter]) -> None:
+            raise DeadLetterTopicTooSmall("raise its limit")
+
+    world.sink._dead_letters = TooSmall()  # noqa: SLF001
+
+    with pytest.raises(DeadLetterTopicTooSmall):
+        world.settle(a_slice(FakeRecord(value=b"")))
+
+
+def test_fates_add_up_over_all_slices() -> None:
+    """The sum is what the metrics tell."""
+    world = World()
+
+    world.settle(a_slice(a_record(offset=0), FakeRecord(value=b"", offset=1)), a_slice(a_record(partition=1)))
+
+    assert Fates(stored=2, dead_lettered=1) == world.sink.fates
