@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import uuid
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Generator
+from typing import Any, Protocol
 
 import pytest
 
 from streamapp.local.backend import Backend
 from streamapp.settings import PREFIX, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.backends import plain_settings, running_backend
 
 # Nobody's own addresses or topics may reach a test; which programs to run here is theirs to say.
 for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(f"{PREFIX}LOCAL_")]:
@@ -23,32 +19,20 @@ for name in [name for name in os.environ if name.startswith(PREFIX) and not name
 
 
 class SettingsFactory(Protocol):
-    """Makes settings for one test."""
+    """Makes settings with the test's own topic, group and database, on the shared backend unless another is given."""
 
-    def __call__(self, backend: Backend | None = None, **changes: Any) -> Settings:
-        """Return settings with this test's own topic, group and database, on the shared backend unless another is given."""
-        ...
-
-
-@contextmanager
-def running_backend(**changes: Any) -> Iterator[Backend]:
-    """Run a backend on free ports, with its data in a temporary folder."""
-    with (
-        tempfile.TemporaryDirectory(prefix="streamapp-test-") as folder,
-        Backend(Path(folder), Settings(_env_file=None, **changes), usual_ports=False) as backend,
-    ):
-        yield backend
+    def __call__(self, backend: Backend | None = None, **changes: Any) -> Settings: ...
 
 
 @pytest.fixture(scope="session")
-def backend() -> Iterator[Backend]:
+def backend() -> Generator[Backend]:
     """Return the backend that all tests of a run share; nobody stops its servers."""
     with running_backend() as backend:
         yield backend
 
 
 @pytest.fixture(scope="module")
-def private_backend() -> Iterator[Backend]:
+def private_backend() -> Generator[Backend]:
     """Return a backend of the module's own, whose servers its tests may stop, kill, pause and restart."""
     with running_backend() as backend:
         yield backend
@@ -74,7 +58,7 @@ def settings_for(request: pytest.FixtureRequest, unique_name: str) -> SettingsFa
             "topic": unique_name,
             "app_id": unique_name,
         }
-        return Settings(_env_file=None, **(values | changes))
+        return plain_settings(**(values | changes))
 
     return make
 

@@ -6,13 +6,12 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from streamapp.local import lock
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from streamapp.errors import BackendError
+from streamapp.local import lock, programs
 
 REGISTRY_VERSION = "3.3.3"
 
@@ -25,17 +24,23 @@ def cache_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -
 
 
 def kafka_jars(version: str, cache: Path) -> Sequence[Path]:
-    """Return Kafka's class path, downloaded if need be."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with lock.held(cache / "lock", wait=True):
+    """Return Kafka's class path, downloaded if need be.
+
+    Raises:
+        BackendError: it cannot be had; says what to do.
+    """
+    with _opened(cache):
         return read_manifest(cache, f"kafka-{version}") or _fetch_kafka(version, cache)
 
 
 def registry_home(cache: Path) -> Path:
-    """Return the folder of the unpacked Apicurio Registry, downloaded if need be."""
+    """Return the folder of the unpacked Apicurio Registry, downloaded if need be.
+
+    Raises:
+        BackendError: it cannot be had; says what to do.
+    """
     name = f"apicurio-registry-{REGISTRY_VERSION}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with lock.held(cache / "lock", wait=True):
+    with _opened(cache):
         if not read_manifest(cache, name):
             _fetch_registry(cache, name)
     return cache / name
@@ -59,6 +64,21 @@ def write_manifest(cache: Path, name: str, files: Sequence[Path]) -> None:
     part = cache / f"{name}.json.part"
     part.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
     part.replace(cache / f"{name}.json")
+
+
+@contextmanager
+def _opened(cache: Path) -> Generator[None]:
+    """Keep others from fetching the same at the same time."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with lock.held(cache / "lock", wait=True):
+            yield
+    except ModuleNotFoundError as exc:
+        raise programs.missing(exc.name or "jgo") from None
+    except OSError as exc:
+        raise BackendError(
+            f"Downloads cannot be kept in {cache}: {exc}. STREAMAPP_LOCAL_CACHE_DIR names another folder."
+        ) from exc
 
 
 def _has_size(path: Path, size: int) -> bool:
@@ -93,8 +113,10 @@ def _fetch_registry(cache: Path, name: str) -> None:
 
 def _unpack(archive: Path, target: Path) -> None:
     part = target.with_name(f"{target.name}.part")
-    for folder in (part, target):
-        shutil.rmtree(folder, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(part, filter="data")
-    part.replace(target)
+    shutil.rmtree(target, ignore_errors=True)
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(part, filter="data")
+        part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Self
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
 
 from streamapp.errors import BackendError
-from streamapp.local import artifacts, kafka, lock, mongod, ports, programs, registry
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from streamapp.local.process import Server
-    from streamapp.settings import Settings
+from streamapp.local import artifacts, kafka, lock, mongod, programs, registry
+from streamapp.local.ports import HOST, Ports
+from streamapp.local.process import Server
+from streamapp.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +26,6 @@ class Addresses:
     def environment(self) -> dict[str, str]:
         """Return the variables that lead the worker and the dashboard here."""
         return {f"STREAMAPP_{name.upper()}": value for name, value in asdict(self).items()}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """What the servers listen on."""
-
-    kafka: int = 9092
-    registry: int = 8081
-    mongod: int = 27017
-    kafka_controller: int = 9093
-    registry_management: int = 9000
-
-    @classmethod
-    def choose(cls, *, usual: bool) -> Self:
-        """Choose free ports, the usual ones where they are free."""
-        chosen: dict[str, int] = {}
-        for field in fields(cls):
-            chosen[field.name] = ports.choose(field.default if usual else None, but=chosen.values())
-        return cls(**chosen)
 
 
 class Backend:
@@ -65,70 +45,71 @@ class Backend:
         self.data_dir = data_dir.absolute()
         self.ports = Ports.choose(usual=usual_ports)
         self._settings = settings
-        self._open = ExitStack()
-
-    @property
-    def addresses(self) -> Addresses:
-        """Where the servers are."""
-        return Addresses(
-            kafka_bootstrap_servers=f"{ports.HOST}:{self.ports.kafka}",
-            schema_registry_url=registry.url(self.ports.registry),
-            mongo_uri=mongod.uri(self.ports.mongod),
-        )
+        self._running = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._lock(stack)
             self._launch(stack)
-            for server in self._servers:
+            for server in self.servers:
                 server.wait_until_ready()
-            self._open = stack.pop_all()
+            self._running = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._running.close()
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The three, in the order of their start."""
+        return (self.mongod, self.registry, self.kafka)
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the servers are."""
+        return Addresses(
+            kafka_bootstrap_servers=f"{HOST}:{self.ports.kafka}",
+            schema_registry_url=registry.url(self.ports.registry),
+            mongo_uri=mongod.uri(self.ports.mongod),
+        )
 
     def check(self) -> None:
         """Raise BackendError if one of the servers has ended, though nobody stopped it."""
-        for server in self._servers:
+        for server in self.servers:
             server.check()
 
-    @property
-    def _servers(self) -> tuple[Server, ...]:
-        return (self.mongod, self.registry, self.kafka)
-
     def _lock(self, stack: ExitStack) -> None:
+        file = self.data_dir / "lock"
         try:
             self.data_dir.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock.held(self.data_dir / "lock", wait=False))
-        except BlockingIOError as exc:
-            owner = (self.data_dir / "lock").read_text(encoding="utf-8")
+            stack.enter_context(lock.held(file, wait=False))
+        except BlockingIOError:
             raise BackendError(
-                f"{self.data_dir} is in use by another `streamapp up` (process {owner}). End that one, or use another --data-dir."
-            ) from exc
+                f"{self.data_dir} is in use by process {file.read_text(encoding='utf-8')}."
+                " End that one, or choose another --data-dir."
+            ) from None
+        except OSError as exc:
+            raise BackendError(f"No data can be kept in {self.data_dir}: {exc}. Choose another --data-dir.") from exc
 
     def _launch(self, stack: ExitStack) -> None:
+        java, mongo = programs.java(self._settings.local_java), programs.mongod(self._settings.local_mongod)
         cache = artifacts.cache_folder(self._settings.local_cache_dir)
-        java = programs.java(self._settings.local_java)
-        mongod_program = programs.mongod(self._settings.local_mongod)
-        home = artifacts.registry_home(cache)
-        jars = self._kafka_jars(cache)
-        self.mongod = mongod.server(program=mongod_program, folder=self.data_dir / "mongod", port=self.ports.mongod)
-        self._run(stack, self.mongod)
-        self.registry = registry.server(
-            java=java, home=home, folder=self.data_dir / "registry", port=self.ports.registry, management_port=self.ports.registry_management
-        )
-        self._run(stack, self.registry)
-        self.kafka = kafka.server(
-            java=java, jars=jars, folder=self.data_dir / "kafka", port=self.ports.kafka, controller_port=self.ports.kafka_controller
-        )
-        self._run(stack, self.kafka)
+        home, jars = artifacts.registry_home(cache), self._kafka_jars(cache)
 
-    def _run(self, stack: ExitStack, server: Server) -> None:
-        stack.callback(server.stop)
-        server.launch()
+        def run(server: Server) -> Server:
+            stack.callback(server.stop)
+            server.launch()
+            return server
 
-    def _kafka_jars(self, cache: Path) -> list[Path]:
-        if home := self._settings.local_kafka_home:
-            return sorted((home / "libs").glob("*.jar"))
-        return list(artifacts.kafka_jars(self._settings.local_kafka_version, cache))
+        self.mongod = run(mongod.server(program=mongo, folder=self.data_dir / "mongod", port=self.ports.mongod))
+        self.registry = run(registry.server(java=java, home=home, folder=self.data_dir / "registry", ports=self.ports))
+        # Last, since formatting takes a second, in which the others get on with their start.
+        self.kafka = run(kafka.server(java=java, jars=jars, folder=self.data_dir / "kafka", ports=self.ports))
+
+    def _kafka_jars(self, cache: Path) -> Sequence[Path]:
+        home = self._settings.local_kafka_home
+        if not home:
+            return artifacts.kafka_jars(self._settings.local_kafka_version, cache)
+        if jars := sorted((home / "libs").glob("*.jar")):
+            return jars
+        raise BackendError(f"STREAMAPP_LOCAL_KAFKA_HOME names {home}, and there is no Kafka in it (no libs/*.jar).")

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import requests
-from jgo.maven import MavenContext, PythonResolver
+from jgo.maven import Artifact, MavenContext, PythonResolver
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from streamapp.errors import BackendError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from jgo.maven import Artifact
+from streamapp.local import OTHER_WAYS
 
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 30
@@ -84,7 +80,7 @@ class CheckedResolver(PythonResolver):
 
 
 @contextmanager
-def repository(folder: Path, label: str) -> Iterator[MavenContext]:
+def repository(folder: Path, label: str) -> Generator[MavenContext]:
     """Open the cached repository in `folder`, and show what is downloaded into it on stderr as `label`.
 
     Raises:
@@ -96,4 +92,7 @@ def repository(folder: Path, label: str) -> Iterator[MavenContext]:
         with progress:
             yield MavenContext(repo_cache=folder, resolver=CheckedResolver(progress, label))
     except (requests.RequestException, RuntimeError, OSError) as exc:
-        raise BackendError(f"{label} cannot be downloaded: {exc}") from exc
+        raise BackendError(
+            f"{label} cannot be downloaded: {exc}\nIt is needed once, and kept in {folder}. Check the network"
+            f" (HTTPS_PROXY is heeded) and the disk, and try again; what is there already is not fetched again.\n{OTHER_WAYS}"
+        ) from exc

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from signal import SIGKILL
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamapp.errors import BackendError
-from streamapp.local import ports, programs
-from streamapp.local.process import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+from streamapp.local import programs
+from streamapp.local.ports import HOST, Ports, is_open
+from streamapp.local.process import Server, on_leash, shorten
 
 CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, since a folder of data is one cluster for ever
 SILENT = logging.getLogger(f"{__name__}.silent")
@@ -42,39 +41,41 @@ share.coordinator.state.topic.min.isr=1
 LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.statusLoggerLevel=OFF")
 
 
-def server(*, java: Path, jars: Sequence[Path], folder: Path, port: int, controller_port: int) -> Server:
+def server(*, java: Path, jars: Sequence[Path], folder: Path, ports: Ports) -> Server:
     """Return Kafka, keeping its data in `folder`, ready to be started.
 
     Raises:
         BackendError: the folder cannot be prepared.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    config = _configure(folder, port, controller_port)
-    run = [str(java), *programs.JVM_FLAGS, *LOGGING, "-cp", ":".join(map(str, jars))]
+    config = _configure(folder, ports)
+    run = [*programs.jvm(java, folder), *LOGGING, "-cp", ":".join(map(str, jars))]
     if not (folder / "data" / "meta.properties").exists():
         _format([*run, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
     command = [*run, "-Xmx512m", "kafka.Kafka", str(config)]
-    return Server(name="Kafka", command=command, log=folder / "kafka.log", answers=lambda: _answers(port))
+    return Server(name="Kafka", command=command, log=folder / "kafka.log", answers=lambda: _answers(ports.kafka))
 
 
-def _configure(folder: Path, port: int, controller_port: int) -> Path:
+def _configure(folder: Path, ports: Ports) -> Path:
     config = folder / "server.properties"
-    text = PROPERTIES.format(host=ports.HOST, port=port, controller_port=controller_port, log_dirs=folder / "data")
+    text = PROPERTIES.format(
+        host=HOST, port=ports.kafka, controller_port=ports.kafka_controller, log_dirs=folder / "data"
+    )
     config.write_text(text, encoding="utf-8")
     return config
 
 
 def _format(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(on_leash(command, SIGKILL), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BackendError(f"Kafka's storage cannot be formatted:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise BackendError(f"Kafka's storage cannot be formatted:\n{shorten(done.stdout + done.stderr)}")
 
 
 def _answers(port: int) -> bool:
-    if not ports.is_open(port):  # without this, librdkafka would wait ever longer between its attempts
+    if not is_open(port):  # without this, librdkafka would wait ever longer between its attempts
         return False
     try:
-        admin = AdminClient({"bootstrap.servers": f"{ports.HOST}:{port}"}, logger=SILENT)
+        admin = AdminClient({"bootstrap.servers": f"{HOST}:{port}"}, logger=SILENT)
         return bool(admin.list_topics(timeout=2).brokers)
     except KafkaException:
         return False

@@ -15,7 +15,8 @@ PR_SET_PDEATHSIG = 1
 
 def main(parent: int, death_signal: int, command: list[str]) -> None:
     """Ask the kernel for the signal, undo Python's own signal settings, become the command."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
+    if sys.platform == "linux":  # elsewhere there is no such thing, and a kill -9 of ours leaves them running
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
     if os.getppid() != parent:  # it died before we could ask
         sys.exit(f"the process {parent} that wanted {command[0]} is gone")
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would hand that on

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+from pathlib import Path
 
 
 @contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[None]:
+def held(path: Path, *, wait: bool) -> Generator[None]:
     """Hold the lock file `path`; the kernel lets go of it however we end.
 
     Raises:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from streamapp.local import ports
+from streamapp.local.ports import HOST, is_open
 from streamapp.local.process import Server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 REPLICA_SET = "rs0"
 NOT_YET_INITIALIZED = 94
@@ -19,14 +17,14 @@ NOT_YET_INITIALIZED = 94
 
 def uri(port: int) -> str:
     """Return the connection string."""
-    return f"mongodb://{ports.HOST}:{port}/?directConnection=true"
+    return f"mongodb://{HOST}:{port}/?directConnection=true"
 
 
 def server(*, program: Path, folder: Path, port: int) -> Server:
     """Return mongod, keeping its data in `folder`, ready to be started."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    options = ["--bind_ip", ports.HOST, "--port", str(port), "--dbpath", str(data), "--replSet", REPLICA_SET]
+    options = ["--bind_ip", HOST, "--port", str(port), "--dbpath", str(data), "--replSet", REPLICA_SET]
     options += ["--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "256"]
     options += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
     return Server(
@@ -35,11 +33,11 @@ def server(*, program: Path, folder: Path, port: int) -> Server:
 
 
 def _answers(port: int) -> bool:
-    if not ports.is_open(port):
+    if not is_open(port):
         return False
     try:
         with MongoClient[dict[str, Any]](uri(port), serverSelectionTimeoutMS=2000) as client:
-            return _is_primary(client, f"{ports.HOST}:{port}")
+            return _is_primary(client, f"{HOST}:{port}")
     except PyMongoError:
         return False
 

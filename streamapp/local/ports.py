@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import random
 import socket
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields
+from typing import Self
 
 HOST = "127.0.0.1"
+USUAL = {"kafka": 9092, "registry": 8081, "mongod": 27017}
 # Below the range from which the kernel serves outgoing connections: a client that keeps trying to reach a server which
 # is down would otherwise sooner or later be connected to itself, and keep the server from its port.
-FREE_PORTS = range(15_000, 32_000)
+FREE = range(15_000, 32_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What the servers listen on."""
+
+    kafka: int
+    registry: int
+    mongod: int
+    kafka_controller: int
+    registry_management: int
+
+    @classmethod
+    def choose(cls, *, usual: bool) -> Self:
+        """Choose free ports; the usual ones as far as they are free, if they are wanted."""
+        chosen: dict[str, int] = {}
+        for field in fields(cls):
+            chosen[field.name] = choose(USUAL.get(field.name) if usual else None, but=chosen.values())
+        return cls(**chosen)
+
+    def notices(self) -> list[str]:
+        """Say which usual ports were taken."""
+        pairs = [(name, port) for name, port in asdict(self).items() if name in USUAL and port != USUAL[name]]
+        return [f"port {USUAL[name]} is taken; {name} is on port {port}" for name, port in pairs]
 
 
 def choose(usual: int | None = None, *, but: Collection[int] = ()) -> int:
     """Return the usual port if it is free, else any free one; none of `but`."""
     wanted = [] if usual is None else [usual]
-    anywhere = random.sample(FREE_PORTS, 200)
+    anywhere = random.sample(FREE, 200)
     return next(port for port in (*wanted, *anywhere) if port not in but and is_free(port))
 
 

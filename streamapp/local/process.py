@@ -6,21 +6,21 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from streamapp.errors import BackendError
 from streamapp.local import leash
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 START_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 TAIL_LINES = 15
+TAIL_BYTES = 32_768
+LINE_LENGTH = 400
 
 # The kernel takes the end of the thread that forked for the parent's death, so one thread that lives as long as we do
 # forks every child.
@@ -32,13 +32,18 @@ def on_leash(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
     return [sys.executable, "-IS", leash.__file__, str(os.getpid()), str(int(death_signal)), *command]
 
 
-def tail(log: Path, lines: int = TAIL_LINES) -> str:
+def tail(log: Path) -> str:
     """Return the last lines of a log, without reading all of it."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 400 * lines))
-        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return shorten(file.read().decode("utf-8", "replace"))
+
+
+def shorten(output: str) -> str:
+    """Return the last lines of what a program printed, none of them too long for a person."""
+    return "\n".join(textwrap.shorten(line, LINE_LENGTH) for line in output.splitlines()[-TAIL_LINES:])
 
 
 class Server:
@@ -89,6 +94,7 @@ class Server:
             if time.monotonic() > give_up_at:
                 raise BackendError(self._complaint(f"did not answer within {within_seconds:g} s"))
             time.sleep(POLL_SECONDS)
+        self.check()  # it may have been another one, on the same port, that answered
 
     def start(self) -> None:
         """Start it and wait until it answers."""

@@ -1,0 +1,120 @@
+"""`streamapp up`: a local Kafka, schema registry and MongoDB, on their own or around a command."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from streamapp.commands.interrupts import Interrupted, Interrupts
+from streamapp.commands.options import load_settings, told
+from streamapp.local.backend import Backend
+from streamapp.local.process import on_leash
+from streamapp.settings import Settings
+
+_LOOK_EVERY_SECONDS = 0.5
+_END_WITHIN_SECONDS = 10.0
+
+
+@click.command("up", context_settings={"allow_interspersed_args": False})
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there between runs.")
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
+@told
+def command(data_dir: Path | None, cmd: tuple[str, ...]) -> None:
+    """Start a local Kafka, schema registry and MongoDB.
+
+    With CMD, run it with their addresses in its environment, and exit with its exit code.
+    Without CMD, print the addresses and run until Ctrl-C.
+    """
+    if cmd and not shutil.which(cmd[0]):
+        message = f"there is no command {cmd[0]!r}."
+        raise click.UsageError(message)
+    sys.exit(up(load_settings(), data_dir, cmd))
+
+
+def up(settings: Settings, data_dir: Path | None, command: Sequence[str]) -> int:
+    """Run the backend, and within it the command, if any; return the exit code."""
+    with Interrupts() as interrupts:
+        try:
+            with data_folder(data_dir) as folder, running(folder, settings) as backend:
+                return _run(command, backend, interrupts) if command else _serve(backend, interrupts)
+        except Interrupted as exc:
+            return exc.exit_code
+
+
+@contextmanager
+def data_folder(chosen: Path | None) -> Generator[Path]:
+    """Give the folder for the data: the chosen one, or a temporary one that is removed at the end."""
+    if chosen:
+        yield chosen
+        return
+    with tempfile.TemporaryDirectory(prefix="streamapp-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def running(folder: Path, settings: Settings) -> Generator[Backend]:
+    """Run the backend, and say on stderr what it is doing."""
+    click.echo("starting Kafka, the schema registry and MongoDB …", err=True)
+    backend = Backend(folder, settings)
+    for notice in backend.ports.notices():
+        click.echo(notice, err=True)
+    with backend:
+        yield backend
+
+
+def _serve(backend: Backend, interrupts: Interrupts) -> int:
+    for name, value in backend.addresses.environment().items():
+        click.echo(f"{name}={value}")
+    click.echo("running until Ctrl-C", err=True)
+    wanted = True
+
+    def end(_: int) -> None:
+        nonlocal wanted
+        wanted = False
+
+    interrupts.pass_to(end)
+    while wanted:
+        backend.check()
+        time.sleep(_LOOK_EVERY_SECONDS)
+    return 0
+
+
+def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> int:
+    environ = os.environ | backend.addresses.environment()
+    # Its own process group would be in the terminal's background: it stays in ours, and gets Ctrl-C from the terminal.
+    process = subprocess.Popen(on_leash(command, signal.SIGTERM), env=environ)
+    interrupts.pass_to(lambda number: None if number == signal.SIGINT else process.send_signal(number))
+    try:
+        return _exit_code(process, backend)
+    finally:
+        interrupts.ignore()
+        _end(process)
+
+
+def _exit_code(process: subprocess.Popen[bytes], backend: Backend) -> int:
+    while True:
+        try:
+            code = process.wait(_LOOK_EVERY_SECONDS)
+        except subprocess.TimeoutExpired:
+            backend.check()
+        else:
+            return code if code >= 0 else 128 - code  # as a shell tells of a signal
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

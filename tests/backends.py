@@ -1,0 +1,25 @@
+"""Run local backends for tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from streamapp.local.backend import Backend
+from streamapp.settings import Settings
+
+
+def plain_settings(**values: Any) -> Settings:
+    """Return settings that no `.env` has a say in."""
+    return Settings(**{"_env_file": None, **values})
+
+
+@contextmanager
+def running_backend(data_dir: Path | None = None, **values: Any) -> Generator[Backend]:
+    """Run a backend on free ports, with its data in a temporary folder unless one is given."""
+    with tempfile.TemporaryDirectory(prefix="streamapp-test-", ignore_cleanup_errors=True) as folder:
+        with Backend(data_dir or Path(folder), plain_settings(**values), usual_ports=False) as backend:
+            yield backend
