@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from jgo.maven import Artifact, MavenContext, PythonResolver
@@ -93,6 +94,13 @@ def repository(folder: Path, label: str) -> Generator[MavenContext]:
             yield MavenContext(repo_cache=folder, resolver=CheckedResolver(progress, label))
     except (requests.RequestException, RuntimeError, OSError) as exc:
         raise BackendError(
-            f"{label} cannot be downloaded: {exc}\nIt is needed once, and kept in {folder}. Check the network"
-            f" (HTTPS_PROXY is heeded) and the disk, and try again; what is there already is not fetched again.\n{OTHER_WAYS}"
+            f"{label} cannot be downloaded: {_reason(exc)}.\n"
+            "It is needed once. Check the network (HTTPS_PROXY is heeded) and the disk, and try again:"
+            f" what is in {folder} already is not fetched again.\n{OTHER_WAYS}"
         ) from exc
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, requests.ConnectionError | requests.Timeout) and exc.request and exc.request.url:
+        return f"no answer from {urlsplit(exc.request.url).hostname}"
+    return str(exc)

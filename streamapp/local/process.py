@@ -34,8 +34,6 @@ def on_leash(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
 
 def tail(log: Path) -> str:
     """Return the last lines of a log, without reading all of it."""
-    if not log.exists():
-        return ""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL_BYTES))
         return shorten(file.read().decode("utf-8", "replace"))
@@ -43,7 +41,7 @@ def tail(log: Path) -> str:
 
 def shorten(output: str) -> str:
     """Return the last lines of what a program printed, none of them too long for a person."""
-    return "\n".join(textwrap.shorten(line, LINE_LENGTH) for line in output.splitlines()[-TAIL_LINES:])
+    return "\n".join(textwrap.shorten(line, LINE_LENGTH) for line in output.splitlines()[-TAIL_LINES:]) or "(nothing)"
 
 
 class Server:

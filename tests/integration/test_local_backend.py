@@ -1,67 +1,76 @@
-"""The local backend: three real servers, started, used, disturbed, ended."""
+"""The local backend: three real servers, used, disturbed, ended, started again."""
 
 from __future__ import annotations
 
 import json
-import urllib.request
-from typing import TYPE_CHECKING, Any
+import os
+import signal
+from pathlib import Path
+from typing import Any, cast
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 from pymongo import MongoClient
 
 from streamapp.errors import BackendError
-from streamapp.local.backend import Backend
-from streamapp.settings import Settings
-from tests.conftest import running_backend
+from streamapp.local import artifacts, kafka, programs
+from streamapp.local.backend import Addresses, Backend
+from streamapp.local.ports import HOST, Ports
+from tests.backends import plain_settings, running_backend
 from tests.until import until
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from streamapp.local.backend import Addresses
-
-
-def produce(addresses: Addresses, topic: str, value: bytes) -> None:
-    producer = Producer({"bootstrap.servers": addresses.kafka_bootstrap_servers})
+def produce(servers: str, topic: str, value: bytes) -> None:
+    """Write one record, and wait until it is acknowledged."""
+    producer = Producer({"bootstrap.servers": servers})
     producer.produce(topic, value)
     assert producer.flush(20) == 0
 
 
-def consume(addresses: Addresses, topic: str) -> bytes | None:
-    config = {"bootstrap.servers": addresses.kafka_bootstrap_servers, "group.id": topic, "auto.offset.reset": "earliest"}
-    consumer = Consumer(config)
+def consume(servers: str, topic: str) -> bytes | None:
+    """Read the topic's first record through a group."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": topic, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
-    record = consumer.poll(20)
+    record = cast("Message | None", consumer.poll(20))
     consumer.close()
-    return record and record.value()
+    return cast("bytes | None", record and record.value())
 
 
-def register(addresses: Addresses, subject: str) -> int:
-    body = json.dumps({"schema": '"string"'}).encode()
+def register(addresses: Addresses, subject: str) -> None:
+    """Register a schema under the subject."""
     headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
-    request = urllib.request.Request(
-        f"{addresses.schema_registry_url}/subjects/{subject}/versions", data=body, headers=headers
-    )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)["id"]
+    body = json.dumps({"schema": '"string"'}).encode()
+    url = f"{addresses.schema_registry_url}/subjects/{subject}/versions"
+    with urlopen(Request(url, data=body, headers=headers), timeout=10) as response:  # noqa: S310 - our own
+        assert response.status == 200
 
 
 def subjects(addresses: Addresses) -> list[str]:
-    with urllib.request.urlopen(f"{addresses.schema_registry_url}/subjects", timeout=10) as response:
+    """Return the subjects that the registry knows."""
+    with urlopen(f"{addresses.schema_registry_url}/subjects", timeout=10) as response:  # noqa: S310 - our own
         return json.load(response)
 
 
-def collection(addresses: Addresses) -> Any:
-    return MongoClient(addresses.mongo_uri, serverSelectionTimeoutMS=10_000)["test"]["kept"]
+def insert(addresses: Addresses, name: str) -> None:
+    """Insert one document, in a transaction."""
+    with MongoClient[Any](addresses.mongo_uri) as client, client.start_session() as session:
+        session.with_transaction(lambda session: client["test"][name].insert_one({}, session=session))
 
 
-def test_kafka_takes_and_gives_a_record(backend: Backend, unique_name: str) -> None:
-    """A client may write to a topic that nobody has made, and read it through a group."""
-    produce(backend.addresses, unique_name, b"hello")
+def count(addresses: Addresses, name: str) -> int:
+    """Count the documents of a collection."""
+    with MongoClient[Any](addresses.mongo_uri) as client:
+        return client["test"][name].count_documents({})
 
-    assert consume(backend.addresses, unique_name) == b"hello"
+
+def test_kafka_takes_a_record_for_a_topic_that_nobody_made(backend: Backend, unique_name: str) -> None:
+    """A foreign client may be the first to write, and read it back through a group."""
+    servers = backend.addresses.kafka_bootstrap_servers
+    produce(servers, unique_name, b"hello")
+
+    assert consume(servers, unique_name) == b"hello"
 
 
 def test_registry_takes_a_schema(backend: Backend, unique_name: str) -> None:
@@ -69,3 +78,76 @@ def test_registry_takes_a_schema(backend: Backend, unique_name: str) -> None:
     register(backend.addresses, unique_name)
 
     assert unique_name in subjects(backend.addresses)
+
+
+def test_mongod_takes_a_transaction(backend: Backend, unique_name: str) -> None:
+    """MongoDB runs as a replica set, without which it has no transactions."""
+    insert(backend.addresses, unique_name)
+
+    assert count(backend.addresses, unique_name) == 1
+
+
+def test_servers_listen_on_loopback_only(backend: Backend) -> None:
+    """None of the servers, nor the registry's management port, is open to the network."""
+    connections = [each for server in backend.servers for each in psutil.Process(server.pid).net_connections("inet")]
+    listening = {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {HOST}
+
+
+def test_kafka_3_5_runs_too(tmp_path: Path) -> None:
+    """The Kafka of Confluent 7.5 starts on the same Java, and takes and gives a record."""
+    settings, ports = plain_settings(), Ports.choose(usual=False)
+    jars = artifacts.kafka_jars("3.5.0", artifacts.cache_folder(settings.local_cache_dir))
+    server = kafka.server(java=programs.java(settings.local_java), jars=jars, folder=tmp_path, ports=ports)
+    try:
+        server.start()
+        produce(f"{HOST}:{ports.kafka}", "old", b"hello")
+
+        assert consume(f"{HOST}:{ports.kafka}", "old") == b"hello"
+    finally:
+        server.stop()
+
+
+def test_next_start_finds_all_data_again(tmp_path: Path) -> None:
+    """A folder of data keeps records, schemas and documents, also where the ports are others."""
+    with running_backend(tmp_path) as first:
+        produce(first.addresses.kafka_bootstrap_servers, "kept", b"hello")
+        register(first.addresses, "kept")
+        insert(first.addresses, "kept")
+
+    with running_backend(tmp_path) as second:
+        assert consume(second.addresses.kafka_bootstrap_servers, "kept") == b"hello"
+        assert "kept" in subjects(second.addresses)
+        assert count(second.addresses, "kept") == 1
+
+
+def test_folder_in_use_is_refused(private_backend: Backend) -> None:
+    """Two backends on the same data would destroy it; the second says who has it."""
+    with pytest.raises(BackendError, match=f"in use by process {os.getpid()}"):
+        with Backend(private_backend.data_dir, plain_settings(), usual_ports=False):
+            pass
+
+
+def test_killed_registry_comes_back_with_its_schemas(private_backend: Backend, unique_name: str) -> None:
+    """What the registry has acknowledged survives its sudden end, as in Kafka and MongoDB."""
+    register(private_backend.addresses, unique_name)
+    private_backend.registry.kill()
+    private_backend.registry.restart()
+
+    assert unique_name in subjects(private_backend.addresses)
+
+
+def test_dead_server_is_named_with_the_end_of_its_log(private_backend: Backend) -> None:
+    """A server that ends by itself is noticed, and shows its last words."""
+    assert private_backend.mongod.pid
+    os.kill(private_backend.mongod.pid, signal.SIGKILL)
+
+    def complaint() -> str:
+        try:
+            private_backend.check()
+        except BackendError as exc:
+            return str(exc)
+        return ""
+
+    assert until(complaint, what="the complaint").startswith("MongoDB has ended (killed by SIGKILL). The end of its log")

@@ -1,0 +1,90 @@
+"""A server's process: noticed when it dies, ended when it is told, never left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from streamapp.errors import BackendError
+from streamapp.local.process import Server
+from tests.until import until
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+
+@contextmanager
+def server(tmp_path: Path, *command: str, ready: str = "up") -> Generator[Server]:
+    """Return a server that is ready once `ready` is in its log."""
+    log = tmp_path / "log"
+    server = Server(name="Probe", command=command, log=log, answers=lambda: ready in log.read_text(encoding="utf-8"))
+    yield server
+    server.kill()
+
+
+def test_server_that_dies_at_its_start_shows_the_tail_of_its_log(tmp_path: Path) -> None:
+    """A dead child is noticed at once, with its exit code and its last words."""
+    with server(tmp_path, "sh", "-c", "echo no such disk; exit 3", ready="never") as probe:
+        with pytest.raises(BackendError, match=r"(?s)Probe has ended \(exit code 3\).*no such disk"):
+            probe.start()
+
+
+def test_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    """A child that lives but does not answer is given up at the deadline."""
+    with server(tmp_path, "sleep", "60", ready="never") as probe:
+        probe.launch()
+
+        with pytest.raises(BackendError, match=r"did not answer within 0\.2 s"):
+            probe.wait_until_ready(0.2)
+
+
+def test_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """The deadline of a stop holds whatever the child does."""
+    with server(tmp_path, sys.executable, "-c", STUBBORN) as probe:
+        probe.start()
+        assert probe.pid
+        process = psutil.Process(probe.pid)
+        probe.stop(within_seconds=0.2)
+
+        assert not process.is_running()
+
+
+def test_paused_server_can_be_stopped(tmp_path: Path) -> None:
+    """A frozen child is thawed, so that it can end by itself."""
+    with server(tmp_path, "sh", "-c", "echo up; exec sleep 60") as probe:
+        probe.start()
+        assert probe.pid
+        process = psutil.Process(probe.pid)
+        probe.pause()
+        until(lambda: process.status() == psutil.STATUS_STOPPED, what="the pause")
+        probe.stop()
+
+        assert not process.is_running()
+
+
+def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+    """The kernel's leash is tied to a thread; it must not be one that ends."""
+    with server(tmp_path, "sh", "-c", "echo up; exec sleep 60") as probe:
+        thread = Thread(target=probe.start)
+        thread.start()
+        thread.join()
+
+        probe.check()
+
+
+def test_server_dies_with_us(tmp_path: Path) -> None:
+    """A kill -9 of the process that started it takes the child along."""
+    script = (
+        "import os, signal; from pathlib import Path; from streamapp.local.process import Server\n"
+        f"probe = Server(name='Probe', command=['sleep', '60'], log=Path({str(tmp_path / 'log')!r}), answers=lambda: True)\n"
+        "probe.start(); print(probe.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    until(lambda: not psutil.pid_exists(int(done.stdout)), within=5, what="the child's end")

@@ -1,0 +1,31 @@
+"""The end of a log, as an error shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamapp.local.process import LINE_LENGTH, TAIL_LINES, tail
+
+
+def test_tail_is_the_last_lines(tmp_path: Path) -> None:
+    """Of a long log, only its end is shown."""
+    log = tmp_path / "log"
+    log.write_text("".join(f"line {number}\n" for number in range(10_000)), encoding="utf-8")
+
+    assert tail(log).splitlines() == [f"line {number}" for number in range(10_000 - TAIL_LINES, 10_000)]
+
+
+def test_long_lines_are_shortened(tmp_path: Path) -> None:
+    """One line of a server's must not fill the screen."""
+    log = tmp_path / "log"
+    log.write_text("word " * 1000, encoding="utf-8")
+
+    assert len(tail(log)) <= LINE_LENGTH
+
+
+def test_silent_program_is_said_to_have_printed_nothing(tmp_path: Path) -> None:
+    """An empty log is told from a tail that got lost."""
+    log = tmp_path / "log"
+    log.touch()
+
+    assert tail(log) == "(nothing)"
