@@ -1,0 +1,225 @@
+"""Read slices from aiokafka, in the thread that Faust gives its consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP
+from mode import get_logger
+
+from streamapp.ledger import size
+from streamapp.record import Record
+
+if TYPE_CHECKING:
+    from streamapp.transport import SliceTransport
+
+log = get_logger(__name__)
+
+#: Records asked of aiokafka at once: the most by which a slice may overshoot its bytes before it is cut.
+CHUNK_RECORDS = 250
+#: While a fetch waits for news of idle partitions, aiokafka sends none for a partition that just became free.
+FETCH_MAX_WAIT_MS = 200
+#: aiokafka repeats a commit without end while the broker is away.
+COMMIT_SECONDS = 3.0
+#: Beyond broker_request_timeout Faust would stop resuming its streams after rebalances, without an error.
+SEEK_SECONDS = 10.0
+
+
+class Taken(NamedTuple):
+    """What one partition gave: its position before and after, the records between, and the log's end."""
+
+    tp: TP
+    before: int
+    records: Sequence[Record]
+    after: int
+    end: int | None
+
+
+class Fetched(NamedTuple):
+    """What one visit to the consumer's thread brought."""
+
+    generation: int
+    slices: list[Taken]
+    others: Mapping[TP, list[Any]]
+
+
+class SliceThread(stock.AIOKafkaConsumerThread):
+    """The thread that owns aiokafka's consumer."""
+
+    transport: SliceTransport
+
+    #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
+    #: Replaced as a whole by the main thread, never changed, so that a fetch may read them at any time.
+    budgets: Mapping[TP, int] = {}  # noqa: RUF012 - never mutated
+    others: frozenset[TP] = frozenset()
+
+    _commits_fail = False
+    _turn = 0
+
+    def _create_worker_consumer(self, transport: stock.Transport) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust fixes 1500.
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+    def want(self, budgets: Mapping[TP, int], others: frozenset[TP]) -> None:
+        """Say what to read; a waiting fetch looks again at once if that is more than before."""
+        more = bool(budgets.keys() - self.budgets.keys()) or not others <= self.others
+        self.budgets, self.others = budgets, others
+        if more and self._consumer is not None:
+            with suppress(RuntimeError):  # A late ack: the thread's loop is closed.
+                self.thread_loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        fetcher = self._ensure_consumer()._fetcher
+        for waiter in list(fetcher._fetch_waiters):
+            fetcher._notify(waiter)
+
+    async def fetch(self, timeout: float) -> Fetched:
+        """Take what is there for the wanted partitions, or wait for it up to `timeout` seconds."""
+        return await self.call_thread(self._fetch, monotonic() + timeout)
+
+    async def seek_back(self, positions: Mapping[TP, int]) -> None:
+        """Read again from these positions."""
+        await self.call_thread(self._seek_back, positions)
+
+    async def rejoin(self) -> None:
+        """Join the group again, which reads positions anew."""
+        await self.call_thread(self._rejoin)
+
+    async def _seek_back(self, positions: Mapping[TP, int]) -> None:
+        for tp in positions.keys() & self.assignment():
+            self.seek(stock.ensure_aiokafka_TP(tp), positions[tp])
+
+    async def _rejoin(self) -> None:
+        self._ensure_consumer()._coordinator.request_rejoin()
+
+    async def _fetch(self, deadline: float) -> Fetched:
+        # An exception must not pass through fetch_context: it would count this fetch as running for ever.
+        with self._ensure_consumer()._subscription.fetch_context():
+            try:
+                return await self._fetch_until(deadline)
+            except Exception as exc:  # noqa: BLE001 - raised below
+                error = exc
+        raise error
+
+    async def _fetch_until(self, deadline: float) -> Fetched:
+        while True:
+            self._check_health()
+            fetched = await self._take_all()
+            left = deadline - monotonic()
+            if fetched.others or any(taken.records for taken in fetched.slices) or left <= 0:
+                return fetched
+            await self._news(left)
+
+    async def _news(self, timeout: float) -> None:
+        waiter = self._ensure_consumer()._fetcher._create_fetch_waiter()
+        await asyncio.wait([waiter], timeout=timeout)
+        if not waiter.cancel():
+            # An error of the coordinator; _check_health hears of it too.
+            waiter.exception()
+
+    def _check_health(self) -> None:
+        """Raise what only a restart can heal, and heal the rest: stock Faust never looks, and reads nothing for ever."""
+        consumer = self._ensure_consumer()
+        fetcher, coordinator = consumer._fetcher, consumer._coordinator
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        for task in (fetcher._fetch_task, coordinator._coordination_task):
+            if task.done():
+                task.result()
+        try:
+            coordinator.check_errors()
+        except KafkaError as exc:
+            if not exc.retriable and type(exc) is not KafkaError:
+                raise
+            # The heartbeat has died of it, and only joining again starts another.
+            log.warning("group coordination failed, joining again: %r", exc)
+            coordinator.request_rejoin()
+
+    async def _take_all(self) -> Fetched:
+        consumer = self._ensure_consumer()
+        generation = consumer._coordinator.generation
+        ready = self.consumer.flow_active and not consumer._subscription.reassignment_in_progress
+        if not ready:
+            return Fetched(generation, [], {})
+        budgets, others = self.budgets, self.others
+        slices = [await self._take(tp, state, budgets[tp]) for tp in self._in_turn(budgets) if (state := self._state(tp))]
+        # An empty set would mean every partition to aiokafka.
+        more = await self._read(others, consumer._max_poll_records) if others else {}
+        return Fetched(generation, slices, more)
+
+    def _in_turn(self, budgets: Collection[TP]) -> list[TP]:
+        tps = sorted(budgets)
+        self._turn += 1
+        first = self._turn % len(tps) if tps else 0
+        return tps[first:] + tps[:first]
+
+    def _state(self, tp: TP) -> Any:
+        """Tell aiokafka's state of a partition, None while it has no position."""
+        assignment = self._ensure_consumer()._subscription.subscription.assignment
+        state = assignment.state_value(tp) if assignment is not None else None
+        return state if state is not None and state.has_valid_position else None
+
+    async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
+        records: list[Record] = []
+        before, held, most = state.position, 0, self.transport.max_slice_records
+        while len(records) < most and held < max_bytes:
+            chunk = await self._chunk(tp, min(CHUNK_RECORDS, most - len(records)), raises=not records)
+            if not chunk:
+                break
+            records += chunk
+            held += sum(map(size, chunk))
+        return Taken(tp, before, records, state.position, state.highwater)
+
+    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[Record]:
+        try:
+            return (await self._read({tp}, max_records)).get(tp, [])
+        except KafkaError:
+            # What was read before must not be lost with it, and the error comes again.
+            if raises:
+                raise
+            return []
+
+    async def _read(self, tps: Collection[TP], max_records: int | None) -> dict[Any, list[Any]]:
+        fetcher = self._ensure_consumer()._fetcher
+        return await fetcher.fetched_records(tps, timeout=0, max_records=max_records)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Seek all partitions to their committed offsets, within a bound."""
+        return await self.call_thread(self._seek_to_committed)
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        async with asyncio.timeout(SEEK_SECONDS):
+            return await self._ensure_consumer().seek_to_committed()
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
+        try:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await self._ensure_consumer().commit({stock.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
+        except (KafkaError, TimeoutError) as exc:
+            if not is_passing(exc):
+                await self.crash(exc)
+            self._note_commit(exc)
+            return False
+        self._note_commit(None)
+        return True
+
+    def _note_commit(self, error: BaseException | None) -> None:
+        if error is not None and not self._commits_fail:
+            log.warning("commit failed, repeated until it succeeds: %r", error)
+        elif error is None and self._commits_fail:
+            log.warning("commits succeed again")
+        self._commits_fail = error is not None
+
+
+def is_passing(exc: BaseException) -> bool:
+    """Whether a later commit may succeed: the broker is away, or the partition is not ours at the moment."""
+    return isinstance(exc, TimeoutError | CommitFailedError | IllegalStateError) or getattr(exc, "retriable", False)
