@@ -8,6 +8,7 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 import pytest
+from pymongo import MongoClient
 
 from streamapp.local.backend import Backend
 from streamapp.settings import PREFIX, Settings
@@ -19,9 +20,11 @@ for name in [name for name in os.environ if name.startswith(PREFIX) and not name
 
 
 class SettingsFactory(Protocol):
-    """Makes settings with the test's own topic, group and database, on the shared backend unless another is given."""
+    """Makes settings for one test."""
 
-    def __call__(self, backend: Backend | None = None, **changes: Any) -> Settings: ...
+    def __call__(self, backend: Backend | None = None, **changes: Any) -> Settings:
+        """Return settings with the test's own topic, group and database, on the shared backend if none is given."""
+        ...
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +70,11 @@ def settings_for(request: pytest.FixtureRequest, unique_name: str) -> SettingsFa
 def settings(settings_for: SettingsFactory) -> Settings:
     """Return this test's settings on the shared backend."""
     return settings_for()
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database[Any]]:
+    """Return this test's database."""
+    client: MongoClient[Any] = MongoClient(settings.mongo_uri.get_secret_value(), tz_aware=True)
+    with client:
+        yield client[settings.mongo_database]

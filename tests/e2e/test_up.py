@@ -1,0 +1,181 @@
+"""`streamapp up` as people and scripts run it: what reaches CMD, how it ends, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.until import until
+
+# Says when it runs; ends with 5 at Ctrl-C, and with 9 at SIGTERM.
+WAITING = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(5))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))
+print("waiting", flush=True)
+time.sleep(120)
+"""
+WAIT = ["--", sys.executable, "-c", WAITING]
+REPORT = "import json, os, sys; print(json.dumps([sys.stdin.read(), dict(os.environ)])); sys.exit(7)"
+SERVERS = 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return the folder of an `up`'s temporary files, by which its servers can be told from others."""
+    return tmp_path
+
+
+@contextmanager
+def up(folder: Path, *arguments: str, **environ: str) -> Generator[subprocess.Popen[str]]:
+    """Run `streamapp up` in a process group of its own, as a shell does."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamapp", "up", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(folder)} | environ,
+        process_group=0,
+    )
+    with process:
+        yield process
+        process.kill()
+
+
+def servers(folder: Path) -> list[psutil.Process]:
+    """Return the servers whose data is below the folder."""
+    running = psutil.process_iter(["cmdline"])
+    return [process for process in running if str(folder) in " ".join(process.info["cmdline"] or [])]
+
+
+def is_clean(folder: Path) -> bool:
+    """Tell whether neither servers nor files are left."""
+    return not servers(folder) and not list(folder.iterdir())
+
+
+def read_line(process: subprocess.Popen[str]) -> str:
+    """Return the next line of its standard output."""
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def test_command_gets_stdin_and_addresses_and_gives_its_exit_code(folder: Path) -> None:
+    """`up -- CMD` is CMD, with the backend around it, and leaves nothing behind."""
+    with up(folder, "--", sys.executable, "-c", REPORT, OURS="kept") as process:
+        output, errors = process.communicate("typed")
+        stdin, environ = json.loads(output)
+
+    assert process.returncode == 7, errors
+    assert stdin == "typed"
+    assert environ["OURS"] == "kept"
+    assert {"STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "STREAMAPP_SCHEMA_REGISTRY_URL", "STREAMAPP_MONGO_URI"} <= set(environ)
+    assert is_clean(folder)
+
+
+def test_addresses_are_printed_until_ctrl_c(folder: Path) -> None:
+    """Without CMD, `up` prints what to export, on other ports where the usual ones are taken, and ends with 0."""
+    with socket.socket() as occupant:
+        occupant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if occupant.connect_ex(("127.0.0.1", 9092)):
+            occupant.bind(("127.0.0.1", 9092))
+            occupant.listen()
+        with up(folder) as process:
+            printed = dict(read_line(process).split("=", 1) for _ in range(3))
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate()
+
+    assert process.returncode == 0, errors
+    assert "port 9092 is taken" in errors
+    assert printed["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS"] != "127.0.0.1:9092"
+    assert is_clean(folder)
+
+
+def test_ctrl_c_reaches_the_command_first(folder: Path) -> None:
+    """Ctrl-C goes to CMD too, as it is in the same group; `up` waits for it and hands on its exit code."""
+    with up(folder, *WAIT) as process:
+        assert read_line(process) == "waiting"
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate()
+
+    assert process.returncode == 5, errors
+    assert is_clean(folder)
+
+
+def test_sigterm_is_forwarded_to_the_command(folder: Path) -> None:
+    """Who stops `up` stops CMD, and the backend after it."""
+    with up(folder, *WAIT) as process:
+        assert read_line(process) == "waiting"
+        process.terminate()
+        _, errors = process.communicate()
+
+    assert process.returncode == 9, errors
+    assert is_clean(folder)
+
+
+def test_dead_server_ends_the_command(folder: Path) -> None:
+    """A server that dies ends CMD and `up`, which says which one it was and shows its log."""
+    with up(folder, *WAIT) as process:
+        assert read_line(process) == "waiting"
+        next(server for server in servers(folder) if "mongod" in server.name()).kill()
+        _, errors = process.communicate()
+
+    assert process.returncode == 1
+    assert "MongoDB has ended (killed by SIGKILL). The end of its log" in errors
+    assert is_clean(folder)
+
+
+def test_kill_9_takes_all_children_along(folder: Path) -> None:
+    """Even when `up` cannot tidy up, no server and no command keeps running; the data of a chosen folder stays."""
+    with up(folder, "--data-dir", str(folder / "new" / "data"), *WAIT) as process:
+        assert read_line(process) == "waiting"
+        command = next(each for each in psutil.Process(process.pid).children() if WAITING in each.cmdline())
+        assert len(servers(folder)) == SERVERS + 1  # and `up` itself
+        process.kill()
+        process.wait()
+
+        until(lambda: not servers(folder) and not command.is_running(), within=10, what="the end of the children")
+    assert (folder / "new" / "data").is_dir()
+
+
+def test_sigterm_during_the_start_leaves_nothing(folder: Path) -> None:
+    """A start that is called off is undone."""
+    with up(folder) as process:
+        until(lambda: servers(folder), what="the first server")
+        process.terminate()
+        process.communicate()
+
+    assert process.returncode == 128 + signal.SIGTERM
+    assert is_clean(folder)
+
+
+def test_no_network_names_the_other_ways(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Without network and with an empty cache, the message says what is missing and what else can be done."""
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "STREAMAPP_LOCAL_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    with up(folder, **nowhere) as process:
+        _, errors = process.communicate()
+
+    assert process.returncode == 1
+    assert "Apicurio Registry 3.3.3 cannot be downloaded: no answer" in errors
+    assert "compose.yaml" in errors
+    assert "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS" in errors
+    assert is_clean(folder)
+
+
+def test_unknown_command_is_wrong_usage(folder: Path) -> None:
+    """A CMD that does not exist is told at once, before anything is started."""
+    with up(folder, "--", "no-such-command") as process:
+        _, errors = process.communicate()
+
+    assert process.returncode == 2
+    assert "there is no command 'no-such-command'" in errors
