@@ -42,7 +42,7 @@ class Dependency:
         if self.answered_at is None:
             return self.error
         age = self.clock() - self.answered_at
-        return "ok" if age <= FRESH_FOR else f"no answer for {age:.0f} s"
+        return "ok" if age <= FRESH_FOR else f"no answer for {age:.0f} s: {self.error}"
 
 
 class Readiness:

@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 #: Seconds until a server that does not answer counts as away.
 TIMEOUT = 20.0
+#: The largest document that MongoDB stores (its manual, "MongoDB Limits and Thresholds").
+MAX_BYTES = 16 * 1024 * 1024
 _SELECTION_TIMEOUT_MS = 3_000
 _MILLIS_PER_HOUR = 3_600_000
 
@@ -131,7 +133,7 @@ class Store:
 
     def _insert_encodable(self, documents: Sequence[Document], exc: Exception) -> Outcome:
         """One document that cannot be encoded keeps the whole batch from being sent: find it, and send the rest."""
-        refused = {i: why for i, d in enumerate(documents) if (why := self._why_unencodable(d))}
+        refused = {i: why for i, d in enumerate(documents) if (why := _why_unencodable(d))}
         if not refused:
             raise exc
         rest = [i for i in range(len(documents)) if i not in refused]
@@ -140,14 +142,6 @@ class Store:
             duplicates=frozenset(rest[i] for i in outcome.duplicates),
             refused={**refused, **{rest[i]: why for i, why in outcome.refused.items()}},
         )
-
-    def _why_unencodable(self, document: Document) -> str | None:
-        try:
-            size = len(bson.encode(document))
-        except _UNENCODABLE as exc:
-            return f"{type(exc).__name__}: {exc}"
-        limit = self._client.max_bson_size
-        return f"the document has {size} bytes; MongoDB takes {limit}" if size > limit else None
 
     def _insert_halves(self, documents: Sequence[Document], exc: OperationFailure) -> Outcome:
         """The server refused a whole command because of a document that it does not name: close in on it."""
@@ -159,6 +153,14 @@ class Store:
             duplicates=first.duplicates | {middle + i for i in second.duplicates},
             refused={**first.refused, **{middle + i: why for i, why in second.refused.items()}},
         )
+
+
+def _why_unencodable(document: Document) -> str | None:
+    try:
+        size = len(bson.encode(document))
+    except _UNENCODABLE as exc:
+        return f"{type(exc).__name__}: {exc}"
+    return f"the document has {size} bytes; MongoDB takes {MAX_BYTES}" if size > MAX_BYTES else None
 
 
 def is_transient(exc: Exception) -> bool:

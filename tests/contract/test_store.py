@@ -1,0 +1,103 @@
+"""What the sink expects of a store, held by the double and by MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamapp import sink
+from streamapp.record import Reason
+from streamapp.store import Store
+from tests.conftest import SettingsFactory
+from tests.factories import NOW, a_letter
+from tests.fakes import FakeStore
+
+
+class Subject:
+    """A store and a way to look into it."""
+
+    def __init__(self, store: sink.Store, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
+        self.store = store
+        self.ids = ids
+        self.dead = dead
+
+    def insert(self, *documents: dict[str, Any]) -> tuple[set[int], set[int]]:
+        """Insert; return which were duplicates and which refused."""
+        outcome = asyncio.run(self.store.insert(documents))
+        return set(outcome.duplicates), set(outcome.refused)
+
+    def count(self, *letters: Any) -> None:
+        """Count dead letters."""
+        asyncio.run(self.store.count_dead_letters(letters))
+
+
+@pytest.fixture(params=["fake", "mongodb"])
+def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> Subject:
+    """Return each in turn."""
+    if request.param == "fake":
+        fake = FakeStore()
+        return Subject(fake, lambda: set(fake.documents), lambda: dict(fake.dead_letters))
+    settings = settings_for()
+    store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    request.addfinalizer(store.close)
+    database = store._database  # noqa: SLF001
+    return Subject(
+        store,
+        lambda: {document["_id"] for document in database["events"].find()},
+        lambda: {document["reason"]: document["n"] for document in database["dead_letters"].find()},
+    )
+
+
+def test_new_documents_are_stored(subject: Subject) -> None:
+    """All of them."""
+    assert (set(), set()) == subject.insert({"_id": "a"}, {"_id": "b"})
+    assert {"a", "b"} == subject.ids()
+
+
+def test_documents_already_stored_are_told_apart(subject: Subject) -> None:
+    """And hold nobody else up."""
+    subject.insert({"_id": "b"})
+
+    assert ({1}, set()) == subject.insert({"_id": "a"}, {"_id": "b"}, {"_id": "c"})
+    assert {"a", "b", "c"} == subject.ids()
+
+
+def test_a_refused_document_condemns_no_other(subject: Subject) -> None:
+    """Beside a duplicate, too."""
+    subject.insert({"_id": "d"})
+
+    outcome = subject.insert({"_id": "a"}, {"_id": "b", "n": 2**63}, {"_id": "c"}, {"_id": "d"})
+
+    assert ({3}, {1}) == outcome
+    assert {"a", "c", "d"} == subject.ids()
+
+
+def test_nothing_to_insert_is_nothing_wrong(subject: Subject) -> None:
+    """All refused: nothing is left to send."""
+    assert (set(), {0}) == subject.insert({"_id": "a", "n": 2**63})
+
+
+def test_dead_letters_are_counted_by_reason(subject: Subject) -> None:
+    """Of every partition."""
+    subject.count(a_letter(offset=1), a_letter(offset=2), a_letter(Reason.EMPTY, offset=3), a_letter(offset=1, partition=1))
+
+    assert {"undecodable": 3, "empty": 1} == subject.dead()
+
+
+def test_a_dead_letter_that_comes_again_is_not_counted_again(subject: Subject) -> None:
+    """Whatever else comes with it."""
+    subject.count(a_letter(offset=1), a_letter(offset=5))
+    subject.count(a_letter(offset=1), a_letter(offset=5), a_letter(offset=6))
+
+    assert {"undecodable": 3} == subject.dead()
+
+
+def test_dead_letters_of_another_hour_are_another_count(subject: Subject) -> None:
+    """Summed here; one document per reason and hour in MongoDB."""
+    subject.count(a_letter(offset=1))
+    subject.count(a_letter(offset=2, timestamp=NOW + 1000))
+
+    assert {"undecodable": 2} == subject.dead()

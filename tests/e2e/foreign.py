@@ -1,0 +1,98 @@
+"""Another team's programs: a producer that knows nothing of ours, and a reader of the dead-letter topic."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from itertools import count
+from typing import Any
+
+import fastavro
+import httpx
+from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streamapp import codec
+from streamapp.settings import Settings
+
+_groups = count()
+
+
+def register(settings: Settings, schema: Any, subject: str | None = None) -> int:
+    """Register a schema under the subject by the registry's own API; return its id."""
+    response = httpx.post(
+        f"{settings.schema_registry_url}/subjects/{subject or settings.subject}/versions",
+        json={"schema": json.dumps(schema)},
+    )
+    response.raise_for_status()
+    return int(response.json()["id"])
+
+
+def wire(values: dict[str, Any], schema: Any, schema_id: int) -> bytes:
+    """Write an event as any Confluent client does."""
+    return codec.write(values, schema=fastavro.parse_schema(schema, named_schemas={}), schema_id=schema_id)
+
+
+def make_topic(settings: Settings, partitions: int = 4, **config: str) -> None:
+    """Make the topic before the worker does."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    admin.create_topics([NewTopic(settings.topic, partitions, config=config)])[settings.topic].result(20)
+
+
+class ForeignProducer:
+    """A confluent-kafka producer."""
+
+    def __init__(self, settings: Settings, compression: str = "none", **config: Any) -> None:
+        self._topic = settings.topic
+        servers = settings.kafka_bootstrap_servers
+        self._producer = Producer({"bootstrap.servers": servers, "compression.type": compression, "linger.ms": 5, **config})
+        self._failed: list[Any] = []
+
+    def send(self, value: bytes | None, **details: Any) -> None:
+        """Send one record."""
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, value=value, on_delivery=lambda error, _: self._failed.append(error) if error else None, **details
+                )
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def send_all(self, values: Iterable[bytes | None]) -> None:
+        """Send many and wait until all are acknowledged."""
+        for value in values:
+            self.send(value)
+        self.flush()
+
+    def flush(self) -> None:
+        """Wait until everything is acknowledged."""
+        assert self._producer.flush(60) == 0
+        assert [] == self._failed
+
+
+def read_all(settings: Settings, topic: str, expected: int, within: float = 30) -> list[Message]:
+    """Read a topic from its beginning until `expected` records are there and no more come for a second."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": settings.kafka_bootstrap_servers,
+            "group.id": f"reader-{settings.app_id}-{next(_groups)}",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    consumer.subscribe([topic])
+    messages: list[Message] = []
+    give_up_at = time.monotonic() + within
+    try:
+        while time.monotonic() < give_up_at:
+            message = consumer.poll(1.0)
+            if message is None and len(messages) >= expected:
+                break
+            if message is not None and not message.error():
+                messages.append(message)
+    finally:
+        consumer.close()
+    return messages

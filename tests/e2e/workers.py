@@ -1,0 +1,100 @@
+"""Workers as users run them: a process each, with its own log and port."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from pydantic import SecretStr
+
+from streamapp.local import ports
+from streamapp.settings import PREFIX, Settings
+from tests.until import until
+
+FAUST = str(Path(sys.executable).with_name("faust"))
+STREAMAPP = str(Path(sys.executable).with_name("streamapp"))
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return an environment that says what these settings say."""
+    values: dict[str, str] = {}
+    for name, value in settings.model_dump(exclude_none=True).items():
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        values[f"{PREFIX}{name.upper()}"] = str(plain)
+    return {**os.environ, **values}
+
+
+def run(*command: str, settings: Settings, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        command, env=environment(settings), capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+class Worker:
+    """`faust -A streamapp worker`, as a process of its own."""
+
+    def __init__(self, settings: Settings, folder: Path, *, command: tuple[str, ...] = (FAUST, "-A", "streamapp", "worker")) -> None:
+        self.port = ports.choose()
+        self.log = folder / f"worker-{self.port}.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, "--web-port", str(self.port)],
+                env=environment(settings),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def page(self, path: str) -> tuple[int, Mapping[str, Any]]:
+        """Return status and body of one of its pages; status 0 while there is no answer."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=1) as response:
+                return response.status, json.load(response)
+        except HTTPError as exc:
+            return exc.code, json.load(exc)
+        except OSError:
+            return 0, {}
+
+    @property
+    def is_ready(self) -> bool:
+        """What /readyz says."""
+        assert self.process.poll() is None, self.text
+        return self.page("/readyz")[0] == 200
+
+    @property
+    def text(self) -> str:
+        """Everything it has printed."""
+        return self.log.read_text(errors="replace")
+
+    def wait_until_ready(self) -> Worker:
+        """Wait, and return it."""
+        until(lambda: self.is_ready, what="a ready worker")
+        return self
+
+    def kill(self) -> None:
+        """As a machine that loses power."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self, within: float = 15) -> int:
+        """Ask it to end; return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.kill()

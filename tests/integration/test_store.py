@@ -1,0 +1,201 @@
+"""MongoDB's verdicts on documents, and its outages."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import bson.errors
+import pymongo.errors
+import pytest
+from pymongo.database import Database
+
+from streamapp.errors import StoreUnavailable
+from streamapp.local.backend import Backend
+from streamapp.store import Store, is_transient
+from tests.conftest import SettingsFactory
+from tests.factories import INCARNATION, NOW, V2, a_letter
+
+Documents = list[dict[str, Any]]
+
+
+@pytest.fixture
+def store(settings_for: SettingsFactory) -> Iterator[Store]:
+    """Return a store of this test's own."""
+    settings = settings_for()
+    store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def database(store: Store) -> Database[Any]:
+    """Return the database behind it."""
+    return store._database  # noqa: SLF001
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Return a document in a document in a document …"""
+    document: dict[str, Any] = {}
+    for _ in range(depth):
+        document = {"x": document}
+    return document
+
+
+UNSTORABLE = {
+    "over 64 bits": 2**63,
+    "no UTF-8": "\ud800",
+    "a NUL in a name": {"a\0b": 1},
+    "no BSON type": object(),
+    "too large": "x" * (17 * 1024 * 1024),
+    "nested too deeply for the server": nested(190),
+    "nested too deeply for the driver": nested(5000),
+}
+
+
+@pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
+def test_one_unstorable_document_condemns_no_other(store: Store, database: Database[Any], value: object) -> None:
+    """Whether the driver refuses it before anything is sent, or the server."""
+    documents: Documents = [{"_id": i, "value": value if i == 3 else i} for i in range(8)]
+
+    outcome = asyncio.run(store.insert(documents))
+
+    assert {3} == set(outcome.refused)
+    assert [0, 1, 2, 4, 5, 6, 7] == sorted(document["_id"] for document in database["events"].find())
+
+
+def test_a_validator_refuses_single_documents(store: Store, database: Database[Any]) -> None:
+    """A rule of the collection's owner is no outage."""
+    database.create_collection("events", validator={"n": {"$lt": 5}})
+
+    outcome = asyncio.run(store.insert([{"_id": 1, "n": 1}, {"_id": 2, "n": 9}]))
+
+    assert {1} == set(outcome.refused)
+
+
+def test_another_unique_index_is_no_duplicate(store: Store, database: Database[Any]) -> None:
+    """Only `_id` says that the event is already stored."""
+    database["events"].create_index("user_id", unique=True)
+
+    outcome = asyncio.run(store.insert([{"_id": 1, "user_id": "u"}, {"_id": 2, "user_id": "u"}]))
+
+    assert set() == outcome.duplicates
+    assert {1} == set(outcome.refused)
+
+
+def test_only_the_index_that_is_read_is_made(store: Store, database: Database[Any]) -> None:
+    """Beside `_id`."""
+    asyncio.run(store.prepare())
+    asyncio.run(store.prepare())
+
+    assert {"_id_", "event_timestamp_1"} == set(database["events"].index_information())
+
+
+def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, database: Database[Any]) -> None:
+    """With a sample's coordinates and never its payload."""
+    asyncio.run(store.count_dead_letters([a_letter(offset=1), a_letter(offset=2), a_letter(offset=3, timestamp=NOW + 3_600_000)]))
+
+    first, second = database["dead_letters"].find().sort("hour")
+    assert (2, 1) == (first["n"], second["n"])
+    assert {"topic": "user_events", "partition": 0, "offset": 2} == first["sample"]
+    assert {f"{INCARNATION}-0": 2} == first["offsets"]
+    assert datetime.fromtimestamp(NOW // 3_600_000 * 3600, UTC) == first["hour"]
+
+
+def test_a_schema_version_keeps_when_it_was_first_seen(store: Store, database: Database[Any]) -> None:
+    """However often it is seen."""
+    for _ in range(2):
+        asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
+        seen = database["schema_versions"].find_one()
+
+    assert seen is not None
+    first_seen_at = seen.pop("first_seen_at")
+    assert {"_id": "user_events-value:v2", "subject": "user_events-value", "version": 2, "schema_id": 2, "is_v2": True} == seen
+    asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
+    assert [first_seen_at] == [document["first_seen_at"] for document in database["schema_versions"].find()]
+
+
+def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for: SettingsFactory) -> None:
+    """A server that is gone, and one that is back."""
+    settings = settings_for(private_backend)
+    store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    private_backend.mongod.stop()
+
+    with pytest.raises(StoreUnavailable, match="STREAMAPP_MONGO_URI"):
+        asyncio.run(store.insert([{"_id": 1}]))
+
+    private_backend.mongod.start()
+    asyncio.run(store.insert([{"_id": 1}]))
+    store.close()
+
+
+# Every class of error that pymongo and bson have, judged; a new one must be judged too.
+TRANSIENT = {
+    "AutoReconnect",
+    "ConnectionFailure",
+    "CursorNotFound",
+    "ExecutionTimeout",
+    "NetworkTimeout",
+    "NotPrimaryError",
+    "OperationFailure",
+    "ServerSelectionTimeoutError",
+    "WaitQueueTimeoutError",
+    "WriteConcernError",
+    "WriteError",
+    "WTimeoutError",
+    "DuplicateKeyError",
+    "ClientBulkWriteException",
+    "_OperationCancelled",
+}
+OF_A_DOCUMENT_OR_OURS = {
+    "BSONError",
+    "BulkWriteError",  # judged document by document
+    "CollectionInvalid",
+    "ConfigurationError",
+    "DocumentTooLarge",
+    "EncryptedCollectionError",
+    "EncryptionError",
+    "InvalidBSON",
+    "InvalidDocument",
+    "InvalidId",
+    "InvalidName",
+    "InvalidOperation",
+    "InvalidStringData",
+    "InvalidURI",
+    "ProtocolError",
+    "PyMongoError",
+    "_CertificateError",
+}
+
+
+def error_classes() -> dict[str, type[Exception]]:
+    """Return every error class of both packages, by name."""
+    found: dict[str, type[Exception]] = {}
+    for module in (pymongo.errors, bson.errors):
+        for name, value in vars(module).items():
+            if inspect.isclass(value) and issubclass(value, Exception):
+                found[name] = value
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(error_classes()))
+def test_every_error_class_is_judged(name: str) -> None:
+    """An error of a kind that nobody has thought about may not be taken for poison or for an outage."""
+    assert (name in TRANSIENT) != (name in OF_A_DOCUMENT_OR_OURS), f"{name} is new: judge it"
+    kind = error_classes()[name]
+    if issubclass(kind, pymongo.errors.PyMongoError):
+        exc = _instance(kind)
+        assert (name in TRANSIENT) == is_transient(exc)
+
+
+def _instance(kind: type[Exception]) -> Exception:
+    """Make an error whatever its constructor wants."""
+    for arguments in (("x",), (ValueError("x"),), ({},), ({}, True)):
+        try:
+            return kind(*arguments)
+        except (TypeError, AttributeError):
+            continue
+    raise AssertionError(kind)

@@ -1,0 +1,54 @@
+"""The headers of a dead letter."""
+
+from datetime import UTC, datetime
+
+from streamapp.dead_letters import headers_of
+from streamapp.record import DeadLetter, Reason, origin_of
+from tests.factories import INCARNATION, NOW, FakeRecord, a_letter
+
+AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
+
+
+def test_headers_are_the_contracts() -> None:
+    """The record's own first, then ours, all text."""
+    letter = a_letter(Reason.TRUNCATED, "ends early", partition=2, offset=9, headers=(("trace", b"\xff"),))
+
+    expected = [
+        ("trace", b"\xff"),
+        ("streamapp.reason", b"truncated"),
+        ("streamapp.error", b"ends early"),
+        ("streamapp.topic", b"user_events"),
+        ("streamapp.partition", b"2"),
+        ("streamapp.offset", b"9"),
+        ("streamapp.timestamp", str(NOW).encode()),
+        ("streamapp.schema_id", b""),
+        ("streamapp.failed_at", b"2026-09-21T12:00:00+00:00"),
+        ("streamapp.attempt", b"1"),
+        ("streamapp.incarnation", INCARNATION.encode()),
+    ]
+    assert expected == headers_of(letter, failed_at=AT)
+
+
+def test_the_error_is_cut_at_1_kib_between_characters() -> None:
+    """Still UTF-8."""
+    headers = dict(headers_of(a_letter(error="é" * 5000), failed_at=AT))
+
+    assert "é" * 512 == headers["streamapp.error"].decode()
+
+
+def test_a_second_failure_keeps_the_first_coordinates_and_counts() -> None:
+    """The headers of the first failure are replaced, not doubled."""
+    first = a_letter(partition=2, offset=9, headers=(("reason", b"theirs"),))
+    replayed = FakeRecord(
+        value=b"\x01broken", partition=0, offset=100, headers=tuple(headers_of(first, failed_at=AT))
+    )
+    second = DeadLetter(
+        record=replayed, origin=origin_of(replayed, INCARNATION), reason=Reason.EMPTY, error="", schema_id=5
+    )
+
+    headers = headers_of(second, failed_at=AT)
+
+    assert len(headers) == len(dict(headers))
+    told = {name.removeprefix("streamapp."): value for name, value in headers if name.startswith("streamapp.")}
+    assert (b"2", b"9", b"2", b"5") == (told["partition"], told["offset"], told["attempt"], told["schema_id"])
+    assert dict(headers)["reason"] == b"theirs"

@@ -1,0 +1,69 @@
+"""The events due by the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from aiokafka.errors import KafkaTimeoutError
+
+from streamapp.producer import MAX_BEHIND, Pace, SampleProducer
+from streamapp.retry import Outages, RetryPolicy
+from streamapp.sampler import samples
+
+
+def test_the_first_event_is_due_at_once() -> None:
+    """And one after each interval."""
+    pace = Pace(2.0)
+
+    assert [1, 0, 1, 0, 1] == [pace.due(now) for now in (10.0, 11.9, 12.0, 13.0, 14.5)]
+
+
+def test_a_late_tick_loses_nothing() -> None:
+    """What has become due meanwhile is made up for."""
+    pace = Pace(0.1)
+    pace.due(0.0)
+
+    assert pace.due(1.05) == 10
+    assert pace.due(1.1) == 1
+
+
+def test_a_long_outage_is_not_made_up_for() -> None:
+    """Or it would end in a flood."""
+    pace = Pace(0.01)
+    pace.due(0.0)
+
+    assert pace.due(3600.0) == MAX_BEHIND
+    assert pace.due(3600.0) == 0
+
+
+def test_a_failing_broker_loses_no_event() -> None:
+    """Each is sent again until it is acknowledged."""
+    sent: list[dict[str, Any]] = []
+    failures = iter([True, True])
+
+    async def send(_: str, event: dict[str, Any]) -> Awaitable[Any]:
+        async def acknowledge() -> None:
+            if next(failures, False):
+                raise KafkaTimeoutError
+            sent.append(event)
+
+        return acknowledge()
+
+    quick = Outages("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0))
+    producer = SampleProducer(
+        samples(seed=1, v2_ratio=0.5), pace=Pace(1.0), send=send, outages=quick, clock=lambda: 1_790_000_000.5
+    )
+
+    asyncio.run(scenario(producer))
+
+    assert producer.sent == len(sent) == 4
+    assert {1_790_000_000_500} == {event["event_timestamp"] for event in sent}
+    assert producer.is_idle
+
+
+async def scenario(producer: SampleProducer) -> None:
+    """One event at once, three more three seconds later."""
+    await producer.produce_due(0.0)
+    await producer.produce_due(3.0)

@@ -1,0 +1,48 @@
+"""Sample events: repeatable, valid, plausible."""
+
+from collections import Counter
+from itertools import islice
+
+import fastavro
+import pytest
+
+from streamapp import event
+from streamapp.sampler import Sample, samples
+
+
+def some(count: int, *, seed: int = 7, v2_ratio: float = 0.7) -> list[Sample]:
+    """Return the first samples of a seed."""
+    return list(islice(samples(seed=seed, v2_ratio=v2_ratio), count))
+
+
+def test_a_seed_repeats_everything() -> None:
+    """Values, versions and order."""
+    assert some(500) == some(500)
+
+
+def test_another_seed_gives_others() -> None:
+    """Or the seed would mean nothing."""
+    assert some(50) != some(50, seed=8)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 0.7, 1.0])
+def test_the_share_of_v2_is_as_asked(ratio: float) -> None:
+    """Within 2 % over 10,000 events."""
+    share = sum(sample.version == 2 for sample in some(10_000, v2_ratio=ratio)) / 10_000
+
+    assert ratio == pytest.approx(share, abs=0.02)
+
+
+def test_each_sample_fits_its_schema() -> None:
+    """V1 has no browser, V2 has one."""
+    for sample in some(200):
+        assert fastavro.validate(sample.event(at=1), event.schema(sample.version), strict=True)
+        assert ("browser" in sample.fields) == (sample.version == 2)
+
+
+@pytest.mark.parametrize("field", ["user_id", "event_type"])
+def test_values_are_uneven(field: str) -> None:
+    """The most frequent one comes at least three times as often as the median one."""
+    counts = sorted(Counter(sample.fields[field] for sample in some(10_000)).values())
+
+    assert counts[-1] >= 3 * counts[len(counts) // 2]
