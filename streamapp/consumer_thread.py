@@ -89,6 +89,10 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         """Read again from these positions."""
         await self.call_thread(self._seek_back, positions)
 
+    async def seek_to_beginning(self, *tps: TP) -> None:
+        """Read these partitions from their beginning; Faust's own hands aiokafka a type that it refuses."""
+        await super().seek_to_beginning(*map(stock.ensure_aiokafka_TP, tps))
+
     async def rejoin(self) -> None:
         """Join the group again, which reads positions anew."""
         await self.call_thread(self._rejoin)
