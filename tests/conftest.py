@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from streamapp.local.backend import Backend
 from streamapp.settings import PREFIX, Settings
@@ -73,7 +74,7 @@ def settings(settings_for: SettingsFactory) -> Settings:
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database[Any]]:
+def database(settings: Settings) -> Generator[Database[Any]]:
     """Return this test's database."""
     client: MongoClient[Any] = MongoClient(settings.mongo_uri.get_secret_value(), tz_aware=True)
     with client:

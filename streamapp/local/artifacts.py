@@ -47,15 +47,13 @@ def registry_home(cache: Path) -> Path:
 
 
 def read_manifest(cache: Path, name: str) -> Sequence[Path]:
-    """Return the files of an earlier download, or nothing unless all are there and whole; damaged ones are removed."""
-    manifest = cache / f"{name}.json"
-    if not manifest.exists():
+    """Return the files of an earlier download in their order, or nothing unless all are there and whole."""
+    try:
+        sizes: dict[str, int] = json.loads((cache / f"{name}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return []
-    sizes: dict[str, int] = json.loads(manifest.read_text(encoding="utf-8"))
-    wrong = [cache / file for file, size in sizes.items() if not _has_size(cache / file, size)]
-    for path in wrong:
-        path.unlink(missing_ok=True)
-    return [] if wrong else [cache / file for file in sizes]
+    whole = all(_has_size(cache / file, size) for file, size in sizes.items())
+    return [cache / file for file in sizes] if whole else []
 
 
 def write_manifest(cache: Path, name: str, files: Sequence[Path]) -> None:

@@ -53,8 +53,10 @@ class CheckedResolver(PythonResolver):
     def _fetch(self, url: str, target: Path) -> Path:
         part = target.with_name(f"{target.name}.part")
         try:
-            if self._stream(url, part) != self._checksum(url):
+            checksum = self._checksum(url)
+            if self._stream(url, part) != checksum:
                 raise CutOffError(f"{target.name} has another checksum than its publisher's")
+            target.with_name(f"{target.name}.sha1").write_text(checksum, encoding="ascii")
             return part.replace(target)
         finally:
             part.unlink(missing_ok=True)
@@ -80,6 +82,14 @@ class CheckedResolver(PythonResolver):
         return response.text.split()[0]
 
 
+def discard_damaged(folder: Path) -> None:
+    """Remove what no longer has the checksum with which it was downloaded, so that it is downloaded again."""
+    for checksum in folder.rglob("*.sha1"):
+        file = checksum.with_suffix("")
+        if file.exists() and hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest() != checksum.read_text():
+            file.unlink()
+
+
 @contextmanager
 def repository(folder: Path, label: str) -> Generator[MavenContext]:
     """Open the cached repository in `folder`, and show what is downloaded into it on stderr as `label`.
@@ -90,6 +100,7 @@ def repository(folder: Path, label: str) -> Generator[MavenContext]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
     try:
+        discard_damaged(folder)
         with progress:
             yield MavenContext(repo_cache=folder, resolver=CheckedResolver(progress, label))
     except (requests.RequestException, RuntimeError, OSError) as exc:

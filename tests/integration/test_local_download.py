@@ -14,7 +14,7 @@ import requests
 from jgo.maven import Artifact, MavenContext
 from rich.progress import Progress
 
-from streamapp.local.download import CheckedResolver
+from streamapp.local.download import CheckedResolver, discard_damaged
 
 CONTENT = b"0123456789" * 20_000
 PATH = Path("org/example/thing/1.0/thing-1.0.jar")
@@ -67,15 +67,23 @@ def artifact(repository: Repository, cache: Path, progress: Progress | None = No
     return maven.project("org.example", "thing").at_version("1.0").artifact()
 
 
-def files(cache: Path) -> list[Path]:
+def files(cache: Path) -> set[Path]:
     """Return all files in the cache."""
-    return [path.relative_to(cache) for path in cache.rglob("*") if path.is_file()]
+    return {path.relative_to(cache) for path in cache.rglob("*") if path.is_file()}
 
 
 def test_whole_file_is_kept(repository: Repository, tmp_path: Path) -> None:
-    """A good download is in the cache, alone."""
+    """A good download is in the cache, with its checksum."""
     assert artifact(repository, tmp_path).resolve().read_bytes() == CONTENT
-    assert files(tmp_path) == [PATH]
+    assert files(tmp_path) == {PATH, PATH.with_name("thing-1.0.jar.sha1")}
+
+
+def test_damaged_file_is_fetched_again(repository: Repository, tmp_path: Path) -> None:
+    """A file that has changed since its download is not taken for what it was."""
+    artifact(repository, tmp_path).resolve().write_bytes(b"0123")
+    discard_damaged(tmp_path)
+
+    assert artifact(repository, tmp_path).resolve().read_bytes() == CONTENT
 
 
 def test_cut_off_download_is_tried_again(repository: Repository, tmp_path: Path) -> None:
@@ -91,7 +99,7 @@ def test_line_that_always_breaks_leaves_nothing(repository: Repository, tmp_path
 
     with pytest.raises(requests.RequestException):
         artifact(repository, tmp_path).resolve()
-    assert files(tmp_path) == []
+    assert files(tmp_path) == set()
 
 
 def test_wrong_checksum_is_refused(repository: Repository, tmp_path: Path) -> None:
@@ -100,7 +108,7 @@ def test_wrong_checksum_is_refused(repository: Repository, tmp_path: Path) -> No
 
     with pytest.raises(requests.RequestException, match="checksum"):
         artifact(repository, tmp_path).resolve()
-    assert files(tmp_path) == []
+    assert files(tmp_path) == set()
 
 
 def test_interrupt_leaves_nothing(repository: Repository, tmp_path: Path) -> None:
@@ -112,4 +120,4 @@ def test_interrupt_leaves_nothing(repository: Repository, tmp_path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         artifact(repository, tmp_path, Impatient(disable=True)).resolve()
-    assert files(tmp_path) == []
+    assert files(tmp_path) == set()

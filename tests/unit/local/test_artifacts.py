@@ -42,13 +42,20 @@ def test_unknown_download_has_no_files(tmp_path: Path) -> None:
     assert artifacts.read_manifest(tmp_path, "kafka") == []
 
 
-def test_cut_off_file_is_removed_to_be_fetched_again(tmp_path: Path) -> None:
-    """A file that has lost its end makes the download incomplete, and only that file goes."""
-    first, second = downloaded(tmp_path)
+def test_cut_off_file_makes_the_download_incomplete(tmp_path: Path) -> None:
+    """A file that has lost its end is noticed at the next start."""
+    first, _ = downloaded(tmp_path)
     first.write_bytes(b"who")
 
     assert artifacts.read_manifest(tmp_path, "kafka") == []
-    assert (first.exists(), second.exists()) == (False, True)
+
+
+def test_cut_off_list_of_files_makes_the_download_incomplete(tmp_path: Path) -> None:
+    """The list of files may itself have lost its end."""
+    downloaded(tmp_path)
+    (tmp_path / "kafka.json").write_text('{"b.j', encoding="utf-8")
+
+    assert artifacts.read_manifest(tmp_path, "kafka") == []
 
 
 def test_missing_package_is_named_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
