@@ -20,9 +20,7 @@ _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 def show(shown: Snapshot) -> None:
     """Show the events over time, by type, by browser and by device."""
     with st.container(border=True):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.subheader("Events over time", anchor=False, width="content")
-            st.caption(_legend(shown), width="content")
+        _heading("Events over time", _legend(shown))
         _draw(figures.volume(shown), key="volume", alt=figures.volume_alt(shown))
     charts = (("Event types", shown.types), ("Browsers", shown.browsers), ("Devices", shown.devices))
     for column, (title, parts) in zip(st.columns(3), charts, strict=True):
@@ -35,8 +33,15 @@ def _legend(shown: Snapshot) -> str:
 
 
 def _parts(title: str, parts: Sequence[Part]) -> None:
-    st.subheader(title, anchor=False)
+    _heading(title)
     _draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
+
+
+def _heading(title: str, beside: str = "") -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.header(title, anchor=False, width="content")
+        if beside:
+            st.caption(beside, width="content")
 
 
 def _draw(figure: go.Figure, *, key: str, alt: str) -> None:

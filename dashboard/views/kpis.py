@@ -64,7 +64,7 @@ def _all_time(reading: Reading) -> str:
     if reading.is_empty:
         return words.all_time(0, is_exact=True)
     if reading.overview is None:
-        return f"{words.UNKNOWN} all time"
+        return f"all time {words.UNKNOWN}"
     return words.all_time(reading.overview.all_time, is_exact=reading.overview.all_time_is_exact)
 
 

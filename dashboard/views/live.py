@@ -34,5 +34,9 @@ def _status(reading: Reading, chosen: Range, now: datetime) -> str:
     shown = reading.snapshot
     if shown is None:
         return f"The {chosen.words}, by event time."
+    read_at = words.instant(shown.read_at, today=now)
+    if reading.trouble is not None:
+        # Nothing is known of what came since, so neither "now" nor "last" can be said.
+        return f"The {chosen.words} by event time, as of {read_at}."
     span = f"The {chosen.words} by event time, {words.window(shown.window)}"
-    return f"{span} · {words.freshness(shown, now)} · read at {words.instant(shown.read_at, today=now)}"
+    return f"{span} · {words.freshness(shown, now)} · read at {read_at}"

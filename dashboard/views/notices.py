@@ -53,7 +53,7 @@ def _what_to_do(trouble: Trouble) -> str:
 
 
 def _no_events() -> None:
-    st.info("**No events yet.** Send some; they appear here as soon as a worker (`streamapp worker`) has stored them.")
+    st.info("**No events yet.** They appear here once a worker (`streamapp worker`) has stored them. Send some with:")
     st.code(SEND, language="bash")
 
 

@@ -12,8 +12,12 @@ from dashboard.views import controls, live
 from streamapp import settings
 from streamapp.errors import SettingsError
 
-# Streamlit leaves room for a tool bar that this page does not have.
-_LESS_ROOM_ABOVE = "<style>.stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }</style>"
+# Streamlit leaves room for a tool bar that this page does not have, and fades whatever waits for a refresh: a pulse every
+# few seconds on a page that says itself how old its numbers are.
+_STYLE = """<style>
+.stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }
+[data-stale="true"] { opacity: 1 !important; transition: none !important; }
+</style>"""
 
 
 def main() -> None:
@@ -29,7 +33,7 @@ def main() -> None:
 
 def show(feed: Feed) -> None:
     """Show the page on a feed."""
-    st.html(_LESS_ROOM_ABOVE)
+    st.html(_STYLE)
     title, choice = st.columns([1, 2], vertical_alignment="bottom")
     title.title("User events", anchor=False)
     with choice:

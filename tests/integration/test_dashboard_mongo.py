@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from pymongo import MongoClient
 from dashboard import timeplan
 from dashboard.reader import LIMIT_SECONDS, MongoReader, address, pipeline
 from dashboard.trouble import Disconnected, Refused, TooSlow
-from streamapp.local import ports
 from tests.dashboard_fakes import document
 from tests.until import until
 
@@ -78,7 +78,8 @@ def test_query_beyond_its_limit_is_stopped_and_said(
 
 def test_absent_server_is_told_within_the_limit_and_without_the_password() -> None:
     """The page waits no longer, and shows no secret."""
-    port = ports.choose(None)
+    with socket.create_server(("127.0.0.1", 0)) as closed_soon:
+        port = closed_soon.getsockname()[1]
     reader = MongoReader(uri=f"mongodb://someone:{SECRET}@127.0.0.1:{port}/", database="any", subject=SUBJECT)
     started_at = time.monotonic()
 

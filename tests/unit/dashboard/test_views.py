@@ -51,7 +51,7 @@ def test_kpis_and_charts_of_the_range() -> None:
         "V2 adoption": ("75.0%", "3 of 4"),
         "Main action": ("click", "75.0% of events"),
     } == kpis(app)
-    assert TITLES == [heading.value for heading in app.subheader]
+    assert TITLES == [heading.value for heading in app.header]
     assert 4 == len(app.get("plotly_chart"))
     assert "" == notice(app)
 
@@ -122,7 +122,7 @@ def test_outage_from_the_start_shows_unknown_never_zero() -> None:
     app = opened(reader)
 
     assert {"unknown"} == {value for value, _ in kpis(app).values()}
-    assert "unknown all time" == kpis(app)["Total events"][1]
+    assert "all time unknown" == kpis(app)["Total events"][1]
     assert "Disconnected" in notice(app)
     assert "streamapp up" in notice(app)
 

@@ -1,0 +1,304 @@
+"""The page as visitors see it: `streamapp dashboard` on a real MongoDB, in a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from pymongo import MongoClient
+
+from streamapp.local import mongod, programs
+from tests.dashboard_fakes import document, v1
+from tests.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Locator
+    from pymongo.collection import Collection
+
+    from streamapp.local.backend import Backend
+    from streamapp.local.process import Server
+
+COMMAND = [sys.executable, "-c", "from streamapp.commands.dashboard import command; command()"]
+INTERVAL_MS = 5_000
+# An interval, a query at its limit, and a slow machine.
+SOON_MS = INTERVAL_MS + 5_000
+DATABASE = "page"
+KPIS = ("Total events", "Unique users", "V2 adoption", "Main action")
+CHARTS = ("Events over time", "Event types", "Browsers", "Devices")
+
+
+def free_port() -> int:
+    # Not from the range of outgoing connections: one that keeps trying could connect to itself, and keep the port.
+    for port in random.sample(range(15_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    pytest.fail("no free port")
+
+
+def environment(uri: str, database: str) -> dict[str, str]:
+    return {**os.environ, "STREAMAPP_MONGO_URI": uri, "STREAMAPP_MONGO_DATABASE": database}
+
+
+@contextmanager
+def served(uri: str, database: str, folder: Path) -> Iterator[str]:
+    """Serve the page, from a folder that has nothing to do with the project; yield its address."""
+    port = free_port()
+    command = [*COMMAND, "--port", str(port)]
+    with (folder / "page.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment(uri, database), stdout=log, stderr=log)
+    try:
+        until(lambda: process.poll() is not None or answers(port), within=30, what="the page")
+        assert process.poll() is None, (folder / "page.log").read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def opened(tab: Page, url: str) -> Page:
+    tab.goto(url)
+    expect(tab.get_by_test_id("stMetric")).to_have_count(4, timeout=30_000)
+    return tab
+
+
+def card(page: Page, label: str) -> Locator:
+    return page.get_by_test_id("stMetric").filter(has_text=label)
+
+
+def kpi(page: Page, label: str) -> tuple[str, str]:
+    value, beside = (card(page, label).get_by_test_id(f"stMetric{part}") for part in ("Value", "Delta"))
+    return value.inner_text().strip(), beside.inner_text().strip()
+
+
+def kpis(page: Page) -> dict[str, tuple[str, str]]:
+    return {label: kpi(page, label) for label in KPIS}
+
+
+def expect_total(page: Page, total: str) -> None:
+    expect(card(page, "Total events").get_by_test_id("stMetricValue")).to_have_text(total, timeout=SOON_MS)
+
+
+def some_documents(n: int) -> list[dict[str, Any]]:
+    """Return documents of the last 14 minutes, and some from before the default range."""
+    chance, now = random.Random(11), datetime.now(UTC)
+    return [
+        one_document(chance, now - timedelta(seconds=chance.choice([chance.uniform(1, 840), 4_000]))) for _ in range(n)
+    ]
+
+
+def one_document(chance: random.Random, at: datetime) -> dict[str, Any]:
+    values = {
+        "user_id": f"user-{int(chance.expovariate(1 / 60))}",
+        "event_type": chance.choices(["page_view", "click", "search", "add_to_cart", "purchase"], [40, 25, 15, 12, 8])[
+            0
+        ],
+        "metadata": {"device": chance.choices(["mobile", "desktop", "tablet"], [5, 4, 1])[0], "location": "DE"},
+    }
+    if chance.random() < 0.3:
+        return v1(at, **values)
+    return document(at, **values, browser=chance.choices(["chrome", "safari", "firefox", "edge"], [5, 3, 2, 1])[0])
+
+
+def recount(documents: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    since = (datetime.now(UTC) - timedelta(minutes=15)).timestamp() * 1_000
+    inside = [found for found in documents if found["event_timestamp"] >= since]
+    n, v2 = len(inside), sum(found["schema_version"] == "v2" for found in inside)
+    action, times = Counter(found["event_type"] for found in inside).most_common(1)[0]
+    return {
+        "Total events": (f"{n:,}", f"{len(documents):,} all time"),
+        "Unique users": (f"{len({found['user_id'] for found in inside}):,}", "in the last 15 minutes"),
+        "V2 adoption": (f"{100 * v2 / n:.1f}%", f"{v2:,} of {n:,}"),
+        "Main action": (action, f"{100 * times / n:.1f}% of events"),
+    }
+
+
+@pytest.fixture(scope="module")
+def url(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(backend.addresses.mongo_uri, DATABASE, tmp_path_factory.mktemp("page")) as url:
+        yield url
+
+
+@pytest.fixture
+def events(backend: Backend) -> Iterator[Collection[dict[str, Any]]]:
+    with MongoClient[dict[str, Any]](backend.addresses.mongo_uri) as client:
+        client.drop_database(DATABASE)
+        yield client[DATABASE]["events"]
+
+
+@pytest.fixture(scope="module")
+def lone_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """Return a MongoDB that a test may stop, and its connection string."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("mongod")
+    server = mongod.server(program=programs.mongod(None), folder=folder, port=port)
+    server.start()
+    yield server, mongod.uri(port)
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def lone_url(lone_mongod: tuple[Server, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the page on the MongoDB that a test may stop; it holds three events."""
+    _, uri = lone_mongod
+    with MongoClient[dict[str, Any]](uri) as client:
+        client[DATABASE]["events"].insert_many(document(datetime.now(UTC)) for _ in range(3))
+    with served(uri, DATABASE, tmp_path_factory.mktemp("page")) as url:
+        yield url
+
+
+def test_page_tells_what_is_stored(tab: Page, url: str, events: Collection[dict[str, Any]], tmp_path: Path) -> None:
+    """Every KPI equals a recount, every chart is drawn, and a new event is seen within an interval."""
+    documents = some_documents(4_000)
+    events.insert_many(documents)
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+
+    page = opened(tab, url)
+
+    counted = recount(documents)
+    for label, (value, beside) in counted.items():
+        expect(card(page, label).get_by_test_id("stMetricValue")).to_have_text(value, timeout=SOON_MS)
+        expect(card(page, label).get_by_test_id("stMetricDelta")).to_have_text(beside)
+    for title in CHARTS:
+        expect(page.get_by_role("heading", name=title)).to_be_visible()
+    expect(page.locator(".js-plotly-plot .barlayer")).to_have_count(4, timeout=SOON_MS)
+    expect(page.get_by_text("Event time (UTC)")).to_be_visible()
+    expect(page.get_by_text("n/a (v1)")).to_be_visible()
+
+    documents.append(document(datetime.now(UTC)))
+    events.insert_one(documents[-1])
+
+    expect_total(page, recount(documents)["Total events"][0])
+    page.screenshot(path=tmp_path / "page.png")
+    assert [] == [address for address in asked if not address.startswith((url, "data:", "blob:"))]
+
+
+def test_page_is_for_everybody(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+    """Charts are told in words, and axe finds nothing serious: contrast, names, order of headings."""
+    events.insert_many(some_documents(100))
+    page = opened(tab, url)
+    told = page.get_by_role(
+        "figure", name=re.compile(r"Events over time: \d+ in the last 15 minutes, v1 \d+, v2 \d+; most in")
+    )
+    expect(told).to_be_visible(timeout=SOON_MS)
+
+    found = Axe().run(page).response["violations"]
+
+    assert [] == [(finding["id"], finding["nodes"]) for finding in found]
+
+
+def test_refresh_can_be_turned_off(chromium: Browser, tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+    """While another visitor's page goes on, this one stays as it is; turned on again, it catches up."""
+    events.insert_one(document(datetime.now(UTC)))
+    still, lively = opened(tab, url), opened(chromium.new_page(), url)
+    expect_total(still, "1")
+    toggle = still.get_by_role("switch", name=re.compile("refresh", re.IGNORECASE))
+    still.get_by_text("Auto refresh").click()
+    expect(toggle).not_to_be_checked()
+
+    events.insert_one(document(datetime.now(UTC)))
+    expect_total(lively, "2")
+    seen = kpi(still, "Total events")  # 1, or 2 if a refresh was on its way when the control was used
+    events.insert_one(document(datetime.now(UTC)))
+    expect_total(lively, "3")
+
+    assert seen == kpi(still, "Total events") != ("3", "3 all time")
+    still.get_by_text("Auto refresh").click()
+    expect_total(still, "3")
+    lively.close()
+
+
+def test_first_event_appears_by_itself(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+    """Without a database the page says how to make events, and then shows them."""
+    page = opened(tab, url)
+    expect(page.get_by_text("No events yet")).to_be_visible(timeout=SOON_MS)
+    expect(page.get_by_text("streamapp send-sample --count 100")).to_be_visible()
+    assert ("0", "0 all time") == kpi(page, "Total events")
+
+    events.insert_one(document(datetime.now(UTC)))
+
+    expect_total(page, "1")
+    expect(page.get_by_text("No events yet")).to_have_count(0)
+
+
+def test_range_is_by_event_time_and_stays_in_the_address(
+    tab: Page, url: str, events: Collection[dict[str, Any]]
+) -> None:
+    """An event of yesterday is not in the last 15 minutes, and is in the last 7 days."""
+    events.insert_one(document(datetime.now(UTC) - timedelta(days=1), received_at=datetime.now(UTC)))
+    page = opened(tab, url)
+    expect(page.get_by_text("No events in the last 15 minutes")).to_be_visible(timeout=SOON_MS)
+
+    page.get_by_role("radio", name="7 d").or_(page.get_by_role("button", name="7 d")).first.click()
+
+    expect_total(page, "1")
+    page.reload()
+    expect_total(page, "1")
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused"])
+def test_outage_is_told_and_ends_by_itself(how: str, tab: Page, lone_url: str, lone_mongod: tuple[Server, str]) -> None:
+    """The last numbers stay, marked with their time; nothing becomes 0."""
+    server, _ = lone_mongod
+    page = opened(tab, lone_url)
+    expect_total(page, "3")
+
+    server.stop() if how == "stopped" else server.pause()
+
+    notice = page.get_by_role("alert").filter(has_text="Disconnected")
+    expect(notice).to_contain_text(re.compile(r"as of \d\d:\d\d:\d\d UTC"), timeout=SOON_MS)
+    assert ("3", "3 all time") == kpi(page, "Total events")
+
+    server.start() if how == "stopped" else server.resume()
+
+    expect(notice).to_have_count(0, timeout=SOON_MS)
+    expect_total(page, "3")
+
+
+def test_page_without_mongodb_says_unknown(tab: Page, tmp_path: Path) -> None:
+    """What was never read is not 0, and the password in the connection string is nowhere."""
+    uri = f"mongodb://someone:hunter2@127.0.0.1:{free_port()}/"
+    with served(uri, "streaming_db", tmp_path) as url:
+        page = opened(tab, url)
+
+        assert {"unknown"} == {value for value, _ in kpis(page).values()}
+        expect(page.get_by_role("alert")).to_contain_text("STREAMAPP_MONGO_URI")
+        assert "hunter2" not in page.content()
+    assert "hunter2" not in (tmp_path / "page.log").read_text()
+
+
+def test_taken_port_is_wrong_usage(tmp_path: Path) -> None:
+    """Exit 2, naming the flag."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [*COMMAND, "--port", str(port)], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    assert 2 == done.returncode
+    assert f"port {port} on 127.0.0.1 is taken" in done.stderr
+    assert "--port" in done.stderr
