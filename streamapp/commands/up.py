@@ -48,6 +48,7 @@ def up(settings: Settings, data_dir: Path | None, command: Sequence[str]) -> int
             with data_folder(data_dir) as folder, running(folder, settings) as backend:
                 return _run(command, backend, interrupts) if command else _serve(backend, interrupts)
         except Interrupted as exc:
+            click.echo("\ncalled off; nothing is left running", err=True)
             return exc.exit_code
 
 
