@@ -27,6 +27,8 @@ CHUNK_RECORDS = 250
 FETCH_MAX_WAIT_MS = 200
 #: aiokafka repeats a commit without end while the broker is away.
 COMMIT_SECONDS = 3.0
+#: Closing aiokafka's client, which waits for a broker that may be away.
+STOP_SECONDS = 2.0
 #: Beyond broker_request_timeout Faust would stop resuming its streams after rebalances, without an error.
 SEEK_SECONDS = 10.0
 
@@ -67,6 +69,14 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         # Faust fixes 1500.
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """Leave the group, within a bound."""
+        # With the broker away, aiokafka's close raises the cancellation of its own fetch,
+        # and the main thread would wait for the end of this one for ever.
+        with suppress(asyncio.CancelledError, TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await super().on_thread_stop()
 
     def want(self, budgets: Mapping[TP, int], others: frozenset[TP]) -> None:
         """Say what to read; a waiting fetch looks again at once if that is more than before."""

@@ -34,6 +34,8 @@ MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 MAX_IN_FLIGHT_SLICES = 1_024
 #: Slices that are being written when partitions are revoked.
 REVOKE_SECONDS = 3.0
+#: Records under way, when a commit, a rebalance or the stop waits for them.
+FLUSH_SECONDS = 2.0
 
 IncarnationOf = Callable[[str], Awaitable["str | None"]]
 
@@ -289,6 +291,28 @@ class SliceConsumer(stock.Consumer):
             log.warning("left without a commit: Kafka does not answer")
 
 
+class BoundedProducer(stock.Producer):
+    """Faust's producer, which no longer waits without end for a broker that is away.
+
+    Whoever must know that a record has arrived awaits its delivery.
+    """
+
+    async def flush(self) -> None:
+        """Wait for records under way, within a bound: commits, rebalances and the stop wait for this."""
+        await self._within_bound(super().flush())
+
+    async def on_stop(self) -> None:
+        """Close the producer, within a bound."""
+        await self._within_bound(super().on_stop())
+
+    async def _within_bound(self, wait: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await wait
+        except TimeoutError:
+            log.warning("records are still under way: Kafka does not answer")
+
+
 class SliceTransport(stock.Transport):
     """Faust's aiokafka transport, with slices for the topics that ask for them.
 
@@ -300,6 +324,7 @@ class SliceTransport(stock.Transport):
     """
 
     Consumer = SliceConsumer
+    Producer = BoundedProducer
 
     def __init__(  # noqa: PLR0913 - settings
         self,

@@ -71,6 +71,9 @@ READ = {
     driver.AIOKafkaConsumerThread.seek: "1498560d05f0",
     driver.AIOKafkaConsumerThread.assignment: "61f105132ae6",
     driver.AIOKafkaConsumerThread._ensure_consumer: "ff4a4c693b7e",
+    driver.AIOKafkaConsumerThread.on_thread_stop: "8dfc004e258b",
+    driver.Producer.flush: "36d0cb3615f6",
+    driver.Producer.on_stop: "86799c5ab7b6",
     Message.ack: "4751b72c4ed8",
     QueueServiceThread.call_thread: "479edda75b54",
     MethodQueue._process_enqueued: "d88a086d148c",
@@ -128,11 +131,15 @@ def test_compiled_source_is_the_one_that_was_read(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [(transport.SliceConsumer, driver.Consumer), (consumer_thread.SliceThread, driver.AIOKafkaConsumerThread)],
+    [
+        (transport.SliceConsumer, driver.Consumer),
+        (transport.BoundedProducer, driver.Producer),
+        (consumer_thread.SliceThread, driver.AIOKafkaConsumerThread),
+    ],
 )
 def test_every_override_is_watched(ours: type, theirs: type) -> None:
     """A method that is overridden stands in the list above, so that a change of the stock one is noticed."""
     overridden = {name for name, value in vars(ours).items() if inspect.isfunction(value) and hasattr(theirs, name)}
-    watched = {thing.__name__ for thing in READ}
+    watched = {thing.__qualname__.rpartition(".")[2] for thing in READ}
 
     assert overridden - {"__init__"} - watched == set()

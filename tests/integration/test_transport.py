@@ -1,0 +1,373 @@
+"""The transport on a real Kafka: the records and commits of the stock driver, through rebalances, outages and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.protocol.group import LeaveGroupRequest
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from tests.slice_worker import Plan
+from tests.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamapp.local.backend import Backend
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Kafka:
+    """One topic and one group, as a test sees them."""
+
+    servers: str
+    topic: str
+    partitions: int = 2
+    admin: AdminClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the topic."""
+        self.connect()
+        self.make()
+
+    def connect(self) -> None:
+        """Connect anew: after a restart of the broker, an old client does not find the group's coordinator for long."""
+        self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
+
+    def make(self) -> None:
+        """Make the topic, also while its deletion is still under way."""
+
+        def made() -> bool:
+            with suppress(KafkaException):
+                self.admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(10)
+                return True
+            return False
+
+        until(made, what=f"topic {self.topic}")
+
+    def delete(self) -> None:
+        """Delete the topic."""
+        self.admin.delete_topics([self.topic])[self.topic].result(10)
+
+    def send(self, values: list[str], **settings: Any) -> None:
+        """Send values, each partition in turn."""
+        producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, "log_level": 0, **settings})
+        for index, value in enumerate(values):
+            producer.produce(self.topic, value.encode(), partition=index % self.partitions)
+        assert producer.flush(30) == 0
+
+    def ends(self) -> list[int]:
+        """Return the end of every partition's log."""
+        asked = self.admin.list_offsets(
+            {TopicPartition(self.topic, partition): OffsetSpec.latest() for partition in range(self.partitions)}
+        )
+        return [end.result(10).offset for _, end in sorted(asked.items(), key=lambda item: item[0].partition)]
+
+    def committed(self, group: str) -> list[int]:
+        """Return what the group has committed, -1001 for nothing."""
+        tps = [TopicPartition(self.topic, partition) for partition in range(self.partitions)]
+        asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, tps)])
+        return [tp.offset for tp in asked[group].result(10).topic_partitions]
+
+    def is_drained(self, group: str) -> bool:
+        """Whether the group has committed the end of every partition; not while Kafka does not answer."""
+        with suppress(KafkaException, TimeoutError):
+            return self.committed(group) == self.ends()
+        return False
+
+    def members(self, group: str) -> list[str]:
+        """Return the ids of the group's members."""
+        return [member.member_id for member in self.admin.describe_consumer_groups([group])[group].result(10).members]
+
+    async def expel(self, group: str) -> None:
+        """Make the broker forget the members of a group, without telling them."""
+        client = AIOKafkaClient(bootstrap_servers=self.servers)
+        await client.bootstrap()
+        node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+        for member in self.members(group):
+            await client.send(node, LeaveGroupRequest(group, member))
+        await client.close()
+
+
+class Worker:
+    """A worker as a subprocess, and what it has reported."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.report = Path(plan.report)
+        self.log = self.report.with_suffix(".log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.slice_worker"],
+                cwd=ROOT,
+                env=os.environ | plan.environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what it reported so far."""
+        assert self.process.poll() in {None, 0, -signal.SIGTERM}, self.output()[-5_000:]
+        lines = self.report.read_text(encoding="utf-8").splitlines(keepends=True) if self.report.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def output(self) -> str:
+        """Return its log."""
+        return self.log.read_text(encoding="utf-8")
+
+    def settled(self) -> list[dict[str, Any]]:
+        """Return its settled slices."""
+        return [fact for fact in self.facts() if "values" in fact]
+
+    def values(self) -> list[str]:
+        """Return the values it settled."""
+        return [value for fact in self.settled() for value in fact["values"]]
+
+    def assignments(self) -> list[list[int]]:
+        """Return the partitions of each assignment."""
+        return [fact["partitions"] for fact in self.facts() if fact.get("rebalance") == "assigned"]
+
+    def stop(self, within: float = 10.0) -> None:
+        """Ask it to end, and see that it does."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(within) == 0, self.output()[-5_000:]
+
+
+@pytest.fixture
+def kafka(backend: Backend, unique_name: str) -> Kafka:
+    """Return this test's topic on the shared Kafka."""
+    return Kafka(backend.addresses.kafka_bootstrap_servers, unique_name)
+
+
+@pytest.fixture
+def run(tmp_path: Path, unique_name: str) -> Iterator[Callable[..., Worker]]:
+    """Return what starts workers; they are killed at the end."""
+    workers: list[Worker] = []
+
+    def start(kafka: Kafka, *, group: str = unique_name, **changes: Any) -> Worker:
+        report = tmp_path / f"worker-{len(workers)}.jsonl"
+        values = {"servers": kafka.servers, "group": group, "topic": kafka.topic, "report": str(report)}
+        workers.append(Worker(Plan(**(values | changes))))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.process.kill()
+        worker.process.wait()
+
+
+def numbers(count: int, first: int = 0) -> list[str]:
+    """Return distinct values."""
+    return [f"{number}" for number in range(first, first + count)]
+
+
+def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """A group on slices and a group on the stock driver read the same, whatever the producer's codec."""
+    for index, codec in enumerate(("none", "gzip", "lz4", "zstd", "snappy")):
+        kafka.send(numbers(400, 400 * index), **{"compression.type": codec})
+    sliced, stock = run(kafka, group="sliced-" + kafka.topic), run(kafka, group="stock-" + kafka.topic, sliced=False)
+
+    for worker in (sliced, stock):
+        until(lambda group=worker.plan.group: kafka.is_drained(group), what="the end, committed")
+
+    def records(worker: Worker) -> list[tuple[int, int, str]]:
+        return sorted(
+            (fact["partition"], offset, value)
+            for fact in worker.settled()
+            for offset, value in zip(fact["offsets"], fact["values"], strict=True)
+        )
+
+    assert records(sliced) == records(stock)
+    assert len(records(sliced)) == 2_000
+    assert kafka.committed(sliced.plan.group) == kafka.committed(stock.plan.group)
+    sliced.stop()
+
+
+def test_slices_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """A slice ends at its number of records and at its bytes of values."""
+    kafka.send(["x" * 1_000] * 400, **{"compression.type": "zstd"})
+
+    worker = run(kafka, transport={"max_slice_records": 50, "max_slice_bytes": 10_000})
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+
+    assert {len(fact["values"]) for fact in worker.settled()} == {10}
+
+
+def test_other_topics_go_the_stock_way(kafka: Kafka, run: Callable[..., Worker], tmp_path: Path) -> None:
+    """A typed topic in the same app is decoded and acked as ever, also while all slices are held."""
+    others, hold = Kafka(kafka.servers, f"{kafka.topic}.others"), tmp_path / "hold"
+    hold.write_text("*")
+    kafka.send(numbers(100))
+    others.send([f'{{"number": {number}}}' for number in range(100)])
+
+    worker = run(kafka, json_topic=others.topic, hold=str(hold))
+    until(lambda: others.is_drained(worker.plan.group), what="the end of the other topic, committed")
+    assert {fact["number"] for fact in worker.facts() if "number" in fact} == set(range(100))
+    assert not worker.values()
+    hold.unlink()
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end of the slices, committed")
+
+
+def test_workers_come_and_go_and_every_record_is_read(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """With workers joining, leaving and dying, every record is settled and the end is committed."""
+    first = run(kafka)
+    until(first.assignments, what="the first worker's partitions")
+    sent = 0
+
+    def send_until(fact: Callable[[], Any], what: str) -> None:
+        nonlocal sent
+
+        def goes_on() -> Any:
+            nonlocal sent
+            kafka.send(numbers(500, sent))
+            sent += 500
+            return fact()
+
+        until(goes_on, what=what)
+
+    send_until(first.values, "the first records")
+    second = run(kafka)
+    send_until(lambda: [0] in second.assignments() or [1] in second.assignments(), "a shared group")
+    send_until(second.values, "records of the second worker")
+    first.stop()
+    send_until(lambda: [0, 1] in second.assignments(), "the second worker alone")
+    third = run(kafka)
+    send_until(third.values, "records of the third worker")
+    second.stop()
+    until(lambda: kafka.is_drained(third.plan.group), what="the end, committed")
+
+    seen = Counter(first.values() + second.values() + third.values())
+    assert set(seen) == set(numbers(sent))
+    third.stop()
+
+
+def test_outage_of_five_poll_intervals_costs_no_rebalance(
+    kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
+) -> None:
+    """A worker that settles nothing for long stays a member with a bounded memory, and catches up by itself."""
+    hold = tmp_path / "hold"
+    hold.write_text("*")
+    kafka.send(numbers(4_000))
+    worker = run(
+        kafka,
+        hold=str(hold),
+        transport={"max_in_flight_bytes": 20_000, "max_slice_records": 20},
+        settings={"broker_max_poll_interval": 1.0},
+    )
+    until(worker.assignments, what="an assignment")
+    members = until(lambda: kafka.members(worker.plan.group), what="a member")
+
+    ends_at = time.monotonic() + 5.5
+    until(lambda: time.monotonic() > ends_at, what="five poll intervals")
+    assert not worker.values()
+    assert kafka.members(worker.plan.group) == members
+    hold.unlink()
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+
+    assert sorted(worker.values(), key=int) == numbers(4_000)
+    assert len(worker.assignments()) == 1
+
+
+def test_stuck_slice_holds_back_its_partition_only_and_stop_commits_the_prefix(
+    kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
+) -> None:
+    """Later acks never carry a commit over a slice that is not acked; a stop is bounded, and commits up to it."""
+    hold = tmp_path / "hold"
+    hold.write_text("0 250")
+    kafka.send(numbers(2_000))
+    worker = run(kafka, hold=str(hold), transport={"max_slice_records": 100, "stop_seconds": 1.0})
+
+    until(lambda: kafka.committed(worker.plan.group) == [200, 1_000], what="all but the slice that is stuck")
+    until(lambda: len(worker.values()) == 1_900, what="acks behind the stuck slice")
+    worker.stop(within=6)
+
+    assert kafka.committed(worker.plan.group) == [200, 1_000]
+
+
+def test_trailing_control_record_is_no_lag(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """The marker that ends a transaction is committed too, though nobody settles it."""
+    worker = run(kafka)
+    for count in (10, 1):
+        producer = Producer({"bootstrap.servers": kafka.servers, "transactional.id": kafka.topic})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for index in range(count):
+            producer.produce(kafka.topic, b"value", partition=index % 2)
+        producer.commit_transaction(20)
+
+        until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+
+    assert kafka.ends() == [8, 6]
+    assert len(worker.values()) == 11
+
+
+def test_expelled_member_comes_back_by_itself(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """A commit that is refused because the group went on without us is no crash."""
+    worker = run(kafka)
+    kafka.send(numbers(100))
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+
+    asyncio.run(kafka.expel(worker.plan.group))
+    kafka.send(numbers(100, 100))
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed again")
+
+    assert len(worker.assignments()) > 1
+    assert set(worker.values()) == set(numbers(200))
+
+
+def test_topic_made_anew_is_read_from_its_beginning(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """Every record of a topic's second life is read, under its new incarnation."""
+    worker = run(kafka)
+    kafka.send(numbers(200))
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+    first_lives = {fact["incarnation"] for fact in worker.settled()}
+
+    kafka.delete()
+    kafka.make()
+    kafka.send(numbers(100, 1_000))
+    until(lambda: set(numbers(100, 1_000)) <= set(worker.values()), what="the records of the second life")
+    until(lambda: kafka.is_drained(worker.plan.group), what="the new end, committed")
+
+    second_lives = {fact["incarnation"] for fact in worker.settled() if int(fact["values"][0]) >= 1_000}
+    assert len(first_lives) == len(second_lives) == 1
+    assert first_lives != second_lives
+
+
+def test_broker_killed_and_restarted_loses_nothing(
+    private_backend: Backend, unique_name: str, run: Callable[..., Worker]
+) -> None:
+    """The worker outlives its broker, reads on when it is back, and ends in time while it is away again."""
+    kafka = Kafka(private_backend.addresses.kafka_bootstrap_servers, unique_name)
+    worker = run(kafka, transport={"stop_seconds": 1.0})
+    kafka.send(numbers(1_000))
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+
+    private_backend.kafka.kill()
+    until(lambda: "Unable connect" in worker.output(), what="a worker without its broker")
+    private_backend.kafka.restart()
+    kafka.connect()
+    kafka.send(numbers(1_000, 1_000))
+    until(lambda: kafka.is_drained(worker.plan.group), what="the new end, committed")
+    assert set(worker.values()) == set(numbers(2_000))
+
+    noticed = worker.output().count("Unable connect")
+    private_backend.kafka.kill()
+    until(lambda: worker.output().count("Unable connect") > noticed, what="a worker without its broker again")
+    worker.stop()
+    private_backend.kafka.restart()

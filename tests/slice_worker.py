@@ -1,0 +1,163 @@
+"""A small Faust worker for the transport's tests: writes down what it saw and when it was told to hold it back.
+
+Run as `python -m tests.slice_worker`, with its Plan as JSON in SLICE_WORKER_PLAN.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import faust
+
+from streamapp.broker import Broker
+from streamapp.record import Slice
+from streamapp.transport import SliceTransport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a worker is to do."""
+
+    servers: str
+    group: str
+    topic: str
+    #: Where it writes one JSON document per settled slice or record, and per rebalance.
+    report: str
+    #: While this file exists, slices wait that hold one of its lines, "partition offset"; "*" holds all.
+    hold: str = ""
+    #: A topic of single, typed records beside the sliced one.
+    json_topic: str = ""
+    sliced: bool = True
+    transport: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that hands this plan to a worker."""
+        return {"SLICE_WORKER_PLAN": json.dumps(asdict(self))}
+
+
+class Reading(faust.Record):
+    """The value of the topic that goes the stock way."""
+
+    number: int
+
+
+def make_app(plan: Plan) -> faust.App:
+    """Return the worker's app."""
+    settings = {
+        "broker": f"kafka://{plan.servers}",
+        "store": "memory://",
+        "topic_disable_leader": True,
+        "broker_commit_interval": 0.2,
+        "broker_session_timeout": 10.0,
+        "broker_heartbeat_interval": 0.3,
+        "consumer_metadata_max_age_ms": 1_000,
+        "stream_recovery_delay": 0.0,
+        "stream_wait_empty": True,
+        "datadir": str(Path(plan.report).parent / "faust"),
+    }
+    app = faust.App(plan.group, **(settings | plan.settings))
+    if plan.sliced:
+        app.transport = SliceTransport(
+            app.conf.broker_consumer,
+            app,
+            slice_topics={plan.topic},
+            incarnation_of=Broker(plan.servers).incarnation_of,
+            **plan.transport,
+        )
+    return app
+
+
+class Desk:
+    """Settles slices out of order, each in a task of its own."""
+
+    def __init__(self, plan: Plan, app: faust.App) -> None:
+        self._app = app
+        self._hold = Path(plan.hold) if plan.hold else None
+        self._report = Path(plan.report).open("a", buffering=1, encoding="utf-8")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def write(self, **facts: Any) -> None:
+        """Report facts."""
+        print(json.dumps(facts), file=self._report)
+
+    def begin(self, event: Any) -> None:
+        """Settle the slice of an event, in the background."""
+        task = asyncio.create_task(self._settle(event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def give_up(self) -> None:
+        """Leave all slices in flight un-acked."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _settle(self, event: Any) -> None:
+        slice_: Slice = event.value
+        offsets = [record.offset for record in slice_.records]
+        while self._is_held(slice_.partition, offsets):
+            await asyncio.sleep(0.02)
+        values = [(record.value or b"").decode() for record in slice_.records]
+        consumer: Any = self._app.consumer
+        self.write(
+            partition=slice_.partition,
+            offsets=offsets,
+            values=values,
+            incarnation=slice_.incarnation,
+            rewinds=consumer.rewinds,
+        )
+        event.ack()
+
+    def _is_held(self, partition: int, offsets: list[int]) -> bool:
+        try:
+            lines = self._hold.read_text(encoding="utf-8").splitlines() if self._hold else []
+        except FileNotFoundError:
+            return False
+        return "*" in lines or any(f"{partition} {offset}" in lines for offset in offsets)
+
+
+def main() -> None:
+    """Run the worker."""
+    plan = Plan(**json.loads(os.environ["SLICE_WORKER_PLAN"]))
+    app = make_app(plan)
+    desk = Desk(plan, app)
+    raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
+
+    @app.agent(app.topic(plan.topic, **raw), concurrency=1, name="slices" if plan.sliced else "records")
+    async def read(stream: Any) -> None:
+        async for event in stream.noack().events():
+            if plan.sliced:
+                desk.begin(event)
+            else:
+                value = event.value.decode()
+                desk.write(partition=event.message.partition, offsets=[event.message.offset], values=[value])
+                event.ack()
+
+    if plan.json_topic:
+
+        @app.agent(app.topic(plan.json_topic, value_type=Reading), concurrency=1)
+        async def read_others(stream: Any) -> None:
+            async for reading in stream:
+                desk.write(number=reading.number)
+
+    @app.on_partitions_revoked.connect
+    async def revoked(*_: Any, **__: Any) -> None:
+        desk.give_up()
+        desk.write(rebalance="revoked")
+
+    @app.on_partitions_assigned.connect
+    async def assigned(_: Any, assigned: Any = (), **__: Any) -> None:
+        desk.write(rebalance="assigned", partitions=sorted(tp.partition for tp in assigned if tp.topic == plan.topic))
+
+    sys.argv = ["faust", "worker", "--loglevel", "info", "--without-web"]
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
