@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from dashboard import labels
 from dashboard.snapshot import Counts, Overview, Part, Series, Snapshot
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.timeplan import Range, Window
-    from datetime import datetime
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from dashboard.timeplan import Range, Window
 
 MOST_BARS = 8
 

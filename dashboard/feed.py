@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from dashboard import compute
 from dashboard.timeplan import RANGES, Range, window
 from dashboard.trouble import Trouble
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.snapshot import Overview, Snapshot
-    from dashboard.reader import Reader
     from collections.abc import Callable
+
+    from dashboard.reader import Reader
+    from dashboard.snapshot import Overview, Snapshot
 
 # Younger than this is not read again, so that many visitors cost as much as one.
 FRESH_FOR = timedelta(seconds=2)

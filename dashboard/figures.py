@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
@@ -10,8 +10,9 @@ from dashboard import labels, words
 from dashboard.timeplan import MILLISECOND, Window
 
 if TYPE_CHECKING:
-    from dashboard.snapshot import Part, Series, Snapshot
     from collections.abc import Sequence
+
+    from dashboard.snapshot import Part, Series, Snapshot
 
 VOLUME_HEIGHT = 270
 BAR_HEIGHT, BARS_PADDING = 28, 16

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.timeplan import Range, Window
-    from datetime import datetime
     from collections.abc import Mapping
+    from datetime import datetime
+
+    from dashboard.timeplan import Range, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.timeplan import Window
-    from dashboard.snapshot import Part, Snapshot
     from datetime import datetime, timedelta
+
+    from dashboard.snapshot import Part, Snapshot
+    from dashboard.timeplan import Window
 
 UNKNOWN = "unknown"
 NONE = "–"  # noqa: RUF001 - a dash, as the page shows it

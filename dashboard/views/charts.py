@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard import figures
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.snapshot import Part, Snapshot
-    import plotly.graph_objects as go
     from collections.abc import Sequence
+
+    import plotly.graph_objects as go
+
+    from dashboard.snapshot import Part, Snapshot
 
 # No tool bar and no zoom: Streamlit builds a chart anew when its data changes, and would lose both.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard import words
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.timeplan import Range
-    from dashboard.snapshot import Snapshot
     from dashboard.feed import Reading
+    from dashboard.snapshot import Snapshot
+    from dashboard.timeplan import Range
 
 _HELP = {
     "Total events": "Events in the chosen range, by event time; beside it, all events that are stored.",

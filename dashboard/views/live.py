@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard import words
 from dashboard.views import charts, kpis, notices
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.timeplan import Range
-    from dashboard.feed import Feed, Reading
     from datetime import datetime
+
+    from dashboard.feed import Feed, Reading
+    from dashboard.timeplan import Range
 
 
 def show(feed: Feed, chosen: Range) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard import words
 from dashboard.trouble import Disconnected, TooSlow, Trouble
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dashboard.timeplan import Range
-    from dashboard.snapshot import Overview
-    from dashboard.feed import Reading
     from datetime import datetime
+
+    from dashboard.feed import Reading
+    from dashboard.snapshot import Overview
+    from dashboard.timeplan import Range
 
 SEND = "streamapp send-sample --count 100"
 

@@ -12,8 +12,8 @@ from dashboard.views import controls, live
 from streamapp import settings
 from streamapp.errors import SettingsError
 
-# Streamlit leaves room for a tool bar that this page does not have, and fades whatever waits for a refresh: a pulse every
-# few seconds on a page that says itself how old its numbers are.
+# Streamlit leaves room for a tool bar that this page does not have, and fades whatever waits for a refresh: a pulse
+# every few seconds on a page that says itself how old its numbers are.
 _STYLE = """<style>
 .stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }

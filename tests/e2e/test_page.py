@@ -57,7 +57,9 @@ def environment(uri: str, database: str) -> dict[str, str]:
 
 @contextmanager
 def served(uri: str, database: str, folder: Path) -> Iterator[str]:
-    """Serve the page, from a folder that has nothing to do with the project; yield its address."""
+    """Serve the page, from a folder with another package `dashboard` in it; yield its address."""
+    (folder / "dashboard").mkdir(exist_ok=True)
+    (folder / "dashboard" / "__init__.py").write_text("raise SystemExit('not this one')")
     port = free_port()
     command = [*COMMAND, "--port", str(port)]
     with (folder / "page.log").open("wb") as log:

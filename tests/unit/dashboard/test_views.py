@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import dashboard
 from dashboard.feed import Feed
 from dashboard.trouble import Disconnected, Refused, TooSlow
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
 TITLES = ["Events over time", "Event types", "Browsers", "Devices"]
 
 
-def script(feed: object) -> None:
+def script(feed: "Any") -> None:  # noqa: ANN401, UP037 - its text is run where no name of this file is known
     from dashboard.views import page  # noqa: PLC0415 - Streamlit runs this function's text as a script of its own
 
-    page.show(feed)  # type: ignore[arg-type]
+    page.show(feed)
 
 
 def opened(reader: FakeReader, clock: Callable[[], datetime] = lambda: NOON) -> AppTest:
@@ -166,3 +168,20 @@ def test_refusal_is_told() -> None:
 def test_main_action_is_never_read_as_markdown(name: str, shown: str) -> None:
     """Event types come from whoever sends events."""
     assert shown == kpis(opened(FakeReader([document(event_type=name)])))["Main action"][0]
+
+
+def test_wrong_setting_is_told_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the page sees which one, instead of a traceback."""
+    monkeypatch.setenv("STREAMAPP_MONGO_DATABASE", "a.b")
+
+    app = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=20).run()
+
+    assert not app.exception
+    assert "STREAMAPP_MONGO_DATABASE" in notice(app)
+
+
+def test_event_from_the_future_is_told() -> None:
+    """A clock is wrong, here or where the event was made."""
+    app = opened(FakeReader([document(NOON + timedelta(hours=2))]))
+
+    assert "14:00:30 UTC, ahead of this clock" in notice(app)

@@ -41,7 +41,7 @@ def test_age_in_its_largest_unit(seconds: float, text: str) -> None:
 
 
 def test_instant_of_another_day_has_its_date() -> None:
-    """12:00:30 of which day?"""
+    """12:00:30 alone would be taken for today."""
     assert "12:00:30 UTC" == words.instant(NOON, today=NOON)
     assert "2026-03-01 12:00:30 UTC" == words.instant(NOON, today=NOON + timedelta(days=1))
 
