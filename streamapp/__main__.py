@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from streamapp import app
+import sys
+
+import click
 
 
 def main() -> None:
     """Run the command line."""
+    try:
+        from streamapp import app  # noqa: PLC0415 - its settings may be wrong, which is said in words
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(exc.exit_code)
     app.main()
 
 

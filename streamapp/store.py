@@ -35,11 +35,12 @@ from streamapp.record import DeadLetter
 
 T = TypeVar("T")
 
-#: Seconds until a server that does not answer counts as away.
-TIMEOUT = 20.0
+#: Until a server that holds its connection and does not answer counts as away …
+_ANSWER_TIMEOUT_MS = 10_000
+#: … and one that cannot be reached.
+_REACH_TIMEOUT_MS = 2_000
 #: The largest document that MongoDB stores (its manual, "MongoDB Limits and Thresholds").
 MAX_BYTES = 16 * 1024 * 1024
-_SELECTION_TIMEOUT_MS = 3_000
 _MILLIS_PER_HOUR = 3_600_000
 
 _DUPLICATE_KEY = 11_000
@@ -57,7 +58,15 @@ class Store:
 
     def __init__(self, uri: str, database: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._client: MongoClient[Document] = MongoClient(
-            uri, serverSelectionTimeoutMS=_SELECTION_TIMEOUT_MS, appname="streamapp worker", tz_aware=True, connect=False
+            uri,
+            appname="streamapp worker",
+            connect=False,
+            # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
+            retryWrites=False,
+            # Not `timeoutMS`, which would spend all of it on looking for a server.
+            socketTimeoutMS=_ANSWER_TIMEOUT_MS,
+            connectTimeoutMS=_REACH_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_REACH_TIMEOUT_MS,
         )
         concern = self._client.write_concern
         if concern.is_server_default:
@@ -178,8 +187,7 @@ def is_transient(exc: Exception) -> bool:
 
 def _translated(call: Callable[[], T]) -> T:
     try:
-        with pymongo.timeout(TIMEOUT):
-            return call()
+        return call()
     except PyMongoError as exc:
         if not is_transient(exc):
             raise

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import click
 
-from streamapp.commands import dashboard
+from streamapp.commands import dashboard, up
+from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import load_settings, told
 from streamapp.local import ports
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
 from streamapp.settings import Settings
-
-_LOOK_EVERY_SECONDS = 0.5
-
 
 @click.command("demo")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there between runs.")
@@ -32,18 +25,18 @@ _LOOK_EVERY_SECONDS = 0.5
 def command(data_dir: Path | None) -> None:
     """Start a local Kafka, registry and MongoDB, the worker and the dashboard; Ctrl-C ends all of it."""
     settings = load_settings()
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
-    try:
-        with ExitStack() as stack:
-            folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamapp-demo-")))
-            _run(stack, folder, settings)
-    except KeyboardInterrupt:
-        click.echo("\nended; nothing is left running", err=True)
+    with Interrupts() as interrupts:
+        try:
+            with ExitStack() as stack:
+                _run(stack, data_dir, settings, interrupts)
+        except Interrupted as exc:
+            sys.exit(exc.exit_code)
+    click.echo("ended; nothing is left running", err=True)
 
 
-def _run(stack: ExitStack, folder: Path, settings: Settings) -> None:
-    click.echo("starting Kafka, the schema registry and MongoDB …", err=True)
-    backend = stack.enter_context(Backend(folder, settings))
+def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts: Interrupts) -> None:
+    folder = stack.enter_context(up.data_folder(data_dir))
+    backend = stack.enter_context(up.running(folder, settings))
     worker_port = _port(settings.web_port, "the worker's pages", but=[])
     page_port = _port(settings.dashboard_port, "the dashboard", but=[worker_port])
     servers = [_worker(backend, folder, worker_port), _dashboard(backend, folder, page_port)]
@@ -53,12 +46,16 @@ def _run(stack: ExitStack, folder: Path, settings: Settings) -> None:
         server.launch()
     for server in servers:
         server.wait_until_ready()
+    _tell(backend, worker_port, page_port)
+    up.watch([backend.check, *(server.check for server in servers)], interrupts)
+
+
+def _tell(backend: Backend, worker_port: int, page_port: int) -> None:
     click.echo(f"dashboard  {dashboard.page_url(ports.HOST, page_port)}")
     click.echo(f"worker     http://{ports.HOST}:{worker_port}/readyz")
     for name, value in backend.addresses.environment().items():
         click.echo(f"{name}={value}")
-    click.echo("an event every 2 s; more of them: see `streamapp send-sample --help`. Ctrl-C ends all.", err=True)
-    _watch([backend.check, *(server.check for server in servers)])
+    click.echo("\nOpen the dashboard's address in a browser; Ctrl-C ends all of it.", err=True)
 
 
 def _worker(backend: Backend, folder: Path, port: int) -> Server:
@@ -94,15 +91,3 @@ def _answers(url: str) -> bool:
             return response.status == 200  # noqa: PLR2004 - HTTP's OK
     except (URLError, OSError):
         return False
-
-
-def _watch(checks: Sequence[Callable[[], None]]) -> NoReturn:
-    """Until Ctrl-C, or until one of the processes has ended."""
-    while True:
-        for check in checks:
-            check()
-        time.sleep(_LOOK_EVERY_SECONDS)
-
-
-def _as_ctrl_c(_: int, __: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,12 @@ def _serve(backend: Backend, interrupts: Interrupts) -> int:
     for name, value in backend.addresses.environment().items():
         click.echo(f"{name}={value}")
     click.echo("running until Ctrl-C", err=True)
+    watch([backend.check], interrupts)
+    return 0
+
+
+def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts) -> None:
+    """Look after processes until a signal comes; each check raises when its process has ended."""
     wanted = True
 
     def end(_: int) -> None:
@@ -85,9 +91,9 @@ def _serve(backend: Backend, interrupts: Interrupts) -> int:
 
     interrupts.pass_to(end)
     while wanted:
-        backend.check()
+        for check in checks:
+            check()
         time.sleep(_LOOK_EVERY_SECONDS)
-    return 0
 
 
 def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> int:

@@ -1,0 +1,49 @@
+"""The README's first command: everything at once, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+from playwright.sync_api import Page, expect
+
+from tests.e2e.workers import STREAMAPP
+from tests.until import until
+
+
+def test_demo_shows_events_and_ends_without_trace(tab: Page, tmp_path: Path) -> None:
+    """Its page counts the worker's first events; one Ctrl-C ends every process and removes the data."""
+    out, err = tmp_path / "out", tmp_path / "err"
+    environ = {**os.environ, "TMPDIR": str(tmp_path), "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0.2"}
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        demo = subprocess.Popen([STREAMAPP, "demo"], env=environ, stdout=stdout, stderr=stderr, start_new_session=True)
+    children: list[psutil.Process] = []
+    try:
+        address = until(lambda: _address(demo, out, err), within=120, what="the dashboard's address")
+        children = psutil.Process(demo.pid).children(recursive=True)
+        assert len(children) >= 5
+        tab.goto(address)
+        expect(tab.get_by_text("Total events")).to_be_visible(timeout=30_000)
+        expect(tab.locator("body")).to_contain_text(re.compile(r"Total events\s*[1-9]"), timeout=30_000)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        code = demo.wait(40)
+
+    assert code == 0, err.read_text()
+    assert [] == [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert {"out", "err"} == {path.name for path in tmp_path.iterdir()}
+
+
+def _address(demo: subprocess.Popen[bytes], out: Path, err: Path) -> str | None:
+    assert demo.poll() is None, err.read_text()
+    found = re.search(r"^dashboard +(\S+)$", out.read_text(), re.MULTILINE)
+    if not found:
+        return None
+    with urlopen(found[1]) as page:
+        assert page.status == 200
+    return found[1]

@@ -1,0 +1,92 @@
+"""Workers killed in mid-flow: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from pymongo.database import Database
+
+from streamapp import event, sampler
+from streamapp.settings import Settings
+from tests.e2e import foreign
+from tests.e2e.workers import Worker
+from tests.until import until
+
+EVENTS = 60_000
+#: Each costs the 15 s in which Kafka notices a dead member.
+KILLS = 6 if os.environ.get("STREAMAPP_TEST_LONG") else 2
+
+
+def wire_events(settings: Settings, count: int) -> Iterator[bytes]:
+    """Yield the bytes of sample events, of V1 and V2."""
+    ids = {version: foreign.register(settings, event.schema(version)) for version in (1, 2)}
+    encode = {version: foreign.writer(event.schema(version), ids[version]) for version in (1, 2)}
+    for number, sample in enumerate(islice(sampler.samples(seed=1, v2_ratio=0.7), count)):
+        yield encode[sample.version](sample.event(at=1_790_000_000_000 + number))
+
+
+def end_offsets(settings: Settings) -> dict[int, int]:
+    """Return each partition's end."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    asked = admin.list_offsets({TopicPartition(settings.topic, p): OffsetSpec.latest() for p in range(settings.partitions)})
+    return {tp.partition: result.result().offset for tp, result in asked.items()}
+
+
+def committed(settings: Settings) -> dict[int, int]:
+    """Return what the group has committed."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    group = ConsumerGroupTopicPartitions(settings.app_id)
+    answer = admin.list_consumer_group_offsets([group])[settings.app_id].result()
+    return {tp.partition: tp.offset for tp in answer.topic_partitions or [] if tp.topic == settings.topic}
+
+
+def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:
+    """Return partition and offset of every document."""
+    found = database.events.find({}, {"kafka.partition": 1, "kafka.offset": 1, "_id": 0})
+    return sorted((document["kafka"]["partition"], document["kafka"]["offset"]) for document in found)
+
+
+def test_sixty_thousand_events_survive_kills_and_a_guest(
+    settings: Settings, database: Database[Any], tmp_path: Path
+) -> None:
+    """The ids stored are the offsets produced: none missing, none extra, and all of them committed in the end."""
+    foreign.make_topic(settings)
+    settings = settings.model_copy(update={"produce_interval_seconds": 0})
+    source = random.Random(42)
+    producer = foreign.ForeignProducer(settings, "lz4")
+    values = wire_events(settings, EVENTS)
+    with ExitStack() as stack:
+        stable = stack.enter_context(Worker(settings, tmp_path))
+        for kill in range(KILLS):
+            producer.send_all(islice(values, EVENTS // KILLS))
+            before = database.events.estimated_document_count()
+            until(lambda b=before: database.events.estimated_document_count() > b, within=60, what="progress")
+            if kill == 0:
+                guest = stack.enter_context(Worker(settings, tmp_path)).wait_until_ready()
+            if kill == KILLS - 1:
+                assert guest.stop() == 0, guest.text
+            # Somewhere within the slices of this round.
+            aim = before + source.randrange(1, EVENTS // KILLS)
+            until(lambda a=aim: database.events.estimated_document_count() >= min(a, _sent(settings)), within=60, what="mid-flow")
+            stable.kill()
+            stable = stack.enter_context(Worker(settings, tmp_path))
+        ends = end_offsets(settings)
+        until(lambda: database.events.estimated_document_count() >= EVENTS, within=60, what="all events")
+        until(lambda: committed(settings) == ends, what="committed ends")
+        assert stable.stop() == 0, stable.text
+
+    expected = sorted((partition, offset) for partition, end in ends.items() for offset in range(end))
+    assert len(expected) == EVENTS
+    assert expected == offsets_stored(database)
+
+
+def _sent(settings: Settings) -> int:
+    return sum(end_offsets(settings).values())
