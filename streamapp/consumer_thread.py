@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
@@ -28,7 +29,7 @@ FETCH_MAX_WAIT_MS = 200
 #: aiokafka repeats a commit without end while the broker is away.
 COMMIT_SECONDS = 3.0
 #: Closing aiokafka's client, which waits for a broker that may be away.
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.5
 #: Beyond broker_request_timeout Faust would stop resuming its streams after rebalances, without an error.
 SEEK_SECONDS = 10.0
 
@@ -58,7 +59,7 @@ class SliceThread(stock.AIOKafkaConsumerThread):
 
     #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
     #: Replaced as a whole by the main thread, never changed, so that a fetch may read them at any time.
-    budgets: Mapping[TP, int] = {}  # noqa: RUF012 - never mutated
+    budgets: Mapping[TP, int] = MappingProxyType({})
     others: frozenset[TP] = frozenset()
 
     _commits_fail = False
@@ -140,7 +141,7 @@ class SliceThread(stock.AIOKafkaConsumerThread):
             waiter.exception()
 
     def _check_health(self) -> None:
-        """Raise what only a restart can heal, and heal the rest: stock Faust never looks, and reads nothing for ever."""
+        """Raise what only a restart can heal, and heal the rest: stock Faust never looks, and stalls."""
         consumer = self._ensure_consumer()
         fetcher, coordinator = consumer._fetcher, consumer._coordinator
         if consumer._closed or fetcher._closed:
@@ -164,7 +165,8 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         if not ready:
             return Fetched(generation, [], {})
         budgets, others = self.budgets, self.others
-        slices = [await self._take(tp, state, budgets[tp]) for tp in self._in_turn(budgets) if (state := self._state(tp))]
+        states = [(tp, state) for tp in self._in_turn(budgets) if (state := self._state(tp))]
+        slices = [await self._take(tp, state, budgets[tp]) for tp, state in states]
         # An empty set would mean every partition to aiokafka.
         more = await self._read(others, consumer._max_poll_records) if others else {}
         return Fetched(generation, slices, more)

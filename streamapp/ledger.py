@@ -17,9 +17,14 @@ class Sized(Protocol):
     """The part of a record that takes up memory."""
 
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """Key as sent."""
+        ...
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """Value as sent."""
+        ...
 
 
 R = TypeVar("R", bound=Sized)
@@ -31,7 +36,7 @@ def size(record: Sized) -> int:
 
 
 def cut(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[Sequence[R]]:
-    """Cut records into slices of at most `max_records` and `max_bytes` of values; one larger record is a slice alone."""
+    """Cut records into slices of at most `max_records` and `max_bytes` of values; a larger record is a slice alone."""
     begin = held = 0
     for index, record in enumerate(records):
         length = len(record.value or b"")
@@ -124,6 +129,7 @@ class Ledger:
         return half_share if has_room else 0
 
     def __contains__(self, tp: TP) -> bool:
+        """Whether the partition is ours."""
         return tp in self._lanes
 
     def goes_back(self, tp: TP, position: int) -> bool:
@@ -170,7 +176,7 @@ class Ledger:
         return True
 
     def committable(self, tp: TP) -> int | None:
-        """Tell the offset to commit, None if the broker has it. Reading changes nothing, so a failed commit is repeated."""
+        """Tell the offset to commit, None if the broker has it; nothing changes, so a failed commit is repeated."""
         lane = self._lanes.get(tp)
         if lane is None or lane.settled is None or lane.settled == (lane.confirmed or 0):
             return None

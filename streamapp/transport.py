@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -19,8 +20,9 @@ from mode import get_logger
 from mode.utils.futures import notify
 from yarl import URL
 
-from streamapp.consumer_thread import COMMIT_SECONDS, Fetched, SliceThread, Taken, is_passing
+from streamapp.consumer_thread import Fetched, SliceThread, Taken, is_passing
 from streamapp.ledger import Ledger, cut, size
+from streamapp.quiet import hush_aiokafka
 from streamapp.record import Record, Slice
 from streamapp.retry import Outages
 
@@ -35,7 +37,9 @@ MAX_IN_FLIGHT_SLICES = 1_024
 #: Slices that are being written when partitions are revoked.
 REVOKE_SECONDS = 3.0
 #: Records under way, when a commit, a rebalance or the stop waits for them.
-FLUSH_SECONDS = 2.0
+FLUSH_SECONDS = 1.0
+#: The last commit before partitions are left. All bounds together stay within ten seconds.
+LEAVE_COMMIT_SECONDS = 2.0
 
 IncarnationOf = Callable[[str], Awaitable["str | None"]]
 
@@ -57,6 +61,7 @@ class SliceConsumer(stock.Consumer):
         self._last_incarnations: dict[str, str | None] = {}
         self._learning: dict[str, asyncio.Future[None]] = {}
         self._leave_by: float | None = None
+        self._gave_up = False
 
     @property
     def rewinds(self) -> int:
@@ -91,9 +96,9 @@ class SliceConsumer(stock.Consumer):
 
     def _want(self) -> None:
         active = self._get_active_partitions()
-        budgets = {tp: self.ledger.budget(tp) for tp in active if tp.topic in self._incarnations}
-        full_aside = {tp: min(budget, self.transport.max_slice_bytes) for tp, budget in budgets.items() if budget}
-        self._thread.want(full_aside, frozenset(tp for tp in active if not self._is_sliced(tp)))
+        shares = {tp: self.ledger.budget(tp) for tp in active if tp.topic in self._incarnations}
+        budgets = {tp: min(share, self.transport.max_slice_bytes) for tp, share in shares.items() if share}
+        self._thread.want(budgets, frozenset(tp for tp in active if not self._is_sliced(tp)))
 
     def _flows(self, generation: int) -> bool:
         return self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id
@@ -192,7 +197,7 @@ class SliceConsumer(stock.Consumer):
     def _should_commit(self, tp: TP, offset: int) -> bool:
         return self._is_sliced(tp) or super()._should_commit(tp, offset)
 
-    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         did_commit = await super()._commit_offsets(offsets, start_new_transaction)
         if did_commit:
             self.ledger.confirm(offsets)
@@ -282,13 +287,16 @@ class SliceConsumer(stock.Consumer):
         return self._leave_by
 
     async def _commit_now(self) -> None:
+        if self._gave_up:
+            return
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
+            async with asyncio.timeout(LEAVE_COMMIT_SECONDS):
                 # A commit that is under way began before the last acks.
                 await self.maybe_wait_for_commit_to_finish()
                 await self.commit_and_end_transactions()
         except TimeoutError:
             log.warning("left without a commit: Kafka does not answer")
+            self._gave_up = self.app.should_stop
 
 
 class BoundedProducer(stock.Producer):
@@ -299,18 +307,17 @@ class BoundedProducer(stock.Producer):
 
     async def flush(self) -> None:
         """Wait for records under way, within a bound: commits, rebalances and the stop wait for this."""
-        await self._within_bound(super().flush())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await super().flush()
 
     async def on_stop(self) -> None:
         """Close the producer, within a bound."""
-        await self._within_bound(super().on_stop())
-
-    async def _within_bound(self, wait: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
-                await wait
+                await super().on_stop()
         except TimeoutError:
-            log.warning("records are still under way: Kafka does not answer")
+            log.warning("stopped with records under way: Kafka does not answer")
 
 
 class SliceTransport(stock.Transport):
@@ -340,6 +347,7 @@ class SliceTransport(stock.Transport):
         stop_seconds: float = REVOKE_SECONDS,
     ) -> None:
         super().__init__(url, app, loop)
+        hush_aiokafka()
         self.slice_topics = frozenset(slice_topics)
         self.incarnation_of = incarnation_of
         self.max_in_flight_bytes = max_in_flight_bytes

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from tests.slice_worker import Plan
@@ -51,15 +51,12 @@ class Kafka:
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
 
     def make(self) -> None:
-        """Make the topic, also while its deletion is still under way."""
-
-        def made() -> bool:
-            with suppress(KafkaException):
-                self.admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(10)
-                return True
-            return False
-
-        until(made, what=f"topic {self.topic}")
+        """Make the topic; a worker that asks for a deleted one may have made it, where the broker lets it."""
+        try:
+            self.admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(10)
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
 
     def delete(self) -> None:
         """Delete the topic."""
@@ -331,8 +328,11 @@ def test_expelled_member_comes_back_by_itself(kafka: Kafka, run: Callable[..., W
     assert set(worker.values()) == set(numbers(200))
 
 
-def test_topic_made_anew_is_read_from_its_beginning(kafka: Kafka, run: Callable[..., Worker]) -> None:
+def test_topic_made_anew_is_read_from_its_beginning(
+    backend: Backend, unique_name: str, run: Callable[..., Worker]
+) -> None:
     """Every record of a topic's second life is read, under its new incarnation."""
+    kafka = Kafka(backend.addresses.kafka_bootstrap_servers, unique_name, partitions=1)
     worker = run(kafka)
     kafka.send(numbers(200))
     until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
@@ -352,7 +352,7 @@ def test_topic_made_anew_is_read_from_its_beginning(kafka: Kafka, run: Callable[
 def test_broker_killed_and_restarted_loses_nothing(
     private_backend: Backend, unique_name: str, run: Callable[..., Worker]
 ) -> None:
-    """The worker outlives its broker, reads on when it is back, and ends in time while it is away again."""
+    """The worker outlives its broker, reads on when it is back, and ends in time while it hangs."""
     kafka = Kafka(private_backend.addresses.kafka_bootstrap_servers, unique_name)
     worker = run(kafka, transport={"stop_seconds": 1.0})
     kafka.send(numbers(1_000))
@@ -366,8 +366,8 @@ def test_broker_killed_and_restarted_loses_nothing(
     until(lambda: kafka.is_drained(worker.plan.group), what="the new end, committed")
     assert set(worker.values()) == set(numbers(2_000))
 
-    noticed = worker.output().count("Unable connect")
-    private_backend.kafka.kill()
-    until(lambda: worker.output().count("Unable connect") > noticed, what="a worker without its broker again")
-    worker.stop()
-    private_backend.kafka.restart()
+    private_backend.kafka.pause()
+    try:
+        worker.stop()
+    finally:
+        private_backend.kafka.resume()

@@ -1,4 +1,4 @@
-"""Bookkeeping of slices: whatever the order of acks, rebalances, failures and holes, commits equal those of single records."""
+"""Whatever the order of acks, rebalances, failures and holes: commits equal those of single records."""
 
 from __future__ import annotations
 
@@ -259,9 +259,7 @@ def test_offsets_before_a_slice_that_never_came_are_counted() -> None:
     assert ledger.skipped_offsets == 3
 
 
-@given(
-    st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100)
-)
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
 def test_cut_keeps_order_and_limits(values: list[bytes | None], max_records: int, max_bytes: int) -> None:
     """Slices hold every record once, in order, within the limits; only a single record may be larger."""
     records = [FakeRecord(value=value) for value in values]

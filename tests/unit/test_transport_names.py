@@ -1,4 +1,4 @@
-"""What the transport reaches into: a release of Faust, mode or aiokafka that changes it must be read before it is trusted."""
+"""A release of Faust, mode or aiokafka that changes what the transport reaches into must be read before it is trusted."""
 
 from __future__ import annotations
 
