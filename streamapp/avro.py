@@ -48,7 +48,7 @@ def _millis(units_per_milli: int) -> Callable[..., int]:
 
 
 _UNITS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
-_READERS: dict[str, Callable[..., object]] = {
+_READERS: dict[str, Callable[..., Any]] = {
     "bytes-decimal": _decimal,
     "fixed-decimal": _decimal,
     "fixed-uuid": lambda data, *_: str(UUID(bytes=data)),
@@ -60,8 +60,8 @@ _READERS: dict[str, Callable[..., object]] = {
     "int-event-date": lambda data, *_: data * MILLIS_PER_DAY,
 }
 for _name, _reader in _READERS.items():
-    _type, _logical = _name.split("-", 1)
-    fastavro.read.LOGICAL_READERS[f"{_type}-{_PREFIX}{_logical}"] = cast("Any", _reader)
+    _primitive, _logical = _name.split("-", 1)
+    fastavro.read.LOGICAL_READERS[f"{_primitive}-{_PREFIX}{_logical}"] = _reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class WriterSchema:
     problem: str | None
     #: Parsing Canonical Form (Avro specification): equal forms read the same bytes.
     canonical: str
-    #: Names of its fields, top level.
+    #: Names of its fields, top level; none where it has a problem.
     names: frozenset[str]
 
 
@@ -89,10 +89,13 @@ def writer_schema(schema: Schema, *, schema_id: int, version: str) -> WriterSche
         canonical = canonical_form(schema)
     except Exception as exc:  # noqa: BLE001 - a foreign schema may break the parser in any way; its records are dead letters
         reading, problem, canonical = None, f"the schema cannot be read: {exc}", ""
-    fields = schema.get("fields", ()) if isinstance(schema, dict) else ()
-    names = frozenset(field["name"] for field in fields if isinstance(field, dict) and "name" in field)
     return WriterSchema(
-        schema_id=schema_id, version=version, reading=reading, problem=problem, canonical=canonical, names=names
+        schema_id=schema_id,
+        version=version,
+        reading=reading,
+        problem=problem,
+        canonical=canonical,
+        names=frozenset() if problem else frozenset(field["name"] for field in schema["fields"]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import fastavro
 import faust
@@ -22,6 +22,7 @@ HEADER = struct.Struct(">bi")
 #: Name of the codec in Faust.
 NAME = "user_event"
 
+
 def schema_id_of(value: bytes | None) -> int:
     """The schema id on the wire; negative ids exist in no registry.
 
@@ -37,6 +38,19 @@ def schema_id_of(value: bytes | None) -> int:
     if len(value) < HEADER.size:
         raise Undecodable(Reason.TRUNCATED, f"{len(value)} bytes are too few for magic byte and schema id")
     return HEADER.unpack_from(value)[1]
+
+
+def decode(value: bytes | None, schemas: Mapping[int, WriterSchema]) -> tuple[WriterSchema, Event]:
+    """The event in `value`, and the schema it was written with, out of all that exist.
+
+    Raises:
+        Undecodable: no header, no such schema, or see `read`.
+    """
+    schema_id = schema_id_of(value)
+    writer = schemas.get(schema_id)
+    if writer is None:
+        raise Undecodable(Reason.UNKNOWN_SCHEMA_ID, f"the registry knows no schema {schema_id}")
+    return writer, read(cast("bytes", value), writer)
 
 
 def read(value: bytes, writer: WriterSchema) -> Event:
@@ -81,9 +95,9 @@ class EventCodec(faust.Codec):
         self._ours = {version: (_parsed(version), writer.schema_id) for version, writer in ours.items()}
         self._by_id = {writer.schema_id: writer for writer in ours.values()}
 
-    def _dumps(self, obj: Any) -> bytes:
-        schema, schema_id = self._ours[2 if "browser" in obj else 1]
-        return write(obj, schema=schema, schema_id=schema_id)
+    def _dumps(self, s: Any) -> bytes:
+        schema, schema_id = self._ours[2 if "browser" in s else 1]
+        return write(s, schema=schema, schema_id=schema_id)
 
     def _loads(self, s: bytes) -> Event:
         return read(s, self._by_id[schema_id_of(s)])

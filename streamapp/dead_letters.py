@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -43,6 +44,9 @@ class DeadLetterTopic:
     On confluent-kafka: aiokafka refuses a record that has neither key nor value, which a dead letter may well be.
     """
 
+    _producer: Producer
+    _max_message_bytes: int
+
     def __init__(
         self,
         *,
@@ -53,11 +57,9 @@ class DeadLetterTopic:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
         self._now = now
-        self._producer: Producer | None = None
-        self._max_message_bytes = 0
 
     def open(self, *, max_message_bytes: int) -> None:
-        """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes."""
+        """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
         self._max_message_bytes = max_message_bytes
         self._producer = Producer(
             {
@@ -81,7 +83,6 @@ class DeadLetterTopic:
         await asyncio.to_thread(self._send, letters)
 
     def _send(self, letters: Sequence[DeadLetter]) -> None:
-        assert self._producer is not None, "open() comes first"
         unsent: dict[DeadLetter, KafkaError | None] = dict.fromkeys(letters)
         for letter in letters:
             self._produce(self._producer, letter, unsent)
@@ -108,7 +109,7 @@ class DeadLetterTopic:
                 key=record.key,
                 value=record.value,
                 timestamp=max(record.timestamp, 0),
-                headers=headers_of(letter, failed_at=self._now()),
+                headers=cast("Any", headers_of(letter, failed_at=self._now())),
                 on_delivery=on_delivery,
             )
         except KafkaException as exc:

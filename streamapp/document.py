@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from bson import DatetimeMS
 
@@ -30,9 +30,7 @@ class EventTimes:
     ahead: int
 
 
-def build(
-    event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes
-) -> Document:
+def build(event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes) -> Document:
     """The document of one event.
 
     Raises:
@@ -95,12 +93,13 @@ def _promote(event: Event, writer: WriterSchema) -> None:
         value = _promoted(parent, name)
         if type(value) is not wanted:
             found = "null" if value is None else f"of type {type(value).__name__}"
-            raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, f"schema {writer.schema_id}: {name} is {found} in this record")
+            error = f"schema {writer.schema_id}: {name} is {found} in this record"
+            raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, error)
         parent[name] = value
 
 
 def _promoted(parent: Any, name: str) -> object:
-    value = parent.get(name) if isinstance(parent, dict) else None
+    value = cast("Event", parent).get(name) if isinstance(parent, dict) else None
     if isinstance(value, bytes):
         try:
             return value.decode()

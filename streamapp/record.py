@@ -29,22 +29,39 @@ class Record(Protocol):
     """One Kafka record. aiokafka's ConsumerRecord has this shape, so nothing is copied on the way."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The topic it stands in."""
+        ...
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """The partition it stands in."""
+        ...
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its offset there."""
+        ...
+
     @property
     def timestamp(self) -> int:
         """Milliseconds since the epoch, UTC."""
         ...
 
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """As on the wire."""
+        ...
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """As on the wire; None is a tombstone."""
+        ...
+
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Names may come more than once."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

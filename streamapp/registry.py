@@ -33,6 +33,9 @@ _ASK_EVERY = 0.5
 _TIMEOUT = httpx.Timeout(5.0)
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = 40403
+_SERVER_ERROR = 500
+# Rights, time, too many requests: somebody can mend them while we wait.
+_TRANSIENT = frozenset({401, 403, 408, 429})
 
 
 class Registry:
@@ -226,6 +229,4 @@ def _raise_for(response: httpx.Response) -> None:
 
 
 def _is_transient(code: int | None) -> bool:
-    return code is None or code in {401, 403, 408, 429} or code >= 500
-
-
+    return code is None or code in _TRANSIENT or code >= _SERVER_ERROR

@@ -47,7 +47,7 @@ def samples(*, seed: int | None, v2_ratio: float) -> Iterator[Sample]:
             "metadata": {"device": device, "location": _pick(source, LOCATIONS)},
         }
         browser = _pick(source, BROWSERS[device])  # drawn for V1 too, so that the ratio changes nothing else
-        yield Sample(version=version, fields={**fields, "browser": browser} if version == 2 else fields)
+        yield Sample(version=version, fields=fields | ({"browser": browser} if version > 1 else {}))
 
 
 def _user(source: random.Random) -> str:

@@ -22,7 +22,7 @@ from streamapp.avro import WriterSchema
 from streamapp.document import Document, EventTimes
 from streamapp.errors import Undecodable
 from streamapp.inserter import Inserter, Outcome
-from streamapp.record import DeadLetter, Reason, Record, Slice, origin_of
+from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
 from streamapp.retry import Outages
 
 #: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
@@ -43,8 +43,13 @@ class Schemas(Protocol):
 class Store(Protocol):
     """Where documents go. Both raise StoreUnavailable while MongoDB takes no writes; both may be repeated."""
 
-    async def insert(self, documents: Sequence[Document]) -> Outcome: ...
-    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None: ...
+    async def insert(self, documents: Sequence[Document]) -> Outcome:
+        """Store each document, with its own verdict."""
+        ...
+
+    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Count each once, however often it comes; each partition's come in offset order."""
+        ...
 
 
 class DeadLetters(Protocol):
@@ -89,7 +94,7 @@ class _Built:
 class Sink:
     """Settles slices; several at a time, each independent of the others but for the order of dead letters."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its ports
         self,
         *,
         schemas: Schemas,
@@ -151,20 +156,12 @@ class Sink:
         built = _Built([], [], [])
         received_at, times, incarnation = self._now(), self._times, slice_.incarnation
         for record in slice_.records:
-            schema_id = None
             origin = origin_of(record, incarnation)
             try:
-                schema_id = codec.schema_id_of(record.value)
-                writer = schemas.get(schema_id)
-                if writer is None:
-                    raise Undecodable(Reason.UNKNOWN_SCHEMA_ID, f"the registry knows no schema {schema_id}")
-                event = codec.read(record.value or b"", writer)
+                writer, event = codec.decode(record.value, schemas)
                 made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
             except Undecodable as exc:
-                letter = DeadLetter(
-                    record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id
-                )
-                built.dead.append(letter)
+                built.dead.append(_dead_letter(record, origin, exc))
             else:
                 built.documents.append(made)
                 built.records.append(record)
@@ -191,6 +188,14 @@ class Sink:
         await self._store_outages.insist(lambda: self._store.count_dead_letters(dead))
 
 
+def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:
+    try:
+        schema_id = codec.schema_id_of(record.value)
+    except Undecodable:
+        schema_id = None
+    return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
+
+
 def _finish(done: _Done, *, after: _Done | None) -> None:
     if after is None or after.done():
         done.set_result(None)
@@ -200,5 +205,7 @@ def _finish(done: _Done, *, after: _Done | None) -> None:
 
 def _schema_ids(records: Sequence[Record]) -> set[int]:
     # By the five header bytes: far fewer distinct ones than records.
-    headers = {record.value[:5] for record in records if record.value}
-    return {codec.HEADER.unpack(header)[1] for header in headers if len(header) == 5 and header[0] == codec.MAGIC_BYTE}
+    size = codec.HEADER.size
+    headers = {record.value[:size] for record in records if record.value}
+    unpacked = [codec.HEADER.unpack(header) for header in headers if len(header) == size]
+    return {schema_id for magic_byte, schema_id in unpacked if magic_byte == codec.MAGIC_BYTE}

@@ -25,7 +25,6 @@ class Upstream(Service):
     """Starts once Kafka is there; the registry and MongoDB may come later, whoever needs them waits."""
 
     sink: Sink
-    broker: Broker
 
     def __init__(self, settings: Settings, codec: EventCodec, readiness: Readiness) -> None:
         super().__init__()
@@ -40,11 +39,9 @@ class Upstream(Service):
     async def on_start(self) -> None:
         """Wait for Kafka, since Faust's consumer and producer would give up without it."""
         settings = self._settings
-        self.broker = Broker(settings.kafka_bootstrap_servers)
+        self._broker = Broker(settings.kafka_bootstrap_servers)
         self._store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-        self._registry = Registry(
-            settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait
-        )
+        self._registry = Registry(settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait)
         self._dead_letters = DeadLetterTopic(
             bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic
         )
@@ -61,6 +58,10 @@ class Upstream(Service):
         """Let go of MongoDB; what is under way there is not acked."""
         self._store.close()
 
+    async def incarnation_of(self, topic: str) -> str | None:
+        """The topic's UUID; see `Broker.incarnation_of`."""
+        return await self._broker.incarnation_of(topic)
+
     def _make_sink(self) -> Sink:
         times = EventTimes(
             earliest=int(self._settings.earliest_event_at.timestamp() * 1000),
@@ -76,7 +77,7 @@ class Upstream(Service):
         )
 
     async def _prepare_topics(self) -> None:
-        limit = await self.broker.ensure_topics(
+        limit = await self._broker.ensure_topics(
             topic=self._settings.topic,
             partitions=self._settings.partitions,
             dead_letter_topic=self._settings.dead_letter_topic,

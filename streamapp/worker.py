@@ -90,7 +90,7 @@ app.transport = SliceTransport(
     app.conf.broker_consumer,
     app,
     slice_topics=[config.topic],
-    incarnation_of=lambda topic: upstream.broker.incarnation_of(topic),
+    incarnation_of=upstream.incarnation_of,
     max_in_flight_bytes=config.max_in_flight_bytes,
 )
 BoundedWorker.deadline = config.shutdown_deadline_seconds

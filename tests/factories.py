@@ -56,14 +56,10 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
 
 def a_slice(*records: FakeRecord, incarnation: str | None = INCARNATION) -> Slice:
     """Return these records as one slice."""
-    return Slice(
-        topic=records[0].topic, partition=records[0].partition, incarnation=incarnation, records=records
-    )
+    return Slice(topic=records[0].topic, partition=records[0].partition, incarnation=incarnation, records=records)
 
 
 def a_letter(reason: Reason = Reason.UNDECODABLE, error: str = "broken", **changes: Any) -> DeadLetter:
     """Return a dead letter; `changes` are of its record."""
     record = FakeRecord(**{"value": b"\x01broken", **changes})
-    return DeadLetter(
-        record=record, origin=origin_of(record, INCARNATION), reason=reason, error=error, schema_id=None
-    )
+    return DeadLetter(record=record, origin=origin_of(record, INCARNATION), reason=reason, error=error, schema_id=None)

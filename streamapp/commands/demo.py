@@ -19,6 +19,7 @@ from streamapp.local.backend import Backend
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
+
 @click.command("demo")
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there between runs.")
 @told

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
 import click
 from confluent_kafka import KafkaError, Message, Producer
@@ -72,19 +71,19 @@ class Tally:
 
 @click.command("send-sample")
 @click.option("--count", "-n", type=click.IntRange(min=1), default=100, show_default=True, help="Events to send.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events per second; the default is full speed.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; the default is full speed.")
 @click.option("--seed", type=int, help="Repeats users, types, devices, locations, browsers, versions and order.")
 @click.option("--v2-ratio", type=click.FloatRange(0, 1), help="Share of events with schema V2.  [default: 0.7]")
 @click.option("--start", help="Event time of the first event, ISO 8601; the others follow by 1/rate.")
 @json_option
 @told
-def command(**options: Any) -> None:
+def command(  # noqa: PLR0913 - its options
+    *, count: int, rate: float | None, seed: int | None, v2_ratio: float | None, start: str | None, as_json: bool
+) -> None:
     """Send sample events to the topic and wait until Kafka has acknowledged them."""
     settings = load_settings()
-    as_json = options.pop("as_json")
-    if options["v2_ratio"] is None:
-        options["v2_ratio"] = settings.v2_ratio
-    plan = Plan(**{**options, "start": _instant(options["start"])})
+    ratio = settings.v2_ratio if v2_ratio is None else v2_ratio
+    plan = Plan(count=count, rate=rate, seed=seed, v2_ratio=ratio, start=_instant(start))
     codec = asyncio.run(_prepare(settings))
     began = time.monotonic()
     tally = send(plan, codec=codec, settings=settings)

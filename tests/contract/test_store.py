@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -35,20 +35,21 @@ class Subject:
 
 
 @pytest.fixture(params=["fake", "mongodb"])
-def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> Subject:
+def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> Iterator[Subject]:
     """Return each in turn."""
     if request.param == "fake":
         fake = FakeStore()
-        return Subject(fake, lambda: set(fake.documents), lambda: dict(fake.dead_letters))
+        yield Subject(fake, lambda: set(fake.documents), lambda: dict(fake.dead_letters))
+        return
     settings = settings_for()
     store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    request.addfinalizer(store.close)
-    database = store._database  # noqa: SLF001
-    return Subject(
+    database = store._database
+    yield Subject(
         store,
         lambda: {document["_id"] for document in database["events"].find()},
         lambda: {document["reason"]: document["n"] for document in database["dead_letters"].find()},
     )
+    store.close()
 
 
 def test_new_documents_are_stored(subject: Subject) -> None:
@@ -82,7 +83,9 @@ def test_nothing_to_insert_is_nothing_wrong(subject: Subject) -> None:
 
 def test_dead_letters_are_counted_by_reason(subject: Subject) -> None:
     """Of every partition."""
-    subject.count(a_letter(offset=1), a_letter(offset=2), a_letter(Reason.EMPTY, offset=3), a_letter(offset=1, partition=1))
+    subject.count(
+        a_letter(offset=1), a_letter(offset=2), a_letter(Reason.EMPTY, offset=3), a_letter(offset=1, partition=1)
+    )
 
     assert {"undecodable": 3, "empty": 1} == subject.dead()
 

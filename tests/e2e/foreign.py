@@ -52,7 +52,9 @@ class ForeignProducer:
     def __init__(self, settings: Settings, compression: str = "none", **config: Any) -> None:
         self._topic = settings.topic
         servers = settings.kafka_bootstrap_servers
-        self._producer = Producer({"bootstrap.servers": servers, "compression.type": compression, "linger.ms": 5, **config})
+        self._producer = Producer(
+            {"bootstrap.servers": servers, "compression.type": compression, "linger.ms": 5, **config}
+        )
         self._failed: list[Any] = []
 
     def send(self, value: bytes | None, **details: Any) -> None:
@@ -60,7 +62,10 @@ class ForeignProducer:
         while True:
             try:
                 self._producer.produce(
-                    self._topic, value=value, on_delivery=lambda error, _: self._failed.append(error) if error else None, **details
+                    self._topic,
+                    value=value,
+                    on_delivery=lambda error, _: self._failed.append(error) if error else None,
+                    **details,
                 )
             except BufferError:
                 self._producer.poll(0.1)

@@ -26,7 +26,11 @@ V3 = {
     "doc": "Nobody announced it.",
     "fields": [
         *event.schema(2)["fields"],
-        {"name": "basket_value", "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}], "default": None},
+        {
+            "name": "basket_value",
+            "type": ["null", {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}],
+            "default": None,
+        },
         {"name": "seen_at", "type": ["null", {"type": "long", "logicalType": "timestamp-micros"}], "default": None},
     ],
 }
@@ -125,16 +129,22 @@ def test_every_good_event_is_stored_and_every_poison_kept(
     assert Counter(map(letter_reason, letters)) == counted(database)
 
 
-def _send(settings: Settings, senders: Senders, bad: list[tuple[bytes | None, str]]) -> dict[bytes, tuple[bytes | None, str]]:
+def _send(
+    settings: Settings, senders: Senders, bad: list[tuple[bytes | None, str]]
+) -> dict[bytes, tuple[bytes | None, str]]:
     """Send everything, the poisons spread out; return poison by its key."""
     producers = [foreign.ForeignProducer(settings, compression) for compression in ("lz4", "zstd", "gzip", "none")]
     by_key: dict[bytes, tuple[bytes | None, str]] = {}
     for number in range(GOOD):
-        producers[number % 4].send(senders.record(number, number % 3 + 1), key=None if number % 50 == 0 else f"k{number}")
+        producers[number % 4].send(
+            senders.record(number, number % 3 + 1), key=None if number % 50 == 0 else f"k{number}"
+        )
         if number % (GOOD // len(bad)) == 0:
             key = f"poison-{number}".encode()
             by_key[key] = bad[len(by_key)]
-            producers[0].send(by_key[key][0], key=key, timestamp=1_790_000_000_000 + number, headers=[("trace", key), ("empty", None)])
+            producers[0].send(
+                by_key[key][0], key=key, timestamp=1_790_000_000_000 + number, headers=[("trace", key), ("empty", None)]
+            )
     for producer in producers:
         producer.flush()
     assert len(bad) == len(by_key)

@@ -36,7 +36,9 @@ def wire_events(settings: Settings, count: int) -> Iterator[bytes]:
 def end_offsets(settings: Settings) -> dict[int, int]:
     """Return each partition's end."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    asked = admin.list_offsets({TopicPartition(settings.topic, p): OffsetSpec.latest() for p in range(settings.partitions)})
+    asked = admin.list_offsets(
+        {TopicPartition(settings.topic, p): OffsetSpec.latest() for p in range(settings.partitions)}
+    )
     return {tp.partition: result.result().offset for tp, result in asked.items()}
 
 
@@ -75,7 +77,11 @@ def test_sixty_thousand_events_survive_kills_and_a_guest(
                 assert guest.stop() == 0, guest.text
             # Somewhere within the slices of this round.
             aim = before + source.randrange(1, EVENTS // KILLS)
-            until(lambda a=aim: database.events.estimated_document_count() >= min(a, _sent(settings)), within=60, what="mid-flow")
+            until(
+                lambda a=aim: database.events.estimated_document_count() >= min(a, _sent(settings)),
+                within=60,
+                what="mid-flow",
+            )
             stable.kill()
             stable = stack.enter_context(Worker(settings, tmp_path))
         ends = end_offsets(settings)

@@ -174,7 +174,9 @@ def test_a_taken_port_is_wrong_usage(settings: Settings) -> None:
     assert port in done.stderr
 
 
-@pytest.mark.parametrize("command", [(STREAMAPP, "worker"), (FAUST, "-A", "streamapp", "worker"), (STREAMAPP, "send-sample")])
+@pytest.mark.parametrize(
+    "command", [(STREAMAPP, "worker"), (FAUST, "-A", "streamapp", "worker"), (STREAMAPP, "send-sample")]
+)
 def test_a_wrong_setting_is_wrong_usage(settings: Settings, command: tuple[str, ...]) -> None:
     """The variable is named, without a traceback."""
     wrong = settings.model_copy(update={"v2_ratio": 7})
@@ -190,7 +192,9 @@ def test_a_wrong_setting_is_wrong_usage(settings: Settings, command: tuple[str, 
     ("name", "address"),
     [("kafka_bootstrap_servers", "127.0.0.1:1"), ("schema_registry_url", "http://127.0.0.1:1")],
 )
-def test_send_sample_without_a_server_names_address_setting_and_remedy(settings: Settings, name: str, address: str) -> None:
+def test_send_sample_without_a_server_names_address_setting_and_remedy(
+    settings: Settings, name: str, address: str
+) -> None:
     """Exit code 1."""
     done = run(STREAMAPP, "send-sample", settings=settings.model_copy(update={name: address}))
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -42,7 +42,9 @@ def run(*command: str, settings: Settings, **options: Any) -> subprocess.Complet
 class Worker:
     """`faust -A streamapp worker`, as a process of its own."""
 
-    def __init__(self, settings: Settings, folder: Path, *, command: tuple[str, ...] = (FAUST, "-A", "streamapp", "worker")) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, *, command: tuple[str, ...] = (FAUST, "-A", "streamapp", "worker")
+    ) -> None:
         self.port = ports.choose()
         self.log = folder / f"worker-{self.port}.log"
         with self.log.open("wb") as log:
@@ -77,7 +79,7 @@ class Worker:
         """Everything it has printed."""
         return self.log.read_text(errors="replace")
 
-    def wait_until_ready(self) -> Worker:
+    def wait_until_ready(self) -> Self:
         """Wait, and return it."""
         until(lambda: self.is_ready, what="a ready worker")
         return self
@@ -92,7 +94,7 @@ class Worker:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within)
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

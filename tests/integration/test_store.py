@@ -15,6 +15,7 @@ from pymongo.database import Database
 
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
+from streamapp.settings import Settings
 from streamapp.store import Store, is_transient
 from tests.conftest import SettingsFactory
 from tests.factories import INCARNATION, NOW, V2, a_letter
@@ -23,18 +24,11 @@ Documents = list[dict[str, Any]]
 
 
 @pytest.fixture
-def store(settings_for: SettingsFactory) -> Iterator[Store]:
+def store(settings: Settings) -> Iterator[Store]:
     """Return a store of this test's own."""
-    settings = settings_for()
     store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     yield store
     store.close()
-
-
-@pytest.fixture
-def database(store: Store) -> Database[Any]:
-    """Return the database behind it."""
-    return store._database  # noqa: SLF001
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -96,7 +90,11 @@ def test_only_the_index_that_is_read_is_made(store: Store, database: Database[An
 
 def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, database: Database[Any]) -> None:
     """With a sample's coordinates and never its payload."""
-    asyncio.run(store.count_dead_letters([a_letter(offset=1), a_letter(offset=2), a_letter(offset=3, timestamp=NOW + 3_600_000)]))
+    asyncio.run(
+        store.count_dead_letters(
+            [a_letter(offset=1), a_letter(offset=2), a_letter(offset=3, timestamp=NOW + 3_600_000)]
+        )
+    )
 
     first, second = database["dead_letters"].find().sort("hour")
     assert (2, 1) == (first["n"], second["n"])
@@ -113,7 +111,13 @@ def test_a_schema_version_keeps_when_it_was_first_seen(store: Store, database: D
 
     assert seen is not None
     first_seen_at = seen.pop("first_seen_at")
-    assert {"_id": "user_events-value:v2", "subject": "user_events-value", "version": 2, "schema_id": 2, "is_v2": True} == seen
+    assert {
+        "_id": "user_events-value:v2",
+        "subject": "user_events-value",
+        "version": 2,
+        "schema_id": 2,
+        "is_v2": True,
+    } == seen
     asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
     assert [first_seen_at] == [document["first_seen_at"] for document in database["schema_versions"].find()]
 
@@ -173,12 +177,8 @@ OF_A_DOCUMENT_OR_OURS = {
 
 def error_classes() -> dict[str, type[Exception]]:
     """Return every error class of both packages, by name."""
-    found: dict[str, type[Exception]] = {}
-    for module in (pymongo.errors, bson.errors):
-        for name, value in vars(module).items():
-            if inspect.isclass(value) and issubclass(value, Exception):
-                found[name] = value
-    return found
+    names = {**vars(pymongo.errors), **vars(bson.errors)}
+    return {name: kind for name, kind in names.items() if inspect.isclass(kind) and issubclass(kind, Exception)}
 
 
 @pytest.mark.parametrize("name", sorted(error_classes()))

@@ -47,12 +47,24 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
         ({"type": "int", "logicalType": "time-millis"}, dt.time(0, 0, 1), 1000),
         ({"type": "long", "logicalType": "time-micros"}, dt.time(0, 0, 1), 1_000_000),
         ({"type": "string", "logicalType": "uuid"}, ID, str(ID)),
-        ({"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2}, Decimal("-12.34"), Decimal128("-12.34")),
+        (
+            {"type": "bytes", "logicalType": "decimal", "precision": 6, "scale": 2},
+            Decimal("-12.34"),
+            Decimal128("-12.34"),
+        ),
         ({"type": "enum", "name": "Plan", "symbols": ["FREE", "PAID"]}, "PAID", "PAID"),
         ({"type": "fixed", "name": "Two", "size": 2}, b"\x01\x02", b"\x01\x02"),
         ("bytes", b"\x00", b"\x00"),
-        (["null", {"type": "int", "logicalType": "date"}, {"type": "string"}], dt.date(1970, 1, 2), DatetimeMS(86_400_000)),
-        ({"type": "array", "items": {"type": "int", "logicalType": "date"}}, [dt.date(1970, 1, 2)], [DatetimeMS(86_400_000)]),
+        (
+            ["null", {"type": "int", "logicalType": "date"}, {"type": "string"}],
+            dt.date(1970, 1, 2),
+            DatetimeMS(86_400_000),
+        ),
+        (
+            {"type": "array", "items": {"type": "int", "logicalType": "date"}},
+            [dt.date(1970, 1, 2)],
+            [DatetimeMS(86_400_000)],
+        ),
         ({"type": "map", "values": "long"}, {"a": 1}, {"a": 1}),
         ({"type": "string", "logicalType": "of-the-future"}, "as it is", "as it is"),
     ],
@@ -70,7 +82,9 @@ def test_a_time_that_python_has_no_date_for_is_kept() -> None:
     assert DatetimeMS(far) == stored({"type": "long", "logicalType": "timestamp-millis"}, far)
 
 
-@pytest.mark.parametrize(("logical", "factor"), [("timestamp-millis", 1), ("timestamp-micros", 1000), ("local-timestamp-micros", 1000)])
+@pytest.mark.parametrize(
+    ("logical", "factor"), [("timestamp-millis", 1), ("timestamp-micros", 1000), ("local-timestamp-micros", 1000)]
+)
 def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor: int) -> None:
     """The contract has it as an int of milliseconds."""
     schema = with_field("event_timestamp", {"type": "long", "logicalType": logical})
@@ -81,7 +95,12 @@ def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor:
     assert 1_790_000_000_123 == codec.read(value, writer)["event_timestamp"]
 
 
-METADATA = {"type": "record", "name": "Other", "namespace": "elsewhere", "fields": [{"name": n, "type": "string"} for n in ("device", "location")]}
+METADATA = {
+    "type": "record",
+    "name": "Other",
+    "namespace": "elsewhere",
+    "fields": [{"name": n, "type": "string"} for n in ("device", "location")],
+}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +127,10 @@ def test_event_shaped_schemas_are_events(schema: Any) -> None:
         ("string", "the value is not a record"),
         ({"type": "record", "name": "X", "fields": []}, "user_id is missing"),
         (with_field("event_timestamp", "double"), "event_timestamp does not read as long"),
-        (with_field("event_type", {"type": "enum", "name": "T", "symbols": ["a"]}), "event_type does not read as string"),
+        (
+            with_field("event_type", {"type": "enum", "name": "T", "symbols": ["a"]}),
+            "event_type does not read as string",
+        ),
         (with_field("metadata", {"type": "map", "values": "string"}), "metadata is not a record"),
         (with_field("metadata", {**METADATA, "fields": METADATA["fields"][:1]}), "metadata.location is missing"),
     ],
@@ -128,6 +150,10 @@ def test_a_schema_that_cannot_be_read_is_a_problem_not_an_error() -> None:
 
 def test_canonical_forms_ignore_docs_and_order_of_attributes() -> None:
     """Another spelling of V2 is V2."""
-    spelled = {"fields": [{k: v for k, v in f.items() if k != "doc"} for f in event.schema(2)["fields"]], "name": "streamapp.UserEvent", "type": "record"}
+    spelled = {
+        "fields": [{k: v for k, v in f.items() if k != "doc"} for f in event.schema(2)["fields"]],
+        "name": "streamapp.UserEvent",
+        "type": "record",
+    }
 
     assert avro.canonical_form(event.schema(2)) == avro.canonical_form(spelled)

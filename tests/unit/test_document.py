@@ -23,7 +23,9 @@ ORIGIN = Origin("user_events", 3, 42, NOW, INCARNATION)
 
 def build(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """Build with everything usual but what a test says."""
-    return document.build(values, **{"writer": V1, "origin": ORIGIN, "received_at": RECEIVED_AT, "times": TIMES} | changes)
+    return document.build(
+        values, **{"writer": V1, "origin": ORIGIN, "received_at": RECEIVED_AT, "times": TIMES} | changes
+    )
 
 
 def test_the_document_is_the_contracts() -> None:
@@ -60,7 +62,10 @@ def test_without_incarnation_the_timestamp_tells_lives_apart() -> None:
 
 def test_fields_named_like_ours_go_under_extra() -> None:
     """A writer's `_id` or `kafka` must not overwrite ours."""
-    schema = {**event.schema(1), "fields": [*event.schema(1)["fields"], {"name": "_id", "type": "string"}, {"name": "kafka", "type": "int"}]}
+    schema = {
+        **event.schema(1),
+        "fields": [*event.schema(1)["fields"], {"name": "_id", "type": "string"}, {"name": "kafka", "type": "int"}],
+    }
     writer = writer_schema(schema, schema_id=5, version="v5")
 
     made = build(an_event(_id="theirs", kafka=7), writer=writer)
@@ -109,13 +114,24 @@ def test_unbelievable_times_are_out_of_range(at: int) -> None:
 
 def test_a_replayed_dead_letter_keeps_its_first_origin() -> None:
     """So replaying it twice stores one document."""
-    headers = {"topic": "user_events", "partition": "3", "offset": "42", "timestamp": str(NOW), "attempt": "1", "incarnation": INCARNATION}
-    record = a_record(offset=977, partition=1, headers=tuple((f"streamapp.{k}", v.encode()) for k, v in headers.items()))
+    headers = {
+        "topic": "user_events",
+        "partition": "3",
+        "offset": "42",
+        "timestamp": str(NOW),
+        "attempt": "1",
+        "incarnation": INCARNATION,
+    }
+    record = a_record(
+        offset=977, partition=1, headers=tuple((f"streamapp.{k}", v.encode()) for k, v in headers.items())
+    )
 
     assert ORIGIN._replace(failures=1) == origin_of(record, "another life")
 
 
-@pytest.mark.parametrize("headers", [(("streamapp.offset", b"42"),), (("streamapp.topic", b"\xff"),), (("trace", b"1"),)])
+@pytest.mark.parametrize(
+    "headers", [(("streamapp.offset", b"42"),), (("streamapp.topic", b"\xff"),), (("trace", b"1"),)]
+)
 def test_headers_that_are_not_a_dead_letters_say_nothing(headers: tuple[tuple[str, bytes], ...]) -> None:
     """A record's own coordinates hold."""
     assert origin_of(a_record(offset=5, headers=headers), INCARNATION).offset == 5
@@ -123,4 +139,6 @@ def test_headers_that_are_not_a_dead_letters_say_nothing(headers: tuple[tuple[st
 
 def test_a_document_can_be_encoded() -> None:
     """Down to BSON."""
-    assert bson.decode(bson.encode(build(an_event(), received_at=RECEIVED_AT)))["kafka"]["timestamp"] == datetime.fromtimestamp(NOW / 1000)  # noqa: DTZ006 - naive in, naive out; both UTC
+    assert bson.decode(bson.encode(build(an_event(), received_at=RECEIVED_AT)))["kafka"][
+        "timestamp"
+    ] == datetime.fromtimestamp(NOW / 1000)  # noqa: DTZ006 - naive in, naive out; both UTC

@@ -94,12 +94,14 @@ def test_a_document_that_the_store_refuses_is_a_dead_letter() -> None:
     """One refusal condemns nobody else."""
     world = World()
     world.store.insert = refuse_second  # type: ignore[method-assign]
-    world.sink._inserter._write = refuse_second  # noqa: SLF001
+    world.sink._inserter._write = refuse_second
 
     fates = world.settle(a_slice(*(a_record(offset=offset) for offset in range(3))))
 
     assert [Fates(stored=2, dead_lettered=1)] == fates
-    assert [(Reason.REFUSED_BY_STORE, 1, "too odd")] == [(x.reason, x.record.offset, x.error) for x in world.dead_letters.sent]
+    assert [(Reason.REFUSED_BY_STORE, 1, "too odd")] == [
+        (x.reason, x.record.offset, x.error) for x in world.dead_letters.sent
+    ]
 
 
 async def refuse_second(documents: Sequence[Document]) -> Outcome:
@@ -110,7 +112,7 @@ async def refuse_second(documents: Sequence[Document]) -> Outcome:
 def test_dead_letters_come_in_the_order_of_the_partition() -> None:
     """Found when decoding or when inserting."""
     world = World()
-    world.sink._inserter._write = refuse_second  # noqa: SLF001
+    world.sink._inserter._write = refuse_second
 
     world.settle(a_slice(FakeRecord(value=b"", offset=0), a_record(offset=1), FakeRecord(value=b"", offset=2)))
 
@@ -157,7 +159,7 @@ def test_dead_letters_of_later_slices_wait_for_those_of_earlier_ones() -> None:
                 await settled()
             await super().send(letters)
 
-    slow = world.sink._dead_letters = OneIsSlow()  # noqa: SLF001
+    slow = world.sink._dead_letters = OneIsSlow()
     bad, good, worse = FakeRecord(value=b"", offset=0), a_record(offset=1), FakeRecord(value=b"", offset=2)
 
     world.settle(a_slice(bad), a_slice(good), a_slice(worse))
@@ -174,7 +176,7 @@ def test_a_dead_letter_that_fits_nowhere_is_raised() -> None:
         async def send(self, letters: Sequence[DeadLetter]) -> None:
             raise DeadLetterTopicTooSmall("raise its limit")
 
-    world.sink._dead_letters = TooSmall()  # noqa: SLF001
+    world.sink._dead_letters = TooSmall()
 
     with pytest.raises(DeadLetterTopicTooSmall):
         world.settle(a_slice(FakeRecord(value=b"")))
