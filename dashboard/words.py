@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from dashboard.timeplan import Window
 
 UNKNOWN = "unknown"
-NONE = "–"  # noqa: RUF001 - a dash, as the page shows it
+NONE = "–"
 
 
 def number(n: int) -> str:

@@ -16,7 +16,8 @@ from streamapp.settings import PREFIX, Settings
 from tests.backends import plain_settings, running_backend
 
 # Nobody's own addresses or topics may reach a test; which programs to run here is theirs to say.
-for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith((f"{PREFIX}LOCAL_", f"{PREFIX}TEST_"))]:
+KEPT = (f"{PREFIX}LOCAL_", f"{PREFIX}TEST_")
+for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(KEPT)]:
     del os.environ[name]
 
 

@@ -80,7 +80,7 @@ class Desk:
     def __init__(self, plan: Plan, app: faust.App) -> None:
         self._app = app
         self._hold = Path(plan.hold) if plan.hold else None
-        self._report = Path(plan.report).open("a", buffering=1, encoding="utf-8")
+        self._report = Path(plan.report).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - until the process ends
         self._tasks: set[asyncio.Task[None]] = set()
 
     def write(self, **facts: Any) -> None:
@@ -101,7 +101,7 @@ class Desk:
     async def _settle(self, event: Any) -> None:
         slice_: Slice = event.value
         offsets = [record.offset for record in slice_.records]
-        while self._is_held(slice_.partition, offsets):
+        while self._is_held(slice_.partition, offsets):  # noqa: ASYNC110 - a file says so
             await asyncio.sleep(0.02)
         values = [(record.value or b"").decode() for record in slice_.records]
         consumer: Any = self._app.consumer

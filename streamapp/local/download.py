@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import requests
@@ -37,8 +38,7 @@ class CheckedResolver(PythonResolver):
 
     def download(self, artifact: Artifact) -> Path:
         """Fetch one artefact into the cache, with another try where the line was cut."""
-        target = artifact.cached_path
-        assert target is not None
+        target = cast("Path", artifact.cached_path)  # `repository` gives it a cache
         target.parent.mkdir(parents=True, exist_ok=True)
         (repository,) = artifact.context.remote_repos.values()
         url = f"{repository}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"

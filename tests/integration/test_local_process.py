@@ -30,9 +30,11 @@ def server(tmp_path: Path, *command: str, ready: str = "up") -> Generator[Server
 
 def test_server_that_dies_at_its_start_shows_the_tail_of_its_log(tmp_path: Path) -> None:
     """A dead child is noticed at once, with its exit code and its last words."""
-    with server(tmp_path, "sh", "-c", "echo no such disk; exit 3", ready="never") as probe:
-        with pytest.raises(BackendError, match=r"(?s)Probe has ended \(exit code 3\).*no such disk"):
-            probe.start()
+    with (
+        server(tmp_path, "sh", "-c", "echo no such disk; exit 3", ready="never") as probe,
+        pytest.raises(BackendError, match=r"(?s)Probe has ended \(exit code 3\).*no such disk"),
+    ):
+        probe.start()
 
 
 def test_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
@@ -80,9 +82,10 @@ def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 
 def test_server_dies_with_us(tmp_path: Path) -> None:
     """A kill -9 of the process that started it takes the child along."""
+    log = str(tmp_path / "log")
     script = (
         "import os, signal; from pathlib import Path; from streamapp.local.process import Server\n"
-        f"probe = Server(name='Probe', command=['sleep', '60'], log=Path({str(tmp_path / 'log')!r}), answers=lambda: True)\n"
+        f"probe = Server(name='Probe', command=['sleep', '60'], log=Path({log!r}), answers=lambda: True)\n"
         "probe.start(); print(probe.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""A release of Faust, mode or aiokafka that changes what the transport reaches into must be read before it is trusted."""
+"""A Faust, mode or aiokafka that changes what the transport reaches into must be read before it is trusted."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TITLES = ["Events over time", "Event types", "Browsers", "Devices"]
 
 
-def script(feed: "Any") -> None:  # noqa: ANN401, UP037 - its text is run where no name of this file is known
+def script(feed: "Any") -> None:  # noqa: UP037 - its text is run where no name of this file is known
     from dashboard.views import page  # noqa: PLC0415 - Streamlit runs this function's text as a script of its own
 
     page.show(feed)
