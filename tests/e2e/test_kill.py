@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from streamapp import event, sampler
 from streamapp.settings import Settings
-from tests.e2e import foreign
+from tests import foreign
 from tests.e2e.workers import Worker
 from tests.until import until
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable
-from itertools import count
 from typing import Any
 
 import fastavro
 import httpx
-from confluent_kafka import Consumer, Message, Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamapp import codec
 from streamapp.settings import Settings
-
-_groups = count()
+from tests.until import until
 
 
 def register(settings: Settings, schema: Any, subject: str | None = None) -> int:
@@ -44,6 +41,19 @@ def make_topic(settings: Settings, partitions: int = 4, **config: str) -> None:
     """Make the topic before the worker does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.create_topics([NewTopic(settings.topic, partitions, config=config)])[settings.topic].result(20)
+
+
+def make_again(settings: Settings) -> None:
+    """Make the topic as soon as the broker has forgotten that it was there."""
+
+    def made() -> bool:
+        try:
+            make_topic(settings)
+        except KafkaException:
+            return False
+        return True
+
+    until(made, what="the topic made again")
 
 
 class ForeignProducer:
@@ -86,24 +96,24 @@ class ForeignProducer:
 
 
 def read_all(settings: Settings, topic: str, expected: int, within: float = 30) -> list[Message]:
-    """Read a topic from its beginning until `expected` records are there and no more come for a second."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": settings.kafka_bootstrap_servers,
-            "group.id": f"reader-{settings.app_id}-{next(_groups)}",
-            "auto.offset.reset": "earliest",
-        }
-    )
-    consumer.subscribe([topic])
-    messages: list[Message] = []
-    give_up_at = time.monotonic() + within
+    """Return all records of a topic, from its beginning to the end that it has once `expected` are there."""
+    consumer = Consumer({"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": "reader"})
     try:
-        while time.monotonic() < give_up_at:
-            message = consumer.poll(1.0)
-            if message is None and len(messages) >= expected:
-                break
-            if message is not None and not message.error():
-                messages.append(message)
+        partitions = until(lambda: consumer.list_topics(topic).topics[topic].partitions, within=within, what=topic)
+        tps = [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions]
+
+        def count() -> int:
+            ranges = [consumer.get_watermark_offsets(tp, timeout=10) for tp in tps]
+            return sum(high - low for low, high in ranges)
+
+        until(lambda: count() >= expected, within=within, what=f"{expected} records in {topic}")
+        consumer.assign(tps)
+        messages: list[Message] = []
+        until(lambda: len(messages) >= count() or messages.extend(_poll(consumer)), within=within, what="all records")
+        return messages
     finally:
         consumer.close()
-    return messages
+
+
+def _poll(consumer: Consumer) -> list[Message]:
+    return [message for message in consumer.consume(500, timeout=0.5) if not message.error()]

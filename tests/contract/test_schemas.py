@@ -1,0 +1,54 @@
+"""What the sink expects of whoever knows writer schemas, held by the double and by the registry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from streamapp import event, registry, sink
+from streamapp.avro import WriterSchema, writer_schema
+from streamapp.registry import Registry
+from streamapp.settings import Settings
+from tests import foreign
+from tests.fakes import FakeSchemas
+
+
+class Subject:
+    """The schemas under test, and the id of the one that they know."""
+
+    def __init__(self, schemas: sink.Schemas, schema_id: int) -> None:
+        self.schemas = schemas
+        self.schema_id = schema_id
+
+    def resolve(self, *schema_ids: int) -> Mapping[int, WriterSchema]:
+        """Ask for these."""
+        return asyncio.run(self.schemas.resolve(set(schema_ids)))
+
+
+@pytest.fixture(params=["fake", "registry"])
+def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Subject:
+    """Return each in turn, knowing V1."""
+    if request.param == "fake":
+        return Subject(FakeSchemas(writer_schema(event.schema(1), schema_id=7, version="v1")), 7)
+    monkeypatch.setattr(registry, "ASK_FOR", 0.6)
+    settings: Settings = request.getfixturevalue("settings")
+    schema_id = foreign.register(settings, event.schema(1))
+    return Subject(Registry(settings.schema_registry_url, settings.subject), schema_id)
+
+
+def test_a_known_id_gives_its_schema(subject: Subject) -> None:
+    """With id and version."""
+    writer = subject.resolve(subject.schema_id)[subject.schema_id]
+
+    assert (subject.schema_id, "v1", None) == (writer.schema_id, writer.version, writer.problem)
+
+
+@pytest.mark.parametrize("unknown", [-1, 0, 2_000_000_000])
+def test_an_unknown_id_gives_nothing_and_harms_nobody(subject: Subject, unknown: int) -> None:
+    """Beside a known one."""
+    found = subject.resolve(unknown, subject.schema_id)
+
+    assert unknown not in found
+    assert subject.schema_id in found
