@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -13,8 +14,16 @@ import faust
 
 log = logging.getLogger(__name__)
 
-_FORCED = 1
+_FAILED = 1
 _WRONG_USAGE = 2
+
+
+def give_up(why: str) -> None:
+    """End this worker in order, with exit code 1: somebody must mend something first."""
+    if BoundedWorker.failure is None:
+        log.critical(why)
+        BoundedWorker.failure = why
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class BoundedWorker(faust.Worker):
@@ -25,6 +34,8 @@ class BoundedWorker(faust.Worker):
 
     #: Seconds from the first signal to the end.
     deadline = 10.0
+    #: Why this worker had to give up; None while all is well.
+    failure: str | None = None
     _signalled = False
 
     def execute_from_commandline(self) -> NoReturn:
@@ -37,7 +48,10 @@ class BoundedWorker(faust.Worker):
                 file=sys.stderr,
             )
             sys.exit(_WRONG_USAGE)
-        super().execute_from_commandline()
+        try:
+            super().execute_from_commandline()
+        except SystemExit as exc:
+            sys.exit(_FAILED if BoundedWorker.failure else exc.code)
 
     def _schedule_shutdown(self, signal: Any) -> None:
         if self._signalled:
@@ -51,7 +65,7 @@ class BoundedWorker(faust.Worker):
 
     def _end(self, why: str) -> NoReturn:
         print(f"ended at once: {why}; what was not acked is delivered again", file=sys.stderr)  # noqa: T201
-        os._exit(_FORCED)
+        os._exit(_FAILED)
 
 
 def _is_free(host: str, port: int) -> bool:

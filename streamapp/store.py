@@ -6,6 +6,7 @@ pymongo blocks, so its calls run in a few threads of their own.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -191,7 +192,9 @@ def _translated(call: Callable[[], T]) -> T:
     except PyMongoError as exc:
         if not is_transient(exc):
             raise
-        message = f"MongoDB takes no writes (STREAMAPP_MONGO_URI): {str(exc)[:300]}"
+        # Address and error come first; after them the driver tells of all its timeouts and servers.
+        reason = re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(exc), maxsplit=1)[0][:300]
+        message = f"MongoDB takes no writes (STREAMAPP_MONGO_URI): {reason}"
         raise StoreUnavailable(message) from exc
 
 

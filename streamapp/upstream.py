@@ -13,10 +13,12 @@ from streamapp.broker import Broker
 from streamapp.codec import EventCodec
 from streamapp.dead_letters import DeadLetterTopic
 from streamapp.document import EventTimes
+from streamapp.errors import SettingsError
 from streamapp.metrics import ASK_EVERY, Dependency, Readiness
 from streamapp.registry import Registry
 from streamapp.retry import Outages
 from streamapp.settings import Settings
+from streamapp.shutdown import give_up
 from streamapp.sink import Sink
 from streamapp.store import Store
 
@@ -85,11 +87,15 @@ class Upstream(Service):
         self._dead_letters.open(max_message_bytes=limit)
 
     async def _prepare_registry(self) -> None:
-        ours = await self._registry.prepare(
-            register=self._settings.register_schemas, compatibility=self._settings.compatibility
-        )
-        self._codec.know(ours)
-        self.registered.set()
+        try:
+            ours = await self._registry.prepare(
+                register=self._settings.register_schemas, compatibility=self._settings.compatibility
+            )
+        except SettingsError as exc:
+            give_up(str(exc))
+        else:
+            self._codec.know(ours)
+            self.registered.set()
 
     async def _prepare_store(self) -> None:
         await self._store_outages.insist(self._store.prepare)

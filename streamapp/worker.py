@@ -18,10 +18,10 @@ from mode import CrashingSupervisor
 from streamapp import sampler, settings
 from streamapp.codec import NAME, EventCodec
 from streamapp.commands import dashboard, demo, send_sample, up
-from streamapp.errors import SettingsError
+from streamapp.errors import Permanent, SettingsError
 from streamapp.metrics import Readiness
 from streamapp.producer import Pace, SampleProducer
-from streamapp.shutdown import BoundedWorker
+from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import SliceTransport
 from streamapp.upstream import Upstream
 
@@ -110,8 +110,12 @@ async def store_events(stream: Any) -> None:
 
 
 async def _settle(event: Any) -> None:
-    await upstream.sink.settle(event.value)
-    event.ack()
+    try:
+        await upstream.sink.settle(event.value)
+    except Permanent as exc:
+        give_up(str(exc))
+    else:
+        event.ack()
 
 
 _under_way: set[asyncio.Task[None]] = set()

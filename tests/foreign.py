@@ -9,7 +9,7 @@ from typing import Any
 import fastavro
 import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from streamapp import codec
 from streamapp.settings import Settings
@@ -41,6 +41,14 @@ def make_topic(settings: Settings, partitions: int = 4, **config: str) -> None:
     """Make the topic before the worker does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.create_topics([NewTopic(settings.topic, partitions, config=config)])[settings.topic].result(20)
+
+
+def set_topic_config(settings: Settings, topic: str, name: str, value: str) -> None:
+    """Do what kafka-configs does."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin.incremental_alter_configs([resource])[resource].result(20)
 
 
 def make_again(settings: Settings) -> None:

@@ -142,6 +142,38 @@ def test_sigterm_in_an_outage_ends_within_the_deadline(
     assert sum(max(offset, 0) for offset in committed(settings).values()) <= len(values)
 
 
+def test_a_dead_letter_topic_that_is_too_small_stops_the_worker(
+    settings: Settings, database: Database[Any], tmp_path: Path
+) -> None:
+    """Un-acked, naming topic, limit and remedy; with more room it goes on where it stopped."""
+    foreign.make_topic(settings)
+    foreign.make_topic(
+        settings.model_copy(update={"topic": settings.dead_letter_topic}), 1, **{"max.message.bytes": "3000"}
+    )
+    producer = foreign.ForeignProducer(settings)
+    producer.send_all([b"not avro" * 1000, *wire_events(settings, 50)])
+    with Worker(settings, tmp_path) as worker:
+        assert worker.process.wait(30) == 1, worker.text
+    for words in (settings.dead_letter_topic, "max.message.bytes is 3000", "kafka-configs"):
+        assert words in worker.text
+    assert "Traceback" not in worker.text
+    assert sum(max(offset, 0) for offset in committed(settings).values()) <= 50
+
+    foreign.set_topic_config(settings, settings.dead_letter_topic, "max.message.bytes", "100000")
+    with Worker(settings, tmp_path):
+        until(lambda: database.events.count_documents({}) == 50, what="50 documents")
+        assert len(foreign.read_all(settings, settings.dead_letter_topic, 1)) == 1
+
+
+def test_schemas_that_may_not_be_registered_and_are_missing_end_the_worker(settings: Settings, tmp_path: Path) -> None:
+    """With exit code 1, naming subject and setting, without a traceback."""
+    with Worker(settings.model_copy(update={"register_schemas": False}), tmp_path) as worker:
+        assert worker.process.wait(30) == 1, worker.text
+    for words in (settings.subject, "STREAMAPP_REGISTER_SCHEMAS"):
+        assert words in worker.text
+    assert "Traceback" not in worker.text
+
+
 def test_a_second_signal_ends_at_once(settings: Settings, private_backend: Backend, tmp_path: Path) -> None:
     """For those who cannot wait."""
     patient = settings.model_copy(update={"shutdown_deadline_seconds": 60.0})

@@ -1,0 +1,83 @@
+"""`streamapp send-sample` as users run it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from streamapp import codec, event
+from streamapp.avro import writer_schema
+from streamapp.settings import Settings
+from tests import foreign
+from tests.e2e.workers import STREAMAPP, run
+
+START = "2026-01-31T12:00:00Z"
+
+
+def values(settings: Settings, count: int) -> list[bytes]:
+    """Return what is in the topic, sorted."""
+    return sorted(message.value() or b"" for message in foreign.read_all(settings, settings.topic, count))
+
+
+def test_seeded_runs_repeat_byte_for_byte(settings: Settings) -> None:
+    """With `--start`, on the same registry."""
+    sample = (STREAMAPP, "send-sample", "--count", "200", "--seed", "5", "--start", START, "--rate", "1000")
+    assert run(*sample, settings=settings).returncode == 0
+    first = values(settings, 200)
+    assert run(*sample, settings=settings).returncode == 0
+
+    assert sorted(first * 2) == values(settings, 400)
+    assert len(set(first)) == 200
+
+
+def test_times_run_on_from_the_start_at_the_rate(settings: Settings) -> None:
+    """100 events at 50 a second are 1.98 s from the first to the last."""
+    run(
+        STREAMAPP,
+        "send-sample",
+        "--count",
+        "100",
+        "--start",
+        START,
+        "--rate",
+        "50",
+        "--v2-ratio",
+        "0",
+        settings=settings,
+    )
+    v1 = writer_schema(event.schema(1), schema_id=0, version="v1")
+    times = sorted(codec.read(value, v1)["event_timestamp"] for value in values(settings, 100))
+
+    assert 1_769_860_800_000 == times[0]
+    assert 1_980 == times[-1] - times[0]
+
+
+@pytest.mark.parametrize("command", [("--json", "send-sample"), ("send-sample", "--json")])
+def test_the_report_can_be_json_on_either_side(settings: Settings, command: tuple[str, ...]) -> None:
+    """Facts as numbers on stdout."""
+    done = run(STREAMAPP, *command, "--count", "10", "--v2-ratio", "1", settings=settings)
+
+    facts = json.loads(done.stdout)
+    assert facts.pop("seconds") >= 0
+    assert {"sent": 10, "acknowledged": 10, "v1": 0, "v2": 10} == facts
+
+
+def test_the_report_is_readable(settings: Settings) -> None:
+    """A line for each fact."""
+    done = run(STREAMAPP, "send-sample", "--count", "10", settings=settings)
+
+    assert re.search(r"^sent +10$", done.stdout, re.MULTILINE)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--count", "0"), ("--rate", "0"), ("--v2-ratio", "1.5"), ("--start", "yesterday"), ("--seed", "x")]
+)
+def test_wrong_options_are_wrong_usage(settings: Settings, wrong: tuple[str, str]) -> None:
+    """And the option is named."""
+    done = run(STREAMAPP, "send-sample", *wrong, settings=settings)
+
+    assert done.returncode == 2
+    assert wrong[0] in done.stderr
