@@ -7,6 +7,7 @@ id that the registry does not know is asked for again for a while, and then know
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -113,13 +114,13 @@ class Registry:
         return writer_schema(schema, schema_id=schema_id, version=version)
 
     def _schema(self, schema_id: int) -> Any:
-        url, method = self._client.url_manager.url_for("get_by_id", schema_id=schema_id)
-        response = self._client.request(url, method=method)
-        if response.status_code == _NOT_FOUND and response.json().get("error_code") == _SCHEMA_NOT_FOUND:
-            return None
-        # Any other 404 is not the registry speaking (a wrong path, a proxy): waited out, or all records would be bad.
-        _raise_for(response)
-        return _parsed(response.json())
+        try:
+            return _parsed(self._get("get_by_id", schema_id=schema_id))
+        except _NotFoundError as exc:
+            # Any other 404 is not the registry speaking (a wrong path, a proxy): waited out, or all records were bad.
+            if exc.error_code == _SCHEMA_NOT_FOUND:
+                return None
+            raise
 
     def _version(self, schema_id: int) -> str:
         pairs = self._client.get_schema_subject_versions(schema_id) or []
@@ -170,14 +171,12 @@ class Registry:
     def _registered(self, schema: event.Schema) -> tuple[int, int] | None:
         """Schema id and version under the subject, if the schema stands there in any spelling."""
         wanted = canonical_form(schema)
-        for number in self._versions():
-            found = self._client.get_schema(self.subject, number)
-            if found and isinstance(found.schema, AvroSchema) and canonical_form(found.schema.raw_schema) == wanted:
-                return int(found.schema_id), number
+        for number in sorted(self._client.get_versions(self.subject) or []):
+            # Not by the client's get_schema, which cannot read some schemas that others may have registered.
+            found = self._get("get_schema", subject=self.subject, version=number)
+            if writer_schema(_parsed(found), schema_id=0, version="").canonical == wanted:
+                return int(found["id"]), int(number)
         return None
-
-    def _versions(self) -> list[int]:
-        return sorted(int(number) for number in self._client.get_versions(self.subject) or [])
 
     def _register(self, schema: event.Schema, version: int) -> None:
         try:
@@ -193,13 +192,31 @@ class Registry:
 
     def _ensure_level(self) -> None:
         # Where a subject has no level of its own, Confluent's registry answers 404 and Apicurio 200 with NONE.
-        url, method = self._client.url_manager.url_for("get_compatibility", subject=self.subject)
+        try:
+            level = self._get("get_compatibility", subject=self.subject).get("compatibilityLevel", "NONE")
+        except _NotFoundError:
+            level = "NONE"
+        if level == "NONE":
+            self._client.update_compatibility("BACKWARD", self.subject)
+
+    def _get(self, what: str, **parts: Any) -> Any:
+        url, method = self._client.url_manager.url_for(what, **parts)
         response = self._client.request(url, method=method)
-        if response.status_code != _NOT_FOUND:
-            _raise_for(response)
-            if response.json().get("compatibilityLevel", "NONE") != "NONE":
-                return
-        self._client.update_compatibility("BACKWARD", self.subject)
+        if response.status_code == _NOT_FOUND:
+            raise _NotFoundError(response)
+        if not response.is_success:
+            raise ClientError(response.text[:200], http_code=response.status_code)
+        return response.json()
+
+
+class _NotFoundError(ClientError):
+    """The registry, or whatever answers in its place, has no such thing."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(response.text[:200], http_code=response.status_code)
+        self.error_code: int | None = None
+        with contextlib.suppress(ValueError, AttributeError):
+            self.error_code = response.json().get("error_code")
 
 
 def _parsed(body: Mapping[str, Any]) -> Any:
@@ -212,20 +229,15 @@ def _translated(url: str, call: Callable[[], T]) -> T:
     """Call, and tell a registry that is away from an answer."""
     try:
         return call()
-    except (httpx.TransportError, OSError) as exc:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, OSError) as exc:
         message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
         raise RegistryUnavailable(message) from exc
     except ClientError as exc:
         message = f"{url} answers {exc.http_code}: {exc.message}"
         raise RegistryUnavailable(message) from exc
-    except ValueError as exc:  # not JSON: something else answers at that address, or a proxy in trouble
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or another than a registry's
         message = f"{url} does not answer as a schema registry does (STREAMAPP_SCHEMA_REGISTRY_URL): {exc}"
         raise RegistryUnavailable(message) from exc
-
-
-def _raise_for(response: httpx.Response) -> None:
-    if not response.is_success:
-        raise ClientError(response.text[:200], http_code=response.status_code)
 
 
 def _is_transient(code: int | None) -> bool:
