@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any, cast
@@ -81,12 +81,19 @@ class WriterSchema:
     names: frozenset[str]
 
 
-def writer_schema(schema: Schema, *, schema_id: int, version: str) -> WriterSchema:
-    """What there is to know of a schema from the registry; never raises, an unreadable one has a `problem`."""
+def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: Sequence[Schema] = ()) -> WriterSchema:
+    """What there is to know of a schema from the registry; never raises, an unreadable one has a `problem`.
+
+    Args:
+        schema: in JSON form.
+        schema_id: see `WriterSchema`.
+        version: see `WriterSchema`.
+        definitions: the schemas that it refers to by name, each after those that it refers to itself.
+    """
     try:
-        reading = reading_schema(schema)
-        problem = problem_as_event(schema)
-        canonical = canonical_form(schema)
+        reading = reading_schema(schema, definitions)
+        problem = problem_as_event(schema, definitions)
+        canonical = canonical_form(schema, definitions)
     except Exception as exc:  # noqa: BLE001 - a foreign schema may break the parser in any way; its records are dead letters
         reading, problem, canonical = None, f"the schema cannot be read: {exc}", ""
     return WriterSchema(
@@ -99,12 +106,20 @@ def writer_schema(schema: Schema, *, schema_id: int, version: str) -> WriterSche
     )
 
 
-def canonical_form(schema: Schema) -> str:
+def canonical_form(schema: Schema, definitions: Sequence[Schema] = ()) -> str:
     """The schema's Parsing Canonical Form."""
-    return to_parsing_canonical_form(fastavro.parse_schema(schema, named_schemas={}))
+    return to_parsing_canonical_form(_parse(schema, definitions))
 
 
-def reading_schema(schema: Schema) -> Schema:
+def _parse(schema: Schema, definitions: Sequence[Schema]) -> Schema:
+    # Named schemas of its own: the default is one table for the whole process, where equal names would meet.
+    named: dict[str, Any] = {}
+    for definition in definitions:
+        fastavro.parse_schema(definition, named_schemas=named)
+    return fastavro.parse_schema(schema, named_schemas=named)
+
+
+def reading_schema(schema: Schema, definitions: Sequence[Schema] = ()) -> Schema:
     """Parse a writer schema so that reading with it gives BSON's values.
 
     decimal → Decimal128; date, timestamp-*, local-timestamp-* → Date; uuid → string; all else as without its
@@ -113,13 +128,14 @@ def reading_schema(schema: Schema) -> Schema:
     Raises:
         fastavro.schema.SchemaParseException: not an Avro schema.
     """
-    schema = copy.deepcopy(schema)
+    schema, *definitions = copy.deepcopy([schema, *definitions])
     if isinstance(schema, dict):
         for field in cast("dict[str, Any]", schema).get("fields", ()):
             if field["name"] == "event_timestamp":
                 _walk(field, _as_event_time)
-    _walk(schema, _as_bson)
-    return fastavro.parse_schema(schema, named_schemas={})
+    for part in (*definitions, schema):
+        _walk(part, _as_bson)
+    return _parse(schema, definitions)
 
 
 def _walk(schema: Schema, change: Callable[[dict[str, Any]], None]) -> None:
@@ -151,14 +167,15 @@ def _as_bson(schema: dict[str, Any]) -> None:
         del schema["logicalType"]
 
 
-def problem_as_event(schema: Schema) -> str | None:
+def problem_as_event(schema: Schema, definitions: Sequence[Schema] = ()) -> str | None:
     """Why no record of this writer schema can be an event; None where some can.
 
     Every V1 field, nested ones too, must be there with a type that reads as ours under Avro's promotion rules
     (Avro specification 1.12, "Schema Resolution"); names of records and namespaces do not matter.
     """
     named: dict[str, Schema] = {}
-    _collect_names(schema, "", named)
+    for part in (*definitions, schema):
+        _collect_names(part, "", named)
     return _problem(schema, FIELDS, named, path="")
 
 

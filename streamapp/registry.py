@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Literal, TypeVar
 
@@ -22,6 +22,7 @@ from schema_registry.client.schema import AvroSchema
 from streamapp import event
 from streamapp.avro import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable, SettingsError
+from streamapp.event import Schema
 from streamapp.retry import Outages
 
 T = TypeVar("T")
@@ -107,15 +108,23 @@ class Registry:
         self._on_learned(writer)
 
     async def _look_up(self, schema_id: int) -> WriterSchema | None:
-        schema = await self._call(lambda: self._schema(schema_id))
-        if schema is None:
+        found = await self._call(lambda: self._find(schema_id))
+        if found is None:
             return None
         version = await self._call(lambda: self._version(schema_id))
-        return writer_schema(schema, schema_id=schema_id, version=version)
+        definitions = await self._call(lambda: list(self._definitions(found)))
+        return writer_schema(_parsed(found), schema_id=schema_id, version=version, definitions=definitions)
 
-    def _schema(self, schema_id: int) -> Any:
+    def _definitions(self, found: Mapping[str, Any]) -> Iterator[Schema]:
+        """Schemas of other subjects that this one refers to, in the order in which they can be read."""
+        for reference in found.get("references") or ():
+            referred = self._get("get_schema", subject=reference["subject"], version=reference["version"])
+            yield from self._definitions(referred)
+            yield _parsed(referred)
+
+    def _find(self, schema_id: int) -> Mapping[str, Any] | None:
         try:
-            return _parsed(self._get("get_by_id", schema_id=schema_id))
+            return self._get("get_by_id", schema_id=schema_id)
         except _NotFoundError as exc:
             # Any other 404 is not the registry speaking (a wrong path, a proxy): waited out, or all records were bad.
             if exc.error_code == _SCHEMA_NOT_FOUND:
@@ -149,7 +158,7 @@ class Registry:
                 await self.outages.insist(lambda: self._call(self._ensure_level))
         return ours
 
-    async def _ensure(self, schema: event.Schema, version: int, *, register: bool) -> WriterSchema:
+    async def _ensure(self, schema: Schema, version: int, *, register: bool) -> WriterSchema:
         found = await self._call(lambda: self._registered(schema))
         if found is None and not register:
             message = (
@@ -168,7 +177,7 @@ class Registry:
         self._learned(writer)
         return writer
 
-    def _registered(self, schema: event.Schema) -> tuple[int, int] | None:
+    def _registered(self, schema: Schema) -> tuple[int, int] | None:
         """Schema id and version under the subject, if the schema stands there in any spelling."""
         wanted = canonical_form(schema)
         for number in sorted(self._client.get_versions(self.subject) or []):
@@ -178,7 +187,7 @@ class Registry:
                 return int(found["id"]), int(number)
         return None
 
-    def _register(self, schema: event.Schema, version: int) -> None:
+    def _register(self, schema: Schema, version: int) -> None:
         try:
             self._client.register(self.subject, AvroSchema(schema))
         except ClientError as exc:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import fastavro
@@ -16,11 +16,11 @@ from streamapp.settings import Settings
 from tests.until import until
 
 
-def register(settings: Settings, schema: Any, subject: str | None = None) -> int:
+def register(settings: Settings, schema: Any, subject: str | None = None, references: Sequence[Any] = ()) -> int:
     """Register a schema under the subject by the registry's own API; return its id."""
     response = httpx.post(
         f"{settings.schema_registry_url}/subjects/{subject or settings.subject}/versions",
-        json={"schema": json.dumps(schema)},
+        json={"schema": json.dumps(schema), "references": list(references)},
     )
     response.raise_for_status()
     return int(response.json()["id"])

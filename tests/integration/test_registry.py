@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamapp import event, registry
+from streamapp import codec, event, registry
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.local.backend import Backend
 from streamapp.registry import Registry
@@ -18,6 +18,7 @@ from streamapp.retry import NoPatience
 from streamapp.settings import Settings
 from tests import foreign
 from tests.conftest import SettingsFactory
+from tests.factories import an_event
 
 
 def with_field(name: str) -> Any:
@@ -27,6 +28,7 @@ def with_field(name: str) -> Any:
 
 
 V3 = with_field("plan")
+METADATA_FIELDS = [{"name": "device", "type": "string"}, {"name": "location", "type": "string"}]
 
 
 def prepare(settings: Settings, **options: Any) -> dict[int, tuple[int, str]]:
@@ -123,6 +125,23 @@ def test_a_schema_of_another_subject_is_unregistered(settings: Settings) -> None
     prepare(settings)
 
     assert label_of(settings, foreign.register(settings, V3, f"{settings.topic}-other")) == "unregistered"
+
+
+def test_a_schema_that_refers_to_another_subject_is_read(settings: Settings) -> None:
+    """Its names are looked up under the subjects that it names."""
+    metadata = {"type": "record", "name": "Metadata", "namespace": "shared", "fields": METADATA_FIELDS}
+    foreign.register(settings, metadata, f"{settings.topic}-metadata")
+    fields = [field for field in event.schema(1)["fields"] if field["name"] != "metadata"]
+    refers = {**event.schema(1), "fields": [*fields, {"name": "metadata", "type": "shared.Metadata"}]}
+    reference = {"name": "shared.Metadata", "subject": f"{settings.topic}-metadata", "version": 1}
+    schema_id = foreign.register(settings, refers, references=[reference])
+    view = Registry(settings.schema_registry_url, settings.subject)
+
+    writer = asyncio.run(view.resolve({schema_id}))[schema_id]
+
+    assert writer.problem is None
+    whole = {**event.schema(1), "fields": [*fields, {"name": "metadata", "type": metadata}]}
+    assert an_event() == codec.read(foreign.wire(an_event(), whole, schema_id), writer)
 
 
 def test_an_id_that_appears_within_the_grace_is_no_poison(settings: Settings) -> None:
