@@ -126,8 +126,12 @@ class Sink:
         earlier, done = self._queue_up(slice_)
         try:
             fates = await self._settle(slice_, earlier)
-        finally:
+        except asyncio.CancelledError:
             _finish(done, after=earlier)
+            raise
+        # Any other failure ends the worker: until then the partition's later dead letters wait, or, counted before
+        # the earlier ones, they would keep those from being counted by the next worker.
+        _finish(done, after=earlier)
         if fates.records != len(slice_.records):
             message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
             raise AssertionError(message)

@@ -182,6 +182,32 @@ def test_a_dead_letter_that_fits_nowhere_is_raised() -> None:
         world.settle(a_slice(FakeRecord(value=b"")))
 
 
+def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
+    """Counted first, they would keep the earlier one from ever being counted."""
+    world = World()
+
+    class FirstFails(FakeDeadLetters):
+        async def send(self, letters: Sequence[DeadLetter]) -> None:
+            if letters[0].record.offset == 0:
+                raise DeadLetterTopicTooSmall("raise its limit")
+            await super().send(letters)
+
+    failing = world.sink._dead_letters = FirstFails()
+
+    async def scenario() -> None:
+        first = asyncio.create_task(world.sink.settle(a_slice(FakeRecord(value=b"", offset=0))))
+        second = asyncio.create_task(world.sink.settle(a_slice(FakeRecord(value=b"", offset=1))))
+        await settled()
+        assert isinstance(first.exception(), DeadLetterTopicTooSmall)
+        assert not second.done()
+        second.cancel()
+
+    asyncio.run(scenario())
+
+    assert [] == failing.sent
+    assert {} == world.store.dead_letters
+
+
 def test_fates_add_up_over_all_slices() -> None:
     """The sum is what the metrics tell."""
     world = World()
