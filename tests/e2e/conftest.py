@@ -27,7 +27,8 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it is open, Playwright's event loop runs in this thread, and nobody else's can.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Return a Chromium; without one the test is skipped, and in CI it fails."""
     path = next(filter(None, map(shutil.which, NAMES)), None)

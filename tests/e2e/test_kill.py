@@ -87,7 +87,7 @@ def test_sixty_thousand_events_survive_kills_and_a_guest(
         ends = end_offsets(settings)
         until(lambda: database.events.estimated_document_count() >= EVENTS, within=60, what="all events")
         until(lambda: committed(settings) == ends, what="committed ends")
-        assert stable.stop() == 0, stable.text
+        assert stable.wait_until_ready().stop() == 0, stable.text
 
     expected = sorted((partition, offset) for partition, end in ends.items() for offset in range(end))
     assert len(expected) == EVENTS
