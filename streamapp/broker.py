@@ -29,6 +29,8 @@ DEAD_LETTER_OVERHEAD = 64 * 1024
 #: Kafka's default for message.max.bytes.
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 
+_BASE64URL = str.maketrans("+/", "-_")
+
 #: For librdkafka, which would write every failed connection to stderr: what matters is raised.
 silent = logging.getLogger("streamapp.librdkafka")
 silent.propagate = False
@@ -77,7 +79,8 @@ class Broker:
 
     def _topic_id(self, topic: str) -> str | None:
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
-        uuid = str(asked[topic].result(TIMEOUT).topic_id)
+        # librdkafka writes it in plain base64, Kafka's own tools in base64url.
+        uuid = str(asked[topic].result(TIMEOUT).topic_id).translate(_BASE64URL)
         # A broker without topic ids reports sixteen zero bytes.
         return None if uuid.strip("A=") == "" else uuid
 
