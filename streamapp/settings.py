@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
 
 from streamapp.errors import SettingsError
 
@@ -17,20 +20,52 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "STREAMAPP_"
+MAX_PORT = 65535
 
 
 def _is_utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC it must be within the years 1 to 9999") from None
+
+
+def _has_ports(servers: str) -> str:
+    if not all(1 <= int(server.rpartition(":")[2]) <= MAX_PORT for server in servers.split(",")):
+        raise ValueError(f"a port is a number from 1 to {MAX_PORT}")
+    return servers
+
+
+def _is_topic(name: str) -> str:
+    if name in {".", ".."}:
+        raise ValueError("Kafka forbids this name")
+    return name
 
 
 def _is_mongo_uri(uri: SecretStr) -> SecretStr:
     # The message must not repeat the value, which may hold a password.
     if not re.match(r"^mongodb(\+srv)?://[^\s/]", uri.get_secret_value()):
         raise ValueError("it must begin with mongodb:// or mongodb+srv:// and name a host")
+    if uri.get_secret_value().startswith("mongodb://"):  # the other one is looked up in the DNS as it is parsed
+        _parse(uri.get_secret_value())
     return uri
 
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+def _parse(uri: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of options that it does not know; the client warns of them too
+        try:
+            parse_uri(uri, warn=True)
+        except (PyMongoError, ValueError):  # its message may hold a part of the value
+            raise ValueError(
+                "it is not a connection string: it must name a host, its ports are numbers from 1 to 65535, and special"
+                " characters in user and password stand as %XX, so @ as %40"
+            ) from None
+
+
+Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
+KafkaServers = Annotated[str, AfterValidator(_has_ports)]
+TopicName = Annotated[str, AfterValidator(_is_topic)]
 UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
 MongoUri = Annotated[SecretStr, AfterValidator(_is_mongo_uri)]
 
@@ -49,7 +84,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    kafka_bootstrap_servers: str = Field(
+    kafka_bootstrap_servers: KafkaServers = Field(
         default="localhost:9092",
         pattern=r"^[^\s,:/]+:\d{1,5}(,[^\s,:/]+:\d{1,5})*$",
         description="Kafka's addresses, host:port, separated by commas.",
@@ -73,7 +108,7 @@ class Settings(BaseSettings):
         description='Name of the MongoDB database (no space, none of the characters / \\ . " $ * < > : | ?).',
         examples=["streaming_db"],
     )
-    topic: str = Field(
+    topic: TopicName = Field(
         default="user_events",
         pattern=r"^[A-Za-z0-9._-]{1,245}$",
         description="Topic (letters, digits, . _ -); the subject is <topic>-value, the dead letters go to <topic>.dlq.",

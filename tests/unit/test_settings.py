@@ -16,16 +16,24 @@ PASSWORD = "hunter2"
 
 WRONG = [
     ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "localhost", "'localhost' does not fit"),
+    ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "localhost:99999", "'localhost:99999': a port is a number from 1 to 65535"),
+    ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "one:9092,two:0", "a port is a number from 1 to 65535"),
     ("STREAMAPP_SCHEMA_REGISTRY_URL", "localhost:8081", "'localhost:8081' does not fit"),
     ("STREAMAPP_MONGO_URI", "localhost:27017", "begin with mongodb://"),
     ("STREAMAPP_MONGO_URI", "mongodb://", "name a host"),
+    ("STREAMAPP_MONGO_URI", "mongodb://u:x@", "it must name a host"),
+    ("STREAMAPP_MONGO_URI", "mongodb://u:p@ss@localhost", "characters in user and password stand as %XX"),
+    ("STREAMAPP_MONGO_URI", "mongodb://localhost:port", "its ports are numbers"),
     ("STREAMAPP_MONGO_DATABASE", "a.b", "'a.b' does not fit"),
     ("STREAMAPP_TOPIC", "user events", "'user events' does not fit"),
+    ("STREAMAPP_TOPIC", ".", "'.': Kafka forbids this name"),
+    ("STREAMAPP_TOPIC", "..", "'..': Kafka forbids this name"),
     ("STREAMAPP_PARTITIONS", "0", "'0': Input should be greater than or equal to 1"),
     ("STREAMAPP_V2_RATIO", "1.5", "'1.5': Input should be less than or equal to 1"),
     ("STREAMAPP_COMPATIBILITY", "full", "'full': Input should be 'backward' or 'keep'"),
     ("STREAMAPP_REGISTER_SCHEMAS", "perhaps", "'perhaps': Input should be a valid boolean"),
     ("STREAMAPP_EARLIEST_EVENT_AT", "yesterday", "'yesterday': Input should be a valid datetime"),
+    ("STREAMAPP_EARLIEST_EVENT_AT", "0001-01-01T00:00:00+14:00", "within the years 1 to 9999"),
     ("STREAMAPP_SHUTDOWN_DEADLINE_SECONDS", "inf", "'inf': Input should be a finite number"),
     ("STREAMAPP_WEB_PORT", "65536", "'65536': Input should be less than or equal to 65535"),
 ]
@@ -68,6 +76,10 @@ def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("variable", "value"),
     [
         ("STREAMAPP_MONGO_URI", f"mongo://user:{PASSWORD}@localhost"),
+        ("STREAMAPP_MONGO_URI", f"mongodb://user:{PASSWORD}@"),
+        ("STREAMAPP_MONGO_URI", f"mongodb://user:{PASSWORD}@{PASSWORD}@localhost"),
+        ("STREAMAPP_MONGO_URI", f"mongodb://user:?{PASSWORD}@localhost"),
+        ("STREAMAPP_MONGO_URI", f"mongodb://localhost:{PASSWORD}"),
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"http://user:{PASSWORD}@localhost:8081"),
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"ftp://user:a/{PASSWORD}@localhost:8081"),
     ],
@@ -91,6 +103,21 @@ def test_validation_error_tells_no_password(monkeypatch: pytest.MonkeyPatch, sch
 
     assert PASSWORD not in str(caught.value)
     assert PASSWORD not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"mongodb://user:{PASSWORD}%40@one:27017,[::1]:27018/?replicaSet=rs0&authSource=admin",
+        "mongodb://localhost/?optionOfTomorrow=1",
+        "mongodb+srv://name.that.no.dns.knows.invalid",
+    ],
+)
+def test_connection_strings_that_pymongo_takes_are_taken(monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    """Nothing is refused that the client would take, and no DNS is asked."""
+    monkeypatch.setenv("STREAMAPP_MONGO_URI", uri)
+
+    assert uri == settings.load().mongo_uri.get_secret_value()
 
 
 def test_settings_print_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
