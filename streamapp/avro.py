@@ -12,6 +12,7 @@ from uuid import UUID
 import bson.errors
 import fastavro.read
 from bson import DatetimeMS, Decimal128
+from fastavro import _read_py
 from fastavro.schema import to_parsing_canonical_form
 
 from streamapp.event import FIELDS, Schema
@@ -20,6 +21,8 @@ UNREGISTERED = "unregistered"
 
 MILLIS_PER_DAY = 86_400_000
 _NAMED = ("record", "error", "enum", "fixed")
+#: What a type may be called without being a name of someone's.
+_KEYWORDS = frozenset({*_NAMED, "array", "map", "null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
 # fastavro calls these with the raw value of a type that has the logical type on the left (after _PREFIX). Our own
 # names leave fastavro's readings, which would make datetimes that overflow or lose their branch of a union, alone.
@@ -79,6 +82,8 @@ class WriterSchema:
     canonical: str
     #: Names of its fields, top level; none where it has a problem.
     names: frozenset[str]
+    #: fastavro's reader for it.
+    reader: Callable[..., Any] = fastavro.schemaless_reader
 
 
 def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: Sequence[Schema] = ()) -> WriterSchema:
@@ -91,18 +96,28 @@ def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: 
         definitions: the schemas that it refers to by name, each after those that it refers to itself.
     """
     try:
-        reading = reading_schema(schema, definitions)
-        problem = problem_as_event(schema, definitions)
-        canonical = canonical_form(schema, definitions)
+        return _writer_schema(schema, schema_id, version, definitions)
     except Exception as exc:  # noqa: BLE001 - a foreign schema may break the parser in any way; its records are dead letters
-        reading, problem, canonical = None, f"the schema cannot be read: {exc}", ""
+        problem = f"the schema cannot be read: {exc}"
+    return WriterSchema(
+        schema_id=schema_id, version=version, reading=None, problem=problem, canonical="", names=frozenset()
+    )
+
+
+def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Sequence[Schema]) -> WriterSchema:
+    named = _names([*definitions, schema])
+    problem = problem_as_event(schema, definitions)
+    fields = [] if problem else [field for record in _records(schema, named) for field in record["fields"]]
     return WriterSchema(
         schema_id=schema_id,
         version=version,
-        reading=reading,
+        reading=reading_schema(schema, definitions),
         problem=problem,
-        canonical=canonical,
-        names=frozenset() if problem else frozenset(field["name"] for field in schema["fields"]),
+        canonical=canonical_form(schema, definitions),
+        names=frozenset(field["name"] for field in fields),
+        # A schema that refers to itself has no bound on its depth: the compiled reader would take the process with
+        # it, the one in Python raises RecursionError.
+        reader=_read_py.schemaless_reader if _is_recursive(schema, named, {}) else fastavro.schemaless_reader,
     )
 
 
@@ -127,13 +142,15 @@ def reading_schema(schema: Schema, definitions: Sequence[Schema] = ()) -> Schema
 
     Raises:
         fastavro.schema.SchemaParseException: not an Avro schema.
+        ValueError: a schema whose records may be endless.
     """
     schema, *definitions = copy.deepcopy([schema, *definitions])
-    if isinstance(schema, dict):
-        for field in cast("dict[str, Any]", schema).get("fields", ()):
+    for record in _records(schema, _names([*definitions, schema])):
+        for field in record["fields"]:
             if field["name"] == "event_timestamp":
                 _walk(field, _as_event_time)
     for part in (*definitions, schema):
+        _walk(part, _refuse_endless)
         _walk(part, _as_bson)
     return _parse(schema, definitions)
 
@@ -146,6 +163,12 @@ def _walk(schema: Schema, change: Callable[[dict[str, Any]], None]) -> None:
     elif isinstance(schema, list):
         for part in cast("list[Any]", schema):
             _walk(part, change)
+
+
+def _refuse_endless(schema: dict[str, Any]) -> None:
+    if schema.get("type") == "array" and schema.get("items") in ("null", {"type": "null"}):
+        message = "an array of nulls takes no bytes, so that nothing bounds its length"
+        raise ValueError(message)
 
 
 def _as_event_time(schema: dict[str, Any]) -> None:
@@ -173,10 +196,34 @@ def problem_as_event(schema: Schema, definitions: Sequence[Schema] = ()) -> str 
     Every V1 field, nested ones too, must be there with a type that reads as ours under Avro's promotion rules
     (Avro specification 1.12, "Schema Resolution"); names of records and namespaces do not matter.
     """
+    return _problem(schema, FIELDS, _names([*definitions, schema]), path="")
+
+
+def _names(schemas: Iterable[Schema]) -> dict[str, Schema]:
     named: dict[str, Schema] = {}
-    for part in (*definitions, schema):
-        _collect_names(part, "", named)
-    return _problem(schema, FIELDS, named, path="")
+    for schema in schemas:
+        _collect_names(schema, "", named)
+    return named
+
+
+def _records(schema: Schema, named: dict[str, Schema]) -> list[Schema]:
+    return [branch for branch in _branches(schema, named) if _type(branch) in {"record", "error"}]
+
+
+def _is_recursive(schema: Schema, named: dict[str, Schema], inside: dict[int, bool]) -> bool:
+    """Whether it refers to itself; `inside` is true for those parts that we are in, false for those we have left."""
+    if isinstance(schema, str):
+        schema = None if schema in _KEYWORDS else named.get(schema)
+    if isinstance(schema, list):
+        return any(_is_recursive(part, named, inside) for part in cast("list[Any]", schema))
+    if not isinstance(schema, dict):
+        return False
+    schema = cast("dict[str, Any]", schema)
+    if id(schema) not in inside:
+        inside[id(schema)] = True
+        parts = (schema.get(key) for key in ("type", "items", "values", "fields"))
+        inside[id(schema)] = any(_is_recursive(part, named, inside) for part in parts)
+    return inside[id(schema)]
 
 
 def _collect_names(schema: Schema, namespace: str, named: dict[str, Schema]) -> None:
@@ -200,7 +247,7 @@ def _problem(schema: Schema, wanted: Any, named: dict[str, Schema], *, path: str
     if isinstance(wanted, str):
         promoted = {"string": {"string", "bytes"}, "long": {"long", "int"}}[wanted]
         return None if promoted & {_type(b) for b in branches} else f"{path} does not read as {wanted}"
-    records = [b for b in branches if _type(b) in {"record", "error"}]
+    records = _records(schema, named)
     if not records:
         return f"{path or 'the value'} is not a record"
     problems = [_field_problems(record, wanted, named, path) for record in records]
@@ -223,8 +270,8 @@ def _branches(schema: Schema, named: dict[str, Schema]) -> Iterable[Schema]:
         for part in cast("list[Any]", schema):
             yield from _branches(part, named)
     elif isinstance(schema, str):
-        yield named.get(schema, schema)
-    elif isinstance(schema["type"], dict | list) or schema["type"] in named:
+        yield schema if schema in _KEYWORDS else named.get(schema, schema)
+    elif isinstance(schema["type"], dict | list) or schema["type"] not in _KEYWORDS:
         yield from _branches(schema["type"], named)
     else:
         yield schema

@@ -68,15 +68,19 @@ def id_of(origin: Origin) -> str:
 
 
 def _check_fields(event: Event, writer: WriterSchema) -> None:
-    metadata = event["metadata"]
-    if not (
-        type(event["user_id"]) is str
-        and type(event["event_type"]) is str
-        and type(event["event_timestamp"]) is int
-        and type(metadata) is dict
-        and type(metadata["device"]) is str
-        and type(metadata["location"]) is str
-    ):
+    try:
+        metadata = event["metadata"]
+        is_ours = (
+            type(event["user_id"]) is str
+            and type(event["event_type"]) is str
+            and type(event["event_timestamp"]) is int
+            and type(metadata) is dict
+            and type(metadata["device"]) is str
+            and type(metadata["location"]) is str
+        )
+    except (KeyError, TypeError):  # another branch of a union
+        is_ours = False
+    if not is_ours:
         _promote(event, writer)
 
 
@@ -87,15 +91,15 @@ def _promote(event: Event, writer: WriterSchema) -> None:
         (event, "event_type", str),
         (event, "event_timestamp", int),
         (event, "metadata", dict),
-        (event["metadata"], "device", str),
-        (event["metadata"], "location", str),
+        (_promoted(event, "metadata"), "device", str),
+        (_promoted(event, "metadata"), "location", str),
     ):
         value = _promoted(parent, name)
         if type(value) is not wanted:
-            found = "null" if value is None else f"of type {type(value).__name__}"
+            found = "absent or null" if value is None else f"of type {type(value).__name__}"
             error = f"schema {writer.schema_id}: {name} is {found} in this record"
             raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, error)
-        parent[name] = value
+        cast("Event", parent)[name] = value
 
 
 def _promoted(parent: Any, name: str) -> object:

@@ -59,7 +59,7 @@ class Record(Protocol):
         ...
 
     @property
-    def headers(self) -> Sequence[tuple[str, bytes]]:
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
         """Names may come more than once."""
         ...
 
@@ -116,16 +116,23 @@ def origin_of(record: Record, incarnation: str | None) -> Origin:
     return Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
 
 
-def _origin_in(headers: Sequence[tuple[str, bytes]]) -> Origin | None:
-    ours = {name.removeprefix(OURS): value for name, value in headers if name.startswith(OURS)}
+def _origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
+    ours = {name.removeprefix(OURS): value for name, value in headers if value is not None and name.startswith(OURS)}
     try:
         return Origin(
             topic=ours["topic"].decode(),
-            partition=int(ours["partition"]),
-            offset=int(ours["offset"]),
-            timestamp=int(ours["timestamp"]),
+            partition=_int64(ours["partition"]),
+            offset=_int64(ours["offset"]),
+            timestamp=_int64(ours["timestamp"]),
             incarnation=ours["incarnation"].decode() or None,
-            failures=int(ours["attempt"]),
+            failures=_int64(ours["attempt"]),
         )
     except (KeyError, ValueError):
-        return None  # someone else's header that happens to look like ours
+        return None  # someone else's headers, that happen to look like ours
+
+
+def _int64(text: bytes) -> int:
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise ValueError(number)
+    return number

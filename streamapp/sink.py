@@ -11,6 +11,7 @@ Whoever calls acks after that, never before.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from streamapp.errors import Undecodable
 from streamapp.inserter import Inserter, Outcome
 from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
 from streamapp.retry import Outages
+
+log = logging.getLogger(__name__)
 
 #: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
 BUILT_AT_ONCE = 6
@@ -166,6 +169,10 @@ class Sink:
                 made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
             except Undecodable as exc:
                 built.dead.append(_dead_letter(record, origin, exc))
+            except Exception as exc:  # a fault of ours that one record brings out must not stop its partition for good
+                log.exception("a record could not be read, for a reason that nobody thought of")
+                unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
+                built.dead.append(_dead_letter(record, origin, unforeseen))
             else:
                 built.documents.append(made)
                 built.records.append(record)

@@ -6,6 +6,7 @@ pymongo blocks, so its calls run in a few threads of their own.
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ from streamapp.inserter import AT_ONCE, Outcome
 from streamapp.record import DeadLetter
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 #: Until a server that holds its connection and does not answer counts as away …
 _ANSWER_TIMEOUT_MS = 10_000
@@ -45,11 +47,15 @@ MAX_BYTES = 16 * 1024 * 1024
 _MILLIS_PER_HOUR = 3_600_000
 
 _DUPLICATE_KEY = 11_000
-# What the server says of a single document although nothing is wrong with it (MongoDB's error_codes.yml): interrupted,
-# out of disk space, write conflict, time limit, not primary, stepping down, shutting down.
-_TRANSIENT = frozenset({6, 7, 50, 89, 91, 112, 134, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436, 14031})
+# What the server says of a single document that it will never take (MongoDB's error_codes.yml and geo errors): bad
+# value, type mismatch, overflow, invalid BSON, names of fields, validation, parallel arrays, too large, duplicate key.
+# Anything else is an outage: a good document must not be taken for a bad one.
+_OF_A_DOCUMENT = frozenset(
+    {2, 14, 15, 22, 52, 53, 54, 55, 56, 57, 121, 171, 241, 10334, 11000, 16755, 16804, 17261, 17280, 17419, 17420}
+)
 # What the server says of a whole command because of a document in it: bad value, overflow, invalid BSON, too large.
 _BECAUSE_OF_A_DOCUMENT = frozenset({2, 15, 22, 10334, 17419, 17420})
+_INDEX_CONFLICTS = frozenset({85, 86})
 # What encoding a document raises, before anything is sent.
 _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 
@@ -78,7 +84,7 @@ class Store:
 
     async def prepare(self) -> None:
         """Make the collection and the indexes that are read."""
-        await self._call(lambda: self._database["events"].create_index([("event_timestamp", pymongo.ASCENDING)]))
+        await self._call(self._make_index)
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless MongoDB answers."""
@@ -117,6 +123,14 @@ class Store:
 
     async def _call(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, call)
+
+    def _make_index(self) -> None:
+        try:
+            self._database["events"].create_index([("event_timestamp", pymongo.ASCENDING)])
+        except OperationFailure as exc:
+            if exc.code not in _INDEX_CONFLICTS:
+                raise
+            log.warning("the index on event_timestamp, which the dashboard reads by, cannot be made: %s", exc)
 
     def _update(self, collection: str, updates: Sequence[UpdateOne]) -> None:
         try:
@@ -180,7 +194,8 @@ def is_transient(exc: Exception) -> bool:
     """
     if isinstance(exc, BulkWriteError):
         details = exc.details or {}
-        return bool(details.get("writeConcernErrors")) or any(e["code"] in _TRANSIENT for e in _errors(details))
+        unexpected = any(error["code"] not in _OF_A_DOCUMENT for error in _errors(details))
+        return unexpected or bool(details.get("writeConcernErrors"))
     if isinstance(exc, OperationFailure):
         return exc.code not in _BECAUSE_OF_A_DOCUMENT or isinstance(exc, (WriteConcernError, ExecutionTimeout))
     return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)

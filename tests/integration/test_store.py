@@ -88,6 +88,34 @@ def test_only_the_index_that_is_read_is_made(store: Store, database: Database[An
     assert {"_id_", "event_timestamp_1"} == set(database["events"].index_information())
 
 
+def test_an_index_of_someone_elses_is_no_outage(store: Store, database: Database[Any]) -> None:
+    """Ours cannot be made beside it: that is told, and the worker goes on."""
+    database["events"].create_index("user_id", name="event_timestamp_1")
+
+    asyncio.run(store.prepare())
+
+    assert {"_id_", "event_timestamp_1"} == set(database["events"].index_information())
+
+
+def test_writes_wait_for_a_majority_unless_the_address_says_otherwise(settings: Settings) -> None:
+    """A write that a failover undoes was none."""
+    uri = settings.mongo_uri.get_secret_value()
+    usual, weaker = Store(uri, "x"), Store(f"{uri}&w=1", "x")
+
+    assert usual._database.write_concern.document == {"w": "majority"}
+    assert weaker._database.write_concern.document == {"w": 1}
+    usual.close()
+    weaker.close()
+
+
+@pytest.mark.parametrize(("code", "expected"), [(121, False), (11000, False), (24, True), (112, True), (14031, True)])
+def test_only_known_faults_of_documents_are_theirs(code: int, expected: bool) -> None:
+    """Whatever else the server says of a document, a lock's time-out or a full disk, is waited out."""
+    exc = pymongo.errors.BulkWriteError({"writeErrors": [{"index": 0, "code": code, "errmsg": "x"}]})
+
+    assert expected == is_transient(exc)
+
+
 def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, database: Database[Any]) -> None:
     """With a sample's coordinates and never its payload."""
     asyncio.run(

@@ -8,11 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import bson
+import fastavro
 import pytest
 from bson import DatetimeMS, Decimal128
 
 from streamapp import avro, codec, event
 from streamapp.avro import writer_schema
+from streamapp.errors import Undecodable
+from streamapp.record import Reason
 from tests.factories import an_event, wire
 
 
@@ -157,3 +160,55 @@ def test_canonical_forms_ignore_docs_and_order_of_attributes() -> None:
     }
 
     assert avro.canonical_form(event.schema(2)) == avro.canonical_form(spelled)
+
+
+def test_a_union_at_the_top_is_read_by_its_branch() -> None:
+    """Null or an event: records of events are events."""
+    schema = ["null", event.schema(2)]
+    writer = writer_schema(schema, schema_id=9, version="v9")
+
+    assert writer.problem is None
+    assert "browser" in writer.names
+    assert an_event(browser="x") == codec.read(wire(an_event(browser="x"), schema, 9), writer)
+
+
+def test_a_type_may_be_named_as_avro_names_its_own() -> None:
+    """`record` is a name like others."""
+    assert avro.problem_as_event({**event.schema(1), "name": "record", "namespace": "com.example"}) is None
+
+
+NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+
+
+@pytest.mark.parametrize("depth", [10_000, 1_000_000])
+def test_a_record_without_bound_on_its_depth_is_undecodable(depth: int) -> None:
+    """And does not take the process with it."""
+    writer = writer_schema(with_field("next", ["null", NODE]), schema_id=9, version="v9")
+
+    with pytest.raises(Undecodable) as caught:
+        codec.read(wire(an_event(), schema_id=9) + b"\x02" * depth + b"\x00", writer)
+
+    assert Reason.UNDECODABLE == caught.value.reason
+
+
+def test_a_schema_that_refers_to_itself_is_read() -> None:
+    """As deep as MongoDB stores."""
+    writer = writer_schema(with_field("next", ["null", NODE]), schema_id=9, version="v9")
+
+    read = codec.read(wire(an_event(), schema_id=9) + b"\x02\x02\x00", writer)
+
+    assert {"next": {"next": None}} == read["next"]
+
+
+def test_only_schemas_that_refer_to_themselves_are_read_slowly() -> None:
+    """A name that is used twice is no recursion."""
+    used_twice = with_field("other", ["null", "Metadata"])
+
+    assert writer_schema(used_twice, schema_id=9, version="v9").reader is fastavro.schemaless_reader
+
+
+def test_an_array_of_nulls_is_a_problem() -> None:
+    """A few bytes would keep the worker busy for ever."""
+    writer = writer_schema(with_field("nothings", {"type": "array", "items": "null"}), schema_id=9, version="v9")
+
+    assert "length" in (writer.problem or "")

@@ -40,12 +40,15 @@ def test_a_value_without_header_has_a_reason(value: bytes | None, reason: Reason
 
 
 def test_every_cut_is_noticed() -> None:
-    """No prefix of a record passes for a record."""
+    """No prefix of a record passes for a record; one without its end is called truncated."""
     whole = wire(an_event(browser="firefox"))
 
     for length in range(5, len(whole)):
         with pytest.raises(Undecodable):
             codec.read(whole[:length], V2)
+    with pytest.raises(Undecodable) as caught:
+        codec.read(whole[:-1], V2)
+    assert Reason.TRUNCATED == caught.value.reason
 
 
 def test_bytes_left_over_are_noticed() -> None:

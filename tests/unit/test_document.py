@@ -87,6 +87,8 @@ def test_bytes_are_read_as_strings() -> None:
         ({"event_timestamp": None}, "event_timestamp"),
         ({"metadata": None}, "metadata"),
         ({"metadata": {"device": None, "location": "DE"}}, "device"),
+        ({"metadata": {"another": "branch"}}, "device"),
+        ({"metadata": "another branch"}, "metadata"),
     ],
 )
 def test_null_in_a_field_that_every_event_has_is_incompatible(changes: dict[str, Any], field: str) -> None:
@@ -129,12 +131,34 @@ def test_a_replayed_dead_letter_keeps_its_first_origin() -> None:
     assert ORIGIN._replace(failures=1) == origin_of(record, "another life")
 
 
+REPLAYED = {
+    "topic": b"user_events",
+    "partition": b"3",
+    "offset": b"42",
+    "timestamp": b"5",
+    "attempt": b"1",
+    "incarnation": b"",
+}
+
+
 @pytest.mark.parametrize(
-    "headers", [(("streamapp.offset", b"42"),), (("streamapp.topic", b"\xff"),), (("trace", b"1"),)]
+    "headers",
+    [
+        {"offset": b"42"},
+        {"topic": b"\xff"},
+        {**REPLAYED, "topic": None},
+        {**REPLAYED, "timestamp": None},
+        {**REPLAYED, "offset": str(2**63).encode()},
+        {**REPLAYED, "timestamp": b"-1"},
+        {**REPLAYED, "partition": b"three"},
+    ],
+    ids=str,
 )
-def test_headers_that_are_not_a_dead_letters_say_nothing(headers: tuple[tuple[str, bytes], ...]) -> None:
+def test_headers_that_are_not_a_dead_letters_say_nothing(headers: dict[str, bytes | None]) -> None:
     """A record's own coordinates hold."""
-    assert origin_of(a_record(offset=5, headers=headers), INCARNATION).offset == 5
+    pairs = tuple((f"streamapp.{name}", value) for name, value in headers.items())
+
+    assert origin_of(a_record(offset=5, headers=pairs), INCARNATION).offset == 5
 
 
 def test_a_document_can_be_encoded() -> None:

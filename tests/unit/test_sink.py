@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from streamapp import document
 from streamapp.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall
 from streamapp.inserter import Outcome
-from streamapp.record import DeadLetter, Reason, Slice
+from streamapp.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.sink import Fates, Sink
 from tests.factories import NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
@@ -88,6 +90,24 @@ def test_poison_becomes_a_dead_letter_and_harms_nobody(reason: Reason, value: by
     assert [Fates(stored=2, dead_lettered=1)] == fates
     assert [(reason, poison)] == [(letter.reason, letter.record) for letter in world.dead_letters.sent]
     assert {reason.value: 1} == world.store.dead_letters
+
+
+def test_a_fault_of_ours_that_a_record_brings_out_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and the partition goes on."""
+    world = World()
+    real = document.build
+
+    def broken(*args: Any, origin: Origin, **kwargs: Any) -> Document:
+        if origin.offset == 1:
+            raise ZeroDivisionError
+        return real(*args, origin=origin, **kwargs)
+
+    monkeypatch.setattr(document, "build", broken)
+
+    fates = world.settle(a_slice(*(a_record(offset=offset) for offset in range(3))))
+
+    assert [Fates(stored=2, dead_lettered=1)] == fates
+    assert [(Reason.UNDECODABLE, "ZeroDivisionError: ")] == [(x.reason, x.error) for x in world.dead_letters.sent]
 
 
 def test_a_document_that_the_store_refuses_is_a_dead_letter() -> None:
