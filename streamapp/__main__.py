@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import sys
 
-import click
+INTERRUPTED = 130  # as a shell tells of Ctrl-C
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; Ctrl-C ends it without a traceback, also in the seconds in which it imports."""
     try:
-        from streamapp import app  # noqa: PLC0415 - its settings may be wrong, which is said in words
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _run() -> None:
+    import click  # noqa: PLC0415 - Ctrl-C may come meanwhile
+
+    try:
+        from streamapp import app  # noqa: PLC0415 - as above; and its settings may be wrong, which is said in words
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
-    app.main()
+    try:
+        app.main()
+    except SystemExit as exc:
+        if isinstance(exc.__context__, click.Abort):  # click has caught the Ctrl-C, and would exit with 1
+            sys.exit(INTERRUPTED)
+        raise
 
 
 if __name__ == "__main__":

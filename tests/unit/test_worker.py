@@ -1,0 +1,82 @@
+"""The worker's wiring, without a connection: Faust's configuration, and how the command line ends."""
+
+from __future__ import annotations
+
+from typing import Any, Never
+
+import click
+import pytest
+from mode import CrashingSupervisor
+
+import streamapp
+from streamapp.__main__ import main
+
+
+def _interrupted(*_: object) -> Never:
+    raise KeyboardInterrupt
+
+
+class _App:
+    def __init__(self, main: Any) -> None:
+        self.main = main
+
+
+def test_dead_worker_is_replaced_within_15_seconds() -> None:
+    """The group gives a silent worker's partitions away after 15 s, and sees new partitions and topics as soon."""
+    conf = streamapp.app.conf
+
+    assert (conf.broker_session_timeout, conf.consumer_metadata_max_age_ms) == (15.0, 15_000)
+    assert conf.broker_heartbeat_interval <= conf.broker_session_timeout / 3
+
+
+def test_rebalance_waits_for_what_is_being_settled() -> None:
+    """Partitions are not given away amidst a slice, which the next owner would then store once more."""
+    assert streamapp.app.conf.stream_wait_empty is True
+
+
+def test_pages_are_for_this_machine_only() -> None:
+    """Nobody but this machine reaches the pages unless STREAMAPP_WEB_HOST says otherwise."""
+    assert (streamapp.app.conf.web_bind, streamapp.app.conf.web_host) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_failure_of_the_agent_ends_the_worker() -> None:
+    """An agent that is started again would go on behind the record that it failed on."""
+    from streamapp import worker  # noqa: PLC0415 - not before the environment is cleared
+
+    assert worker.store_events.supervisor_strategy is CrashingSupervisor
+
+
+def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code is a shell's for SIGINT."""
+    monkeypatch.delitem(vars(streamapp), "app", raising=False)
+    monkeypatch.setattr(streamapp, "__getattr__", _interrupted)
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 130
+
+
+@pytest.mark.parametrize("run", [_interrupted, click.Command("some", callback=_interrupted)])
+def test_ctrl_c_in_a_command_ends_without_traceback(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
+    """Be it before or within click, which has an exit code of its own for it."""
+    monkeypatch.setattr("sys.argv", ["streamapp"])
+    monkeypatch.setitem(vars(streamapp), "app", _App(run))
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 130
+
+
+def test_exit_code_of_a_command_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no Ctrl-C ends as the command wants it."""
+    monkeypatch.setattr("sys.argv", ["streamapp"])
+    monkeypatch.setitem(
+        vars(streamapp), "app", _App(click.Command("some", callback=lambda: click.get_current_context().exit(7)))
+    )
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 7
