@@ -66,10 +66,9 @@ def data_folder(chosen: Path | None) -> Generator[Path]:
 def running(folder: Path, settings: Settings) -> Generator[Backend]:
     """Run the backend, and say on stderr what it is doing."""
     click.echo("starting Kafka, the schema registry and MongoDB …", err=True)
-    backend = Backend(folder, settings)
-    for notice in backend.ports.notices():
-        click.echo(notice, err=True)
-    with backend:
+    with Backend(folder, settings) as backend:
+        for notice in backend.ports.notices():
+            click.echo(notice, err=True)
         yield backend
 
 

@@ -37,22 +37,22 @@ class Backend:
         usual_ports: whether to listen on the usual ports, as far as they are free.
     """
 
+    #: What the servers listen on; chosen as they start, since a download before that may take minutes.
+    ports: Ports
     kafka: Server
     registry: Server
     mongod: Server
 
     def __init__(self, data_dir: Path, settings: Settings, *, usual_ports: bool = True) -> None:
         self.data_dir = data_dir.absolute()
-        self.ports = Ports.choose(usual=usual_ports)
         self._settings = settings
+        self._usual_ports = usual_ports
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._lock(stack)
-            self._launch(stack)
-            for server in self.servers:
-                server.wait_until_ready()
+            self._start(stack)
             self._running = stack.pop_all()
         return self
 
@@ -91,25 +91,64 @@ class Backend:
         except OSError as exc:
             raise BackendError(f"No data can be kept in {self.data_dir}: {exc}. Choose another --data-dir.") from exc
 
-    def _launch(self, stack: ExitStack) -> None:
-        java, mongo = programs.java(self._settings.local_java), programs.mongod(self._settings.local_mongod)
-        cache = artifacts.cache_folder(self._settings.local_cache_dir)
-        home, jars = artifacts.registry_home(cache), self._kafka_jars(cache)
+    def _start(self, stack: ExitStack) -> None:
+        found = _Programs.find(self._settings)
+        # Somebody may take a port before our server does, above all another of us that starts at the same moment.
+        for usual in (self._usual_ports, False):
+            try:
+                return self._start_on(Ports.choose(usual=usual), found, stack)
+            except BackendError:
+                if self.ports.are_free():
+                    raise
+        return self._start_on(Ports.choose(usual=False), found, stack)
 
+    def _start_on(self, ports: Ports, found: _Programs, outer: ExitStack) -> None:
+        self.ports = ports
+        with ExitStack() as stack:
+            self._launch(stack, found)
+            for server in self.servers:
+                server.wait_until_ready()
+            self.check()  # somebody else's may have answered before ours found its port taken
+            outer.push(stack.pop_all())
+
+    def _launch(self, stack: ExitStack, found: _Programs) -> None:
         def run(server: Server) -> Server:
             stack.callback(server.stop)
             server.launch()
             return server
 
-        self.mongod = run(mongod.server(program=mongo, folder=self.data_dir / "mongod", port=self.ports.mongod))
-        self.registry = run(registry.server(java=java, home=home, folder=self.data_dir / "registry", ports=self.ports))
+        ports, folder = self.ports, self.data_dir
+        self.mongod = run(mongod.server(program=found.mongod, folder=folder / "mongod", port=ports.mongod))
+        self.registry = run(
+            registry.server(java=found.java, home=found.registry, folder=folder / "registry", ports=ports)
+        )
         # Last, since formatting takes a second, in which the others get on with their start.
-        self.kafka = run(kafka.server(java=java, jars=jars, folder=self.data_dir / "kafka", ports=self.ports))
+        self.kafka = run(kafka.server(java=found.java, jars=found.kafka, folder=folder / "kafka", ports=ports))
 
-    def _kafka_jars(self, cache: Path) -> Sequence[Path]:
-        home = self._settings.local_kafka_home
-        if not home:
-            return artifacts.kafka_jars(self._settings.local_kafka_version, cache)
-        if jars := sorted((home / "libs").glob("*.jar")):
-            return jars
-        raise BackendError(f"STREAMAPP_LOCAL_KAFKA_HOME names {home}, and there is no Kafka in it (no libs/*.jar).")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Programs:
+    java: Path
+    mongod: Path
+    registry: Path
+    kafka: Sequence[Path]
+
+    @classmethod
+    def find(cls, settings: Settings) -> Self:
+        """Find all of them, downloaded if need be."""
+        cache = artifacts.cache_folder(settings.local_cache_dir)
+        return cls(
+            java=programs.java(settings.local_java),
+            mongod=programs.mongod(settings.local_mongod),
+            registry=artifacts.registry_home(cache),
+            kafka=_kafka_jars(settings, cache),
+        )
+
+
+def _kafka_jars(settings: Settings, cache: Path) -> Sequence[Path]:
+    home = settings.local_kafka_home
+    if not home:
+        return artifacts.kafka_jars(settings.local_kafka_version, cache)
+    if jars := sorted((home / "libs").glob("*.jar")):
+        return jars
+    raise BackendError(f"STREAMAPP_LOCAL_KAFKA_HOME names {home}, and there is no Kafka in it (no libs/*.jar).")

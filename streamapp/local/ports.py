@@ -33,6 +33,10 @@ class Ports:
             chosen[field.name] = choose(USUAL.get(field.name) if usual else None, but=chosen.values())
         return cls(**chosen)
 
+    def are_free(self) -> bool:
+        """Tell whether none of them is taken."""
+        return all(is_free(port) for port in asdict(self).values())
+
     def notices(self) -> list[str]:
         """Say which usual ports were taken."""
         pairs = [(name, port) for name, port in asdict(self).items() if name in USUAL and port != USUAL[name]]
