@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ POLL_SECONDS = 0.05
 TAIL_LINES = 15
 TAIL_BYTES = 32_768
 LINE_LENGTH = 400
+# mongod's errors, after which it goes on to tell at length how it ends.
+SEVERE = re.compile(r'"s":"[EF]"')
 
 # The kernel takes the end of the thread that forked for the parent's death, so one thread that lives as long as we do
 # forks every child.
@@ -33,10 +36,13 @@ def on_leash(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
 
 
 def tail(log: Path) -> str:
-    """Return the last lines of a log, without reading all of it."""
+    """Return the last lines of a log, without reading all of it; those with mongod's errors come first."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-        return shorten(file.read().decode("utf-8", "replace"))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    errors = [line for line in lines if SEVERE.search(line)][-TAIL_LINES:]
+    others = [line for line in lines if line not in errors]
+    return shorten("\n".join([*errors, *others[max(0, len(others) + len(errors) - TAIL_LINES) :]]))
 
 
 def shorten(output: str) -> str:

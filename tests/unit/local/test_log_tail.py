@@ -29,3 +29,16 @@ def test_silent_program_is_said_to_have_printed_nothing(tmp_path: Path) -> None:
     log.touch()
 
     assert tail(log) == "(nothing)"
+
+
+def test_errors_come_first(tmp_path: Path) -> None:
+    """What mongod died of stands above the many lines that it prints while it ends."""
+    log = tmp_path / "log"
+    error = '{"t":{},"s":"E",  "c":"CONTROL","id":20568,"msg":"Error setting up listener"}'
+    talk = [f'{{"t":{{}},"s":"I",  "c":"NETWORK","id":{number},"msg":"shutting down"}}' for number in range(40)]
+    log.write_text("\n".join([*talk[:5], error, *talk[5:]]), encoding="utf-8")
+
+    first, *rest = tail(log).splitlines()
+
+    assert "Error setting up listener" in first
+    assert ["shutting down" in line for line in rest] == [True] * (TAIL_LINES - 1)
