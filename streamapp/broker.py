@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -18,16 +19,39 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from streamapp.errors import BrokerUnavailable
+from streamapp.errors import BrokerUnavailable, SettingsError
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
+#: Below the limit of one question of /readyz.
+PING_TIMEOUT = 2.0
 #: A dead letter is its record and our headers: error text of 1 KiB, coordinates, and the original's own headers.
 DEAD_LETTER_OVERHEAD = 64 * 1024
 #: Kafka's default for message.max.bytes.
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+#: A topic's largest max.message.bytes.
+MOST_MESSAGE_BYTES = 2_147_483_647
+
+#: A dead letter keeps the time of its record, which may be older than any retention …
+_KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+#: … or far ahead, which Kafka refuses by default; brokers before 3.6 do not know this key, nor refuse.
+_ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+
+#: Answers to the making of a topic that stay the same however often it is tried.
+_REFUSALS = frozenset(
+    {
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.INVALID_CONFIG,
+        KafkaError.INVALID_PARTITIONS,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+        KafkaError.INVALID_REPLICA_ASSIGNMENT,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
 
 _BASE64URL = str.maketrans("+/", "-_")
 
@@ -41,41 +65,97 @@ class Broker:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
-        self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0}, logger=silent)
+        self._admin = AdminClient(
+            {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0}, logger=silent
+        )
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable unless Kafka answers."""
-        await self._call(lambda: self._admin.list_topics(timeout=TIMEOUT / 2))
+        """Raise BrokerUnavailable unless Kafka answers, soon."""
+        await self._call(lambda: self._admin.describe_cluster(request_timeout=PING_TIMEOUT).result(PING_TIMEOUT))
 
     async def ensure_topics(self, *, topic: str, partitions: int, dead_letter_topic: str) -> int:
         """Make both topics where they are missing; returns max.message.bytes of the dead-letter topic.
 
-        What is there already is left as it is.
+        What is there already is left as it is, and takes no right to make topics.
+
+        Raises:
+            BrokerUnavailable: Kafka does not answer.
+            SettingsError: Kafka refuses to make a topic.
         """
-        await self._call(lambda: self._create(NewTopic(topic, partitions)))
-        limit = await self._call(lambda: self._max_message_bytes(topic)) + DEAD_LETTER_OVERHEAD
-        config = {"max.message.bytes": str(limit)}
-        await self._call(lambda: self._create(NewTopic(dead_letter_topic, 1, config=config)))
-        return await self._call(lambda: self._max_message_bytes(dead_letter_topic))
+        there = await self._call(self._topics)
+        if topic not in there:
+            await self._call(lambda: self._make(topic, partitions, {}))
+        limit = min(_max_message_bytes(await self._config(topic)) + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)
+        if dead_letter_topic not in there:
+            config = {"max.message.bytes": str(limit), **_KEPT_FOR_EVER}
+            await self._call(lambda: self._make_for_any_time(dead_letter_topic, config))
+        config = await self._config(dead_letter_topic)
+        self._warn_of_retention(dead_letter_topic, config)
+        return _max_message_bytes(config)
 
     async def incarnation_of(self, topic: str) -> str | None:
         """The topic's UUID, 22 characters of base64url; None from a broker that has none (before Kafka 2.8)."""
         return await self._call(lambda: self._topic_id(topic))
 
-    def _create(self, topic: NewTopic) -> None:
+    def _topics(self) -> AbstractSet[str]:
+        return self._admin.list_topics(timeout=TIMEOUT / 2).topics.keys()
+
+    def _make_for_any_time(self, topic: str, config: Mapping[str, str]) -> None:
         try:
-            self._admin.create_topics([topic], request_timeout=TIMEOUT)[topic.topic].result(TIMEOUT)
+            self._create(topic, 1, {**config, **_ANY_TIME})
+        except KafkaException as exc:
+            if exc.args[0].code() != KafkaError.INVALID_CONFIG:
+                raise self._refusal(topic, exc) from exc
+            self._make(topic, 1, config)
+
+    def _make(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
+        try:
+            self._create(topic, partitions, config)
+        except KafkaException as exc:
+            raise self._refusal(topic, exc) from exc
+
+    def _create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
+        new = NewTopic(topic, partitions, config=dict(config))
+        try:
+            self._admin.create_topics([new], request_timeout=TIMEOUT)[topic].result(TIMEOUT)
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
         else:
-            log.info("topic made", extra={"topic": topic.topic, "partitions": topic.num_partitions})
+            log.info("topic made", extra={"topic": topic, "partitions": partitions})
 
-    def _max_message_bytes(self, topic: str) -> int:
+    def _refusal(self, topic: str, exc: KafkaException) -> Exception:
+        error = exc.args[0]
+        if error.code() not in _REFUSALS:
+            return exc
+        message = (
+            f"Kafka at {self.bootstrap_servers} refuses to make the topic {topic}: {error.str()} ({error.name()})."
+            " Make it yourself and start again, or change STREAMAPP_TOPIC or STREAMAPP_PARTITIONS. Example:\n"
+            f"  kafka-topics --bootstrap-server {self.bootstrap_servers} --create --topic {topic}"
+        )
+        return SettingsError(message)
+
+    async def _config(self, topic: str) -> Mapping[str, str]:
+        return await self._call(lambda: self._describe(topic))
+
+    def _describe(self, topic: str) -> Mapping[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
         config = self._admin.describe_configs([resource], request_timeout=TIMEOUT)[resource].result(TIMEOUT)
-        entry = config.get("max.message.bytes")
-        return int(entry.value) if entry and entry.value else DEFAULT_MAX_MESSAGE_BYTES
+        return {name: entry.value for name, entry in config.items() if entry.value}
+
+    def _warn_of_retention(self, topic: str, config: Mapping[str, str]) -> None:
+        limits = {name: config[name] for name in ("retention.ms", "retention.bytes") if config.get(name, "-1") != "-1"}
+        if not limits or "delete" not in config.get("cleanup.policy", "delete"):
+            return
+        log.warning(
+            "the dead-letter topic %s has %s: Kafka deletes dead letters by the age of the original record or by size,"
+            " even at once, read or not. To keep them: kafka-configs --bootstrap-server %s --alter --entity-type topics"
+            " --entity-name %s --add-config retention.ms=-1,retention.bytes=-1",
+            topic,
+            ", ".join(f"{name}={value}" for name, value in limits.items()),
+            self.bootstrap_servers,
+            topic,
+        )
 
     def _topic_id(self, topic: str) -> str | None:
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
@@ -91,3 +171,7 @@ class Broker:
             reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
             message = f"{self.bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {reason}"
             raise BrokerUnavailable(message) from exc
+
+
+def _max_message_bytes(config: Mapping[str, str]) -> int:
+    return int(config.get("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES))

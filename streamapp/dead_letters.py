@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.broker import silent
-from streamapp.errors import BrokerUnavailable, DeadLetterTopicTooSmall
+from streamapp.broker import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES, silent
+from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
 from streamapp.record import OURS, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
 #: Seconds until a dead letter that nobody acknowledges counts as not delivered.
 _DELIVERY_TIMEOUT = 10.0
+#: What librdkafka takes for message.max.bytes.
+_LEAST_LIMIT, _MOST_LIMIT = 1_000, 1_000_000_000
+
+#: Answers that stay the same for this record and this topic, however often it is sent; size is told apart.
+_REFUSALS = frozenset(
+    {
+        KafkaError.INVALID_TIMESTAMP,
+        KafkaError.INVALID_RECORD,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+        KafkaError.INVALID_MSG_SIZE,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.POLICY_VIOLATION,
+        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
+        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
+    }
+)
 
 
-def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, bytes]]:
+def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, bytes | None]]:
     """The record's own headers, then ours; those of an earlier failure are replaced."""
     origin = letter.origin
     ours = {
@@ -57,6 +74,8 @@ class DeadLetterTopic:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
         self._now = now
+        # Its own, so that nobody else's calls that wait hold up dead letters, nor they others.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="dead-letters")
 
     def open(self, *, max_message_bytes: int) -> None:
         """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
@@ -64,8 +83,9 @@ class DeadLetterTopic:
         self._producer = Producer(
             {
                 "bootstrap.servers": self._bootstrap_servers,
+                "acks": "all",
                 "enable.idempotence": True,
-                "message.max.bytes": max_message_bytes,
+                "message.max.bytes": min(max(max_message_bytes, _LEAST_LIMIT), _MOST_LIMIT),
                 "delivery.timeout.ms": int(_DELIVERY_TIMEOUT * 1000),
                 "linger.ms": 5,
                 "log_level": 0,
@@ -78,9 +98,19 @@ class DeadLetterTopic:
 
         Raises:
             BrokerUnavailable: some may be delivered, some not; the same call may be repeated.
-            DeadLetterTopicTooSmall: the topic will never take one of them.
+            DeadLetterTopicTooSmall: the topic will never take one of them, because of its size.
+            DeadLetterRefused: the topic will never take one of them, as it is set up.
         """
-        await asyncio.to_thread(self._send, letters)
+        try:
+            sent = asyncio.get_running_loop().run_in_executor(self._threads, self._send, letters)
+        except RuntimeError as exc:
+            message = f"no dead letters for {self.topic} any more: the worker ends"
+            raise BrokerUnavailable(message) from exc
+        await sent
+
+    def close(self) -> None:
+        """Take no more dead letters; what is under way is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, letters: Sequence[DeadLetter]) -> None:
         unsent: dict[DeadLetter, KafkaError | None] = dict.fromkeys(letters)
@@ -90,6 +120,8 @@ class DeadLetterTopic:
         for letter, error in unsent.items():
             if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 raise DeadLetterTopicTooSmall(self._too_small(letter))
+            if error is not None and error.code() in _REFUSALS:
+                raise DeadLetterRefused(self._refused(letter, error))
         if unsent:
             error = next(iter(unsent.values()))
             message = f"dead letters cannot be written to {self.topic}: {error.str() if error else 'no answer in time'}"
@@ -116,11 +148,33 @@ class DeadLetterTopic:
             unsent[letter] = exc.args[0]
 
     def _too_small(self, letter: DeadLetter) -> str:
+        headers = headers_of(letter, failed_at=self._now())
         size = len(letter.record.value or b"") + len(letter.record.key or b"")
+        size += sum(len(name.encode()) + len(value or b"") for name, value in headers)
         return (
-            f"a dead letter of {size} bytes (from {letter.origin.topic}, partition {letter.origin.partition},"
-            f" offset {letter.origin.offset}) does not fit into {self.topic}, whose max.message.bytes is"
-            f" {self._max_message_bytes}. Nothing of it is acked. Raise the limit and start the worker again:\n"
-            f"  kafka-configs --bootstrap-server {self._bootstrap_servers} --alter --entity-type topics"
-            f" --entity-name {self.topic} --add-config max.message.bytes={size + 64 * 1024}"
+            f"a dead letter of {size} bytes, headers included ({_place(letter)}) does not fit into {self.topic}, whose"
+            f" max.message.bytes is {self._max_message_bytes}. Nothing of it is acked. Raise the limit and start the"
+            " worker again:\n  "
+            + self._kafka_configs(f"max.message.bytes={min(size + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)}")
         )
+
+    def _refused(self, letter: DeadLetter, error: KafkaError) -> str:
+        remedy = "cleanup.policy=delete"
+        if error.code() == KafkaError.INVALID_TIMESTAMP:
+            remedy = f"message.timestamp.after.max.ms={2**63 - 1},message.timestamp.before.max.ms={2**63 - 1}"
+        return (
+            f"a dead letter ({_place(letter)}, timestamp {letter.record.timestamp}) is refused by {self.topic}, and"
+            f" would always be: {error.str()} ({error.name()}). Nothing of it is acked. Let the topic take any"
+            f" record, and start the worker again:\n  {self._kafka_configs(remedy)}"
+        )
+
+    def _kafka_configs(self, added: str) -> str:
+        return (
+            f"kafka-configs --bootstrap-server {self._bootstrap_servers} --alter --entity-type topics"
+            f" --entity-name {self.topic} --add-config {added}"
+        )
+
+
+def _place(letter: DeadLetter) -> str:
+    origin = letter.origin
+    return f"from {origin.topic}, partition {origin.partition}, offset {origin.offset}"

@@ -7,7 +7,8 @@ StreamappError
 │   └── StoreUnavailable
 ├── Permanent               no attempt can succeed
 │   ├── Undecodable         → dead letter
-│   └── DeadLetterTopicTooSmall   → stop, un-acked
+│   ├── DeadLetterTopicTooSmall   → stop, un-acked
+│   └── DeadLetterRefused         → stop, un-acked
 ├── BackendError            the local backend cannot run here, or no longer
 └── SettingsError           a setting is wrong
 """
@@ -54,6 +55,10 @@ class Undecodable(Permanent):
 
 class DeadLetterTopicTooSmall(Permanent):
     """The dead-letter topic refuses a record because of its size."""
+
+
+class DeadLetterRefused(Permanent):
+    """The dead-letter topic refuses a record for another reason, which time does not mend."""
 
 
 class BackendError(StreamappError):
