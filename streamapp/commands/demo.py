@@ -31,7 +31,7 @@ def command(data_dir: Path | None) -> None:
             with ExitStack() as stack:
                 _run(stack, data_dir, settings, interrupts)
         except Interrupted as exc:
-            sys.exit(exc.exit_code)
+            sys.exit(up.called_off(exc))
     click.echo("ended; nothing is left running", err=True)
 
 

@@ -48,8 +48,13 @@ def up(settings: Settings, data_dir: Path | None, command: Sequence[str]) -> int
             with data_folder(data_dir) as folder, running(folder, settings) as backend:
                 return _run(command, backend, interrupts) if command else _serve(backend, interrupts)
         except Interrupted as exc:
-            click.echo("\ncalled off; nothing is left running", err=True)
-            return exc.exit_code
+            return called_off(exc)
+
+
+def called_off(exc: Interrupted) -> int:
+    """Say that the start was called off; return the exit code."""
+    click.echo("\ncalled off; nothing is left running", err=True)
+    return exc.exit_code
 
 
 @contextmanager

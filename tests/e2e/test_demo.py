@@ -39,6 +39,19 @@ def test_demo_shows_events_and_ends_without_trace(tab: Page, tmp_path: Path) -> 
     assert {"out", "err"} == {path.name for path in tmp_path.iterdir()}
 
 
+def test_demo_that_is_called_off_says_so(tmp_path: Path) -> None:
+    """Ctrl-C during the start undoes it, with a word and the exit code of `up`."""
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([STREAMAPP, "demo"], env=environ, stderr=subprocess.PIPE, text=True) as demo:
+        until(lambda: psutil.Process(demo.pid).children(), what="the first server")
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=40)
+
+    assert demo.returncode == 128 + signal.SIGINT, errors
+    assert "called off; nothing is left running" in errors
+    assert [] == list(tmp_path.iterdir())
+
+
 def _address(demo: subprocess.Popen[bytes], out: Path, err: Path) -> str | None:
     assert demo.poll() is None, err.read_text()
     found = re.search(r"^dashboard +(\S+)$", out.read_text(), re.MULTILINE)

@@ -148,15 +148,33 @@ def test_kill_9_takes_all_children_along(folder: Path) -> None:
     assert (folder / "new" / "data").is_dir()
 
 
-def test_sigterm_during_the_start_leaves_nothing(folder: Path) -> None:
-    """A start that is called off is undone."""
-    with up(folder) as process:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("arguments", [[], WAIT], ids=["alone", "with CMD"])
+def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[str], number: signal.Signals) -> None:
+    """A start that is called off is undone, which is said; CMD is not run."""
+    with up(folder, *arguments) as process:
         until(lambda: servers(folder), what="the first server")
-        process.terminate()
-        process.communicate()
+        os.killpg(process.pid, number)
+        output, errors = process.communicate()
 
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == 128 + number, errors
+    assert "called off; nothing is left running" in errors
+    assert "Traceback" not in errors
+    assert not output
     assert is_clean(folder)
+
+
+def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:
+    """Ctrl-C in the first second, in which most of the time goes into imports, ends it as a shell expects."""
+    with up(folder) as process:
+        until(
+            lambda: any("/yarl/" in file.path for file in psutil.Process(process.pid).memory_maps()), what="the imports"
+        )
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate()
+
+    assert process.returncode == 128 + signal.SIGINT, errors
+    assert "Traceback" not in errors
 
 
 def test_no_network_names_the_other_ways(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
