@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, Literal, TypeVar
 
 import httpx
@@ -31,7 +32,12 @@ T = TypeVar("T")
 ASK_FOR = 5.0
 #: … and seconds for which the answer then stands; also how long "unregistered" stands.
 REMEMBER_FOR = 30.0
-_ASK_EVERY = 0.5
+#: Waits between the questions for an unknown id, ASK_FOR in all.
+_ASK_AFTER = (0.5, 1.0, 1.5, 2.0)
+#: Questions to the registry at the same time.
+_LOOK_UPS_AT_ONCE = 4
+#: Unknown ids that are remembered; the oldest goes first, and is asked for again.
+MOST_UNKNOWN = 10_000
 _TIMEOUT = httpx.Timeout(5.0)
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = 40403
@@ -62,6 +68,9 @@ class Registry:
         #: id → when the answer "unknown", or "unregistered", is to be asked for again
         self._stale_at: dict[int, float] = {}
         self._asking: dict[int, asyncio.Task[None]] = {}
+        # Their own: a flood of unknown ids must hold up neither dead letters and Kafka's administration, nor /readyz.
+        self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="registry")
+        self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="registry-ping")
 
     async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
         """The schemas of those ids that exist; waits while the registry is away."""
@@ -74,7 +83,12 @@ class Registry:
 
     async def ping(self) -> None:
         """Raise RegistryUnavailable unless the registry answers."""
-        await self._call(self._client.get_subjects)
+        await self._call(self._client.get_subjects, self._ping_thread)
+
+    def close(self) -> None:
+        """Ask nothing more; what is under way is not waited for."""
+        for threads in (self._threads, self._ping_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _is_settled(self, schema_id: int) -> bool:
         if schema_id <= 0:
@@ -91,17 +105,31 @@ class Registry:
         return self._asking[schema_id]
 
     async def _learn(self, schema_id: int) -> None:
-        deadline = self._clock() + ASK_FOR
-        while (found := await self.outages.insist(lambda: self._look_up(schema_id))) is None:
-            if schema_id in self._stale_at or self._clock() >= deadline:
-                break
-            await asyncio.sleep(_ASK_EVERY)
+        found = await self._ask_again(schema_id)
         if found is not None:
             self._learned(found)
+        # The latest comes last.
+        self._stale_at.pop(schema_id, None)
         if found is None or found.version == UNREGISTERED:
             self._stale_at[schema_id] = self._clock() + REMEMBER_FOR
-        else:
-            self._stale_at.pop(schema_id, None)
+            self._forget_oldest()
+
+    async def _ask_again(self, schema_id: int) -> WriterSchema | None:
+        waits = iter(() if schema_id in self._stale_at else _ASK_AFTER)
+        deadline = self._clock() + ASK_FOR
+        while (found := await self.outages.insist(lambda: self._look_up(schema_id))) is None:
+            wait = next(waits, None)
+            if wait is None or self._clock() >= deadline:
+                break
+            await asyncio.sleep(wait)
+        return found
+
+    def _forget_oldest(self) -> None:
+        # Unregistered ones stay: they are in the registry, hence few, and their schemas may be in use.
+        if len(self._stale_at) > MOST_UNKNOWN:
+            oldest = next((i for i in self._stale_at if i not in self._known), None)
+            if oldest is not None:
+                del self._stale_at[oldest]
 
     def _learned(self, writer: WriterSchema) -> None:
         self._known[writer.schema_id] = writer
@@ -136,8 +164,13 @@ class Registry:
         versions = [int(pair.version) for pair in pairs if pair.subject == self.subject]
         return f"v{min(versions)}" if versions else UNREGISTERED
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.to_thread(_translated, self.url, call)
+    async def _call(self, call: Callable[[], T], threads: Executor | None = None) -> T:
+        try:
+            called = asyncio.get_running_loop().run_in_executor(threads or self._threads, _translated, self.url, call)
+        except RuntimeError as exc:  # closed
+            message = f"{self.url} is not asked any more"
+            raise RegistryUnavailable(message) from exc
+        return await called
 
     # Our own schemas
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +154,110 @@ def test_an_outage_is_waited_out_and_asked_once_for_all() -> None:
 
     assert ["v4"] * 5 == asyncio.run(scenario())
     assert len(asked) == 2
+
+
+def test_the_lowest_of_two_versions_with_one_id_counts() -> None:
+    """The registry tells them in no order."""
+
+    def request(url: str, **_: Any) -> httpx.Response:
+        if url.endswith("versions"):
+            versions = [
+                ("user_events-value", 7),
+                ("user_events-value", 3),
+                ("other-value", 1),
+                ("user_events-value", 5),
+            ]
+            return httpx.Response(200, json=[{"subject": subject, "version": number} for subject, number in versions])
+        return httpx.Response(200, json={"schema": json.dumps(event.schema(1))})
+
+    assert asyncio.run(a_registry(request).resolve({9}))[9].version == "v3"
+
+
+def test_a_flood_of_unknown_ids_holds_up_neither_pings_nor_others() -> None:
+    """Look-ups have threads of their own, and so has the ping."""
+    go_on = threading.Event()
+
+    def request(url: str, **_: Any) -> httpx.Response:
+        if "schemas/ids" in url:
+            assert go_on.wait(20)
+            return httpx.Response(500, json={})
+        return httpx.Response(200, json=[])
+
+    async def scenario() -> None:
+        view = a_registry(request)
+        flood = asyncio.create_task(view.resolve(set(range(1, 201))))
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await view.ping()
+            await asyncio.to_thread(lambda: None)
+        go_on.set()
+        with pytest.raises(RegistryUnavailable):
+            await flood
+        await asyncio.gather(*view._asking.values(), return_exceptions=True)
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        go_on.set()
+
+
+def unknown(asked: list[str]) -> Callable[..., httpx.Response]:
+    """Return a request function that knows no id, and notes what it is asked for."""
+
+    def request(url: str, **_: Any) -> httpx.Response:
+        asked.append(url)
+        return httpx.Response(404, json={"error_code": 40403})
+
+    return request
+
+
+def test_an_unknown_id_is_asked_for_with_growing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five times in five seconds, then once every half minute."""
+    now, waits, asked = [0.0], list[float](), list[str]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(registry.asyncio, "sleep", sleep)
+    view = a_registry(unknown(asked))
+    view._clock = lambda: now[0]
+
+    asyncio.run(view.resolve({9}))
+    assert [0.5, 1.0, 1.5, 2.0] == waits
+    assert len(asked) == 5
+
+    asyncio.run(view.resolve({9}))
+    assert len(asked) == 5
+    now[0] += registry.REMEMBER_FOR
+    asyncio.run(view.resolve({9}))
+    assert len(asked) == 6
+
+
+def test_unknown_ids_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten, and asked for again."""
+    monkeypatch.setattr(registry, "MOST_UNKNOWN", 3)
+    monkeypatch.setattr(registry, "_ASK_AFTER", ())
+    asked: list[str] = []
+    view = a_registry(unknown(asked))
+
+    for schema_id in (1, 2, 3, 4):
+        asyncio.run(view.resolve({schema_id}))
+    assert [2, 3, 4] == list(view._stale_at)
+
+    asyncio.run(view.resolve({4}))
+    assert len(asked) == 4
+    asyncio.run(view.resolve({1}))
+    assert len(asked) == 5
+
+
+def test_a_closed_registry_is_asked_nothing() -> None:
+    """It counts as away: nobody takes a record for bad because the worker ends."""
+    view = a_registry(unknown([]))
+    view.close()
+
+    with pytest.raises(RegistryUnavailable):
+        asyncio.run(view.resolve({9}))
 
 
 def error_classes() -> list[type[Exception]]:
