@@ -46,7 +46,7 @@ class Dependency:
 
 
 class Readiness:
-    """Ready means: member of the group with its partitions known, MongoDB and the registry answering."""
+    """Ready means: member of the group with its partitions known, Kafka, MongoDB and the registry answering."""
 
     def __init__(self, *dependencies: Dependency) -> None:
         self.dependencies = dependencies

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from mode import Service
 
@@ -37,28 +37,35 @@ class Upstream(Service):
         self._readiness = readiness
         self._store_outages = Outages("MongoDB")
         self._learned: asyncio.Queue[WriterSchema] = asyncio.Queue()
+        #: Of what has been opened: the stop may come before the start has got far.
+        self._closes: list[Callable[[], None]] = []
 
     async def on_start(self) -> None:
         """Wait for Kafka, since Faust's consumer and producer would give up without it."""
         settings = self._settings
         self._broker = Broker(settings.kafka_bootstrap_servers)
         self._store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+        self._closes.append(self._store.close)
         self._registry = Registry(settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait)
+        self._closes.append(self._registry.close)
         self._dead_letters = DeadLetterTopic(
             bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic
         )
+        self._closes.append(self._dead_letters.close)
         self.sink = self._make_sink()
         self._readiness.dependencies = (
             Dependency("mongodb", self._store.ping),
             Dependency("schema_registry", self._registry.ping),
+            Dependency("kafka", self._broker.ping),
         )
         for background in (self._ask_dependencies(), self._prepare_registry(), self._prepare_store()):
             self.add_future(background)
-        await self.wait(self.broker_outages.insist(self._prepare_topics))
+        await self.wait(self._have_topics())
 
     async def on_stop(self) -> None:
-        """Let go of MongoDB; what is under way there is not acked."""
-        self._store.close()
+        """Let go of MongoDB, the registry and the dead-letter topic; what is under way there is not acked."""
+        for close in self._closes:
+            close()
 
     async def incarnation_of(self, topic: str) -> str | None:
         """The topic's UUID; see `Broker.incarnation_of`."""
@@ -75,8 +82,15 @@ class Upstream(Service):
             dead_letters=self._dead_letters,
             times=times,
             store_outages=self._store_outages,
-            broker_outages=self.broker_outages,
+            broker_outages=Outages(f"the dead-letter topic {self._settings.dead_letter_topic}"),
         )
+
+    async def _have_topics(self) -> None:
+        try:
+            await self.broker_outages.insist(self._prepare_topics)
+        except SettingsError as exc:
+            give_up(str(exc))
+            await asyncio.Event().wait()  # for the stop: nothing else may start without the topics
 
     async def _prepare_topics(self) -> None:
         limit = await self._broker.ensure_topics(

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Awaitable, Callable
 
-from streamapp.errors import StoreUnavailable
+import pytest
+
+from streamapp import broker, upstream
+from streamapp.codec import EventCodec
+from streamapp.dead_letters import DeadLetterTopic
+from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
 from streamapp.metrics import FRESH_FOR, Dependency, Readiness
+from streamapp.upstream import Upstream
+from tests.backends import plain_settings
+from tests.factories import a_letter
 
 
 class Pinged:
@@ -55,3 +65,89 @@ def test_a_worker_without_partitions_of_its_own_is_ready() -> None:
     readiness.partitions = 0
 
     assert readiness.report()[0] is True
+
+
+@pytest.fixture(autouse=True)
+def _short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "PING_TIMEOUT", 0.1)
+
+
+def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[None]]) -> Upstream:
+    """Return one at whose addresses nobody answers."""
+    settings = plain_settings(
+        kafka_bootstrap_servers="127.0.0.1:1",
+        schema_registry_url="http://127.0.0.1:1",
+        mongo_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
+        topic="t",
+    )
+    made = Upstream(settings, EventCodec(), readiness)
+    made._prepare_topics = prepare_topics
+    return made
+
+
+def test_the_worker_asks_all_of_its_servers_and_names_the_dead_letter_topic() -> None:
+    """Kafka too; and its one topic may be away while Kafka is there."""
+    readiness = Readiness()
+
+    async def there() -> None: ...
+
+    async def scenario() -> str:
+        service = an_upstream(readiness, there)
+        await service.start()
+        await service.stop()
+        return service.sink._broker_outages.name
+
+    assert asyncio.run(scenario()) == "the dead-letter topic t.dlq"
+    assert {"partitions", "mongodb", "schema_registry", "kafka"} == readiness.report()[1].keys()
+
+
+def test_topics_that_kafka_refuses_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else is started meanwhile, and the stop is not held up."""
+    told: list[str] = []
+    monkeypatch.setattr(upstream, "give_up", told.append)
+
+    async def refused() -> None:
+        raise SettingsError("no such topic")
+
+    async def scenario() -> None:
+        service = an_upstream(Readiness(), refused)
+        starting = asyncio.create_task(service.start())
+        await asyncio.sleep(0.2)
+        assert not starting.done()
+        await service.stop()
+        await asyncio.wait_for(starting, 5)
+
+    asyncio.run(scenario())
+    assert ["no such topic"] == told
+
+
+def test_a_stop_before_the_start_is_no_error() -> None:
+    """Nothing has been opened then."""
+
+    async def never() -> None: ...
+
+    async def scenario() -> None:
+        await an_upstream(Readiness(), never).on_stop()
+
+    asyncio.run(scenario())
+
+
+def test_dead_letters_do_not_wait_for_the_threads_of_others() -> None:
+    """Nor are any taken once they are closed."""
+    go_on = threading.Event()
+    topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
+    topic._send = lambda _: None
+
+    async def scenario() -> None:
+        others = [asyncio.create_task(asyncio.to_thread(go_on.wait, 20)) for _ in range(100)]
+        await asyncio.sleep(0.1)
+        try:
+            await asyncio.wait_for(topic.send([a_letter()]), 5)
+        finally:
+            go_on.set()
+        await asyncio.gather(*others)
+        topic.close()
+        with pytest.raises(BrokerUnavailable):
+            await topic.send([a_letter()])
+
+    asyncio.run(scenario())
