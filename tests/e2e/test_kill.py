@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from pymongo.database import Database
 
@@ -43,11 +43,22 @@ def end_offsets(settings: Settings) -> dict[int, int]:
 
 
 def committed(settings: Settings) -> dict[int, int]:
-    """Return what the group has committed."""
+    """Return what the group has committed of each partition; 0 where it has nothing yet, as in an empty one."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    group = ConsumerGroupTopicPartitions(settings.app_id)
-    answer = admin.list_consumer_group_offsets([group])[settings.app_id].result()
-    return {tp.partition: tp.offset for tp in answer.topic_partitions or [] if tp.topic == settings.topic}
+    answer = until(lambda: _offsets_of_group(admin, settings.app_id), what="the group's coordinator")
+    found = answer.topic_partitions or []
+    known = {tp.partition: max(tp.offset, 0) for tp in found if tp.topic == settings.topic}
+    return dict.fromkeys(range(settings.partitions), 0) | known
+
+
+def _offsets_of_group(admin: AdminClient, group: str) -> ConsumerGroupTopicPartitions | None:
+    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
+    try:
+        return asked[group].result()
+    except KafkaException as exc:
+        if exc.args[0].code() != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # as after a start of Kafka
+            raise
+        return None
 
 
 def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:

@@ -85,6 +85,28 @@ def test_a_time_that_python_has_no_date_for_is_kept() -> None:
     assert DatetimeMS(far) == stored({"type": "long", "logicalType": "timestamp-millis"}, far)
 
 
+def test_a_decimal_that_mongodb_has_no_number_for_is_left_to_be_refused() -> None:
+    """Over 34 digits: rounding it would store another value than was sent."""
+    many = Decimal("1234567890123456789012345678901234567.89")
+    schema = with_field("added", {"type": "bytes", "logicalType": "decimal", "precision": 39, "scale": 2})
+
+    read = codec.read(wire(an_event(added=many), schema, 9), writer_schema(schema, schema_id=9, version="v9"))["added"]
+
+    assert many == read
+    with pytest.raises(bson.errors.InvalidDocument):
+        bson.encode({"value": read})
+
+
+def test_an_event_timestamp_of_days_is_milliseconds() -> None:
+    """An int of days is an event's too, and is read from its midnight."""
+    schema = with_field("event_timestamp", {"type": "int", "logicalType": "date"})
+    writer = writer_schema(schema, schema_id=9, version="v9")
+
+    read = codec.read(wire(an_event(event_timestamp=dt.date(2026, 1, 31)), schema, 9), writer)
+
+    assert int(dt.datetime(2026, 1, 31, tzinfo=dt.UTC).timestamp() * 1000) == read["event_timestamp"]
+
+
 @pytest.mark.parametrize(
     ("logical", "factor"), [("timestamp-millis", 1), ("timestamp-micros", 1000), ("local-timestamp-micros", 1000)]
 )

@@ -75,9 +75,29 @@ def test_fields_named_like_ours_go_under_extra() -> None:
     assert made["kafka"]["offset"] == 42
 
 
+def test_extra_of_theirs_keeps_its_fields() -> None:
+    """Where a writer has both an `extra` and a field named like ours."""
+    extra = {"name": "extra", "type": {"type": "map", "values": "int"}}
+    schema = {
+        **event.schema(1),
+        "fields": [*event.schema(1)["fields"], extra, {"name": "kafka", "type": "int"}],
+    }
+    writer = writer_schema(schema, schema_id=5, version="v5")
+
+    assert {"a": 1, "kafka": 7} == build(an_event(extra={"a": 1}, kafka=7), writer=writer)["extra"]
+
+
 def test_bytes_are_read_as_strings() -> None:
     """As Avro's promotion rules allow."""
     assert build(an_event(user_id=b"user-7"))["user_id"] == "user-7"
+
+
+def test_bytes_that_are_no_text_are_undecodable() -> None:
+    """And the field is named."""
+    with pytest.raises(Undecodable, match="user_id is not UTF-8") as caught:
+        build(an_event(user_id=b"\xff"))
+
+    assert Reason.UNDECODABLE == caught.value.reason
 
 
 @pytest.mark.parametrize(
