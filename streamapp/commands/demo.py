@@ -47,8 +47,8 @@ def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts
         server.launch()
     for server in servers:
         server.wait_until_ready()
-    _tell(backend, worker_port, page_port)
-    up.watch([backend.check, *(server.check for server in servers)], interrupts)
+    checks = [backend.check, *(server.check for server in servers)]
+    up.watch(checks, interrupts, lambda: _tell(backend, worker_port, page_port))
 
 
 def _tell(backend: Backend, worker_port: int, page_port: int) -> None:

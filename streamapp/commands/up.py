@@ -78,15 +78,17 @@ def running(folder: Path, settings: Settings) -> Generator[Backend]:
 
 
 def _serve(backend: Backend, interrupts: Interrupts) -> int:
-    for name, value in backend.addresses.environment().items():
-        click.echo(f"{name}={value}")
-    click.echo("running until Ctrl-C", err=True)
-    watch([backend.check], interrupts)
+    def tell() -> None:
+        for name, value in backend.addresses.environment().items():
+            click.echo(f"{name}={value}")
+        click.echo("running until Ctrl-C", err=True)
+
+    watch([backend.check], interrupts, tell)
     return 0
 
 
-def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts) -> None:
-    """Look after processes until a signal comes; each check raises when its process has ended."""
+def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts, tell: Callable[[], None]) -> None:
+    """Tell that all runs, and look after it until a signal comes; each check raises when its process has ended."""
     wanted = True
 
     def end(_: int) -> None:
@@ -94,6 +96,7 @@ def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts) -> None:
         wanted = False
 
     interrupts.pass_to(end)
+    tell()  # whoever is told may send the signal at once
     while wanted:
         for check in checks:
             check()

@@ -15,6 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from streamapp.commands.interrupts import Interrupts
+from streamapp.commands.up import watch
 from tests.until import until
 
 # Says when it runs; ends with 5 at Ctrl-C, and with 9 at SIGTERM.
@@ -99,6 +101,12 @@ def test_addresses_are_printed_until_ctrl_c(folder: Path) -> None:
     assert "port 9092 is taken" in errors
     assert printed["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS"] != "127.0.0.1:9092"
     assert is_clean(folder)
+
+
+def test_ctrl_c_at_the_first_address_is_the_end_and_not_called_off() -> None:
+    """A script may send its signal as soon as it has read what is printed."""
+    with Interrupts() as interrupts:
+        watch([], interrupts, lambda: signal.raise_signal(signal.SIGINT))
 
 
 def test_ctrl_c_reaches_the_command_first(folder: Path) -> None:
