@@ -93,10 +93,27 @@ def test_kafka_away(settings: Settings, database: Database[Any], private_backend
         everything_is_stored(settings, database, 300)
 
         private_backend.kafka.kill()
+        until(lambda: worker.page("/readyz")[0] == 503, within=15, what="a red /readyz")
+        assert "no answer" in worker.page("/readyz")[1]["kafka"]
         private_backend.kafka.start()
         producer.send_all(wire_events(settings, 300))
         everything_is_stored(settings, database, 600)
+        until(lambda: worker.is_ready, what="a green /readyz")
         assert worker.stop() == 0, worker.text
+
+
+def test_topics_that_kafka_will_never_make_end_the_worker(
+    settings_for: SettingsFactory, unique_name: str, private_backend: Backend, tmp_path: Path
+) -> None:
+    """In words, with exit code 1: waiting would not mend it."""
+    # To Kafka's metrics a dot and an underscore are the same.
+    foreign.make_topic(settings_for(private_backend, topic=f"{unique_name}_x"))
+    settings = settings_for(private_backend, topic=f"{unique_name}.x")
+    with Worker(settings, tmp_path) as worker:
+        assert worker.process.wait(30) == 1
+    assert "refuses to make the topic" in worker.text
+    assert settings.topic in worker.text
+    assert "Kafka is away, waiting" not in worker.text
 
 
 def test_registry_away(settings: Settings, database: Database[Any], private_backend: Backend, tmp_path: Path) -> None:
