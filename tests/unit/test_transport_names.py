@@ -77,7 +77,9 @@ READ = {
     Message.ack: "4751b72c4ed8",
     QueueServiceThread.call_thread: "479edda75b54",
     MethodQueue._process_enqueued: "d88a086d148c",
-    # aiokafka: who notices a dead coordinator, what a fetch takes, when a member counts as idle.
+    # aiokafka: who notices a dead coordinator, what a fetch takes, when a member counts as idle,
+    # and that the fetcher is made at the start, with the isolation level that the consumer has then.
+    AIOKafkaConsumer.start: "2f1ba7044332",
     AIOKafkaConsumer.getmany: "bc6d248e42a4",
     fetcher.Fetcher.fetched_records: "be4348896b9b",
     fetcher.Fetcher._create_fetch_waiter: "61d840568746",
