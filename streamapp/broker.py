@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -136,11 +137,22 @@ class Broker:
         return SettingsError(message)
 
     async def _config(self, topic: str) -> Mapping[str, str]:
-        return await self._call(lambda: self._describe(topic))
+        # The broker that is asked may not have heard yet of a topic that was just made.
+        for _ in range(20):
+            with suppress(_NotThereYetError):
+                return await self._call(lambda: self._describe(topic))
+            await asyncio.sleep(0.1)
+        message = f"{self.bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS) does not show {topic} yet"
+        raise BrokerUnavailable(message)
 
     def _describe(self, topic: str) -> Mapping[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        config = self._admin.describe_configs([resource], request_timeout=TIMEOUT)[resource].result(TIMEOUT)
+        try:
+            config = self._admin.describe_configs([resource], request_timeout=TIMEOUT)[resource].result(TIMEOUT)
+        except KafkaException as exc:
+            if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise _NotThereYetError from exc
+            raise
         return {name: entry.value for name, entry in config.items() if entry.value}
 
     def _warn_of_retention(self, topic: str, config: Mapping[str, str]) -> None:
@@ -171,6 +183,10 @@ class Broker:
             reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
             message = f"{self.bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {reason}"
             raise BrokerUnavailable(message) from exc
+
+
+class _NotThereYetError(Exception):
+    """The broker that was asked does not know the topic."""
 
 
 def _max_message_bytes(config: Mapping[str, str]) -> int:

@@ -40,6 +40,7 @@ class FakeAdmin:
         self.error = error
         self.knows_after_max = knows_after_max
         self.made: list[Any] = []
+        self.late = 0
 
     def list_topics(self, **_: Any) -> SimpleNamespace:
         """List them."""
@@ -59,9 +60,13 @@ class FakeAdmin:
         return {new[0].topic: answer}
 
     def describe_configs(self, resources: list[Any], **_: Any) -> dict[Any, Future[dict[str, Any]]]:
-        """Tell nothing."""
+        """Tell nothing, and not at once."""
         answer: Future[dict[str, Any]] = Future()
-        answer.set_result({})
+        if self.late:
+            self.late -= 1
+            answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+        else:
+            answer.set_result({})
         return {resources[0]: answer}
 
 
@@ -111,3 +116,12 @@ def test_any_other_answer_is_an_outage() -> None:
     """It may be another one later."""
     with pytest.raises(BrokerUnavailable):
         ensure(FakeAdmin(error=KafkaError(KafkaError.NOT_CONTROLLER)))
+
+
+def test_a_topic_that_was_just_made_may_be_unknown_for_a_moment() -> None:
+    """The broker that is asked is not the one that made it."""
+    admin = FakeAdmin()
+    admin.late = 2
+
+    ensure(admin)
+    assert admin.late == 0
