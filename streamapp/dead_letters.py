@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,6 +19,7 @@ from streamapp.record import OURS, DeadLetter
 _MAX_ERROR_BYTES = 1024
 #: Seconds until a dead letter that nobody acknowledges counts as not delivered.
 _DELIVERY_TIMEOUT = 10.0
+_FLUSH_STEP = 0.2
 #: What librdkafka takes for message.max.bytes.
 _LEAST_LIMIT, _MOST_LIMIT = 1_000, 1_000_000_000
 
@@ -76,6 +79,7 @@ class DeadLetterTopic:
         self._now = now
         # Its own, so that nobody else's calls that wait hold up dead letters, nor they others.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="dead-letters")
+        self._closed = threading.Event()
 
     def open(self, *, max_message_bytes: int) -> None:
         """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
@@ -110,13 +114,14 @@ class DeadLetterTopic:
 
     def close(self) -> None:
         """Take no more dead letters; what is under way is not waited for."""
+        self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, letters: Sequence[DeadLetter]) -> None:
         unsent: dict[DeadLetter, KafkaError | None] = dict.fromkeys(letters)
         for letter in letters:
             self._produce(self._producer, letter, unsent)
-        self._producer.flush(_DELIVERY_TIMEOUT + 1)
+        self._flush()
         for letter, error in unsent.items():
             if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 raise DeadLetterTopicTooSmall(self._too_small(letter))
@@ -126,6 +131,12 @@ class DeadLetterTopic:
             error = next(iter(unsent.values()))
             message = f"dead letters cannot be written to {self.topic}: {error.str() if error else 'no answer in time'}"
             raise BrokerUnavailable(message)
+
+    def _flush(self) -> None:
+        # A little at a time: at its end Python waits for this thread.
+        give_up_at = time.monotonic() + _DELIVERY_TIMEOUT + 1
+        while self._producer.flush(_FLUSH_STEP) and time.monotonic() < give_up_at and not self._closed.is_set():
+            pass
 
     def _produce(self, producer: Producer, letter: DeadLetter, unsent: dict[DeadLetter, KafkaError | None]) -> None:
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:

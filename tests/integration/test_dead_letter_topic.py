@@ -198,6 +198,21 @@ def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> 
         asyncio.run(topic.send([a_letter()]))
 
 
+def test_a_close_does_not_wait_for_a_broker_that_is_away() -> None:
+    """The process would not end before the thread does."""
+    topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    topic.open(max_message_bytes=1_000_000)
+
+    async def scenario() -> None:
+        sending = asyncio.create_task(topic.send([a_letter()]))
+        await asyncio.sleep(0.3)
+        topic.close()
+        with pytest.raises(BrokerUnavailable):
+            await asyncio.wait_for(sending, 3)
+
+    asyncio.run(scenario())
+
+
 def test_incarnations_tell_two_lives_of_a_topic_apart(settings: Settings) -> None:
     """22 characters, another one after the topic was deleted and made again."""
     foreign.make_topic(settings)
