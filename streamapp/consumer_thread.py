@@ -70,7 +70,7 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         # Faust fixes 1500.
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         # Faust reads what transactions have written before they end, aborted or not; the fetcher is made at the start.
-        vars(consumer).update(_isolation_level="read_committed")
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_thread_stop(self) -> None:
