@@ -105,7 +105,7 @@ class Sink:
         dead_letters: DeadLetters,
         times: EventTimes,
         store_outages: Outages,
-        broker_outages: Outages,
+        dead_letter_outages: Outages,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.fates = Fates()
@@ -115,7 +115,7 @@ class Sink:
         self._dead_letters = dead_letters
         self._times = times
         self._store_outages = store_outages
-        self._broker_outages = broker_outages
+        self._dead_letter_outages = dead_letter_outages
         self._now = now
         self._slots = asyncio.Semaphore(BUILT_AT_ONCE)
         self._last_of: dict[tuple[str, int], _Done] = {}
@@ -195,7 +195,7 @@ class Sink:
 
     async def _bury(self, dead: list[DeadLetter]) -> None:
         dead.sort(key=lambda letter: letter.record.offset)
-        await self._broker_outages.insist(lambda: self._dead_letters.send(dead))
+        await self._dead_letter_outages.insist(lambda: self._dead_letters.send(dead))
         await self._store_outages.insist(lambda: self._store.count_dead_letters(dead))
 
 

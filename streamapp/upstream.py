@@ -82,7 +82,7 @@ class Upstream(Service):
             dead_letters=self._dead_letters,
             times=times,
             store_outages=self._store_outages,
-            broker_outages=Outages(f"the dead-letter topic {self._settings.dead_letter_topic}"),
+            dead_letter_outages=Outages(f"the dead-letter topic {self._settings.dead_letter_topic}"),
         )
 
     async def _have_topics(self) -> None:

@@ -32,7 +32,7 @@ class World:
             dead_letters=self.dead_letters,
             times=EventTimes(earliest=0, ahead=86_400_000),
             store_outages=Outages("MongoDB", policy=quick),
-            broker_outages=Outages("Kafka", policy=quick),
+            dead_letter_outages=Outages("the dead-letter topic", policy=quick),
         )
 
     def settle(self, *slices: Slice) -> list[Fates]:
