@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from typing import Any, NoReturn
 
 import faust
+
+from streamapp.local import ports
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class BoundedWorker(faust.Worker):
     def execute_from_commandline(self) -> NoReturn:
         """Run until stopped; exit code 2 where the port of the pages is taken."""
         conf = self.app.conf
-        if conf.web_enabled and not _is_free(conf.web_bind, conf.web_port):
+        if conf.web_enabled and not ports.is_free(conf.web_port, conf.web_bind):
             print(  # noqa: T201 - there is no logging yet
                 f"Error: port {conf.web_port} on {conf.web_bind}, for /healthz and /readyz, is taken."
                 " Give another one with --web-port, or STREAMAPP_WEB_PORT.",
@@ -66,14 +67,3 @@ class BoundedWorker(faust.Worker):
     def _end(self, why: str) -> NoReturn:
         print(f"ended at once: {why}; what was not acked is delivered again", file=sys.stderr)  # noqa: T201
         os._exit(_FAILED)
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True

@@ -50,12 +50,12 @@ def choose(usual: int | None = None, *, but: Collection[int] = ()) -> int:
     return next(port for port in (*wanted, *anywhere) if port not in but and is_free(port))
 
 
-def is_free(port: int) -> bool:
+def is_free(port: int, host: str = HOST) -> bool:
     """Tell whether a server could listen on the port."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError:
             return False
         return True
