@@ -95,7 +95,7 @@ def test_the_worker_asks_all_of_its_servers_and_names_the_dead_letter_topic() ->
         service = an_upstream(readiness, there)
         await service.start()
         await service.stop()
-        return service.sink._broker_outages.name
+        return service.sink._dead_letter_outages.name
 
     assert asyncio.run(scenario()) == "the dead-letter topic t.dlq"
     assert {"partitions", "mongodb", "schema_registry", "kafka"} == readiness.report()[1].keys()
