@@ -77,11 +77,6 @@ class Slice:
     incarnation: str | None
     records: Sequence[Record]
 
-    @property
-    def next_offset(self) -> int:
-        """The offset to commit once every record here has its fate."""
-        return self.records[-1].offset + 1
-
 
 class Origin(NamedTuple):
     """Where an event first stood in Kafka: a record's own coordinates, or those a replayed dead letter carries."""

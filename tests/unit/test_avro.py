@@ -234,3 +234,13 @@ def test_an_array_of_nulls_is_a_problem() -> None:
     writer = writer_schema(with_field("nothings", {"type": "array", "items": "null"}), schema_id=9, version="v9")
 
     assert "length" in (writer.problem or "")
+
+
+def test_a_schema_may_refer_to_definitions_elsewhere() -> None:
+    """As the registry's references do."""
+    schema = with_field("metadata", "elsewhere.Other")
+    whole = with_field("metadata", METADATA)
+    writer = writer_schema(schema, schema_id=9, version="v9", definitions=[METADATA])
+
+    assert writer.problem is None
+    assert an_event() == codec.read(wire(an_event(), whole, 9), writer)

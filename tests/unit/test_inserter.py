@@ -130,3 +130,34 @@ def test_a_caller_that_left_holds_nobody_up() -> None:
         return writes.batches[1]
 
     assert docs("stays") == asyncio.run(scenario())
+
+
+def test_nothing_is_written_for_callers_that_all_left() -> None:
+    """An insert of no documents is an error to MongoDB's driver."""
+
+    async def scenario() -> list[Any]:
+        writes = Writes()
+        gone = asyncio.create_task(Inserter(writes).insert(docs("gone")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await settled()
+        return writes.batches
+
+    assert [] == asyncio.run(scenario())
+
+
+def test_a_caller_that_leaves_while_its_documents_are_written_is_told_nothing() -> None:
+    """The others of the same insert are."""
+
+    async def scenario() -> Outcome:
+        writes = Writes()
+        inserter = Inserter(writes)
+        gone = asyncio.create_task(inserter.insert(docs("gone")))
+        stays = asyncio.create_task(inserter.insert(docs("stays")))
+        await settled()
+        gone.cancel()
+        await settled()
+        writes.results[0].set_result(Outcome(duplicates=frozenset({0, 1})))
+        return await stays
+
+    assert Outcome(duplicates=frozenset({0})) == asyncio.run(scenario())

@@ -228,6 +228,20 @@ def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
     assert {} == world.store.dead_letters
 
 
+def test_a_slice_whose_fates_do_not_add_up_is_not_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever lost one: nothing of it may be acked."""
+    world = World()
+
+    async def forget(*_: object) -> tuple[int, int]:
+        return 0, 0
+
+    monkeypatch.setattr(world.sink, "_insert", forget)
+
+    with pytest.raises(AssertionError, match="1 records met 0 fates"):
+        world.settle(a_slice(a_record()))
+    assert Fates() == world.sink.fates
+
+
 def test_fates_add_up_over_all_slices() -> None:
     """The sum is what the metrics tell."""
     world = World()
