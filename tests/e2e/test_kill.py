@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from pymongo.database import Database
 
 from streamapp import event, sampler
 from streamapp.settings import Settings
-from tests import foreign
+from tests import foreign, groups
 from tests.e2e.workers import Worker
 from tests.until import until
 
@@ -44,21 +44,10 @@ def end_offsets(settings: Settings) -> dict[int, int]:
 
 def committed(settings: Settings) -> dict[int, int]:
     """Return what the group has committed of each partition; 0 where it has nothing yet, as in an empty one."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    answer = until(lambda: _offsets_of_group(admin, settings.app_id), what="the group's coordinator")
-    found = answer.topic_partitions or []
-    known = {tp.partition: max(tp.offset, 0) for tp in found if tp.topic == settings.topic}
-    return dict.fromkeys(range(settings.partitions), 0) | known
-
-
-def _offsets_of_group(admin: AdminClient, group: str) -> ConsumerGroupTopicPartitions | None:
-    asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])
-    try:
-        return asked[group].result()
-    except KafkaException as exc:
-        if exc.args[0].code() != KafkaError.COORDINATOR_LOAD_IN_PROGRESS:  # as after a start of Kafka
-            raise
-        return None
+    offsets = groups.committed(
+        settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, partitions=settings.partitions
+    )
+    return {partition: max(offset, 0) for partition, offset in enumerate(offsets)}
 
 
 def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:

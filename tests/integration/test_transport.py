@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.protocol.group import LeaveGroupRequest
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
+from tests import groups
 from tests.slice_worker import Plan
 from tests.until import until
 
@@ -78,9 +79,7 @@ class Kafka:
 
     def committed(self, group: str) -> list[int]:
         """Return what the group has committed, -1001 for nothing."""
-        tps = [TopicPartition(self.topic, partition) for partition in range(self.partitions)]
-        asked = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, tps)])
-        return [tp.offset for tp in asked[group].result(10).topic_partitions]
+        return groups.committed(self.servers, group=group, topic=self.topic, partitions=self.partitions)
 
     def is_drained(self, group: str) -> bool:
         """Whether the group has committed the end of every partition; not while Kafka does not answer."""

@@ -1,0 +1,19 @@
+"""What consumer groups have committed, asked by a consumer that joins none.
+
+AdminClient.list_consumer_group_offsets would take the whole process down, with a segmentation fault, when a broker
+that has just started answers that it is not the group's coordinator: https://github.com/confluentinc/librdkafka/issues/5040
+"""
+
+from __future__ import annotations
+
+from confluent_kafka import Consumer, TopicPartition
+
+
+def committed(servers: str, *, group: str, topic: str, partitions: int) -> list[int]:
+    """Return the committed offset of each partition, -1001 for none; raises KafkaException where nobody answers."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "log_level": 0})
+    try:
+        tps = [TopicPartition(topic, partition) for partition in range(partitions)]
+        return [tp.offset for tp in consumer.committed(tps, timeout=10)]
+    finally:
+        consumer.close()
