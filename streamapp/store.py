@@ -1,60 +1,35 @@
-"""MongoDB: inserts with a verdict on each document, the counts of dead letters, the indexes that are read.
-
-pymongo blocks, so its calls run in a few threads of their own.
-"""
+"""Events in MongoDB: inserts with a verdict on each document, the counts of dead letters, the indexes that are read."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
 
 import bson
 import pymongo
 from bson import DatetimeMS
 from bson.errors import BSONError
-from pymongo import MongoClient, UpdateOne
+from pymongo import UpdateOne
 from pymongo.errors import (
     BulkWriteError,
-    ConnectionFailure,
     DuplicateKeyError,
-    ExecutionTimeout,
     OperationFailure,
-    PyMongoError,
-    WriteConcernError,
 )
-from pymongo.write_concern import WriteConcern
 
 from streamapp.avro import UNREGISTERED, WriterSchema
 from streamapp.document import Document
 from streamapp.errors import StoreUnavailable
-from streamapp.inserter import AT_ONCE, Outcome
+from streamapp.inserter import Outcome
+from streamapp.mongo import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.record import DeadLetter
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: Until a server that holds its connection and does not answer counts as away …
-_ANSWER_TIMEOUT_MS = 10_000
-#: … and one that cannot be reached.
-_REACH_TIMEOUT_MS = 2_000
 #: The largest document that MongoDB stores (its manual, "MongoDB Limits and Thresholds").
 MAX_BYTES = 16 * 1024 * 1024
 _MILLIS_PER_HOUR = 3_600_000
 
-_DUPLICATE_KEY = 11_000
-# What the server says of a single document that it will never take (MongoDB's error_codes.yml and geo errors): bad
-# value, type mismatch, overflow, invalid BSON, names of fields, validation, parallel arrays, too large, duplicate key.
-# Anything else is an outage: a good document must not be taken for a bad one.
-_OF_A_DOCUMENT = frozenset(
-    {2, 14, 15, 22, 52, 53, 54, 55, 56, 57, 121, 171, 241, 10334, 11000, 16755, 16804, 17261, 17280, 17419, 17420}
-)
-# What the server says of a whole command because of a document in it: bad value, overflow, invalid BSON, too large.
-_BECAUSE_OF_A_DOCUMENT = frozenset({2, 15, 22, 10334, 17419, 17420})
 _INDEX_CONFLICTS = frozenset({85, 86})
 # What encoding a document raises, before anything is sent.
 _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
@@ -63,32 +38,14 @@ _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 class Store:
     """The `events` collection and its companions."""
 
-    def __init__(self, uri: str, database: str, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._client: MongoClient[Document] = MongoClient(
-            uri,
-            appname="streamapp worker",
-            connect=False,
-            # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
-            retryWrites=False,
-            # Not `timeoutMS`, which would spend all of it on looking for a server.
-            socketTimeoutMS=_ANSWER_TIMEOUT_MS,
-            connectTimeoutMS=_REACH_TIMEOUT_MS,
-            serverSelectionTimeoutMS=_REACH_TIMEOUT_MS,
-        )
-        concern = self._client.write_concern
-        if concern.is_server_default:
-            concern = WriteConcern("majority")
-        self._database = self._client.get_database(database, write_concern=concern)
-        self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="store")
+    def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._call = mongo.call
+        self._database = mongo.database
         self._now = now
 
     async def prepare(self) -> None:
         """Make the collection and the indexes that are read."""
         await self._call(self._make_index)
-
-    async def ping(self) -> None:
-        """Raise StoreUnavailable unless MongoDB answers."""
-        await self._call(lambda: self._client.admin.command("ping"))
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Insert documents, each with its own verdict: stored, duplicate, or refused for good.
@@ -116,14 +73,6 @@ class Store:
         )
         await self._call(lambda: self._update("schema_versions", [update]))
 
-    def close(self) -> None:
-        """Give up the connections; calls still under way fail."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
-
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, call)
-
     def _make_index(self) -> None:
         try:
             self._database["events"].create_index([("event_timestamp", pymongo.ASCENDING)])
@@ -148,7 +97,7 @@ class Store:
         except BulkWriteError as exc:
             return _analyse(exc)
         except OperationFailure as exc:
-            if exc.code not in _BECAUSE_OF_A_DOCUMENT:
+            if exc.code not in BECAUSE_OF_A_DOCUMENT:
                 raise
             return self._insert_halves(documents, exc)
         except _UNENCODABLE as exc:
@@ -187,52 +136,22 @@ def _why_unencodable(document: Document) -> str | None:
     return f"the document has {size} bytes; MongoDB takes {MAX_BYTES}" if size > MAX_BYTES else None
 
 
-def is_transient(exc: Exception) -> bool:
-    """Whether the fault is MongoDB's, or the way to it, and not a document's.
-
-    A command that is refused as a whole (rights, read-only, quota …) is an outage too: no record is at fault.
-    """
-    if isinstance(exc, BulkWriteError):
-        details = exc.details or {}
-        unexpected = any(error["code"] not in _OF_A_DOCUMENT for error in _errors(details))
-        return unexpected or bool(details.get("writeConcernErrors"))
-    if isinstance(exc, OperationFailure):
-        return exc.code not in _BECAUSE_OF_A_DOCUMENT or isinstance(exc, (WriteConcernError, ExecutionTimeout))
-    return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)
-
-
-def _translated(call: Callable[[], T]) -> T:
-    try:
-        return call()
-    except PyMongoError as exc:
-        if not is_transient(exc):
-            raise
-        # Address and error come first; after them the driver tells of all its timeouts and servers.
-        reason = re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(exc), maxsplit=1)[0][:300]
-        message = f"MongoDB takes no writes (STREAMAPP_MONGO_URI): {reason}"
-        raise StoreUnavailable(message) from exc
-
-
 def _analyse(exc: BulkWriteError) -> Outcome:
     if is_transient(exc):
         raise exc
     duplicates: set[int] = set()
     refused: dict[int, str] = {}
-    for error in _errors(exc.details or {}):
-        if error["code"] == _DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
+    for error in write_errors(exc.details or {}):
+        if error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
             duplicates.add(error["index"])
         else:
             refused[error["index"]] = f"{error.get('errmsg', '')} ({error['code']})"
     return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
 
-def _errors(details: Any) -> Iterable[dict[str, Any]]:
-    return details.get("writeErrors", ())
-
-
 def _is_race(exc: OperationFailure) -> bool:
-    errors = [*_errors(exc.details or {})]
-    return exc.code == _DUPLICATE_KEY or any(error["code"] == _DUPLICATE_KEY for error in errors)
+    errors = [*write_errors(exc.details or {})]
+    return exc.code == DUPLICATE_KEY or any(error["code"] == DUPLICATE_KEY for error in errors)
 
 
 # dead_letters: one document per reason and hour (of the record's Kafka timestamp: the same on every delivery), with

@@ -15,6 +15,7 @@ from streamapp.dead_letters import DeadLetterTopic
 from streamapp.document import EventTimes
 from streamapp.errors import SettingsError
 from streamapp.metrics import ASK_EVERY, Dependency, Readiness
+from streamapp.mongo import Mongo
 from streamapp.registry import Registry
 from streamapp.retry import Outages
 from streamapp.settings import Settings
@@ -44,8 +45,9 @@ class Upstream(Service):
         """Wait for Kafka, since Faust's consumer and producer would give up without it."""
         settings = self._settings
         self._broker = Broker(settings.kafka_bootstrap_servers)
-        self._store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-        self._closes.append(self._store.close)
+        self._mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+        self._closes.append(self._mongo.close)
+        self._store = Store(self._mongo)
         self._registry = Registry(settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait)
         self._closes.append(self._registry.close)
         self._dead_letters = DeadLetterTopic(
@@ -54,7 +56,7 @@ class Upstream(Service):
         self._closes.append(self._dead_letters.close)
         self.sink = self._make_sink()
         self._readiness.dependencies = (
-            Dependency("mongodb", self._store.ping),
+            Dependency("mongodb", self._mongo.ping),
             Dependency("schema_registry", self._registry.ping),
             Dependency("kafka", self._broker.ping),
         )

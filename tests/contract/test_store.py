@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamapp import sink
+from streamapp.mongo import Mongo
 from streamapp.record import Reason
 from streamapp.store import Store
 from tests.conftest import SettingsFactory
@@ -42,14 +43,14 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
         yield Subject(fake, lambda: set(fake.documents), lambda: dict(fake.dead_letters))
         return
     settings = settings_for()
-    store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    database = store._database
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    store, database = Store(mongo), mongo.database
     yield Subject(
         store,
         lambda: {document["_id"] for document in database["events"].find()},
         lambda: {document["reason"]: document["n"] for document in database["dead_letters"].find()},
     )
-    store.close()
+    mongo.close()
 
 
 def test_new_documents_are_stored(subject: Subject) -> None:

@@ -15,8 +15,9 @@ from pymongo.database import Database
 
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
+from streamapp.mongo import Mongo, is_transient
 from streamapp.settings import Settings
-from streamapp.store import Store, is_transient
+from streamapp.store import Store
 from tests.conftest import SettingsFactory
 from tests.factories import INCARNATION, NOW, V2, a_letter
 
@@ -26,9 +27,9 @@ Documents = list[dict[str, Any]]
 @pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
     """Return a store of this test's own."""
-    store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    yield store
-    store.close()
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    yield Store(mongo)
+    mongo.close()
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -100,10 +101,10 @@ def test_an_index_of_someone_elses_is_no_outage(store: Store, database: Database
 def test_writes_wait_for_a_majority_unless_the_address_says_otherwise(settings: Settings) -> None:
     """A write that a failover undoes was none."""
     uri = settings.mongo_uri.get_secret_value()
-    usual, weaker = Store(uri, "x"), Store(f"{uri}&w=1", "x")
+    usual, weaker = Mongo(uri, "x"), Mongo(f"{uri}&w=1", "x")
 
-    assert usual._database.write_concern.document == {"w": "majority"}
-    assert weaker._database.write_concern.document == {"w": 1}
+    assert usual.database.write_concern.document == {"w": "majority"}
+    assert weaker.database.write_concern.document == {"w": 1}
     usual.close()
     weaker.close()
 
@@ -153,7 +154,8 @@ def test_a_schema_version_keeps_when_it_was_first_seen(store: Store, database: D
 def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for: SettingsFactory) -> None:
     """A server that is gone, and one that is back."""
     settings = settings_for(private_backend)
-    store = Store(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    store = Store(mongo)
     private_backend.mongod.stop()
 
     with pytest.raises(StoreUnavailable, match="STREAMAPP_MONGO_URI"):
@@ -161,7 +163,7 @@ def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for:
 
     private_backend.mongod.start()
     asyncio.run(store.insert([{"_id": 1}]))
-    store.close()
+    mongo.close()
 
 
 # Every class of error that pymongo and bson have, judged; a new one must be judged too.

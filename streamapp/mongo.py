@@ -1,0 +1,106 @@
+"""The way to MongoDB: one client, calls in a few threads of their own since pymongo blocks, faults told apart."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pymongo import MongoClient
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+)
+from pymongo.write_concern import WriteConcern
+
+from streamapp.errors import StoreUnavailable
+from streamapp.inserter import AT_ONCE
+
+T = TypeVar("T")
+
+#: Until a server that holds its connection and does not answer counts as away …
+_ANSWER_TIMEOUT_MS = 10_000
+#: … and one that cannot be reached.
+_REACH_TIMEOUT_MS = 2_000
+
+DUPLICATE_KEY = 11_000
+# What the server says of a single document that it will never take (MongoDB's error_codes.yml and geo errors): bad
+# value, type mismatch, overflow, invalid BSON, names of fields, validation, parallel arrays, too large, duplicate key.
+# Anything else is an outage: a good document must not be taken for a bad one.
+_OF_A_DOCUMENT = frozenset(
+    {2, 14, 15, 22, 52, 53, 54, 55, 56, 57, 121, 171, 241, 10334, 11000, 16755, 16804, 17261, 17280, 17419, 17420}
+)
+# What the server says of a whole command because of a document in it: bad value, overflow, invalid BSON, too large.
+BECAUSE_OF_A_DOCUMENT = frozenset({2, 15, 22, 10334, 17419, 17420})
+
+
+class Mongo:
+    """A database, and the threads in which it is used."""
+
+    def __init__(self, uri: str, database: str) -> None:
+        self.client: MongoClient[dict[str, Any]] = MongoClient(
+            uri,
+            appname="streamapp worker",
+            connect=False,
+            # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
+            retryWrites=False,
+            # Not `timeoutMS`, which would spend all of it on looking for a server.
+            socketTimeoutMS=_ANSWER_TIMEOUT_MS,
+            connectTimeoutMS=_REACH_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_REACH_TIMEOUT_MS,
+        )
+        concern = self.client.write_concern
+        if concern.is_server_default:
+            concern = WriteConcern("majority")
+        self.database = self.client.get_database(database, write_concern=concern)
+        self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="store")
+
+    async def call(self, call: Callable[[], T]) -> T:
+        """Call in a thread; raises StoreUnavailable for what time may mend."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, call)
+
+    async def ping(self) -> None:
+        """Raise StoreUnavailable unless MongoDB answers."""
+        await self.call(lambda: self.client.admin.command("ping"))
+
+    def close(self) -> None:
+        """Give up the connections; calls still under way fail."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.client.close()
+
+
+def is_transient(exc: Exception) -> bool:
+    """Whether the fault is MongoDB's, or the way to it, and not a document's.
+
+    A command that is refused as a whole (rights, read-only, quota …) is an outage too: no record is at fault.
+    """
+    if isinstance(exc, BulkWriteError):
+        details = exc.details or {}
+        unexpected = any(error["code"] not in _OF_A_DOCUMENT for error in write_errors(details))
+        return unexpected or bool(details.get("writeConcernErrors"))
+    if isinstance(exc, OperationFailure):
+        return exc.code not in BECAUSE_OF_A_DOCUMENT or isinstance(exc, (WriteConcernError, ExecutionTimeout))
+    return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)
+
+
+def _translated(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except PyMongoError as exc:
+        if not is_transient(exc):
+            raise
+        # Address and error come first; after them the driver tells of all its timeouts and servers.
+        reason = re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(exc), maxsplit=1)[0][:300]
+        message = f"MongoDB takes no writes (STREAMAPP_MONGO_URI): {reason}"
+        raise StoreUnavailable(message) from exc
+
+
+def write_errors(details: Any) -> Iterable[dict[str, Any]]:
+    """What is wrong with single documents of a bulk."""
+    return details.get("writeErrors", ())
