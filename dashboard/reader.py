@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from threading import Lock
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pymongo
-from bson.codec_options import CodecOptions
-from pymongo.errors import (
-    ConfigurationError,
-    ConnectionFailure,
-    ExecutionTimeout,
-    InvalidURI,
-    NetworkTimeout,
-    OperationFailure,
-    PyMongoError,
-)
 
 from dashboard.snapshot import Counts, Overview
 from dashboard.timeplan import Window, from_ms, to_ms
-from dashboard.trouble import Disconnected, Refused, TooSlow, Trouble
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-LIMIT_SECONDS = 2.0
-# A server that is away is found out sooner than one that is slow, and the page is not held up as long.
-REACH_SECONDS = 1.0
+    from dashboard.connection import Connection
+
 # Counting one by one costs up to 0.6 µs an event: not felt up to here, and beyond it MongoDB's own number is taken,
 # which can be off after MongoDB was killed.
 COUNT_UP_TO = 100_000
 MOST_VALUES = 50
 ASSUMED_V2_VERSION = 2
-
-_HOSTS = re.compile(r"mongodb(?:\+srv)?://(?:[^/@?]*@)?([^/@?]+)(?:[/?][^@]*)?")
 
 Document = Mapping[str, Any]
 Key = TypeVar("Key")
@@ -59,17 +42,13 @@ class Reader(Protocol):
 class MongoReader:
     """The Reader on a real MongoDB."""
 
-    def __init__(self, *, uri: str, database: str, subject: str, limit_seconds: float = LIMIT_SECONDS) -> None:
-        self._uri = uri
-        self._database = database
+    def __init__(self, connection: Connection, *, subject: str) -> None:
+        self._connection = connection
         self._subject = subject
-        self._limit_seconds = limit_seconds
-        self._client: pymongo.MongoClient[dict[str, Any]] | None = None
-        self._connecting = Lock()
 
     def overview(self) -> Overview | None:
         """Return what is known of the whole collection, None when it does not exist yet."""
-        with self._asking() as database:
+        with self._connection.asking() as database:
             events = database["events"]
             last = events.find_one({}, {"received_at": 1}, sort=[("$natural", pymongo.DESCENDING)])
             if last is None:
@@ -91,78 +70,14 @@ class MongoReader:
 
     def counts(self, window: Window) -> Counts:
         """Return the events of the window, counted."""
-        with self._asking() as database:
+        with self._connection.asking() as database:
             (facets,) = database["events"].aggregate(pipeline(window))
         return _counts(facets)
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        if self._client is not None:
-            self._client.close()
 
     def _v2_version(self, database: Database[dict[str, Any]]) -> int:
         query = {"subject": self._subject, "is_v2": True}
         known = database["schema_versions"].find_one(query, {"version": 1}, sort=[("version", pymongo.ASCENDING)])
         return int(known["version"]) if known else ASSUMED_V2_VERSION
-
-    @contextmanager
-    def _asking(self) -> Generator[Database[dict[str, Any]]]:
-        try:
-            self._reach()
-            # This also sets maxTimeMS on every command, so the server stops working when we stop waiting.
-            with pymongo.timeout(self._limit_seconds):
-                yield self._connected()
-        except PyMongoError as exc:
-            raise self._trouble(exc) from exc
-
-    def _reach(self) -> None:
-        with pymongo.timeout(REACH_SECONDS):
-            self._connected().command("ping")
-
-    def _connected(self) -> Database[dict[str, Any]]:
-        with self._connecting:
-            self._client = self._client or _client(self._uri)
-        return self._client.get_database(self._database, CodecOptions(tz_aware=True, tzinfo=UTC))
-
-    def _trouble(self, exc: PyMongoError) -> Trouble:
-        server = f"MongoDB at {address(self._uri)}"
-        if self._was_cut_off(exc):
-            return TooSlow(f"The query to {server} took longer than {self._limit_seconds:g} s and was stopped.")
-        if isinstance(exc, ConnectionFailure):
-            return Disconnected(f"{server} does not answer.")
-        if isinstance(exc, OperationFailure):
-            return Refused(f"{server} refuses to be read: {_code_name(exc)}.")
-        return Disconnected(f"{server} gave no usable answer ({type(exc).__name__}).")
-
-    def _was_cut_off(self, exc: PyMongoError) -> bool:
-        if not isinstance(exc, NetworkTimeout):
-            return isinstance(exc, ExecutionTimeout)
-        # We stopped waiting before the server stopped working, or there is no server any more: ask it.
-        try:
-            self._reach()
-        except PyMongoError:
-            return False
-        return True
-
-
-def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
-    try:
-        return pymongo.MongoClient(
-            uri,
-            connectTimeoutMS=int(REACH_SECONDS * 1_000),
-            maxPoolSize=8,
-            appname="streamapp dashboard",
-        )
-    except (InvalidURI, ConfigurationError, ValueError):
-        # Not chained: the driver's message quotes the connection string.
-        message = "STREAMAPP_MONGO_URI is not a connection string that can be used."
-        raise Refused(message) from None
-
-
-def address(uri: str) -> str:
-    """Return the hosts in a connection string, without user, password and options."""
-    match = _HOSTS.fullmatch(uri)
-    return match[1] if match else "the address in STREAMAPP_MONGO_URI"
 
 
 def pipeline(window: Window) -> Sequence[Document]:
@@ -216,7 +131,3 @@ def _text(value: object) -> str | None:
 
 def _instant(value: object) -> datetime | None:
     return value if isinstance(value, datetime) else None
-
-
-def _code_name(exc: OperationFailure) -> str:
-    return str((exc.details or {}).get("codeName", f"code {exc.code}"))

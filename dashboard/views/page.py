@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from dashboard.connection import Connection
 from dashboard.feed import Feed
 from dashboard.reader import MongoReader
 from dashboard.views import controls, live
@@ -45,5 +46,5 @@ def show(feed: Feed) -> None:
 @st.cache_resource(show_spinner=False)
 def _feed() -> Feed:
     known = settings.load()
-    reader = MongoReader(uri=known.mongo_uri.get_secret_value(), database=known.mongo_database, subject=known.subject)
-    return Feed(reader=reader, clock=lambda: datetime.now(UTC))
+    connection = Connection(uri=known.mongo_uri.get_secret_value(), database=known.mongo_database)
+    return Feed(reader=MongoReader(connection, subject=known.subject), clock=lambda: datetime.now(UTC))

@@ -9,6 +9,7 @@ import pytest
 from pymongo import MongoClient
 
 from dashboard import timeplan
+from dashboard.connection import Connection
 from dashboard.reader import MongoReader
 from tests.dashboard_fakes import FakeReader, document, v1
 
@@ -50,9 +51,10 @@ def database(backend: Backend, unique_name: str) -> Iterator[Database[dict[str, 
 
 @pytest.fixture
 def real(backend: Backend, unique_name: str) -> Iterator[MongoReader]:
-    reader = MongoReader(uri=backend.addresses.mongo_uri, database=unique_name, subject="user_events-value")
+    connection = Connection(uri=backend.addresses.mongo_uri, database=unique_name)
+    reader = MongoReader(connection, subject="user_events-value")
     yield reader
-    reader.close()
+    connection.close()
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -11,7 +11,8 @@ import pytest
 from pymongo import MongoClient
 
 from dashboard import timeplan
-from dashboard.reader import LIMIT_SECONDS, MongoReader, address, pipeline
+from dashboard.connection import LIMIT_SECONDS, Connection, address
+from dashboard.reader import MongoReader, pipeline
 from dashboard.trouble import Disconnected, Refused, TooSlow
 from tests.dashboard_fakes import document
 from tests.until import until
@@ -38,12 +39,13 @@ def database(backend: Backend, unique_name: str) -> Iterator[Database[dict[str, 
 
 def test_reading_makes_nothing(backend: Backend, unique_name: str, database: Database[dict[str, Any]]) -> None:
     """A database that is absent stays absent."""
-    reader = MongoReader(uri=backend.addresses.mongo_uri, database=unique_name, subject=SUBJECT)
+    connection = Connection(uri=backend.addresses.mongo_uri, database=unique_name)
+    reader = MongoReader(connection, subject=SUBJECT)
 
     assert reader.overview() is None
     assert 0 == reader.counts(WINDOW).users
     assert unique_name not in database.client.list_database_names()
-    reader.close()
+    connection.close()
 
 
 def test_query_uses_the_index_on_event_time(database: Database[dict[str, Any]]) -> None:
@@ -67,20 +69,22 @@ def test_query_beyond_its_limit_is_stopped_and_said(
     in_progress = [{"$currentOp": {}}, {"$match": ours}]
     database["events"].insert_many(document(NOW, user_id=f"user-{i}") for i in range(30_000))
     limit = 0.03
-    reader = MongoReader(uri=backend.addresses.mongo_uri, database=unique_name, subject=SUBJECT, limit_seconds=limit)
+    connection = Connection(uri=backend.addresses.mongo_uri, database=unique_name, limit_seconds=limit)
+    reader = MongoReader(connection, subject=SUBJECT)
 
     with pytest.raises(TooSlow, match=r"took longer than 0\.03 s"):
         reader.counts(WINDOW)
 
     until(lambda: not list(database.client.admin.aggregate(in_progress)), within=LIMIT_SECONDS, what="its end")
-    reader.close()
+    connection.close()
 
 
 def test_absent_server_is_told_within_the_limit_and_without_the_password() -> None:
     """The page waits no longer, and shows no secret."""
     with socket.create_server(("127.0.0.1", 0)) as closed_soon:
         port = closed_soon.getsockname()[1]
-    reader = MongoReader(uri=f"mongodb://someone:{SECRET}@127.0.0.1:{port}/", database="any", subject=SUBJECT)
+    connection = Connection(uri=f"mongodb://someone:{SECRET}@127.0.0.1:{port}/", database="any")
+    reader = MongoReader(connection, subject=SUBJECT)
     started_at = time.monotonic()
 
     with pytest.raises(Disconnected, match=f"MongoDB at 127.0.0.1:{port} does not answer") as caught:
@@ -88,13 +92,14 @@ def test_absent_server_is_told_within_the_limit_and_without_the_password() -> No
 
     assert time.monotonic() - started_at < LIMIT_SECONDS + 1
     assert SECRET not in str(caught.value)
-    reader.close()
+    connection.close()
 
 
 @pytest.mark.parametrize("uri", [f"mongodb://u:{SECRET}/@h", f"mongodb://u:{SECRET}@h:port/"])
 def test_unusable_connection_string_is_never_quoted(uri: str) -> None:
     """The driver's own message would."""
-    reader = MongoReader(uri=uri, database="any", subject=SUBJECT)
+    connection = Connection(uri=uri, database="any")
+    reader = MongoReader(connection, subject=SUBJECT)
 
     with pytest.raises(Refused, match="STREAMAPP_MONGO_URI") as caught:
         reader.overview()

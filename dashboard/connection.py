@@ -1,0 +1,114 @@
+"""The way to MongoDB: one client for all readers, a limit on every query, and troubles in words for the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import pymongo
+from bson.codec_options import CodecOptions
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidURI,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+)
+
+from dashboard.trouble import Disconnected, Refused, TooSlow, Trouble
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+LIMIT_SECONDS = 2.0
+# A server that is away is found out sooner than one that is slow, and the page is not held up as long.
+REACH_SECONDS = 1.0
+
+_HOSTS = re.compile(r"mongodb(?:\+srv)?://(?:[^/@?]*@)?([^/@?]+)(?:[/?][^@]*)?")
+
+
+class Connection:
+    """One database, opened when it is first asked."""
+
+    def __init__(self, *, uri: str, database: str, limit_seconds: float = LIMIT_SECONDS) -> None:
+        self._uri = uri
+        self._database = database
+        self._limit_seconds = limit_seconds
+        self._client: pymongo.MongoClient[dict[str, Any]] | None = None
+        self._connecting = Lock()
+
+    @contextmanager
+    def asking(self) -> Generator[Database[dict[str, Any]]]:
+        """Give the database for queries that together take no longer than the limit; raises Trouble."""
+        try:
+            self.reach()
+            # This also sets maxTimeMS on every command, so the server stops working when we stop waiting.
+            with pymongo.timeout(self._limit_seconds):
+                yield self._connected()
+        except PyMongoError as exc:
+            raise self._trouble(exc) from exc
+
+    def reach(self, within_seconds: float = REACH_SECONDS) -> None:
+        """Ping; raises the driver's error when no answer comes in time."""
+        with pymongo.timeout(within_seconds):
+            self._connected().command("ping")
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> Database[dict[str, Any]]:
+        with self._connecting:
+            self._client = self._client or _client(self._uri)
+        return self._client.get_database(self._database, CodecOptions(tz_aware=True, tzinfo=UTC))
+
+    def _trouble(self, exc: PyMongoError) -> Trouble:
+        server = f"MongoDB at {address(self._uri)}"
+        if self._was_cut_off(exc):
+            return TooSlow(f"The query to {server} took longer than {self._limit_seconds:g} s and was stopped.")
+        if isinstance(exc, ConnectionFailure):
+            return Disconnected(f"{server} does not answer.")
+        if isinstance(exc, OperationFailure):
+            return Refused(f"{server} refuses to be read: {_code_name(exc)}.")
+        return Disconnected(f"{server} gave no usable answer ({type(exc).__name__}).")
+
+    def _was_cut_off(self, exc: PyMongoError) -> bool:
+        if not isinstance(exc, NetworkTimeout):
+            return isinstance(exc, ExecutionTimeout)
+        # We stopped waiting before the server stopped working, or there is no server any more: ask it.
+        try:
+            self.reach()
+        except PyMongoError:
+            return False
+        return True
+
+
+def address(uri: str) -> str:
+    """Return the hosts in a connection string, without user, password and options."""
+    match = _HOSTS.fullmatch(uri)
+    return match[1] if match else "the address in STREAMAPP_MONGO_URI"
+
+
+def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
+    try:
+        return pymongo.MongoClient(
+            uri,
+            connectTimeoutMS=int(REACH_SECONDS * 1_000),
+            maxPoolSize=8,
+            appname="streamapp dashboard",
+        )
+    except (InvalidURI, ConfigurationError, ValueError):
+        # Not chained: the driver's message quotes the connection string.
+        message = "STREAMAPP_MONGO_URI is not a connection string that can be used."
+        raise Refused(message) from None
+
+
+def _code_name(exc: OperationFailure) -> str:
+    return str((exc.details or {}).get("codeName", f"code {exc.code}"))
