@@ -185,6 +185,11 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         state = assignment.state_value(tp) if assignment is not None else None
         return state if state is not None and state.has_valid_position else None
 
+    def end(self, tp: TP) -> int | None:
+        """The log's end as the last fetch told it."""
+        state = self._state(tp) if self._consumer is not None else None
+        return state.highwater if state is not None else None
+
     async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
         records: list[Record] = []
         before, held, most = state.position, 0, self.transport.max_slice_records

@@ -55,6 +55,8 @@ class Outstanding:
     lane: Lane
     end: int
     size: int
+    #: Kafka's timestamp of its first record, in milliseconds since the epoch.
+    first_ms: int | None = None
     acked: bool = False
 
 
@@ -79,6 +81,32 @@ class Lane:
         if not self.queue:
             # Control records and holes at the end would look like lag for ever.
             self.settled = self.position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one partition is."""
+
+    topic: str
+    partition: int
+    #: See `Slice.incarnation`.
+    incarnation: str | None
+    #: The next offset to settle; None until the first fetch of a group without a committed offset.
+    settled: int | None
+    #: The log's end; None until a fetch tells.
+    end: int | None
+    #: Kafka's timestamp of the oldest record that is read and not settled.
+    oldest_ms: int | None
+
+    @property
+    def key(self) -> tuple[str, int, str | None]:
+        """What makes it the same partition."""
+        return self.topic, self.partition, self.incarnation
+
+    @property
+    def lag(self) -> int | None:
+        """Records that are not settled; None if unknown."""
+        return None if self.settled is None or self.end is None else max(0, self.end - self.settled)
 
 
 class Ledger:
@@ -150,10 +178,10 @@ class Ledger:
         lane.position = offset
         return skipped
 
-    def deliver(self, tp: TP, *, end: int, size: int) -> Outstanding:
+    def deliver(self, tp: TP, *, end: int, size: int, first_ms: int | None = None) -> Outstanding:
         """Enter a slice that ends before `end`."""
         lane = self._lanes[tp]
-        slice_ = Outstanding(lane, end, size)
+        slice_ = Outstanding(lane, end, size, first_ms)
         lane.queue.append(slice_)
         lane.held += size
         lane.position = end
@@ -174,6 +202,27 @@ class Ledger:
         lane.held -= slice_.size
         lane.settle()
         return True
+
+    def unsettle(self, topic: str) -> None:
+        """Take the settled offsets of a topic as unknown: they are those of another life."""
+        for lane in self._lanes.values():
+            if lane.tp[0] == topic:
+                lane.settled = None
+
+    def progress(self, ends: Mapping[TP, int | None], incarnations: Mapping[str, str | None]) -> list[Progress]:
+        """How far each partition is, of the topics whose incarnation is known."""
+        return [
+            Progress(
+                topic=topic,
+                partition=partition,
+                incarnation=incarnations[topic],
+                settled=lane.settled,
+                end=ends.get(lane.tp),
+                oldest_ms=lane.queue[0].first_ms if lane.queue else None,
+            )
+            for (topic, partition), lane in self._lanes.items()
+            if topic in incarnations
+        ]
 
     def committable(self, tp: TP) -> int | None:
         """Tell the offset to commit, None if the broker has it; nothing changes, so a failed commit is repeated."""

@@ -107,6 +107,7 @@ class Sink:
         store_outages: Outages,
         dead_letter_outages: Outages,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_stored: Callable[[Sequence[Record]], None] = lambda _: None,
     ) -> None:
         self.fates = Fates()
         self._schemas = schemas
@@ -117,6 +118,7 @@ class Sink:
         self._store_outages = store_outages
         self._dead_letter_outages = dead_letter_outages
         self._now = now
+        self._on_stored = on_stored
         self._slots = asyncio.Semaphore(BUILT_AT_ONCE)
         self._last_of: dict[tuple[str, int], _Done] = {}
 
@@ -191,6 +193,8 @@ class Sink:
             )
             built.dead.append(letter)
         stored = len(built.documents) - len(outcome.duplicates) - len(outcome.refused)
+        if stored:
+            self._on_stored(built.records)
         return stored, len(outcome.duplicates)
 
     async def _bury(self, dead: list[DeadLetter]) -> None:

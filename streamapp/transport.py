@@ -21,7 +21,7 @@ from mode.utils.futures import notify
 from yarl import URL
 
 from streamapp.consumer_thread import Fetched, SliceThread, Taken, is_passing
-from streamapp.ledger import Ledger, cut, size
+from streamapp.ledger import Ledger, Progress, cut, size
 from streamapp.quiet import hush_aiokafka
 from streamapp.record import Record, Slice
 from streamapp.retry import Outages
@@ -72,6 +72,16 @@ class SliceConsumer(stock.Consumer):
     def skipped_offsets(self) -> int:
         """Offsets that never came: deleted or compacted away before they were read, or control records."""
         return self.ledger.skipped_offsets
+
+    @property
+    def in_flight(self) -> tuple[int, int]:
+        """Slices that are delivered and not acked, and their bytes."""
+        return self.ledger.in_flight_slices, self.ledger.in_flight_bytes
+
+    def progress(self) -> list[Progress]:
+        """How far each partition is, of the sliced topics whose incarnation is known."""
+        ends = {tp: self._thread.end(tp) for tp in self.assignment() if tp in self.ledger}
+        return self.ledger.progress(ends, self._incarnations)
 
     def _new_consumer_thread(self) -> SliceThread:
         return SliceThread(self, loop=self.loop, beacon=self.beacon)
@@ -160,7 +170,9 @@ class SliceConsumer(stock.Consumer):
         message.value = Slice(
             topic=tp.topic, partition=tp.partition, incarnation=self._incarnations[tp.topic], records=records
         )
-        message.outstanding = self.ledger.deliver(tp, end=records[-1].offset + 1, size=sum(map(size, records)))
+        message.outstanding = self.ledger.deliver(
+            tp, end=records[-1].offset + 1, size=sum(map(size, records)), first_ms=records[0].timestamp
+        )
         return message
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -240,8 +252,10 @@ class SliceConsumer(stock.Consumer):
         incarnation = await self._admin.insist(lambda: self.transport.incarnation_of(topic))
         before = self._last_incarnations.get(topic, incarnation)
         self._last_incarnations[topic] = incarnation
-        if incarnation != before and not await self._reread(topic):
-            return
+        if incarnation != before:
+            self.ledger.unsettle(topic)
+            if not await self._reread(topic):
+                return
         self._incarnations[topic] = incarnation
         self._want()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from mode import Service
@@ -14,6 +15,8 @@ from streamapp.codec import EventCodec
 from streamapp.dead_letters import DeadLetterTopic
 from streamapp.document import EventTimes
 from streamapp.errors import SettingsError
+from streamapp.heartbeat import Consumer, Heartbeat
+from streamapp.latency import Latencies
 from streamapp.metrics import ASK_EVERY, Dependency, Readiness
 from streamapp.mongo import Mongo
 from streamapp.registry import Registry
@@ -37,6 +40,7 @@ class Upstream(Service):
         self._codec = codec
         self._readiness = readiness
         self._store_outages = Outages("MongoDB")
+        self._latencies = Latencies()
         self._learned: asyncio.Queue[WriterSchema] = asyncio.Queue()
         #: Of what has been opened: the stop may come before the start has got far.
         self._closes: list[Callable[[], None]] = []
@@ -73,6 +77,10 @@ class Upstream(Service):
         """The topic's UUID; see `Broker.incarnation_of`."""
         return await self._broker.incarnation_of(topic)
 
+    async def beat(self, consumer: Consumer) -> None:
+        """Write `pipeline_state` until cancelled."""
+        await Heartbeat(self._mongo, consumer=consumer, fates=lambda: self.sink.fates, latencies=self._latencies).run()
+
     def _make_sink(self) -> Sink:
         times = EventTimes(
             earliest=int(self._settings.earliest_event_at.timestamp() * 1000),
@@ -85,6 +93,7 @@ class Upstream(Service):
             times=times,
             store_outages=self._store_outages,
             dead_letter_outages=Outages(f"the dead-letter topic {self._settings.dead_letter_topic}"),
+            on_stored=lambda records: self._latencies.add(records, now=time.time()),
         )
 
     async def _have_topics(self) -> None:

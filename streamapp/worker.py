@@ -135,6 +135,12 @@ async def note_partitions(_: object, assigned: Any, **__: object) -> None:
     readiness.partitions = len(assigned)
 
 
+@app.task
+async def beat() -> None:
+    """Tell the page how far this worker is."""
+    await upstream.beat(app.consumer)
+
+
 producer = SampleProducer(
     sampler.samples(seed=None, v2_ratio=config.v2_ratio),
     pace=Pace(config.produce_interval_seconds),

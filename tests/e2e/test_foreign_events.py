@@ -16,6 +16,7 @@ from streamapp import event
 from streamapp.broker import Broker
 from streamapp.settings import Settings
 from tests import foreign
+from tests.e2e.test_kill import end_offsets
 from tests.e2e.workers import Worker
 from tests.until import until
 
@@ -122,11 +123,25 @@ def test_every_good_event_is_stored_and_every_poison_kept(
         until(lambda: collection.estimated_document_count() >= GOOD, what=f"{GOOD} documents")
         letters = foreign.read_all(settings, settings.dead_letter_topic, len(bad))
         until(lambda: counted(database).total() >= len(bad), what="counted dead letters")
+        until(lambda: told_of_workers(database) == [(GOOD, len(bad))], what="the worker's fates in pipeline_state")
+        until(lambda: settled_to_the_end(database) == end_offsets(settings), what="settled ends in pipeline_state")
         assert worker.stop() == 0, worker.text
 
     _check_documents(settings, database, senders)
     _check_letters(settings, sent, letters)
     assert Counter(map(letter_reason, letters)) == counted(database)
+
+
+def told_of_workers(database: Database[Any]) -> list[tuple[int, int]]:
+    """Return what each worker says that it stored and dead-lettered, of those that know how long it took."""
+    workers = database.pipeline_state.find({"kind": "worker", "latency.p50_ms": {"$gt": 0}})
+    return [(worker["fates"]["stored"], worker["fates"]["dead_lettered"]) for worker in workers]
+
+
+def settled_to_the_end(database: Database[Any]) -> dict[int, int]:
+    """Return the settled offset of each partition that has no lag."""
+    partitions = database.pipeline_state.find({"kind": "partition", "lag": 0, "lag_seconds": 0})
+    return {found["partition"]: found["settled"] for found in partitions if found["settled"] == found["end"]}
 
 
 def _send(

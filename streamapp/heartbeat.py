@@ -1,0 +1,222 @@
+"""Write every few seconds how far the worker is: `pipeline_state`, read by the page and by `rollups check`.
+
+One document per partition that the worker holds, `_id` "partition:<incarnation>:<partition>":
+    kind "partition", topic, partition, incarnation, worker (the `_id` of its worker), at
+    settled       the next offset to settle: everything below has its fate and is counted
+    end           the log's end as the last fetch told it
+    lag           end - settled
+    lag_seconds   age of the oldest record that is not settled, by its Kafka timestamp; 0 without lag
+    rate          offsets settled per second since the last writing
+    recent        the last 120 of {at, lag, lag_seconds, rate}, the oldest first
+One per worker, `_id` "worker:<host>-<pid>-<random>":
+    kind "worker", started_at, at, partitions (how many), fates {stored, duplicates, dead_lettered} since the start,
+    rate          events per second since the last writing
+    in_flight     {slices, bytes}
+    latency       {bounds_ms, counts, n, window_seconds, p50_ms, p95_ms, p99_ms}, from Kafka's timestamp to MongoDB
+What is not known is null, never 0. Documents that nobody writes any more are deleted after a week.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import pymongo
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.write_concern import WriteConcern
+
+from streamapp.errors import StoreUnavailable
+from streamapp.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
+from streamapp.ledger import Progress
+from streamapp.mongo import Mongo
+from streamapp.sink import Fates
+
+log = logging.getLogger(__name__)
+
+COLLECTION = "pipeline_state"
+#: Seconds between two writings, and between two looks for partitions that are new here.
+BEAT_EVERY = 5.0
+LOOK_EVERY = 0.5
+RECENT = 120
+KEEP = timedelta(days=7)
+#: A write that takes longer is given up; the next one tells the same and more.
+WRITE_SECONDS = 2.0
+
+#: A document's `_id`, and what changes in it.
+Write = tuple[str, dict[str, Any]]
+
+
+class Consumer(Protocol):
+    """What tells how far the worker is."""
+
+    @property
+    def in_flight(self) -> tuple[int, int]:
+        """Slices that are delivered and not acked, and their bytes."""
+        ...
+
+    def progress(self) -> Sequence[Progress]:
+        """Each partition that is held and whose topic's incarnation is known."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """The state at one instant."""
+
+    at: datetime
+    partitions: Sequence[Progress]
+    fates: Fates
+    in_flight: tuple[int, int]
+    latencies: Latencies
+
+
+@dataclass(slots=True)
+class Pulse:
+    """Turns one worker's beats into writes; remembers the last one, for the rates."""
+
+    started_at: datetime
+    worker: str = field(default_factory=lambda: f"worker:{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+    _last: Beat | None = None
+
+    def is_news(self, partitions: Iterable[Progress]) -> bool:
+        """Whether a partition among them was not in the last beat."""
+        known = {progress.key for progress in self._last.partitions} if self._last else set[object]()
+        return any(progress.key not in known for progress in partitions)
+
+    def writes(self, beat: Beat) -> list[Write]:
+        """Return the writes of a beat, one per document."""
+        before = {progress.key: progress for progress in self._last.partitions} if self._last else {}
+        elapsed = (beat.at - self._last.at).total_seconds() if self._last else 0.0
+        writes = [_partition(p, before.get(p.key), elapsed, beat.at, self.worker) for p in beat.partitions]
+        rate = _rate(beat.fates.records, self._last.fates.records if self._last else None, elapsed)
+        self._last = beat
+        return [*writes, _worker(beat, rate=rate, worker=self.worker, started_at=self.started_at)]
+
+
+class Heartbeat:
+    """Writes the pulse of one worker; an outage of MongoDB only leaves a gap in it."""
+
+    def __init__(self, mongo: Mongo, *, consumer: Consumer, fates: Callable[[], Fates], latencies: Latencies) -> None:
+        self._call = mongo.call
+        self._collection = mongo.database.get_collection(COLLECTION, write_concern=WriteConcern(1))
+        self._consumer = consumer
+        self._fates = fates
+        self._latencies = latencies
+        self._pulse = Pulse(datetime.now(UTC))
+        self._has_index = False
+
+    async def run(self) -> None:
+        """Beat until cancelled; nothing that goes wrong here may stop the worker."""
+        while True:
+            try:
+                await self.beat()
+            except (StoreUnavailable, BulkWriteError) as exc:
+                # An outage, which whoever settles tells of, or another worker was quicker to make a document.
+                log.debug("pipeline_state not written: %s", exc)
+            except Exception:
+                log.exception("pipeline_state not written")
+            await self._wait()
+
+    async def beat(self) -> None:
+        """Write the present state once."""
+        beat = Beat(
+            at=datetime.now(UTC),
+            partitions=self._consumer.progress(),
+            fates=self._fates(),
+            in_flight=self._consumer.in_flight,
+            latencies=self._latencies,
+        )
+        writes = self._pulse.writes(beat)
+        await self._call(lambda: self._write(writes))
+
+    async def _wait(self) -> None:
+        for _ in range(round(BEAT_EVERY / LOOK_EVERY)):
+            await asyncio.sleep(LOOK_EVERY)
+            if self._pulse.is_news(self._consumer.progress()):
+                return
+
+    def _write(self, writes: Sequence[Write]) -> None:
+        with pymongo.timeout(WRITE_SECONDS):
+            if not self._has_index:
+                self._make_index()
+            updates = [UpdateOne({"_id": name}, change, upsert=True) for name, change in writes]
+            self._collection.bulk_write(updates, ordered=False)
+
+    def _make_index(self) -> None:
+        try:
+            self._collection.create_index("at", expireAfterSeconds=int(KEEP.total_seconds()))
+        except OperationFailure as exc:
+            log.warning("the index on pipeline_state that deletes old documents cannot be made: %s", exc)
+        self._has_index = True
+
+
+def lag_seconds(progress: Progress, at: datetime) -> float | None:
+    """Age of the oldest record that is not settled; None while it has not been read."""
+    if progress.lag == 0:
+        return 0.0
+    if progress.oldest_ms is None:
+        return None
+    return max(0.0, round(at.timestamp() - progress.oldest_ms / 1_000, 3))
+
+
+def _partition(progress: Progress, before: Progress | None, elapsed: float, at: datetime, worker: str) -> Write:
+    changing = {
+        "lag": progress.lag,
+        "lag_seconds": lag_seconds(progress, at),
+        "rate": _rate(progress.settled, before and before.settled, elapsed),
+    }
+    state = {
+        "kind": "partition",
+        "topic": progress.topic,
+        "partition": progress.partition,
+        "incarnation": progress.incarnation,
+        "worker": worker,
+        "at": at,
+        "settled": progress.settled,
+        "end": progress.end,
+        **changing,
+    }
+    recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -RECENT}}
+    name = f"partition:{progress.incarnation or progress.topic}:{progress.partition}"
+    return name, {"$set": state, "$push": recent}
+
+
+def _worker(beat: Beat, *, rate: float | None, worker: str, started_at: datetime) -> Write:
+    slices, held = beat.in_flight
+    state = {
+        "kind": "worker",
+        "started_at": started_at,
+        "at": beat.at,
+        "partitions": len(beat.partitions),
+        "fates": asdict(beat.fates),
+        "rate": rate,
+        "in_flight": {"slices": slices, "bytes": held},
+        "latency": _latency(beat.latencies, beat.at),
+    }
+    return worker, {"$set": state}
+
+
+def _latency(latencies: Latencies, at: datetime) -> dict[str, Any]:
+    seen = latencies.histogram(now=at.timestamp())
+    percentiles = {f"p{p}_ms": seen.percentile(p / 100) for p in (50, 95, 99)}
+    return {
+        "bounds_ms": list(BOUNDS_MS),
+        "counts": list(seen.counts),
+        "n": seen.n,
+        "window_seconds": WINDOW_SECONDS,
+        **percentiles,
+    }
+
+
+def _rate(now: int | None, before: int | None, elapsed: float) -> float | None:
+    if now is None or before is None or now < before or elapsed <= 0:
+        return None
+    return round((now - before) / elapsed, 3)
