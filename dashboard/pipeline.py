@@ -1,0 +1,90 @@
+"""Read what the workers wrote about the pipeline, and the latest events; every query is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pymongo
+
+from dashboard.health import Document, Written
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from dashboard.connection import Connection
+
+MOST_ROWS = 200
+LATEST = 50
+_COLUMNS = ("received_at", "event_timestamp", "event_type", "user_id", "browser", "schema_version", "kafka")
+
+
+class Pipeline(Protocol):
+    """What the views of the pipeline read; every method raises Trouble when there is no answer."""
+
+    def written(self) -> Written:
+        """Return what the workers wrote about themselves."""
+        ...
+
+    def latest(self) -> Sequence[Document]:
+        """Return the latest events by insertion, the newest first, without what a table cannot show."""
+        ...
+
+    def document(self, name: str) -> Document | None:
+        """Return one event as it is stored, None when it is gone."""
+        ...
+
+
+class MongoPipeline:
+    """The Pipeline in a real MongoDB."""
+
+    def __init__(self, connection: Connection, *, topic: str, subject: str) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._subject = subject
+
+    def written(self) -> Written:
+        """Return what the workers wrote about themselves."""
+        with self._connection.asking() as database:
+            last = database["events"].find_one({}, {"received_at": 1}, sort=[("$natural", pymongo.DESCENDING)])
+            schemas = database["schema_versions"].find({"subject": self._subject}).sort("version")
+            received_at = last and last.get("received_at")
+            return Written(
+                partitions=_newest(database, {"kind": "partition", "topic": self._topic}),
+                workers=_newest(database, {"kind": "worker"}),
+                dead_letters=[*database["dead_letters"].aggregate(_BY_REASON)],
+                schemas=[*schemas.limit(MOST_ROWS)],
+                has_events=last is not None,
+                last_received_at=received_at if isinstance(received_at, datetime) else None,
+            )
+
+    def latest(self) -> Sequence[Document]:
+        """Return the latest events by insertion, the newest first, without what a table cannot show."""
+        with self._connection.asking() as database:
+            found = database["events"].find({}, dict.fromkeys(_COLUMNS, 1))
+            return [*found.sort("$natural", pymongo.DESCENDING).limit(LATEST)]
+
+    def document(self, name: str) -> Document | None:
+        """Return one event as it is stored, None when it is gone."""
+        with self._connection.asking() as database:
+            return database["events"].find_one({"_id": name})
+
+
+def _newest(database: Database[dict[str, Any]], query: Document) -> Sequence[Document]:
+    return [*database["pipeline_state"].find(query).sort("at", pymongo.DESCENDING).limit(MOST_ROWS)]
+
+
+_BY_REASON: list[Document] = [
+    {"$sort": {"last_at": -1}},
+    {
+        "$group": {
+            "_id": "$reason",
+            "n": {"$sum": "$n"},
+            "last_at": {"$first": "$last_at"},
+            "sample": {"$first": "$sample"},
+        }
+    },
+    {"$sort": {"n": -1, "_id": 1}},
+    {"$limit": MOST_ROWS},
+]

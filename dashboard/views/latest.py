@@ -1,0 +1,91 @@
+"""The latest events as a table, and the whole document behind the selected row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+from bson import json_util
+
+from dashboard import words
+from dashboard.timeplan import from_ms
+from dashboard.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dashboard.health import Document
+    from dashboard.pipeline import Pipeline
+
+_TABLE, _ROWS = "latest", "latest_rows"
+
+
+def show(pipeline: Pipeline) -> None:
+    """Show the latest events; they stand still while a row is selected."""
+    selected = _selected()
+    try:
+        if selected is None or _ROWS not in st.session_state:
+            st.session_state[_ROWS] = pipeline.latest()
+        _show_table(st.session_state[_ROWS])
+        if selected is not None:
+            _show_document(pipeline, st.session_state[_ROWS], selected)
+    except Trouble as trouble:
+        st.warning(str(trouble))
+
+
+def _selected() -> int | None:
+    rows = st.session_state.get(_TABLE, {}).get("selection", {}).get("rows", [])
+    return rows[0] if rows else None
+
+
+def _show_table(rows: Sequence[Document]) -> None:
+    if not rows:
+        st.info("No event has been stored yet.")
+        return
+    st.caption(f"The latest {len(rows)} events in the order in which they were stored. Select one to see all of it.")
+    st.dataframe(
+        [_row(found) for found in rows],
+        key=_TABLE,
+        on_select="rerun",
+        selection_mode="single-row",
+        hide_index=True,
+        width="stretch",
+    )
+
+
+def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) -> None:
+    if selected >= len(rows):
+        return
+    document = pipeline.document(rows[selected]["_id"])
+    if document is None:
+        st.info("This event has been deleted.")
+    else:
+        st.json(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS))
+
+
+def _row(found: Document) -> dict[str, Any]:
+    kafka = found.get("kafka") or {}
+    return {
+        "received (UTC)": _instant(found.get("received_at")),
+        "event time (UTC)": _event_time(found.get("event_timestamp")),
+        "type": _text(found.get("event_type")),
+        "user": _text(found.get("user_id")),
+        "browser": _text(found.get("browser")),
+        "version": _text(found.get("schema_version")),
+        "partition:offset": f"{kafka.get('partition', '?')}:{kafka.get('offset', '?')}",
+    }
+
+
+def _instant(at: object) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}" if hasattr(at, "year") else words.UNKNOWN
+
+
+def _event_time(ms: object) -> str:
+    try:
+        return _instant(from_ms(int(ms)))  # pyright: ignore[reportArgumentType] - whatever is stored
+    except (TypeError, ValueError, OverflowError):
+        return words.UNKNOWN
+
+
+def _text(value: object) -> str:
+    return words.NONE if value is None else str(value)

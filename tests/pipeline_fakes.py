@@ -1,0 +1,84 @@
+"""Documents as workers write them about themselves, and a Pipeline that answers with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from dashboard.health import Written
+from streamapp.latency import BOUNDS_MS
+from tests.dashboard_fakes import NOON
+
+if TYPE_CHECKING:
+    from dashboard.trouble import Trouble
+
+
+def seconds(ago: float) -> datetime:
+    """Return the instant so long ago."""
+    return NOON - timedelta(seconds=ago)
+
+
+def points(lag: int, *, rate: float | None) -> list[dict[str, Any]]:
+    """Return a minute of the same lag and rate."""
+    return [{"at": seconds(ago), "lag": lag, "lag_seconds": None, "rate": rate} for ago in range(60, 0, -5)]
+
+
+def partition(number: int = 0, **changes: Any) -> dict[str, Any]:
+    """Return a partition of which all is settled, with what the test cares about changed."""
+    whole = {
+        "kind": "partition",
+        "topic": "user_events",
+        "partition": number,
+        "incarnation": "A" * 22,
+        "at": seconds(2),
+        "settled": 100,
+        "end": 100,
+        "lag": 0,
+        "lag_seconds": 0.0,
+        "rate": 0.0,
+        "recent": points(0, rate=0),
+    }
+    return {**whole, **changes}
+
+
+def worker(name: str = "host-1-ab", *, duplicates: int = 0, counts: Sequence[float] = (), **changes: Any) -> Any:
+    """Return a worker with a fresh heartbeat, with what the test cares about changed."""
+    whole = {
+        "_id": f"worker:{name}",
+        "kind": "worker",
+        "at": seconds(2),
+        "partitions": 3,
+        "rate": None,
+        "fates": {"stored": 10, "duplicates": duplicates, "dead_lettered": 0},
+        "latency": {"bounds_ms": list(BOUNDS_MS), "counts": list(counts) or [0.0] * (len(BOUNDS_MS) + 1)},
+    }
+    return {**whole, **changes}
+
+
+class FakePipeline:
+    """A Pipeline that answers with what it is given, or with a trouble."""
+
+    def __init__(self, written: Written | None = None, events: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._written = written or Written()
+        self.events = [*events]
+        self.trouble: Trouble | None = None
+
+    def written(self) -> Written:
+        """Return what the workers wrote."""
+        self._raise()
+        return self._written
+
+    def latest(self) -> Sequence[Mapping[str, Any]]:
+        """Return all events, the newest first."""
+        self._raise()
+        return self.events[::-1]
+
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        """Return an event."""
+        self._raise()
+        return next((found for found in self.events if found["_id"] == name), None)
+
+    def _raise(self) -> None:
+        if self.trouble:
+            raise self.trouble

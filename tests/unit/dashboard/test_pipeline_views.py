@@ -1,0 +1,126 @@
+"""Every state of the pipeline's view and of the latest events, run by Streamlit without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+from dashboard.health import Written
+from dashboard.trouble import Disconnected
+from tests.dashboard_fakes import NOON, document
+from tests.pipeline_fakes import FakePipeline, partition, points, seconds, worker
+
+
+def health_script(pipeline: "Any", now: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
+    from dashboard.views import pipeline as view  # noqa: PLC0415 - likewise
+
+    view.show(pipeline, now)
+
+
+def latest_script(pipeline: "Any") -> None:  # noqa: UP037 - likewise
+    from dashboard.views import latest as view  # noqa: PLC0415 - likewise
+
+    view.show(pipeline)
+
+
+def shown(pipeline: FakePipeline) -> AppTest:
+    app = AppTest.from_function(health_script, args=(pipeline, NOON), default_timeout=20).run()
+    assert not app.exception
+    return app
+
+
+def cards(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_pipeline_that_works() -> None:
+    """Numbers with their units, and tables of what was seen."""
+    counts = [0.0] * 19
+    counts[4] = 10
+    written = Written(
+        partitions=[partition(lag=1_234, lag_seconds=2.5, recent=points(1_234, rate=10))],
+        workers=[worker(rate=10.0, duplicates=3, counts=counts), worker("old", at=seconds(60))],
+        dead_letters=[
+            {"_id": "empty", "n": 2, "last_at": NOON, "sample": {"topic": "t", "partition": 1, "offset": 7}},
+            {"_id": "truncated", "n": 0},
+        ],
+        schemas=[{"version": 2, "schema_id": 12, "first_seen_at": NOON}],
+        has_events=True,
+        last_received_at=seconds(3),
+    )
+
+    app = shown(FakePipeline(written))
+
+    assert {
+        "Last event": "3 s ago",
+        "Lag": "1,234",
+        "Lag in seconds": "2.5 s",
+        "Throughput": "10.0 /s",
+        "Latency p50": "75 ms",
+        "Latency p95": "98 ms",
+        "Latency p99": "100 ms",
+        "Duplicates absorbed": "3",
+    } == cards(app)
+    assert "live" in app.markdown[0].value
+    letters, schemas, workers = (table.value for table in app.dataframe)
+    assert [
+        ["empty", 2, "12:00:30 UTC", "t, 1:7"],
+        ["truncated", 0, "unknown", "unknown"],
+    ] == letters.to_numpy().tolist()
+    assert [["v2", 12, "12:00:30 UTC"]] == schemas.to_numpy().tolist()
+    assert ["2 s ago", "gone: 60 s ago"] == workers["heartbeat"].tolist()
+
+
+def test_what_nobody_told_is_unknown() -> None:
+    """Not 0."""
+    app = shown(FakePipeline())
+
+    assert {"unknown"} == set(cards(app).values())
+    assert "waiting" in app.markdown[0].value
+
+
+def test_trouble_makes_all_unknown_and_is_named() -> None:
+    """No number stays that nobody vouches for."""
+    pipeline = FakePipeline(Written(partitions=[partition()]))
+    pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
+
+    app = shown(pipeline)
+
+    assert {"unknown"} == set(cards(app).values())
+    assert "does not answer" in app.markdown[0].value
+
+
+def test_latest_events_newest_first() -> None:
+    """With whatever is stored in place of what should be."""
+    odd = document(event_timestamp="soon", received_at=None, kafka=None, browser=None)
+    app = AppTest.from_function(latest_script, args=(FakePipeline(events=[document(), odd]),), default_timeout=20).run()
+
+    assert not app.exception
+    rows = app.dataframe[0].value
+    assert ["unknown", "2026-03-01 12:00:30"] == rows["event time (UTC)"].tolist()
+    assert ["–", "firefox"] == rows["browser"].tolist()
+
+
+def test_no_event_and_no_answer_are_told_apart() -> None:
+    """The first is no trouble."""
+    pipeline = FakePipeline()
+    app = AppTest.from_function(latest_script, args=(pipeline,), default_timeout=20).run()
+    assert "No event" in app.info[0].value
+
+    pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
+    assert "does not answer" in app.run().warning[0].value
+
+
+def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
+    """Though newer events come, until it is let go."""
+    wanted = document(user_id="user-9")
+    pipeline = FakePipeline(events=[wanted])
+    app = AppTest.from_function(latest_script, args=(pipeline,), default_timeout=20).run()
+    pipeline.events.append(document())
+    app.session_state["latest"] = {"selection": {"rows": [0], "columns": []}}
+    app.run()
+
+    assert not app.exception
+    assert "user-9" in app.json[0].value
+    assert 1 == len(app.dataframe[0].value)
