@@ -42,12 +42,12 @@ def arguments(host: str, port: int) -> list[str]:
     if not _is_loopback(host) and "STREAMLIT_SERVER_ALLOWED_HOSTS" not in os.environ:
         # Who serves the page to others reaches it by names that cannot be known here.
         flags += ["--server.allowedHosts", "*"]
-    return [sys.executable, "-m", "streamlit", "run", str(script()), *flags]
+    return [sys.executable, str(script()), *flags]
 
 
 def script() -> Path:
     """Return the path of the page's script: the two packages lie side by side, in a checkout and installed."""
-    return Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
+    return Path(__file__).resolve().parents[2] / "dashboard" / "serve.py"
 
 
 def page_url(host: str, port: int) -> str:

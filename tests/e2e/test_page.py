@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -79,6 +81,15 @@ def answers(port: int) -> bool:
             return answer.status == 200
     except OSError:
         return False
+
+
+def readyz(url: str) -> tuple[int, dict[str, Any]]:
+    """Return status and body of /readyz, which comes within a second."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=1) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as exc:
+        return exc.code, json.load(exc)
 
 
 def opened(tab: Page, url: str) -> Page:
@@ -268,12 +279,14 @@ def test_outage_is_told_and_ends_by_itself(how: str, tab: Page, lone_url: str, l
     server, _ = lone_mongod
     page = opened(tab, lone_url)
     expect_total(page, "3")
+    assert (200, {"ready": True, "mongodb": "ok"}) == readyz(lone_url)
 
     server.stop() if how == "stopped" else server.pause()
 
     notice = page.get_by_role("alert").filter(has_text="Disconnected")
     expect(notice).to_contain_text(re.compile(r"as of \d\d:\d\d:\d\d UTC"), timeout=SOON_MS)
     assert ("3", "3 all time") == kpi(page, "Total events")
+    assert 503 == readyz(lone_url)[0]
 
     server.start() if how == "stopped" else server.resume()
 
@@ -289,7 +302,7 @@ def test_page_without_mongodb_says_unknown(tab: Page, tmp_path: Path) -> None:
 
         assert {"unknown"} == {value for value, _ in kpis(page).values()}
         expect(page.get_by_role("alert")).to_contain_text("STREAMAPP_MONGO_URI")
-        assert "hunter2" not in page.content()
+        assert "hunter2" not in page.content() + str(readyz(url))
     assert "hunter2" not in (tmp_path / "page.log").read_text()
 
 
