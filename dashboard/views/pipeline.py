@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard import health, words
-from dashboard.health import Health, Status
+from dashboard.health import Health
 from dashboard.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from dashboard.health import Written
     from dashboard.pipeline import Pipeline
 
-_COLOURS = {Status.LIVE: "green", Status.IDLE: "blue", Status.STALLED: "red"}
 _HELP = {
     "Last event": "When the newest event was stored.",
-    "Lag": "Messages in Kafka that are not stored yet; the line shows the last ten minutes.",
+    "Lag": "Messages in Kafka that are not stored yet; the bars show the last ten minutes.",
     "Lag in seconds": "Age of the oldest message that is not stored yet, by its Kafka timestamp.",
-    "Throughput": "Messages that the workers have settled per second; the line shows the last ten minutes.",
+    "Throughput": "Messages that the workers have settled per second; the bars show the last ten minutes.",
     "Latency p50": "Half of the events of the last five minutes were stored within this time after Kafka took them.",
     "Latency p95": "95 of 100 events of the last five minutes were stored within this time.",
     "Latency p99": "99 of 100 events of the last five minutes were stored within this time.",
     "Duplicates absorbed": "Messages that came again and were stored already, by the workers of the last seven days.",
 }
-_HEIGHT = 150
+# With room for the bars.
+_HEIGHTS = (150, 110)
 
 
 def show(pipeline: Pipeline, now: datetime) -> None:
@@ -44,14 +44,14 @@ def show(pipeline: Pipeline, now: datetime) -> None:
 
 
 def _show_health(told: Health) -> None:
-    colour = _COLOURS.get(told.status, "gray")
-    st.markdown(f":{colour}-badge[{told.status}] {_plain(told.why)}")
+    st.markdown(_plain(told.why))
     cards = [*_cards(told).items()]
-    for row in (cards[:4], cards[4:]):
+    for row, height in zip((cards[:4], cards[4:]), _HEIGHTS, strict=True):
         for column, (label, (value, trend)) in zip(st.columns(4), row, strict=True):
-            line = [*trend] or None
+            # Bars, since they begin at 0: a line would make much of a small change.
+            bars = [*trend] or None
             column.metric(
-                label, value, chart_data=line, chart_type="line", help=_HELP[label], border=True, height=_HEIGHT
+                label, value, chart_data=bars, chart_type="bar", help=_HELP[label], border=True, height=height
             )
 
 
@@ -86,13 +86,17 @@ def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
 def _dead_letter(found: health.Document, now: datetime) -> dict[str, Any]:
     # Seeded, and not counted yet: no time and no sample.
-    last_at, sample = found.get("last_at"), found.get("sample")
+    last_at = found.get("last_at")
     return {
         "reason": found["_id"],
         "n": found["n"],
         "last": words.instant(last_at, today=now) if last_at else words.UNKNOWN,
-        "sample": f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else words.UNKNOWN,
+        "topic, partition:offset": _coordinates(found.get("sample")),
     }
+
+
+def _coordinates(sample: health.Document | None) -> str:
+    return f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else words.UNKNOWN
 
 
 def _schema(found: health.Document, now: datetime) -> dict[str, Any]:
