@@ -1,29 +1,36 @@
-"""The newest snapshot of each range, shared by all visitors, kept through an outage and marked as what it is."""
+"""The newest snapshot of each query, shared by all visitors, kept through an outage and marked as what it is."""
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from dashboard import compute
-from dashboard.timeplan import RANGES, Range, window
+from dashboard import compute, health
+from dashboard.timeplan import window
 from dashboard.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dashboard.pipeline import Pipeline
     from dashboard.reader import Reader
-    from dashboard.snapshot import Overview, Snapshot
+    from dashboard.snapshot import Overview, Query, Snapshot
+    from streamapp.rollup import Keep
 
-# Younger than this is not read again, so that many visitors cost as much as one.
+#: Younger than this is not read again, so that many visitors cost as much as one.
 FRESH_FOR = timedelta(seconds=2)
+#: By now an event that is stored is in the rollups too, if they are kept.
+ROLLED_UP_WITHIN = timedelta(seconds=5)
+#: Queries whose last reading is kept.
+MOST_QUERIES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What is known of a range now; a trouble says why it is not newer."""
+    """What is known of a query now; a trouble says why it is not newer."""
 
     at: datetime
     snapshot: Snapshot | None = None
@@ -43,30 +50,60 @@ class _Slot:
 
 
 class Feed:
-    """Asks the reader at most once per range and moment, whatever the number of visitors."""
+    """Asks the reader at most once per query and moment, whatever the number of visitors."""
 
-    def __init__(self, *, reader: Reader, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, reader: Reader, pipeline: Pipeline, clock: Callable[[], datetime], keep: Keep | None = None
+    ) -> None:
+        self.pipeline = pipeline
         self._reader = reader
         self._clock = clock
-        self._slots = {chosen.key: _Slot() for chosen in RANGES}
+        self._keep = keep
+        self._slots: OrderedDict[Query, _Slot] = OrderedDict()
+        self._lock = Lock()
+        self._stored: deque[tuple[datetime, int]] = deque(maxlen=100)
+        self._health_lock = Lock()
+        self._health: tuple[datetime, health.Health] | None = None
 
-    def latest(self, chosen: Range) -> Reading:
-        """Return the newest reading of the range; troubles of MongoDB are in it, not raised."""
-        slot = self._slots[chosen.key]
+    def latest(self, query: Query) -> Reading:
+        """Return the newest reading of the query; troubles of MongoDB are in it, not raised."""
+        slot = self._slot(query)
         with slot.lock:
             if slot.reading is None or self._clock() >= _stale_at(slot.reading):
-                slot.reading = self._read(chosen, slot.reading)
+                slot.reading = self._read(query, slot.reading)
             return slot.reading
+
+    def health(self) -> health.Health:
+        """Return how the pipeline is, unknown during an outage."""
+        with self._health_lock:
+            now = self._clock()
+            if self._health is None or now - self._health[0] >= FRESH_FOR:
+                self._health = now, self._read_health(now)
+            return self._health[1]
 
     def now(self) -> datetime:
         """Return the present by the feed's clock."""
         return self._clock()
 
-    def _read(self, chosen: Range, before: Reading | None) -> Reading:
+    def _read_health(self, now: datetime) -> health.Health:
+        try:
+            return health.health(self.pipeline.written(), now)
+        except Trouble as trouble:
+            return health.unknown(str(trouble))
+
+    def _slot(self, query: Query) -> _Slot:
+        with self._lock:
+            slot = self._slots.setdefault(query, _Slot())
+            self._slots.move_to_end(query)
+            if len(self._slots) > MOST_QUERIES:
+                self._slots.popitem(last=False)
+            return slot
+
+    def _read(self, query: Query, before: Reading | None) -> Reading:
         overview = before.overview if before else None
         try:
             overview = self._reader.overview()
-            snapshot = None if overview is None else self._snapshot(chosen, overview)
+            snapshot = None if overview is None else self._snapshot(query, overview)
         except Trouble as trouble:
             last_good = before.snapshot if before else None
             # Without its traceback, which would keep this frame, and so every reading before it, alive.
@@ -74,11 +111,23 @@ class Feed:
             return Reading(at=self._clock(), snapshot=last_good, overview=overview, trouble=trouble)
         return Reading(at=self._clock(), snapshot=snapshot, overview=overview)
 
-    def _snapshot(self, chosen: Range, overview: Overview) -> Snapshot:
+    def _snapshot(self, query: Query, overview: Overview) -> Snapshot:
         now = self._clock()
-        shown = window(chosen, now)
-        counts = self._reader.counts(shown)
-        return compute.snapshot(chosen=chosen, window=shown, read_at=now, overview=overview, counts=counts)
+        shown = window(query.chosen, now, self._keep)
+        read = self._reader.found_directly if self._is_behind(overview, now) else self._reader.found
+        found = read(shown, query.filter)
+        return compute.snapshot(query=query, window=shown, read_at=now, overview=overview, found=found)
+
+    def _is_behind(self, overview: Overview, now: datetime) -> bool:
+        """Whether rollups lack events, beyond the ones that were stored just now and are on their way."""
+        with self._lock:
+            if not self._stored or now - self._stored[-1][0] >= timedelta(seconds=1):
+                self._stored.append((now, overview.stored))
+            settled = [stored for at, stored in self._stored if now - at >= ROLLED_UP_WITHIN]
+        received_at = overview.last_received_at
+        if received_at is None or now - received_at > ROLLED_UP_WITHIN:
+            settled.append(overview.stored)
+        return bool(settled) and min(settled[-1], overview.stored) > overview.rolled_up
 
 
 def _stale_at(reading: Reading) -> datetime:

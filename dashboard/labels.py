@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from streamapp.rollup import OTHER as _BEYOND_LIMIT
+
 UNREGISTERED = "unregistered"
 NOT_GIVEN = "not given"
 OTHER = "all others"
@@ -12,12 +14,22 @@ NO_BROWSER_FIELD = "n/a (v1)"
 # Told apart by colour-blind readers too, and 3:1 or more against both backgrounds. A version keeps its colour.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2F80C2", "#CC6A00", "#009E73", "#B4649A", "#808080"
 _BY_VERSION = (ORANGE, BLUE, GREEN, PURPLE)
-_VERSION = re.compile(r"v([1-9]\d*)")
+VERSION = re.compile(r"^v([1-9]\d*)$")
+
+
+def value(value: str | None) -> str:
+    """Return the label of a field's value."""
+    return OTHER if value == _BEYOND_LIMIT else value or NOT_GIVEN
+
+
+def version(schema_version: str | None) -> str:
+    """Return the label of a version: its name, if it is registered."""
+    return schema_version if schema_version and version_number(schema_version) is not None else UNREGISTERED
 
 
 def version_number(schema_version: str | None) -> int | None:
     """Return the number of a registered version, None for an unregistered one."""
-    match = _VERSION.fullmatch(schema_version or "")
+    match = VERSION.fullmatch(schema_version or "")
     return int(match[1]) if match else None
 
 

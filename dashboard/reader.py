@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pymongo
 
-from dashboard.snapshot import Counts, Overview
+from dashboard import labels, sums
+from dashboard.snapshot import FIELDS, Counts, Filter, Found, Overview
 from dashboard.timeplan import Window, from_ms, to_ms
+from streamapp.rollup import LEVELS
 
 if TYPE_CHECKING:
+    from pymongo.collection import Collection
     from pymongo.database import Database
 
     from dashboard.connection import Connection
 
-# Counting one by one costs up to 0.6 µs an event: not felt up to here, and beyond it MongoDB's own number is taken,
-# which can be off after MongoDB was killed.
+#: Counting one by one costs up to 0.6 µs an event: not felt up to here, and beyond it MongoDB's own number is taken,
+#: which can be off after MongoDB was killed.
 COUNT_UP_TO = 100_000
+#: Events that are read for one answer where no rollup gives it.
+MOST_DIRECT = 50_000
 MOST_VALUES = 50
 ASSUMED_V2_VERSION = 2
+
+_FIELD = {"types": "event_type", "devices": "metadata.device", "browsers": "browser", "versions": "schema_version"}
+_MAPS = (*FIELDS, "locations", "users")
 
 Document = Mapping[str, Any]
 Key = TypeVar("Key")
@@ -34,8 +43,12 @@ class Reader(Protocol):
         """Return what is known of the whole collection, None when it does not exist yet."""
         ...
 
-    def counts(self, window: Window) -> Counts:
-        """Return the events of the window, counted."""
+    def found(self, window: Window, wanted: Filter) -> Found:
+        """Return the events of the window and of the period before it, by rollups."""
+        ...
+
+    def found_directly(self, window: Window, wanted: Filter) -> Found:
+        """Return the events of the window, the newest ones if there are too many, without rollups."""
         ...
 
 
@@ -53,76 +66,161 @@ class MongoReader:
             last = events.find_one({}, {"received_at": 1}, sort=[("$natural", pymongo.DESCENDING)])
             if last is None:
                 return None
-            newest = events.find_one(
-                {"event_timestamp": {"$type": ["int", "long", "double"]}},
-                {"event_timestamp": 1},
-                sort=[("event_timestamp", pymongo.DESCENDING)],
-            )
-            estimate = events.estimated_document_count()
-            is_exact = estimate <= COUNT_UP_TO
+            stored = events.estimated_document_count()
+            rolled_up = _rolled_up(database)
             return Overview(
-                all_time=events.count_documents({}) if is_exact else estimate,
-                all_time_is_exact=is_exact,
+                # An estimate that is off must not be taken for rollups that are behind.
+                stored=events.count_documents({}) if rolled_up < stored <= COUNT_UP_TO else stored,
+                rolled_up=rolled_up,
+                is_exact=stored <= max(rolled_up, COUNT_UP_TO),
                 last_received_at=_instant(last.get("received_at")),
-                newest_event_at=None if newest is None else from_ms(int(newest["event_timestamp"])),
-                v2_version=self._v2_version(database),
+                newest_event_at=_newest_event_at(events),
+                **_versions(database, self._subject),
             )
 
-    def counts(self, window: Window) -> Counts:
-        """Return the events of the window, counted."""
+    def found(self, window: Window, wanted: Filter) -> Found:
+        """Return the events of the window and of the period before it, by rollups."""
+        fields = ("cells",) if wanted else _MAPS
+        query = {"bucket": {"$gte": window.previous_start, "$lt": window.end}}
         with self._connection.asking() as database:
-            (facets,) = database["events"].aggregate(pipeline(window))
-        return _counts(facets)
+            collection = database[window.level.collection]
+            rollups = list(collection.find(query, {"_id": 0, "bucket": 1, **dict.fromkeys(fields, 1)}))
+            counts = sums.counts(sums.between(rollups, window.start, window.end), wanted)
+            users = self._users(database, window, wanted, counts.total) if wanted else counts.users
+        return Found(
+            counts=replace(counts, users=users),
+            finished=sums.counts(sums.between(rollups, window.start, window.finished_end), wanted),
+            previous=sums.counts(sums.between(rollups, window.previous_start, window.start), wanted),
+            users_are_counted=bool(wanted),
+        )
 
-    def _v2_version(self, database: Database[dict[str, Any]]) -> int:
-        query = {"subject": self._subject, "is_v2": True}
-        known = database["schema_versions"].find_one(query, {"version": 1}, sort=[("version", pymongo.ASCENDING)])
-        return int(known["version"]) if known else ASSUMED_V2_VERSION
+    def found_directly(self, window: Window, wanted: Filter) -> Found:
+        """Return the events of the window, the newest ones if there are too many, without rollups."""
+        with self._connection.asking() as database:
+            (facets,) = database["events"].aggregate(pipeline(window, wanted))
+        return Found(
+            counts=_counts(facets, wanted),
+            is_direct=True,
+            is_cut=bool(facets["read"]) and facets["read"][0]["n"] >= MOST_DIRECT,
+            users_are_counted=True,
+        )
+
+    def _users(self, database: Database[dict[str, Any]], window: Window, wanted: Filter, total: int) -> int | None:
+        """Different users under a filter; None where too many events would have to be read for it."""
+        if total > MOST_DIRECT:
+            return None
+        limit = [*_window(window), {"$limit": MOST_DIRECT + 1}]
+        grouped = [{"$group": {"_id": "$user_id"}}, {"$count": "n"}]
+        facets = {"read": [{"$count": "n"}], "users": [_matching(wanted), *grouped]}
+        (answer,) = database["events"].aggregate([*limit, {"$facet": facets}])
+        return None if _n(answer["read"]) > MOST_DIRECT else _n(answer["users"])
 
 
-def pipeline(window: Window) -> Sequence[Document]:
+def pipeline(window: Window, wanted: Filter) -> Sequence[Document]:
     """Return the aggregation that counts a window in one pass; its $match uses the index on event_timestamp."""
-    at, width_ms = "$event_timestamp", int(window.width.total_seconds() * 1_000)
+    at, width_ms = "$event_timestamp", window.level.width_ms
     bucket = {"$toLong": {"$subtract": [at, {"$mod": [at, width_ms]}]}}
+    passing = [_matching(wanted)]
     return [
-        {"$match": {"event_timestamp": {"$gte": to_ms(window.start), "$lt": to_ms(window.end)}}},
+        *_window(window),
+        {"$limit": MOST_DIRECT},
         {
             "$facet": {
-                "by_bucket": [_grouped({"bucket": bucket, "version": "$schema_version"})],
-                "by_type": _most_frequent({"value": "$event_type"}),
-                "by_browser": _most_frequent({"value": "$browser", "version": "$schema_version"}),
-                "by_device": _most_frequent({"value": "$metadata.device"}),
-                "users": [{"$group": {"_id": "$user_id"}}, {"$count": "n"}],
+                "read": [{"$count": "n"}],
+                "by_bucket": [*passing, _grouped({"bucket": bucket, "version": "$schema_version"})],
+                "by_type": [*passing, *_most_frequent("$event_type")],
+                "by_browser": [*passing, *_most_frequent("$browser")],
+                "by_device": [*passing, *_most_frequent("$metadata.device")],
+                "by_location": [*passing, *_most_frequent("$metadata.location")],
+                "users": [*passing, {"$group": {"_id": "$user_id"}}, {"$count": "n"}],
             }
         },
     ]
 
 
-def _grouped(by: Document) -> Document:
+def _rolled_up(database: Database[dict[str, Any]]) -> int:
+    group = {"$group": {"_id": None, "n": {"$sum": "$n"}}}
+    return _n(list(database[LEVELS[-1].collection].aggregate([group])))
+
+
+def _newest_event_at(events: Collection[dict[str, Any]]) -> datetime | None:
+    newest = events.find_one(
+        {"event_timestamp": {"$type": ["int", "long", "double"]}},
+        {"event_timestamp": 1},
+        sort=[("event_timestamp", pymongo.DESCENDING)],
+    )
+    return None if newest is None else from_ms(int(newest["event_timestamp"]))
+
+
+def _versions(database: Database[dict[str, Any]], subject: str) -> dict[str, Any]:
+    known = list(database["schema_versions"].find({"subject": subject}).sort("version").limit(MOST_VALUES))
+    v2 = next((int(version["version"]) for version in known if version.get("is_v2")), ASSUMED_V2_VERSION)
+    seen = ((f"v{version['version']}", _instant(version.get("first_seen_at"))) for version in known)
+    return {"v2_version": v2, "first_seen": tuple((name, at) for name, at in seen if at is not None)}
+
+
+def _window(window: Window) -> list[Document]:
+    match = {"event_timestamp": {"$gte": to_ms(window.start), "$lt": to_ms(window.end)}}
+    return [{"$match": match}, {"$sort": {"event_timestamp": pymongo.DESCENDING}}]
+
+
+def _matching(wanted: Filter) -> Document:
+    fields = [_one_of(_FIELD[name], wanted.selected(name)) for name in FIELDS if wanted.selected(name)]
+    return {"$match": {"$and": fields} if fields else {}}
+
+
+def _one_of(field: str, chosen: Sequence[str]) -> Document:
+    is_in: Document = {field: {"$in": [None if label == labels.NOT_GIVEN else label for label in chosen]}}
+    if labels.UNREGISTERED in chosen and field == _FIELD["versions"]:
+        return {"$or": [is_in, {field: {"$not": labels.VERSION}}]}
+    return is_in
+
+
+def _grouped(by: Any) -> Document:
     return {"$group": {"_id": by, "n": {"$sum": 1}}}
 
 
-def _most_frequent(by: Document) -> list[Document]:
+def _most_frequent(field: str) -> list[Document]:
     # Bounded: a field with a value of its own per event must not make the answer as large as the data.
-    return [_grouped(by), {"$sort": {"n": -1, "_id": 1}}, {"$limit": MOST_VALUES}]
+    return [_grouped(field), {"$sort": {"n": -1, "_id": 1}}, {"$limit": MOST_VALUES}]
 
 
-def _counts(facets: Document) -> Counts:
+def _counts(facets: Document, wanted: Filter) -> Counts:
+    by_bucket = _summed(
+        facets["by_bucket"], lambda by: (from_ms(int(by["bucket"])), labels.version(_text(by.get("version"))))
+    )
+    by = {name: _summed(facets[f"by_{name}"], _label) for name in ("type", "device", "browser", "location")}
+    found = {
+        "types": by["type"],
+        "devices": by["device"],
+        "browsers": by["browser"],
+        "versions": {version for _, version in by_bucket},
+    }
     return Counts(
-        by_bucket=_summed(facets["by_bucket"], lambda by: (from_ms(int(by["bucket"])), _text(by.get("version")))),
-        by_type=_summed(facets["by_type"], lambda by: _text(by.get("value"))),
-        by_browser=_summed(facets["by_browser"], lambda by: (_text(by.get("value")), _text(by.get("version")))),
-        by_device=_summed(facets["by_device"], lambda by: _text(by.get("value"))),
-        users=facets["users"][0]["n"] if facets["users"] else 0,
+        by_bucket=by_bucket,
+        by_type=by["type"],
+        by_browser=by["browser"],
+        by_device=by["device"],
+        by_location=by["location"],
+        users=_n(facets["users"]),
+        options={name: tuple(sorted({*found[name], *wanted.selected(name)})) for name in FIELDS},
     )
 
 
-def _summed(rows: Sequence[Document], key_of: Callable[[Document], Key]) -> Mapping[Key, int]:
+def _summed(rows: Sequence[Document], key_of: Callable[[Any], Key]) -> Mapping[Key, int]:
     # Summed, not just collected: a field that is absent and one that is null are the same to the page.
     counts: Counter[Key] = Counter()
     for row in rows:
         counts[key_of(row["_id"])] += int(row["n"])
     return counts
+
+
+def _label(value: object) -> str:
+    return labels.value(_text(value))
+
+
+def _n(rows: Sequence[Document]) -> int:
+    return int(rows[0]["n"]) if rows else 0
 
 
 def _text(value: object) -> str | None:

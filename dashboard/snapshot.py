@@ -1,9 +1,9 @@
-"""What is read (Overview, Counts) and what is shown (Snapshot); values only."""
+"""What is asked for (Query), what is read (Overview, Counts) and what is shown (Snapshot); values only."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,30 +11,92 @@ if TYPE_CHECKING:
 
     from dashboard.timeplan import Range, Window
 
+#: The fields that can be filtered, in the order of a rollup's cells.
+FIELDS = ("types", "devices", "browsers", "versions")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """The labels that an event must have one of, per field; none: any."""
+
+    types: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    browsers: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self.selected(name) for name in FIELDS)
+
+    def selected(self, name: str) -> tuple[str, ...]:
+        """The labels of one field."""
+        return getattr(self, name)
+
+
+ANY = Filter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a visitor wants to see."""
+
+    chosen: Range
+    filter: Filter = ANY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What is known of the whole collection, at a cost that does not grow with it."""
+    """What is known of the whole collection."""
 
-    all_time: int
-    all_time_is_exact: bool
+    stored: int
+    """Events, by MongoDB's count or, for many, its estimate."""
+    rolled_up: int
+    """Events in the rollups; read after `stored`, so that it is not less while all is well."""
     last_received_at: datetime | None
     newest_event_at: datetime | None
     v2_version: int
     """The version that user_event_v2.avsc has under the subject."""
+    first_seen: tuple[tuple[str, datetime], ...] = ()
+    """When the first event of each version was stored."""
+    is_exact: bool = True
+    """Whether `stored` was counted, or is no more than what the rollups count exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Events of one window, counted; None stands for a field without a value."""
+    """Events of one period, counted; by label."""
 
-    by_bucket: Mapping[tuple[datetime, str | None], int]
+    by_bucket: Mapping[tuple[datetime, str], int]
     """Keyed by bucket and schema version."""
-    by_type: Mapping[str | None, int]
-    by_browser: Mapping[tuple[str | None, str | None], int]
-    """Keyed by browser and schema version."""
-    by_device: Mapping[str | None, int]
-    users: int
+    by_type: Mapping[str, int]
+    by_browser: Mapping[str, int]
+    by_device: Mapping[str, int]
+    by_location: Mapping[str, int]
+    users: int | None
+    """None: not known under this filter."""
+    options: Mapping[str, tuple[str, ...]]
+    """The labels of each of FIELDS, whatever the filter."""
+
+    @property
+    def total(self) -> int:
+        """All its events."""
+        return sum(self.by_bucket.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was read of one window."""
+
+    counts: Counts
+    finished: Counts | None = None
+    """Of the buckets that are finished; None when there is nothing to compare."""
+    previous: Counts | None = None
+    """Of as many buckets before it."""
+    is_direct: bool = False
+    """Counted in `events` itself, not in rollups."""
+    is_cut: bool = False
+    """There are more events than may be counted directly: the newest were."""
+    users_are_counted: bool = False
+    """Exact, not by sketches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +122,49 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Everything that the page shows of one range, as of one instant."""
+class Users:
+    """How many different users."""
 
-    chosen: Range
+    n: int
+    is_exact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Against the previous period, finished buckets only; None where that has nothing to compare with."""
+
+    total: float | None = None
+    users: float | None = None
+    adoption: float | None = None
+    """In percentage points, like the next."""
+    main_action: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that the page shows of one query, as of one instant."""
+
+    query: Query
     window: Window
     read_at: datetime
     overview: Overview
+    found: Found
     total: int
-    users: int
+    users: Users | None
     adoption: Part | None
     """None over no event with a registered version: the share is then unknown, not 0."""
     main_action: Part | None
+    changes: Changes
     volume: tuple[Series, ...]
+    adopted: tuple[float | None, ...]
+    """The adoption in each bucket."""
+    marks: tuple[tuple[str, datetime], ...]
+    """Versions that were first seen in this window."""
     types: tuple[Part, ...]
     browsers: tuple[Part, ...]
     devices: tuple[Part, ...]
+    locations: tuple[Part, ...]
+
+    def parts(self) -> dict[str, Any]:
+        """The breakdowns, by name."""
+        return {name: getattr(self, name) for name in ("types", "browsers", "devices", "locations")}

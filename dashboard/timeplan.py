@@ -1,67 +1,86 @@
-"""From the chosen range to the window of event time and its buckets; pure."""
+"""From what was chosen to the window of event time, its buckets and the level of rollups that holds them; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from streamapp.rollup import LEVELS, Keep, Level, kept_since
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
+#: The longest window that each level is for: some 180 points in a chart at the most.
+_UP_TO = tuple(zip(LEVELS, (timedelta(hours=3), timedelta(hours=26), timedelta(days=7), timedelta.max), strict=True))
+_BUCKET_WORDS = dict(zip(LEVELS, ("minute", "10 minutes", "hour", "day (UTC)"), strict=True))
+SHORTEST = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """A range that the page offers, and how fine its chart over time is."""
+    """A range that the page offers, or one that a visitor drew."""
 
     key: str
     """As it stands on the button and in the address."""
     words: str
     """As it is read in a sentence, after "the"."""
     length: timedelta
-    bucket: timedelta
-    bucket_words: str
+    start: datetime | None = None
+    """None: it ends now."""
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it stays where it is while time goes on."""
+        return self.start is not None
 
 
 RANGES = (
-    Range(
-        key="15 min",
-        words="last 15 minutes",
-        length=timedelta(minutes=15),
-        bucket=timedelta(minutes=1),
-        bucket_words="minute",
-    ),
-    Range(key="1 h", words="last hour", length=timedelta(hours=1), bucket=timedelta(minutes=1), bucket_words="minute"),
-    Range(
-        key="6 h",
-        words="last 6 hours",
-        length=timedelta(hours=6),
-        bucket=timedelta(minutes=10),
-        bucket_words="10 minutes",
-    ),
-    Range(
-        key="24 h",
-        words="last 24 hours",
-        length=timedelta(hours=24),
-        bucket=timedelta(minutes=10),
-        bucket_words="10 minutes",
-    ),
-    Range(key="7 d", words="last 7 days", length=timedelta(days=7), bucket=timedelta(hours=1), bucket_words="hour"),
+    Range(key="15 min", words="last 15 minutes", length=timedelta(minutes=15)),
+    Range(key="1 h", words="last hour", length=timedelta(hours=1)),
+    Range(key="6 h", words="last 6 hours", length=timedelta(hours=6)),
+    Range(key="24 h", words="last 24 hours", length=timedelta(hours=24)),
+    Range(key="7 d", words="last 7 days", length=timedelta(days=7)),
+    Range(key="30 d", words="last 30 days", length=timedelta(days=30)),
+    Range(key="90 d", words="last 90 days", length=timedelta(days=90)),
 )
 DEFAULT = RANGES[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The half-open interval [start, end) of event time, cut into buckets of one width."""
+    """The half-open interval [start, end) of event time, in whole buckets of one level."""
 
     start: datetime
     end: datetime
-    width: timedelta
+    level: Level
+    is_running: bool
+    """Whether its last bucket is unfinished."""
+
+    @property
+    def width(self) -> timedelta:
+        """How long a bucket is."""
+        return self.level.width
+
+    @property
+    def bucket_words(self) -> str:
+        """How long a bucket is, after "per"."""
+        return _BUCKET_WORDS[self.level]
 
     @property
     def buckets(self) -> tuple[datetime, ...]:
-        """The start of every bucket; the last one is unfinished."""
+        """The start of every bucket."""
         return tuple(self.start + i * self.width for i in range((self.end - self.start) // self.width))
+
+    @property
+    def finished_end(self) -> datetime:
+        """The end of the last bucket that is finished."""
+        return self.end - self.width if self.is_running else self.end
+
+    @property
+    def previous_start(self) -> datetime:
+        """The start of the period before it that is as long as its finished part."""
+        return self.start - (self.finished_end - self.start)
 
 
 def range_named(key: str | None) -> Range:
@@ -69,13 +88,41 @@ def range_named(key: str | None) -> Range:
     return next((offered for offered in RANGES if offered.key == key), DEFAULT)
 
 
-def window(chosen: Range, now: datetime) -> Window:
-    """Return the window of the range that ends with the bucket that is running now.
+def custom(start_ms: str | None, end_ms: str | None) -> Range | None:
+    """Return the range between two instants in epoch ms, None if they are none."""
+    try:
+        start, end = from_ms(int(start_ms or "")), from_ms(int(end_ms or ""))
+    except (ValueError, OverflowError):
+        return None
+    if end - start < SHORTEST:
+        return None
+    return Range(key=f"{start_ms}-{end_ms}", words="chosen period", length=end - start, start=start)
+
+
+def drawn(edges: Sequence[str], zone: tzinfo) -> tuple[int, int] | None:
+    """Return the two ends, epoch ms, of what was drawn over a chart; they come without the chart's zone."""
+    try:
+        start, end = sorted(to_ms(datetime.fromisoformat(edge).replace(tzinfo=zone)) for edge in edges)
+    except (ValueError, TypeError):
+        return None
+    return (start, end) if from_ms(end) - from_ms(start) >= SHORTEST else (start, start + SHORTEST // MILLISECOND)
+
+
+def window(chosen: Range, now: datetime, keep: Keep | None = None) -> Window:
+    """Return the window of the range; one that ends now ends with the bucket that is running.
 
     It starts at a bucket's start and so holds the whole range, plus what has passed of the running bucket.
     """
-    running = bucket_start(now, chosen.bucket)
-    return Window(start=running - chosen.length, end=running + chosen.bucket, width=chosen.bucket)
+    start = chosen.start or now - chosen.length
+    level = _level(chosen.length, start, now, keep or {})
+    last = start + chosen.length - (MILLISECOND if chosen.is_custom else timedelta())
+    running = bucket_start(last, level.width)
+    return Window(
+        start=bucket_start(start, level.width),
+        end=running + level.width,
+        level=level,
+        is_running=running + level.width > now,
+    )
 
 
 def bucket_start(at: datetime, width: timedelta) -> datetime:
@@ -91,3 +138,9 @@ def to_ms(at: datetime) -> int:
 def from_ms(ms: int) -> datetime:
     """Return the instant of an `event_timestamp`."""
     return EPOCH + ms * MILLISECOND
+
+
+def _level(length: timedelta, start: datetime, now: datetime, keep: Keep) -> Level:
+    """The finest level that is meant for this length and still holds the start."""
+    fit = [level for level, longest in _UP_TO if length <= longest]
+    return next((level for level in fit if to_ms(start) >= kept_since(level, keep, now)), LEVELS[-1])

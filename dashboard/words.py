@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime, timedelta, tzinfo
 
-    from dashboard.snapshot import Part, Snapshot
+    from dashboard.snapshot import Part, Users
     from dashboard.timeplan import Window
 
 UNKNOWN = "unknown"
@@ -28,9 +29,16 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def instant(at: datetime, *, today: datetime) -> str:
-    """Return the instant, with its day when that is not today's."""
-    return f"{at:%H:%M:%S} UTC" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+def instant(at: datetime, *, today: datetime, zone: tzinfo = UTC) -> str:
+    """Return the instant in a zone, with its day when that is not today's."""
+    at, today = at.astimezone(zone), today.astimezone(zone)
+    digits = f"{at:%H:%M:%S}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M:%S}"
+    return f"{digits} {zone_name(zone)}"
+
+
+def zone_name(zone: tzinfo) -> str:
+    """Return what a zone is called, such as "Europe/Berlin"."""
+    return str(zone)
 
 
 def age(span: timedelta) -> str:
@@ -42,16 +50,28 @@ def age(span: timedelta) -> str:
     return f"{seconds} s ago"
 
 
-def window(shown: Window) -> str:
+def window(shown: Window, zone: tzinfo = UTC) -> str:
     """Return from when to when the shown window goes."""
-    start = f"{shown.start:%H:%M}" if shown.start.date() == shown.end.date() else f"{shown.start:%Y-%m-%d %H:%M}"
-    return f"from {start} UTC to now"
+    start, end = shown.start.astimezone(zone), shown.end.astimezone(zone)
+    is_one_day = start.date() == end.date()
+    first = f"{start:%H:%M}" if is_one_day and shown.is_running else f"{start:%Y-%m-%d %H:%M}"
+    last = "now" if shown.is_running else f"{end:%H:%M}" if is_one_day else f"{end:%Y-%m-%d %H:%M}"
+    return f"from {first} to {last}, {zone_name(zone)}"
 
 
-def freshness(shown: Snapshot, now: datetime) -> str:
-    """Return when the last event was received."""
-    received_at = shown.overview.last_received_at
-    return "last event: unknown" if received_at is None else f"last event received {age(now - received_at)}"
+def change(share: float | None) -> str | None:
+    """Return a relative change in percent."""
+    return None if share is None else f"{share:+.1%}" if abs(share) < 10 else f"{share:+,.0%}"  # noqa: PLR2004
+
+
+def points(difference: float | None) -> str | None:
+    """Return a difference of shares in percentage points."""
+    return None if difference is None else f"{difference * 100:+.1f} pp"
+
+
+def users(shown: Users) -> str:
+    """Return how many, marked when it is an estimate."""
+    return number(shown.n) if shown.is_exact else f"~{number(shown.n)}"
 
 
 def all_time(n: int, *, is_exact: bool) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboard.snapshot import Counts, Overview
+from dashboard.snapshot import FIELDS, Counts, Filter, Found, Overview
 from dashboard.timeplan import bucket_start, from_ms, to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dashboard.timeplan import Window
     from dashboard.trouble import Trouble
@@ -50,6 +51,9 @@ class FakeReader:
     def __init__(self, documents: Iterable[dict[str, Any]] = (), *, v2_version: int = 2) -> None:
         self.documents = list(documents)
         self.v2_version = v2_version
+        self.first_seen: tuple[tuple[str, datetime], ...] = ()
+        self.not_rolled_up = 0
+        self.most_direct = 50_000
         self.trouble: Trouble | None = None
         self.trouble_of_counts: Trouble | None = None
         self.reads = 0
@@ -62,26 +66,65 @@ class FakeReader:
         if not self.documents:
             return None
         return Overview(
-            all_time=len(self.documents),
-            all_time_is_exact=True,
+            stored=len(self.documents),
+            rolled_up=len(self.documents) - self.not_rolled_up,
             last_received_at=self.documents[-1].get("received_at"),
             newest_event_at=from_ms(max(found["event_timestamp"] for found in self.documents)),
             v2_version=self.v2_version,
+            first_seen=self.first_seen,
         )
 
-    def counts(self, window: Window) -> Counts:
+    def found(self, window: Window, wanted: Filter) -> Found:
+        """Return the documents of the window and of the period before it, counted."""
+        counts = self._counted(window, wanted, window.start, window.end)
+        finished = self._counted(window, wanted, window.start, window.finished_end)
+        previous = self._counted(window, wanted, window.previous_start, window.start)
+        if wanted:
+            users = counts.users if counts.total <= self.most_direct else None
+            finished, previous = replace(finished, users=None), replace(previous, users=None)
+            counts = replace(counts, users=users)
+        return Found(counts=counts, finished=finished, previous=previous, users_are_counted=bool(wanted))
+
+    def found_directly(self, window: Window, wanted: Filter) -> Found:
         """Return the documents of the window, counted."""
+        counts = self._counted(window, wanted, window.start, window.end, by_location=True)
+        return Found(counts=counts, is_direct=True, is_cut=counts.total >= self.most_direct, users_are_counted=True)
+
+    def _counted(
+        self, window: Window, wanted: Filter, start: datetime, end: datetime, *, by_location: bool = False
+    ) -> Counts:
         if self.trouble_of_counts:
             raise self.trouble_of_counts
-        inside = [d for d in self.documents if to_ms(window.start) <= d["event_timestamp"] < to_ms(window.end)]
-        version = "schema_version"
+        inside = [d for d in self.documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
+        passing = [d for d in inside if all(_passes(values(d)[name], wanted.selected(name)) for name in FIELDS)]
+        offered = passing if by_location else inside
+        located = passing if by_location or not wanted else []
         return Counts(
-            by_bucket=Counter((_bucket(d, window), d.get(version)) for d in inside),
-            by_type=Counter(d.get("event_type") for d in inside),
-            by_browser=Counter((d.get("browser"), d.get(version)) for d in inside),
-            by_device=Counter(d.get("metadata", {}).get("device") for d in inside),
-            users=len({d.get("user_id") for d in inside}),
+            by_bucket=Counter((_bucket(d, window), values(d)["versions"]) for d in passing),
+            by_type=Counter(values(d)["types"] for d in passing),
+            by_browser=Counter(values(d)["browsers"] for d in passing),
+            by_device=Counter(values(d)["devices"] for d in passing),
+            by_location=Counter(d.get("metadata", {}).get("location") or "not given" for d in located),
+            users=len({d.get("user_id") for d in passing}),
+            options={
+                name: tuple(sorted({*(values(d)[name] for d in offered), *wanted.selected(name)})) for name in FIELDS
+            },
         )
+
+
+def values(found: dict[str, Any]) -> dict[str, str]:
+    """Return what a document is counted under."""
+    version = found.get("schema_version", "")
+    return {
+        "types": found.get("event_type") or "not given",
+        "devices": found.get("metadata", {}).get("device") or "not given",
+        "browsers": found.get("browser") or "not given",
+        "versions": version if version[:1] == "v" else "unregistered",
+    }
+
+
+def _passes(value: str, selected: Sequence[str]) -> bool:
+    return not selected or value in selected
 
 
 def _bucket(found: dict[str, Any], window: Window) -> datetime:

@@ -1,4 +1,4 @@
-"""The four charts."""
+"""The charts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import figures
+from dashboard.views import controls
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from datetime import tzinfo
 
     import plotly.graph_objects as go
 
@@ -17,24 +18,61 @@ if TYPE_CHECKING:
 
 # No tool bar and no zoom: Streamlit builds a chart anew when its data changes, and would lose both.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
+#: Set when a visitor drew a period: the whole page has to be run for it.
+BRUSHED = "brushed"
 
 
-def show(shown: Snapshot) -> None:
-    """Show the events over time, by type, by browser and by device."""
+def show(shown: Snapshot, zone: tzinfo) -> None:
+    """Show the events over time, then by type, browser, device and location, and the adoption of V2."""
     with st.container(border=True):
         _heading("Events over time", _legend(shown))
-        _draw(figures.volume(shown), key="volume", alt=figures.volume_alt(shown))
+        _volume(shown, zone)
     charts = (("Event types", shown.types), ("Browsers", shown.browsers), ("Devices", shown.devices))
     for column, (title, parts) in zip(st.columns(3), charts, strict=True):
         with column.container(border=True, height="stretch"):
             _parts(title, parts)
+    over_time, locations = st.columns([2, 1])
+    with over_time.container(border=True, height="stretch"):
+        _heading("V2 adoption over time", f"share of events per {shown.window.bucket_words}")
+        figure = figures.adoption(shown.adopted, shown.window, zone)
+        _draw(figure, key="adoption", alt=figures.adoption_alt(shown))
+    with locations.container(border=True, height="stretch"):
+        _locations(shown)
+
+
+def _volume(shown: Snapshot, zone: tzinfo) -> None:
+    # Another chart for another range: what was drawn over the one before must not stay.
+    key = f"volume {shown.query.chosen.key}"
+    st.plotly_chart(
+        figures.volume(shown.volume, shown.window, shown.marks, zone),
+        key=key,
+        alt=figures.volume_alt(shown, zone),
+        config=_CONFIG,
+        on_select=lambda: _brush(key, zone),
+        selection_mode="box",
+    )
+
+
+def _brush(key: str, zone: tzinfo) -> None:
+    for box in st.session_state[key]["selection"]["box"]:
+        controls.choose(box["x"], zone)
+        st.session_state[BRUSHED] = True
 
 
 def _legend(shown: Snapshot) -> str:
-    return f"per {shown.chosen.bucket_words}, by schema version; the hatched bar is still filling"
+    hatched = "; the hatched bar is still filling" if shown.window.is_running else ""
+    return f"per {shown.window.bucket_words}, by schema version{hatched}; draw a box to zoom in"
 
 
-def _parts(title: str, parts: Sequence[Part]) -> None:
+def _locations(shown: Snapshot) -> None:
+    if shown.locations:
+        _parts("Locations", shown.locations)
+    else:
+        _heading("Locations")
+        st.caption("Locations are not counted by filter.")
+
+
+def _parts(title: str, parts: tuple[Part, ...]) -> None:
     _heading(title)
     _draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
 

@@ -2,26 +2,157 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 import streamlit as st
 
+from dashboard import timeplan
+from dashboard.snapshot import FIELDS, Filter, Query
 from dashboard.timeplan import DEFAULT, RANGES, Range, range_named
 
-REFRESH_SECONDS = 5
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dashboard.feed import Feed
+
+EVENTS, PIPELINE, LATEST = VIEWS = ("Events", "Pipeline", "Latest")
+INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}
+LOCAL, _ = ZONES = ("local time", "UTC")
+_LABELS = {"types": "Event type", "devices": "Device", "browsers": "Browser", "versions": "Schema version"}
+_FROM, _TO = "from", "to"
 
 
-def show() -> tuple[Range, int | None]:
-    """Show the controls; return the range, and the seconds between refreshes or None."""
-    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
-        key = st.segmented_control(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was chosen."""
+
+    view: str
+    query: Query
+    interval: int | None
+    """Seconds between two refreshes; None: only by hand."""
+    zone: tzinfo
+    is_kiosk: bool
+
+
+def show(feed: Feed) -> Choice:
+    """Show the controls, none of them on a kiosk's screen; return what is chosen."""
+    is_kiosk = st.query_params.get("kiosk") == "true"
+    if is_kiosk:
+        st.title("User events", anchor=False)
+    else:
+        _show_header()
+        if _one("view", VIEWS) == EVENTS:
+            _show_range(feed)
+    chosen = _custom() or range_named(_one("range", [offered.key for offered in RANGES]))
+    return Choice(
+        view=_one("view", VIEWS),
+        query=Query(chosen=chosen, filter=_filter()),
+        interval=None if chosen.is_custom else INTERVALS[_one("refresh", list(INTERVALS))],
+        zone=_zone(),
+        is_kiosk=is_kiosk,
+    )
+
+
+def choose(edges: Sequence[str], zone: tzinfo) -> None:
+    """Make the period that was drawn over a chart the page's range."""
+    ends = timeplan.drawn(edges, zone)
+    if ends is not None:
+        st.query_params[_FROM], st.query_params[_TO] = map(str, ends)
+
+
+def back_to_live() -> None:
+    """Let the range end now again."""
+    for name in (_FROM, _TO):
+        st.query_params.pop(name, None)
+
+
+def clear_filters() -> None:
+    """Show events of every kind again."""
+    for name in FIELDS:
+        st.session_state[name] = []
+
+
+def _show_header() -> None:
+    title, controls = st.columns([1, 2], vertical_alignment="center")
+    title.title("User events", anchor=False)
+    with controls.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        st.segmented_control(
+            "View",
+            VIEWS,
+            default=EVENTS,
+            key="view",
+            bind="query-params",
+            required=True,
+            label_visibility="collapsed",
+            width="content",
+        )
+        st.selectbox("Time zone", ZONES, key="zone", bind="query-params", width=130, label_visibility="collapsed")
+        st.selectbox(
+            "Auto refresh",
+            list(INTERVALS),
+            key="refresh",
+            bind="query-params",
+            width=150,
+            label_visibility="collapsed",
+            format_func="refresh {}".format,
+        )
+        st.button("Refresh now", icon=":material/refresh:", width="content")
+
+
+def _show_range(feed: Feed) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.segmented_control(
             "Range of event time",
             [offered.key for offered in RANGES],
             default=DEFAULT.key,
             key="range",
             bind="query-params",
             required=True,
+            on_change=back_to_live,
             label_visibility="collapsed",
+            width="content",
         )
-        is_refreshing = st.toggle(
-            f"Auto refresh ({REFRESH_SECONDS} s)", value=True, key="refresh", bind="query-params", width="content"
-        )
-    return range_named(key), REFRESH_SECONDS if is_refreshing else None
+        if _custom():
+            st.button("Back to live", icon=":material/play_arrow:", on_click=back_to_live, width="content")
+        selected = sum(len(_selected(name)) for name in FIELDS)
+        with st.popover(f"Filters ({selected})" if selected else "Filters", icon=":material/filter_alt:"):
+            _show_filters(feed)
+
+
+def _show_filters(feed: Feed) -> None:
+    chosen = _custom() or range_named(_one("range", [offered.key for offered in RANGES]))
+    snapshot = feed.latest(Query(chosen=chosen)).snapshot
+    options = snapshot.found.counts.options if snapshot else {}
+    for name, label in _LABELS.items():
+        offered = sorted({*options.get(name, ()), *_selected(name)})
+        st.multiselect(label, offered, key=name, bind="query-params", placeholder="any")
+    st.button("Clear filters", on_click=clear_filters, disabled=not _filter(), key="clear")
+
+
+def _filter() -> Filter:
+    return Filter(**{name: tuple(sorted(_selected(name))) for name in FIELDS})
+
+
+def _selected(name: str) -> Sequence[str]:
+    # Before its control is made, and where there is none, the address says.
+    return st.session_state[name] if name in st.session_state else st.query_params.get_all(name)
+
+
+def _one(name: str, offered: Sequence[str]) -> str:
+    value = st.session_state[name] if name in st.session_state else st.query_params.get(name)
+    return next((other for other in offered if other == value), offered[0])
+
+
+def _custom() -> Range | None:
+    return timeplan.custom(st.query_params.get(_FROM), st.query_params.get(_TO))
+
+
+def _zone() -> tzinfo:
+    name = st.context.timezone if _one("zone", ZONES) == LOCAL else None
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
@@ -11,15 +11,17 @@ from dashboard import words
 
 if TYPE_CHECKING:
     from dashboard.feed import Reading
-    from dashboard.snapshot import Snapshot
+    from dashboard.snapshot import Overview, Snapshot
     from dashboard.timeplan import Range
 
+_COMPARED = " The change is against the period before, without the bucket that is still filling."
 _HELP = {
-    "Total events": "Events in the chosen range, by event time; beside it, all events that are stored.",
-    "Unique users": "Different user ids among the events in the chosen range.",
+    "Total events": "Events in the chosen range, by event time; beside it, all events that are stored." + _COMPARED,
+    "Unique users": "Different user ids among the events in the chosen range. Beyond some 190 it is an estimate by "
+    "sketches, marked ~: within 4 %." + _COMPARED,
     "V2 adoption": "Events written with the version of user_event_v2.avsc or a later one, among those whose version is "
-    "registered under the subject.",
-    "Main action": "The most frequent event type in the chosen range.",
+    "registered under the subject." + _COMPARED,
+    "Main action": "The most frequent event type in the chosen range. The change is that of its share." + _COMPARED,
 }
 # What st.metric shows as it is; anything else could be read as Markdown.
 _HARMLESS = re.compile(r"[^\W_](?:[\w.-]*[^\W_])?")
@@ -28,56 +30,68 @@ _HARMLESS = re.compile(r"[^\W_](?:[\w.-]*[^\W_])?")
 def show(reading: Reading, chosen: Range) -> None:
     """Show the four KPIs; what was not read is unknown, which is not 0."""
     cards = _cards(reading, chosen)
-    for column, (label, (value, beside)) in zip(st.columns(4), cards.items(), strict=True):
+    for column, (label, card) in zip(st.columns(4), cards.items(), strict=True):
         # Texts, not numbers: the browser would write numbers in its own locale.
-        column.metric(
-            label,
-            value,
-            delta=beside,
-            delta_color="off",
-            delta_arrow="off",
-            help=_HELP[label],
-            border=True,
-            height="stretch",
-        )
+        column.metric(label, card.value, help=_HELP[label], border=True, height="stretch", **_beside(card))
 
 
-def _cards(reading: Reading, chosen: Range) -> dict[str, tuple[str, str]]:
-    beside_total = _all_time(reading)
+class _Card(NamedTuple):
+    value: str
+    beside: str
+    change: str | None = None
+
+
+def _beside(card: _Card) -> dict[str, Any]:
+    if card.change is None:
+        return {"delta": card.beside, "delta_color": "off", "delta_arrow": "off"}
+    # A number, so that it is drawn as neither up nor down.
+    is_flat = not any(digit in card.change for digit in "123456789")
+    return {"delta": 0 if is_flat else card.change, "delta_description": card.beside}
+
+
+def _cards(reading: Reading, chosen: Range) -> dict[str, _Card]:
+    return dict(zip(_HELP, _in_order(reading, chosen), strict=True))
+
+
+def _in_order(reading: Reading, chosen: Range) -> tuple[_Card, ...]:
     if reading.is_empty:
-        return _in_order(("0", beside_total), ("0", f"in the {chosen.words}"), (words.NONE, "no events"), None)
+        none = _Card(words.NONE, "no events")
+        return _Card("0", words.all_time(0, is_exact=True)), _Card("0", f"in the {chosen.words}"), none, none
     shown = reading.snapshot
     if shown is None:
-        unknown = (words.UNKNOWN, "not read")
-        return _in_order((words.UNKNOWN, beside_total), unknown, unknown, unknown)
-    users = (words.number(shown.users), f"in the {chosen.words}")
-    return _in_order((words.number(shown.total), beside_total), users, _adoption(shown), _main_action(shown))
+        unknown = _Card(words.UNKNOWN, "not read")
+        return _Card(words.UNKNOWN, _all_time(reading.overview)), unknown, unknown, unknown
+    total = _Card(words.number(shown.total), _all_time(shown.overview), words.change(shown.changes.total))
+    return total, _users(shown), _adoption(shown), _main_action(shown)
 
 
-def _in_order(
-    total: tuple[str, str], users: tuple[str, str], adoption: tuple[str, str], action: tuple[str, str] | None
-) -> dict[str, tuple[str, str]]:
-    return dict(zip(_HELP, (total, users, adoption, action or (words.NONE, "no events")), strict=True))
-
-
-def _all_time(reading: Reading) -> str:
-    if reading.is_empty:
-        return words.all_time(0, is_exact=True)
-    if reading.overview is None:
+def _all_time(overview: Overview | None) -> str:
+    if overview is None:
         return f"all time {words.UNKNOWN}"
-    return words.all_time(reading.overview.all_time, is_exact=reading.overview.all_time_is_exact)
+    # Rollups are exact; where they lack events, MongoDB's own count of events is nearer.
+    return words.all_time(max(overview.rolled_up, overview.stored), is_exact=overview.is_exact)
 
 
-def _adoption(shown: Snapshot) -> tuple[str, str]:
+def _users(shown: Snapshot) -> _Card:
+    if shown.users is None:
+        return _Card("n/a", "too many events for this filter")
+    return _Card(words.users(shown.users), f"in the {shown.query.chosen.words}", words.change(shown.changes.users))
+
+
+def _adoption(shown: Snapshot) -> _Card:
     if shown.adoption is None:
-        return words.NONE, "no registered version" if shown.total else "no events"
+        return _Card(words.NONE, "no registered version" if shown.total else "no events")
     part = shown.adoption
-    return words.percent(part.share), f"{words.number(part.n)} of {words.number(part.of)}"
+    beside = f"{words.number(part.n)} of {words.number(part.of)}"
+    return _Card(words.percent(part.share), beside, words.points(shown.changes.adoption))
 
 
-def _main_action(shown: Snapshot) -> tuple[str, str] | None:
+def _main_action(shown: Snapshot) -> _Card:
     part = shown.main_action
-    return (_literal(part.label), f"{words.percent(part.share)} of events") if part else None
+    if part is None:
+        return _Card(words.NONE, "no events")
+    beside = f"{words.percent(part.share)} of events"
+    return _Card(_literal(part.label), beside, words.points(shown.changes.main_action))
 
 
 def _literal(text: str) -> str:

@@ -7,45 +7,73 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import words
+from dashboard.reader import MOST_DIRECT
 from dashboard.trouble import Disconnected, TooSlow, Trouble
+from dashboard.views import controls
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from dashboard.feed import Reading
-    from dashboard.snapshot import Overview
-    from dashboard.timeplan import Range
+    from dashboard.snapshot import Overview, Snapshot
+    from dashboard.views.controls import Choice
 
 SEND = "streamapp send-sample --count 100"
 
 
-def show(reading: Reading, chosen: Range, now: datetime) -> None:
-    """Say why there are no numbers, or why they are not new."""
+def show(reading: Reading, choice: Choice, now: datetime) -> None:
+    """Say why there are no numbers, or why they are not new or not all."""
     if reading.trouble is not None:
-        _trouble(reading.trouble, reading, now)
+        _trouble(reading, choice.zone, now)
     elif reading.overview is None:
         _no_events()
-    elif reading.snapshot is not None and not reading.snapshot.total:
-        _none_in_range(reading.overview, chosen, now)
+    elif reading.snapshot is not None:
+        _limits(reading.snapshot, choice, now)
 
 
-def _trouble(trouble: Trouble, reading: Reading, now: datetime) -> None:
+def _limits(shown: Snapshot, choice: Choice, now: datetime) -> None:
+    if shown.found.is_direct:
+        _counted_directly(shown)
+    if shown.total:
+        return
+    if choice.query.filter:
+        _none_by_filter(choice)
+    else:
+        _none_in_range(shown.overview, choice, now)
+
+
+def _counted_directly(shown: Snapshot) -> None:
+    which = f"Only the newest {MOST_DIRECT:,} events of the range are counted" if shown.found.is_cut else "Counted"
+    st.warning(
+        f"**Rollups are behind or absent.** {which} directly, without the previous period. "
+        "To count the rest: `streamapp rollups rebuild`"
+    )
+
+
+def _none_by_filter(choice: Choice) -> None:
+    st.info(f"**No events in the {choice.query.chosen.words} pass the filters.**")
+    if st.button("Clear filters", key="clear_here", on_click=controls.clear_filters):
+        st.rerun()
+
+
+def _trouble(reading: Reading, zone: tzinfo, now: datetime) -> None:
+    trouble = reading.trouble
     kind = "Too slow" if isinstance(trouble, TooSlow) else "Disconnected"
-    text = f"**{kind}.** {trouble} {_as_of(reading, now)} {_what_to_do(trouble)}"
+    text = f"**{kind}.** {trouble} {_as_of(reading, zone, now)} {_what_to_do(trouble)}"
     if isinstance(trouble, TooSlow):
         st.warning(text)
     else:
         st.error(text)
 
 
-def _as_of(reading: Reading, now: datetime) -> str:
+def _as_of(reading: Reading, zone: tzinfo, now: datetime) -> str:
     if reading.snapshot is None:
         return "Nothing is known of this range yet."
     read_at = reading.snapshot.read_at
-    return f"What stands below is as of **{words.instant(read_at, today=now)}**, {words.age(now - read_at)}."
+    return f"What stands below is as of **{words.instant(read_at, today=now, zone=zone)}**, {words.age(now - read_at)}."
 
 
-def _what_to_do(trouble: Trouble) -> str:
+def _what_to_do(trouble: Trouble | None) -> str:
     if isinstance(trouble, TooSlow):
         return "Choose a shorter range."
     if isinstance(trouble, Disconnected):
@@ -58,15 +86,17 @@ def _no_events() -> None:
     st.code(SEND, language="bash")
 
 
-def _none_in_range(overview: Overview, chosen: Range, now: datetime) -> None:
-    st.info(f"**No events in the {chosen.words}.** {_newest(overview, now)} Send new ones with:")
+def _none_in_range(overview: Overview, choice: Choice, now: datetime) -> None:
+    st.info(
+        f"**No events in the {choice.query.chosen.words}.** {_newest(overview, choice.zone, now)} Send new ones with:"
+    )
     st.code(SEND, language="bash")
 
 
-def _newest(overview: Overview, now: datetime) -> str:
+def _newest(overview: Overview, zone: tzinfo, now: datetime) -> str:
     newest = overview.newest_event_at
     if newest is None:
         return "No stored event has a time."
     if newest > now:
-        return f"The newest event is of {words.instant(newest, today=now)}, ahead of this clock."
-    return f"The newest event is of {words.instant(newest, today=now)}, {words.age(now - newest)}."
+        return f"The newest event is of {words.instant(newest, today=now, zone=zone)}, ahead of this clock."
+    return f"The newest event is of {words.instant(newest, today=now, zone=zone)}, {words.age(now - newest)}."

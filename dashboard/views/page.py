@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.connection import Connection
 from dashboard.feed import Feed
+from dashboard.pipeline import MongoPipeline
 from dashboard.reader import MongoReader
 from dashboard.views import controls, live
 from streamapp import settings
@@ -35,16 +36,17 @@ def main() -> None:
 def show(feed: Feed) -> None:
     """Show the page on a feed."""
     st.html(_STYLE)
-    title, choice = st.columns([1, 2], vertical_alignment="bottom")
-    title.title("User events", anchor=False)
-    with choice:
-        chosen, interval = controls.show()
+    choice = controls.show(feed)
     # One fragment, not nested: the browser's timer reruns it alone, and without a tab nothing runs.
-    st.fragment(live.show, run_every=interval, key="live")(feed, chosen)
+    st.fragment(live.show, run_every=choice.interval, key="live")(feed, choice)
 
 
 @st.cache_resource(show_spinner=False)
 def _feed() -> Feed:
     known = settings.load()
     connection = Connection(uri=known.mongo_uri.get_secret_value(), database=known.mongo_database)
-    return Feed(reader=MongoReader(connection, subject=known.subject), clock=lambda: datetime.now(UTC))
+    return Feed(
+        reader=MongoReader(connection, subject=known.subject),
+        pipeline=MongoPipeline(connection, topic=known.topic, subject=known.subject),
+        clock=lambda: datetime.now(UTC),
+    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymongo import MongoClient
 
-from dashboard import timeplan
+from dashboard import reader, timeplan
 from dashboard.connection import Connection
 from dashboard.reader import MongoReader
+from dashboard.snapshot import Filter
+from tests import rollup_factory
 from tests.dashboard_fakes import FakeReader, document, v1
 
 if TYPE_CHECKING:
@@ -57,17 +60,68 @@ def real(backend: Backend, unique_name: str) -> Iterator[MongoReader]:
     connection.close()
 
 
+FILTERS = [
+    Filter(),
+    Filter(types=("click", "type-1")),
+    Filter(browsers=("not given",), devices=("mobile", "not given")),
+    Filter(versions=("unregistered", "v1")),
+]
+COMPLETE = [case for case in CASES if case != "fields that are absent"]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_fake_and_real_count_the_same(case: str, real: MongoReader, database: Database[dict[str, Any]]) -> None:
     """So a page that is tested with the fake is tested."""
     fake = FakeReader(CASES[case])
+    fake.not_rolled_up = len(fake.documents)
     if fake.documents:
         database["events"].insert_many(fake.documents)
 
-    for offered in timeplan.RANGES:
+    for offered, wanted in product(timeplan.RANGES, FILTERS):
         shown = timeplan.window(offered, NOW)
-        assert fake.counts(shown) == real.counts(shown)
+        assert fake.found_directly(shown, wanted) == real.found_directly(shown, wanted)
     assert fake.overview() == real.overview()
+
+
+@pytest.mark.parametrize("case", COMPLETE)
+def test_rollups_tell_the_same_as_events(case: str, real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """Of the window, of its finished part and of the period before it."""
+    fake = FakeReader(CASES[case])
+    if fake.documents:
+        rollup_factory.insert(database, fake.documents)
+
+    for offered, wanted in product(timeplan.RANGES, FILTERS):
+        shown = timeplan.window(offered, NOW)
+        assert fake.found(shown, wanted) == real.found(shown, wanted)
+    assert fake.overview() == real.overview()
+
+
+def test_users_of_too_many_events_are_not_counted(
+    real: MongoReader, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a filter every event would have to be read."""
+    monkeypatch.setattr(reader, "MOST_DIRECT", 2)
+    wanted, shown = Filter(browsers=("edge",)), timeplan.window(timeplan.DEFAULT, NOW)
+    rollup_factory.insert(database, [document(NOW), document(NOW, browser="edge")])
+    assert 1 == real.found(shown, wanted).counts.users
+
+    rollup_factory.insert(database, [document(NOW, kafka={**document()["kafka"], "topic": "other", "partition": 5})])
+
+    assert real.found(shown, wanted).counts.users is None
+    assert real.found_directly(shown, wanted).is_cut
+
+
+def test_first_events_of_versions_are_known(real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """In the order of the versions."""
+    database["events"].insert_one(document(NOW))
+    database["schema_versions"].insert_many(
+        {"subject": "user_events-value", "version": version, "first_seen_at": NOW} for version in (2, 1)
+    )
+
+    overview = real.overview()
+
+    assert overview
+    assert (("v1", NOW), ("v2", NOW)) == overview.first_seen
 
 
 def test_version_of_v2_is_the_one_that_the_worker_noted(real: MongoReader, database: Database[dict[str, Any]]) -> None:
@@ -84,4 +138,5 @@ def test_version_of_v2_is_the_one_that_the_worker_noted(real: MongoReader, datab
 
     overview = real.overview()
 
-    assert FakeReader([document(NOW)], v2_version=3).overview() == overview
+    assert overview
+    assert 3 == overview.v2_version

@@ -13,6 +13,7 @@ from pymongo import MongoClient
 from dashboard import timeplan
 from dashboard.connection import LIMIT_SECONDS, Connection, address
 from dashboard.reader import MongoReader, pipeline
+from dashboard.snapshot import Filter
 from dashboard.trouble import Disconnected, Refused, TooSlow
 from tests.dashboard_fakes import document
 from tests.until import until
@@ -43,7 +44,7 @@ def test_reading_makes_nothing(backend: Backend, unique_name: str, database: Dat
     reader = MongoReader(connection, subject=SUBJECT)
 
     assert reader.overview() is None
-    assert 0 == reader.counts(WINDOW).users
+    assert 0 == reader.found_directly(WINDOW, Filter()).counts.users
     assert unique_name not in database.client.list_database_names()
     connection.close()
 
@@ -54,7 +55,7 @@ def test_query_uses_the_index_on_event_time(database: Database[dict[str, Any]]) 
     events.create_index("event_timestamp")
     events.insert_many(document(NOW - timedelta(hours=i)) for i in range(200))
 
-    command = {"aggregate": "events", "pipeline": list(pipeline(WINDOW)), "cursor": {}}
+    command = {"aggregate": "events", "pipeline": list(pipeline(WINDOW, Filter())), "cursor": {}}
     explained = database.command("explain", command, verbosity="executionStats")
 
     assert "'IXSCAN'" in str(explained)
@@ -73,7 +74,7 @@ def test_query_beyond_its_limit_is_stopped_and_said(
     reader = MongoReader(connection, subject=SUBJECT)
 
     with pytest.raises(TooSlow, match=r"took longer than 0\.03 s"):
-        reader.counts(WINDOW)
+        reader.found_directly(WINDOW, Filter())
 
     until(lambda: not list(database.client.admin.aggregate(in_progress)), within=LIMIT_SECONDS, what="its end")
     connection.close()

@@ -6,21 +6,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dashboard import compute, timeplan
-from dashboard.snapshot import Part
+from dashboard.snapshot import Changes, Filter, Part, Query, Users
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
 
 if TYPE_CHECKING:
     from dashboard.snapshot import Snapshot
 
 
-def snapshot(*documents: dict[str, Any], v2_version: int = 2) -> Snapshot:
+def snapshot(*documents: dict[str, Any], v2_version: int = 2, **changes: Any) -> Snapshot:
     reader = FakeReader(documents or [document(NOON - timedelta(days=30))], v2_version=v2_version)
-    shown = timeplan.window(timeplan.DEFAULT, NOON)
+    for name, value in changes.items():
+        setattr(reader, name, value)
+    return snapshot_of(reader)
+
+
+def snapshot_of(reader: FakeReader, query: Query = Query(chosen=timeplan.DEFAULT)) -> Snapshot:  # noqa: B008 - frozen
+    shown = timeplan.window(query.chosen, NOON)
     overview = reader.overview()
     assert overview is not None
-    return compute.snapshot(
-        chosen=timeplan.DEFAULT, window=shown, read_at=NOON, overview=overview, counts=reader.counts(shown)
-    )
+    found = reader.found(shown, query.filter)
+    return compute.snapshot(query=query, window=shown, read_at=NOON, overview=overview, found=found)
 
 
 def labels_and_counts(parts: tuple[Part, ...]) -> list[tuple[str, int]]:
@@ -31,7 +36,12 @@ def test_nothing_in_range() -> None:
     """Counts are 0, shares are unknown."""
     shown = snapshot()
 
-    assert (0, 0, None, None) == (shown.total, shown.users, shown.adoption, shown.main_action)
+    assert (0, Users(n=0, is_exact=True), None, None) == (
+        shown.total,
+        shown.users,
+        shown.adoption,
+        shown.main_action,
+    )
     assert ((), (), (), ()) == (shown.volume, shown.types, shown.browsers, shown.devices)
 
 
@@ -101,3 +111,78 @@ def test_many_values_end_in_all_others() -> None:
 def test_missing_values_are_named() -> None:
     """An event without a device is counted, under a name."""
     assert [("not given", 1)] == labels_and_counts(snapshot(document(metadata={})).devices)
+
+
+BEFORE = NOON - timedelta(minutes=20)
+FINISHED = NOON - timedelta(minutes=5)
+
+
+def test_changes_leave_out_the_bucket_that_is_still_filling() -> None:
+    """Three finished events against two, whatever came in this minute."""
+    shown = snapshot(
+        v1(BEFORE), document(BEFORE), document(FINISHED), document(FINISHED), v1(FINISHED, user_id="user-2"), v1(), v1()
+    )
+
+    assert Changes(total=0.5, users=1.0, adoption=2 / 3 - 1 / 2, main_action=0.0) == shown.changes
+
+
+def test_nothing_before_is_no_change() -> None:
+    """Neither growth without end nor 0 %."""
+    assert Changes() == snapshot(document(FINISHED)).changes
+
+
+def test_nothing_finished_after_something_before() -> None:
+    """All is gone, and shares of nothing are not compared."""
+    assert Changes(total=-1.0, users=-1.0) == snapshot(document(BEFORE), document()).changes
+
+
+def test_direct_count_is_compared_with_nothing() -> None:
+    """The period before was not read."""
+    reader = FakeReader([document(BEFORE), document(FINISHED)])
+    shown = timeplan.window(timeplan.DEFAULT, NOON)
+    overview = reader.overview()
+    assert overview
+    query, found = Query(chosen=timeplan.DEFAULT), reader.found_directly(shown, Filter())
+
+    told = compute.snapshot(query=query, window=shown, read_at=NOON, overview=overview, found=found)
+
+    assert Changes() == told.changes
+
+
+def test_users_under_a_filter_of_too_many_events_are_unknown() -> None:
+    """Which is not 0, and has no change."""
+    reader = FakeReader([document(BEFORE), document(FINISHED), document(FINISHED)])
+    reader.most_direct = 1
+    wanted = Filter(types=("click",))
+
+    shown = snapshot_of(reader, Query(chosen=timeplan.DEFAULT, filter=wanted))
+
+    assert shown.users is None
+    assert shown.changes.users is None
+    assert 2 == shown.total
+
+
+def test_many_users_are_an_estimate() -> None:
+    """A sketch is exact only for some 190."""
+    shown = snapshot(*(document(user_id=f"user-{i}") for i in range(191)))
+
+    assert Users(n=191, is_exact=False) == shown.users
+
+
+def test_adoption_in_each_bucket() -> None:
+    """Buckets without events have none."""
+    shown = snapshot(document(), v1(), v1(FINISHED))
+
+    assert {0: None, 10: 0.0, 15: 0.5} == {i: shown.adopted[i] for i in (0, 10, 15)}
+
+
+def test_later_versions_are_marked_where_they_were_first_seen() -> None:
+    """In this window; the first of all marks no change."""
+    seen = (("v1", FINISHED), ("v2", FINISHED), ("v3", BEFORE))
+
+    assert (("v2", FINISHED),) == snapshot(document(), first_seen=seen).marks
+
+
+def test_breakdowns_by_name() -> None:
+    """For whoever exports them."""
+    assert ["types", "browsers", "devices", "locations"] == list(snapshot(document()).parts())

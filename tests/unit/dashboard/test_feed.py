@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from dashboard.feed import Feed
+from dashboard.feed import MOST_QUERIES, Feed
+from dashboard.health import Status
+from dashboard.snapshot import Filter, Query
 from dashboard.timeplan import DEFAULT, RANGES
 from dashboard.trouble import Disconnected, TooSlow
 from tests.dashboard_fakes import NOON, FakeReader, document
+from tests.pipeline_fakes import FakePipeline
+
+QUERY = Query(chosen=DEFAULT)
 
 
 class Clock:
@@ -26,10 +31,10 @@ class Clock:
 def test_second_visitor_shares_the_first_ones_reading() -> None:
     """MongoDB is asked once."""
     reader = FakeReader([document()])
-    feed = Feed(reader=reader, clock=Clock())
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock())
 
-    feed.latest(DEFAULT)
-    feed.latest(DEFAULT)
+    feed.latest(QUERY)
+    feed.latest(QUERY)
 
     assert 1 == reader.reads
 
@@ -37,12 +42,12 @@ def test_second_visitor_shares_the_first_ones_reading() -> None:
 def test_older_reading_is_read_again() -> None:
     """A new event is seen with the next refresh."""
     reader, clock = FakeReader([document()]), Clock()
-    feed = Feed(reader=reader, clock=clock)
-    feed.latest(DEFAULT)
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
+    feed.latest(QUERY)
     reader.documents.append(document())
 
     clock.forward(5)
-    reading = feed.latest(DEFAULT)
+    reading = feed.latest(QUERY)
 
     assert reading.snapshot
     assert 2 == reading.snapshot.total
@@ -50,7 +55,7 @@ def test_older_reading_is_read_again() -> None:
 
 def test_nothing_stored_is_empty_not_trouble() -> None:
     """MongoDB answers that there is nothing."""
-    reading = Feed(reader=FakeReader(), clock=Clock()).latest(DEFAULT)
+    reading = Feed(pipeline=FakePipeline(), reader=FakeReader(), clock=Clock()).latest(QUERY)
 
     assert reading.is_empty
 
@@ -58,14 +63,14 @@ def test_nothing_stored_is_empty_not_trouble() -> None:
 def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
     """Stale, and known to be."""
     reader, clock = FakeReader([document()]), Clock()
-    feed = Feed(reader=reader, clock=clock)
-    good = feed.latest(DEFAULT).snapshot
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
+    good = feed.latest(QUERY).snapshot
     reader.trouble = Disconnected("away")
 
     clock.forward(5)
-    feed.latest(DEFAULT)
+    feed.latest(QUERY)
     clock.forward(5)
-    reading = feed.latest(DEFAULT)
+    reading = feed.latest(QUERY)
 
     assert good is reading.snapshot
     assert good
@@ -78,7 +83,7 @@ def test_outage_from_the_start_is_unknown_not_empty() -> None:
     reader = FakeReader()
     reader.trouble = Disconnected("away")
 
-    reading = Feed(reader=reader, clock=Clock()).latest(DEFAULT)
+    reading = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()).latest(QUERY)
 
     assert not reading.is_empty
     assert reading.snapshot is None
@@ -87,25 +92,92 @@ def test_outage_from_the_start_is_unknown_not_empty() -> None:
 def test_end_of_the_outage_is_seen() -> None:
     """By itself, with the next refresh."""
     reader, clock = FakeReader([document()]), Clock()
-    feed = Feed(reader=reader, clock=clock)
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
     reader.trouble = Disconnected("away")
-    feed.latest(DEFAULT)
+    feed.latest(QUERY)
     reader.trouble = None
 
     clock.forward(5)
 
-    assert feed.latest(DEFAULT).trouble is None
+    assert feed.latest(QUERY).trouble is None
 
 
 def test_query_that_is_too_slow_is_not_repeated_with_every_refresh() -> None:
     """It costs the server its whole limit each time; the cheap overview is still told."""
     reader, clock = FakeReader([document()]), Clock()
-    feed = Feed(reader=reader, clock=clock)
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
     reader.trouble_of_counts = TooSlow("cut off")
-    first = feed.latest(RANGES[-1])
+    first = feed.latest(Query(chosen=RANGES[-1]))
 
     clock.forward(5)
 
-    assert first is feed.latest(RANGES[-1])
+    assert first is feed.latest(Query(chosen=RANGES[-1]))
     assert first.overview
-    assert 1 == first.overview.all_time
+    assert 1 == first.overview.stored
+
+
+def is_direct(feed: Feed) -> bool:
+    snapshot = feed.latest(QUERY).snapshot
+    assert snapshot
+    return snapshot.found.is_direct
+
+
+def test_events_on_their_way_into_rollups_are_not_missing() -> None:
+    """What was stored in these seconds may not be counted yet; what is missing later was forgotten."""
+    reader, clock = FakeReader([document()]), Clock()
+    reader.not_rolled_up = 1
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
+
+    assert not is_direct(feed)
+    clock.forward(2)
+    assert not is_direct(feed)
+    clock.forward(4)
+    assert is_direct(feed)
+    reader.not_rolled_up = 0
+    clock.forward(2)
+    assert not is_direct(feed)
+
+
+def test_rollups_that_lack_old_events_are_behind_at_once() -> None:
+    """Nothing is on its way."""
+    reader = FakeReader([document(NOON - timedelta(minutes=1))])
+    reader.not_rolled_up = 1
+
+    assert is_direct(Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()))
+
+
+def test_deleted_events_are_not_missing_in_rollups() -> None:
+    """More was stored once than is now."""
+    reader, clock = FakeReader([document(NOON - timedelta(minutes=1)) for _ in range(3)]), Clock()
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
+    feed.latest(QUERY)
+    del reader.documents[1:]
+
+    clock.forward(6)
+
+    assert not is_direct(feed)
+
+
+def test_queries_are_apart_and_the_oldest_are_forgotten() -> None:
+    """Memory does not grow with what visitors ask."""
+    reader = FakeReader([document()])
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock())
+    feed.latest(QUERY)
+    for i in range(MOST_QUERIES):
+        feed.latest(Query(chosen=DEFAULT, filter=Filter(types=(str(i),))))
+
+    feed.latest(QUERY)
+
+    assert MOST_QUERIES + 2 == reader.reads
+
+
+def test_health_is_read_once_for_all_and_unknown_in_an_outage() -> None:
+    """As with events."""
+    pipeline, clock = FakePipeline(), Clock()
+    feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=clock)
+    first = feed.health()
+
+    assert first is feed.health()
+    pipeline.trouble = Disconnected("away")
+    clock.forward(5)
+    assert Status.UNKNOWN is feed.health().status

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard import compute, figures, labels, timeplan
+from dashboard import figures, labels
 from dashboard.snapshot import Part
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
+from tests.unit.dashboard.test_compute import snapshot_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -31,13 +33,12 @@ CASES = {
 
 
 def snapshot(documents: list[dict[str, Any]]) -> Snapshot:
-    reader = FakeReader([document(NOON - timedelta(days=30)), *documents])
-    shown = timeplan.window(timeplan.DEFAULT, NOON)
-    overview = reader.overview()
-    assert overview is not None
-    return compute.snapshot(
-        chosen=timeplan.DEFAULT, window=shown, read_at=NOON, overview=overview, counts=reader.counts(shown)
-    )
+    return snapshot_of(FakeReader([document(NOON - timedelta(days=30)), *documents]))
+
+
+def volume(shown: Snapshot, zone: tzinfo = UTC) -> go.Figure:
+    figures.volume.cache_clear()
+    return figures.volume(shown.volume, shown.window, shown.marks, zone)
 
 
 def described(figure: go.Figure) -> Any:
@@ -52,20 +53,20 @@ def shown(request: pytest.FixtureRequest) -> Snapshot:
 
 def test_volume_draws_every_event(shown: Snapshot) -> None:
     """The bars add up to the total."""
-    traces = described(figures.volume(shown))["data"]
+    traces = described(volume(shown))["data"]
 
     assert shown.total == sum(sum(trace["y"]) for trace in traces)
 
 
 def test_volume_marks_only_the_unfinished_bucket(shown: Snapshot) -> None:
     """The last bar is hatched: it will grow."""
-    for trace in described(figures.volume(shown))["data"]:
+    for trace in described(volume(shown))["data"]:
         assert [*[""] * 15, "/"] == trace["marker"]["pattern"]["shape"]
 
 
 def test_volume_names_its_zone(shown: Snapshot) -> None:
     """Plotly shows the digits that it gets, and the axis says whose they are."""
-    axis = described(figures.volume(shown))["layout"]["xaxis"]
+    axis = described(volume(shown))["layout"]["xaxis"]
 
     assert "UTC" in axis["title"]["text"]
     assert ["2026-03-01T11:45:00", "2026-03-01T12:01:00"] == axis["range"]
@@ -73,27 +74,27 @@ def test_volume_names_its_zone(shown: Snapshot) -> None:
 
 def test_equal_data_gives_equal_bytes(shown: Snapshot) -> None:
     """The browser leaves a chart alone whose description has not changed."""
-    assert figures.volume(shown).to_json() == figures.volume(shown).to_json()
+    assert volume(shown).to_json() == volume(shown).to_json()
     assert figures.bars(shown.types).to_json() == figures.bars(shown.types).to_json()
 
 
 def test_bars_have_their_numbers_in_full_digits() -> None:
     """Beside the bar, whatever the browser's locale."""
-    (trace,) = described(figures.bars([Part(label="click", n=20_000, of=30_000)]))["data"]
+    (trace,) = described(figures.bars((Part(label="click", n=20_000, of=30_000),)))["data"]
 
     assert ["20,000 · 66.7%"] == trace["text"]
 
 
 def test_v1_is_grey_among_the_browsers() -> None:
     """What is not a browser does not look like one."""
-    (trace,) = described(figures.bars([Part(label="edge", n=2, of=3), Part(label="n/a (v1)", n=1, of=3)]))["data"]
+    (trace,) = described(figures.bars((Part(label="edge", n=2, of=3), Part(label="n/a (v1)", n=1, of=3))))["data"]
 
     assert [labels.BLUE, labels.GREY] == trace["marker"]["color"]
 
 
 def test_label_is_never_read_as_html() -> None:
     """Labels come from whoever sends events."""
-    (trace,) = described(figures.bars([Part(label="<a href='//x'>y</a>", n=1, of=1)]))["data"]
+    (trace,) = described(figures.bars((Part(label="<a href='//x'>y</a>", n=1, of=1),)))["data"]
 
     assert "<" not in trace["y"][0]
     assert "<" not in trace["customdata"][0][0]
@@ -101,21 +102,21 @@ def test_label_is_never_read_as_html() -> None:
 
 def test_versions_keep_their_colour() -> None:
     """Whatever else is in the range."""
-    (alone,) = described(figures.volume(snapshot([document()])))["data"]
-    _, among = described(figures.volume(snapshot([v1(), document()])))["data"]
+    (alone,) = described(volume(snapshot([document()])))["data"]
+    _, among = described(volume(snapshot([v1(), document()])))["data"]
 
     assert alone["marker"]["color"] == among["marker"]["color"]
 
 
 def test_alternative_texts_tell_the_numbers(shown: Snapshot) -> None:
     """Who cannot see the chart reads what it says."""
-    assert f"{shown.total} in the last 15 minutes" in figures.volume_alt(shown) or not shown.total
+    assert f"{shown.total} in the last 15 minutes" in figures.volume_alt(shown, UTC) or not shown.total
     assert all(part.label in figures.bars_alt("Browsers", shown.browsers) for part in shown.browsers)
 
 
 def test_alternative_text_of_volume_names_the_peak() -> None:
     """The takeaway, not only the totals."""
-    told = figures.volume_alt(snapshot(CASES["mixed"]))
+    told = figures.volume_alt(snapshot(CASES["mixed"]), UTC)
 
     assert "most in the minute from 2026-03-01 12:00 UTC, 3." in told
 
@@ -133,3 +134,55 @@ def test_colours_stand_out_on_both_backgrounds(colour: str, background: str) -> 
     darker, lighter = sorted((_luminance(colour), _luminance(background)))
 
     assert (lighter + 0.05) / (darker + 0.05) >= 3
+
+
+def test_chart_is_made_once_for_equal_data() -> None:
+    """Forty visitors cost as much as one."""
+    shown, same = snapshot(CASES["mixed"]), snapshot(CASES["mixed"])
+
+    assert figures.bars(shown.types) is figures.bars(same.types)
+    assert volume(shown) is figures.volume(same.volume, same.window, same.marks, UTC)
+
+
+def test_volume_is_drawn_in_the_chosen_zone() -> None:
+    """And the axis names it."""
+    axis = described(volume(snapshot([document()]), ZoneInfo("Europe/Berlin")))["layout"]["xaxis"]
+
+    assert "Event time (Europe/Berlin)" == axis["title"]["text"]
+    assert "2026-03-01T12:45:00" == axis["range"][0]
+
+
+def test_first_event_of_a_version_is_marked() -> None:
+    """By a dotted line with its name."""
+    reader = FakeReader([v1(), document()])
+    reader.first_seen = (("v1", NOON), ("v2", NOON - timedelta(minutes=3)))
+
+    layout = described(volume(snapshot_of(reader)))["layout"]
+
+    assert ["2026-03-01T11:57:30"] == [shape["x0"] for shape in layout["shapes"]]
+    assert ["v2 first seen"] == [annotation["text"] for annotation in layout["annotations"]]
+
+
+def test_adoption_has_gaps_where_nothing_is_known(shown: Snapshot) -> None:
+    """No event is not 0 %."""
+    (trace,) = described(figures.adoption(shown.adopted, shown.window, UTC))["data"]
+
+    assert list(shown.adopted) == trace["y"]
+
+
+def test_alternative_text_of_the_adoption() -> None:
+    """From where to where it went."""
+    told = figures.adoption_alt(snapshot([v1(NOON - timedelta(minutes=3)), document()]))
+
+    assert "V2 adoption over time: from 0.0% to 100.0%." == told
+    assert "no events" in figures.adoption_alt(snapshot([]))
+
+
+def test_chart_of_parts_has_one_of_two_heights() -> None:
+    """So that the page does not jump with every new value."""
+    heights = {
+        n: described(figures.bars(tuple(Part(label=str(i), n=1, of=n) for i in range(n))))["layout"]["height"]
+        for n in range(1, 9)
+    }
+
+    assert heights[1] == heights[5] < heights[6] == heights[8]

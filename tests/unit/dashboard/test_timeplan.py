@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from dashboard import timeplan
 from dashboard.timeplan import DEFAULT, RANGES, Range
+from streamapp.rollup import LEVELS
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, 123_456, tzinfo=UTC)
 INSTANTS = st.datetimes(
@@ -53,10 +56,11 @@ def test_window_holds_the_range_in_whole_buckets(chosen: Range, now: datetime) -
     assert shown.end - shown.width <= now < shown.end
     assert shown.buckets[0] == shown.start
     assert shown.buckets[-1] + shown.width == shown.end
-    assert len(shown.buckets) <= 180
+    assert len(shown.buckets) <= 181
+    assert shown.finished_end - shown.start == shown.start - shown.previous_start
 
 
-@given(at=INSTANTS, width=st.sampled_from([chosen.bucket for chosen in RANGES]))
+@given(at=INSTANTS, width=st.sampled_from([level.width for level in LEVELS]))
 def test_bucket_holds_its_instant(at: datetime, width: timedelta) -> None:
     """The start is not after the instant, and less than a width before."""
     start = timeplan.bucket_start(at, width)
@@ -68,3 +72,73 @@ def test_bucket_holds_its_instant(at: datetime, width: timedelta) -> None:
 def test_milliseconds_come_back(ms: int) -> None:
     """No rounding on the way to an instant and back."""
     assert ms == timeplan.to_ms(timeplan.from_ms(ms))
+
+
+@pytest.mark.parametrize(
+    ("key", "level"), [("1 h", "1m"), ("6 h", "10m"), ("24 h", "10m"), ("7 d", "1h"), ("30 d", "1d"), ("90 d", "1d")]
+)
+def test_level_is_as_fine_as_the_chart_can_show(key: str, level: str) -> None:
+    """Longer ranges take coarser buckets."""
+    assert level == timeplan.window(timeplan.range_named(key), NOW).level.name
+
+
+def test_old_period_takes_the_level_that_is_still_kept() -> None:
+    """The minutes of last month are gone, its hours are not."""
+    start = timeplan.to_ms(NOW - timedelta(days=60))
+    chosen = timeplan.custom(str(start), str(start + 3_600_000))
+    assert chosen
+    keep = dict(zip(LEVELS, (timedelta(days=7), timedelta(days=30), timedelta(days=400), None), strict=True))
+
+    shown = timeplan.window(chosen, NOW, keep)
+
+    assert "1h" == shown.level.name
+    assert not shown.is_running
+    assert shown.finished_end == shown.end
+    assert shown.start <= NOW - timedelta(days=60) < NOW - timedelta(days=60, hours=-1) <= shown.end
+
+
+def test_what_nothing_holds_takes_the_coarsest_level() -> None:
+    """It may be empty, and is not an error."""
+    keep = dict.fromkeys(LEVELS, timedelta(days=1))
+    chosen = timeplan.custom("0", "3600000")
+    assert chosen
+
+    assert "1d" == timeplan.window(chosen, NOW, keep).level.name
+
+
+@pytest.mark.parametrize(
+    ("start", "end"), [(None, None), ("a", "1"), ("60000", "0"), ("0", "59999"), ("0", "9" * 30), ("9" * 16, "9" * 17)]
+)
+def test_address_without_a_usable_period(start: str | None, end: str | None) -> None:
+    """It shows a range that ends now."""
+    assert timeplan.custom(start, end) is None
+
+
+def test_custom_period_stays_where_it_is() -> None:
+    """While time goes on; an end at a bucket's start adds no bucket."""
+    chosen = timeplan.custom("60000", "180000")
+    assert chosen
+    assert chosen.is_custom
+
+    shown = timeplan.window(chosen, NOW)
+
+    assert (60_000, 180_000) == (timeplan.to_ms(shown.start), timeplan.to_ms(shown.end))
+
+
+def test_box_over_a_chart_is_read_in_the_charts_zone() -> None:
+    """In whichever direction it was drawn, and never shorter than a minute."""
+    berlin = ZoneInfo("Europe/Berlin")
+
+    assert (0, 120_000) == timeplan.drawn(["1970-01-01 01:02", "1970-01-01T01:00:00.000"], berlin)
+    assert (0, 60_000) == timeplan.drawn(["1970-01-01 00:00", "1970-01-01 00:00:01.5"], UTC)
+
+
+@pytest.mark.parametrize("edges", [[], ["1970-01-01"], ["a", "b"], [1.5, 2.5]])
+def test_box_that_is_no_period(edges: list[Any]) -> None:
+    """It is as if nothing was drawn."""
+    assert timeplan.drawn(edges, UTC) is None
+
+
+def test_buckets_have_words() -> None:
+    """After "per"."""
+    assert "minute" == timeplan.window(DEFAULT, NOW).bucket_words

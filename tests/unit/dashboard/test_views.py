@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +10,18 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
+from dashboard import timeplan
 from dashboard.feed import Feed
+from dashboard.health import Written
 from dashboard.trouble import Disconnected, Refused, TooSlow
+from dashboard.views import controls
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
+from tests.pipeline_fakes import FakePipeline, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TITLES = ["Events over time", "Event types", "Browsers", "Devices"]
+TITLES = ["Events over time", "Event types", "Browsers", "Devices", "V2 adoption over time", "Locations"]
 
 
 def script(feed: "Any") -> None:  # noqa: UP037 - its text is run where no name of this file is known
@@ -27,7 +31,19 @@ def script(feed: "Any") -> None:  # noqa: UP037 - its text is run where no name 
 
 
 def opened(reader: FakeReader, clock: Callable[[], datetime] = lambda: NOON) -> AppTest:
-    app = AppTest.from_function(script, args=(Feed(reader=reader, clock=clock),), default_timeout=20).run()
+    app = AppTest.from_function(
+        script, args=(Feed(pipeline=FakePipeline(), reader=reader, clock=clock),), default_timeout=20
+    ).run()
+    assert not app.exception
+    return app
+
+
+def addressed(reader: FakeReader, **parameters: str | list[str]) -> AppTest:
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=lambda: NOON)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    for name, value in parameters.items():
+        app.query_params[name] = value
+    app.run()
     assert not app.exception
     return app
 
@@ -41,7 +57,7 @@ def notice(app: AppTest) -> str:
 
 
 def test_kpis_and_charts_of_the_range() -> None:
-    """Four numbers, four charts, nothing to be warned of."""
+    """Four numbers, six charts, nothing to be warned of."""
     long_ago = document(NOON - timedelta(days=40))
     reader = FakeReader([long_ago, document(), document(user_id="user-2", event_type="search"), document(), v1()])
 
@@ -54,7 +70,7 @@ def test_kpis_and_charts_of_the_range() -> None:
         "Main action": ("click", "75.0% of events"),
     } == kpis(app)
     assert TITLES == [heading.value for heading in app.header]
-    assert 4 == len(app.get("plotly_chart"))
+    assert 6 == len(app.get("plotly_chart"))
     assert "" == notice(app)
 
 
@@ -97,11 +113,7 @@ def test_range_is_chosen_by_button() -> None:
 
 def test_range_is_chosen_by_address() -> None:
     """A link keeps what was looked at."""
-    feed = Feed(reader=FakeReader([document(NOON - timedelta(hours=3))]), clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
-    app.query_params["range"] = "6 h"
-
-    app.run()
+    app = addressed(FakeReader([document(NOON - timedelta(hours=3))]), range="6 h")
 
     assert "1" == kpis(app)["Total events"][0]
 
@@ -110,10 +122,10 @@ def test_refresh_can_be_turned_off() -> None:
     """The control is named for what it does."""
     app = opened(FakeReader([document()]))
 
-    app.toggle(key="refresh").set_value(v=False).run()
+    app.selectbox(key="refresh").set_value("off").run()
 
     assert not app.exception
-    assert "refresh" in app.toggle(key="refresh").label.lower()
+    assert "refresh" in app.selectbox(key="refresh").label.lower()
 
 
 def test_outage_from_the_start_shows_unknown_never_zero() -> None:
@@ -140,7 +152,7 @@ def test_outage_keeps_the_last_numbers_with_their_time() -> None:
 
     assert "as of **12:00:30 UTC**, 42 s ago" in notice(app)
     assert "1" == kpis(app)["Total events"][0]
-    assert 4 == len(app.get("plotly_chart"))
+    assert 6 == len(app.get("plotly_chart"))
 
 
 def test_query_limit_is_told() -> None:
@@ -185,3 +197,129 @@ def test_event_from_the_future_is_told() -> None:
     app = opened(FakeReader([document(NOON + timedelta(hours=2))]))
 
     assert "14:00:30 UTC, ahead of this clock" in notice(app)
+
+
+BEFORE, FINISHED = NOON - timedelta(minutes=20), NOON - timedelta(minutes=5)
+
+
+def test_change_stands_beside_each_number() -> None:
+    """Against the period before; a flat one is a 0, which is neither up nor down."""
+    app = opened(FakeReader([v1(BEFORE), document(BEFORE), document(FINISHED), document(FINISHED), v1(FINISHED)]))
+
+    assert {"Total events": "+50.0%", "Unique users": "0", "V2 adoption": "+16.7 pp", "Main action": "0"} == {
+        label: delta for label, (_, delta) in kpis(app).items()
+    }
+    assert "5 all time" in {metric.proto.delta_description for metric in app.metric}
+
+
+def test_filter_is_chosen_by_address_and_by_control() -> None:
+    """Options come from the data."""
+    reader = FakeReader([document(), document(browser="edge"), v1()])
+    app = addressed(reader, browsers=["edge"])
+    assert "1" == kpis(app)["Total events"][0]
+    assert ["edge", "firefox", "not given"] == app.multiselect(key="browsers").options
+
+    app.multiselect(key="browsers").set_value(["edge", "firefox"]).run()
+
+    assert "2" == kpis(app)["Total events"][0]
+
+
+def test_filter_that_nothing_passes_can_be_cleared() -> None:
+    """It is not an empty database."""
+    app = addressed(FakeReader([document()]), browsers=["edge"])
+    assert "pass the filters" in notice(app)
+
+    app.button(key="clear_here").click().run()
+
+    assert "1" == kpis(app)["Total events"][0]
+    assert "" == notice(app)
+
+
+def test_rollups_that_are_behind_are_told_with_the_command() -> None:
+    """The events are counted all the same."""
+    reader = FakeReader([document(NOON - timedelta(minutes=1))])
+    reader.not_rolled_up = 1
+
+    app = opened(reader)
+
+    assert "streamapp rollups rebuild" in notice(app)
+    assert "1" == kpis(app)["Total events"][0]
+
+
+def test_direct_count_that_is_cut_is_told() -> None:
+    """Not all events of the range are in the numbers."""
+    reader = FakeReader([document(NOON - timedelta(minutes=1))])
+    reader.not_rolled_up, reader.most_direct = 1, 1
+
+    assert "newest 50,000 events" in notice(opened(reader))
+
+
+def test_users_that_would_cost_too_much_are_not_available() -> None:
+    """Said so."""
+    reader = FakeReader([document(), document()])
+    reader.most_direct = 1
+
+    assert ("n/a", "too many events for this filter") == kpis(addressed(reader, types=["click"]))["Unique users"]
+
+
+def test_custom_period_is_in_the_address_and_can_be_left() -> None:
+    """Nothing refreshes it, and one button leads back."""
+    start = timeplan.to_ms(NOON - timedelta(hours=3, seconds=30))
+    reader = FakeReader([document(NOON - timedelta(hours=3))])
+    app = addressed(reader, **{"from": str(start), "to": str(start + 600_000)})
+    assert "1" == kpis(app)["Total events"][0]
+    assert "from 2026-03-01 09:00 to 09:10" in app.caption[0].value
+
+    next(button for button in app.button if button.label == "Back to live").click().run()
+
+    assert "0" == kpis(app)["Total events"][0]
+
+
+def test_kiosk_has_numbers_and_no_controls() -> None:
+    """The address says what it shows."""
+    app = addressed(
+        FakeReader([document(NOON - timedelta(hours=3)), document(browser="edge")]),
+        kiosk="true",
+        range="6 h",
+        browsers=["firefox"],
+    )
+
+    assert "1" == kpis(app)["Total events"][0]
+    assert [0, 0, 0] == [len(app.button), len(app.multiselect), len(app.selectbox)]
+
+
+@pytest.mark.parametrize(("view", "label"), [("Pipeline", "Lag"), ("Latest", None)])
+def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None:
+    """And tell of the last event too."""
+    app = addressed(FakeReader([document()]), view=view)
+
+    assert label is None or label in kpis(app)
+    assert any("last event" in caption.value for caption in app.caption)
+
+
+@pytest.mark.parametrize(
+    ("written", "badge"),
+    [
+        (Written(), "waiting"),
+        (Written(has_events=True, last_received_at=NOON, workers=[worker()]), "live"),
+    ],
+)
+def test_state_of_the_pipeline_stands_above_the_charts(written: Written, badge: str) -> None:
+    """As its own view tells it."""
+    feed = Feed(pipeline=FakePipeline(written), reader=FakeReader([document()]), clock=lambda: NOON)
+
+    app = AppTest.from_function(script, args=(feed,), default_timeout=20).run()
+
+    assert any(f"Pipeline {badge}" in element.value for element in app.markdown)
+
+
+def test_box_over_the_chart_becomes_the_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the address, so that it can be shared; what is no period changes nothing."""
+    address: dict[str, str] = {}
+    monkeypatch.setattr(controls.st, "query_params", address)
+
+    controls.choose(["2026-03-01 11:50", "?"], UTC)
+    assert {} == address
+    controls.choose(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
+
+    assert 300_000 == int(address["to"]) - int(address["from"])

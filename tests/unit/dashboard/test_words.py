@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard import words
+from dashboard import timeplan, words
+from dashboard.snapshot import Users
 from tests.dashboard_fakes import NOON
 
 
@@ -50,3 +52,53 @@ def test_estimated_total_is_marked() -> None:
     """A number that can be off is not shown as if it could not."""
     assert "20,000 all time" == words.all_time(20_000, is_exact=True)
     assert "≈ 20,000 all time" == words.all_time(20_000, is_exact=False)
+
+
+def test_instant_is_in_the_chosen_zone() -> None:
+    """And says which one that is."""
+    assert "13:00:30 Europe/Berlin" == words.instant(NOON, today=NOON, zone=ZoneInfo("Europe/Berlin"))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, None), (0.123, "+12.3%"), (-0.5, "-50.0%"), (12.0, "+1,200%"), (0.0, "+0.0%")]
+)
+def test_change_has_its_sign(share: float | None, text: str | None) -> None:
+    """In percent of what was before."""
+    assert text == words.change(share)
+
+
+def test_difference_of_shares_is_in_points() -> None:
+    """Not percent of percents."""
+    assert "+2.5 pp" == words.points(0.025)
+    assert words.points(None) is None
+
+
+def test_estimated_users_are_marked() -> None:
+    """By ~."""
+    assert "~1,200" == words.users(Users(n=1_200, is_exact=False))
+    assert "12" == words.users(Users(n=12, is_exact=True))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("1 h", "from 11:00 to now, UTC"), ("24 h", "from 2026-02-28 12:00 to now, UTC")],
+)
+def test_window_that_ends_now(key: str, text: str) -> None:
+    """With its day when that is another one."""
+    assert text == words.window(timeplan.window(timeplan.range_named(key), NOON))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"),
+    [
+        (90, "from 2026-02-27 12:00 to 13:30, UTC"),
+        (60 * 24, "from 2026-02-27 12:00 to 2026-02-28 12:00, UTC"),
+    ],
+)
+def test_window_that_is_over(minutes: int, text: str) -> None:
+    """Always with its day."""
+    start = timeplan.to_ms(NOON.replace(second=0) - timedelta(days=2))
+    chosen = timeplan.custom(str(start), str(start + minutes * 60_000))
+    assert chosen
+
+    assert text == words.window(timeplan.window(chosen, NOON))

@@ -1,0 +1,54 @@
+"""What is shown, as a table in a file; pure."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from dashboard.snapshot import Snapshot
+
+COLUMNS = ("chart", "bucket_start", "label", "events")
+
+Row = tuple[str, "datetime | None", str, int]
+
+
+def rows(shown: Snapshot) -> Iterator[Row]:
+    """Return each bar of each chart; those of the chart over time have a bucket."""
+    for series in shown.volume:
+        for bucket, n in zip(shown.window.buckets, series.per_bucket, strict=True):
+            yield "events over time", bucket, series.version, n
+    for name, parts in shown.parts().items():
+        for part in parts:
+            yield name, None, part.label, part.n
+
+
+def as_csv(shown: Snapshot) -> bytes:
+    """Return a CSV file, its times in ISO 8601 UTC."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    writer.writerows((chart, at.isoformat() if at else "", _inert(label), n) for chart, at, label, n in rows(shown))
+    return file.getvalue().encode()
+
+
+def as_parquet(shown: Snapshot) -> bytes:
+    """Return a Parquet file."""
+    types = (pa.string(), pa.timestamp("ms", tz="UTC"), pa.string(), pa.int64())
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    table = pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows(shown)], schema=schema)
+    file = io.BytesIO()
+    pq.write_table(table, file)
+    return file.getvalue()
+
+
+def _inert(label: str) -> str:
+    # Labels come from whoever sends events, and a spreadsheet takes such a one for a formula.
+    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label

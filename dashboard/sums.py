@@ -1,0 +1,100 @@
+"""Sum rollups of several lanes and buckets into Counts; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from dashboard import labels
+from dashboard.snapshot import FIELDS, Counts, Filter
+from streamapp.rollup import unique, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+Document = dict[str, Any]
+#: From a map of a rollup to the label of one of its keys.
+_LABELS = {"versions": labels.version, "locations": labels.value}
+
+
+def counts(rollups: Sequence[Document], wanted: Filter) -> Counts:
+    """Return the events of these rollups that pass the filter."""
+    return _of_cells(rollups, wanted) if wanted else _of_maps(rollups)
+
+
+def between(rollups: Iterable[Document], start: datetime, end: datetime) -> list[Document]:
+    """Return those whose bucket lies in the period."""
+    return [rollup for rollup in rollups if start <= rollup["bucket"] < end]
+
+
+def _of_maps(rollups: Sequence[Document]) -> Counts:
+    maps = {name: _summed(rollups, name) for name in (*FIELDS, "locations")}
+    by_bucket: Counter[tuple[datetime, str]] = Counter()
+    for rollup in rollups:
+        for key, n in rollup["versions"].items():
+            by_bucket[rollup["bucket"], _label("versions", key)] += n
+    return Counts(
+        by_bucket=by_bucket,
+        by_type=maps["types"],
+        by_browser=maps["browsers"],
+        by_device=maps["devices"],
+        by_location=maps["locations"],
+        users=round(unique(rollup["users"] for rollup in rollups)),
+        options={name: tuple(sorted(maps[name])) for name in FIELDS},
+    )
+
+
+def _summed(rollups: Iterable[Document], name: str) -> Counter[str]:
+    keys: Counter[str] = Counter()
+    for rollup in rollups:
+        for key, n in rollup[name].items():
+            keys[key] += n
+    return _labelled(name, keys)
+
+
+def _labelled(name: str, keys: Mapping[str, int]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for key, n in keys.items():
+        found[_label(name, key)] += n
+    return found
+
+
+def _label(name: str, key: str) -> str:
+    return _LABELS.get(name, labels.value)(value_of(key))
+
+
+def _of_cells(rollups: Sequence[Document], wanted: Filter) -> Counts:
+    options: dict[str, set[str]] = {name: set(wanted.selected(name)) for name in FIELDS}
+    by_bucket: Counter[tuple[datetime, str]] = Counter()
+    sums: dict[str, Counter[str]] = {name: Counter() for name in FIELDS}
+    known: dict[str, Mapping[str, str] | None] = {}
+    for rollup in rollups:
+        for cell, n in rollup["cells"].items():
+            if cell not in known:
+                known[cell] = _passing(cell, wanted, options)
+            if event := known[cell]:
+                by_bucket[rollup["bucket"], event["versions"]] += n
+                for name, label in event.items():
+                    sums[name][label] += n
+    return Counts(
+        by_bucket=by_bucket,
+        by_type=sums["types"],
+        by_browser=sums["browsers"],
+        by_device=sums["devices"],
+        by_location={},
+        users=None,
+        options={name: tuple(sorted(found)) for name, found in options.items()},
+    )
+
+
+def _passing(cell: str, wanted: Filter, options: Mapping[str, set[str]]) -> Mapping[str, str] | None:
+    """The labels of a cell, None if it does not pass; all of them can be chosen."""
+    event = {name: _label(name, key) for name, key in zip(FIELDS, cell.split("|"), strict=True)}
+    for name, label in event.items():
+        options[name].add(label)
+    return event if all(_is_in(label, wanted.selected(name)) for name, label in event.items()) else None
+
+
+def _is_in(label: str, selected: Sequence[str]) -> bool:
+    return not selected or label in selected

@@ -1,0 +1,40 @@
+"""Rollups of event documents, as a worker that stored them would have written them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pymongo.database import Database
+
+from streamapp.rollup import LEVELS, Lane, Level, Rollup, Tally, id_of, lane_of
+
+Document = dict[str, Any]
+
+
+def rollups(documents: Iterable[Document], level: Level) -> list[Document]:
+    """Return the rollups of one level."""
+    return [
+        rollup for lane, of_lane in _by_lane(documents).items() for rollup in _of_lane(lane, Tally.of(of_lane), level)
+    ]
+
+
+def insert(database: Database[Any], documents: Sequence[Document]) -> None:
+    """Store the events, and their rollups of every level."""
+    database["events"].insert_many(documents)
+    for level in LEVELS:
+        database[level.collection].insert_many(rollups(documents, level))
+
+
+def _of_lane(lane: Lane, tally: Tally, level: Level) -> Iterable[Document]:
+    for bucket_ms, deltas in tally.after(-1, level).items():
+        rollup = Rollup(id_of(lane, bucket_ms))
+        rollup.add(deltas)
+        yield rollup.document()
+
+
+def _by_lane(documents: Iterable[Document]) -> Mapping[Lane, Sequence[Document]]:
+    lanes: dict[Lane, list[Document]] = {}
+    for found in sorted(documents, key=lambda found: found["kafka"]["offset"]):
+        lanes.setdefault(lane_of(found), []).append(found)
+    return lanes

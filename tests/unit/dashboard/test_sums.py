@@ -1,0 +1,75 @@
+"""Rollups that are summed tell what the events tell."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from dashboard import sums, timeplan
+from dashboard.snapshot import Filter
+from dashboard.timeplan import DEFAULT
+from tests.dashboard_fakes import NOON, FakeReader, document, v1
+from tests.rollup_factory import rollups
+
+WINDOW = timeplan.window(DEFAULT, NOON)
+BEFORE = NOON - timedelta(minutes=5)
+EVENTS = [
+    v1(),
+    v1(BEFORE, user_id="user-2"),
+    document(event_type="a.b$c|d", metadata={"device": None, "location": "a%b"}),
+    document(browser=None, kafka={"topic": "t", "partition": 3, "offset": 7}),
+    document(schema_version="unregistered"),
+]
+
+
+def read(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rollups as MongoDB gives them back: with the bucket as an instant."""
+    return [{**rollup, "bucket": timeplan.from_ms(int(rollup["bucket"]))} for rollup in rollups(events, WINDOW.level)]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        Filter(),
+        Filter(types=("a.b$c|d", "click")),
+        Filter(browsers=("not given",), versions=("v1",)),
+        Filter(devices=("fridge",)),
+        Filter(versions=("unregistered",)),
+    ],
+)
+def test_sums_equal_a_recount(wanted: Filter) -> None:
+    """With a filter and without, over partitions and buckets."""
+    expected = FakeReader(EVENTS).found(WINDOW, wanted).counts
+
+    counted = sums.counts(read(EVENTS), wanted)
+
+    assert expected.by_bucket == counted.by_bucket
+    assert (expected.by_type, expected.by_browser, expected.by_device) == (
+        counted.by_type,
+        counted.by_browser,
+        counted.by_device,
+    )
+    assert expected.by_location == counted.by_location
+    assert expected.options == counted.options
+    assert counted.users is None if wanted else round(counted.users or 0) == expected.users
+
+
+def test_no_rollups_are_no_events() -> None:
+    """Known to be none."""
+    assert (0, 0) == (sums.counts([], Filter()).total, sums.counts([], Filter()).users)
+
+
+def test_values_beyond_the_cap_are_all_others() -> None:
+    """In one word with those that have no bar of their own."""
+    events = [document(browser=f"browser-{i}") for i in range(120)]
+
+    assert 20 == sums.counts(read(events), Filter()).by_browser["all others"]
+
+
+def test_period_is_half_open() -> None:
+    """Its end belongs to the next one."""
+    found = sums.between([{"bucket": BEFORE}, {"bucket": NOON}], BEFORE, NOON)
+
+    assert [{"bucket": BEFORE}] == found
