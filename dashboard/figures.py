@@ -15,10 +15,10 @@ from dashboard.timeplan import MILLISECOND, Window
 if TYPE_CHECKING:
     from dashboard.snapshot import Snapshot
 
-VOLUME_HEIGHT = 270
+VOLUME_HEIGHT, ADOPTION_HEIGHT = 270, 220
 BAR_HEIGHT, BARS_PADDING = 26, 16
 #: Bars that a chart has room for: of two sizes only, so that the page does not jump when a value comes or goes.
-ROOM = (5, 8)
+ROOM = (6, 8)
 LONGEST_LABEL = 22
 #: Charts of the last moments, for all visitors.
 _REMEMBERED = 256
@@ -67,7 +67,7 @@ def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) ->
             hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
         )
     )
-    figure.update_layout(**_layout(_bars_height(ROOM[0])), showlegend=False)
+    figure.update_layout(**_layout(ADOPTION_HEIGHT), showlegend=False)
     _time_axis(figure, window, zone)
     figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1], fixedrange=True)
     return figure

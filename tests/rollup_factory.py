@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from streamapp.rollup import LEVELS, Lane, Level, Rollup, Tally, id_of, lane_of
@@ -20,10 +21,12 @@ def rollups(documents: Iterable[Document], level: Level) -> list[Document]:
 
 
 def insert(database: Database[Any], documents: Sequence[Document]) -> None:
-    """Store the events, and their rollups of every level."""
+    """Store more events, and the rollups of all of them."""
     database["events"].insert_many(documents)
+    everything = list(database["events"].find())
     for level in LEVELS:
-        database[level.collection].insert_many(rollups(documents, level))
+        found = rollups(everything, level)
+        database[level.collection].bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in found])
 
 
 def _of_lane(lane: Lane, tally: Tally, level: Level) -> Iterable[Document]:

@@ -76,7 +76,7 @@ def clear_filters() -> None:
 
 
 def _show_header() -> None:
-    title, controls = st.columns([1, 2], vertical_alignment="center")
+    title, controls = st.columns([1, 2], vertical_alignment="bottom")
     title.title("User events", anchor=False)
     with controls.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         st.segmented_control(
@@ -89,15 +89,23 @@ def _show_header() -> None:
             label_visibility="collapsed",
             width="content",
         )
-        st.selectbox("Time zone", ZONES, key="zone", bind="query-params", width=130, label_visibility="collapsed")
+        st.selectbox(
+            "Time zone",
+            ZONES,
+            key="zone",
+            icon=":material/schedule:",
+            bind="query-params",
+            width=155,
+            label_visibility="collapsed",
+        )
         st.selectbox(
             "Auto refresh",
             list(INTERVALS),
             key="refresh",
             bind="query-params",
-            width=150,
+            width=130,
             label_visibility="collapsed",
-            format_func="refresh {}".format,
+            icon=":material/autorenew:",
         )
         st.button("Refresh now", icon=":material/refresh:", width="content")
 

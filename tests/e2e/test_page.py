@@ -15,7 +15,7 @@ import urllib.request
 from collections import Counter
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -24,6 +24,7 @@ from pymongo import MongoClient
 
 from streamapp.local import mongod, programs
 from tests.dashboard_fakes import document, v1
+from tests.rollup_factory import insert
 from tests.until import until
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ INTERVAL_MS = 5_000
 SOON_MS = INTERVAL_MS + 5_000
 DATABASE = "page"
 KPIS = ("Total events", "Unique users", "V2 adoption", "Main action")
-CHARTS = ("Events over time", "Event types", "Browsers", "Devices")
+CHARTS = ("Events over time", "Event types", "Browsers", "Devices", "V2 adoption over time", "Locations")
 
 
 def free_port() -> int:
@@ -115,6 +116,24 @@ def expect_total(page: Page, total: str) -> None:
     expect(card(page, "Total events").get_by_test_id("stMetricValue")).to_have_text(total, timeout=SOON_MS)
 
 
+def draw(page: Page, start: float, end: float) -> None:
+    """Draw a box over the chart over time; its sides are fractions of the chart's width."""
+    area = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * start, box["y"] + box["height"] * 0.3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * end, box["y"] + box["height"] * 0.6, steps=8)
+    page.mouse.up()
+
+
+def choose_refresh(page: Page, interval: str) -> None:
+    page.get_by_role("combobox", name=re.compile("auto refresh", re.IGNORECASE)).click()
+    page.get_by_role("option", name=interval, exact=True).click()
+    expect(page).to_have_url(re.compile(f"refresh={interval[:2]}"))
+
+
 def some_documents(n: int) -> list[dict[str, Any]]:
     """Return documents of the last 14 minutes, and some from before the default range."""
     chance, now = random.Random(11), datetime.now(UTC)
@@ -125,7 +144,7 @@ def some_documents(n: int) -> list[dict[str, Any]]:
 
 def one_document(chance: random.Random, at: datetime) -> dict[str, Any]:
     values = {
-        "user_id": f"user-{int(chance.expovariate(1 / 60))}",
+        "user_id": f"user-{int(chance.expovariate(1 / 15))}",
         "event_type": chance.choices(["page_view", "click", "search", "add_to_cart", "purchase"], [40, 25, 15, 12, 8])[
             0
         ],
@@ -178,7 +197,7 @@ def lone_url(lone_mongod: tuple[Server, str], tmp_path_factory: pytest.TempPathF
     """Return the page on the MongoDB that a test may stop; it holds three events."""
     _, uri = lone_mongod
     with MongoClient[dict[str, Any]](uri) as client:
-        client[DATABASE]["events"].insert_many(document(datetime.now(UTC)) for _ in range(3))
+        insert(client[DATABASE], [document(datetime.now(UTC)) for _ in range(3)])
     with served(uri, DATABASE, tmp_path_factory.mktemp("page")) as url:
         yield url
 
@@ -186,7 +205,7 @@ def lone_url(lone_mongod: tuple[Server, str], tmp_path_factory: pytest.TempPathF
 def test_page_tells_what_is_stored(tab: Page, url: str, events: Collection[dict[str, Any]], tmp_path: Path) -> None:
     """Every KPI equals a recount, every chart is drawn, and a new event is seen within an interval."""
     documents = some_documents(4_000)
-    events.insert_many(documents)
+    insert(events.database, documents)
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
 
@@ -198,21 +217,25 @@ def test_page_tells_what_is_stored(tab: Page, url: str, events: Collection[dict[
         expect(card(page, label).get_by_test_id("stMetricDelta")).to_have_text(beside)
     for title in CHARTS:
         expect(page.get_by_role("heading", name=title)).to_be_visible()
-    expect(page.locator(".js-plotly-plot .barlayer")).to_have_count(4, timeout=SOON_MS)
-    expect(page.get_by_text("Event time (UTC)")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)
+    expect(page.get_by_text("Event time (Europe/Berlin)").first).to_be_visible()
     expect(page.get_by_text("n/a (v1)")).to_be_visible()
 
     documents.append(document(datetime.now(UTC)))
-    events.insert_one(documents[-1])
+    insert(events.database, documents[-1:])
 
     expect_total(page, recount(documents)["Total events"][0])
     page.screenshot(path=tmp_path / "page.png")
     assert [] == [address for address in asked if not address.startswith((url, "data:", "blob:"))]
 
 
-def test_page_is_for_everybody(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_page_is_for_everybody(
+    theme: Literal["light", "dark"], tab: Page, url: str, events: Collection[dict[str, Any]]
+) -> None:
     """Charts are told in words, and axe finds nothing serious: contrast, names, order of headings."""
-    events.insert_many(some_documents(100))
+    tab.emulate_media(color_scheme=theme)
+    insert(events.database, some_documents(100))
     page = opened(tab, url)
     told = page.get_by_role(
         "figure", name=re.compile(r"Events over time: \d+ in the last 15 minutes, v1 \d+, v2 \d+; most in")
@@ -226,21 +249,19 @@ def test_page_is_for_everybody(tab: Page, url: str, events: Collection[dict[str,
 
 def test_refresh_can_be_turned_off(chromium: Browser, tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
     """While another visitor's page goes on, this one stays as it is; turned on again, it catches up."""
-    events.insert_one(document(datetime.now(UTC)))
+    insert(events.database, [document(datetime.now(UTC))])
     still, lively = opened(tab, url), opened(chromium.new_page(), url)
     expect_total(still, "1")
-    toggle = still.get_by_role("switch", name=re.compile("refresh", re.IGNORECASE))
-    still.get_by_text("Auto refresh").click()
-    expect(toggle).not_to_be_checked()
+    choose_refresh(still, "off")
 
-    events.insert_one(document(datetime.now(UTC)))
+    insert(events.database, [document(datetime.now(UTC))])
     expect_total(lively, "2")
     seen = kpi(still, "Total events")  # 1, or 2 if a refresh was on its way when the control was used
-    events.insert_one(document(datetime.now(UTC)))
+    insert(events.database, [document(datetime.now(UTC))])
     expect_total(lively, "3")
 
     assert seen == kpi(still, "Total events") != ("3", "3 all time")
-    still.get_by_text("Auto refresh").click()
+    choose_refresh(still, "10 s")
     expect_total(still, "3")
     lively.close()
 
@@ -252,7 +273,7 @@ def test_first_event_appears_by_itself(tab: Page, url: str, events: Collection[d
     expect(page.get_by_text("streamapp send-sample --count 100")).to_be_visible()
     assert ("0", "0 all time") == kpi(page, "Total events")
 
-    events.insert_one(document(datetime.now(UTC)))
+    insert(events.database, [document(datetime.now(UTC))])
 
     expect_total(page, "1")
     expect(page.get_by_text("No events yet")).to_have_count(0)
@@ -262,7 +283,7 @@ def test_range_is_by_event_time_and_stays_in_the_address(
     tab: Page, url: str, events: Collection[dict[str, Any]]
 ) -> None:
     """An event of yesterday is not in the last 15 minutes, and is in the last 7 days."""
-    events.insert_one(document(datetime.now(UTC) - timedelta(days=1), received_at=datetime.now(UTC)))
+    insert(events.database, [document(datetime.now(UTC) - timedelta(days=1), received_at=datetime.now(UTC))])
     page = opened(tab, url)
     expect(page.get_by_text("No events in the last 15 minutes")).to_be_visible(timeout=SOON_MS)
 
@@ -273,18 +294,37 @@ def test_range_is_by_event_time_and_stays_in_the_address(
     expect_total(page, "1")
 
 
+def test_filter_and_period_stay_in_the_address(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+    """A link with a filter, and a box drawn over the chart: both outlive a reload, and one button leads back to now."""
+    now = datetime.now(UTC)
+    old = [document(now - timedelta(minutes=minutes), browser="edge") for minutes in (10, 9, 8)]
+    insert(events.database, [*old, document(now, browser="edge"), document(now), v1(now)])
+    page = opened(tab, f"{url}/?browsers=edge")
+    expect_total(page, "4")
+
+    draw(page, 0.1, 0.6)
+
+    expect_total(page, "3")
+    expect(page).to_have_url(re.compile(r"browsers=edge.*from=\d+&to=\d+"))
+    page.reload()
+    expect_total(page, "3")
+    page.get_by_role("button", name="Back to live").click()
+    expect_total(page, "4")
+
+
 @pytest.mark.parametrize("how", ["stopped", "paused"])
 def test_outage_is_told_and_ends_by_itself(how: str, tab: Page, lone_url: str, lone_mongod: tuple[Server, str]) -> None:
     """The last numbers stay, marked with their time; nothing becomes 0."""
     server, _ = lone_mongod
     page = opened(tab, lone_url)
     expect_total(page, "3")
-    assert (200, {"ready": True, "mongodb": "ok"}) == readyz(lone_url)
+    # After an outage, the first ping may only find out that it is over.
+    until(lambda: readyz(lone_url) == (200, {"ready": True, "mongodb": "ok"}), what="a green /readyz")
 
     server.stop() if how == "stopped" else server.pause()
 
     notice = page.get_by_role("alert").filter(has_text="Disconnected")
-    expect(notice).to_contain_text(re.compile(r"as of \d\d:\d\d:\d\d UTC"), timeout=SOON_MS)
+    expect(notice).to_contain_text(re.compile(r"as of \d\d:\d\d:\d\d Europe/Berlin"), timeout=SOON_MS)
     assert ("3", "3 all time") == kpi(page, "Total events")
     assert 503 == readyz(lone_url)[0]
 

@@ -185,4 +185,4 @@ def test_chart_of_parts_has_one_of_two_heights() -> None:
         for n in range(1, 9)
     }
 
-    assert heights[1] == heights[5] < heights[6] == heights[8]
+    assert heights[1] == heights[6] < heights[7] == heights[8]
