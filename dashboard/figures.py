@@ -46,7 +46,8 @@ def volume(
     _time_axis(figure, window, zone)
     figure.update_yaxes(title="Events", rangemode="tozero", tickformat=",d", nticks=6, fixedrange=True)
     for name, at in marks:
-        _mark(figure, name, _drawn(at, zone))
+        is_late = at - window.start > window.end - at
+        _mark(figure, name, _drawn(at, zone), "right" if is_late else "left")
     return figure
 
 
@@ -168,10 +169,12 @@ def _time_axis(figure: go.Figure, window: Window, zone: tzinfo) -> None:
     )
 
 
-def _mark(figure: go.Figure, name: str, x: str) -> None:
+def _mark(figure: go.Figure, name: str, x: str, side: str) -> None:
     line = {"dash": "dot", "width": 2, "color": labels.GREY}
     figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=line)
-    figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", showarrow=False, text=f"{name} first seen")
+    # Written towards the middle, where there is room.
+    text = f"{name} first seen"
+    figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", xanchor=side, showarrow=False, text=text)
 
 
 def _layout(height: int) -> dict[str, Any]:

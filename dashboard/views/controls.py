@@ -46,11 +46,12 @@ def show(feed: Feed) -> Choice:
         _show_header()
         if _one("view", VIEWS) == EVENTS:
             _show_range(feed)
-    chosen = _custom() or range_named(_one("range", [offered.key for offered in RANGES]))
+    view, chosen = _one("view", VIEWS), _range()
+    stands_still = chosen.is_custom and view == EVENTS
     return Choice(
-        view=_one("view", VIEWS),
+        view=view,
         query=Query(chosen=chosen, filter=_filter()),
-        interval=None if chosen.is_custom else INTERVALS[_one("refresh", list(INTERVALS))],
+        interval=None if stands_still else INTERVALS[_one("refresh", list(INTERVALS))],
         zone=_zone(),
         is_kiosk=is_kiosk,
     )
@@ -131,8 +132,7 @@ def _show_range(feed: Feed) -> None:
 
 
 def _show_filters(feed: Feed) -> None:
-    chosen = _custom() or range_named(_one("range", [offered.key for offered in RANGES]))
-    snapshot = feed.latest(Query(chosen=chosen)).snapshot
+    snapshot = feed.latest(Query(chosen=_range())).snapshot
     options = snapshot.found.counts.options if snapshot else {}
     for name, label in _LABELS.items():
         offered = sorted({*options.get(name, ()), *_selected(name)})
@@ -152,6 +152,10 @@ def _selected(name: str) -> Sequence[str]:
 def _one(name: str, offered: Sequence[str]) -> str:
     value = st.session_state[name] if name in st.session_state else st.query_params.get(name)
     return next((other for other in offered if other == value), offered[0])
+
+
+def _range() -> Range:
+    return _custom() or range_named(_one("range", [offered.key for offered in RANGES]))
 
 
 def _custom() -> Range | None:

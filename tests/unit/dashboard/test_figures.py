@@ -160,7 +160,7 @@ def test_first_event_of_a_version_is_marked() -> None:
     layout = described(volume(snapshot_of(reader)))["layout"]
 
     assert ["2026-03-01T11:57:30"] == [shape["x0"] for shape in layout["shapes"]]
-    assert ["v2 first seen"] == [annotation["text"] for annotation in layout["annotations"]]
+    assert [("v2 first seen", "right")] == [(told["text"], told["xanchor"]) for told in layout["annotations"]]
 
 
 def test_adoption_has_gaps_where_nothing_is_known(shown: Snapshot) -> None:
