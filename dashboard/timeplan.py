@@ -14,7 +14,8 @@ MILLISECOND = timedelta(milliseconds=1)
 #: The longest window that each level is for: some 180 points in a chart at the most.
 _UP_TO = tuple(zip(LEVELS, (timedelta(hours=3), timedelta(hours=26), timedelta(days=7), timedelta.max), strict=True))
 _BUCKET_WORDS = dict(zip(LEVELS, ("minute", "10 minutes", "hour", "day (UTC)"), strict=True))
-SHORTEST = timedelta(minutes=1)
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=400)
+_LAST = datetime(2999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,8 @@ def custom(start_ms: str | None, end_ms: str | None) -> Range | None:
         start, end = from_ms(int(start_ms or "")), from_ms(int(end_ms or ""))
     except (ValueError, OverflowError):
         return None
-    if end - start < SHORTEST:
+    # An address can ask for anything; a chart of a million buckets nobody can answer.
+    if start < EPOCH or end > _LAST or not SHORTEST <= end - start <= LONGEST:
         return None
     return Range(key=f"{start_ms}-{end_ms}", words="chosen period", length=end - start, start=start)
 

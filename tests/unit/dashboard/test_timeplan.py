@@ -107,7 +107,17 @@ def test_what_nothing_holds_takes_the_coarsest_level() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), [(None, None), ("a", "1"), ("60000", "0"), ("0", "59999"), ("0", "9" * 30), ("9" * 16, "9" * 17)]
+    ("start", "end"),
+    [
+        (None, None),
+        ("a", "1"),
+        ("60000", "0"),
+        ("0", "59999"),
+        ("0", "9" * 30),
+        ("0", "9" * 12),
+        ("-60000", "0"),
+        ("9" * 14, "1" + "0" * 14),
+    ],
 )
 def test_address_without_a_usable_period(start: str | None, end: str | None) -> None:
     """It shows a range that ends now."""
