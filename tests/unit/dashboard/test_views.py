@@ -16,7 +16,7 @@ from dashboard.health import Written
 from dashboard.trouble import Disconnected, Refused, TooSlow
 from dashboard.views import controls
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
-from tests.pipeline_fakes import FakePipeline, worker
+from tests.pipeline_fakes import FakePipeline, partition, seconds, worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +199,7 @@ def test_event_from_the_future_is_told() -> None:
     assert "14:00:30 UTC, ahead of this clock" in notice(app)
 
 
+OLD = NOON - timedelta(minutes=2)
 BEFORE, FINISHED = NOON - timedelta(minutes=20), NOON - timedelta(minutes=5)
 
 
@@ -302,6 +303,16 @@ def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None
     [
         (Written(), "waiting"),
         (Written(has_events=True, last_received_at=NOON, workers=[worker()]), "live"),
+        (Written(has_events=True, last_received_at=OLD, partitions=[partition()], workers=[worker()]), "idle"),
+        (
+            Written(
+                has_events=True,
+                last_received_at=OLD,
+                partitions=[partition(lag=5, end=105, at=seconds(20))],
+                workers=[worker(at=OLD)],
+            ),
+            "stalled",
+        ),
     ],
 )
 def test_state_of_the_pipeline_stands_above_the_charts(written: Written, badge: str) -> None:
