@@ -13,12 +13,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 from streamapp.retry import Outages
-from streamapp.rollup import LEVELS, Delta, Lane, Level, Rollup, Tally, id_of
+from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, Swap, Tally, id_of, kept_since
 
 #: Seconds between two writes, at the least.
 EVERY_SECONDS = 1.0
@@ -26,15 +26,6 @@ EVERY_SECONDS = 1.0
 AT_ONCE = 400
 #: … and that are remembered for the next time.
 REMEMBERED = 1_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swap:
-    """A rollup's new document, and the offset and number of events that must still be stored for it to be written."""
-
-    document: dict[str, Any]
-    #: None: it must not be stored yet.
-    guard: tuple[int, int] | None
 
 
 class Rollups(Protocol):
@@ -47,10 +38,6 @@ class Rollups(Protocol):
     async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
         """Write each of them that nobody else has changed; False if that was not all."""
         ...
-
-
-#: How long each level is kept; what is older is not counted there.
-Keep = Mapping[Level, timedelta | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,30 +73,30 @@ class Accumulator:
         """Enter the events of a slice, after all that lie before them; done when they are in the stored rollups."""
         applied = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(lane, tally, applied))
-        if self._writing is None:
+        self._start()
+        return applied
+
+    def _start(self) -> None:
+        if self._waiting and self._writing is None:
             self._writing = asyncio.create_task(self._write())
             self._writing.add_done_callback(self._written)
-        return applied
 
     def _written(self, task: asyncio.Task[None]) -> None:
         self._writing = None
         if not task.cancelled() and (error := task.exception()):
-            for waiting in self._waiting:
-                if not waiting.applied.done():
-                    waiting.applied.set_exception(error)
+            _tell(self._waiting, error)
+            self._waiting = []
+        self._start()
 
     async def _write(self) -> None:
-        while self._waiting:
-            await self._sleep(max(0.0, self._next_at - time.monotonic()))
-            self._next_at = time.monotonic() + EVERY_SECONDS
-            # Whoever has gone has lost its partition: what it entered comes again.
-            self._waiting = [waiting for waiting in self._waiting if not waiting.applied.done()]
-            batch = [*self._waiting]
-            await self._apply(_by_lane(batch))
-            del self._waiting[: len(batch)]
-            for waiting in batch:
-                if not waiting.applied.done():
-                    waiting.applied.set_result(None)
+        await self._sleep(max(0.0, self._next_at - time.monotonic()))
+        self._next_at = time.monotonic() + EVERY_SECONDS
+        # Whoever has gone has lost its partition: what it entered comes again.
+        batch = [waiting for waiting in self._waiting if not waiting.applied.done()]
+        self._waiting = [*batch]
+        await self._apply(_by_lane(batch))
+        self._waiting = self._waiting[len(batch) :]
+        _tell(batch, None)
 
     async def _apply(self, tallies: Mapping[Lane, Tally]) -> None:
         # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `frontier`.
@@ -119,11 +106,10 @@ class Accumulator:
                 await self._outages.insist(lambda level=level, chunk=chunk: self._add_to(level, chunk))
 
     def _buckets(self, level: Level, tallies: Mapping[Lane, Tally]) -> Iterator[_Bucket]:
-        keep = self._keep.get(level)
-        oldest = None if keep is None else level.start_of(int((self._now() - keep).timestamp() * 1000))
+        since = kept_since(level, self._keep, self._now())
         for lane, tally in tallies.items():
-            for start in {level.start_of(minute) for minute in tally.minutes}:
-                if oldest is None or start > oldest:
+            for start in tally.after(-1, level):
+                if start >= since:
                     yield _Bucket(id_of(lane, start), level, start, tally)
 
     async def _add_to(self, level: Level, buckets: Sequence[_Bucket]) -> None:
@@ -138,7 +124,7 @@ class Accumulator:
                 return
 
     def _remember(self, rollups: Mapping[str, Rollup]) -> None:
-        self._remembered.update({id_: rollup for id_, rollup in rollups.items() if rollup.n})
+        self._remembered.update({id_: rollup for id_, rollup in rollups.items() if not rollup.is_new})
         while len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
 
@@ -154,18 +140,21 @@ class _Bucket:
 
     def swap(self, rollup: Rollup) -> Swap | None:
         """Add the events that the rollup lacks; None if it has them all."""
-        deltas = [*self._past(rollup.offset)]
+        deltas = self.tally.after(rollup.offset, self.level).get(self.start)
         if not deltas:
             return None
-        guard = rollup.guard if rollup.n else None
+        guard = rollup.guard
         rollup.add(deltas)
         rollup.offset = self.tally.last_offset
-        return Swap(document=rollup.document(), guard=guard)
+        return Swap(guard, rollup.document())
 
-    def _past(self, offset: int) -> Iterator[Delta]:
-        for minute, delta in self.tally.after(offset).items():
-            if self.level.start_of(minute) == self.start:
-                yield delta
+
+def _tell(waiting: Sequence[_Waiting], error: BaseException | None) -> None:
+    for applied in (each.applied for each in waiting if not each.applied.done()):
+        if error is None:
+            applied.set_result(None)
+        else:
+            applied.set_exception(error)
 
 
 def _by_lane(batch: Sequence[_Waiting]) -> dict[Lane, Tally]:

@@ -25,6 +25,13 @@ class Outcome:
     #: index → why MongoDB will never take it
     refused: dict[int, str] = field(default_factory=dict[int, str])
 
+    def joined(self, other: Outcome, start: int) -> Outcome:
+        """Its outcome, and that of the documents from index `start` on, together."""
+        return Outcome(
+            duplicates=self.duplicates | {start + index for index in other.duplicates},
+            refused={**self.refused, **{start + index: why for index, why in other.refused.items()}},
+        )
+
     def part(self, start: int, length: int) -> Outcome:
         """The outcome of `length` documents from index `start` on, counted from there."""
         if not self.duplicates and not self.refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Protocol, TypeVar
 
 TP = tuple[str, int]
@@ -65,6 +66,8 @@ class Lane:
     """One partition for as long as it is ours and its offsets only grow."""
 
     tp: TP
+    #: Grows with every lane that a ledger has had.
+    number: int
     #: Everything below was delivered or will never come; None until the first fetch tells.
     position: int | None
     #: Everything below is acked.
@@ -120,6 +123,7 @@ class Ledger:
         self._max_bytes = max_bytes
         self._max_slices = max_slices
         self._lanes: dict[TP, Lane] = {}
+        self._numbers = count()
         #: How often offsets went back: the topic was made anew, or the group's offsets were reset.
         self.rewinds = 0
         #: Offsets before a slice that never came: deleted by retention, compacted away, control records.
@@ -137,7 +141,7 @@ class Ledger:
 
     def assign(self, committed: Mapping[TP, int | None]) -> None:
         """Hold exactly these partitions, each from its committed offset on."""
-        self._lanes = {tp: Lane(tp, offset, offset, offset) for tp, offset in committed.items()}
+        self._lanes = {tp: Lane(tp, next(self._numbers), offset, offset, offset) for tp, offset in committed.items()}
 
     def drop(self) -> None:
         """Forget everything in flight: the partitions are no longer ours."""
@@ -168,7 +172,7 @@ class Ledger:
     def rewind(self, tp: TP, position: int) -> None:
         """Start a partition anew from `position`; acks of what was in flight do nothing any more."""
         self.rewinds += 1
-        self._lanes[tp] = Lane(tp, position, position, self._lanes[tp].confirmed)
+        self._lanes[tp] = Lane(tp, next(self._numbers), position, position, self._lanes[tp].confirmed)
 
     def skip_to(self, tp: TP, offset: int) -> int:
         """Go on from `offset`, and return how many offsets before it never came."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from pymongo import MongoClient
+from pymongo import MongoClient, ReadPreference
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -25,7 +25,7 @@ from streamapp.inserter import AT_ONCE
 T = TypeVar("T")
 
 #: Until a server that holds its connection and does not answer counts as away …
-_ANSWER_TIMEOUT_MS = 10_000
+ANSWER_TIMEOUT_MS = 10_000
 #: … and one that cannot be reached.
 _REACH_TIMEOUT_MS = 2_000
 
@@ -51,7 +51,7 @@ class Mongo:
             # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
             retryWrites=False,
             # Not `timeoutMS`, which would spend all of it on looking for a server.
-            socketTimeoutMS=_ANSWER_TIMEOUT_MS,
+            socketTimeoutMS=ANSWER_TIMEOUT_MS,
             connectTimeoutMS=_REACH_TIMEOUT_MS,
             serverSelectionTimeoutMS=_REACH_TIMEOUT_MS,
         )
@@ -59,6 +59,8 @@ class Mongo:
         if concern.is_server_default:
             concern = WriteConcern("majority")
         self.database = self.client.get_database(database, write_concern=concern)
+        #: For reads that decide what is written, whatever the address says of other reads.
+        self.primary = self.database.with_options(read_preference=ReadPreference.PRIMARY)
         self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="store")
 
     async def call(self, call: Callable[[], T]) -> T:

@@ -75,6 +75,9 @@ class Slice:
     partition: int
     #: The topic's UUID, 22 characters of base64url; None where the broker has none.
     incarnation: str | None
+    #: Grows with each assignment of the partition, and whenever its offsets go back. The slices of one assignment come
+    #: in order, each where the one before it ends.
+    assignment: int
     records: Sequence[Record]
 
 

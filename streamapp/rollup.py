@@ -22,7 +22,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 from types import NoneType
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -91,15 +92,30 @@ class Lane(NamedTuple):
     partition: int
 
 
+#: How long the rollups of each level are kept; None is for ever.
+Keep = Mapping[Level, timedelta | None]
+
+
+def kept_since(level: Level, keep: Keep, now: datetime) -> int:
+    """The start of the oldest bucket that is counted at a level, epoch ms; those before it are deleted."""
+    kept = keep.get(level)
+    return 0 if kept is None else level.start_of(int((now - kept).timestamp() * 1000)) + level.width_ms
+
+
 def id_of(lane: Lane, bucket_ms: int) -> str:
     """The `_id` of a rollup."""
     return f"{lane.life}:{lane.partition}:{bucket_ms}"
 
 
-def lane_of(rollup_id: str) -> Lane:
-    """The lane in the `_id` of a rollup."""
-    life, partition, _ = rollup_id.rsplit(":", 2)
-    return Lane(life, int(partition))
+def lane_of(event: Document) -> Lane:
+    """The lane whose rollups hold an event document; one of its own for documents that did not come by streamapp."""
+    try:
+        kafka, event_id = event["kafka"], str(event["_id"])
+        ours = f"-{kafka['partition']}-{kafka['offset']}"
+        life = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
+        return Lane(str(life), int(kafka["partition"]))
+    except (KeyError, TypeError, ValueError):
+        return Lane("", -1)
 
 
 def key_of(value: object) -> str:
@@ -137,8 +153,8 @@ class Delta:
     users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
 
 
-#: Deltas by the start of their minute, epoch ms.
-Minutes = Mapping[int, Delta]
+#: Deltas by the start of their bucket, epoch ms.
+Buckets = Mapping[int, Sequence[Delta]]
 
 
 class Tally:
@@ -147,7 +163,8 @@ class Tally:
     def __init__(self, offsets: Sequence[int], columns: Sequence[Sequence[Any]]) -> None:
         self.offsets = offsets
         self.columns = columns
-        self._counted: dict[int, Minutes] = {}
+        self._minutes: dict[int, Mapping[int, Delta]] = {}
+        self._buckets: dict[tuple[int, Level], Buckets] = {}
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Tally:
@@ -160,6 +177,8 @@ class Tally:
         """One tally of several, each of which goes on where the one before it ends."""
         if len(tallies) == 1:
             return tallies[0]
+        if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(tallies)):
+            raise AssertionError("events to count are not in the order of their partition")
         together = zip(*[[tally.offsets, *tally.columns] for tally in tallies], strict=True)
         offsets, *columns = [[value for column in parts for value in column] for parts in together]
         return cls(offsets, columns)
@@ -169,17 +188,24 @@ class Tally:
         """The offset of its last event."""
         return self.offsets[-1]
 
-    @property
-    def minutes(self) -> Iterable[int]:
-        """The minutes with an event, epoch ms."""
-        return self.after(-1).keys()
-
-    def after(self, offset: int) -> Minutes:
-        """The events past `offset`, counted."""
+    def after(self, offset: int, level: Level) -> Buckets:
+        """The events past `offset`, counted; in each bucket one delta per minute."""
         begin = bisect_right(self.offsets, offset)
-        if begin not in self._counted:
-            self._counted[begin] = count([column[begin:] if begin else column for column in self.columns])
-        return self._counted[begin]
+        if (begin, level) not in self._buckets:
+            self._buckets[begin, level] = _grouped(self._minutes_from(begin), level)
+        return self._buckets[begin, level]
+
+    def _minutes_from(self, begin: int) -> Mapping[int, Delta]:
+        if begin not in self._minutes:
+            self._minutes[begin] = count([column[begin:] if begin else column for column in self.columns])
+        return self._minutes[begin]
+
+
+def _grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
+    buckets: dict[int, list[Delta]] = {}
+    for minute, delta in minutes.items():
+        buckets.setdefault(level.start_of(minute), []).append(delta)
+    return buckets
 
 
 def _row(document: Document) -> tuple[Any, ...]:
@@ -235,9 +261,14 @@ class Rollup:
             self._users.update(hll_sketch.deserialize(found["users"]))
 
     @property
-    def guard(self) -> tuple[int, int]:
-        """Offset and number of events as they are stored: who writes it back must find them unchanged."""
-        return self.offset, self.n
+    def is_new(self) -> bool:
+        """Whether it holds no event yet; such a one is never stored."""
+        return not self.n
+
+    @property
+    def guard(self) -> tuple[int, int] | None:
+        """Its offset and number of events as they are stored: who writes it back must find them unchanged."""
+        return None if self.is_new else (self.offset, self.n)
 
     def add(self, deltas: Iterable[Delta]) -> None:
         """Count more events of this bucket."""
@@ -267,6 +298,14 @@ class Rollup:
             "offset": self.offset,
             "apart": self.apart,
         }
+
+
+class Swap(NamedTuple):
+    """A rollup's new document, and the `offset` and `n` that must still be stored for it to be written."""
+
+    #: None: nothing must be stored under its `_id`.
+    guard: tuple[int, int] | None
+    document: dict[str, Any]
 
 
 def _add(counts: dict[str, int], key: str, n: int, *, most: int = MAX_KEYS, rest: str = OTHER) -> str:

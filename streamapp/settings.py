@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from streamapp.errors import SettingsError
+from streamapp.rollup import LEVELS, Keep
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -168,6 +169,34 @@ class Settings(BaseSettings):
         description="Seconds from SIGTERM or Ctrl-C until the worker ends, whatever it is waiting for.",
         examples=[10],
     )
+    rollups_1m_keep_days: int = Field(
+        default=7,
+        ge=0,
+        le=36_500,
+        description="Days for which counts per minute are kept; 0 means for ever.",
+        examples=[7],
+    )
+    rollups_10m_keep_days: int = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        description="Days for which counts per 10 minutes are kept; 0 means for ever.",
+        examples=[30],
+    )
+    rollups_1h_keep_days: int = Field(
+        default=400,
+        ge=0,
+        le=36_500,
+        description="Days for which counts per hour are kept; 0 means for ever.",
+        examples=[400],
+    )
+    rollups_1d_keep_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days for which counts per day are kept; 0 means for ever.",
+        examples=[3650],
+    )
     web_host: str = Field(
         default="127.0.0.1",
         min_length=1,
@@ -217,6 +246,17 @@ class Settings(BaseSettings):
     def subject(self) -> str:
         """Name under which the registry keeps the schemas of the topic's values."""
         return f"{self.topic}-value"
+
+    @property
+    def keep(self) -> Keep:
+        """How long the rollups of each level are kept."""
+        days = (
+            self.rollups_1m_keep_days,
+            self.rollups_10m_keep_days,
+            self.rollups_1h_keep_days,
+            self.rollups_1d_keep_days,
+        )
+        return {level: timedelta(days=kept) if kept else None for level, kept in zip(LEVELS, days, strict=True)}
 
     @property
     def dead_letter_topic(self) -> str:

@@ -4,7 +4,10 @@ settle(slice), in order:
     1. the writer schemas of its records are looked up (waits while the registry is away)
     2. decode and build: each record becomes a document or a dead letter
     3. insert: a duplicate is already stored; a document that MongoDB refuses becomes a dead letter
-    4. the dead letters are delivered and counted, in the order of the partition
+    then, in the order of the partition:
+    4. events that come out of their turn are stored and counted
+    5. the dead letters are delivered and counted
+    6. the events are added to the rollups
 Whoever calls acks after that, never before.
 """
 
@@ -19,20 +22,20 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from streamapp import codec, document
+from streamapp.accumulator import Accumulator
 from streamapp.avro import WriterSchema
 from streamapp.document import Document, EventTimes
 from streamapp.errors import Undecodable
 from streamapp.inserter import Inserter, Outcome
 from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
 from streamapp.retry import Outages
+from streamapp.rollup import Lane, Tally
+from streamapp.turns import Turn, Turns
 
 log = logging.getLogger(__name__)
 
 #: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
 BUILT_AT_ONCE = 6
-
-#: Resolved when a slice and all earlier ones of its partition have been settled, or given up.
-_Done = asyncio.Future[None]
 
 
 class Schemas(Protocol):
@@ -44,14 +47,34 @@ class Schemas(Protocol):
 
 
 class Store(Protocol):
-    """Where documents go. Both raise StoreUnavailable while MongoDB takes no writes; both may be repeated."""
+    """Where documents go. All raise StoreUnavailable while MongoDB takes no writes; all may be repeated."""
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Store each document, with its own verdict."""
         ...
 
+    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Those of them that are stored, and whether they were counted apart."""
+        ...
+
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each once, however often it comes; each partition's come in offset order."""
+        ...
+
+
+class Frontiers(Protocol):
+    """Knows how far rollups are; raises StoreUnavailable."""
+
+    async def frontier(self, lane: Lane) -> int:
+        """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
+        ...
+
+
+class Apart(Protocol):
+    """Where events go that come out of their turn; raises StoreUnavailable, and may be repeated."""
+
+    async def insert(self, documents: Sequence[Document]) -> Outcome:
+        """Store and count each event that is not stored yet."""
         ...
 
 
@@ -92,16 +115,29 @@ class _Built:
     #: The records of the documents, in the same order.
     records: list[Record]
     dead: list[DeadLetter]
+    #: Indexes of the documents whose place in the partition is behind the rollups.
+    apart: set[int]
+
+    def split(self) -> tuple[_Built, _Built]:
+        """What comes in its turn, and what comes apart; both with the same dead letters."""
+        return self._part(apart=False), self._part(apart=True)
+
+    def _part(self, *, apart: bool) -> _Built:
+        indexes = [index for index in range(len(self.documents)) if (index in self.apart) == apart]
+        return _Built([self.documents[i] for i in indexes], [self.records[i] for i in indexes], self.dead, set())
 
 
 class Sink:
-    """Settles slices; several at a time, each independent of the others but for the order of dead letters."""
+    """Settles slices; several at a time, each independent of the others but for what has an order."""
 
     def __init__(  # noqa: PLR0913 - its ports
         self,
         *,
         schemas: Schemas,
         store: Store,
+        accumulator: Accumulator,
+        frontiers: Frontiers,
+        apart: Apart,
         dead_letters: DeadLetters,
         times: EventTimes,
         store_outages: Outages,
@@ -113,6 +149,9 @@ class Sink:
         self._schemas = schemas
         self._store = store
         self._inserter = Inserter(store.insert)
+        self._accumulator = accumulator
+        self._frontiers = frontiers
+        self._apart = apart
         self._dead_letters = dead_letters
         self._times = times
         self._store_outages = store_outages
@@ -120,7 +159,8 @@ class Sink:
         self._now = now
         self._on_stored = on_stored
         self._slots = asyncio.Semaphore(BUILT_AT_ONCE)
-        self._last_of: dict[tuple[str, int], _Done] = {}
+        self._turns = Turns()
+        self._asked: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
 
     async def settle(self, slice_: Slice) -> Fates:
         """Give each record its fate, waiting out every outage; all of them are durable when it returns.
@@ -128,41 +168,72 @@ class Sink:
         Raises:
             DeadLetterTopicTooSmall: a dead letter does not fit its topic; nothing may be acked.
         """
-        earlier, done = self._queue_up(slice_)
+        turn = self._turns.queue_up(slice_)
         try:
-            fates = await self._settle(slice_, earlier)
-        except asyncio.CancelledError:
-            _finish(done, after=earlier)
+            fates = await self._settle(slice_, turn)
+        except BaseException:
+            turn.give_up()
             raise
-        # Any other failure ends the worker: until then the partition's later dead letters wait, or, counted before
-        # the earlier ones, they would keep those from being counted by the next worker.
-        _finish(done, after=earlier)
         if fates.records != len(slice_.records):
             message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
             raise AssertionError(message)
         self.fates += fates
         return fates
 
-    def _queue_up(self, slice_: Slice) -> tuple[_Done | None, _Done]:
-        partition = (slice_.topic, slice_.partition)
-        earlier, done = self._last_of.get(partition), asyncio.get_running_loop().create_future()
-        self._last_of[partition] = done
-        return earlier, done
-
-    async def _settle(self, slice_: Slice, earlier: _Done | None) -> Fates:
+    async def _settle(self, slice_: Slice, turn: Turn) -> Fates:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
         async with self._slots:
             built = self._build(slice_, schemas)
-            stored, duplicates = await self._insert(built, slice_)
+            await self._set_apart(built, slice_)
+            ours, apart = built.split() if built.apart else (built, None)
+            outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
+            fates = self._note(outcome, ours, slice_)
+        await turn.come()
+        if apart is not None:
+            again = await self._store_outages.insist(lambda: self._apart.insert(apart.documents))
+            fates += self._note(again, apart, slice_)
         if built.dead:
-            if earlier is not None:
-                # In order: the count of dead letters is kept by the last offset it holds.
-                await asyncio.wait([earlier])
             await self._bury(built.dead)
-        return Fates(stored=stored, duplicates=duplicates, dead_lettered=len(built.dead))
+        counted = await self._countable(ours.documents, outcome)
+        applied = self._accumulator.add(_lane(slice_), Tally.of(counted)) if counted else None
+        turn.end()
+        if applied is not None:
+            await applied
+        return fates + Fates(dead_lettered=len(built.dead))
+
+    async def _set_apart(self, built: _Built, slice_: Slice) -> None:
+        """Set events apart that were not stored when they had their turn: dead letters then, that are none now."""
+        frontier = await self._frontier(slice_)
+        behind = {
+            index: built.documents[index]["_id"]
+            for index, record in enumerate(built.records)
+            if record.offset <= frontier and index not in built.apart
+        }
+        if behind:
+            known = await self._store_outages.insist(lambda: self._store.known([*behind.values()]))
+            built.apart.update(index for index, id_ in behind.items() if id_ not in known)
+
+    async def _frontier(self, slice_: Slice) -> int:
+        """How far the rollups were when the assignment began."""
+        partition = (slice_.topic, slice_.partition)
+        if partition not in self._asked or self._asked[partition][0] != slice_.assignment:
+            asking = self._store_outages.insist(lambda: self._frontiers.frontier(_lane(slice_)))
+            self._asked[partition] = (slice_.assignment, asyncio.create_task(asking))
+        _, asked = self._asked[partition]
+        await asyncio.wait([asked])
+        return asked.result()
+
+    async def _countable(self, documents: Sequence[Document], outcome: Outcome) -> Sequence[Document]:
+        """The events that are stored, but for those that were counted when they were."""
+        if not outcome.duplicates and not outcome.refused:
+            return documents
+        ids = [documents[index]["_id"] for index in outcome.duplicates]
+        known = await self._store_outages.insist(lambda: self._store.known(ids))
+        refused = {documents[index]["_id"] for index in outcome.refused}
+        return [each for each in documents if each["_id"] not in refused and not known.get(each["_id"])]
 
     def _build(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Built:
-        built = _Built([], [], [])
+        built = _Built([], [], [], set())
         received_at, times, incarnation = self._now(), self._times, slice_.incarnation
         for record in slice_.records:
             origin = origin_of(record, incarnation)
@@ -176,12 +247,13 @@ class Sink:
                 unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
                 built.dead.append(_dead_letter(record, origin, unforeseen))
             else:
+                if record.headers and _is_elsewhere(origin, record, incarnation):
+                    built.apart.add(len(built.documents))
                 built.documents.append(made)
                 built.records.append(record)
         return built
 
-    async def _insert(self, built: _Built, slice_: Slice) -> tuple[int, int]:
-        outcome = await self._store_outages.insist(lambda: self._inserter.insert(built.documents))
+    def _note(self, outcome: Outcome, built: _Built, slice_: Slice) -> Fates:
         for index, why in outcome.refused.items():
             record = built.records[index]
             letter = DeadLetter(
@@ -195,7 +267,7 @@ class Sink:
         stored = len(built.documents) - len(outcome.duplicates) - len(outcome.refused)
         if stored:
             self._on_stored(built.records)
-        return stored, len(outcome.duplicates)
+        return Fates(stored=stored, duplicates=len(outcome.duplicates))
 
     async def _bury(self, dead: list[DeadLetter]) -> None:
         dead.sort(key=lambda letter: letter.record.offset)
@@ -211,11 +283,14 @@ def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter
     return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
 
 
-def _finish(done: _Done, *, after: _Done | None) -> None:
-    if after is None or after.done():
-        done.set_result(None)
-    else:
-        after.add_done_callback(lambda _: done.set_result(None))
+def _lane(slice_: Slice) -> Lane:
+    return Lane(slice_.incarnation or slice_.topic, slice_.partition)
+
+
+def _is_elsewhere(origin: Origin, record: Record, incarnation: str | None) -> bool:
+    """Whether the record is a replayed dead letter of another place."""
+    own = (record.topic, record.partition, record.offset, incarnation)
+    return own != (origin.topic, origin.partition, origin.offset, origin.incarnation)
 
 
 def _schema_ids(records: Sequence[Record]) -> set[int]:

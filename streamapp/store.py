@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import bson
@@ -41,6 +41,7 @@ class Store:
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._call = mongo.call
         self._database = mongo.database
+        self._primary = mongo.primary
         self._now = now
 
     async def prepare(self) -> None:
@@ -54,6 +55,10 @@ class Store:
             StoreUnavailable: some may be stored, some not; the same call may be repeated.
         """
         return await self._call(lambda: self._insert(documents))
+
+    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Those of them that are stored, and whether they are counted apart (see `Rollups.insert_apart`)."""
+        return await self._call(lambda: self._known(ids))
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each dead letter once, however often it is counted; each partition's must come in offset order."""
@@ -72,6 +77,10 @@ class Store:
             upsert=True,
         )
         await self._call(lambda: self._update("schema_versions", [update]))
+
+    def _known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        found = self._primary["events"].find({"_id": {"$in": ids}}, {"kafka.apart": 1})
+        return {document["_id"]: bool(document.get("kafka", {}).get("apart")) for document in found}
 
     def _make_index(self) -> None:
         try:
@@ -106,7 +115,7 @@ class Store:
 
     def _insert_encodable(self, documents: Sequence[Document], exc: Exception) -> Outcome:
         """One document that cannot be encoded keeps the whole batch from being sent: find it, and send the rest."""
-        refused = {i: why for i, d in enumerate(documents) if (why := _why_unencodable(d))}
+        refused = {i: why for i, d in enumerate(documents) if (why := why_unencodable(d))}
         if not refused:
             raise exc
         rest = [i for i in range(len(documents)) if i not in refused]
@@ -121,14 +130,11 @@ class Store:
         if len(documents) == 1:
             return Outcome(refused={0: str(exc)})
         middle = len(documents) // 2
-        first, second = self._insert(documents[:middle]), self._insert(documents[middle:])
-        return Outcome(
-            duplicates=first.duplicates | {middle + i for i in second.duplicates},
-            refused={**first.refused, **{middle + i: why for i, why in second.refused.items()}},
-        )
+        return self._insert(documents[:middle]).joined(self._insert(documents[middle:]), middle)
 
 
-def _why_unencodable(document: Document) -> str | None:
+def why_unencodable(document: Document) -> str | None:
+    """Why a document can never be sent; None if it can."""
     try:
         size = len(bson.encode(document))
     except _UNENCODABLE as exc:

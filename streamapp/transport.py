@@ -167,12 +167,17 @@ class SliceConsumer(stock.Consumer):
     def _slice_message(self, tp: TP, records: Sequence[Record]) -> Message:
         message = self._to_message(tp, records[-1])
         message.key, message.headers = None, []
-        message.value = Slice(
-            topic=tp.topic, partition=tp.partition, incarnation=self._incarnations[tp.topic], records=records
-        )
-        message.outstanding = self.ledger.deliver(
+        outstanding = self.ledger.deliver(
             tp, end=records[-1].offset + 1, size=sum(map(size, records)), first_ms=records[0].timestamp
         )
+        message.value = Slice(
+            topic=tp.topic,
+            partition=tp.partition,
+            incarnation=self._incarnations[tp.topic],
+            assignment=outstanding.lane.number,
+            records=records,
+        )
+        message.outstanding = outstanding
         return message
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:

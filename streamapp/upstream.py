@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from mode import Service
 
 from streamapp import event
+from streamapp.accumulator import Accumulator
+from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, canonical_form
 from streamapp.broker import Broker
 from streamapp.codec import EventCodec
@@ -21,6 +24,7 @@ from streamapp.metrics import ASK_EVERY, Dependency, Readiness
 from streamapp.mongo import Mongo
 from streamapp.registry import Registry
 from streamapp.retry import Outages
+from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.shutdown import give_up
 from streamapp.sink import Sink
@@ -52,6 +56,7 @@ class Upstream(Service):
         self._mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
         self._closes.append(self._mongo.close)
         self._store = Store(self._mongo)
+        self._rollups = Rollups(self._mongo, keep=settings.keep)
         self._registry = Registry(settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait)
         self._closes.append(self._registry.close)
         self._dead_letters = DeadLetterTopic(
@@ -89,6 +94,11 @@ class Upstream(Service):
         return Sink(
             schemas=self._registry,
             store=self._store,
+            accumulator=Accumulator(
+                self._rollups, outages=self._store_outages, keep=self._settings.keep, now=lambda: datetime.now(UTC)
+            ),
+            frontiers=self._rollups,
+            apart=Apart(self._mongo, self._rollups, keep=self._settings.keep),
             dead_letters=self._dead_letters,
             times=times,
             store_outages=self._store_outages,
@@ -124,6 +134,7 @@ class Upstream(Service):
 
     async def _prepare_store(self) -> None:
         await self._store_outages.insist(self._store.prepare)
+        await self._store_outages.insist(self._rollups.prepare)
         v2 = canonical_form(event.schema(2))
         while True:
             writer = await self._learned.get()

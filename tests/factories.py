@@ -54,9 +54,15 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
     return FakeRecord(**{"value": wire(values or an_event()), **changes})
 
 
-def a_slice(*records: FakeRecord, incarnation: str | None = INCARNATION) -> Slice:
+def a_slice(*records: FakeRecord, incarnation: str | None = INCARNATION, assignment: int = 0) -> Slice:
     """Return these records as one slice."""
-    return Slice(topic=records[0].topic, partition=records[0].partition, incarnation=incarnation, records=records)
+    return Slice(
+        topic=records[0].topic,
+        partition=records[0].partition,
+        incarnation=incarnation,
+        assignment=assignment,
+        records=records,
+    )
 
 
 def a_letter(reason: Reason = Reason.UNDECODABLE, error: str = "broken", **changes: Any) -> DeadLetter:

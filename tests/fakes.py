@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from streamapp.avro import WriterSchema
@@ -11,6 +11,7 @@ from streamapp.document import Document
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.record import DeadLetter
+from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, Tally, id_of, lane_of
 
 
 class FakeSchemas:
@@ -47,6 +48,11 @@ class FakeStore:
                 self.documents[document["_id"]] = document
         return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
+    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Those that are there, and whether they are marked."""
+        self._check()
+        return {id_: "apart" in self.documents[id_]["kafka"] for id_ in ids if id_ in self.documents}
+
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count those past the last offset counted."""
         self._check()
@@ -59,6 +65,76 @@ class FakeStore:
     def _check(self) -> None:
         if self.is_away:
             raise StoreUnavailable("away")
+
+
+class FakeRollups:
+    """Keeps rollups in memory, as documents."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Document]] = {level.name: {} for level in LEVELS}
+        self.is_away = False
+        #: Called before each write.
+        self.before_swap: Callable[[], None] = lambda: None
+
+    async def load(self, level: Level, ids: Sequence[str]) -> Mapping[str, Rollup]:
+        """Those that are there."""
+        self._check()
+        found = self.documents[level.name]
+        return {id_: Rollup(id_, found[id_]) for id_ in ids if id_ in found}
+
+    async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
+        """Write those whose guard holds."""
+        self._check()
+        self.before_swap()
+        written = [self._swap(self.documents[level.name], swap) for swap in swaps]
+        return all(written)
+
+    def _swap(self, stored: dict[str, Document], swap: Swap) -> bool:
+        id_ = swap.document["_id"]
+        guard = (stored[id_]["offset"], stored[id_]["n"]) if id_ in stored else None
+        if guard == swap.guard:
+            stored[id_] = swap.document
+        return guard == swap.guard
+
+    async def frontier(self, lane: Lane) -> int:
+        """The last offset of a lane in the coarsest level."""
+        self._check()
+        ours = [each for id_, each in self.documents["1d"].items() if id_.startswith(f"{lane.life}:{lane.partition}:")]
+        return max((each["offset"] for each in ours), default=-1)
+
+    def total(self, level: str) -> int:
+        """Events in all rollups of a level."""
+        return sum(document["n"] for document in self.documents[level].values())
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("away")
+
+
+class FakeApart:
+    """Stores and counts in the doubles."""
+
+    def __init__(self, store: FakeStore, rollups: FakeRollups) -> None:
+        self._store = store
+        self._rollups = rollups
+
+    async def insert(self, documents: Sequence[Document]) -> Outcome:
+        """Store and count what is new."""
+        outcome = await self._store.insert(documents)
+        for index, document in enumerate(documents):
+            if index not in outcome.duplicates and index not in outcome.refused:
+                document["kafka"]["apart"] = True
+                self._count(document)
+        return outcome
+
+    def _count(self, document: Document) -> None:
+        lane = lane_of(document)
+        for level in LEVELS:
+            for start, deltas in Tally.of([document]).after(-1, level).items():
+                id_ = id_of(lane, start)
+                rollup = Rollup(id_, self._rollups.documents[level.name].get(id_))
+                rollup.add(deltas)
+                self._rollups.documents[level.name][id_] = rollup.document()
 
 
 class FakeDeadLetters:

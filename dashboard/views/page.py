@@ -49,4 +49,5 @@ def _feed() -> Feed:
         reader=MongoReader(connection, subject=known.subject),
         pipeline=MongoPipeline(connection, topic=known.topic, subject=known.subject),
         clock=lambda: datetime.now(UTC),
+        keep=known.keep,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -15,6 +16,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from pymongo.database import Database
 
 from streamapp import event, sampler
+from streamapp.rollup import LEVELS, Level
 from streamapp.settings import Settings
 from tests import foreign, groups
 from tests.e2e.workers import Worker
@@ -56,12 +58,35 @@ def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:
     return sorted((document["kafka"]["partition"], document["kafka"]["offset"]) for document in found)
 
 
+def stored_rollups(database: Database[Any], level: Level) -> dict[str, Any]:
+    """Return the counts of every rollup of a level."""
+    return {each["_id"]: [each["n"], each["cells"], each["locations"]] for each in database[level.collection].find()}
+
+
+def rollups_of_events(database: Database[Any]) -> dict[str, dict[str, Any]]:
+    """Return what the rollups must be, counted one by one and by other means than the worker's."""
+    counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
+    for found in database.events.find({}):
+        life, partition, _ = found["_id"].rsplit("-", 2)
+        cell = "|".join(
+            [found["event_type"], found["metadata"]["device"], found["browser"] or "%null", found["schema_version"]]
+        )
+        for level in LEVELS:
+            bucket = found["event_timestamp"] // level.width_ms * level.width_ms
+            rollup = counted[level.name].setdefault(f"{life}:{partition}:{bucket}", [0, Counter(), Counter()])
+            rollup[0] += 1
+            rollup[1][cell] += 1
+            rollup[2][found["metadata"]["location"]] += 1
+    return counted
+
+
 def test_sixty_thousand_events_survive_kills_and_a_guest(
     settings: Settings, database: Database[Any], tmp_path: Path
 ) -> None:
     """The ids stored are the offsets produced: none missing, none extra, and all of them committed in the end."""
     foreign.make_topic(settings)
-    settings = settings.model_copy(update={"produce_interval_seconds": 0})
+    keep_all = {f"{level.collection}_keep_days": 0 for level in LEVELS}
+    settings = settings.model_copy(update={"produce_interval_seconds": 0, **keep_all})
     source = random.Random(42)
     producer = foreign.ForeignProducer(settings, "lz4")
     values = wire_events(settings, EVENTS)
@@ -92,6 +117,7 @@ def test_sixty_thousand_events_survive_kills_and_a_guest(
     expected = sorted((partition, offset) for partition, end in ends.items() for offset in range(end))
     assert len(expected) == EVENTS
     assert expected == offsets_stored(database)
+    assert rollups_of_events(database) == {level.name: stored_rollups(database, level) for level in LEVELS}
 
 
 def _sent(settings: Settings) -> int:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from streamapp import document
+from streamapp.accumulator import Accumulator
 from streamapp.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall
 from streamapp.inserter import Outcome
 from streamapp.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
+from streamapp.rollup import LEVELS
 from streamapp.sink import Fates, Sink
-from tests.factories import NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
-from tests.fakes import FakeDeadLetters, FakeSchemas, FakeStore
+from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
+from tests.fakes import FakeApart, FakeDeadLetters, FakeRollups, FakeSchemas, FakeStore
 
 
 class World:
@@ -24,14 +27,22 @@ class World:
 
     def __init__(self) -> None:
         self.store = FakeStore()
+        self.schemas = FakeSchemas(V1, V2)
+        self.rollups = FakeRollups()
         self.dead_letters = FakeDeadLetters()
         quick = RetryPolicy(first_wait=0, max_wait=0)
+        outages = Outages("MongoDB", policy=quick)
         self.sink = Sink(
-            schemas=FakeSchemas(V1, V2),
+            schemas=self.schemas,
             store=self.store,
+            accumulator=Accumulator(
+                self.rollups, outages=outages, keep={}, now=lambda: datetime.now(UTC), sleep=lambda _: asyncio.sleep(0)
+            ),
+            frontiers=self.rollups,
+            apart=FakeApart(self.store, self.rollups),
             dead_letters=self.dead_letters,
             times=EventTimes(earliest=0, ahead=86_400_000),
-            store_outages=Outages("MongoDB", policy=quick),
+            store_outages=outages,
             dead_letter_outages=Outages("the dead-letter topic", policy=quick),
         )
 
@@ -74,7 +85,9 @@ def test_a_record_that_comes_again_is_stored_once() -> None:
     """And counted as already stored."""
     world = World()
 
-    fates = world.settle(a_slice(a_record(offset=0))) + world.settle(a_slice(a_record(offset=0), a_record(offset=1)))
+    fates = world.settle(a_slice(a_record(offset=0))) + world.settle(
+        a_slice(a_record(offset=0), a_record(offset=1), assignment=1)
+    )
 
     assert [Fates(stored=1), Fates(stored=1, duplicates=1)] == fates
 
@@ -219,7 +232,7 @@ def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
         second = asyncio.create_task(world.sink.settle(a_slice(FakeRecord(value=b"", offset=1))))
         await settled()
         assert isinstance(first.exception(), DeadLetterTopicTooSmall)
-        assert not second.done()
+        assert second.cancelled()
         second.cancel()
 
     asyncio.run(scenario())
@@ -232,10 +245,7 @@ def test_a_slice_whose_fates_do_not_add_up_is_not_settled(monkeypatch: pytest.Mo
     """Whatever lost one: nothing of it may be acked."""
     world = World()
 
-    async def forget(*_: object) -> tuple[int, int]:
-        return 0, 0
-
-    monkeypatch.setattr(world.sink, "_insert", forget)
+    monkeypatch.setattr(world.sink, "_note", lambda *_: Fates())
 
     with pytest.raises(AssertionError, match="1 records met 0 fates"):
         world.settle(a_slice(a_record()))
@@ -249,3 +259,78 @@ def test_fates_add_up_over_all_slices() -> None:
     world.settle(a_slice(a_record(offset=0), FakeRecord(value=b"", offset=1)), a_slice(a_record(partition=1)))
 
     assert Fates(stored=2, dead_lettered=1) == world.sink.fates
+
+
+def counts_at_every_level(world: World) -> set[int]:
+    """Return the numbers of events that the levels hold: one number if they agree."""
+    return {world.rollups.total(level.name) for level in LEVELS}
+
+
+def test_stored_events_are_counted_once_however_often_they_come() -> None:
+    """Before the ack, at every level, in the order of the partition; another life of the topic counts apart."""
+    world = World()
+
+    world.settle(*[a_slice(a_record(offset=offset)) for offset in range(3)])
+    world.settle(a_slice(*[a_record(offset=offset) for offset in range(5)], assignment=1))
+    world.settle(a_slice(a_record(offset=0), incarnation="B" * 22, assignment=2))
+
+    assert {6} == counts_at_every_level(world)
+
+
+def test_an_event_that_was_a_dead_letter_first_is_counted_when_it_comes_again() -> None:
+    """Its rollups hold later offsets already."""
+    world = World()
+    late = a_record(an_event(browser="edge"), offset=1)
+    del world.schemas.known[2]
+    world.settle(a_slice(a_record(offset=0), late, a_record(offset=2)))
+    world.schemas.known[2] = V2
+
+    for assignment in (1, 2):
+        world.settle(a_slice(a_record(offset=0), late, a_record(offset=2), assignment=assignment))
+
+    assert len(world.store.documents) == 3
+    assert {3} == counts_at_every_level(world)
+
+
+def test_a_dead_letter_that_is_replayed_twice_is_stored_and_counted_once() -> None:
+    """At its first place, which lies before what was counted."""
+    world = World()
+    headers = replayed_from(offset=1)
+    world.settle(a_slice(a_record(offset=0), FakeRecord(value=b"", offset=1), a_record(offset=2)))
+
+    first = world.settle(a_slice(a_record(offset=3, headers=headers), assignment=1))
+    again = world.settle(
+        a_slice(a_record(offset=3, headers=headers), a_record(offset=4, headers=headers), assignment=2)
+    )
+
+    assert [[Fates(stored=1)], [Fates(duplicates=2)]] == [first, again]
+    assert {3} == counts_at_every_level(world)
+
+
+def test_once_a_slice_is_given_up_no_later_one_of_its_assignment_is_counted() -> None:
+    """Or the given-up one would lie before the offset that the rollups hold when it comes again."""
+    world = World()
+    world.store.is_away = True
+
+    async def scenario() -> None:
+        first = asyncio.create_task(world.sink.settle(a_slice(a_record(offset=0))))
+        second = asyncio.create_task(world.sink.settle(a_slice(a_record(offset=1))))
+        await settled()
+        first.cancel()
+        world.store.is_away = False
+        await settled()
+        assert second.cancelled()
+        with pytest.raises(asyncio.CancelledError):
+            await world.sink.settle(a_slice(a_record(offset=2)))
+        await world.sink.settle(a_slice(*[a_record(offset=offset) for offset in range(3)], assignment=1))
+
+    asyncio.run(scenario())
+
+    assert {3} == counts_at_every_level(world)
+
+
+def replayed_from(*, offset: int) -> tuple[tuple[str, bytes], ...]:
+    """Return the headers of a dead letter that is replayed."""
+    values = {"topic": "user_events", "partition": "0", "offset": str(offset), "timestamp": str(NOW)}
+    values |= {"incarnation": INCARNATION, "attempt": "1"}
+    return tuple((f"streamapp.{name}", value.encode()) for name, value in values.items())

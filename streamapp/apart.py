@@ -1,0 +1,153 @@
+"""Events that come out of their turn: each is stored and counted in one transaction, or was so before.
+
+A replayed dead letter lies before offsets that its rollups hold already, and so does a record that was a dead letter
+when it came first and is read again: what compares its offset would leave it out. `kafka.apart` marks such a document.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import pymongo
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+
+from streamapp.document import Document
+from streamapp.inserter import Outcome
+from streamapp.mongo import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
+from streamapp.rollup import LEVELS, Delta, Keep, Lane, Level, Rollup, Swap, Tally, id_of, kept_since, lane_of
+from streamapp.rollups import Rollups
+from streamapp.store import why_unencodable
+
+log = logging.getLogger(__name__)
+
+#: Events in one transaction.
+AT_ONCE = 200
+
+_NO_TRANSACTIONS = 20
+
+
+class Apart:
+    """Stores and counts events out of their turn."""
+
+    def __init__(
+        self, mongo: Mongo, rollups: Rollups, *, keep: Keep, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._mongo = mongo
+        self._rollups = rollups
+        self._keep = keep
+        self._now = now
+        self._has_transactions = True
+
+    async def insert(self, documents: Sequence[Document]) -> Outcome:
+        """Store and count each event that is not stored yet.
+
+        Raises:
+            StoreUnavailable: some may be done, some not; the same call may be repeated.
+        """
+        outcome = Outcome()
+        for start in range(0, len(documents), AT_ONCE):
+            chunk = documents[start : start + AT_ONCE]
+            outcome = outcome.joined(await self._mongo.call(lambda chunk=chunk: self._insert(chunk)), start)
+        return outcome
+
+    def _insert(self, documents: Sequence[Document]) -> Outcome:
+        refused = {index: why for index, document in enumerate(documents) if (why := why_unencodable(document))}
+        while True:
+            rest = [index for index in range(len(documents)) if index not in refused]
+            try:
+                known = self._in_transaction(lambda session, rest=rest: self._insert_new(documents, rest, session))
+            except _Refused as exc:
+                refused[exc.index] = exc.why
+            except _Changed:
+                continue
+            else:
+                return Outcome(duplicates=frozenset(known), refused=refused)
+
+    def _in_transaction(self, work: Callable[[ClientSession | None], set[int]]) -> set[int]:
+        if not self._has_transactions:
+            return work(None)
+        try:
+            with pymongo.timeout(ANSWER_TIMEOUT_MS / 1000), self._mongo.client.start_session() as session:
+                return session.with_transaction(
+                    work,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=self._mongo.database.write_concern,
+                    read_preference=ReadPreference.PRIMARY,
+                )
+        except OperationFailure as exc:
+            if exc.code != _NO_TRANSACTIONS:
+                raise
+            self._has_transactions = False
+            log.warning(
+                "MongoDB runs without a replica set and so has no transactions: a crash in the middle of a replay may"
+                " leave events out of the rollups; `streamapp rollups check` tells, `rollups rebuild` mends"
+            )
+            return work(None)
+
+    def _insert_new(
+        self, documents: Sequence[Document], indexes: Sequence[int], session: ClientSession | None
+    ) -> set[int]:
+        """Insert and count those that are not known, and return the others."""
+        events = self._mongo.primary["events"]
+        ids = [documents[index]["_id"] for index in indexes]
+        stored = {found["_id"] for found in events.find({"_id": {"$in": ids}}, {"_id": 1}, session=session)}
+        # The same event may come twice in one chunk.
+        new = {documents[index]["_id"]: index for index in reversed(indexes) if documents[index]["_id"] not in stored}
+        for index in sorted(new.values()):
+            self._insert_one(documents[index], index, session)
+        self._count([documents[index] for index in new.values()], session)
+        return {*indexes}.difference(new.values())
+
+    def _insert_one(self, document: Document, index: int, session: ClientSession | None) -> None:
+        marked = {**document, "kafka": {**document["kafka"], "apart": True}}
+        try:
+            self._mongo.database["events"].bulk_write([pymongo.InsertOne(marked)], session=session)
+        except BulkWriteError as exc:
+            if is_transient(exc):
+                raise
+            (error,) = write_errors(exc.details)
+            if error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
+                raise _Changed from exc
+            raise _Refused(index, f"{error.get('errmsg', '')} ({error['code']})") from exc
+
+    def _count(self, documents: Sequence[Document], session: ClientSession | None) -> None:
+        by_lane: dict[Lane, list[Document]] = {}
+        for document in documents:
+            by_lane.setdefault(lane_of(document), []).append(document)
+        for lane, together in by_lane.items():
+            tally = Tally.of(together)
+            for level in LEVELS:
+                self._count_at(level, lane, tally, session)
+
+    def _count_at(self, level: Level, lane: Lane, tally: Tally, session: ClientSession | None) -> None:
+        since = kept_since(level, self._keep, self._now())
+        deltas = {id_of(lane, start): found for start, found in tally.after(-1, level).items() if start >= since}
+        for id_, found in deltas.items():
+            while not self._add(level, id_, found, session):
+                if session is not None:
+                    raise _Changed
+
+    def _add(self, level: Level, id_: str, deltas: Sequence[Delta], session: ClientSession | None) -> bool:
+        rollup = self._rollups.find(level, [id_], session).get(id_) or Rollup(id_)
+        guard, before = rollup.guard, rollup.n
+        rollup.add(deltas)
+        rollup.apart += rollup.n - before
+        return self._rollups.write(level, [Swap(guard, rollup.document())], session)
+
+
+class _Changed(Exception):  # noqa: N818 - no error
+    """Somebody else was faster: look again."""
+
+
+class _Refused(Exception):  # noqa: N818 - no error
+    """MongoDB will never take one of the documents."""
+
+    def __init__(self, index: int, why: str) -> None:
+        super().__init__(why)
+        self.index = index
+        self.why = why

@@ -1,0 +1,85 @@
+"""Rollups in MongoDB: read, compared and set; and their indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo import InsertOne, ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import BulkWriteError, OperationFailure
+
+from streamapp.document import Document
+from streamapp.mongo import DUPLICATE_KEY, Mongo, write_errors
+from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, Swap, id_of
+
+_INDEX_CONFLICT = 85
+
+
+class Rollups:
+    """The four rollup collections."""
+
+    def __init__(self, mongo: Mongo, *, keep: Keep) -> None:
+        self._mongo = mongo
+        self._database = mongo.primary
+        self._keep = keep
+
+    async def prepare(self) -> None:
+        """Make the index that is read, which also deletes rollups that are not kept any longer."""
+        for level in LEVELS:
+            await self._mongo.call(lambda level=level: self._make_index(level))
+
+    async def load(self, level: Level, ids: Sequence[str]) -> Mapping[str, Rollup]:
+        """Those of them that are stored."""
+        return await self._mongo.call(lambda: self.find(level, ids)) if ids else {}
+
+    async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
+        """Write each of them that nobody else has changed; False if that was not all."""
+        return await self._mongo.call(lambda: self.write(level, swaps))
+
+    async def frontier(self, lane: Lane) -> int:
+        """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
+        return await self._mongo.call(lambda: self.last_offset(lane))
+
+    def find(self, level: Level, ids: Sequence[str], session: ClientSession | None = None) -> dict[str, Rollup]:
+        """See `load`."""
+        found = self._database[level.collection].find({"_id": {"$in": ids}}, session=session)
+        return {document["_id"]: Rollup(document["_id"], document) for document in found}
+
+    def write(self, level: Level, swaps: Sequence[Swap], session: ClientSession | None = None) -> bool:
+        """See `swap`."""
+        collection = self._database[level.collection]
+        try:
+            result = collection.bulk_write([*map(_operation, swaps)], ordered=False, session=session)
+        except BulkWriteError as exc:
+            if {error["code"] for error in write_errors(exc.details)} != {DUPLICATE_KEY}:
+                raise
+            return False
+        return result.matched_count + result.inserted_count == len(swaps)
+
+    def last_offset(self, lane: Lane) -> int:
+        """See `frontier`."""
+        # ";" comes after ":", so these are the rollups of the lane.
+        ids = {"$gte": id_of(lane, 0)[:-1], "$lt": f"{lane.life}:{lane.partition};"}
+        # The accumulator writes the coarsest level first.
+        newest = self._database[LEVELS[-1].collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
+        return newest["offset"] if newest else -1
+
+    def _make_index(self, level: Level) -> None:
+        collection, kept = self._database[level.collection], self._keep.get(level)
+        options: dict[str, Any] = {} if kept is None else {"expireAfterSeconds": int(kept.total_seconds())}
+        try:
+            collection.create_index("bucket", **options)
+        except OperationFailure as exc:
+            if exc.code != _INDEX_CONFLICT:
+                raise
+            # Kept for another time so far.
+            collection.drop_index("bucket_1")
+            collection.create_index("bucket", **options)
+
+
+def _operation(swap: Swap) -> InsertOne[Document] | ReplaceOne[Document]:
+    if swap.guard is None:
+        return InsertOne(swap.document)
+    offset, n = swap.guard
+    return ReplaceOne({"_id": swap.document["_id"], "offset": offset, "n": n}, swap.document)

@@ -1,0 +1,60 @@
+"""The order of a partition's slices: what must happen in order waits for its turn.
+
+A rollup counts an event only if all before it are counted, and a dead letter likewise. So once a slice is given up, no
+later one of the same assignment gets its turn: both come again, from the committed offset on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from streamapp.record import Slice
+
+
+class Turn:
+    """A slice's place in the order of its partition."""
+
+    def __init__(self, assignment: int, earlier: Turn | None) -> None:
+        self.assignment = assignment
+        self._earlier = earlier
+        #: Whether the slice and all before it have had their turn; False: they were given up.
+        self._is_over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def come(self) -> None:
+        """Wait until all earlier slices have had their turn.
+
+        Raises:
+            CancelledError: one of them was given up, and so is this one.
+        """
+        if self._earlier is not None:
+            await asyncio.wait([self._earlier._is_over])  # noqa: SLF001 - one of us
+            if not self._earlier._is_over.result():  # noqa: SLF001
+                raise asyncio.CancelledError
+            self._earlier = None
+
+    def end(self) -> None:
+        """Let the next slice have its turn."""
+        self._is_over.set_result(True)
+
+    def give_up(self) -> None:
+        """Let no later slice have its turn, unless this one's is over."""
+        if not self._is_over.done():
+            self._is_over.set_result(False)
+
+
+class Turns:
+    """The last turn of each partition."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int], Turn] = {}
+
+    def queue_up(self, slice_: Slice) -> Turn:
+        """The turn of a slice, after those of its assignment that came before."""
+        partition = (slice_.topic, slice_.partition)
+        earlier = self._last.get(partition)
+        if earlier is not None and slice_.assignment < earlier.assignment:
+            # A straggler of an assignment that is over: nothing of it may be counted before what comes again.
+            raise asyncio.CancelledError
+        is_same = earlier is not None and earlier.assignment == slice_.assignment
+        self._last[partition] = turn = Turn(slice_.assignment, earlier if is_same else None)
+        return turn

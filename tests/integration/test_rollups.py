@@ -1,0 +1,171 @@
+"""Rollups on the real MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from streamapp.apart import Apart
+from streamapp.document import Document
+from streamapp.mongo import Mongo
+from streamapp.rollup import LEVELS, Lane, Rollup, Swap, Tally, id_of
+from streamapp.rollups import Rollups
+from streamapp.settings import Settings
+from tests.factories import INCARNATION, NOW
+
+LANE = Lane(INCARNATION, 0)
+MINUTE, DAY = LEVELS[0], LEVELS[-1]
+
+
+@pytest.fixture
+def mongo(settings: Settings) -> Iterator[Mongo]:
+    """Return the way to a database of the test's own."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    yield mongo
+    mongo.close()
+
+
+@pytest.fixture
+def rollups(mongo: Mongo) -> Rollups:
+    """Return rollups that are kept for ever."""
+    return Rollups(mongo, keep={})
+
+
+def an_event(offset: int, **changes: Any) -> Document:
+    """Return the document of an event."""
+    document = {
+        "_id": f"{INCARNATION}-0-{offset}",
+        "user_id": f"user-{offset}",
+        "event_type": "click",
+        "event_timestamp": NOW,
+        "metadata": {"device": "mobile", "location": "DE"},
+        "browser": None,
+        "schema_version": "v1",
+        "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
+    }
+    return document | changes
+
+
+def counted(events: Sequence[Document], *, offset: int) -> Rollup:
+    """Return a new rollup of the day that holds the events."""
+    start, deltas = next(iter(Tally.of(events).after(-1, DAY).items()))
+    rollup = Rollup(id_of(LANE, start))
+    rollup.add(deltas)
+    rollup.offset = offset
+    return rollup
+
+
+def numbers(database: Database[Any]) -> dict[str, list[tuple[int, int]]]:
+    """Return events and events counted apart of all rollups."""
+    return {
+        level.name: [(each["n"], each["apart"]) for each in database[level.collection].find().sort("_id")]
+        for level in LEVELS
+    }
+
+
+def test_only_who_has_read_the_present_state_may_write(rollups: Rollups) -> None:
+    """Neither a second first one, nor one that has missed another's writing."""
+    rollup = counted([an_event(0)], offset=0)
+    new = Swap(None, rollup.document())
+
+    assert rollups.write(DAY, [new])
+    assert not rollups.write(DAY, [new])
+    assert not rollups.write(DAY, [Swap((5, 1), rollup.document())])
+    assert not rollups.write(DAY, [Swap((0, 2), rollup.document())])
+    assert rollups.write(DAY, [Swap((0, 1), rollup.document())])
+
+
+def test_one_that_may_not_be_written_holds_back_no_other(rollups: Rollups) -> None:
+    """All others are written, and what was read is what was written."""
+    first, second = counted([an_event(0)], offset=0), counted([an_event(0)], offset=0)
+    second.id = id_of(LANE, 0)
+    rollups.write(DAY, [Swap(None, first.document())])
+
+    assert not rollups.write(DAY, [Swap(None, first.document()), Swap(None, second.document())])
+
+    found = asyncio.run(rollups.load(DAY, [first.id, second.id, "none"]))
+    assert {first.id: first.document(), second.id: second.document()} == {
+        id_: rollup.document() for id_, rollup in found.items()
+    }
+
+
+def test_the_frontier_is_the_partitions_own(rollups: Rollups) -> None:
+    """Neither that of partition 10, nor that of the topic's next life."""
+    for life, partition, offset in ((INCARNATION, 0, 7), (INCARNATION, 10, 99), ("B" * 22, 0, 50)):
+        rollup = counted([an_event(0)], offset=offset)
+        rollup.id = id_of(Lane(life, partition), 0)
+        rollups.write(DAY, [Swap(None, rollup.document())])
+
+    assert [7, 99, -1] == [rollups.last_offset(Lane(INCARNATION, partition)) for partition in (0, 10, 1)]
+
+
+def test_what_is_kept_for_another_time_than_before_gets_another_index(mongo: Mongo, database: Database[Any]) -> None:
+    """Settings change between two starts."""
+    for days, expected in ((7, 7 * 86_400), (1, 86_400), (None, None)):
+        keep = {MINUTE: timedelta(days=days) if days else None}
+        asyncio.run(Rollups(mongo, keep=keep).prepare())
+
+        index = database[MINUTE.collection].index_information()["bucket_1"]
+        assert expected == index.get("expireAfterSeconds")
+
+
+def test_an_event_apart_is_stored_and_counted_once(mongo: Mongo, rollups: Rollups, database: Database[Any]) -> None:
+    """Twice in one call, and called again; marked, and beside the offset that the rollup holds."""
+    rollups.write(DAY, [Swap(None, counted([an_event(5)], offset=9).document())])
+    apart = Apart(mongo, rollups, keep={})
+
+    first = asyncio.run(apart.insert([an_event(3), an_event(3)]))
+    again = asyncio.run(apart.insert([an_event(3)]))
+
+    assert [{1}, {0}] == [first.duplicates, again.duplicates]
+    assert [True] == [document["kafka"]["apart"] for document in database["events"].find()]
+    assert {"1m": [(1, 1)], "10m": [(1, 1)], "1h": [(1, 1)], "1d": [(2, 1)]} == numbers(database)
+    assert rollups.last_offset(LANE) == 9
+
+
+def test_an_event_apart_that_cannot_be_stored_is_refused_alone(
+    mongo: Mongo, rollups: Rollups, database: Database[Any]
+) -> None:
+    """One for MongoDB's limit, one for a validator; the rest is stored and counted."""
+    database.create_collection("events", validator={"user_id": {"$ne": "user-1"}})
+
+    outcome = asyncio.run(Apart(mongo, rollups, keep={}).insert([an_event(0, n=2**70), an_event(1), an_event(2)]))
+
+    assert {0, 1} == set(outcome.refused)
+    assert [(1, 1)] == numbers(database)["1d"]
+    assert database["events"].count_documents({}) == 1
+
+
+def test_an_event_apart_is_neither_stored_nor_counted_in_part(
+    mongo: Mongo, rollups: Rollups, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends it between two writes."""
+    write = rollups.write
+
+    def fail_at_the_last(level: Any, *args: Any) -> bool:
+        if level is DAY:
+            raise ConnectionResetError
+        return write(level, *args)
+
+    monkeypatch.setattr(rollups, "write", fail_at_the_last)
+
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(Apart(mongo, rollups, keep={}).insert([an_event(0)]))
+
+    assert database["events"].count_documents({}) == 0
+    assert [] == [each for found in numbers(database).values() for each in found]
+
+
+def test_expired_buckets_are_not_counted_apart(mongo: Mongo, rollups: Rollups, database: Database[Any]) -> None:
+    """They would be deleted at once."""
+    keep = {MINUTE: timedelta(days=7)}
+    now = datetime.fromtimestamp(NOW / 1000, UTC) + timedelta(days=8)
+
+    asyncio.run(Apart(mongo, rollups, keep=keep, now=lambda: now).insert([an_event(0)]))
+
+    assert {"1m": 0, "10m": 1, "1h": 1, "1d": 1} == {name: len(found) for name, found in numbers(database).items()}
