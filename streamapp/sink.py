@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -120,11 +120,22 @@ class _Built:
 
     def split(self) -> tuple[_Built, _Built]:
         """What comes in its turn, and what comes apart; both with the same dead letters."""
+        if not self.apart:
+            return self, _Built([], [], self.dead, set())
         return self._part(apart=False), self._part(apart=True)
 
     def _part(self, *, apart: bool) -> _Built:
         indexes = [index for index in range(len(self.documents)) if (index in self.apart) == apart]
         return _Built([self.documents[i] for i in indexes], [self.records[i] for i in indexes], self.dead, set())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inserted:
+    """What is left to do once a slice's documents are stored; they are not held any longer."""
+
+    tally: Tally | None
+    apart: _Built
+    fates: Fates
 
 
 class Sink:
@@ -170,7 +181,8 @@ class Sink:
         """
         turn = self._turns.queue_up(slice_)
         try:
-            fates = await self._settle(slice_, turn)
+            fates, counted = await self._settle(slice_, turn)
+            await counted
         except BaseException:
             turn.give_up()
             raise
@@ -180,26 +192,30 @@ class Sink:
         self.fates += fates
         return fates
 
-    async def _settle(self, slice_: Slice, turn: Turn) -> Fates:
+    async def _settle(self, slice_: Slice, turn: Turn) -> tuple[Fates, Awaitable[None]]:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
         async with self._slots:
-            built = self._build(slice_, schemas)
-            await self._set_apart(built, slice_)
-            ours, apart = built.split() if built.apart else (built, None)
-            outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
-            fates = self._note(outcome, ours, slice_)
+            inserted = await self._insert(slice_, schemas)
         await turn.come()
-        if apart is not None:
-            again = await self._store_outages.insist(lambda: self._apart.insert(apart.documents))
-            fates += self._note(again, apart, slice_)
-        if built.dead:
-            await self._bury(built.dead)
-        counted = await self._countable(ours.documents, outcome)
-        applied = self._accumulator.add(_lane(slice_), Tally.of(counted)) if counted else None
+        fates = inserted.fates
+        if inserted.apart.documents:
+            outcome = await self._store_outages.insist(lambda: self._apart.insert(inserted.apart.documents))
+            fates += self._note(outcome, inserted.apart, slice_)
+        dead = inserted.apart.dead
+        if dead:
+            await self._bury(dead)
+        counted = self._accumulator.add(_lane(slice_), inserted.tally) if inserted.tally else _nothing()
         turn.end()
-        if applied is not None:
-            await applied
-        return fates + Fates(dead_lettered=len(built.dead))
+        return fates + Fates(dead_lettered=len(dead)), counted
+
+    async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
+        built = self._build(slice_, schemas)
+        await self._set_apart(built, slice_)
+        ours, apart = built.split()
+        outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
+        fates = self._note(outcome, ours, slice_)
+        counted = await self._countable(ours.documents, outcome)
+        return _Inserted(Tally.of(counted) if counted else None, apart, fates)
 
     async def _set_apart(self, built: _Built, slice_: Slice) -> None:
         """Set events apart that were not stored when they had their turn: dead letters then, that are none now."""
@@ -281,6 +297,10 @@ def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter
     except Undecodable:
         schema_id = None
     return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
+
+
+async def _nothing() -> None:
+    """Be done at once."""
 
 
 def _lane(slice_: Slice) -> Lane:

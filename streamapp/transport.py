@@ -33,7 +33,7 @@ MAX_SLICE_BYTES = 4 * 1024 * 1024
 MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 #: Slices in flight, however small. Well below Faust's queue length: beyond that the drain loop would block on `put`.
-MAX_IN_FLIGHT_SLICES = 1_024
+MAX_IN_FLIGHT_SLICES = 4_096
 #: Slices that are being written when partitions are revoked.
 REVOKE_SECONDS = 3.0
 #: Records under way, when a commit, a rebalance or the stop waits for them.

@@ -77,6 +77,8 @@ app = App(
     topic_disable_leader=True,
     topic_allow_declare=False,
     stream_wait_empty=True,
+    # Four times the slices that may be in flight: small ones wait up to a second for the rollups.
+    stream_buffer_maxsize=16_384,
     broker_session_timeout=15.0,
     broker_heartbeat_interval=1.0,
     broker_commit_interval=1.0,
