@@ -1,0 +1,252 @@
+"""Rollups count every event once, whatever happens between two writes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamapp import accumulator
+from streamapp.accumulator import Accumulator
+from streamapp.document import Document
+from streamapp.errors import StoreUnavailable
+from streamapp.retry import Outages, RetryPolicy
+from streamapp.rollup import LEVELS, Keep, Lane, Level, Tally, id_of
+from tests.factories import INCARNATION, NOW
+from tests.fakes import FakeRollups
+
+LANE = Lane(INCARNATION, 0)
+
+
+def an_event(offset: int, **changes: Any) -> Document:
+    """Return the document of an event; some lie in other buckets."""
+    document = {
+        "user_id": f"user-{offset % 7}",
+        "event_type": "click",
+        "event_timestamp": NOW + offset % 3 * 700_000,
+        "metadata": {"device": "mobile", "location": "DE"},
+        "browser": None,
+        "schema_version": "v1",
+        "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
+    }
+    return document | changes
+
+
+def an_accumulator(rollups: FakeRollups, *, keep: Keep | None = None, waits: list[float] | None = None) -> Accumulator:
+    """Return one that does not wait, but says what it would have waited."""
+
+    async def sleep(seconds: float) -> None:
+        if waits is not None:
+            waits.append(seconds)
+        await asyncio.sleep(0)
+
+    quick = Outages("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0))
+    now = datetime.fromtimestamp(NOW / 1000, UTC)
+    return Accumulator(rollups, outages=quick, keep=keep or {}, now=lambda: now, sleep=sleep)
+
+
+def recounted(events: Sequence[Document]) -> dict[str, Counter[str]]:
+    """Return the number of events of every rollup."""
+    counts: dict[str, Counter[str]] = {level.name: Counter() for level in LEVELS}
+    for document in events:
+        for level in LEVELS:
+            counts[level.name][id_of(LANE, level.start_of(document["event_timestamp"]))] += 1
+    return counts
+
+
+def stored(rollups: FakeRollups) -> dict[str, Counter[str]]:
+    """Return the same of what is stored."""
+    return {name: Counter({id_: each["n"] for id_, each in found.items()}) for name, found in rollups.documents.items()}
+
+
+def test_events_are_in_every_level_when_their_adding_is_done() -> None:
+    """Those of many slices with one write, the coarsest level first."""
+    rollups, order = FakeRollups(), []
+    swap = rollups.swap
+
+    async def note(level: Level, swaps: Any) -> bool:
+        order.append(level.name)
+        return await swap(level, swaps)
+
+    rollups.swap = note  # pyright: ignore[reportAttributeAccessIssue]
+    events = [an_event(offset) for offset in range(9)]
+
+    async def scenario() -> None:
+        adding = an_accumulator(rollups)
+        await asyncio.gather(*[adding.add(LANE, Tally.of(events[at : at + 3])) for at in (0, 3, 6)])
+
+    asyncio.run(scenario())
+
+    assert recounted(events) == stored(rollups)
+    assert ["1d", "1h", "10m", "1m"] == order
+
+
+def test_rollups_are_written_once_a_second_at_the_most() -> None:
+    """The first at once; what comes meanwhile waits for the next."""
+    waits: list[float] = []
+
+    async def scenario() -> None:
+        adding = an_accumulator(FakeRollups(), waits=waits)
+        for offset in range(3):
+            await adding.add(LANE, Tally.of([an_event(offset)]))
+
+    asyncio.run(scenario())
+
+    first, *others = waits
+    assert first == 0
+    assert len(others) == 2
+    assert all(0.5 < wait <= accumulator.EVERY_SECONDS for wait in others)
+
+
+def test_what_comes_while_rollups_are_written_is_written_next() -> None:
+    """Nothing waits for a third."""
+    rollups = FakeRollups()
+
+    async def scenario() -> None:
+        adding = an_accumulator(rollups)
+        later: list[asyncio.Future[None]] = []
+
+        def add_another() -> None:
+            if not later:
+                later.append(adding.add(LANE, Tally.of([an_event(1)])))
+
+        rollups.before_swap = add_another
+        await adding.add(LANE, Tally.of([an_event(0)]))
+        await later[0]
+
+    asyncio.run(scenario())
+
+    assert recounted([an_event(0), an_event(1)]) == stored(rollups)
+
+
+def test_who_has_gone_is_not_counted() -> None:
+    """It comes again, before or behind what another worker counts meanwhile."""
+    rollups = FakeRollups()
+
+    async def scenario() -> None:
+        adding = an_accumulator(rollups)
+        adding.add(LANE, Tally.of([an_event(0)])).cancel()
+        await adding.add(Lane(INCARNATION, 1), Tally.of([an_event(0)]))
+
+    asyncio.run(scenario())
+
+    assert rollups.total("1d") == 1
+
+
+def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
+    """The level that is not known to be written is read again."""
+    rollups, calls = FakeRollups(), []
+    swap = rollups.swap
+
+    async def lose_the_answer(level: Level, swaps: Any) -> bool:
+        calls.append(level.name)
+        written = await swap(level, swaps)
+        if len(calls) in {2, 5}:
+            raise StoreUnavailable("the connection broke after the write")
+        return written
+
+    rollups.swap = lose_the_answer  # pyright: ignore[reportAttributeAccessIssue]
+    events = [an_event(offset) for offset in range(5)]
+
+    async def scenario() -> None:
+        await an_accumulator(rollups).add(LANE, Tally.of(events))
+
+    asyncio.run(scenario())
+
+    assert recounted(events) == stored(rollups)
+
+
+def test_a_fault_reaches_everyone_who_waits() -> None:
+    """The worker ends un-acked: here, of slices that are not in order."""
+
+    async def scenario() -> list[Any]:
+        adding = an_accumulator(FakeRollups())
+        waiting = [adding.add(LANE, Tally.of([an_event(3)])) for _ in range(2)]
+        gone = adding.add(Lane(INCARNATION, 1), Tally.of([an_event(0)]))
+        outcome = asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await outcome
+
+    assert all(isinstance(found, AssertionError) for found in asyncio.run(scenario()))
+
+
+def test_buckets_that_are_not_kept_are_left_out() -> None:
+    """At the levels that do not keep them."""
+    rollups = FakeRollups()
+    old = an_event(0, event_timestamp=NOW - 8 * 86_400_000)
+
+    async def scenario() -> None:
+        await an_accumulator(rollups, keep={LEVELS[0]: timedelta(days=7)}).add(LANE, Tally.of([old]))
+
+    asyncio.run(scenario())
+
+    assert {"1m": 0, "10m": 1, "1h": 1, "1d": 1} == {name: len(found) for name, found in rollups.documents.items()}
+
+
+def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded, counts are not."""
+    monkeypatch.setattr(accumulator, "REMEMBERED", 2)
+    monkeypatch.setattr(accumulator, "AT_ONCE", 3)
+    rollups = FakeRollups()
+    events = [an_event(offset, event_timestamp=NOW + offset % 10 * 86_400_000) for offset in range(40)]
+
+    async def scenario() -> None:
+        adding = an_accumulator(rollups)
+        for at in range(0, 40, 5):
+            await adding.add(LANE, Tally.of(events[at : at + 5]))
+        assert len(adding._remembered) == 2
+
+    asyncio.run(scenario())
+
+    assert recounted(events) == stored(rollups)
+
+
+async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: random.Random, committed: int) -> int:
+    """Add slices from the committed offset on, to the end or until it is killed; return what is committed then."""
+    adding = an_accumulator(rollups)
+    while committed < len(events):
+        size = source.randrange(1, 6)
+        await adding.add(LANE, Tally.of(events[committed : committed + size]))
+        committed += size
+        await asyncio.sleep(0)
+    return committed
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_two_owners_that_are_killed_at_random_count_every_event_once(seed: int, size: int) -> None:
+    """Whatever each believes to be committed; the last one goes through to the end."""
+    source, rollups = random.Random(seed), FakeRollups()
+    events = [an_event(offset) for offset in range(size)]
+
+    def perhaps_fail() -> None:
+        if source.random() < 0.1:
+            raise StoreUnavailable("away")
+
+    async def scenario() -> None:
+        committed = 0
+        for _ in range(4):
+            rollups.before_swap = perhaps_fail
+            workers = [
+                asyncio.create_task(run_worker(rollups, events, source, source.randint(0, committed))) for _ in range(2)
+            ]
+            for _ in range(source.randrange(60)):
+                await asyncio.sleep(0)
+            for worker in workers:
+                worker.cancel()
+            done = await asyncio.gather(*workers, return_exceptions=True)
+            committed = max([committed, *[each for each in done if isinstance(each, int)]])
+        rollups.before_swap = lambda: None
+        await run_worker(rollups, events, source, 0)
+
+    asyncio.run(scenario())
+
+    assert recounted(events) == stored(rollups)

@@ -1,0 +1,47 @@
+"""Slices of a partition take turns."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from streamapp.turns import Turn, Turns
+from tests.factories import a_record, a_slice
+
+
+def a_turn(turns: Turns, assignment: int = 0) -> Turn:
+    """Queue a slice up."""
+    return turns.queue_up(a_slice(a_record(), assignment=assignment))
+
+
+def test_a_turn_comes_when_the_one_before_it_is_over() -> None:
+    """And not before."""
+
+    async def scenario() -> None:
+        turns = Turns()
+        first, second = a_turn(turns), a_turn(turns)
+        waiting = asyncio.create_task(second.come())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await first.come()
+        first.end()
+        first.give_up()  # too late to matter
+        await waiting
+
+    asyncio.run(scenario())
+
+
+def test_after_one_that_is_given_up_none_of_its_assignment_comes() -> None:
+    """The next assignment begins anew, and nothing of the old one comes after that."""
+
+    async def scenario() -> None:
+        turns = Turns()
+        a_turn(turns).give_up()
+        with pytest.raises(asyncio.CancelledError):
+            await a_turn(turns).come()
+        await a_turn(turns, assignment=1).come()
+        with pytest.raises(asyncio.CancelledError):
+            a_turn(turns)
+
+    asyncio.run(scenario())
