@@ -18,7 +18,8 @@ from itertools import islice
 from typing import Protocol
 
 from streamapp.retry import Outages
-from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, Swap, Tally, id_of, kept_since
+from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, Swap, id_of, kept_since
+from streamapp.tally import Tally
 
 #: Seconds between two writes, at the least.
 EVERY_SECONDS = 1.0

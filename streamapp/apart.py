@@ -19,9 +19,10 @@ from pymongo.read_preferences import ReadPreference
 from streamapp.document import Document
 from streamapp.inserter import Outcome
 from streamapp.mongo import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
-from streamapp.rollup import LEVELS, Delta, Keep, Lane, Level, Rollup, Swap, Tally, id_of, kept_since, lane_of
+from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, Swap, by_lane, id_of, kept_since
 from streamapp.rollups import Rollups
 from streamapp.store import why_unencodable
+from streamapp.tally import Delta, Tally
 
 log = logging.getLogger(__name__)
 
@@ -116,10 +117,7 @@ class Apart:
             raise _Refused(index, f"{error.get('errmsg', '')} ({error['code']})") from exc
 
     def _count(self, documents: Sequence[Document], session: ClientSession | None) -> None:
-        by_lane: dict[Lane, list[Document]] = {}
-        for document in documents:
-            by_lane.setdefault(lane_of(document), []).append(document)
-        for lane, together in by_lane.items():
+        for lane, together in by_lane(documents).items():
             tally = Tally.of(together)
             for level in LEVELS:
                 self._count_at(level, lane, tally, session)
@@ -134,9 +132,8 @@ class Apart:
 
     def _add(self, level: Level, id_: str, deltas: Sequence[Delta], session: ClientSession | None) -> bool:
         rollup = self._rollups.find(level, [id_], session).get(id_) or Rollup(id_)
-        guard, before = rollup.guard, rollup.n
-        rollup.add(deltas)
-        rollup.apart += rollup.n - before
+        guard = rollup.guard
+        rollup.add_apart(deltas)
         return self._rollups.write(level, [Swap(guard, rollup.document())], session)
 
 

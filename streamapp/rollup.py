@@ -1,4 +1,4 @@
-"""What a rollup is: the events of one bucket of event time and one partition, counted; and how events are added to it.
+"""What a rollup is: the events of one bucket of event time and one partition, counted.
 
 A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
 
@@ -18,21 +18,20 @@ A key is a value with its awkward characters escaped, see `key_of`; `value_of` t
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
-from types import NoneType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 from bson import DatetimeMS
 from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
+if TYPE_CHECKING:
+    from streamapp.tally import Delta
+
 #: A document of MongoDB.
 Document = Mapping[str, Any]
+D = TypeVar("D", bound=Document)
 
 LG_K = 12
 #: Distinct keys of one map in one document; whatever comes after is counted under OTHER.
@@ -49,8 +48,6 @@ NULL, OTHER = "%null", "%other"
 CUBE = ("types", "devices", "browsers", "versions")
 MAPS = (*CUBE, "locations")
 
-_MINUTE_MS = 60_000
-_PLAIN = {str, NoneType}
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
 
 
@@ -92,6 +89,9 @@ class Lane(NamedTuple):
     partition: int
 
 
+#: Of documents that did not come by streamapp.
+FOREIGN = Lane("", -1)
+
 #: How long the rollups of each level are kept; None is for ever.
 Keep = Mapping[Level, timedelta | None]
 
@@ -115,7 +115,15 @@ def lane_of(event: Document) -> Lane:
         life = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
         return Lane(str(life), int(kafka["partition"]))
     except (KeyError, TypeError, ValueError):
-        return Lane("", -1)
+        return FOREIGN
+
+
+def by_lane(events: Iterable[D]) -> dict[Lane, list[D]]:
+    """Event documents by their lane, in the order in which they are given."""
+    lanes: dict[Lane, list[D]] = {}
+    for event in events:
+        lanes.setdefault(lane_of(event), []).append(event)
+    return lanes
 
 
 def key_of(value: object) -> str:
@@ -141,108 +149,6 @@ def unique(sketches: Iterable[bytes]) -> float:
     for sketch in sketches:
         union.update(hll_sketch.deserialize(sketch))
     return union.get_estimate()
-
-
-@dataclass(slots=True, eq=False)
-class Delta:
-    """Some events of one bucket, counted."""
-
-    #: Keyed by the keys of CUBE.
-    cells: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
-    locations: Counter[str] = field(default_factory=Counter[str])
-    users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
-
-
-#: Deltas by the start of their bucket, epoch ms.
-Buckets = Mapping[int, Sequence[Delta]]
-
-
-class Tally:
-    """Events of one lane as far as rollups are concerned, by their offset, ascending."""
-
-    def __init__(self, offsets: Sequence[int], columns: Sequence[Sequence[Any]]) -> None:
-        self.offsets = offsets
-        self.columns = columns
-        self._minutes: dict[int, Mapping[int, Delta]] = {}
-        self._buckets: dict[tuple[int, Level], Buckets] = {}
-
-    @classmethod
-    def of(cls, documents: Sequence[Document]) -> Tally:
-        """The tally of event documents."""
-        offsets, *columns = zip(*[_row(document) for document in documents], strict=True)
-        return cls(offsets, columns)
-
-    @classmethod
-    def joined(cls, tallies: Sequence[Tally]) -> Tally:
-        """One tally of several, each of which goes on where the one before it ends."""
-        if len(tallies) == 1:
-            return tallies[0]
-        if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(tallies)):
-            raise AssertionError("events to count are not in the order of their partition")
-        together = zip(*[[tally.offsets, *tally.columns] for tally in tallies], strict=True)
-        offsets, *columns = [[value for column in parts for value in column] for parts in together]
-        return cls(offsets, columns)
-
-    @property
-    def last_offset(self) -> int:
-        """The offset of its last event."""
-        return self.offsets[-1]
-
-    def after(self, offset: int, level: Level) -> Buckets:
-        """The events past `offset`, counted; in each bucket one delta per minute."""
-        begin = bisect_right(self.offsets, offset)
-        if (begin, level) not in self._buckets:
-            self._buckets[begin, level] = _grouped(self._minutes_from(begin), level)
-        return self._buckets[begin, level]
-
-    def _minutes_from(self, begin: int) -> Mapping[int, Delta]:
-        if begin not in self._minutes:
-            self._minutes[begin] = count([column[begin:] if begin else column for column in self.columns])
-        return self._minutes[begin]
-
-
-def _grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
-    buckets: dict[int, list[Delta]] = {}
-    for minute, delta in minutes.items():
-        buckets.setdefault(level.start_of(minute), []).append(delta)
-    return buckets
-
-
-def _row(document: Document) -> tuple[Any, ...]:
-    metadata = document["metadata"]
-    return (
-        document["kafka"]["offset"],
-        document["event_timestamp"],
-        document["user_id"],
-        metadata["location"],
-        document["event_type"],
-        metadata["device"],
-        document["browser"],
-        document["schema_version"],
-    )
-
-
-def count(columns: Sequence[Sequence[Any]]) -> dict[int, Delta]:
-    """Count events by minute.
-
-    Args:
-        columns: event time in epoch ms, user id, location, and the four of CUBE; one row per event.
-    """
-    at, users, *rest = columns
-    minutes = [ms // _MINUTE_MS * _MINUTE_MS for ms in at]
-    location, *cube = [column if _PLAIN.issuperset(map(type, column)) else _plain(column) for column in rest]
-    deltas = {minute: Delta() for minute in set(minutes)}
-    for (minute, *values), n in Counter(zip(minutes, *cube, strict=True)).items():
-        deltas[minute].cells[tuple(map(key_of, values))] += n
-    for (minute, value), n in Counter(zip(minutes, location, strict=True)).items():
-        deltas[minute].locations[key_of(value)] += n
-    for minute, user in set(zip(minutes, users, strict=True)):
-        deltas[minute].users.update(user or "\0")  # it leaves out empty ones
-    return deltas
-
-
-def _plain(column: Iterable[object]) -> list[str | None]:
-    return [value if value is None or isinstance(value, str) else str(value) for value in column]
 
 
 class Rollup:
@@ -278,6 +184,12 @@ class Rollup:
             for key, n in delta.locations.items():
                 _add(self.maps["locations"], key, n)
             self._users.update(delta.users)
+
+    def add_apart(self, deltas: Iterable[Delta]) -> None:
+        """Count events that come out of their turn."""
+        before = self.n
+        self.add(deltas)
+        self.apart += self.n - before
 
     def _add_cell(self, keys: Sequence[str], n: int) -> None:
         self.n += n

@@ -29,7 +29,8 @@ from streamapp.errors import Undecodable
 from streamapp.inserter import Inserter, Outcome
 from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
 from streamapp.retry import Outages
-from streamapp.rollup import Lane, Tally
+from streamapp.rollup import Lane
+from streamapp.tally import Tally
 from streamapp.turns import Turn, Turns
 
 log = logging.getLogger(__name__)

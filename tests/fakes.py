@@ -11,7 +11,8 @@ from streamapp.document import Document
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.record import DeadLetter
-from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, Tally, id_of, lane_of
+from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, id_of, lane_of
+from streamapp.tally import Tally
 
 
 class FakeSchemas:

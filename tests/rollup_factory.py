@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pymongo import ReplaceOne
 from pymongo.database import Database
 
-from streamapp.rollup import LEVELS, Lane, Level, Rollup, Tally, id_of, lane_of
+from streamapp.rollup import LEVELS, Lane, Level, Rollup, by_lane, id_of
+from streamapp.tally import Tally
 
 Document = dict[str, Any]
 
@@ -16,7 +17,9 @@ Document = dict[str, Any]
 def rollups(documents: Iterable[Document], level: Level) -> list[Document]:
     """Return the rollups of one level."""
     return [
-        rollup for lane, of_lane in _by_lane(documents).items() for rollup in _of_lane(lane, Tally.of(of_lane), level)
+        rollup
+        for lane, of_lane in by_lane(sorted(documents, key=_offset)).items()
+        for rollup in _of_lane(lane, Tally.of(of_lane), level)
     ]
 
 
@@ -36,8 +39,5 @@ def _of_lane(lane: Lane, tally: Tally, level: Level) -> Iterable[Document]:
         yield rollup.document()
 
 
-def _by_lane(documents: Iterable[Document]) -> Mapping[Lane, Sequence[Document]]:
-    lanes: dict[Lane, list[Document]] = {}
-    for found in sorted(documents, key=lambda found: found["kafka"]["offset"]):
-        lanes.setdefault(lane_of(found), []).append(found)
-    return lanes
+def _offset(document: Document) -> int:
+    return document["kafka"]["offset"]

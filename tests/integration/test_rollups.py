@@ -13,9 +13,10 @@ from pymongo.database import Database
 from streamapp.apart import Apart
 from streamapp.document import Document
 from streamapp.mongo import Mongo
-from streamapp.rollup import LEVELS, Lane, Rollup, Swap, Tally, id_of
+from streamapp.rollup import LEVELS, Lane, Rollup, Swap, id_of
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings
+from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 
 LANE = Lane(INCARNATION, 0)

@@ -18,7 +18,8 @@ from streamapp.accumulator import Accumulator
 from streamapp.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import LEVELS, Keep, Lane, Level, Tally, id_of
+from streamapp.rollup import LEVELS, Keep, Lane, Level, id_of
+from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 from tests.fakes import FakeRollups
 

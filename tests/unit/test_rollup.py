@@ -19,7 +19,6 @@ from streamapp.rollup import (
     OTHER,
     Lane,
     Rollup,
-    Tally,
     id_of,
     kept_since,
     key_of,
@@ -27,6 +26,7 @@ from streamapp.rollup import (
     unique,
     value_of,
 )
+from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 
 LANE = Lane(INCARNATION, 0)
