@@ -50,6 +50,7 @@ class Mongo:
             connect=False,
             # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
             retryWrites=False,
+            retryReads=False,
             # Not `timeoutMS`, which would spend all of it on looking for a server.
             socketTimeoutMS=ANSWER_TIMEOUT_MS,
             connectTimeoutMS=_REACH_TIMEOUT_MS,

@@ -63,6 +63,7 @@ def test_mongodb_away(settings: Settings, database: Database[Any], private_backe
 
     assert "MongoDB is away, waiting for it" in worker.text
     assert "MongoDB is back" in worker.text
+    assert "leaked" not in worker.text
     assert [] == foreign.read_all(settings, settings.dead_letter_topic, 0, within=3)
 
 
