@@ -66,7 +66,8 @@ class Accumulator:
         self._now = now
         self._sleep = sleep
         self._waiting: list[_Waiting] = []
-        self._remembered: OrderedDict[str, Rollup] = OrderedDict()
+        # By level too: the first bucket of one has the `_id` of the wider one's.
+        self._remembered: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
         self._next_at = 0.0
 
@@ -116,16 +117,18 @@ class Accumulator:
     async def _add_to(self, level: Level, buckets: Sequence[_Bucket]) -> None:
         while True:
             # Taken out until they are known to be stored as they are.
-            held = {bucket.id: self._remembered.pop(bucket.id, None) for bucket in buckets}
+            held = {bucket.id: self._remembered.pop((level, bucket.id), None) for bucket in buckets}
             found = await self._rollups.load(level, [id_ for id_, rollup in held.items() if rollup is None])
             rollups = {bucket.id: held[bucket.id] or found.get(bucket.id) or Rollup(bucket.id) for bucket in buckets}
             swaps = [swap for bucket in buckets if (swap := bucket.swap(rollups[bucket.id]))]
             if not swaps or await self._rollups.swap(level, swaps):
-                self._remember(rollups)
+                self._remember(level, rollups)
                 return
 
-    def _remember(self, rollups: Mapping[str, Rollup]) -> None:
-        self._remembered.update({id_: rollup for id_, rollup in rollups.items() if not rollup.is_new})
+    def _remember(self, level: Level, rollups: Mapping[str, Rollup]) -> None:
+        for id_, rollup in rollups.items():
+            rollup.note_stored()
+            self._remembered[level, id_] = rollup
         while len(self._remembered) > REMEMBERED:
             self._remembered.popitem(last=False)
 

@@ -19,6 +19,7 @@ A key is a value with its awkward characters escaped, see `key_of`; `value_of` t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
@@ -48,6 +49,8 @@ NULL, OTHER = "%null", "%other"
 CUBE = ("types", "devices", "browsers", "versions")
 MAPS = (*CUBE, "locations")
 
+#: Before all times that a Date can hold.
+_EVER = -(2**63)
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
 
 
@@ -99,7 +102,7 @@ Keep = Mapping[Level, timedelta | None]
 def kept_since(level: Level, keep: Keep, now: datetime) -> int:
     """The start of the oldest bucket that is counted at a level, epoch ms; those before it are deleted."""
     kept = keep.get(level)
-    return 0 if kept is None else level.start_of(int((now - kept).timestamp() * 1000)) + level.width_ms
+    return _EVER if kept is None else level.start_of(int((now - kept).timestamp() * 1000)) + level.width_ms
 
 
 def id_of(lane: Lane, bucket_ms: int) -> str:
@@ -113,7 +116,9 @@ def lane_of(event: Document) -> Lane:
         kafka, event_id = event["kafka"], str(event["_id"])
         ours = f"-{kafka['partition']}-{kafka['offset']}"
         life = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
-        return Lane(str(life), int(kafka["partition"]))
+        # Without an incarnation, the record's timestamp comes last.
+        is_ours = event_id.startswith(f"{life}{ours}") and isinstance(kafka["offset"], int)
+        return Lane(life, int(kafka["partition"])) if is_ours else FOREIGN
     except (KeyError, TypeError, ValueError):
         return FOREIGN
 
@@ -151,11 +156,17 @@ def unique(sketches: Iterable[bytes]) -> float:
     return union.get_estimate()
 
 
+#: None of them where a foreign hand has taken it out of the document.
+Guard = tuple[int | None, int | None]
+
+
 class Rollup:
     """One rollup as it was read, or a new one; events are added to it before it is written back."""
 
     def __init__(self, rollup_id: str, found: Document | None = None) -> None:
         self.id = rollup_id
+        #: Its offset and number of events as they are stored: who writes it back must find them unchanged.
+        self.guard: Guard | None = None if found is None else (found.get("offset"), found.get("n"))
         found = found or {}
         self.n: int = found.get("n", 0)
         self.offset: int = found.get("offset", -1)
@@ -163,18 +174,39 @@ class Rollup:
         self.maps: dict[str, dict[str, int]] = {name: dict(found.get(name, ())) for name in MAPS}
         self.cells: dict[str, int] = dict(found.get("cells", ()))
         self._users = hll_union(LG_K)
-        if found:
-            self._users.update(hll_sketch.deserialize(found["users"]))
+        # One that cannot be read is empty; `rollups check` tells.
+        with suppress(RuntimeError, TypeError, ValueError):
+            if "users" in found:
+                self._users.update(hll_sketch.deserialize(found["users"]))
+
+    @property
+    def lane(self) -> Lane:
+        """The lane whose events it holds."""
+        life, partition, _ = self.id.rsplit(":", 2)
+        return Lane(life, int(partition))
+
+    @property
+    def bucket_ms(self) -> int:
+        """The start of its bucket, epoch ms."""
+        return int(self.id.rpartition(":")[2])
+
+    @property
+    def users(self) -> bytes:
+        """The sketch of its users."""
+        return self._users.get_result(tgt_hll_type.HLL_4).serialize_compact()
 
     @property
     def is_new(self) -> bool:
         """Whether it holds no event yet; such a one is never stored."""
         return not self.n
 
-    @property
-    def guard(self) -> tuple[int, int] | None:
-        """Its offset and number of events as they are stored: who writes it back must find them unchanged."""
-        return None if self.is_new else (self.offset, self.n)
+    def note_stored(self) -> None:
+        """Take it for stored as it is now."""
+        self.guard = (self.offset, self.n)
+
+    def copy(self) -> Rollup:
+        """One that holds the same."""
+        return Rollup(self.id, self.document())
 
     def add(self, deltas: Iterable[Delta]) -> None:
         """Count more events of this bucket."""
@@ -198,15 +230,14 @@ class Rollup:
 
     def document(self) -> dict[str, Any]:
         """The document to store."""
-        _, partition, bucket = self.id.rsplit(":", 2)
         return {
             "_id": self.id,
-            "bucket": DatetimeMS(int(bucket)),
-            "partition": int(partition),
+            "bucket": DatetimeMS(self.bucket_ms),
+            "partition": self.lane.partition,
             "n": self.n,
             **self.maps,
             "cells": self.cells,
-            "users": self._users.get_result(tgt_hll_type.HLL_4).serialize_compact(),
+            "users": self.users,
             "offset": self.offset,
             "apart": self.apart,
         }
@@ -216,7 +247,7 @@ class Swap(NamedTuple):
     """A rollup's new document, and the `offset` and `n` that must still be stored for it to be written."""
 
     #: None: nothing must be stored under its `_id`.
-    guard: tuple[int, int] | None
+    guard: Guard | None
     document: dict[str, Any]
 
 

@@ -210,6 +210,29 @@ def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.Mon
     assert recounted(events) == stored(rollups)
 
 
+def test_what_is_remembered_is_not_read_again() -> None:
+    """Nor taken for the rollup of another level that begins at the same time, and so has the same `_id`."""
+    rollups, read = FakeRollups(), Counter[str]()
+    load = rollups.load
+
+    async def note(level: Level, ids: Sequence[str]) -> Any:
+        read[level.name] += len(ids)
+        return await load(level, ids)
+
+    rollups.load = note  # pyright: ignore[reportAttributeAccessIssue]
+    midnight = NOW // 86_400_000 * 86_400_000
+    events = [an_event(offset, event_timestamp=midnight + offset * 60_000) for offset in (0, 1)]
+
+    async def scenario() -> None:
+        adding = an_accumulator(rollups)
+        await adding.add(LANE, Tally.of(events))
+        await adding.add(LANE, Tally.of([an_event(2, event_timestamp=midnight)]))
+
+    asyncio.run(scenario())
+
+    assert {"1m": 2, "10m": 1, "1h": 1, "1d": 1} == read
+
+
 async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: random.Random, committed: int) -> int:
     """Add slices from the committed offset on, to the end or until it is killed; return what is committed then."""
     adding = an_accumulator(rollups)
