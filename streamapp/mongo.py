@@ -66,7 +66,7 @@ class Mongo:
 
     async def call(self, call: Callable[[], T]) -> T:
         """Call in a thread; raises StoreUnavailable for what time may mend."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, call)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, translated, call)
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless MongoDB answers."""
@@ -92,7 +92,8 @@ def is_transient(exc: Exception) -> bool:
     return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)
 
 
-def _translated(call: Callable[[], T]) -> T:
+def translated(call: Callable[[], T]) -> T:
+    """Call; raises StoreUnavailable for what time may mend."""
     try:
         return call()
     except PyMongoError as exc:
@@ -100,7 +101,7 @@ def _translated(call: Callable[[], T]) -> T:
             raise
         # Address and error come first; after them the driver tells of all its timeouts and servers.
         reason = re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(exc), maxsplit=1)[0][:300]
-        message = f"MongoDB takes no writes (STREAMAPP_MONGO_URI): {reason}"
+        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {reason}"
         raise StoreUnavailable(message) from exc
 
 

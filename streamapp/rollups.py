@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo import InsertOne, ReplaceOne
+from bson import DatetimeMS
+from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 
@@ -43,11 +44,12 @@ class Rollups:
 
     def find(self, level: Level, ids: Sequence[str], session: ClientSession | None = None) -> dict[str, Rollup]:
         """See `load`."""
-        found = self._database[level.collection].find({"_id": {"$in": ids}}, session=session)
-        return {document["_id"]: Rollup(document["_id"], document) for document in found}
+        return self._read(level, {"_id": {"$in": ids}}, session)
 
     def write(self, level: Level, swaps: Sequence[Swap], session: ClientSession | None = None) -> bool:
         """See `swap`."""
+        if not swaps:
+            return True
         collection = self._database[level.collection]
         try:
             result = collection.bulk_write([*map(_operation, swaps)], ordered=False, session=session)
@@ -57,13 +59,28 @@ class Rollups:
             return False
         return result.matched_count + result.inserted_count == len(swaps)
 
+    def between(self, level: Level, start_ms: int, end_ms: int) -> dict[str, Rollup]:
+        """The stored rollups of the buckets that begin in [start, end), epoch ms."""
+        return self._read(level, {"bucket": {"$gte": DatetimeMS(start_ms), "$lt": DatetimeMS(end_ms)}})
+
+    def remove(self, level: Level, rollups: Sequence[Rollup]) -> None:
+        """Delete each of them that nobody has changed."""
+        if operations := [DeleteOne(_unchanged(rollup.id, *rollup.guard)) for rollup in rollups if rollup.guard]:
+            self._database[level.collection].bulk_write(operations)
+
     def last_offset(self, lane: Lane) -> int:
         """See `frontier`."""
         # ";" comes after ":", so these are the rollups of the lane.
         ids = {"$gte": id_of(lane, 0)[:-1], "$lt": f"{lane.life}:{lane.partition};"}
-        # The accumulator writes the coarsest level first.
-        newest = self._database[LEVELS[-1].collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
-        return newest["offset"] if newest else -1
+        newest = (
+            self._database[level.collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
+            for level in LEVELS
+        )
+        return max((found["offset"] for found in newest if found), default=-1)
+
+    def _read(self, level: Level, query: Document, session: ClientSession | None = None) -> dict[str, Rollup]:
+        found = self._database[level.collection].find(query, session=session)
+        return {document["_id"]: Rollup(document["_id"], document) for document in found}
 
     def _make_index(self, level: Level) -> None:
         collection, kept = self._database[level.collection], self._keep.get(level)
@@ -81,5 +98,8 @@ class Rollups:
 def _operation(swap: Swap) -> InsertOne[Document] | ReplaceOne[Document]:
     if swap.guard is None:
         return InsertOne(swap.document)
-    offset, n = swap.guard
-    return ReplaceOne({"_id": swap.document["_id"], "offset": offset, "n": n}, swap.document)
+    return ReplaceOne(_unchanged(swap.document["_id"], *swap.guard), swap.document)
+
+
+def _unchanged(rollup_id: str, offset: int | None, n: int | None) -> Document:
+    return {"_id": rollup_id, "offset": offset, "n": n}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import bson
 import pymongo
@@ -46,7 +47,7 @@ class Store:
 
     async def prepare(self) -> None:
         """Make the collection and the indexes that are read."""
-        await self._call(self._make_index)
+        await self._call(self._make_indexes)
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Insert documents, each with its own verdict: stored, duplicate, or refused for good.
@@ -57,7 +58,7 @@ class Store:
         return await self._call(lambda: self._insert(documents))
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Those of them that are stored, and whether they are counted apart (see `Rollups.insert_apart`)."""
+        """Those of them that are stored, and whether they are counted apart (see `apart.py`)."""
         return await self._call(lambda: self._known(ids))
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
@@ -82,13 +83,20 @@ class Store:
         found = self._primary["events"].find({"_id": {"$in": ids}}, {"kafka.apart": 1})
         return {document["_id"]: bool(document.get("kafka", {}).get("apart")) for document in found}
 
-    def _make_index(self) -> None:
+    def _make_indexes(self) -> None:
+        by_time = [("event_timestamp", pymongo.ASCENDING)]
+        self._make_index(by_time, "which the dashboard reads by")
+        # Few or none: replayed dead letters.
+        apart = {"kafka.apart": True}
+        self._make_index(by_time, "which `rollups rebuild` reads by", name="apart", partialFilterExpression=apart)
+
+    def _make_index(self, keys: Sequence[tuple[str, int]], why: str, **options: Any) -> None:
         try:
-            self._database["events"].create_index([("event_timestamp", pymongo.ASCENDING)])
+            self._database["events"].create_index(keys, **options)
         except OperationFailure as exc:
             if exc.code not in _INDEX_CONFLICTS:
                 raise
-            log.warning("the index on event_timestamp, which the dashboard reads by, cannot be made: %s", exc)
+            log.warning("the index on event_timestamp, %s, cannot be made: %s", why, exc)
 
     def _update(self, collection: str, updates: Sequence[UpdateOne]) -> None:
         try:

@@ -17,7 +17,7 @@ from mode import CrashingSupervisor
 
 from streamapp import sampler, settings
 from streamapp.codec import NAME, EventCodec
-from streamapp.commands import dashboard, demo, send_sample, up
+from streamapp.commands import dashboard, demo, rollups, send_sample, up
 from streamapp.errors import Permanent, SettingsError
 from streamapp.metrics import Readiness
 from streamapp.producer import Pace, SampleProducer
@@ -34,7 +34,7 @@ try:
 except SettingsError as exc:
     raise click.UsageError(str(exc)) from None
 
-for command in (dashboard.command, demo.command, send_sample.command, up.command):
+for command in (dashboard.command, demo.command, rollups.command, send_sample.command, up.command):
     cli.add_command(command)
 
 codec = EventCodec()

@@ -19,10 +19,14 @@ R = TypeVar("R")
 json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 
 
+def is_json(*, as_json: bool) -> bool:
+    """Whether JSON is wanted: by the command's own `--json`, or by Faust's before it."""
+    return as_json or getattr(click.get_current_context().find_root().obj, "json", False)
+
+
 def report(facts: Mapping[str, Any], *, as_json: bool) -> None:
     """Print facts to stdout: a line each, or one JSON object (also where Faust's `--json` stood before the command)."""
-    state = click.get_current_context().find_root().obj
-    if as_json or getattr(state, "json", False):
+    if is_json(as_json=as_json):
         click.echo(json.dumps(facts))
         return
     width = max(map(len, facts))

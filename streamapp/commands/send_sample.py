@@ -13,13 +13,12 @@ from itertools import islice
 
 import click
 from confluent_kafka import KafkaError, Message, Producer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streamapp import sampler
 from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
 from streamapp.commands.options import json_option, load_settings, report, told
+from streamapp.commands.progress import progress
 from streamapp.errors import BrokerUnavailable
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
@@ -138,13 +137,11 @@ def _paced(samples: Iterator[Sample], rate: float | None) -> Iterator[Sample]:
 
 
 def _shown(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
-    columns = (TextColumn("sending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=count)
+    with progress("sending", count) as advance:
         for done, sample in enumerate(samples, start=1):
             yield sample
-            if done % 100 == 0 or done == count:
-                progress.update(task, completed=done)
+            if done % 100 == 0:
+                advance(100)
 
 
 async def _prepare(settings: Settings) -> EventCodec:

@@ -1,0 +1,144 @@
+"""Events are counted anew, and what is wrong with a rollup is told."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from streamapp.document import Document
+from streamapp.recount import Recount, difference
+from streamapp.rollup import LEVELS, MAX_KEYS, Lane, Rollup, id_of
+from tests.factories import INCARNATION, NOW
+
+LANE = Lane(INCARNATION, 0)
+MINUTE, _, HOUR, DAY = LEVELS
+
+
+def an_event(offset: int, **changes: Any) -> Document:
+    """Return the document of an event."""
+    document = {
+        "_id": f"{INCARNATION}-0-{offset}",
+        "user_id": f"user-{offset}",
+        "event_type": "click",
+        "event_timestamp": NOW,
+        "metadata": {"device": "mobile", "location": "DE"},
+        "browser": None,
+        "schema_version": "v1",
+        "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
+    }
+    return document | changes
+
+
+def counted(events: Sequence[Document]) -> Rollup:
+    """Return the rollup of the one day in which they all are."""
+    recount = Recount([DAY])
+    recount.add(events, {})
+    (rollup,) = recount.rollups[DAY].values()
+    return rollup
+
+
+def changed(rollup: Rollup, **changes: Any) -> Rollup:
+    """Return a rollup that was stored with other values."""
+    return Rollup(rollup.id, rollup.document() | changes)
+
+
+def test_of_a_lane_with_a_bound_only_events_up_to_it_are_counted() -> None:
+    """Others are counted as they are found."""
+    recount = Recount(LEVELS)
+
+    recount.add([an_event(3), an_event(8), an_event(5)], {LANE: 5})
+    recount.add([an_event(9)], {LANE: 5})
+
+    assert {2} == {rollup.n for rollups in recount.rollups.values() for rollup in rollups.values()}
+    assert {5} == {rollup.offset for rollups in recount.rollups.values() for rollup in rollups.values()}
+    assert len(recount) == 4
+    assert counted([an_event(3), an_event(8)]).n == 2
+
+
+def test_events_that_came_apart_are_counted_beside_the_others() -> None:
+    """In a copy, and with no offset; none of them changes nothing."""
+    recount = Recount([DAY])
+    recount.add([an_event(3)], {})
+    (id_,) = recount.rollups[DAY]
+
+    both = recount.with_apart([an_event(7)])
+
+    assert (2, 1, 3) == (both.rollups[DAY][id_].n, both.rollups[DAY][id_].apart, both.rollups[DAY][id_].offset)
+    assert recount.rollups[DAY][id_].n == 1
+    assert recount.with_apart([]) is recount
+
+
+def test_buckets_that_are_over_are_taken_out() -> None:
+    """Of each level those that end before the instant."""
+    recount = Recount([MINUTE, HOUR])
+    recount.add([an_event(n, event_timestamp=NOW + n * 60_000) for n in range(3)], {})
+
+    taken = recount.take(NOW + 2 * 60_000)
+
+    assert ([1, 1], [1]) == (
+        [r.n for r in taken.rollups[MINUTE].values()],
+        [r.n for r in recount.rollups[MINUTE].values()],
+    )
+    assert ([], [3]) == ([*taken.rollups[HOUR]], [r.n for r in recount.rollups[HOUR].values()])
+
+
+def test_documents_of_others_are_counted_with_what_they_have() -> None:
+    """In a lane of their own, or in that of the partition from which they say they come."""
+    foreign = [
+        {"_id": 1, "event_timestamp": NOW + 0.5},
+        {"_id": 2, "event_timestamp": NOW, "user_id": 7, "metadata": "none", "kafka": 8, "browser": ["a"]},
+    ]
+    recount = Recount([DAY])
+
+    recount.add([*foreign, {"_id": f"{INCARNATION}-0-5", "event_timestamp": NOW, "kafka": an_event(5)["kafka"]}], {})
+
+    start = DAY.start_of(NOW)
+    theirs, ours = recount.rollups[DAY][id_of(Lane("", -1), start)], recount.rollups[DAY][id_of(LANE, start)]
+    assert (2, -1, {"%null": 1, "['a']": 1}) == (theirs.n, theirs.offset, theirs.maps["browsers"])
+    assert (1, 5, {"%null": 1}) == (ours.n, ours.offset, ours.maps["devices"])
+
+
+def test_a_rollup_that_is_as_the_events_say_is_told_nothing_of() -> None:
+    """Whatever the order in which it came to be, with so many users that they are estimated, and where keys are cut."""
+    events = [an_event(n, browser=f"b{n % (2 * MAX_KEYS)}", event_type=f"t{n % 3}") for n in range(3_000)]
+    shuffled = random.Random(1).sample(events, len(events))
+    first, second = Recount([DAY]), Recount([DAY])
+    for at in range(0, len(events), 100):
+        first.add(events[at : at + 100], {})
+        second.add(shuffled[at : at + 100], {})
+    (one,), (other,) = first.rollups[DAY].values(), second.rollups[DAY].values()
+
+    assert one.maps["browsers"].keys() != other.maps["browsers"].keys()
+    assert difference(changed(one), other) is None
+    assert difference(None, None) is None
+    assert difference(None, Rollup(one.id)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"n": 3}, "n is 3, and 2 events are stored"),
+        ({"types": {"click": 1, "tap": 1}}, "types: 'click' is 1, and must be 2"),
+        ({"locations": {}}, "locations: 'DE' is 0, and must be 2"),
+        ({"devices": {"mobile": 2, "%other": 1}}, "devices: 3 in all, and must be 2"),
+        ({"cells": {"click|mobile|%null|v1": 3}}, "cells: 'click|mobile|%null|v1' is 3, and must be 2"),
+        ({"apart": 1}, "apart is 1, and 0 such events are stored"),
+        ({"users": b"no sketch"}, "users: the sketch holds other users than the events"),
+    ],
+)
+def test_what_is_wrong_is_told(changes: dict[str, Any], why: str) -> None:
+    """The first of it."""
+    right = counted([an_event(0), an_event(1)])
+
+    assert why == difference(changed(right, **changes), right)
+
+
+def test_what_is_missing_or_too_much_is_told() -> None:
+    """Where there are no events at all, or no rollup."""
+    rollup = counted([an_event(0)])
+
+    assert difference(rollup, None) == "n is 1, and no such event is stored"
+    assert difference(None, rollup) == "missing: 1 events are not counted"
