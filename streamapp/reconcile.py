@@ -56,9 +56,11 @@ class Findings:
     #: Events without a time in the years 1 to 9999, and so without a bucket.
     untimed: int = 0
 
-    def note(self, differences: Sequence[Difference]) -> None:
-        """Add differences."""
-        self.different.update({each.key: each.why for each in differences})
+    def add(self, other: Findings) -> None:
+        """Add what was found elsewhere."""
+        self.events += other.events
+        self.rollups += other.rollups
+        self.different.update(other.different)
 
 
 class Reconciliation:
@@ -83,7 +85,7 @@ class Reconciliation:
     def check(self) -> Findings:
         """Tell which rollups differ; nothing is written."""
         while True:
-            held, findings = self._held(), self._go_through(self._told)
+            held, findings = self._held(), self._go_through(lambda stretch, _: stretch.compare())
             if not findings.different or not self._is_newly_held(held):
                 return findings
 
@@ -101,14 +103,15 @@ class Reconciliation:
 
     def _go_through(self, settle: Settle) -> Findings:
         findings = Findings(untimed=self._untimed())
-        since = {level: self._since(level, findings) for level in self._levels}
+        oldest = self._next_event(_FIRST)
+        since = {level: self._since(level, _END if oldest is None else oldest, findings) for level in self._levels}
         at = _FIRST
         while (day := self._next_day(at, since)) is not None:
-            self._insist(lambda day=day: self._day(day, since, settle, findings))
+            findings.add(self._insist(lambda day=day: self._day(day, since, settle)))
             at = day + _DAY.width_ms
         return findings
 
-    def _insist(self, work: Callable[[], None]) -> None:
+    def _insist(self, work: Callable[[], Findings]) -> Findings:
         for _ in range(ATTEMPTS):
             try:
                 return work()
@@ -116,25 +119,20 @@ class Reconciliation:
                 time.sleep(CLAIM_SECONDS)
         raise StoreUnavailable("rollups are written faster than they can be compared; try again without a worker")
 
-    def _day(
-        self,
-        day: int,
-        since: Mapping[Level, int],
-        settle: Settle,
-        findings: Findings,
-    ) -> None:
-        held = self._held()
-        for stretch in self._stretches(day, since, held, findings):
-            findings.note(settle(stretch, held))
-            findings.rollups += stretch.size
+    def _day(self, day: int, since: Mapping[Level, int], settle: Settle) -> Findings:
+        found, held = Findings(), self._held()
+        for stretch in self._stretches(day, since, held, found):
+            found.different.update({each.key: each.why for each in settle(stretch, held)})
+            found.rollups += stretch.size
+        return found
 
     def _stretches(
-        self, day: int, since: Mapping[Level, int], bounds: Mapping[Lane, int], findings: Findings
+        self, day: int, since: Mapping[Level, int], bounds: Mapping[Lane, int], found: Findings
     ) -> Iterator[Stretch]:
         recount, begun = Recount(self._levels), day
         for events in events_between(self._mongo, day, day + _DAY.width_ms):
             recount.add(events, bounds)
-            findings.events += len(events)
+            found.events += len(events)
             self._on_read(len(events))
             if len(recount) >= COMPARED_AT_ONCE:
                 upto = int(events[-1]["event_timestamp"])
@@ -147,9 +145,6 @@ class Reconciliation:
     ) -> Stretch:
         spans = {level: (max(level.start_of(begun), since[level]), level.start_of(upto)) for level in self._levels}
         return Stretch(self._mongo, self._rollups, spans=spans, recount=recount, bounds=bounds)
-
-    def _told(self, stretch: Stretch, _: Mapping[Lane, int]) -> Sequence[Difference]:
-        return stretch.compare()
 
     def _mended(self, stretch: Stretch, held: Mapping[Lane, int]) -> Sequence[Difference]:
         found = stretch.compare()
@@ -180,12 +175,9 @@ class Reconciliation:
     def _is_newly_held(self, held: Mapping[Lane, int]) -> bool:
         return not self._held().keys() <= held.keys()
 
-    def _since(self, level: Level, findings: Findings) -> int:
+    def _since(self, level: Level, oldest: int, findings: Findings) -> int:
         """The first bucket that can be compared: one that is kept, and whose events are not older than all others."""
         kept = max(_FIRST, kept_since(level, self._keep, self._now()))
-        oldest = self._next_event(_FIRST)
-        if oldest is None:
-            oldest = _END
         first = level.start_of(oldest)
         older = {"bucket": {"$gte": DatetimeMS(kept), "$lt": DatetimeMS(first)}}
         n = self._mongo.primary[level.collection].count_documents(older)

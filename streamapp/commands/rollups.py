@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -15,9 +15,8 @@ from streamapp.commands.options import is_json, json_option, load_settings, repo
 from streamapp.commands.progress import progress
 from streamapp.mongo import Mongo, translated
 from streamapp.reconcile import Findings, Reconciliation
-from streamapp.rollup import LEVELS, Level, Rollup
+from streamapp.rollup import LEVELS, Keep, Level, Rollup
 from streamapp.rollups import Rollups
-from streamapp.settings import Settings
 from streamapp.store import Store
 from streamapp.stretch import Key
 
@@ -42,10 +41,10 @@ def command() -> None:
 @_levels
 @json_option
 @told
-def check(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Compare each rollup with the events; exit code 1 if one differs."""
-    findings = _run("comparing", Reconciliation.check, names, as_json=as_json)
-    if findings.different:
+def check(*, names: Sequence[str], as_json: bool) -> None:
+    """Compare each rollup with the events."""
+    differ = _run(Reconciliation.check, "different", names, as_json=as_json)
+    if differ:
         click.echo("Rollups differ from the events; `streamapp rollups rebuild` counts them anew.", err=True)
         sys.exit(1)
 
@@ -54,56 +53,51 @@ def check(*, names: tuple[str, ...], as_json: bool) -> None:
 @_levels
 @json_option
 @told
-def rebuild(*, names: tuple[str, ...], as_json: bool) -> None:
-    """Count the events anew and write each rollup that differs; workers may go on."""
-    _run("counting", Reconciliation.rebuild, names, as_json=as_json, prepare=True)
+def rebuild(*, names: Sequence[str], as_json: bool) -> None:
+    """Count the events anew, also beside workers."""
+    _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
 
 
-def _run(
-    what: str, go: Callable[[Reconciliation], Findings], names: tuple[str, ...], *, as_json: bool, prepare: bool = False
-) -> Findings:
+def _run(go: Callable[[Reconciliation], Findings], what: str, names: Sequence[str], *, as_json: bool) -> bool:
     settings, began = load_settings(), time.monotonic()
+    levels = [level for level in LEVELS if not names or level.name in names]
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     try:
-        if prepare:
-            asyncio.run(_prepare(mongo, settings))
-        levels = [level for level in LEVELS if not names or level.name in names]
-        findings = translated(lambda: _shown(what, go, mongo, settings, levels))
+        if go is Reconciliation.rebuild:
+            asyncio.run(_prepare(mongo, settings.keep))
+        findings = translated(lambda: _shown(go, mongo, settings.keep, levels))
     finally:
         mongo.close()
-    _report(findings, seconds=time.monotonic() - began, as_json=as_json)
-    return findings
+    _report(findings, what, seconds=time.monotonic() - began, as_json=as_json)
+    return bool(findings.different)
 
 
-async def _prepare(mongo: Mongo, settings: Settings) -> None:
+async def _prepare(mongo: Mongo, keep: Keep) -> None:
     await Store(mongo).prepare()
-    await Rollups(mongo, keep=settings.keep).prepare()
+    await Rollups(mongo, keep=keep).prepare()
 
 
-def _shown(
-    what: str, go: Callable[[Reconciliation], Findings], mongo: Mongo, settings: Settings, levels: list[Level]
-) -> Findings:
-    with progress(what, mongo.primary["events"].estimated_document_count()) as advance:
-        now = lambda: datetime.now(UTC)  # noqa: E731 - a clock
-        return go(Reconciliation(mongo, keep=settings.keep, now=now, levels=levels, on_read=advance))
+def _shown(go: Callable[[Reconciliation], Findings], mongo: Mongo, keep: Keep, levels: Sequence[Level]) -> Findings:
+    with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
+        return go(Reconciliation(mongo, keep=keep, now=lambda: datetime.now(UTC), levels=levels, on_read=advance))
 
 
-def _report(findings: Findings, *, seconds: float, as_json: bool) -> None:
+def _report(findings: Findings, what: str, *, seconds: float, as_json: bool) -> None:
     facts = {
         "events": findings.events,
         "rollups": findings.rollups,
-        "different": len(findings.different),
+        what: len(findings.different),
         "older_than_events": findings.older,
         "without_time": findings.untimed,
         "seconds": round(seconds, 3),
     }
-    told_ones = [*islice(findings.different.items(), TOLD)]
+    first = [*islice(sorted(findings.different.items()), TOLD)]
     if is_json(as_json=as_json):
-        differences = [{"collection": level.collection, "id": id_, "why": why} for (level, id_), why in told_ones]
+        differences = [{"collection": level.collection, "id": id_, "why": why} for (level, id_), why in first]
         report({**facts, "differences": differences}, as_json=True)
         return
     report(facts, as_json=False)
-    for key, why in told_ones:
+    for key, why in first:
         click.echo(f"{_named(key)}: {why}")
     if len(findings.different) > TOLD:
         click.echo(f"… and {len(findings.different) - TOLD} more")
