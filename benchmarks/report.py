@@ -1,0 +1,39 @@
+"""What a benchmark prints: progress to stderr, results to stdout as Markdown."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+_SHOWN = ("streamlit", "plotly", "pymongo", "datasketches", "faust-streaming", "aiokafka")
+
+
+def progress(text: str) -> None:
+    """Say what is being done."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - what a benchmark is for
+
+
+def say(text: str) -> None:
+    """Say what was found."""
+    print(text, flush=True)  # noqa: T201 - what a benchmark is for
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table: words to the left, numbers to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    say("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+
+
+def machine() -> str:
+    """Return the cores and versions that a figure depends on."""
+    versions = [f"{name} {version(name)}" for name in _SHOWN]
+    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least this share of all is not above."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * share // 1) - 1)]
