@@ -1,0 +1,117 @@
+"""Fill a database with a past, events and rollups, by one process per core; and see that it is complete."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from benchmarks import report
+from benchmarks.history import PARTITIONS
+from streamapp.errors import BackendError
+from streamapp.local.process import Server
+from streamapp.rollup import LEVELS, Level
+
+_LOOK_EVERY_SECONDS = 0.5
+_TELL_EVERY_SECONDS = 10.0
+_GIVE_UP_AFTER_SECONDS = 1_200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """A database to be filled, and with what."""
+
+    #: A multiple of the partitions.
+    events: int
+    end: datetime
+    uri: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The database's name."""
+        return f"past-of-{self.events}"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The variables that lead a worker and the page to it."""
+        return {"STREAMAPP_MONGO_URI": self.uri, "STREAMAPP_MONGO_DATABASE": self.name}
+
+    def writer(self, what: str, partitions: Sequence[int]) -> Server:
+        """The process that writes some of its partitions."""
+        name = f"{what}-{self.name}-{partitions[0]}"
+        command = [sys.executable, "-m", "benchmarks.writer", what, "--events", str(self.events)]
+        command += ["--end", self.end.isoformat(), "--partitions", *map(str, partitions)]
+        # It need not survive a power cut.
+        environ = {**self.environ, "STREAMAPP_MONGO_URI": f"{self.uri}&w=1"}
+        return Server(
+            name=name, command=command, log=self.folder / f"{name}.log", answers=lambda: True, environ=environ
+        )
+
+
+def load(past: Past) -> None:
+    """Write the past, tell how far it is, and compare events with rollups.
+
+    Raises:
+        BackendError: a process ended before it was done.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        client = stack.enter_context(MongoClient[dict[str, Any]](past.uri))
+        writers = [past.writer("load", partitions) for partitions in _shares(os.cpu_count() or 1)]
+        for writer in writers:
+            stack.callback(writer.stop)
+            writer.launch()
+        for elapsed in _until_ended(writers):
+            report.progress(f"{client[past.name]['events'].estimated_document_count():,} events after {elapsed:.0f} s")
+        took = time.monotonic() - began
+        _check(client[past.name], past.events)
+    report.progress(f"{past.events:,} events and their rollups: loaded in {took:.0f} s, and recounted")
+
+
+def _shares(processes: int) -> list[list[int]]:
+    numbers = [*range(PARTITIONS)]
+    return [share for i in range(processes) if (share := numbers[i::processes])]
+
+
+def _until_ended(writers: Sequence[Server]) -> Iterator[float]:
+    began = told = time.monotonic()
+    processes = [psutil.Process(writer.pid) for writer in writers]
+    while any(map(_runs, processes)):
+        time.sleep(_LOOK_EVERY_SECONDS)
+        if time.monotonic() - told > _TELL_EVERY_SECONDS:
+            told = time.monotonic()
+            yield told - began
+        if time.monotonic() - began > _GIVE_UP_AFTER_SECONDS:
+            sys.exit(f"not loaded after {_GIVE_UP_AFTER_SECONDS:.0f} s: given up")
+
+
+def _runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def _check(database: Database[dict[str, Any]], events: int) -> None:
+    stored = database["events"].count_documents({})
+    if stored != events:
+        raise BackendError(f"{stored} of {events} events were loaded")
+    for level in LEVELS:
+        _check_level(database, level)
+
+
+def _check_level(database: Database[dict[str, Any]], level: Level) -> None:
+    """Rollups of a level hold every event since the first of their buckets."""
+    group = {"$group": {"_id": None, "n": {"$sum": "$n"}, "since": {"$min": {"$toLong": "$bucket"}}}}
+    (rolled_up,) = database[level.collection].aggregate([group])
+    stored = database["events"].count_documents({"event_timestamp": {"$gte": rolled_up["since"]}})
+    if stored != rolled_up["n"]:
+        raise BackendError(f"{level.collection} holds {rolled_up['n']} events of {stored}")
