@@ -6,11 +6,11 @@ import argparse
 import sys
 from types import ModuleType
 
-from benchmarks import drain
+from benchmarks import drain, refresh
 from streamapp.commands.interrupts import Interrupted, Interrupts
 
 #: Each has `NAME`, a docstring, `arguments(parser)` and `run(options)`.
-BENCHMARKS: tuple[ModuleType, ...] = (drain,)
+BENCHMARKS: tuple[ModuleType, ...] = (drain, refresh)
 
 
 def main() -> None:

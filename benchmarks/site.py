@@ -1,0 +1,71 @@
+"""A page over a past that goes on: the dashboard and the writer as processes, and what the page should show."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from pymongo import MongoClient
+
+from benchmarks.history import PARTITIONS
+from benchmarks.load import Past
+from dashboard.timeplan import Range, to_ms, window
+from streamapp.local import ports
+from streamapp.local.process import Server
+from streamapp.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One past, its page and its writer."""
+
+    past: Past
+    port: int
+    dashboard: Server
+    writer: Server
+
+    def start_writing(self) -> None:
+        """Let the past go on, second by second."""
+        self.writer.launch()
+
+    def stop_writing(self) -> None:
+        """End that; events and rollups agree afterwards."""
+        self.writer.check()
+        self.writer.stop()
+
+    def counted(self, chosen: Range) -> int:
+        """Count the events that the page should show for a range now, one by one."""
+        shown = window(chosen, datetime.now(UTC), Settings().keep)
+        at = {"$gte": to_ms(shown.start), "$lt": to_ms(shown.end)}
+        with MongoClient[dict[str, Any]](self.past.uri) as client:
+            return client[self.past.name]["events"].count_documents({"event_timestamp": at})
+
+
+def serve(past: Past, stack: ExitStack) -> Site:
+    """Start the page; the stack ends it, and the writer if it runs."""
+    port = ports.choose()
+    dashboard = Server(
+        name=f"the dashboard of {past.name}",
+        command=[sys.executable, "-m", "streamapp", "dashboard", "--port", str(port)],
+        log=past.folder / f"dashboard-{past.name}.log",
+        answers=lambda: _answers(port),
+        environ=past.environ,
+    )
+    site = Site(past=past, port=port, dashboard=dashboard, writer=past.writer("follow", range(PARTITIONS)))
+    stack.callback(site.writer.stop)
+    stack.callback(dashboard.stop)
+    dashboard.start()
+    return site
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urlopen(f"http://{ports.HOST}:{port}/_stcore/health", timeout=2) as response:
+            return response.status == 200  # noqa: PLR2004 - HTTP's OK
+    except (URLError, OSError):
+        return False

@@ -1,0 +1,104 @@
+"""One who looks at the page, without a browser: Streamlit's messages over its websocket, as the browser sends them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from streamlit.proto.Alert_pb2 import Alert
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.asyncio.client import ClientConnection, connect
+
+#: The page's own limit on a query is shorter.
+ANSWER_WITHIN_SECONDS = 30.0
+_WELL = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
+_BAD = (Alert.ERROR, Alert.WARNING)
+
+
+class BrokenPage(Exception):  # noqa: N818 - what it is
+    """The page did not show what it should: no figure counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What one run of the page brought, and how long it took from the request to its end."""
+
+    seconds: float
+    messages: Sequence[ForwardMsg]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(message.ByteSize() for message in self.messages)
+
+    def total(self) -> int:
+        """The number of events on the first card.
+
+        Raises:
+            BrokenPage: there is none, or an error beside it.
+        """
+        elements = [message.delta.new_element for message in self.messages if message.HasField("delta")]
+        wrong = [each for each in elements if each.HasField("exception") or each.alert.format in _BAD]
+        cards = [each.metric.body for each in elements if each.metric.label == "Total events"]
+        if wrong or len(cards) != 1:
+            raise BrokenPage(f"cards: {cards}; {wrong}")
+        return int(cards[0].replace(",", ""))
+
+    def read_at(self) -> str:
+        """When the numbers were read, as the page says it."""
+        captions = (message.delta.new_element.markdown.body for message in self.messages if message.HasField("delta"))
+        return next(body.rpartition("read at ")[2] for body in captions if "read at " in body)
+
+
+class Viewer:
+    """A tab with the page in it."""
+
+    def __init__(self, connection: ClientConnection, query: str) -> None:
+        self._connection = connection
+        self._query = query
+        self._fragment = ""
+
+    async def open(self) -> Shown:
+        """Have the whole page."""
+        shown = await self._ask(BackMsg())
+        (self._fragment,) = {m.auto_rerun.fragment_id for m in shown.messages if m.HasField("auto_rerun")}
+        return shown
+
+    async def refresh(self) -> Shown:
+        """Have the live part anew, as the browser's timer asks for it."""
+        request = BackMsg()
+        request.rerun_script.fragment_id = self._fragment
+        request.rerun_script.is_auto_rerun = True
+        return await self._ask(request)
+
+    async def _ask(self, request: BackMsg) -> Shown:
+        request.rerun_script.query_string = self._query
+        data = request.SerializeToString()
+        began = time.perf_counter()
+        async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+            await self._connection.send(data)
+            messages = await self._until_finished()
+        return Shown(seconds=time.perf_counter() - began, messages=messages)
+
+    async def _until_finished(self) -> Sequence[ForwardMsg]:
+        messages: list[ForwardMsg] = []
+        while True:
+            message = ForwardMsg.FromString(await self._connection.recv(decode=False))
+            messages.append(message)
+            if message.HasField("script_finished"):
+                if message.script_finished not in _WELL:
+                    raise BrokenPage(f"the page's script ended with {message.script_finished}")
+                return messages
+
+
+@asynccontextmanager
+async def viewer(port: int, **chosen: str) -> AsyncGenerator[Viewer]:
+    """Open a tab on the page of a port, with what is chosen in its address."""
+    url = f"ws://127.0.0.1:{port}/_stcore/stream"
+    async with connect(url, subprotocols=["streamlit"], max_size=None, ping_interval=None) as connection:  # pyright: ignore[reportArgumentType]
+        yield Viewer(connection, urlencode(chosen))
