@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> None:
     workers = WORKERS if options.compare else WORKERS[:1]
     rounds: dict[str, list[Round]] = {worker: [] for worker in workers}
     with tempfile.TemporaryDirectory() as folder, Backend(Path(folder), Settings(), usual_ports=False) as backend:
+        report.say(f"Before the start: {report.machine(backend.addresses.mongo_uri)}\n")
         environ = backend.addresses.environment() | {"STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0"}
         _send(options.events, environ)
         for number in range(options.rounds):
@@ -81,8 +82,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _print(rounds: Mapping[str, Sequence[Round]]) -> None:
-    report.say(report.machine())
-    report.say(f"load average of the last minute before the end: {os.getloadavg()[0]:.1f}\n")
     for worker, of_worker in rounds.items():
         title = "" if len(rounds) == 1 else ("with rollups" if worker == _WITH else "without rollups")
         report.table([title, "median", "range"], [_row(name, of_worker) for name in Round.__dataclass_fields__])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
@@ -66,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         with ExitStack() as stack:
             sites = _serve(stack, options.events)
+            report.say(f"Before the first refresh: {report.machine(sites[0].past.uri)}\n")
             times = asyncio.run(_look(sites, [range_named(key) for key in options.ranges], options))
     except (BackendError, BrokenPage) as exc:
         sys.exit(str(exc))
@@ -176,8 +176,6 @@ async def _visit(port: int, chosen: Range, begin: float, measured_from: float, e
 
 
 def _print(times: Times, options: argparse.Namespace) -> None:
-    report.say(report.machine())
-    report.say(f"load average of the last minute before the end: {os.getloadavg()[0]:.1f}\n")
     rows = [_row(case, [1_000 * seconds for seconds in times[case]]) for case in sorted(times)]
     report.table(["range", "viewers", "events", "median ms", "p95 ms", "max ms", "refreshes", ""], rows)
     smallest, largest = min(options.events), max(options.events)

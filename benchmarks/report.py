@@ -7,8 +7,14 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
+
+import psutil
+from pymongo import MongoClient
 
 _SHOWN = ("streamlit", "plotly", "pymongo", "datasketches", "faust-streaming", "aiokafka")
+
+_LOOK_SECONDS = 5.0
 
 
 def progress(text: str) -> None:
@@ -27,10 +33,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     say("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
 
 
-def machine() -> str:
-    """Return the cores and versions that a figure depends on."""
-    versions = [f"{name} {version(name)}" for name in _SHOWN]
-    return f"{os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+def machine(mongo_uri: str) -> str:
+    """Return the cores and versions that a figure depends on, and how busy the cores are with other things."""
+    with MongoClient[dict[str, Any]](mongo_uri) as client:
+        mongod = client.server_info()["version"]
+    versions = [f"mongod {mongod}", *(f"{name} {version(name)}" for name in _SHOWN)]
+    cores = f"{os.cpu_count()} cores, {psutil.cpu_percent(interval=_LOOK_SECONDS):.0f} % busy"
+    return f"{cores}; Python {platform.python_version()}, {', '.join(versions)}."
 
 
 def percentile(values: Sequence[float], share: float) -> float:
