@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
 from pymongo import MongoClient
 
 from benchmarks.history import PARTITIONS
 from benchmarks.load import Past
-from dashboard.timeplan import Range, to_ms, window
+from dashboard.timeplan import Range, from_ms, to_ms, window
 from streamapp.local import ports
 from streamapp.local.process import Server
 from streamapp.settings import Settings
@@ -33,10 +34,23 @@ class Site:
         """Let the past go on, second by second."""
         self.writer.launch()
 
+    def is_behind(self) -> bool:
+        """Whether events that have happened since the past's end are not written yet."""
+        self.writer.check()
+        with MongoClient[dict[str, Any]](self.past.uri) as client:
+            newest = client[self.past.name]["events"].find_one(sort=[("event_timestamp", -1)])
+        # A small past has an event every few seconds.
+        return newest is None or datetime.now(UTC) - from_ms(newest["event_timestamp"]) > timedelta(seconds=30)
+
     def stop_writing(self) -> None:
         """End that; events and rollups agree afterwards."""
         self.writer.check()
         self.writer.stop()
+
+    def cpu_seconds(self) -> float:
+        """What the page's process has used so far."""
+        times = psutil.Process(self.dashboard.pid).cpu_times()
+        return times.user + times.system
 
     def counted(self, chosen: Range) -> int:
         """Count the events that the page should show for a range now, one by one."""
