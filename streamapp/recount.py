@@ -13,7 +13,7 @@ from typing import Any
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
 from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Level, Rollup, by_lane, id_of
-from streamapp.tally import Delta, count, grouped, row_of
+from streamapp.tally import Delta, count, grouped
 
 #: What is read of an event to count it.
 FIELDS = (
@@ -144,12 +144,26 @@ def _rows(events: Iterable[Document]) -> dict[Lane, list[Sequence[Any]]]:
 
 
 def _row(event: Document, lane: Lane) -> Sequence[Any]:
-    """See `row_of`; whatever else was stored as an event counts too, with what it has."""
+    """The offset of an event and the columns that `count` takes; whatever was stored counts, with what it has."""
     try:
-        offset, at, user, *rest = row_of(event)
+        offset, at, user, *values = _values(event)
     except (KeyError, TypeError):
-        offset, at, user, *rest = row_of(_completed(event))
-    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), *rest)
+        offset, at, user, *values = _values(_completed(event))
+    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), *values)
+
+
+def _values(event: Document) -> Sequence[Any]:
+    metadata = event["metadata"]
+    return (
+        event["kafka"]["offset"],
+        event["event_timestamp"],
+        event["user_id"],
+        metadata["location"],
+        event["event_type"],
+        metadata["device"],
+        event["browser"],
+        event["schema_version"],
+    )
 
 
 def _completed(event: Document) -> Document:

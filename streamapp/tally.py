@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 from types import NoneType
 from typing import Any
 
@@ -15,6 +16,9 @@ from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttri
 from streamapp.rollup import LG_K, Document, Level, key_of
 
 _MINUTE_MS = 60_000
+_of_event = itemgetter("event_timestamp", "user_id", "event_type", "browser", "schema_version")
+_of_place = itemgetter("location", "device")
+_metadata, _kafka, _offset = itemgetter("metadata"), itemgetter("kafka"), itemgetter("offset")
 _PLAIN = {str, NoneType}
 
 
@@ -44,8 +48,11 @@ class Tally:
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Tally:
         """The tally of event documents."""
-        offsets, *columns = zip(*[row_of(document) for document in documents], strict=True)
-        return cls(offsets, columns)
+        # As columns at once: a row for each event would cost more than all counting.
+        at, users, types, browsers, versions = zip(*map(_of_event, documents), strict=True)
+        locations, devices = zip(*map(_of_place, map(_metadata, documents)), strict=True)
+        offsets = [*map(_offset, map(_kafka, documents))]
+        return cls(offsets, [at, users, locations, types, devices, browsers, versions])
 
     @classmethod
     def joined(cls, tallies: Sequence[Tally]) -> Tally:
@@ -84,21 +91,6 @@ def grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
     return buckets
 
 
-def row_of(document: Document) -> tuple[Any, ...]:
-    """What is counted of an event document: its offset, and the columns that `count` takes."""
-    metadata = document["metadata"]
-    return (
-        document["kafka"]["offset"],
-        document["event_timestamp"],
-        document["user_id"],
-        metadata["location"],
-        document["event_type"],
-        metadata["device"],
-        document["browser"],
-        document["schema_version"],
-    )
-
-
 def count(columns: Sequence[Sequence[Any]]) -> dict[int, Delta]:
     """Count events by minute.
 
@@ -107,12 +99,13 @@ def count(columns: Sequence[Sequence[Any]]) -> dict[int, Delta]:
     """
     at, users, *rest = columns
     minutes = [ms // _MINUTE_MS * _MINUTE_MS for ms in at]
-    location, *cube = [column if _PLAIN.issuperset(map(type, column)) else _plain(column) for column in rest]
+    values = [column if _PLAIN.issuperset(map(type, column)) else _plain(column) for column in rest]
+    keys = {value: key_of(value) for column in values for value in set(column)}
     deltas = {minute: Delta() for minute in set(minutes)}
-    for (minute, *values), n in Counter(zip(minutes, *cube, strict=True)).items():
-        deltas[minute].cells[tuple(map(key_of, values))] += n
-    for (minute, value), n in Counter(zip(minutes, location, strict=True)).items():
-        deltas[minute].locations[key_of(value)] += n
+    for (minute, location, *cube), n in Counter(zip(minutes, *values, strict=True)).items():
+        delta = deltas[minute]
+        delta.cells[tuple([keys[value] for value in cube])] += n
+        delta.locations[keys[location]] += n
     for minute, user in set(zip(minutes, users, strict=True)):
         deltas[minute].users.update(user or "\0")  # it leaves out empty ones
     return deltas
