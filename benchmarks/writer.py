@@ -11,13 +11,14 @@ import signal
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
-from benchmarks.counter import Counter
 from benchmarks.history import LIFE, PARTITIONS, WRITERS, Partition, Timeline
 from streamapp import settings
+from streamapp.accumulator import Accumulator
 from streamapp.heartbeat import Heartbeat
 from streamapp.latency import Latencies
 from streamapp.ledger import Progress
 from streamapp.mongo import Mongo
+from streamapp.retry import NoPatience
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.sink import Fates
@@ -58,7 +59,13 @@ class Writer:
         self._mongo = Mongo(known.mongo_uri.get_secret_value(), known.mongo_database)
         self._store = Store(self._mongo)
         self._rollups = Rollups(self._mongo, keep=known.keep)
-        self._counter = Counter(self._rollups, keep=known.keep)
+        self._counting = Accumulator(
+            self._rollups,
+            outages=NoPatience("MongoDB"),
+            keep=known.keep,
+            now=lambda: datetime.now(UTC),
+            sleep=lambda _: asyncio.sleep(0),  # a writer that loads has no second to wait
+        )
 
     async def load(self) -> None:
         """Write the whole past, one partition beside the other."""
@@ -121,7 +128,7 @@ class Writer:
             outcome = await self._store.insert(documents)
             if outcome.duplicates or outcome.refused:
                 raise AssertionError(f"not all events of partition {partition.number} could be stored")
-            await self._counter.add(partition.lane, Tally.of(documents))
+            await self._counting.add(partition.lane, Tally.of(documents))
         return len(documents)
 
 
