@@ -114,8 +114,9 @@ class Feed:
     def _snapshot(self, query: Query, overview: Overview) -> Snapshot:
         now = self._clock()
         shown = window(query.chosen, now, self._keep)
-        read = self._reader.found_directly if self._is_behind(overview, now) else self._reader.found
-        found = read(shown, query.filter)
+        found = self._reader.found(shown, query.filter, settled_at=now - ROLLED_UP_WITHIN)
+        if found.is_incomplete or self._is_behind(overview, now):
+            found = self._reader.found_directly(shown, query.filter)
         return compute.snapshot(query=query, window=shown, read_at=now, overview=overview, found=found)
 
     def _is_behind(self, overview: Overview, now: datetime) -> bool:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from dashboard.connection import Connection
+    from dashboard.sums import Gap
 
 #: Counting one by one costs up to 0.6 µs an event: not felt up to here, and beyond it MongoDB's own number is taken,
 #: which can be off after MongoDB was killed.
@@ -27,6 +28,8 @@ COUNT_UP_TO = 100_000
 #: Events that are read for one answer where no rollup gives it.
 MOST_DIRECT = 50_000
 MOST_VALUES = 50
+#: Events that are looked at to find one that rollups lack.
+MOST_IN_GAPS = 1_000
 ASSUMED_V2_VERSION = 2
 
 _FIELD = {"types": "event_type", "devices": "metadata.device", "browsers": "browser", "versions": "schema_version"}
@@ -43,8 +46,11 @@ class Reader(Protocol):
         """Return what is known of the whole collection, None when it does not exist yet."""
         ...
 
-    def found(self, window: Window, wanted: Filter) -> Found:
-        """Return the events of the window and of the period before it, by rollups."""
+    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
+        """Return the events of the window and of the period before it, by rollups.
+
+        What was stored up to `settled_at` must be in them.
+        """
         ...
 
     def found_directly(self, window: Window, wanted: Filter) -> Found:
@@ -78,7 +84,7 @@ class MongoReader:
                 **_versions(database, self._subject),
             )
 
-    def found(self, window: Window, wanted: Filter) -> Found:
+    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
         """Return the events of the window and of the period before it, by rollups."""
         fields = ("cells",) if wanted else _MAPS
         query = {"bucket": {"$gte": window.previous_start, "$lt": window.end}}
@@ -87,11 +93,15 @@ class MongoReader:
             rollups = list(collection.find(query, {"_id": 0, "bucket": 1, **dict.fromkeys(fields, 1)}))
             counts = sums.counts(sums.between(rollups, window.start, window.end), wanted)
             users = self._users(database, window, wanted, counts.total) if wanted else counts.users
+            lost = _newest_lost(database, sums.gaps(rollups, window), settled_at)
+        previous = sums.counts(sums.between(rollups, window.previous_start, window.start), wanted)
         return Found(
             counts=replace(counts, users=users),
             finished=sums.counts(sums.between(rollups, window.start, window.finished_end), wanted),
-            previous=sums.counts(sums.between(rollups, window.previous_start, window.start), wanted),
+            # Half a period would make a change of its own.
+            previous=previous if lost is None else None,
             users_are_counted=bool(wanted),
+            is_incomplete=lost is not None and lost >= window.start,
         )
 
     def found_directly(self, window: Window, wanted: Filter) -> Found:
@@ -141,6 +151,25 @@ def pipeline(window: Window, wanted: Filter) -> Sequence[Document]:
 def _rolled_up(database: Database[dict[str, Any]]) -> int:
     group = {"$group": {"_id": None, "n": {"$sum": "$n"}}}
     return _n(list(database[LEVELS[-1].collection].aggregate([group])))
+
+
+def _newest_lost(database: Database[dict[str, Any]], gaps: Sequence[Gap], settled_at: datetime) -> datetime | None:
+    """When the newest event was that lies in a bucket without a rollup; None if there is no such event."""
+    if not gaps:
+        return None
+    inside = [{"event_timestamp": {"$gte": to_ms(start), "$lt": to_ms(end)}} for start, end in gaps]
+    lost = database["events"].aggregate(
+        [
+            {"$match": {"$or": inside}},
+            {"$sort": {"event_timestamp": pymongo.DESCENDING}},
+            # Many in one gap, all of them new, are on their way.
+            {"$limit": MOST_IN_GAPS},
+            {"$match": {"received_at": {"$not": {"$gt": settled_at}}}},
+            {"$limit": 1},
+            {"$project": {"event_timestamp": 1}},
+        ]
+    )
+    return next((from_ms(int(found["event_timestamp"])) for found in lost), None)
 
 
 def _newest_event_at(events: Collection[dict[str, Any]]) -> datetime | None:

@@ -95,6 +95,8 @@ class Found:
     """Counted in `events` itself, not in rollups."""
     is_cut: bool = False
     """There are more events than may be counted directly: the newest were."""
+    is_incomplete: bool = False
+    """Events of the window are stored that the rollups lack."""
     users_are_counted: bool = False
     """Exact, not by sketches."""
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from dashboard.timeplan import Window
+
+    #: A half-open interval without rollups.
+    Gap = tuple[datetime, datetime]
+
 Document = dict[str, Any]
 #: From a map of a rollup to the label of one of its keys.
 _LABELS = {"versions": labels.version, "locations": labels.value}
@@ -26,6 +31,20 @@ def counts(rollups: Sequence[Document], wanted: Filter) -> Counts:
 def between(rollups: Iterable[Document], start: datetime, end: datetime) -> list[Document]:
     """Return those whose bucket lies in the period."""
     return [rollup for rollup in rollups if start <= rollup["bucket"] < end]
+
+
+def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
+    """Return the parts of the window, and of the period before it, in which no bucket has a rollup."""
+    held = {rollup["bucket"] for rollup in rollups}
+    found: list[Gap] = []
+    at = window.previous_start
+    while at < window.end:
+        after = at + window.width
+        if at not in held:
+            start = found.pop()[0] if found and found[-1][1] == at else at
+            found.append((start, after))
+        at = after
+    return found
 
 
 def _of_maps(rollups: Sequence[Document]) -> Counts:

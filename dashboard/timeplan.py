@@ -116,7 +116,7 @@ def window(chosen: Range, now: datetime, keep: Keep | None = None) -> Window:
     It starts at a bucket's start and so holds the whole range, plus what has passed of the running bucket.
     """
     start = chosen.start or now - chosen.length
-    level = _level(chosen.length, start, now, keep or {})
+    level = _level(chosen.length, max(EPOCH, start - chosen.length), now, keep or {})
     last = start + chosen.length - (MILLISECOND if chosen.is_custom else timedelta())
     running = bucket_start(last, level.width)
     return Window(
@@ -143,6 +143,6 @@ def from_ms(ms: int) -> datetime:
 
 
 def _level(length: timedelta, start: datetime, now: datetime, keep: Keep) -> Level:
-    """The finest level that is meant for this length and still holds the start."""
+    """The finest level that is meant for this length and still holds all from the start on."""
     fit = [level for level, longest in _UP_TO if length <= longest]
     return next((level for level in fit if to_ms(start) >= kept_since(level, keep, now)), LEVELS[-1])

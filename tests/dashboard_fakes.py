@@ -54,6 +54,8 @@ class FakeReader:
         self.first_seen: tuple[tuple[str, datetime], ...] = ()
         self.not_rolled_up = 0
         self.most_direct = 50_000
+        #: Buckets whose rollups were lost, by their start.
+        self.lost: set[datetime] = set()
         self.trouble: Trouble | None = None
         self.trouble_of_counts: Trouble | None = None
         self.reads = 0
@@ -74,28 +76,48 @@ class FakeReader:
             first_seen=self.first_seen,
         )
 
-    def found(self, window: Window, wanted: Filter) -> Found:
+    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
         """Return the documents of the window and of the period before it, counted."""
-        counts = self._counted(window, wanted, window.start, window.end)
-        finished = self._counted(window, wanted, window.start, window.finished_end)
-        previous = self._counted(window, wanted, window.previous_start, window.start)
+        kept = [d for d in self.documents if _bucket(d, window) not in self.lost]
+        counts = self._counted(kept, window, wanted, window.start, window.end)
+        finished = self._counted(kept, window, wanted, window.start, window.finished_end)
+        previous = self._counted(kept, window, wanted, window.previous_start, window.start)
         if wanted:
             users = counts.users if counts.total <= self.most_direct else None
             finished, previous = replace(finished, users=None), replace(previous, users=None)
             counts = replace(counts, users=users)
-        return Found(counts=counts, finished=finished, previous=previous, users_are_counted=bool(wanted))
+        lost = self._newest_lost(window, settled_at)
+        return Found(
+            counts=counts,
+            finished=finished,
+            previous=None if lost else previous,
+            users_are_counted=bool(wanted),
+            is_incomplete=lost is not None and lost >= window.start,
+        )
 
     def found_directly(self, window: Window, wanted: Filter) -> Found:
         """Return the documents of the window, counted."""
-        counts = self._counted(window, wanted, window.start, window.end, by_location=True)
+        counts = self._counted(self.documents, window, wanted, window.start, window.end, by_location=True)
         return Found(counts=counts, is_direct=True, is_cut=counts.total >= self.most_direct, users_are_counted=True)
 
+    def _newest_lost(self, window: Window, settled_at: datetime) -> datetime | None:
+        lost = [d for d in self.documents if _bucket(d, window) in self.lost and d["received_at"] <= settled_at]
+        times = [from_ms(found["event_timestamp"]) for found in lost]
+        return max((at for at in times if window.previous_start <= at < window.end), default=None)
+
     def _counted(
-        self, window: Window, wanted: Filter, start: datetime, end: datetime, *, by_location: bool = False
+        self,
+        documents: Sequence[dict[str, Any]],
+        window: Window,
+        wanted: Filter,
+        start: datetime,
+        end: datetime,
+        *,
+        by_location: bool = False,
     ) -> Counts:
         if self.trouble_of_counts:
             raise self.trouble_of_counts
-        inside = [d for d in self.documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
+        inside = [d for d in documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
         passing = [d for d in inside if all(_passes(values(d)[name], wanted.selected(name)) for name in FIELDS)]
         offered = passing if by_location else inside
         located = passing if by_location or not wanted else []

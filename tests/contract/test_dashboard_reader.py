@@ -92,8 +92,25 @@ def test_rollups_tell_the_same_as_events(case: str, real: MongoReader, database:
 
     for offered, wanted in product(timeplan.RANGES, FILTERS):
         shown = timeplan.window(offered, NOW)
-        assert fake.found(shown, wanted) == real.found(shown, wanted)
+        assert fake.found(shown, wanted, settled_at=NOW) == real.found(shown, wanted, settled_at=NOW)
     assert fake.overview() == real.overview()
+
+
+@pytest.mark.parametrize("received_at", [NOW, NOW + MILLISECOND])
+def test_lost_rollups_are_noticed(received_at: datetime, real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """Of one level only, and not while events are on their way into them."""
+    at = [NOW, NOW - timedelta(minutes=8), NOW - timedelta(minutes=20)]
+    fake = FakeReader([document(at[0]), *[document(when, received_at=received_at) for when in at[1:]]])
+    rollup_factory.insert(database, fake.documents)
+    level = timeplan.window(timeplan.DEFAULT, NOW).level
+
+    for when in at[:0:-1]:
+        bucket = timeplan.bucket_start(when, level.width)
+        fake.lost.add(bucket)
+        database[level.collection].delete_many({"bucket": bucket})
+        for offered, wanted in product(timeplan.RANGES[:2], FILTERS):
+            shown = timeplan.window(offered, NOW)
+            assert fake.found(shown, wanted, settled_at=NOW) == real.found(shown, wanted, settled_at=NOW)
 
 
 def test_users_of_too_many_events_are_not_counted(
@@ -103,11 +120,11 @@ def test_users_of_too_many_events_are_not_counted(
     monkeypatch.setattr(reader, "MOST_DIRECT", 2)
     wanted, shown = Filter(browsers=("edge",)), timeplan.window(timeplan.DEFAULT, NOW)
     rollup_factory.insert(database, [document(NOW), document(NOW, browser="edge")])
-    assert 1 == real.found(shown, wanted).counts.users
+    assert 1 == real.found(shown, wanted, settled_at=NOW).counts.users
 
     rollup_factory.insert(database, [document(NOW, kafka={**document()["kafka"], "topic": "other", "partition": 5})])
 
-    assert real.found(shown, wanted).counts.users is None
+    assert real.found(shown, wanted, settled_at=NOW).counts.users is None
     assert real.found_directly(shown, wanted).is_cut
 
 

@@ -24,7 +24,7 @@ def snapshot_of(reader: FakeReader, query: Query = Query(chosen=timeplan.DEFAULT
     shown = timeplan.window(query.chosen, NOON)
     overview = reader.overview()
     assert overview is not None
-    found = reader.found(shown, query.filter)
+    found = reader.found(shown, query.filter, settled_at=NOON)
     return compute.snapshot(query=query, window=shown, read_at=NOON, overview=overview, found=found)
 
 

@@ -146,6 +146,35 @@ def test_rollups_that_lack_old_events_are_behind_at_once() -> None:
     assert is_direct(Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()))
 
 
+def test_rollups_that_are_gone_are_not_taken_for_no_events() -> None:
+    """Of this window's level alone: the others still hold every event."""
+    at = NOON - timedelta(minutes=3)
+    reader = FakeReader([document(at)])
+    reader.lost = {at.replace(second=0)}
+
+    snapshot = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()).latest(QUERY).snapshot
+
+    assert snapshot
+    assert (1, True) == (snapshot.total, snapshot.found.is_direct)
+
+
+def test_change_needs_the_whole_period_before() -> None:
+    """Rollups that are gone there would make a rise of nothing."""
+    at = NOON - timedelta(minutes=20)
+    reader = FakeReader([document(at), document(NOON - timedelta(minutes=25)), document(NOON - timedelta(minutes=3))])
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=(clock := Clock()))
+    before = feed.latest(QUERY).snapshot
+    assert before
+    assert before.changes.total is not None
+    reader.lost = {at.replace(second=0)}
+
+    clock.forward(2)
+    snapshot = feed.latest(QUERY).snapshot
+
+    assert snapshot
+    assert (1, False, None) == (snapshot.total, snapshot.found.is_direct, snapshot.changes.total)
+
+
 def test_deleted_events_are_not_missing_in_rollups() -> None:
     """More was stored once than is now."""
     reader, clock = FakeReader([document(NOON - timedelta(minutes=1)) for _ in range(3)]), Clock()

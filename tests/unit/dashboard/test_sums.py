@@ -41,7 +41,7 @@ def read(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 )
 def test_sums_equal_a_recount(wanted: Filter) -> None:
     """With a filter and without, over partitions and buckets."""
-    expected = FakeReader(EVENTS).found(WINDOW, wanted).counts
+    expected = FakeReader(EVENTS).found(WINDOW, wanted, settled_at=NOON).counts
 
     counted = sums.counts(read(EVENTS), wanted)
 
@@ -73,3 +73,13 @@ def test_period_is_half_open() -> None:
     found = sums.between([{"bucket": BEFORE}, {"bucket": NOON}], BEFORE, NOON)
 
     assert [{"bucket": BEFORE}] == found
+
+
+def test_gaps_are_where_no_bucket_has_a_rollup() -> None:
+    """In the window and in the period before it; buckets that follow each other are one gap."""
+    first, last = WINDOW.previous_start, WINDOW.end - WINDOW.width
+    held = {first + i * WINDOW.width for i in range(2, 20)}
+
+    gaps = sums.gaps([{"bucket": bucket} for bucket in held | {last}], WINDOW)
+
+    assert [(first, first + 2 * WINDOW.width), (first + 20 * WINDOW.width, last)] == gaps

@@ -97,6 +97,15 @@ def test_old_period_takes_the_level_that_is_still_kept() -> None:
     assert shown.start <= NOW - timedelta(days=60) < NOW - timedelta(days=60, hours=-1) <= shown.end
 
 
+def test_period_before_is_kept_too() -> None:
+    """Otherwise the change would be against the part of it that is left."""
+    start = timeplan.to_ms(NOW - timedelta(days=7) + timedelta(hours=1))
+    chosen = timeplan.custom(str(start), str(start + 7_200_000))
+    assert chosen
+
+    assert "10m" == timeplan.window(chosen, NOW, {LEVELS[0]: timedelta(days=7)}).level.name
+
+
 def test_what_nothing_holds_takes_the_coarsest_level() -> None:
     """It may be empty, and is not an error."""
     keep = dict.fromkeys(LEVELS, timedelta(days=1))
