@@ -6,8 +6,10 @@ One document per partition that the worker holds, `_id` "partition:<incarnation>
     end           the log's end as the last fetch told it
     lag           end - settled
     lag_seconds   age of the oldest record that is not settled, by its Kafka timestamp; 0 without lag
+    lag_seconds_at_most
+                  where that record has not been read: the time since the log ended at or before it
     rate          offsets settled per second since the last writing
-    recent        the last 120 of {at, lag, lag_seconds, rate}, the oldest first
+    recent        the last 120 of {at, lag, lag_seconds, lag_seconds_at_most, rate}, the oldest first
 One per worker, `_id` "worker:<host>-<pid>-<random>":
     kind "worker", started_at, at, partitions (how many), fates {stored, duplicates, dead_lettered} since the start,
     rate          events per second since the last writing
@@ -23,7 +25,8 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -46,12 +49,15 @@ COLLECTION = "pipeline_state"
 BEAT_EVERY = 5.0
 LOOK_EVERY = 0.5
 RECENT = 120
+#: Log ends that are remembered of each partition, to tell how old a record is at most that has not been read.
+ENDS = 120
 KEEP = timedelta(days=7)
 #: A write that takes longer is given up; the next one tells the same and more.
 WRITE_SECONDS = 2.0
 
 #: A document's `_id`, and what changes in it.
 Write = tuple[str, dict[str, Any]]
+_Key = tuple[str, int, str | None]
 
 
 class Consumer(Protocol):
@@ -85,6 +91,15 @@ class Pulse:
     started_at: datetime
     worker: str = field(default_factory=lambda: f"worker:{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     _last: Beat | None = None
+    #: When each of the last log ends was seen last.
+    _ends: dict[_Key, OrderedDict[int, datetime]] = field(default_factory=dict[_Key, OrderedDict[int, datetime]])
+
+    def look(self, partitions: Sequence[Progress], at: datetime) -> None:
+        """Note where the logs end, of these partitions and no others."""
+        self._ends = {progress.key: self._ends.get(progress.key, OrderedDict()) for progress in partitions}
+        for progress in partitions:
+            if progress.end is not None:
+                _note(self._ends[progress.key], progress.end, at)
 
     def is_news(self, partitions: Iterable[Progress]) -> bool:
         """Whether a partition among them was not in the last beat."""
@@ -93,12 +108,35 @@ class Pulse:
 
     def writes(self, beat: Beat) -> list[Write]:
         """Return the writes of a beat, one per document."""
+        self.look(beat.partitions, beat.at)
         before = {progress.key: progress for progress in self._last.partitions} if self._last else {}
         elapsed = (beat.at - self._last.at).total_seconds() if self._last else 0.0
-        writes = [_partition(p, before.get(p.key), elapsed, beat.at, self.worker) for p in beat.partitions]
+        writes = [self._partition(p, before.get(p.key), elapsed, beat.at) for p in beat.partitions]
         rate = _rate(beat.fates.records, self._last.fates.records if self._last else None, elapsed)
         self._last = beat
         return [*writes, _worker(beat, rate=rate, worker=self.worker, started_at=self.started_at)]
+
+    def _partition(self, progress: Progress, before: Progress | None, elapsed: float, at: datetime) -> Write:
+        changing = {
+            "lag": progress.lag,
+            "lag_seconds": lag_seconds(progress, at),
+            "lag_seconds_at_most": _lag_seconds_at_most(progress, self._ends[progress.key], at),
+            "rate": _rate(progress.settled, before and before.settled, elapsed),
+        }
+        state = {
+            "kind": "partition",
+            "topic": progress.topic,
+            "partition": progress.partition,
+            "incarnation": progress.incarnation,
+            "worker": self.worker,
+            "at": at,
+            "settled": progress.settled,
+            "end": progress.end,
+            **changing,
+        }
+        recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -RECENT}}
+        name = f"partition:{progress.incarnation or progress.topic}:{progress.partition}"
+        return name, {"$set": state, "$push": recent}
 
 
 class Heartbeat:
@@ -140,8 +178,10 @@ class Heartbeat:
     async def _wait(self) -> None:
         for _ in range(round(BEAT_EVERY / LOOK_EVERY)):
             await asyncio.sleep(LOOK_EVERY)
-            if self._pulse.is_news(self._consumer.progress()):
+            partitions = self._consumer.progress()
+            if self._pulse.is_news(partitions):
                 return
+            self._pulse.look(partitions, datetime.now(UTC))
 
     def _write(self, writes: Sequence[Write]) -> None:
         with pymongo.timeout(WRITE_SECONDS):
@@ -167,26 +207,19 @@ def lag_seconds(progress: Progress, at: datetime) -> float | None:
     return max(0.0, round(at.timestamp() - progress.oldest_ms / 1_000, 3))
 
 
-def _partition(progress: Progress, before: Progress | None, elapsed: float, at: datetime, worker: str) -> Write:
-    changing = {
-        "lag": progress.lag,
-        "lag_seconds": lag_seconds(progress, at),
-        "rate": _rate(progress.settled, before and before.settled, elapsed),
-    }
-    state = {
-        "kind": "partition",
-        "topic": progress.topic,
-        "partition": progress.partition,
-        "incarnation": progress.incarnation,
-        "worker": worker,
-        "at": at,
-        "settled": progress.settled,
-        "end": progress.end,
-        **changing,
-    }
-    recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -RECENT}}
-    name = f"partition:{progress.incarnation or progress.topic}:{progress.partition}"
-    return name, {"$set": state, "$push": recent}
+def _note(ends: OrderedDict[int, datetime], end: int, at: datetime) -> None:
+    ends[end] = at
+    ends.move_to_end(end)
+    while len(ends) > ENDS:
+        ends.popitem(last=False)
+
+
+def _lag_seconds_at_most(progress: Progress, ends: Mapping[int, datetime], at: datetime) -> float | None:
+    """Time since the log ended at or before the first record that is not settled; None if that is not known."""
+    if progress.settled is None or lag_seconds(progress, at) is not None:
+        return None
+    seen_at = max((seen_at for end, seen_at in ends.items() if end <= progress.settled), default=None)
+    return None if seen_at is None else round((at - seen_at).total_seconds(), 3)
 
 
 def _worker(beat: Beat, *, rate: float | None, worker: str, started_at: datetime) -> Write:

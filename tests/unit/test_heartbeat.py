@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamapp.heartbeat import Beat, Pulse
+from streamapp.heartbeat import ENDS, Beat, Pulse
 from streamapp.latency import Latencies
 from streamapp.ledger import Ledger, Progress
 from streamapp.sink import Fates
@@ -44,6 +44,31 @@ def test_lag_in_seconds_is_the_age_of_the_oldest_record() -> None:
     state, _ = written(Pulse(NOON), beat(partition(end=130, oldest_ms=NOON_MS - 2_500)))
 
     assert (30, 2.5) == (state["lag"], state["lag_seconds"])
+
+
+def test_record_that_is_not_read_is_younger_than_the_last_end_before_it() -> None:
+    """A bound, not the age itself; and none where the log's end was beyond the record from the first look on."""
+    pulse = Pulse(NOON)
+    first, _ = written(pulse, beat(partition(settled=90), at=NOON - timedelta(seconds=3)))
+    pulse.look([partition(end=100)], NOON - timedelta(seconds=1.5))
+    state, _ = written(pulse, beat(partition(end=102)))
+    read, _ = written(pulse, beat(partition(end=102, oldest_ms=NOON_MS)))
+
+    assert [None, 1.5, None] == [told["lag_seconds_at_most"] for told in (first, state, read)]
+    assert [None, None, 0.0] == [told["lag_seconds"] for told in (first, state, read)]
+
+
+def test_ends_that_are_remembered_are_few() -> None:
+    """The oldest are forgotten, and so are those of partitions that are others' now."""
+    pulse = Pulse(NOON)
+    for end in range(100, 100 + ENDS + 1):
+        pulse.look([partition(end=end)], NOON)
+    forgotten, _ = written(pulse, beat(partition(end=300)))
+    pulse.look([partition(end=300)], NOON)
+    pulse.look([], NOON)
+    lost, _ = written(pulse, beat(partition(settled=300, end=301)))
+
+    assert [None, None] == [told["lag_seconds_at_most"] for told in (forgotten, lost)]
 
 
 def test_unknown_is_null() -> None:
