@@ -42,16 +42,20 @@ class Connection:
         self._limit_seconds = limit_seconds
         self._client: pymongo.MongoClient[dict[str, Any]] | None = None
         self._connecting = Lock()
+        self._is_well = False
 
     @contextmanager
     def asking(self) -> Generator[Database[dict[str, Any]]]:
         """Give the database for queries that together take no longer than the limit; raises Trouble."""
         try:
-            self.reach()
+            if not self._is_well:
+                self.reach()
             # This also sets maxTimeMS on every command, so the server stops working when we stop waiting.
             with pymongo.timeout(self._limit_seconds):
                 yield self._connected()
+            self._is_well = True
         except PyMongoError as exc:
+            self._is_well = False
             raise self._trouble(exc) from exc
 
     def reach(self, within_seconds: float = REACH_SECONDS) -> None:

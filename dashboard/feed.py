@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Younger than this is not read again, so that many visitors cost as much as one.
 FRESH_FOR = timedelta(seconds=2)
+#: The same for what all queries share.
+OVERVIEW_FRESH_FOR = timedelta(seconds=1)
 #: By now an event that is stored is in the rollups too, if they are kept.
 ROLLED_UP_WITHIN = timedelta(seconds=5)
 #: Queries whose last reading is kept.
@@ -43,6 +45,16 @@ class Reading:
         return self.trouble is None and self.overview is None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What is known of the pipeline now."""
+
+    at: datetime
+    health: health.Health
+    written: health.Written | None = None
+    """None: there was no answer."""
+
+
 @dataclass(slots=True)
 class _Slot:
     lock: Lock = field(default_factory=Lock)
@@ -62,8 +74,10 @@ class Feed:
         self._slots: OrderedDict[Query, _Slot] = OrderedDict()
         self._lock = Lock()
         self._stored: deque[tuple[datetime, int]] = deque(maxlen=100)
-        self._health_lock = Lock()
-        self._health: tuple[datetime, health.Health] | None = None
+        self._overview_lock = Lock()
+        self._overview_read: tuple[datetime, Overview | Trouble | None] | None = None
+        self._told_lock = Lock()
+        self._told: Told | None = None
 
     def latest(self, query: Query) -> Reading:
         """Return the newest reading of the query; troubles of MongoDB are in it, not raised."""
@@ -73,23 +87,24 @@ class Feed:
                 slot.reading = self._read(query, slot.reading)
             return slot.reading
 
-    def health(self) -> health.Health:
-        """Return how the pipeline is, unknown during an outage."""
-        with self._health_lock:
+    def told(self) -> Told:
+        """Return what the workers wrote and how the pipeline is, unknown during an outage."""
+        with self._told_lock:
             now = self._clock()
-            if self._health is None or now - self._health[0] >= FRESH_FOR:
-                self._health = now, self._read_health(now)
-            return self._health[1]
+            if self._told is None or now - self._told.at >= FRESH_FOR:
+                self._told = self._read_told(now)
+            return self._told
 
     def now(self) -> datetime:
         """Return the present by the feed's clock."""
         return self._clock()
 
-    def _read_health(self, now: datetime) -> health.Health:
+    def _read_told(self, now: datetime) -> Told:
         try:
-            return health.health(self.pipeline.written(), now)
+            written = self.pipeline.written()
         except Trouble as trouble:
-            return health.unknown(str(trouble))
+            return Told(at=now, health=health.unknown(str(trouble)))
+        return Told(at=now, health=health.health(written, now), written=written)
 
     def _slot(self, query: Query) -> _Slot:
         with self._lock:
@@ -102,7 +117,7 @@ class Feed:
     def _read(self, query: Query, before: Reading | None) -> Reading:
         overview = before.overview if before else None
         try:
-            overview = self._reader.overview()
+            overview = self._overview()
             snapshot = None if overview is None else self._snapshot(query, overview)
         except Trouble as trouble:
             last_good = before.snapshot if before else None
@@ -110,6 +125,23 @@ class Feed:
             trouble = trouble.with_traceback(None)
             return Reading(at=self._clock(), snapshot=last_good, overview=overview, trouble=trouble)
         return Reading(at=self._clock(), snapshot=snapshot, overview=overview)
+
+    def _overview(self) -> Overview | None:
+        with self._overview_lock:
+            if self._overview_read is None or self._clock() - self._overview_read[0] >= OVERVIEW_FRESH_FOR:
+                read = self._read_overview()
+                # Dated by its end: who waited for it takes it too, so that an outage is not waited for in a row.
+                self._overview_read = self._clock(), read
+            read = self._overview_read[1]
+        if isinstance(read, Trouble):
+            raise read
+        return read
+
+    def _read_overview(self) -> Overview | Trouble | None:
+        try:
+            return self._reader.overview()
+        except Trouble as trouble:
+            return trouble
 
     def _snapshot(self, query: Query, overview: Overview) -> Snapshot:
         now = self._clock()

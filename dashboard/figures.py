@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime, tzinfo
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
+from plotly.basedatatypes import BaseFigure
 
 from dashboard import labels, words
 from dashboard.snapshot import Part, Series
 from dashboard.timeplan import MILLISECOND, Window
 
 if TYPE_CHECKING:
+    from dashboard.health import Point
     from dashboard.snapshot import Snapshot
 
-VOLUME_HEIGHT, ADOPTION_HEIGHT = 270, 220
+Description = Mapping[str, Any]
+
+VOLUME_HEIGHT, ADOPTION_HEIGHT, TREND_HEIGHT = 270, 220, 130
 BAR_HEIGHT, BARS_PADDING = 26, 16
 #: Bars that a chart has room for: of two sizes only, so that the page does not jump when a value comes or goes.
 ROOM = (6, 8)
@@ -23,80 +27,157 @@ LONGEST_LABEL = 22
 #: Charts of the last moments, for all visitors.
 _REMEMBERED = 256
 
+A_DAY = timedelta(days=1)
+#: Streamlit's theme takes the place of Plotly's own.
+_TEMPLATE: Description = {"layout": {}}
 _TICKS = [
     {"dtickrange": [None, 86_399_999], "value": "%H:%M\n%d %b"},
     {"dtickrange": [86_400_000, None], "value": "%d %b\n%Y"},
 ]
 
 
+class Chart(BaseFigure):
+    """A chart by its description alone: Plotly's own figures check and copy it again for every visitor."""
+
+    def __init__(self, data: Sequence[Description], layout: Description) -> None:
+        """Hold the description of traces and layout."""
+        self._described = {"data": data, "layout": {"template": _TEMPLATE, **layout}}
+
+    def to_dict(self) -> Any:
+        """Return the description; nobody may change it."""
+        return self._described
+
+
 @lru_cache(_REMEMBERED)
-def volume(
-    series: tuple[Series, ...], window: Window, marks: tuple[tuple[str, datetime], ...], zone: tzinfo
-) -> go.Figure:
+def volume(series: tuple[Series, ...], window: Window, marks: tuple[tuple[str, datetime], ...], zone: tzinfo) -> Chart:
     """Return the events per bucket, stacked by schema version; an unfinished bucket is hatched."""
-    figure = go.Figure([_volume_bars(one, window, zone) for one in series])
-    figure.update_layout(
-        **_layout(VOLUME_HEIGHT),
-        barmode="stack",
-        showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+    return Chart(
+        [_volume_bars(one, window, zone) for one in series],
+        {
+            **_layout(VOLUME_HEIGHT),
+            "barmode": "stack",
+            "showlegend": True,
+            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+            # A box over the chart becomes the page's range.
+            "dragmode": "select",
+            "selectdirection": "h",
+            "xaxis": _time_axis(window, zone),
+            "yaxis": {
+                "title": {"text": "Events"},
+                "rangemode": "tozero",
+                "tickformat": ",d",
+                "nticks": 6,
+                "fixedrange": True,
+            },
+            "shapes": [_mark(_drawn(at, zone)) for _, at in marks],
+            "annotations": [_mark_text(name, at, window, zone) for name, at in marks],
+        },
     )
-    # A box over the chart becomes the page's range.
-    figure.update_layout(dragmode="select", selectdirection="h")
-    _time_axis(figure, window, zone)
-    figure.update_yaxes(title="Events", rangemode="tozero", tickformat=",d", nticks=6, fixedrange=True)
-    for name, at in marks:
-        is_late = at - window.start > window.end - at
-        _mark(figure, name, _drawn(at, zone), "right" if is_late else "left")
-    return figure
 
 
 @lru_cache(_REMEMBERED)
-def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) -> go.Figure:
+def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) -> Chart:
     """Return the share of V2 in each bucket, as a line with gaps where there are no events."""
-    figure = go.Figure(
-        go.Scatter(
-            x=[_drawn(bucket + window.width / 2, zone) for bucket in window.buckets],
-            y=list(adopted),
-            mode="lines+markers",
-            line={"color": labels.version_colour("v2"), "width": 2},
-            marker={"size": 4},
-            customdata=[
-                [_told(bucket, zone), "" if share is None else words.percent(share)]
-                for bucket, share in zip(window.buckets, adopted, strict=True)
-            ],
-            hovertemplate="%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
-        )
-    )
-    figure.update_layout(**_layout(ADOPTION_HEIGHT), showlegend=False)
-    _time_axis(figure, window, zone)
-    figure.update_yaxes(range=[-0.04, 1.04], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1], fixedrange=True)
-    return figure
+    line = {
+        "type": "scatter",
+        "x": [_drawn(bucket + window.width / 2, zone) for bucket in window.buckets],
+        "y": list(adopted),
+        "mode": "lines+markers",
+        "line": {"color": labels.version_colour("v2"), "width": 2},
+        "marker": {"size": 4},
+        "customdata": [
+            [_told(bucket, zone), "" if share is None else words.percent(share)]
+            for bucket, share in zip(window.buckets, adopted, strict=True)
+        ],
+        "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+    }
+    shares = {
+        "range": [-0.04, 1.04],
+        "tickformat": ".0%",
+        "tickvals": [0, 0.25, 0.5, 0.75, 1],
+        "fixedrange": True,
+    }
+    layout = {**_layout(ADOPTION_HEIGHT), "showlegend": False, "xaxis": _time_axis(window, zone), "yaxis": shares}
+    return Chart([line], layout)
 
 
 @lru_cache(_REMEMBERED)
-def bars(parts: tuple[Part, ...]) -> go.Figure:
+def bars(parts: tuple[Part, ...]) -> Chart:
     """Return one horizontal bar per part, the largest on top, with its number beside it."""
-    figure = go.Figure(
-        go.Bar(
-            orientation="h",
-            y=[_short(part.label) for part in parts],
-            x=[part.n for part in parts],
-            text=[words.part(part) for part in parts],
-            textposition="outside",
-            cliponaxis=False,
-            customdata=[[_plain(part.label), words.part(part)] for part in parts],
-            hovertemplate="%{customdata[0]}: %{customdata[1]}<extra></extra>",
-            marker={"color": [labels.bar_colour(part.label) for part in parts]},
-            width=0.7,
-        )
-    )
     room = next(room for room in ROOM if len(parts) <= room)
-    figure.update_layout(**_layout(_bars_height(room)), showlegend=False)
+    bar = {
+        "type": "bar",
+        "orientation": "h",
+        # Placed by number: two long labels may be cut to the same text.
+        "y": list(range(len(parts))),
+        "x": [part.n for part in parts],
+        "text": [words.part(part) for part in parts],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "customdata": [[_plain(part.label), words.part(part)] for part in parts],
+        "hovertemplate": "%{customdata[0]}: %{customdata[1]}<extra></extra>",
+        "marker": {"color": [labels.bar_colour(part.label) for part in parts]},
+        "width": 0.7,
+    }
     # Room at the right for the longest bar's number.
-    figure.update_xaxes(visible=False, range=[0, max((part.n for part in parts), default=1) * 1.6], fixedrange=True)
-    figure.update_yaxes(type="category", range=[room - 0.5, -0.5], automargin=True, fixedrange=True, ticksuffix="  ")
-    return figure
+    longest = max((part.n for part in parts), default=1)
+    names = {
+        "range": [room - 0.5, -0.5],
+        "tickvals": bar["y"],
+        "ticktext": [_short(part.label) for part in parts],
+        "showgrid": False,
+        "zeroline": False,
+        "automargin": True,
+        "fixedrange": True,
+        "ticksuffix": "  ",
+    }
+    numbers = {"visible": False, "range": [0, longest * 1.6], "fixedrange": True}
+    return Chart([bar], {**_layout(_bars_height(room)), "showlegend": False, "xaxis": numbers, "yaxis": names})
+
+
+@lru_cache(_REMEMBERED)
+def trend(points: tuple[Point, ...], unit: str, zone: tzinfo) -> Chart:
+    """Return a small line over time that begins at 0, with gaps where nothing is known."""
+    known = [value for _, value in points if value is not None]
+    line = {
+        "type": "scatter",
+        "x": [_drawn(at, zone) for at, _ in points],
+        "y": [value for _, value in points],
+        "mode": "lines+markers",
+        "fill": "tozeroy",
+        "fillcolor": "rgba(47, 128, 194, 0.15)",
+        "line": {"color": labels.BLUE, "width": 2},
+        "marker": {"size": 3},
+        "customdata": [[f"{at.astimezone(zone):%H:%M:%S}", _amount(value, unit)] for at, value in points],
+        "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+    }
+    amounts = {"range": [0, max([1.0, *known]) * 1.1], "tickformat": ",~r", "nticks": 4, "fixedrange": True}
+    times = {
+        "type": "date",
+        "range": [_drawn(points[0][0], zone), _drawn(points[-1][0], zone)] if points else None,
+        "tickformat": "%H:%M",
+        "nticks": 6,
+        "fixedrange": True,
+    }
+    return Chart([line], {**_layout(TREND_HEIGHT), "showlegend": False, "xaxis": times, "yaxis": amounts})
+
+
+def axis_zone(window: Window, zone: tzinfo) -> tzinfo:
+    """Return the zone in which a window is drawn.
+
+    It is UTC where the zone's own digits would mislead: for buckets that are days of UTC, and when its clocks are
+    changed in between, so that an hour comes twice or not at all.
+    """
+    offsets = {at.astimezone(zone).utcoffset() for at in (window.start, window.end)}
+    return UTC if window.width >= A_DAY or len(offsets) > 1 else zone
+
+
+def trend_alt(title: str, points: tuple[Point, ...], unit: str) -> str:
+    """Return what a trend says, in a sentence."""
+    known = [value for _, value in points if value is not None]
+    if not known:
+        return f"{title}, last ten minutes: {words.UNKNOWN}."
+    return f"{title}, last ten minutes: now {_amount(known[-1], unit)}, at most {_amount(max(known), unit)}."
 
 
 def volume_alt(shown: Snapshot, zone: tzinfo) -> str:
@@ -128,53 +209,58 @@ def bars_alt(title: str, parts: tuple[Part, ...]) -> str:
     return f"{title}: {told}."
 
 
-def _volume_bars(series: Series, window: Window, zone: tzinfo) -> go.Bar:
+def _volume_bars(series: Series, window: Window, zone: tzinfo) -> Description:
     buckets = window.buckets
     unfinished = len(buckets) - window.is_running
     width_ms = window.width / MILLISECOND
-    colour = labels.version_colour(series.version)
-    return go.Bar(
-        name=series.version,
-        x=[_drawn(bucket, zone) for bucket in buckets],
-        y=list(series.per_bucket),
-        width=width_ms * 0.86,
-        offset=width_ms * 0.07,
-        marker={
+    colour, pattern = labels.version_colour(series.version), labels.version_pattern(series.version)
+    return {
+        "type": "bar",
+        "name": series.version,
+        "x": [_drawn(bucket, zone) for bucket in buckets],
+        "y": list(series.per_bucket),
+        "width": width_ms * 0.86,
+        "offset": width_ms * 0.07,
+        "marker": {
             "color": colour,
             "line": {"width": 0},
             "pattern": {
-                "shape": ["" if i < unfinished else "/" for i in range(len(buckets))],
+                "shape": [pattern if i < unfinished else "/" for i in range(len(buckets))],
                 "fillmode": "replace",
                 "fgcolor": colour,
                 "size": 6,
                 "solidity": 0.5,
             },
         },
-        customdata=[
+        "customdata": [
             [_told(bucket, zone), words.number(n), "" if i < unfinished else " so far"]
             for i, (bucket, n) in enumerate(zip(buckets, series.per_bucket, strict=True))
         ],
-        hovertemplate="%{customdata[0]}<br>%{fullData.name}: %{customdata[1]}%{customdata[2]}<extra></extra>",
-    )
+        "hovertemplate": "%{customdata[0]}<br>%{fullData.name}: %{customdata[1]}%{customdata[2]}<extra></extra>",
+    }
 
 
-def _time_axis(figure: go.Figure, window: Window, zone: tzinfo) -> None:
-    figure.update_xaxes(
-        type="date",
-        range=[_drawn(window.start, zone), _drawn(window.end, zone)],
-        title=f"Event time ({words.zone_name(zone)})",
-        tickformatstops=_TICKS,
-        nticks=9,
-        fixedrange=True,
-    )
+def _time_axis(window: Window, zone: tzinfo) -> Description:
+    return {
+        "type": "date",
+        "range": [_drawn(window.start, zone), _drawn(window.end, zone)],
+        "title": {"text": f"Event time ({words.zone_name(zone)})"},
+        "tickformatstops": _TICKS,
+        "nticks": 9,
+        "fixedrange": True,
+    }
 
 
-def _mark(figure: go.Figure, name: str, x: str, side: str) -> None:
+def _mark(x: str) -> Description:
     line = {"dash": "dot", "width": 2, "color": labels.GREY}
-    figure.add_shape(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=line)
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def _mark_text(name: str, at: datetime, window: Window, zone: tzinfo) -> Description:
     # Written towards the middle, where there is room.
-    text = f"{name} first seen"
-    figure.add_annotation(x=x, y=1, yref="paper", yanchor="bottom", xanchor=side, showarrow=False, text=text)
+    side = "right" if at - window.start > window.end - at else "left"
+    place = {"x": _drawn(at, zone), "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": side}
+    return {**place, "showarrow": False, "text": f"{name} first seen"}
 
 
 def _layout(height: int) -> dict[str, Any]:
@@ -191,6 +277,12 @@ def _layout(height: int) -> dict[str, Any]:
 
 def _bars_height(room: int) -> int:
     return BARS_PADDING + BAR_HEIGHT * room
+
+
+def _amount(value: float | None, unit: str) -> str:
+    if value is None:
+        return words.UNKNOWN
+    return f"{value:,.1f} {unit}" if unit else f"{value:,.0f}"
 
 
 def _drawn(at: datetime, zone: tzinfo) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from dashboard.timeplan import EPOCH
 from streamapp.latency import BOUNDS_MS, Histogram
 
 LIVE_FOR = timedelta(seconds=10)
 #: A worker that has not written for so long is gone.
 GONE_AFTER = timedelta(seconds=15)
 STALLED_AFTER = timedelta(seconds=30)
-TREND_STEP = timedelta(seconds=10)
+TREND_STEP, TREND_FOR = timedelta(seconds=10), timedelta(minutes=10)
 
 Document = Mapping[str, Any]
+#: An instant and what was the case then, None for unknown.
+Point = tuple[datetime, float | None]
 
 
 class Status(StrEnum):
@@ -61,13 +64,16 @@ class Health:
     last_event_age: timedelta | None = None
     lag: int | None = None
     lag_seconds: float | None = None
+    #: It is less than that: of some partition only a bound is known.
+    lag_seconds_is_bound: bool = False
     rate: float | None = None
     duplicates: int | None = None
     dead_letters: int | None = None
     #: Milliseconds by percentile.
     latency: Mapping[int, float | None]
-    lag_trend: tuple[int, ...] = ()
-    rate_trend: tuple[float, ...] = ()
+    lag_trend: tuple[Point, ...] = ()
+    lag_seconds_trend: tuple[Point, ...] = ()
+    rate_trend: tuple[Point, ...] = ()
     workers: tuple[Worker, ...] = ()
 
 
@@ -82,18 +88,21 @@ def health(written: Written, now: datetime) -> Health:
     workers = tuple(_worker(found, now) for found in written.workers)
     fresh = [found for found in written.workers if now - found["at"] <= GONE_AFTER]
     status, why = _status(written, partitions, now)
+    lag_seconds, is_bound = _lag_seconds(partitions)
     return Health(
         status=status,
         why=why,
         last_event_age=now - written.last_received_at if written.last_received_at else None,
         lag=_lag(partitions),
-        lag_seconds=_lag_seconds(partitions),
+        lag_seconds=lag_seconds,
+        lag_seconds_is_bound=is_bound,
         rate=_sum(found["rate"] for found in fresh),
         duplicates=_sum(found["fates"]["duplicates"] for found in written.workers),
         dead_letters=sum(found["n"] for found in written.dead_letters),
         latency=_latency(fresh),
-        lag_trend=tuple(map(int, _trend(partitions, "lag"))),
-        rate_trend=_trend(partitions, "rate"),
+        lag_trend=_trend(partitions, lambda point: point["lag"], sum, now),
+        lag_seconds_trend=_trend(partitions, _age_at_most, max, now),
+        rate_trend=_trend(partitions, lambda point: point["rate"], sum, now),
         workers=tuple(sorted(workers, key=lambda worker: worker.age)),
     )
 
@@ -132,9 +141,17 @@ def _lag(partitions: Sequence[Document]) -> int | None:
     return None if not lags or None in lags else sum(lags)
 
 
-def _lag_seconds(partitions: Sequence[Document]) -> float | None:
-    ages = [found["lag_seconds"] for found in partitions]
-    return None if not ages or None in ages else max(ages)
+def _lag_seconds(partitions: Sequence[Document]) -> tuple[float | None, bool]:
+    """The age of the oldest record of all, and whether it is only a bound."""
+    ages = [_age_at_most(found) for found in partitions]
+    if not ages or None in ages:
+        return None, False
+    oldest = max(ages)
+    return oldest, oldest not in [found["lag_seconds"] for found in partitions]
+
+
+def _age_at_most(told: Document) -> Any:
+    return told.get("lag_seconds_at_most") if told["lag_seconds"] is None else told["lag_seconds"]
 
 
 def _sum(numbers: Iterable[Any]) -> Any:
@@ -148,15 +165,28 @@ def _latency(workers: Sequence[Document]) -> Mapping[int, float | None]:
     return {share: merged.percentile(share / 100) for share in (50, 95, 99)}
 
 
-def _trend(partitions: Sequence[Document], name: str) -> tuple[float, ...]:
-    """Sum over all partitions, one number per step of which every partition tells."""
+def _trend(
+    partitions: Sequence[Document],
+    value_of: Callable[[Document], float | None],
+    of_all: Callable[[Iterable[float]], float],
+    now: datetime,
+) -> tuple[Point, ...]:
+    """What was the case in each step of the last minutes; unknown where not every partition tells."""
     steps: dict[int, dict[int, float]] = {}
     for found in partitions:
         for point in found["recent"]:
-            if point[name] is not None:
-                step = int(point["at"].timestamp() // TREND_STEP.total_seconds())
-                steps.setdefault(step, {})[found["partition"]] = point[name]
-    return tuple(sum(told.values()) for _, told in sorted(steps.items()) if len(told) == len(partitions))
+            if (value := value_of(point)) is not None:
+                steps.setdefault(_step(point["at"]), {})[found["partition"]] = value
+    told = {step: of_all(values.values()) for step, values in steps.items() if len(values) == len(partitions)}
+    # The step that has just begun may not have been told of by all yet.
+    last = _step(now) if _step(now) in told else _step(now) - 1
+    return tuple(
+        (EPOCH + step * TREND_STEP, told.get(step)) for step in range(last - TREND_FOR // TREND_STEP, last + 1)
+    )
+
+
+def _step(at: datetime) -> int:
+    return (at - EPOCH) // TREND_STEP
 
 
 def _worker(found: Document, now: datetime) -> Worker:

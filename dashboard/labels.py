@@ -14,6 +14,7 @@ NO_BROWSER_FIELD = "n/a (v1)"
 # Told apart by colour-blind readers too, and 3:1 or more against both backgrounds. A version keeps its colour.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2F80C2", "#CC6A00", "#009E73", "#B4649A", "#808080"
 _BY_VERSION = (ORANGE, BLUE, GREEN, PURPLE)
+_PATTERNS = ("", "x", ".", "-")
 VERSION = re.compile(r"^v([1-9]\d*)$")
 
 
@@ -37,6 +38,12 @@ def version_colour(schema_version: str) -> str:
     """Return the colour that the version has in every chart."""
     number = version_number(schema_version)
     return GREY if number is None else _BY_VERSION[(number - 1) % len(_BY_VERSION)]
+
+
+def version_pattern(schema_version: str) -> str:
+    """Return what tells the version from others of its colour: "" for the first four, which differ by colour."""
+    number = version_number(schema_version)
+    return "" if number is None else _PATTERNS[(number - 1) // len(_BY_VERSION) % len(_PATTERNS)]
 
 
 def bar_colour(label: str) -> str:

@@ -12,8 +12,6 @@ from dashboard.views import controls
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    import plotly.graph_objects as go
-
     from dashboard.snapshot import Part, Snapshot
 
 # No tool bar and no zoom: Streamlit builds a chart anew when its data changes, and would lose both.
@@ -24,8 +22,9 @@ BRUSHED = "brushed"
 
 def show(shown: Snapshot, zone: tzinfo) -> None:
     """Show the events over time, then by type, browser, device and location, and the adoption of V2."""
+    zone = figures.axis_zone(shown.window, zone)
     with st.container(border=True):
-        _heading("Events over time", _legend(shown))
+        heading("Events over time", _legend(shown))
         _volume(shown, zone)
     charts = (("Event types", shown.types), ("Browsers", shown.browsers), ("Devices", shown.devices))
     for column, (title, parts) in zip(st.columns(3), charts, strict=True):
@@ -33,9 +32,9 @@ def show(shown: Snapshot, zone: tzinfo) -> None:
             _parts(title, parts)
     over_time, locations = st.columns([2, 1])
     with over_time.container(border=True, height="stretch"):
-        _heading("V2 adoption over time", f"share of events per {shown.window.bucket_words}")
+        heading("V2 adoption over time", f"share of events per {shown.window.bucket_words}")
         figure = figures.adoption(shown.adopted, shown.window, zone)
-        _draw(figure, key="adoption", alt=figures.adoption_alt(shown))
+        draw(figure, key="adoption", alt=figures.adoption_alt(shown))
     with locations.container(border=True, height="stretch"):
         _locations(shown)
 
@@ -68,21 +67,23 @@ def _locations(shown: Snapshot) -> None:
     if shown.locations:
         _parts("Locations", shown.locations)
     else:
-        _heading("Locations")
+        heading("Locations")
         st.caption("Locations are not counted by filter.")
 
 
 def _parts(title: str, parts: tuple[Part, ...]) -> None:
-    _heading(title)
-    _draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
+    heading(title)
+    draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
 
 
-def _heading(title: str, beside: str = "") -> None:
+def heading(title: str, beside: str = "") -> None:
+    """Show a heading, and beside it what the chart is about."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(title, anchor=False, width="content")
         if beside:
             st.caption(beside, width="content")
 
 
-def _draw(figure: go.Figure, *, key: str, alt: str) -> None:
+def draw(figure: figures.Chart, *, key: str, alt: str) -> None:
+    """Show a chart without tools."""
     st.plotly_chart(figure, key=key, alt=alt, config=_CONFIG)

@@ -42,10 +42,8 @@ class _Card(NamedTuple):
 
 
 def _beside(card: _Card) -> dict[str, Any]:
-    if card.change is None:
-        return {"delta": card.beside, "delta_color": "off", "delta_arrow": "off"}
-    # A number, so that it is drawn as neither up nor down.
-    is_flat = not any(digit in card.change for digit in "123456789")
+    # A flat one is a number, so that it is drawn as neither up nor down.
+    is_flat = card.change is not None and not any(digit in card.change for digit in "123456789")
     return {"delta": 0 if is_flat else card.change, "delta_description": card.beside}
 
 
@@ -61,15 +59,15 @@ def _in_order(reading: Reading, chosen: Range) -> tuple[_Card, ...]:
     if shown is None:
         unknown = _Card(words.UNKNOWN, "not read")
         return _Card(words.UNKNOWN, _all_time(reading.overview)), unknown, unknown, unknown
-    total = _Card(words.number(shown.total), _all_time(shown.overview), words.change(shown.changes.total))
+    total = _Card(words.number(shown.total), _all_time(shown.overview, shown.total), words.change(shown.changes.total))
     return total, _users(shown), _adoption(shown), _main_action(shown)
 
 
-def _all_time(overview: Overview | None) -> str:
+def _all_time(overview: Overview | None, shown: int = 0) -> str:
     if overview is None:
         return f"all time {words.UNKNOWN}"
-    # Rollups are exact; where they lack events, MongoDB's own count of events is nearer.
-    return words.all_time(max(overview.rolled_up, overview.stored), is_exact=overview.is_exact)
+    # Rollups are exact; where they lack events, MongoDB's own count of events is nearer. What is shown may be newer.
+    return words.all_time(max(overview.rolled_up, overview.stored, shown), is_exact=overview.is_exact)
 
 
 def _users(shown: Snapshot) -> _Card:

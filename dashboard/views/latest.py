@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -13,6 +14,7 @@ from dashboard.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from dashboard.health import Document
     from dashboard.pipeline import Pipeline
@@ -20,13 +22,13 @@ if TYPE_CHECKING:
 _TABLE, _ROWS = "latest", "latest_rows"
 
 
-def show(pipeline: Pipeline) -> None:
+def show(pipeline: Pipeline, zone: tzinfo) -> None:
     """Show the latest events; they stand still while a row is selected."""
     selected = _selected()
     try:
         if selected is None or _ROWS not in st.session_state:
             st.session_state[_ROWS] = pipeline.latest()
-        _show_table(st.session_state[_ROWS])
+        _show_table(st.session_state[_ROWS], zone)
         if selected is not None:
             _show_document(pipeline, st.session_state[_ROWS], selected)
     except Trouble as trouble:
@@ -38,13 +40,16 @@ def _selected() -> int | None:
     return rows[0] if rows else None
 
 
-def _show_table(rows: Sequence[Document]) -> None:
+def _show_table(rows: Sequence[Document], zone: tzinfo) -> None:
     if not rows:
         st.info("No event has been stored yet.")
         return
-    st.caption(f"The latest {len(rows)} events in the order in which they were stored. Select one to see all of it.")
+    st.caption(
+        f"The latest {len(rows)} events in the order in which they were stored; times are {words.zone_name(zone)}. "
+        "Select one to see all of it."
+    )
     st.dataframe(
-        [_row(found) for found in rows],
+        [_row(found, zone) for found in rows],
         key=_TABLE,
         on_select="rerun",
         selection_mode="single-row",
@@ -63,11 +68,11 @@ def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) 
         st.json(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS))
 
 
-def _row(found: Document) -> dict[str, Any]:
+def _row(found: Document, zone: tzinfo) -> dict[str, Any]:
     kafka = found.get("kafka") or {}
     return {
-        "received (UTC)": _instant(found.get("received_at")),
-        "event time (UTC)": _event_time(found.get("event_timestamp")),
+        "received": _instant(found.get("received_at"), zone),
+        "event time": _event_time(found.get("event_timestamp"), zone),
         "type": _text(found.get("event_type")),
         "user": _text(found.get("user_id")),
         "browser": _text(found.get("browser")),
@@ -76,13 +81,13 @@ def _row(found: Document) -> dict[str, Any]:
     }
 
 
-def _instant(at: object) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}" if hasattr(at, "year") else words.UNKNOWN
+def _instant(at: object, zone: tzinfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if isinstance(at, datetime) else words.UNKNOWN
 
 
-def _event_time(ms: object) -> str:
+def _event_time(ms: object, zone: tzinfo) -> str:
     try:
-        return _instant(from_ms(int(ms)))  # pyright: ignore[reportArgumentType] - whatever is stored
+        return _instant(from_ms(int(ms)), zone)  # pyright: ignore[reportArgumentType] - whatever is stored
     except (TypeError, ValueError, OverflowError):
         return words.UNKNOWN
 

@@ -30,10 +30,10 @@ def show(feed: Feed, choice: Choice) -> None:
         st.rerun()
     if choice.view == controls.PIPELINE:
         _show_status(feed)
-        pipeline.show(feed.pipeline, feed.now())
+        pipeline.show(feed.told(), choice.zone)
     elif choice.view == controls.LATEST:
         _show_status(feed)
-        latest.show(feed.pipeline)
+        latest.show(feed.pipeline, choice.zone)
     else:
         _show_events(feed, choice)
 
@@ -52,7 +52,7 @@ def _show_events(feed: Feed, choice: Choice) -> None:
 
 
 def _show_status(feed: Feed, beside: str = "", exported: Snapshot | None = None) -> None:
-    told = feed.health()
+    told = feed.told().health
     age = words.age(told.last_event_age) if told.last_event_age is not None else "unknown"
     with st.container(horizontal=True, vertical_alignment="center", key="status"):
         st.badge(f"Pipeline {told.status}", color=_COLOURS.get(told.status, "gray"), help=told.why)

@@ -43,10 +43,11 @@ def _limits(shown: Snapshot, choice: Choice, now: datetime) -> None:
 
 
 def _counted_directly(shown: Snapshot) -> None:
-    which = f"Only the newest {MOST_DIRECT:,} events of the range are counted" if shown.found.is_cut else "Counted"
+    all_of_them = "All events of the range are"
+    which = f"Only the newest {MOST_DIRECT:,} events of the range are" if shown.found.is_cut else all_of_them
     st.warning(
-        f"**Rollups are behind or absent.** {which} directly, without the previous period. "
-        "To count the rest: `streamapp rollups rebuild`"
+        f"**Rollups are behind or absent.** {which} counted one by one, without the period before. "
+        "If this stays: `streamapp rollups rebuild`"
     )
 
 

@@ -6,91 +6,100 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard import health, words
-from dashboard.health import Health
-from dashboard.trouble import Trouble
+from dashboard import figures, words
+from dashboard.views import charts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime, timedelta, tzinfo
 
-    from dashboard.health import Written
-    from dashboard.pipeline import Pipeline
+    from dashboard import health
+    from dashboard.feed import Told
+    from dashboard.health import Health, Written
 
 _HELP = {
     "Last event": "When the newest event was stored.",
-    "Lag": "Messages in Kafka that are not stored yet; the bars show the last ten minutes.",
-    "Lag in seconds": "Age of the oldest message that is not stored yet, by its Kafka timestamp.",
-    "Throughput": "Messages that the workers have settled per second; the bars show the last ten minutes.",
+    "Lag": "Messages in Kafka that are not stored yet.",
+    "Lag in seconds": "Age of the oldest message that is not stored yet, by its Kafka timestamp; ≤ where only a bound "
+    "is known, since the worker has not read that message yet.",
+    "Throughput": "Messages that the workers have settled per second.",
     "Latency p50": "Half of the events of the last five minutes were stored within this time after Kafka took them.",
     "Latency p95": "95 of 100 events of the last five minutes were stored within this time.",
     "Latency p99": "99 of 100 events of the last five minutes were stored within this time.",
     "Duplicates absorbed": "Messages that came again and were stored already, by the workers of the last seven days.",
 }
-# With room for the bars.
-_HEIGHTS = (150, 110)
 
 
-def show(pipeline: Pipeline, now: datetime) -> None:
-    """Show the pipeline's health at an instant."""
-    try:
-        written = pipeline.written()
-    except Trouble as trouble:
-        _show_health(health.unknown(str(trouble)))
-        return
-    told = health.health(written, now)
-    _show_health(told)
-    _show_tables(written, told, now)
+def show(told: Told, zone: tzinfo) -> None:
+    """Show the pipeline's health."""
+    st.markdown(_plain(told.health.why))
+    _show_cards(told.health)
+    if told.written is not None:
+        _show_trends(told.health, zone)
+        _show_tables(told.written, told.health, told.at, zone)
 
 
-def _show_health(told: Health) -> None:
-    st.markdown(_plain(told.why))
+def _show_cards(told: Health) -> None:
     cards = [*_cards(told).items()]
-    for row, height in zip((cards[:4], cards[4:]), _HEIGHTS, strict=True):
-        for column, (label, (value, trend)) in zip(st.columns(4), row, strict=True):
-            # Bars, since they begin at 0: a line would make much of a small change.
-            bars = [*trend] or None
-            column.metric(
-                label, value, chart_data=bars, chart_type="bar", help=_HELP[label], border=True, height=height
-            )
+    for row in (cards[:4], cards[4:]):
+        for column, (label, value) in zip(st.columns(4), row, strict=True):
+            column.metric(label, value, help=_HELP[label], border=True)
 
 
-def _cards(told: Health) -> dict[str, tuple[str, Sequence[float]]]:
-    latency = {f"Latency p{share}": (_milliseconds(value), ()) for share, value in told.latency.items()}
+def _cards(told: Health) -> dict[str, str]:
+    latency = {f"Latency p{share}": _milliseconds(value) for share, value in told.latency.items()}
+    lag_seconds = _unit(told.lag_seconds, "s")
     return {
-        "Last event": (_age(told.last_event_age), ()),
-        "Lag": (_number(told.lag), told.lag_trend),
-        "Lag in seconds": (_unit(told.lag_seconds, "s"), ()),
-        "Throughput": (_unit(told.rate, "/s"), told.rate_trend),
+        "Last event": _age(told.last_event_age),
+        "Lag": _number(told.lag),
+        "Lag in seconds": f"≤ {lag_seconds}" if told.lag_seconds_is_bound else lag_seconds,
+        "Throughput": _unit(told.rate, "/s"),
         **latency,
-        "Duplicates absorbed": (_number(told.duplicates), ()),
+        "Duplicates absorbed": _number(told.duplicates),
     }
 
 
-def _show_tables(written: Written, told: Health, now: datetime) -> None:
+def _show_trends(told: Health, zone: tzinfo) -> None:
+    trends = (
+        ("Lag", "messages", "", told.lag_trend),
+        ("Lag in seconds", "at most", "s", told.lag_seconds_trend),
+        ("Throughput", "per second", "/s", told.rate_trend),
+    )
+    for column, (title, beside, unit, points) in zip(st.columns(3), trends, strict=True):
+        with column.container(border=True, height="stretch"):
+            charts.heading(title, f"{beside}, 10 min")
+            alt = figures.trend_alt(title, points, unit)
+            charts.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
+
+
+def _show_tables(written: Written, told: Health, now: datetime, zone: tzinfo) -> None:
+    letters = [_dead_letter(found, now, zone) for found in written.dead_letters]
+    schemas = [_schema(found, now, zone) for found in written.schemas]
     left, right = st.columns(2)
     with left:
-        _table(f"Dead letters: {_number(told.dead_letters)}", [_dead_letter(d, now) for d in written.dead_letters])
+        _table(f"Dead letters: {_number(told.dead_letters)}", letters)
+        if letters:
+            st.caption("Each with the place of the latest record in its topic.")
     with right:
-        _table("Schema versions seen", [_schema(found, now) for found in written.schemas])
+        _table("Schema versions seen", schemas)
         _table("Workers", [_worker(found) for found in told.workers])
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    st.markdown(f"**{title}**")
+    charts.heading(title)
     if rows:
         st.dataframe(rows, hide_index=True, width="stretch")
     else:
         st.caption("none")
 
 
-def _dead_letter(found: health.Document, now: datetime) -> dict[str, Any]:
+def _dead_letter(found: health.Document, now: datetime, zone: tzinfo) -> dict[str, Any]:
     # Seeded, and not counted yet: no time and no sample.
     last_at = found.get("last_at")
     return {
         "reason": found["_id"],
-        "n": found["n"],
-        "last": words.instant(last_at, today=now) if last_at else words.UNKNOWN,
+        "events": found["n"],
+        "last": words.instant(last_at, today=now, zone=zone) if last_at else words.UNKNOWN,
         "topic, partition:offset": _coordinates(found.get("sample")),
     }
 
@@ -99,8 +108,8 @@ def _coordinates(sample: health.Document | None) -> str:
     return f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else words.UNKNOWN
 
 
-def _schema(found: health.Document, now: datetime) -> dict[str, Any]:
-    first_seen = words.instant(found["first_seen_at"], today=now)
+def _schema(found: health.Document, now: datetime, zone: tzinfo) -> dict[str, Any]:
+    first_seen = words.instant(found["first_seen_at"], today=now, zone=zone)
     return {"version": f"v{found['version']}", "schema id": found["schema_id"], "first seen": first_seen}
 
 

@@ -104,7 +104,7 @@ def card(page: Page, label: str) -> Locator:
 
 
 def kpi(page: Page, label: str) -> tuple[str, str]:
-    value, beside = (card(page, label).get_by_test_id(f"stMetric{part}") for part in ("Value", "Delta"))
+    value, beside = (card(page, label).get_by_test_id(f"stMetric{part}") for part in ("Value", "DeltaDescription"))
     return value.inner_text().strip(), beside.inner_text().strip()
 
 
@@ -214,7 +214,7 @@ def test_page_tells_what_is_stored(tab: Page, url: str, events: Collection[dict[
     counted = recount(documents)
     for label, (value, beside) in counted.items():
         expect(card(page, label).get_by_test_id("stMetricValue")).to_have_text(value, timeout=SOON_MS)
-        expect(card(page, label).get_by_test_id("stMetricDelta")).to_have_text(beside)
+        expect(card(page, label).get_by_test_id("stMetricDeltaDescription")).to_have_text(beside)
     for title in CHARTS:
         expect(page.get_by_role("heading", name=title)).to_be_visible()
     expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)

@@ -200,13 +200,26 @@ def test_queries_are_apart_and_the_oldest_are_forgotten() -> None:
     assert MOST_QUERIES + 2 == reader.reads
 
 
+def test_trouble_is_waited_for_once() -> None:
+    """Also by those who ask for something else; MongoDB that is away would hold up each of them."""
+    reader, clock = FakeReader([document()]), Clock()
+    reader.trouble = Disconnected("away")
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
+
+    first = feed.latest(QUERY)
+    reader.trouble = Disconnected("still away")
+    second = feed.latest(Query(chosen=RANGES[1]))
+
+    assert ["away", "away"] == [str(first.trouble), str(second.trouble)]
+
+
 def test_health_is_read_once_for_all_and_unknown_in_an_outage() -> None:
     """As with events."""
     pipeline, clock = FakePipeline(), Clock()
     feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=clock)
-    first = feed.health()
+    first = feed.told()
 
-    assert first is feed.health()
+    assert first is feed.told()
     pipeline.trouble = Disconnected("away")
     clock.forward(5)
-    assert Status.UNKNOWN is feed.health().status
+    assert Status.UNKNOWN is feed.told().health.status

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import plotly.graph_objects as go
 import pytest
 
-from dashboard import figures, labels
-from dashboard.snapshot import Part
+from dashboard import figures, labels, timeplan
+from dashboard.snapshot import Part, Series
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from dashboard.snapshot import Snapshot
 
 CASES = {
@@ -36,14 +35,16 @@ def snapshot(documents: list[dict[str, Any]]) -> Snapshot:
     return snapshot_of(FakeReader([document(NOON - timedelta(days=30)), *documents]))
 
 
-def volume(shown: Snapshot, zone: tzinfo = UTC) -> go.Figure:
+def volume(shown: Snapshot, zone: tzinfo = UTC) -> figures.Chart:
     figures.volume.cache_clear()
     return figures.volume(shown.volume, shown.window, shown.marks, zone)
 
 
-def described(figure: go.Figure) -> Any:
-    """Return what the browser is told to draw."""
-    return json.loads(str(figure.to_json()))
+def described(figure: figures.Chart) -> Any:
+    """Return what the browser is told to draw, after Plotly has found no fault in it."""
+    description = json.loads(str(figure.to_json()))
+    go.Figure(description)
+    return description
 
 
 @pytest.fixture(params=CASES)
@@ -96,8 +97,17 @@ def test_label_is_never_read_as_html() -> None:
     """Labels come from whoever sends events."""
     (trace,) = described(figures.bars((Part(label="<a href='//x'>y</a>", n=1, of=1),)))["data"]
 
-    assert "<" not in trace["y"][0]
+    assert "<" not in figures.bars((Part(label="<b>", n=1, of=1),)).to_dict()["layout"]["yaxis"]["ticktext"][0]
     assert "<" not in trace["customdata"][0][0]
+
+
+def test_long_labels_that_are_cut_alike_are_two_bars() -> None:
+    """Each with its own number."""
+    parts = tuple(Part(label="x" * 40 + end, n=1, of=2) for end in "ab")
+    told = described(figures.bars(parts))
+
+    assert [0, 1] == told["data"][0]["y"] == told["layout"]["yaxis"]["tickvals"]
+    assert 1 == len(set(told["layout"]["yaxis"]["ticktext"]))
 
 
 def test_versions_keep_their_colour() -> None:
@@ -106,6 +116,21 @@ def test_versions_keep_their_colour() -> None:
     _, among = described(volume(snapshot([v1(), document()])))["data"]
 
     assert alone["marker"]["color"] == among["marker"]["color"]
+
+
+def test_versions_differ_in_colour_or_pattern() -> None:
+    """Also those beyond the fourth, and an unregistered one."""
+    versions = [f"v{number}" for number in range(1, 17)] + ["unregistered"]
+
+    assert 17 == len({(labels.version_colour(name), labels.version_pattern(name)) for name in versions})
+
+
+def test_tenth_version_comes_after_the_ninth() -> None:
+    """By number, and what has none comes last."""
+    names = ["unregistered", "v10", "v9", "v2"]
+    shown = snapshot([document(schema_version=name) for name in names])
+
+    assert ["v2", "v9", "v10", "unregistered"] == [trace["name"] for trace in described(volume(shown))["data"]]
 
 
 def test_alternative_texts_tell_the_numbers(shown: Snapshot) -> None:
@@ -186,3 +211,52 @@ def test_chart_of_parts_has_one_of_two_heights() -> None:
     }
 
     assert heights[1] == heights[6] < heights[7] == heights[8]
+
+
+@pytest.mark.parametrize(
+    ("at", "key", "zone", "drawn_in"),
+    [
+        ("2026-03-08T12:00:30+00:00", "1 h", "America/New_York", "America/New_York"),
+        ("2026-03-08T12:00:30+00:00", "24 h", "America/New_York", "UTC"),
+        ("2026-11-01T12:00:30+00:00", "24 h", "America/New_York", "UTC"),
+        ("2026-11-01T12:00:30+00:00", "24 h", "Asia/Kolkata", "Asia/Kolkata"),
+        ("2026-03-08T12:00:30+00:00", "30 d", "Asia/Kolkata", "UTC"),
+    ],
+)
+def test_window_is_drawn_where_no_digits_mislead(at: str, key: str, zone: str, drawn_in: str) -> None:
+    """An hour that comes twice would be drawn over itself, and a day of UTC is none of another zone."""
+    shown = timeplan.window(timeplan.range_named(key), datetime.fromisoformat(at))
+
+    assert drawn_in == str(figures.axis_zone(shown, ZoneInfo(zone)))
+
+
+def test_hours_are_drawn_apart_when_the_clocks_go_back() -> None:
+    """Every bucket has digits of its own."""
+    at = datetime(2026, 11, 1, 12, 0, 30, tzinfo=UTC)
+    shown = timeplan.window(timeplan.range_named("24 h"), at)
+    zone = figures.axis_zone(shown, ZoneInfo("America/New_York"))
+    chart = figures.volume((Series(version="v1", per_bucket=(1,) * len(shown.buckets)),), shown, (), zone)
+
+    (trace,) = described(chart)["data"]
+
+    assert len(shown.buckets) == len(set(trace["x"]))
+
+
+def test_trend_has_gaps_and_begins_at_0() -> None:
+    """So that a small change does not look like a large one, and unknown not like 0."""
+    points = ((NOON, 0.5), (NOON + timedelta(seconds=10), None))
+
+    told = described(figures.trend(points, "s", ZoneInfo("Asia/Kolkata")))
+
+    (line,) = told["data"]
+    assert [0.5, None] == line["y"]
+    assert ["17:30:30", "0.5 s"] == line["customdata"][0]
+    assert [0, 1.1] == told["layout"]["yaxis"]["range"]
+
+
+def test_alternative_text_of_a_trend() -> None:
+    """What it is now, and the worst of it."""
+    points = ((NOON, 20_000.0), (NOON, 3.0), (NOON, None))
+
+    assert "Lag, last ten minutes: now 3, at most 20,000." == figures.trend_alt("Lag", points, "")
+    assert "unknown" in figures.trend_alt("Lag", (), "")

@@ -76,6 +76,15 @@ def test_lag_is_the_sum_and_its_age_the_oldest() -> None:
     assert (7, 9.0) == (shown.lag, shown.lag_seconds)
 
 
+def test_bound_of_the_age_is_known_as_one() -> None:
+    """It is a bound only where it is beyond every age that is known."""
+    bound = partition(lag=1, lag_seconds=None, lag_seconds_at_most=0.5)
+
+    alone, beside = told(bound), told(bound, partition(1, lag=1, lag_seconds=9.0))
+
+    assert [(0.5, True), (9.0, False)] == [(shown.lag_seconds, shown.lag_seconds_is_bound) for shown in (alone, beside)]
+
+
 def test_one_unknown_partition_makes_the_lag_unknown() -> None:
     shown = told(partition(lag=3, lag_seconds=None), partition(1, lag=None))
 
@@ -89,12 +98,23 @@ def test_earlier_life_of_the_topic_counts_no_more() -> None:
 
 
 def test_trend_sums_what_all_partitions_tell() -> None:
-    """A step of which one partition says nothing is left out, not shown as less."""
+    """A step of which one partition says nothing is unknown, not less."""
     both = told(partition(recent=points(1, rate=2)), partition(1, recent=points(3, rate=None)[-4:]))
 
-    assert {4} == set(both.lag_trend)
-    assert 2 <= len(both.lag_trend) <= 3
-    assert () == both.rate_trend
+    assert [*[None] * 59, 4, 4] == [lag for _, lag in both.lag_trend]
+    assert {None} == {rate for _, rate in both.rate_trend}
+    assert (seconds(610), seconds(10)) == (both.lag_trend[0][0], both.lag_trend[-1][0])
+
+
+def test_trend_of_the_age_is_that_of_the_oldest() -> None:
+    """With bounds where no age is known; a step that has just begun is not yet part of it."""
+    recent = [{"at": seconds(8), "lag": 1, "lag_seconds": None, "lag_seconds_at_most": 3.0, "rate": None}]
+    exact = [{"at": seconds(9), "lag": 1, "lag_seconds": 2.0, "lag_seconds_at_most": None, "rate": None}]
+
+    ages = [told(partition(recent=recent), partition(1, recent=one)).lag_seconds_trend for one in (exact, recent)]
+
+    assert [None, 3.0] == [age for _, age in ages[0][-2:]]
+    assert 61 == len(ages[0]) == len(ages[1])
 
 
 def test_workers_are_summed_and_those_that_are_gone_marked() -> None:

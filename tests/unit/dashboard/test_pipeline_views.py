@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from streamlit.testing.v1 import AppTest
 
+from dashboard.feed import Feed
 from dashboard.health import Written
 from dashboard.trouble import Disconnected
-from tests.dashboard_fakes import NOON, document
+from tests.dashboard_fakes import NOON, FakeReader, document
 from tests.pipeline_fakes import FakePipeline, partition, points, seconds, worker
 
+KOLKATA = ZoneInfo("Asia/Kolkata")
 
-def health_script(pipeline: "Any", now: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
+
+def health_script(told: "Any", zone: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
     from dashboard.views import pipeline as view  # noqa: PLC0415 - likewise
 
-    view.show(pipeline, now)
+    view.show(told, zone)
 
 
-def latest_script(pipeline: "Any") -> None:  # noqa: UP037 - likewise
+def latest_script(pipeline: "Any", zone: "Any") -> None:  # noqa: UP037 - likewise
     from dashboard.views import latest as view  # noqa: PLC0415 - likewise
 
-    view.show(pipeline)
+    view.show(pipeline, zone)
 
 
 def shown(pipeline: FakePipeline) -> AppTest:
-    app = AppTest.from_function(health_script, args=(pipeline, NOON), default_timeout=20).run()
+    told = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: NOON).told()
+    app = AppTest.from_function(health_script, args=(told, KOLKATA), default_timeout=20).run()
     assert not app.exception
     return app
 
@@ -65,11 +70,20 @@ def test_pipeline_that_works() -> None:
     assert "Events are coming in." == app.markdown[0].value
     letters, schemas, workers = (table.value for table in app.dataframe)
     assert [
-        ["empty", 2, "12:00:30 UTC", "t, 1:7"],
+        ["empty", 2, "17:30:30 Asia/Kolkata", "t, 1:7"],
         ["truncated", 0, "unknown", "unknown"],
     ] == letters.to_numpy().tolist()
-    assert [["v2", 12, "12:00:30 UTC"]] == schemas.to_numpy().tolist()
+    assert [["v2", 12, "17:30:30 Asia/Kolkata"]] == schemas.to_numpy().tolist()
     assert ["2 s ago", "gone: 60 s ago"] == workers["heartbeat"].tolist()
+
+
+def test_bound_of_the_lag_is_marked_as_one() -> None:
+    """A record that the worker has not read yet makes a healthy pipeline neither unknown nor exact."""
+    waiting = partition(lag=2, lag_seconds=None, lag_seconds_at_most=0.4)
+
+    app = shown(FakePipeline(Written(partitions=[partition(1), waiting], workers=[worker()], has_events=True)))
+
+    assert ("2", "≤ 0.4 s") == (cards(app)["Lag"], cards(app)["Lag in seconds"])
 
 
 def test_what_nobody_told_is_unknown() -> None:
@@ -94,18 +108,21 @@ def test_trouble_makes_all_unknown_and_is_named() -> None:
 def test_latest_events_newest_first() -> None:
     """With whatever is stored in place of what should be."""
     odd = document(event_timestamp="soon", received_at=None, kafka=None, browser=None)
-    app = AppTest.from_function(latest_script, args=(FakePipeline(events=[document(), odd]),), default_timeout=20).run()
+    app = AppTest.from_function(
+        latest_script, args=(FakePipeline(events=[document(), odd]), KOLKATA), default_timeout=20
+    ).run()
 
     assert not app.exception
     rows = app.dataframe[0].value
-    assert ["unknown", "2026-03-01 12:00:30"] == rows["event time (UTC)"].tolist()
+    assert ["unknown", "2026-03-01 17:30:30"] == rows["event time"].tolist()
+    assert "Asia/Kolkata" in app.caption[0].value
     assert ["–", "firefox"] == rows["browser"].tolist()
 
 
 def test_no_event_and_no_answer_are_told_apart() -> None:
     """The first is no trouble."""
     pipeline = FakePipeline()
-    app = AppTest.from_function(latest_script, args=(pipeline,), default_timeout=20).run()
+    app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
     assert "No event" in app.info[0].value
 
     pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
@@ -116,7 +133,7 @@ def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
     """Though newer events come, until it is let go."""
     wanted = document(user_id="user-9")
     pipeline = FakePipeline(events=[wanted])
-    app = AppTest.from_function(latest_script, args=(pipeline,), default_timeout=20).run()
+    app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
     pipeline.events.append(document())
     app.session_state["latest"] = {"selection": {"rows": [0], "columns": []}}
     app.run()

@@ -49,7 +49,7 @@ def addressed(reader: FakeReader, **parameters: str | list[str]) -> AppTest:
 
 
 def kpis(app: AppTest) -> dict[str, tuple[str, str]]:
-    return {metric.label: (metric.value, metric.delta) for metric in app.metric}
+    return {metric.label: (metric.value, metric.proto.delta_description) for metric in app.metric}
 
 
 def notice(app: AppTest) -> str:
@@ -208,9 +208,9 @@ def test_change_stands_beside_each_number() -> None:
     app = opened(FakeReader([v1(BEFORE), document(BEFORE), document(FINISHED), document(FINISHED), v1(FINISHED)]))
 
     assert {"Total events": "+50.0%", "Unique users": "0", "V2 adoption": "+16.7 pp", "Main action": "0"} == {
-        label: delta for label, (_, delta) in kpis(app).items()
+        metric.label: metric.delta for metric in app.metric
     }
-    assert "5 all time" in {metric.proto.delta_description for metric in app.metric}
+    assert "5 all time" == kpis(app)["Total events"][1]
 
 
 def test_filter_is_chosen_by_address_and_by_control() -> None:
