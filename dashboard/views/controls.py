@@ -125,7 +125,9 @@ def _show_range(feed: Feed) -> None:
             width="content",
         )
         if _custom():
-            st.button("Back to live", icon=":material/play_arrow:", on_click=back_to_live, width="content")
+            # Named, since the button of that range is still pressed and pressing it again does nothing.
+            back = f"Back to the {_offered().words}"
+            st.button(back, icon=":material/play_arrow:", on_click=back_to_live, width="content")
         selected = sum(len(_selected(name)) for name in FIELDS)
         with st.popover(f"Filters ({selected})" if selected else "Filters", icon=":material/filter_alt:"):
             _show_filters(feed)
@@ -155,7 +157,11 @@ def _one(name: str, offered: Sequence[str]) -> str:
 
 
 def _range() -> Range:
-    return _custom() or range_named(_one("range", [offered.key for offered in RANGES]))
+    return _custom() or _offered()
+
+
+def _offered() -> Range:
+    return range_named(_one("range", [offered.key for offered in RANGES]))
 
 
 def _custom() -> Range | None:

@@ -43,6 +43,7 @@ INTERVAL_MS = 5_000
 SOON_MS = INTERVAL_MS + 5_000
 DATABASE = "page"
 KPIS = ("Total events", "Unique users", "V2 adoption", "Main action")
+SHOWN_BY = {"Pipeline": "Schema versions seen", "Latest": "in the order in which they were stored"}
 CHARTS = ("Events over time", "Event types", "Browsers", "Devices", "V2 adoption over time", "Locations")
 
 
@@ -132,6 +133,11 @@ def choose_refresh(page: Page, interval: str) -> None:
     page.get_by_role("combobox", name=re.compile("auto refresh", re.IGNORECASE)).click()
     page.get_by_role("option", name=interval, exact=True).click()
     expect(page).to_have_url(re.compile(f"refresh={interval[:2]}"))
+
+
+def faults_of(page: Page) -> list[Any]:
+    """Return what axe finds, and where."""
+    return [(finding["id"], finding["nodes"]) for finding in Axe().run(page).response["violations"]]
 
 
 def some_documents(n: int) -> list[dict[str, Any]]:
@@ -242,9 +248,13 @@ def test_page_is_for_everybody(
     )
     expect(told).to_be_visible(timeout=SOON_MS)
 
-    found = Axe().run(page).response["violations"]
+    faults = {"Events": faults_of(page)}
+    for view in ("Pipeline", "Latest"):
+        page.get_by_role("radio", name=view).or_(page.get_by_role("button", name=view)).first.click()
+        expect(page.get_by_text(SHOWN_BY[view]).first).to_be_visible(timeout=SOON_MS)
+        faults[view] = faults_of(page)
 
-    assert [] == [(finding["id"], finding["nodes"]) for finding in found]
+    assert {"Events": [], "Pipeline": [], "Latest": []} == faults
 
 
 def test_refresh_can_be_turned_off(chromium: Browser, tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
@@ -308,8 +318,26 @@ def test_filter_and_period_stay_in_the_address(tab: Page, url: str, events: Coll
     expect(page).to_have_url(re.compile(r"browsers=edge.*from=\d+&to=\d+"))
     page.reload()
     expect_total(page, "3")
-    page.get_by_role("button", name="Back to live").click()
+    page.get_by_role("button", name="Back to the last 15 minutes").click()
     expect_total(page, "4")
+
+
+def test_refresh_disturbs_nobody(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+    """Charts of unchanged data are the same elements after it, and filter, range and what is open are left alone."""
+    insert(events.database, [document(datetime.now(UTC)), v1(datetime.now(UTC))])
+    page = opened(tab, f"{url}/?range=90+d&versions=v2")
+    expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS) - 1, timeout=SOON_MS)
+    page.get_by_role("button", name="Filters (1)").click()
+    page.evaluate("document.querySelectorAll('.js-plotly-plot').forEach(chart => { chart.dataset.kept = 'yes' })")
+
+    for _ in range(2):
+        read_at = page.get_by_text("read at").inner_text()
+        expect(page.get_by_text("read at")).not_to_have_text(read_at, timeout=SOON_MS)
+
+    assert len(CHARTS) - 1 == page.locator(".js-plotly-plot[data-kept=yes]").count()
+    expect(page.get_by_text("Event type", exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"range=90\+d.*versions=v2"))
+    expect_total(page, "1")
 
 
 @pytest.mark.parametrize("how", ["stopped", "paused"])

@@ -271,9 +271,20 @@ def test_custom_period_is_in_the_address_and_can_be_left() -> None:
     assert "1" == kpis(app)["Total events"][0]
     assert "from 2026-03-01 09:00 to 09:10" in app.caption[0].value
 
-    next(button for button in app.button if button.label == "Back to live").click().run()
+    next(button for button in app.button if button.label == "Back to the last 15 minutes").click().run()
 
     assert "0" == kpis(app)["Total events"][0]
+
+
+def test_address_that_means_nothing_shows_the_defaults() -> None:
+    """Whoever cut or invented it sees a page, not a traceback."""
+    nonsense = {"view": "x", "range": "%00", "zone": "Mars", "refresh": "1 ms", "kiosk": "?", "from": "a", "to": "-5"}
+
+    app = addressed(FakeReader([document()]), **nonsense)
+
+    assert ("1", "1 all time") == kpis(app)["Total events"]
+    assert "15 min" == app.button_group(key="range").value
+    assert ["local time", "5 s"] == [box.value for box in app.selectbox]
 
 
 def test_kiosk_has_numbers_and_no_controls() -> None:
