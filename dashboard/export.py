@@ -51,4 +51,4 @@ def as_parquet(shown: Snapshot) -> bytes:
 
 def _inert(label: str) -> str:
     # Labels come from whoever sends events, and a spreadsheet takes such a one for a formula.
-    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label
+    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else label

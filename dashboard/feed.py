@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dashboard import compute, health
 from dashboard.timeplan import window
 from dashboard.trouble import Trouble
+from streamapp.rollup import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,6 +154,9 @@ class Feed:
 
     def _is_behind(self, overview: Overview, now: datetime) -> bool:
         """Whether rollups lack events, beyond the ones that were stored just now and are on their way."""
+        if (self._keep or {}).get(LEVELS[-1]) is not None:
+            # They lack what was deleted with the days that are not kept.
+            return False
         with self._lock:
             if not self._stored or now - self._stored[-1][0] >= timedelta(seconds=1):
                 self._stored.append((now, overview.stored))

@@ -113,6 +113,26 @@ def test_lost_rollups_are_noticed(received_at: datetime, real: MongoReader, data
             assert fake.found(shown, wanted, settled_at=NOW) == real.found(shown, wanted, settled_at=NOW)
 
 
+def test_all_lives_of_all_topics_are_counted(real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """A topic that was made anew begins at offset 0 again; what its earlier life brought is stored all the same."""
+    lives = [("A", "user_events"), ("B", "user_events"), ("C", "other")]
+    kafka = document()["kafka"]
+    documents = [
+        document(NOW, _id=f"{life * 22}-0-{i}", user_id=life, kafka={**kafka, "topic": topic, "offset": i})
+        for life, topic in lives
+        for i in range(3)
+    ]
+    rollup_factory.insert(database, documents)
+
+    overview, found = (
+        real.overview(),
+        real.found(timeplan.window(timeplan.DEFAULT, NOW), Filter(), settled_at=NOW),
+    )
+
+    assert overview
+    assert (9, 9, 9, 3) == (overview.stored, overview.rolled_up, found.counts.total, found.counts.users)
+
+
 def test_users_of_too_many_events_are_not_counted(
     real: MongoReader, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

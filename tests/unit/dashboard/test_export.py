@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 
+import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 
 from dashboard import export
 from tests.dashboard_fakes import FakeReader, document, v1
@@ -30,6 +32,29 @@ def test_parquet_holds_the_same() -> None:
     table = pq.read_table(io.BytesIO(export.as_parquet(shown)))
 
     assert list(export.rows(shown)) == [tuple(row.values()) for row in table.to_pylist()]
+
+
+def test_files_are_read_by_others_as_they_were_meant() -> None:
+    """By pandas: whatever characters the labels have."""
+    odd = ['a,"b"', "Ωπ 🦊", "two\nlines", "<b>$x$</b> **y**", "x" * 300]
+    shown = snapshot_of(FakeReader([document(event_type=label) for label in odd]))
+
+    table = pd.read_csv(io.BytesIO(export.as_csv(shown)), keep_default_na=False)
+    typed = pd.read_parquet(io.BytesIO(export.as_parquet(shown)))
+
+    assert dict.fromkeys(odd, 1) == dict(table[table.chart == "types"][["label", "events"]].to_numpy())
+    assert dict.fromkeys(odd, 1) == dict(typed[typed.chart == "types"][["label", "events"]].to_numpy())
+    assert shown.total == typed[typed.chart == "events over time"].events.sum()
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_no_cell_begins_like_a_formula(first: str) -> None:
+    """Whichever way a spreadsheet knows one."""
+    shown = snapshot_of(FakeReader([document(browser=f"{first}1+1")]))
+
+    labels = [row["label"] for row in csv.DictReader(io.StringIO(export.as_csv(shown).decode(), newline=""))]
+
+    assert f"'{first}1+1" in labels
 
 
 def test_label_is_no_formula() -> None:

@@ -9,6 +9,7 @@ from dashboard.health import Status
 from dashboard.snapshot import Filter, Query
 from dashboard.timeplan import DEFAULT, RANGES
 from dashboard.trouble import Disconnected, TooSlow
+from streamapp.rollup import LEVELS
 from tests.dashboard_fakes import NOON, FakeReader, document
 from tests.pipeline_fakes import FakePipeline
 
@@ -156,6 +157,15 @@ def test_rollups_that_are_gone_are_not_taken_for_no_events() -> None:
 
     assert snapshot
     assert (1, True) == (snapshot.total, snapshot.found.is_direct)
+
+
+def test_days_that_are_not_kept_are_not_missing() -> None:
+    """Their rollups were deleted as the settings say; a gap where there should be some is noticed all the same."""
+    reader = FakeReader([document(NOON - timedelta(minutes=3))])
+    reader.not_rolled_up = 1
+    feed = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock(), keep={LEVELS[-1]: timedelta(days=400)})
+
+    assert not is_direct(feed)
 
 
 def test_change_needs_the_whole_period_before() -> None:
