@@ -88,12 +88,14 @@ def health(written: Written, now: datetime) -> Health:
     workers = tuple(_worker(found, now) for found in written.workers)
     fresh = [found for found in written.workers if now - found["at"] <= GONE_AFTER]
     status, why = _status(written, partitions, now)
-    lag_seconds, is_bound = _lag_seconds(partitions)
+    # What was told long ago is told by the trend; it is not the case now.
+    told = partitions if _is_fresh(partitions, now) else []
+    lag_seconds, is_bound = _lag_seconds(told)
     return Health(
         status=status,
         why=why,
         last_event_age=now - written.last_received_at if written.last_received_at else None,
-        lag=_lag(partitions),
+        lag=_lag(told),
         lag_seconds=lag_seconds,
         lag_seconds_is_bound=is_bound,
         rate=_sum(found["rate"] for found in fresh),
@@ -115,9 +117,9 @@ def _present(partitions: Sequence[Document]) -> list[Document]:
 
 def _status(written: Written, partitions: Sequence[Document], now: datetime) -> tuple[Status, str]:
     lag = _lag(partitions)
-    is_fresh = bool(partitions) and all(now - found["at"] <= GONE_AFTER for found in partitions)
+    is_fresh = _is_fresh(partitions, now)
     if lag and not is_fresh:
-        return Status.STALLED, "Events are waiting, and no worker has told of some partition for 15 s."
+        return Status.STALLED, f"No worker has told of some partition for 15 s; {lag:,} events were waiting at last."
     if any(_stands_still(found, now) for found in partitions):
         return Status.STALLED, "Events are waiting in a partition where nothing has been settled for 30 s."
     if written.last_received_at and now - written.last_received_at < LIVE_FOR:
@@ -127,6 +129,10 @@ def _status(written: Written, partitions: Sequence[Document], now: datetime) -> 
     if not is_fresh or lag is None:
         return Status.UNKNOWN, "No worker tells how far it is: events may be waiting in Kafka."
     return (Status.LIVE, "The worker is catching up.") if lag else (Status.IDLE, "Everything sent has been stored.")
+
+
+def _is_fresh(partitions: Sequence[Document], now: datetime) -> bool:
+    return bool(partitions) and all(now - found["at"] <= GONE_AFTER for found in partitions)
 
 
 def _stands_still(partition: Document, now: datetime) -> bool:

@@ -53,7 +53,9 @@ def _show_events(feed: Feed, choice: Choice) -> None:
 
 def _show_status(feed: Feed, beside: str = "", exported: Snapshot | None = None) -> None:
     told = feed.told().health
-    age = words.age(told.last_event_age) if told.last_event_age is not None else "unknown"
+    age = words.age(told.last_event_age) if told.last_event_age is not None else words.UNKNOWN
+    # Nothing stored is known, not unknown.
+    age = "none yet" if told.status is Status.WAITING else age
     with st.container(horizontal=True, vertical_alignment="center", key="status"):
         st.badge(f"Pipeline {told.status}", color=_COLOURS.get(told.status, "gray"), help=told.why)
         st.caption(f"last event {age}{beside}", width="stretch")

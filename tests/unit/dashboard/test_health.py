@@ -76,6 +76,15 @@ def test_lag_is_the_sum_and_its_age_the_oldest() -> None:
     assert (7, 9.0) == (shown.lag, shown.lag_seconds)
 
 
+@pytest.mark.parametrize("lag", [0, 5])
+def test_lag_that_was_told_long_ago_is_unknown(lag: int) -> None:
+    """Nothing waited when the worker died; what came since nobody knows. A trend and a word tell what was."""
+    shown = told(partition(lag=lag, lag_seconds=0.0, at=seconds(16)))
+
+    assert (None, None) == (shown.lag, shown.lag_seconds)
+    assert ("5 events were waiting" in shown.why) == bool(lag)
+
+
 def test_bound_of_the_age_is_known_as_one() -> None:
     """It is a bound only where it is beyond every age that is known."""
     bound = partition(lag=1, lag_seconds=None, lag_seconds_at_most=0.5)

@@ -333,6 +333,7 @@ def test_state_of_the_pipeline_stands_above_the_charts(written: Written, badge: 
     app = AppTest.from_function(script, args=(feed,), default_timeout=20).run()
 
     assert any(f"Pipeline {badge}" in element.value for element in app.markdown)
+    assert ("last event none yet" in app.caption[0].value) == (badge == "waiting")
 
 
 def test_box_over_the_chart_becomes_the_period(monkeypatch: pytest.MonkeyPatch) -> None:
