@@ -23,16 +23,21 @@ _TABLE, _ROWS = "latest", "latest_rows"
 
 
 def show(pipeline: Pipeline, zone: tzinfo) -> None:
-    """Show the latest events; they stand still while a row is selected."""
+    """Show the latest events; they stand still while a row is selected, and stay through an outage."""
     selected = _selected()
-    try:
-        if selected is None or _ROWS not in st.session_state:
-            st.session_state[_ROWS] = pipeline.latest()
+    if selected is None or _ROWS not in st.session_state:
+        _read(pipeline)
+    if _ROWS in st.session_state:
         _show_table(st.session_state[_ROWS], zone)
         if selected is not None:
             _show_document(pipeline, st.session_state[_ROWS], selected)
+
+
+def _read(pipeline: Pipeline) -> None:
+    try:
+        st.session_state[_ROWS] = pipeline.latest()
     except Trouble as trouble:
-        st.warning(str(trouble))
+        st.warning(f"{trouble} What stands below was read before." if _ROWS in st.session_state else str(trouble))
 
 
 def _selected() -> int | None:
@@ -61,7 +66,11 @@ def _show_table(rows: Sequence[Document], zone: tzinfo) -> None:
 def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) -> None:
     if selected >= len(rows):
         return
-    document = pipeline.document(rows[selected]["_id"])
+    try:
+        document = pipeline.document(rows[selected]["_id"])
+    except Trouble as trouble:
+        st.warning(str(trouble))
+        return
     if document is None:
         st.info("This event has been deleted.")
     else:

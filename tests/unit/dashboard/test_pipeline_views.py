@@ -129,6 +129,22 @@ def test_no_event_and_no_answer_are_told_apart() -> None:
     assert "does not answer" in app.run().warning[0].value
 
 
+def test_latest_events_stay_through_an_outage() -> None:
+    """Marked as what they are: read before. The document of a row is read when it is asked for."""
+    pipeline = FakePipeline(events=[document()])
+    app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
+    pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
+    app.run()
+    assert 1 == len(app.dataframe[0].value)
+    assert "was read before" in app.warning[0].value
+
+    app.session_state["latest"] = {"selection": {"rows": [0], "columns": []}}
+    app.run()
+
+    assert not app.exception
+    assert ["MongoDB at somewhere does not answer."] == [warning.value for warning in app.warning]
+
+
 def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
     """Though newer events come, until it is let go."""
     wanted = document(user_id="user-9")
