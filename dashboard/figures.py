@@ -144,8 +144,6 @@ def trend(points: tuple[Point, ...], unit: str, zone: tzinfo) -> Chart:
         "x": [_drawn(at, zone) for at, _ in points],
         "y": [value for _, value in points],
         "mode": "lines+markers",
-        "fill": "tozeroy",
-        "fillcolor": "rgba(47, 128, 194, 0.15)",
         "line": {"color": labels.BLUE, "width": 2},
         "marker": {"size": 3},
         "customdata": [[f"{at.astimezone(zone):%H:%M:%S}", _amount(value, unit)] for at, value in points],

@@ -121,7 +121,8 @@ def draw(page: Page, start: float, end: float) -> None:
     """Draw a box over the chart over time; its sides are fractions of the chart's width."""
     area = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first
     area.scroll_into_view_if_needed()
-    box = area.bounding_box()
+    # Streamlit may be building the chart anew.
+    box = until(area.bounding_box, what="the chart")
     assert box
     page.mouse.move(box["x"] + box["width"] * start, box["y"] + box["height"] * 0.3)
     page.mouse.down()
