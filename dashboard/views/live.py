@@ -55,10 +55,10 @@ def _show_status(feed: Feed, beside: str = "", exported: Snapshot | None = None)
     told = feed.told().health
     age = words.age(told.last_event_age) if told.last_event_age is not None else words.UNKNOWN
     # Nothing stored is known, not unknown.
-    age = "none yet" if told.status is Status.WAITING else age
+    last = "no event yet" if told.status is Status.WAITING else f"last event {age}"
     with st.container(horizontal=True, vertical_alignment="center", key="status"):
         st.badge(f"Pipeline {told.status}", color=_COLOURS.get(told.status, "gray"), help=told.why)
-        st.caption(f"last event {age}{beside}", width="stretch")
+        st.caption(f"{last}{beside}", width="stretch")
         if exported is not None:
             _show_export(exported)
 

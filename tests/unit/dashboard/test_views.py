@@ -306,7 +306,7 @@ def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None
     app = addressed(FakeReader([document()]), view=view)
 
     assert label is None or label in kpis(app)
-    assert any("last event" in caption.value for caption in app.caption)
+    assert any("no event yet" in caption.value for caption in app.caption)
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_state_of_the_pipeline_stands_above_the_charts(written: Written, badge: 
     app = AppTest.from_function(script, args=(feed,), default_timeout=20).run()
 
     assert any(f"Pipeline {badge}" in element.value for element in app.markdown)
-    assert ("last event none yet" in app.caption[0].value) == (badge == "waiting")
+    assert ("no event yet" in app.caption[0].value) == (badge == "waiting")
 
 
 def test_box_over_the_chart_becomes_the_period(monkeypatch: pytest.MonkeyPatch) -> None:
