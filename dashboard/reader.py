@@ -34,6 +34,8 @@ ASSUMED_V2_VERSION = 2
 
 _FIELD = {"types": "event_type", "devices": "metadata.device", "browsers": "browser", "versions": "schema_version"}
 _MAPS = (*FIELDS, "locations", "users")
+#: What is shown of the period before.
+_COMPARED = ("types", "versions", "users")
 
 Document = Mapping[str, Any]
 Key = TypeVar("Key")
@@ -86,20 +88,18 @@ class MongoReader:
 
     def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
         """Return the events of the window and of the period before it, by rollups."""
-        fields = ("cells",) if wanted else _MAPS
-        query = {"bucket": {"$gte": window.previous_start, "$lt": window.end}}
         with self._connection.asking() as database:
             collection = database[window.level.collection]
-            rollups = list(collection.find(query, {"_id": 0, "bucket": 1, **dict.fromkeys(fields, 1)}))
-            counts = sums.counts(sums.between(rollups, window.start, window.end), wanted)
+            rollups = _between(collection, window.start, window.end, ("cells",) if wanted else _MAPS)
+            before = _between(collection, window.previous_start, window.start, ("cells",) if wanted else _COMPARED)
+            counts, finished = sums.of_window(rollups, window, wanted)
             users = self._users(database, window, wanted, counts.total) if wanted else counts.users
-            lost = _newest_lost(database, sums.gaps(rollups, window), settled_at)
-        previous = sums.counts(sums.between(rollups, window.previous_start, window.start), wanted)
+            lost = _newest_lost(database, sums.gaps([*before, *rollups], window), settled_at)
         return Found(
             counts=replace(counts, users=users),
-            finished=sums.counts(sums.between(rollups, window.start, window.finished_end), wanted),
+            finished=finished,
             # Half a period would make a change of its own.
-            previous=previous if lost is None else None,
+            previous=sums.counts(before, wanted) if lost is None else None,
             users_are_counted=bool(wanted),
             is_incomplete=lost is not None and lost >= window.start,
         )
@@ -146,6 +146,19 @@ def pipeline(window: Window, wanted: Filter) -> Sequence[Document]:
             }
         },
     ]
+
+
+def _between(
+    collection: Collection[dict[str, Any]], start: datetime, end: datetime, fields: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rollups of a period, each with its bucket."""
+    found = list(collection.find({"bucket": {"$gte": start, "$lt": end}}, dict.fromkeys(fields, 1)))
+    buckets: dict[str, datetime] = {}
+    for rollup in found:
+        # From the `_id`, and once for all partitions: to decode a Date costs more than the rest of a rollup.
+        ms = rollup["_id"].rpartition(":")[2]
+        rollup["bucket"] = buckets.get(ms) or buckets.setdefault(ms, from_ms(int(ms)))
+    return found
 
 
 def _rolled_up(database: Database[dict[str, Any]]) -> int:

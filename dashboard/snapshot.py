@@ -90,7 +90,7 @@ class Found:
     finished: Counts | None = None
     """Of the buckets that are finished; None when there is nothing to compare."""
     previous: Counts | None = None
-    """Of as many buckets before it."""
+    """Of as many buckets before it; without a filter by type and version only."""
     is_direct: bool = False
     """Counted in `events` itself, not in rollups."""
     is_cut: bool = False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dashboard import labels
 from dashboard.snapshot import FIELDS, Counts, Filter
-from streamapp.rollup import unique, value_of
+from streamapp.rollup import unique, unique_up_to, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +19,28 @@ if TYPE_CHECKING:
     Gap = tuple[datetime, datetime]
 
 Document = dict[str, Any]
+Key = TypeVar("Key")
+#: In the place of a map that is not asked for.
+_NOT_READ: Document = {}
 #: From a map of a rollup to the label of one of its keys.
 _LABELS = {"versions": labels.version, "locations": labels.value}
 
 
 def counts(rollups: Sequence[Document], wanted: Filter) -> Counts:
     """Return the events of these rollups that pass the filter."""
-    return _of_cells(rollups, wanted) if wanted else _of_maps(rollups)
+    return _of_cells(rollups, wanted) if wanted else _of_maps(rollups, unique(map(_users, rollups)))
+
+
+def of_window(rollups: Sequence[Document], window: Window, wanted: Filter) -> tuple[Counts, Counts]:
+    """Return the events of the window, and those of its finished buckets, each rollup summed once."""
+    finished = between(rollups, window.start, window.finished_end)
+    running = between(rollups, window.finished_end, window.end)
+    if wanted:
+        first, rest = _of_cells(finished, wanted), _of_cells(running, wanted)
+        return _joined(first, rest, None), first
+    users, users_in_all = unique_up_to([map(_users, finished), map(_users, running)])
+    first = _of_maps(finished, users)
+    return _joined(first, _of_maps(running, 0), round(users_in_all)), first
 
 
 def between(rollups: Iterable[Document], start: datetime, end: datetime) -> list[Document]:
@@ -47,35 +62,62 @@ def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
     return found
 
 
-def _of_maps(rollups: Sequence[Document]) -> Counts:
+def _joined(one: Counts, other: Counts, users: int | None) -> Counts:
+    options = {name: tuple(sorted({*one.options[name], *other.options[name]})) for name in FIELDS}
+    return Counts(
+        by_bucket=_added(one.by_bucket, other.by_bucket),
+        by_type=_added(one.by_type, other.by_type),
+        by_browser=_added(one.by_browser, other.by_browser),
+        by_device=_added(one.by_device, other.by_device),
+        by_location=_added(one.by_location, other.by_location),
+        users=users,
+        options=options,
+    )
+
+
+def _added(one: Mapping[Key, int], other: Mapping[Key, int]) -> Mapping[Key, int]:
+    added = Counter(one)
+    added.update(other)
+    return added
+
+
+def _users(rollup: Document) -> bytes:
+    return rollup["users"]
+
+
+def _of_maps(rollups: Sequence[Document], users: float) -> Counts:
     maps = {name: _summed(rollups, name) for name in (*FIELDS, "locations")}
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     for rollup in rollups:
         for key, n in rollup["versions"].items():
-            by_bucket[rollup["bucket"], _label("versions", key)] += n
+            by_bucket[rollup["bucket"], key] += n
     return Counts(
-        by_bucket=by_bucket,
+        by_bucket=_by_label(by_bucket),
         by_type=maps["types"],
         by_browser=maps["browsers"],
         by_device=maps["devices"],
         by_location=maps["locations"],
-        users=round(unique(rollup["users"] for rollup in rollups)),
+        users=round(users),
         options={name: tuple(sorted(maps[name])) for name in FIELDS},
     )
 
 
 def _summed(rollups: Iterable[Document], name: str) -> Counter[str]:
-    keys: Counter[str] = Counter()
+    keys: dict[str, int] = {}
     for rollup in rollups:
-        for key, n in rollup[name].items():
-            keys[key] += n
-    return _labelled(name, keys)
-
-
-def _labelled(name: str, keys: Mapping[str, int]) -> Counter[str]:
+        for key, n in rollup.get(name, _NOT_READ).items():
+            keys[key] = keys.get(key, 0) + n
     found: Counter[str] = Counter()
     for key, n in keys.items():
         found[_label(name, key)] += n
+    return found
+
+
+def _by_label(by_key: Mapping[tuple[datetime, str], int]) -> Counter[tuple[datetime, str]]:
+    known = {key: _label("versions", key) for key in {key for _, key in by_key}}
+    found: Counter[tuple[datetime, str]] = Counter()
+    for (bucket, key), n in by_key.items():
+        found[bucket, known[key]] += n
     return found
 
 

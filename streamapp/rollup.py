@@ -150,10 +150,17 @@ def value_of(key: str) -> str | None:
 
 def unique(sketches: Iterable[bytes]) -> float:
     """How many different users the `users` of some rollups hold together; exact up to some 190, then within 4 %."""
-    union = hll_union(LG_K)
-    for sketch in sketches:
-        union.update(hll_sketch.deserialize(sketch))
-    return union.get_estimate()
+    return unique_up_to([sketches])[0]
+
+
+def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
+    """The same of each group together with those before it."""
+    union, found = hll_union(LG_K), list[float]()
+    for sketches in groups:
+        for sketch in sketches:
+            union.update(hll_sketch.deserialize(sketch))
+        found.append(union.get_estimate())
+    return found
 
 
 #: None of them where a foreign hand has taken it out of the document.

@@ -56,6 +56,18 @@ def test_sums_equal_a_recount(wanted: Filter) -> None:
     assert counted.users is None if wanted else round(counted.users or 0) == expected.users
 
 
+@pytest.mark.parametrize("wanted", [Filter(), Filter(types=("click",))])
+def test_a_window_is_what_is_finished_and_what_is_running(wanted: Filter) -> None:
+    """Users of both are counted once."""
+    found = read([*EVENTS, v1(user_id="user-2"), v1(BEFORE, user_id="user-3")])
+
+    whole, finished = sums.of_window(found, WINDOW, wanted)
+
+    assert sums.counts(found, wanted) == whole
+    assert sums.counts(sums.between(found, WINDOW.start, WINDOW.finished_end), wanted) == finished
+    assert 0 < finished.total < whole.total
+
+
 def test_no_rollups_are_no_events() -> None:
     """Known to be none."""
     assert (0, 0) == (sums.counts([], Filter()).total, sums.counts([], Filter()).users)
