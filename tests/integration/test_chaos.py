@@ -1,0 +1,629 @@
+"""Workers, crashes, outages, zombies, replays and rebuilds in a random order: every event is counted once.
+
+All happens in one thread and by one seeded source, so a seed that fails fails again. Each step is one call of MongoDB:
+a worker may be killed, or lose the answer, before or after it; a bulk may be written in part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.monitoring import CommandListener
+
+from streamapp import reconcile, stretch
+from streamapp.accumulator import Accumulator
+from streamapp.apart import Apart
+from streamapp.avro import WriterSchema, writer_schema
+from streamapp.document import Document, EventTimes
+from streamapp.errors import BrokerUnavailable, StoreUnavailable
+from streamapp.event import schema
+from streamapp.inserter import Outcome
+from streamapp.mongo import Mongo, translated
+from streamapp.reconcile import Findings, Reconciliation
+from streamapp.record import DeadLetter, Slice
+from streamapp.retry import Outages, RetryPolicy
+from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, unique
+from streamapp.rollups import Rollups
+from streamapp.settings import Settings
+from streamapp.sink import Sink
+from streamapp.store import Store
+from tests.factories import NOW, V1, V2, FakeRecord, wire
+from tests.factories import an_event as values
+
+T = TypeVar("T")
+
+PARTITIONS = (0, 1)
+#: A schema that the registry does not know at first: its records are dead letters until then.
+LATE: WriterSchema = writer_schema(schema(2), schema_id=3, version="v3")
+MIDNIGHT = NOW // 86_400_000 * 86_400_000
+#: Buckets of several levels begin or end here.
+TIMES = [
+    MIDNIGHT + at + day * 86_400_000
+    for day in (-40, -1, 0)
+    for at in (0, 1, 59_999, 60_000, 599_999, 600_000, 3_599_999, 3_600_000, 86_399_999)
+]
+
+
+class Clock:
+    """Time that passes when somebody says so."""
+
+    def __init__(self) -> None:
+        self.seconds = NOW / 1000
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+
+class Topic:
+    """What stands in Kafka, and how far the group has committed."""
+
+    def __init__(self, source: random.Random) -> None:
+        self.source = source
+        self.lives = (f"{n:022d}" for n in itertools.count(1))
+        self.dead: list[DeadLetter] = []
+        self.knows_late = False
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self.life = next(self.lives)
+        self.records: dict[int, list[FakeRecord]] = {partition: [] for partition in PARTITIONS}
+        self.committed = dict.fromkeys(PARTITIONS, 0)
+
+    def append(self, count: int) -> None:
+        for _ in range(count):
+            partition = self.source.choice(PARTITIONS)
+            self._put(partition, self._value())
+
+    def replay(self, letter: DeadLetter) -> None:
+        origin = letter.origin
+        texts = {
+            "topic": origin.topic,
+            "partition": origin.partition,
+            "offset": origin.offset,
+            "timestamp": origin.timestamp,
+            "incarnation": origin.incarnation,
+            "attempt": origin.failures + 1,
+        }
+        headers = tuple((f"streamapp.{name}", str(text).encode()) for name, text in texts.items())
+        self._put(self.source.choice(PARTITIONS), letter.record.value, headers)
+
+    def good(self) -> set[str]:
+        """The ids of all its records that must be stored."""
+        records = [record for log in self.records.values() for record in log if record.value and not record.headers]
+        return {f"{self.life}-{record.partition}-{record.offset}" for record in records}
+
+    def _put(self, partition: int, value: bytes | None, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
+        log = self.records[partition]
+        # Offsets have gaps.
+        offset = log[-1].offset + self.source.choice((1, 1, 1, 2)) if log else 0
+        log.append(FakeRecord(value=value, partition=partition, offset=offset, headers=headers))
+
+    def _value(self) -> bytes | None:
+        chance = self.source
+        kind = chance.random()
+        if kind < 0.08:
+            return b""
+        event = values(
+            user_id=f"user-{chance.randrange(30)}",
+            event_type=chance.choice(("click", "search", "a|b")),
+            event_timestamp=chance.choice(TIMES),
+            metadata={"device": chance.choice(("mobile", "desktop")), "location": chance.choice(("DE", "FR"))},
+        )
+        if kind < 0.25:
+            return wire(event | {"browser": "edge"}, schema_id=LATE.schema_id)
+        return wire(event | ({"browser": chance.choice(("edge", None))} if kind < 0.7 else {}))
+
+
+class ChaosMongo(Mongo):
+    """Calls at once, in the loop's own thread; before and after each, anything may happen to its worker."""
+
+    def __init__(self, mongo: Mongo, source: random.Random) -> None:
+        self.client, self.database, self.primary = mongo.client, mongo.database, mongo.primary
+        self.source = source
+        self.is_dead = False
+        self.trouble = 0.05
+
+    async def call(self, call: Callable[[], T]) -> T:
+        await self._yield()
+        self.perhaps_fail()
+        result = translated(call)
+        await self._yield()
+        self.perhaps_fail()
+        return result
+
+    def perhaps_fail(self) -> None:
+        if self.source.random() < self.trouble:
+            raise StoreUnavailable("away")
+
+    async def _yield(self) -> None:
+        for _ in range(self.source.choice((0, 1, 2, 5, 30))):
+            await asyncio.sleep(0)
+        if self.is_dead:
+            await asyncio.Event().wait()
+
+
+class PartialRollups(Rollups):
+    """A bulk may be written in part, and its answer lost."""
+
+    def __init__(self, mongo: ChaosMongo) -> None:
+        super().__init__(mongo, keep={})
+        self.chaos = mongo
+
+    def write(self, level: Level, swaps: Sequence[Swap], session: Any = None) -> bool:
+        if self.chaos.source.random() < self.chaos.trouble:
+            some = self.chaos.source.sample([*swaps], self.chaos.source.randint(0, len(swaps)))
+            super().write(level, some, session)
+            raise StoreUnavailable("away")
+        return super().write(level, swaps, session)
+
+
+class PartialStore(Store):
+    """Likewise."""
+
+    def __init__(self, mongo: ChaosMongo) -> None:
+        super().__init__(mongo)
+        self.chaos = mongo
+
+    async def insert(self, documents: Sequence[Document]) -> Outcome:
+        if self.chaos.source.random() < self.chaos.trouble:
+            some = self.chaos.source.sample([*documents], self.chaos.source.randint(0, len(documents)))
+            await super().insert(some or documents)
+            raise StoreUnavailable("away")
+        return await super().insert(documents)
+
+
+class Registry:
+    """Some of it comes late."""
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+
+    async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
+        for _ in range(self.topic.source.choice((0, 0, 3, 40))):
+            await asyncio.sleep(0)
+        writers = (V1, V2, LATE) if self.topic.knows_late else (V1, V2)
+        return {writer.schema_id: writer for writer in writers if writer.schema_id in schema_ids}
+
+
+class DeadLetters:
+    """Delivered twice at times."""
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+
+    async def send(self, letters: Sequence[DeadLetter]) -> None:
+        self.topic.dead += letters
+        if self.topic.source.random() < 0.1:
+            raise BrokerUnavailable("away")
+
+
+class Worker:
+    """A sink that is fed from some partitions."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.mongo = ChaosMongo(world.mongo, world.source)
+        outages = Outages("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep)
+        rollups = PartialRollups(self.mongo)
+        self.sink = Sink(
+            schemas=Registry(world.topic),
+            store=PartialStore(self.mongo),
+            accumulator=Accumulator(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
+            frontiers=rollups,
+            apart=Apart(self.mongo, rollups, keep={}),
+            dead_letters=DeadLetters(world.topic),
+            times=EventTimes(earliest=0, ahead=2**60),
+            store_outages=outages,
+            dead_letter_outages=Outages("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep),
+        )
+        self.feeds: dict[int, Feed] = {}
+
+    def take(self, partition: int) -> None:
+        self.drop(partition)
+        self.feeds[partition] = Feed(self, partition)
+
+    def drop(self, partition: int) -> None:
+        if feed := self.feeds.pop(partition, None):
+            feed.stop()
+
+    def kill(self) -> None:
+        self.mongo.is_dead = True
+        for partition in [*self.feeds]:
+            self.drop(partition)
+
+    def beat(self) -> None:
+        for feed in self.feeds.values():
+            feed.beat()
+
+
+class Feed:
+    """One assignment of a partition: its slices, some side by side, and what is acked."""
+
+    def __init__(self, worker: Worker, partition: int) -> None:
+        self.worker = worker
+        self.world = worker.world
+        self.topic = self.world.topic
+        self.partition = partition
+        self.life = self.topic.life
+        self.number = next(Worker.numbers)
+        self.position = self.settled = self.topic.committed[partition]
+        self.queue: list[tuple[asyncio.Task[Any], int]] = []
+        self.task = asyncio.create_task(self.run())
+        self.beat_due = self.world.source.randrange(20)
+
+    def stop(self) -> None:
+        self.task.cancel()
+        for task, _ in self.queue:
+            task.cancel()
+
+    @property
+    def owns(self) -> bool:
+        return self.world.owners.get(self.partition) is self.worker and self.life == self.topic.life
+
+    @property
+    def is_done(self) -> bool:
+        log = self.topic.records[self.partition]
+        return not self.queue and (not log or self.settled > log[-1].offset)
+
+    async def run(self) -> None:
+        source = self.world.source
+        while True:
+            await asyncio.sleep(0)
+            if self.beat_due == 0 or source.random() < 0.01:
+                self.beat()
+            self.beat_due -= 1
+            self._reap()
+            if self.life == self.topic.life and len(self.queue) < 4 and source.random() < 0.3:
+                self._next()
+
+    def _next(self) -> None:
+        log = self.topic.records[self.partition]
+        records = [record for record in log if record.offset >= self.position][: self.world.source.randint(1, 6)]
+        if not records:
+            return
+        self.position = records[-1].offset + 1
+        slice_ = Slice(
+            topic="user_events",
+            partition=self.partition,
+            incarnation=self.life,
+            assignment=self.number,
+            records=records,
+        )
+        self.queue.append((asyncio.create_task(self.worker.sink.settle(slice_)), self.position))
+
+    def _reap(self) -> None:
+        while self.queue and self.queue[0][0].done():
+            task, end = self.queue.pop(0)
+            task.result()
+            self.settled = end
+        if self.owns and self.world.source.random() < 0.2:
+            self.topic.committed[self.partition] = max(self.settled, self.topic.committed[self.partition])
+
+    def beat(self) -> None:
+        self.world.database["pipeline_state"].replace_one(
+            {"_id": f"partition:{self.life}:{self.partition}"},
+            {
+                "kind": "partition",
+                "topic": "user_events",
+                "incarnation": self.life,
+                "partition": self.partition,
+                "settled": self.settled,
+                "at": self.world.clock.now(),
+            },
+            upsert=True,
+        )
+
+
+async def _no_sleep(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+class Stepped(CommandListener):
+    """Runs a check or a rebuild in a thread of its own, one command of MongoDB after the other, when it is told to."""
+
+    def __init__(self, world: World, work: Callable[[Reconciliation], Findings]) -> None:
+        self.world = world
+        self.may_go, self.has_paused = threading.Semaphore(0), threading.Semaphore(0)
+        self.is_over = False
+        self.sleeps = False
+        self.found: Findings | BaseException | None = None
+        self.work = work
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+        self.has_paused.acquire()
+
+    def _run(self) -> None:
+        settings = self.world.settings
+        mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+        concern = mongo.database.write_concern
+        mongo.client = MongoClient(settings.mongo_uri.get_secret_value(), event_listeners=[self])
+        mongo.database = mongo.client.get_database(settings.mongo_database, write_concern=concern)
+        mongo.primary = mongo.database
+        try:
+            self.pause()
+            self.found = self.work(Reconciliation(mongo, keep={}, now=self.world.clock.now))
+        except BaseException as exc:  # noqa: BLE001 - for the test
+            self.found = exc
+        finally:
+            self.is_over = True
+            mongo.close()
+            self.has_paused.release()
+
+    def pause(self) -> None:
+        self.has_paused.release()
+        self.may_go.acquire()
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.sleeps = True
+        self.pause()
+
+    def step(self) -> None:
+        if self.sleeps:
+            # Longer than a worker takes to tell that it has a partition.
+            self.sleeps = False
+            self.world.clock.seconds += self.seconds
+            for worker in self.world.workers:
+                worker.beat()
+        self.may_go.release()
+        self.has_paused.acquire()
+
+    def started(self, event: Any) -> None:
+        if threading.current_thread() is self.thread:
+            self.pause()
+
+    def succeeded(self, event: Any) -> None: ...
+
+    def failed(self, event: Any) -> None: ...
+
+
+class World:
+    """All of it, and one source of chance."""
+
+    def __init__(self, settings: Settings, database: Database[Any], mongo: Mongo, seed: int) -> None:
+        self.settings = settings
+        self.database = database
+        self.mongo = mongo
+        self.source = random.Random(seed)
+        self.clock = Clock()
+        self.topic = Topic(self.source)
+        self.workers: list[Worker] = []
+        self.owners: dict[int, Worker] = {}
+        self.stepped: Stepped | None = None
+        self.planted_during = False
+        self.is_planted = False
+        #: Whether the topic was deleted: events that were stored then may be left uncounted.
+        self.was_made_anew = False
+
+    async def go(self, steps: int) -> None:
+        self.topic.append(20)
+        actions = {
+            self.pass_time: 60,
+            self.append: 4,
+            self.own: 8,
+            self.kill: 3,
+            self.take_again: 2,
+            self.learn: 1,
+            self.replay: 2,
+            self.make_anew: 0.3,
+            self.reconcile: 2,
+            self.plant: 0.5,
+        }
+        for _ in range(steps):
+            (action,) = self.source.choices([*actions], [*actions.values()])
+            action()
+            await self.some_steps(self.source.randrange(15))
+        await self.settle_all()
+
+    async def some_steps(self, count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+            self.look()
+            if self.stepped and self.source.random() < 0.5:
+                self.advance()
+
+    def look(self) -> None:
+        for worker in self.workers:
+            for feed in worker.feeds.values():
+                if feed.task.done():
+                    feed.task.result()
+
+    def advance(self) -> None:
+        assert self.stepped
+        self.stepped.step()
+        if self.stepped.is_over:
+            found, stepped, self.stepped = self.stepped.found, self.stepped, None
+            if isinstance(found, BaseException):
+                raise found
+            assert found
+            if stepped.work is Reconciliation.check:
+                if not self.is_planted:
+                    assert [] == [why for key, why in found.different.items() if self.is_held(Rollup(key[1]).lane)]
+            elif not self.planted_during:
+                self.is_planted = False
+            self.planted_during = False
+
+    def is_held(self, lane: Lane) -> bool:
+        """Whether a worker will count what is stored there and not counted yet."""
+        return lane.life == self.topic.life and lane.partition in self.owners
+
+    def pass_time(self) -> None:
+        self.clock.seconds += self.source.random() * 3
+        for worker in self.workers:
+            if self.source.random() < 0.5:
+                worker.beat()
+
+    def append(self) -> None:
+        self.topic.append(self.source.randrange(12))
+
+    def own(self) -> None:
+        """Another worker, or a new one, owns a partition; the one before believes that it still does, or knows."""
+        partition = self.source.choice(PARTITIONS)
+        before = self.owners.get(partition)
+        fresh = len(self.workers) < 3 and self.source.random() < 0.6
+        if fresh or not self.workers:
+            self.workers.append(Worker(self))
+        after = self.workers[-1] if fresh else self.source.choice(self.workers)
+        if before and self.source.random() < 0.6:
+            before.drop(partition)
+        self.owners[partition] = after
+        after.take(partition)
+
+    def kill(self) -> None:
+        if self.workers:
+            worker = self.workers.pop(self.source.randrange(len(self.workers)))
+            worker.kill()
+            self.owners = {partition: owner for partition, owner in self.owners.items() if owner is not worker}
+        if self.source.random() < 0.5 and not self.stepped:
+            # It is long ago; who is alive has told so.
+            self.clock.seconds += 120
+            for worker in self.workers:
+                worker.beat()
+
+    def take_again(self) -> None:
+        for partition, owner in self.owners.items():
+            owner.take(partition)
+
+    def kill_all(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+        self.workers, self.owners = [], {}
+
+    def learn(self) -> None:
+        # Two owners that judge the same record differently are not promised anything.
+        self.kill_all()
+        self.topic.knows_late = True
+
+    def replay(self) -> None:
+        if self.topic.dead:
+            for letter in self.source.choices(self.topic.dead, k=3):
+                self.topic.replay(letter)
+
+    def make_anew(self) -> None:
+        self.topic.begin_anew()
+        self.was_made_anew = True
+        for partition, owner in self.owners.items():
+            owner.take(partition)
+
+    def reconcile(self) -> None:
+        if not self.stepped:
+            self.stepped = Stepped(self, self.source.choice((Reconciliation.check, Reconciliation.rebuild)))
+
+    def plant(self) -> None:
+        level = self.source.choice(LEVELS[:3])
+        ids = [each["_id"] for each in self.database[level.collection].find({}, {"_id": 1}).sort("_id")]
+        if ids and not self.stepped:
+            self.database[level.collection].delete_one({"_id": self.source.choice(ids)})
+            self.is_planted = True
+            self.stepped = Stepped(self, Reconciliation.rebuild)
+
+    def sleep(self, seconds: float) -> None:
+        """In the place of `time`, for a check or a rebuild."""
+        if self.stepped:
+            self.stepped.sleep(seconds)
+
+    def monotonic(self) -> float:
+        return self.clock.seconds
+
+    async def settle_all(self) -> None:
+        self.kill_all()
+        self.topic.knows_late = True
+        worker = Worker(self)
+        worker.mongo.trouble = 0
+        self.workers = [worker]
+        self.owners = dict.fromkeys(PARTITIONS, worker)
+        for letter in self.topic.dead:
+            self.topic.replay(letter)
+        for partition in PARTITIONS:
+            worker.take(partition)
+        while self.stepped or not all(feed.is_done for feed in worker.feeds.values()):
+            await self.some_steps(1)
+        self.kill_all()
+
+
+def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
+    """Return what the rollups must hold, counted one by one and by other means than the worker's."""
+    counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
+    for event in events:
+        life, partition, _ = event["_id"].rsplit("-", 2)
+        event_type = event["event_type"].replace("|", "%7C")
+        device, location = event["metadata"]["device"], event["metadata"]["location"]
+        browser, version = event["browser"] or "%null", event["schema_version"]
+        for level in LEVELS:
+            bucket = event["event_timestamp"] // level.width_ms * level.width_ms
+            fresh = {name: Counter() for name in ("types", "devices", "browsers", "versions", "locations", "cells")}
+            rollup = counted[level.name].setdefault(
+                f"{life}:{partition}:{bucket}", {"n": 0, "apart": 0, "users": set(), **fresh}
+            )
+            rollup["n"] += 1
+            rollup["apart"] += "apart" in event["kafka"]
+            rollup["users"].add(event["user_id"])
+            for name, key in (
+                ("types", event_type),
+                ("devices", device),
+                ("browsers", browser),
+                ("versions", version),
+                ("locations", location),
+                ("cells", f"{event_type}|{device}|{browser}|{version}"),
+            ):
+                rollup[name][key] += 1
+    for rollups in counted.values():
+        for rollup in rollups.values():
+            rollup["users"] = len(rollup["users"])
+    return counted
+
+
+def stored(database: Database[Any]) -> dict[str, dict[str, Any]]:
+    """Return what the rollups hold."""
+    names = ("n", "apart", "types", "devices", "browsers", "versions", "locations", "cells")
+    return {
+        level.name: {
+            each["_id"]: {"users": round(unique([each["users"]])), **{name: each[name] for name in names}}
+            for each in database[level.collection].find()
+        }
+        for level in LEVELS
+    }
+
+
+@pytest.fixture
+def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo]:
+    """Return the way to a database of the test's own."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    asyncio.run(Store(mongo).prepare())
+    asyncio.run(Rollups(mongo, keep={}).prepare())
+    yield mongo
+    mongo.close()
+
+
+@pytest.mark.parametrize("seed", range(40 if os.environ.get("STREAMAPP_TEST_LONG") else 8))
+def test_every_event_is_counted_once_whatever_happens(
+    settings: Settings, database: Database[Any], mongo: Mongo, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Rollups equal a recount, and a check meanwhile tells of nothing that a worker is about to count."""
+    world = World(settings, database, mongo, seed)
+    monkeypatch.setattr(reconcile, "time", world)
+    monkeypatch.setattr(reconcile, "COMPARED_AT_ONCE", 5)
+    monkeypatch.setattr(stretch, "READ_AT_ONCE", 3)
+
+    asyncio.run(world.go(120))
+
+    if world.was_made_anew:
+        world.clock.seconds += 120
+        Reconciliation(mongo, keep={}, now=world.clock.now).rebuild()
+    events = list(database["events"].find())
+    assert recounted(events) == stored(database)
+    assert world.topic.good() <= {event["_id"] for event in events}
