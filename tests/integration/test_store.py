@@ -81,12 +81,12 @@ def test_another_unique_index_is_no_duplicate(store: Store, database: Database[A
     assert {1} == set(outcome.refused)
 
 
-def test_only_the_index_that_is_read_is_made(store: Store, database: Database[Any]) -> None:
+def test_only_the_indexes_that_are_read_are_made(store: Store, database: Database[Any]) -> None:
     """Beside `_id`."""
     asyncio.run(store.prepare())
     asyncio.run(store.prepare())
 
-    assert {"_id_", "event_timestamp_1"} == set(database["events"].index_information())
+    assert {"_id_", "event_timestamp_1", "apart"} == set(database["events"].index_information())
 
 
 def test_an_index_of_someone_elses_is_no_outage(store: Store, database: Database[Any]) -> None:
@@ -95,7 +95,7 @@ def test_an_index_of_someone_elses_is_no_outage(store: Store, database: Database
 
     asyncio.run(store.prepare())
 
-    assert {"_id_", "event_timestamp_1"} == set(database["events"].index_information())
+    assert {"_id_", "event_timestamp_1", "apart"} == set(database["events"].index_information())
 
 
 def test_writes_wait_for_a_majority_unless_the_address_says_otherwise(settings: Settings) -> None:
