@@ -170,7 +170,10 @@ class Reconciliation:
         """Of each partition that a worker holds, the last offset that it has settled."""
         query = {"kind": "partition", "at": {"$gt": self._now() - within}}
         found = self._mongo.primary[heartbeat.COLLECTION].find(query)
-        return {Lane(each["incarnation"] or each["topic"], each["partition"]): each["settled"] - 1 for each in found}
+        # None settled: it has just got the partition.
+        return {
+            Lane(each["incarnation"] or each["topic"], each["partition"]): (each["settled"] or 0) - 1 for each in found
+        }
 
     def _is_newly_held(self, held: Mapping[Lane, int]) -> bool:
         return not self._held().keys() <= held.keys()

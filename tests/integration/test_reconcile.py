@@ -241,7 +241,21 @@ def test_what_a_worker_has_not_settled_is_left_to_it(mongo: Mongo, database: Dat
     assert right == counted(database)
 
 
-def settled(database: Database[Any], offset: int) -> None:
+def test_a_worker_that_has_just_come_has_settled_nothing(mongo: Mongo, database: Database[Any]) -> None:
+    """What it finds counted is compared all the same."""
+    rollup_factory.insert(database, events(*range(20)))
+    asyncio.run(Rollups(mongo, keep={}).prepare())
+    for level in LEVELS:
+        database[level.collection].update_many({}, {"$set": {"offset": 19}})
+    settled(database, None)
+
+    assert {} == a_reconciliation(mongo).check().different
+    database["rollups_1h"].update_one({}, {"$inc": {"n": 1}})
+
+    assert len(a_reconciliation(mongo).check().different) == 1
+
+
+def settled(database: Database[Any], offset: int | None) -> None:
     """Tell how far the worker is, as its heartbeat does."""
     state = {"kind": "partition", "topic": "t", "incarnation": INCARNATION, "partition": 0, "settled": offset}
     database["pipeline_state"].replace_one({"_id": "partition"}, {**state, "at": datetime.now(UTC)}, upsert=True)
