@@ -10,8 +10,24 @@ from pymongo.database import Database
 
 from streamapp.rollup import LEVELS, Lane, Level, Rollup, by_lane, id_of
 from streamapp.tally import Tally
+from tests.factories import INCARNATION, NOW
 
 Document = dict[str, Any]
+
+
+def an_event(offset: int, **changes: Any) -> Document:
+    """Return the document of an event that came in partition 0."""
+    document = {
+        "_id": f"{INCARNATION}-0-{offset}",
+        "user_id": f"user-{offset}",
+        "event_type": "click",
+        "event_timestamp": NOW,
+        "metadata": {"device": "mobile", "location": "DE"},
+        "browser": None,
+        "schema_version": "v1",
+        "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
+    }
+    return document | changes
 
 
 def rollups(documents: Iterable[Document], level: Level) -> list[Document]:

@@ -18,6 +18,7 @@ from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
+from tests.rollup_factory import an_event
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, DAY = LEVELS[0], LEVELS[-1]
@@ -35,21 +36,6 @@ def mongo(settings: Settings) -> Iterator[Mongo]:
 def rollups(mongo: Mongo) -> Rollups:
     """Return rollups that are kept for ever."""
     return Rollups(mongo, keep={})
-
-
-def an_event(offset: int, **changes: Any) -> Document:
-    """Return the document of an event."""
-    document = {
-        "_id": f"{INCARNATION}-0-{offset}",
-        "user_id": f"user-{offset}",
-        "event_type": "click",
-        "event_timestamp": NOW,
-        "metadata": {"device": "mobile", "location": "DE"},
-        "browser": None,
-        "schema_version": "v1",
-        "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
-    }
-    return document | changes
 
 
 def counted(events: Sequence[Document], *, offset: int) -> Rollup:

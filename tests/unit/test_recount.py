@@ -12,24 +12,10 @@ from streamapp.document import Document
 from streamapp.recount import Recount, difference
 from streamapp.rollup import LEVELS, MAX_KEYS, Lane, Rollup, id_of
 from tests.factories import INCARNATION, NOW
+from tests.rollup_factory import an_event
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, _, HOUR, DAY = LEVELS
-
-
-def an_event(offset: int, **changes: Any) -> Document:
-    """Return the document of an event."""
-    document = {
-        "_id": f"{INCARNATION}-0-{offset}",
-        "user_id": f"user-{offset}",
-        "event_type": "click",
-        "event_timestamp": NOW,
-        "metadata": {"device": "mobile", "location": "DE"},
-        "browser": None,
-        "schema_version": "v1",
-        "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
-    }
-    return document | changes
 
 
 def counted(events: Sequence[Document]) -> Rollup:
