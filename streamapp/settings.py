@@ -169,6 +169,22 @@ class Settings(BaseSettings):
         description="Seconds from SIGTERM or Ctrl-C until the worker ends, whatever it is waiting for.",
         examples=[10],
     )
+    session_timeout_seconds: float = Field(
+        default=15.0,
+        # Kafka's group.min.session.timeout.ms, and what Faust lets a request take.
+        ge=6,
+        le=90,
+        description="Seconds of silence after which the group gives a worker's partitions to the others.",
+        examples=[15],
+    )
+    max_poll_interval_seconds: float = Field(
+        default=1000.0,
+        ge=5,
+        le=86_400,
+        description="Seconds without asking Kafka for records after which a worker leaves its group; outages do not"
+        " count, since it goes on asking.",
+        examples=[1000],
+    )
     rollups_1m_keep_days: int = Field(
         default=7,
         ge=0,

@@ -79,7 +79,8 @@ app = App(
     stream_wait_empty=True,
     # Four times the slices that may be in flight: small ones wait up to a second for the rollups.
     stream_buffer_maxsize=16_384,
-    broker_session_timeout=15.0,
+    broker_session_timeout=config.session_timeout_seconds,
+    broker_max_poll_interval=config.max_poll_interval_seconds,
     broker_heartbeat_interval=1.0,
     broker_commit_interval=1.0,
     consumer_metadata_max_age_ms=15_000,

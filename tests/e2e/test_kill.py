@@ -24,7 +24,7 @@ from tests.e2e.workers import Worker
 from tests.until import until
 
 EVENTS = 60_000
-#: Each costs the 15 s in which Kafka notices a dead member.
+#: Each costs the time in which Kafka notices a dead member.
 KILLS = 20 if os.environ.get("STREAMAPP_TEST_LONG") else 2
 
 
@@ -88,7 +88,7 @@ def test_sixty_thousand_events_survive_kills_and_a_guest(
     """The ids stored are the offsets produced: none missing, none extra, and all of them committed in the end."""
     foreign.make_topic(settings)
     keep_all = {f"{level.collection}_keep_days": 0 for level in LEVELS}
-    settings = settings.model_copy(update={"produce_interval_seconds": 0, **keep_all})
+    settings = settings.model_copy(update={"produce_interval_seconds": 0, "session_timeout_seconds": 6.0, **keep_all})
     source = random.Random(42)
     producer = foreign.ForeignProducer(settings, "lz4")
     values = wire_events(settings, EVENTS)

@@ -35,6 +35,8 @@ WRONG = [
     ("STREAMAPP_EARLIEST_EVENT_AT", "yesterday", "'yesterday': Input should be a valid datetime"),
     ("STREAMAPP_EARLIEST_EVENT_AT", "0001-01-01T00:00:00+14:00", "within the years 1 to 9999"),
     ("STREAMAPP_SHUTDOWN_DEADLINE_SECONDS", "inf", "'inf': Input should be a finite number"),
+    ("STREAMAPP_SESSION_TIMEOUT_SECONDS", "5", "'5': Input should be greater than or equal to 6"),
+    ("STREAMAPP_MAX_POLL_INTERVAL_SECONDS", "0", "'0': Input should be greater than or equal to 5"),
     ("STREAMAPP_WEB_PORT", "65536", "'65536': Input should be less than or equal to 65535"),
 ]
 
