@@ -7,6 +7,7 @@ StreamappError
 │   └── StoreUnavailable
 ├── Permanent               no attempt can succeed
 │   ├── Undecodable         → dead letter
+│   ├── PoisonFlood               → stop, un-acked
 │   ├── DeadLetterTopicTooSmall   → stop, un-acked
 │   └── DeadLetterRefused         → stop, un-acked
 ├── BackendError            the local backend cannot run here, or no longer
@@ -51,6 +52,10 @@ class Undecodable(Permanent):
     def __init__(self, reason: str, error: str) -> None:
         super().__init__(error)
         self.reason = reason
+
+
+class PoisonFlood(Permanent):
+    """So many records are poison that the fault lies elsewhere than in them."""
 
 
 class DeadLetterTopicTooSmall(Permanent):

@@ -156,6 +156,27 @@ class Settings(BaseSettings):
         description="Events later than their Kafka timestamp by more seconds than this are dead letters.",
         examples=[86_400],
     )
+    breaker_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of bad records, among the last ones, from which on the worker stops; 0 means never.",
+        examples=[0.5],
+    )
+    breaker_window_records: int = Field(
+        default=1_000,
+        ge=1,
+        le=1_000_000,
+        description="How many of the last records STREAMAPP_BREAKER_SHARE is a share of.",
+        examples=[1_000],
+    )
+    breaker_least_records: int = Field(
+        default=100,
+        ge=1,
+        le=1_000_000,
+        description="How many records the worker must have seen before it may stop for bad ones.",
+        examples=[100],
+    )
     max_in_flight_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,

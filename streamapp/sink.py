@@ -6,7 +6,7 @@ settle(slice), in order:
     3. insert: a duplicate is already stored; a document that MongoDB refuses becomes a dead letter
     then, in the order of the partition:
     4. events that come out of their turn are stored and counted
-    5. the dead letters are delivered and counted
+    5. the dead letters are delivered and counted, unless there are too many
     6. the events are added to the rollups
 Whoever calls acks after that, never before.
 """
@@ -24,6 +24,7 @@ from typing import Protocol
 from streamapp import codec, document
 from streamapp.accumulator import Accumulator
 from streamapp.avro import WriterSchema
+from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
 from streamapp.errors import Undecodable
 from streamapp.inserter import Inserter, Outcome
@@ -151,6 +152,7 @@ class Sink:
         frontiers: Frontiers,
         apart: Apart,
         dead_letters: DeadLetters,
+        breaker: Breaker,
         times: EventTimes,
         store_outages: Outages,
         dead_letter_outages: Outages,
@@ -165,6 +167,7 @@ class Sink:
         self._frontiers = frontiers
         self._apart = apart
         self._dead_letters = dead_letters
+        self._breaker = breaker
         self._times = times
         self._store_outages = store_outages
         self._dead_letter_outages = dead_letter_outages
@@ -178,6 +181,7 @@ class Sink:
         """Give each record its fate, waiting out every outage; all of them are durable when it returns.
 
         Raises:
+            PoisonFlood: too many of the last records are poison; nothing may be acked.
             DeadLetterTopicTooSmall: a dead letter does not fit its topic; nothing may be acked.
         """
         turn = self._turns.queue_up(slice_)
@@ -202,7 +206,8 @@ class Sink:
         if inserted.apart.documents:
             outcome = await self._store_outages.insist(lambda: self._apart.insert(inserted.apart.documents))
             fates += self._note(outcome, inserted.apart, slice_)
-        dead = inserted.apart.dead
+        dead = sorted(inserted.apart.dead, key=lambda letter: letter.record.offset)
+        await self._breaker.judge(_lane(slice_), slice_.records, dead)
         if dead:
             await self._bury(dead)
         counted = self._accumulator.add(_lane(slice_), inserted.tally) if inserted.tally else _nothing()
@@ -286,8 +291,7 @@ class Sink:
             self._on_stored(built.records)
         return Fates(stored=stored, duplicates=len(outcome.duplicates))
 
-    async def _bury(self, dead: list[DeadLetter]) -> None:
-        dead.sort(key=lambda letter: letter.record.offset)
+    async def _bury(self, dead: Sequence[DeadLetter]) -> None:
         await self._dead_letter_outages.insist(lambda: self._dead_letters.send(dead))
         await self._store_outages.insist(lambda: self._store.count_dead_letters(dead))
 

@@ -13,6 +13,7 @@ from streamapp import event
 from streamapp.accumulator import Accumulator
 from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, canonical_form
+from streamapp.breaker import Breaker
 from streamapp.broker import Broker
 from streamapp.codec import EventCodec
 from streamapp.dead_letters import DeadLetterTopic
@@ -100,6 +101,11 @@ class Upstream(Service):
             frontiers=self._rollups,
             apart=Apart(self._mongo, self._rollups, keep=self._settings.keep),
             dead_letters=self._dead_letters,
+            breaker=Breaker(
+                share=self._settings.breaker_share,
+                window=self._settings.breaker_window_records,
+                least=self._settings.breaker_least_records,
+            ),
             times=times,
             store_outages=self._store_outages,
             dead_letter_outages=Outages(f"the dead-letter topic {self._settings.dead_letter_topic}"),

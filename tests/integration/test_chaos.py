@@ -26,6 +26,7 @@ from streamapp import reconcile, stretch
 from streamapp.accumulator import Accumulator
 from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, writer_schema
+from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.event import schema
@@ -226,6 +227,7 @@ class Worker:
             frontiers=rollups,
             apart=Apart(self.mongo, rollups, keep={}),
             dead_letters=DeadLetters(world.topic),
+            breaker=Breaker(share=0, window=1, least=1),
             times=EventTimes(earliest=0, ahead=2**60),
             store_outages=outages,
             dead_letter_outages=Outages("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep),

@@ -37,6 +37,7 @@ WRONG = [
     ("STREAMAPP_SHUTDOWN_DEADLINE_SECONDS", "inf", "'inf': Input should be a finite number"),
     ("STREAMAPP_SESSION_TIMEOUT_SECONDS", "5", "'5': Input should be greater than or equal to 6"),
     ("STREAMAPP_MAX_POLL_INTERVAL_SECONDS", "0", "'0': Input should be greater than or equal to 5"),
+    ("STREAMAPP_BREAKER_SHARE", "50", "'50': Input should be less than or equal to 1"),
     ("STREAMAPP_WEB_PORT", "65536", "'65536': Input should be less than or equal to 65535"),
 ]
 

@@ -11,8 +11,9 @@ import pytest
 
 from streamapp import document
 from streamapp.accumulator import Accumulator
+from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
-from streamapp.errors import DeadLetterTopicTooSmall
+from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
 from streamapp.inserter import Outcome
 from streamapp.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
@@ -25,10 +26,16 @@ from tests.fakes import FakeApart, FakeDeadLetters, FakeRollups, FakeSchemas, Fa
 class World:
     """A sink with its doubles; retries do not wait."""
 
-    def __init__(self) -> None:
-        self.store = FakeStore()
-        self.schemas = FakeSchemas(V1, V2)
-        self.rollups = FakeRollups()
+    def __init__(
+        self,
+        breaker: Breaker | None = None,
+        store: FakeStore | None = None,
+        schemas: FakeSchemas | None = None,
+        rollups: FakeRollups | None = None,
+    ) -> None:
+        self.store = store or FakeStore()
+        self.schemas = schemas or FakeSchemas(V1, V2)
+        self.rollups = rollups or FakeRollups()
         self.dead_letters = FakeDeadLetters()
         quick = RetryPolicy(first_wait=0, max_wait=0)
         outages = Outages("MongoDB", policy=quick)
@@ -41,10 +48,17 @@ class World:
             frontiers=self.rollups,
             apart=FakeApart(self.store, self.rollups),
             dead_letters=self.dead_letters,
+            breaker=breaker or Breaker(share=0, window=1, least=1),
             times=EventTimes(earliest=0, ahead=86_400_000),
             store_outages=outages,
             dead_letter_outages=Outages("the dead-letter topic", policy=quick),
         )
+
+    def restarted(self, breaker: Breaker) -> World:
+        """Return another worker's, with what this one has stored and knows."""
+        world = World(breaker, self.store, self.schemas, self.rollups)
+        world.dead_letters.sent = self.dead_letters.sent
+        return world
 
     def settle(self, *slices: Slice) -> list[Fates]:
         """Settle all of them side by side."""
@@ -239,6 +253,79 @@ def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
 
     assert [] == failing.sent
     assert {} == world.store.dead_letters
+
+
+def a_breaker() -> Breaker:
+    """Return one that breaks at half of the last 1,000, which does not wait."""
+    return Breaker(share=0.5, window=1_000, least=100, sleep=lambda _: asyncio.sleep(0))
+
+
+def unreadable(count: int, *, partition: int = 0, start: int = 0) -> list[FakeRecord]:
+    """Return records of V2, which a world without it cannot read."""
+    value = wire(an_event(browser="edge"))
+    return [FakeRecord(value=value, partition=partition, offset=start + index) for index in range(count)]
+
+
+def test_a_flood_of_poison_stops_before_it_is_buried_and_goes_on_when_it_is_mended() -> None:
+    """Each start breaks anew, buries and counts nothing; with its schema, all is stored and counted once."""
+    world = World(a_breaker())
+    del world.schemas.known[2]
+    slice_ = a_slice(*(a_record(offset=offset) for offset in range(50)), *unreadable(300, start=50))
+
+    for start in range(3):
+        world = world.restarted(a_breaker())
+        with pytest.raises(PoisonFlood, match=r"50 of the last 100 records.*\n.*50 unknown-schema-id"):
+            world.settle(slice_, a_slice(a_record(offset=350)))
+        assert (Fates(), [], {}) == (world.sink.fates, world.dead_letters.sent, world.store.dead_letters), start
+    world.schemas.known[2] = V2
+    world = world.restarted(a_breaker())
+    fates = world.settle(slice_, a_slice(a_record(offset=350)))
+
+    assert 351 == sum(fates, Fates()).records == len(world.store.documents)
+    assert {351} == counts_at_every_level(world)
+    assert [] == world.dead_letters.sent
+
+
+def test_a_flood_stops_the_slices_of_all_partitions() -> None:
+    """Those that are under way too: not one dead letter is sent, and good slices go on."""
+    world = World(a_breaker())
+    slices = [a_slice(*(FakeRecord(value=b"", partition=p, offset=o) for o in range(60))) for p in range(4)]
+
+    async def scenario() -> list[Any]:
+        settling = map(world.sink.settle, [*slices, a_slice(a_record(partition=4))])
+        return await asyncio.gather(*settling, return_exceptions=True)
+
+    *floods, good = asyncio.run(scenario())
+
+    assert [PoisonFlood] * 4 == [*map(type, floods)]
+    assert Fates(stored=1) == good
+    assert [] == world.dead_letters.sent
+
+
+def test_what_the_store_refuses_counts_as_bad() -> None:
+    """It would flood the dead-letter topic as well."""
+    world = World(a_breaker())
+
+    async def refuse_all(documents: Sequence[Document]) -> Outcome:
+        return Outcome(refused=dict.fromkeys(range(len(documents)), "too odd"))
+
+    world.sink._inserter._write = refuse_all
+
+    with pytest.raises(PoisonFlood, match="100 refused-by-store"):
+        world.settle(a_slice(*(a_record(offset=offset) for offset in range(100))))
+    assert [] == world.dead_letters.sent
+
+
+def test_duplicates_count_as_good() -> None:
+    """They had their fate: a hundred of them leave room for ninety-nine bad ones."""
+    world = World(a_breaker())
+    good = [a_record(offset=offset) for offset in range(100)]
+    world.settle(a_slice(*good))
+    world = world.restarted(a_breaker())
+
+    fates = world.settle(a_slice(*good, *(FakeRecord(value=b"", offset=100 + index) for index in range(99))))
+
+    assert [Fates(duplicates=100, dead_lettered=99)] == fates
 
 
 def test_a_slice_whose_fates_do_not_add_up_is_not_settled(monkeypatch: pytest.MonkeyPatch) -> None:
