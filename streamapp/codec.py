@@ -65,9 +65,10 @@ def read(value: bytes, writer: WriterSchema) -> Event:
     body.seek(HEADER.size)
     try:
         event = writer.reader(body, writer.reading, None)
-    except EOFError as exc:
-        raise Undecodable(Reason.TRUNCATED, f"the body ends early for schema {writer.schema_id}") from exc
     except Exception as exc:  # bytes from outside may break the reader in any way
+        # fastavro's IndexError: the bytes end within a number.
+        if isinstance(exc, EOFError) or (isinstance(exc, IndexError) and body.tell() == len(value)):
+            raise Undecodable(Reason.TRUNCATED, f"the body ends early for schema {writer.schema_id}") from exc
         raise Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}") from exc
     if body.tell() != len(value):
         # Written with another schema than its id says: what was read is not what was meant.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from bson import DatetimeMS
 
@@ -28,6 +28,11 @@ class EventTimes:
     earliest: int
     #: How many milliseconds an event may be later than its Kafka timestamp.
     ahead: int
+
+    @classmethod
+    def of(cls, earliest_at: datetime, *, ahead_seconds: float) -> Self:
+        """The same from an instant and seconds."""
+        return cls(earliest=int(earliest_at.timestamp() * 1000), ahead=int(ahead_seconds * 1000))
 
 
 def build(event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes) -> Document:

@@ -81,6 +81,14 @@ class Registry:
             await asyncio.gather(*map(asyncio.shield, missing))
         return self._known
 
+    async def knows(self, schema_id: int) -> bool:
+        """Whether there is such a schema now."""
+        return await self.outages.insist(lambda: self._call(lambda: self._find(schema_id) is not None))
+
+    async def register_elsewhere(self, subject: str, schema: Schema) -> int:
+        """Register a schema under another subject than ours; its id."""
+        return await self.outages.insist(lambda: self._call(lambda: self._client.register(subject, AvroSchema(schema))))
+
     async def ping(self) -> None:
         """Raise RegistryUnavailable unless the registry answers."""
         await self._call(self._client.get_subjects, self._ping_thread)

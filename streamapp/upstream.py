@@ -88,10 +88,8 @@ class Upstream(Service):
         await Heartbeat(self._mongo, consumer=consumer, fates=lambda: self.sink.fates, latencies=self._latencies).run()
 
     def _make_sink(self) -> Sink:
-        times = EventTimes(
-            earliest=int(self._settings.earliest_event_at.timestamp() * 1000),
-            ahead=int(self._settings.event_ahead_seconds * 1000),
-        )
+        settings = self._settings
+        times = EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
         return Sink(
             schemas=self._registry,
             store=self._store,
@@ -102,9 +100,9 @@ class Upstream(Service):
             apart=Apart(self._mongo, self._rollups, keep=self._settings.keep),
             dead_letters=self._dead_letters,
             breaker=Breaker(
-                share=self._settings.breaker_share,
-                window=self._settings.breaker_window_records,
-                least=self._settings.breaker_least_records,
+                share=settings.breaker_share,
+                window=settings.breaker_window_records,
+                least=settings.breaker_least_records,
             ),
             times=times,
             store_outages=self._store_outages,

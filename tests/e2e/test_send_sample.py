@@ -73,7 +73,15 @@ def test_the_report_is_readable(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--count", "0"), ("--rate", "0"), ("--v2-ratio", "1.5"), ("--start", "yesterday"), ("--seed", "x")]
+    "wrong",
+    [
+        ("--count", "0"),
+        ("--rate", "0"),
+        ("--v2-ratio", "1.5"),
+        ("--start", "yesterday"),
+        ("--seed", "x"),
+        ("--faults", "corupt=0.1"),
+    ],
 )
 def test_wrong_options_are_wrong_usage(settings: Settings, wrong: tuple[str, str]) -> None:
     """And the option is named."""

@@ -1,0 +1,60 @@
+"""What faults must know of registry and settings, asked for before a drill begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastavro import parse_schema
+
+from streamapp.avro import WriterSchema
+from streamapp.codec import write
+from streamapp.document import EventTimes
+from streamapp.errors import SettingsError
+from streamapp.faults import Fault, Ground
+from streamapp.registry import Registry
+from streamapp.settings import Settings
+
+#: The largest schema id there can be, and so the last that a registry would give.
+_LAST_ID = 2**31 - 1
+#: Registered for the fault `foreign-schema`.
+_FOREIGN = {
+    "type": "record",
+    "name": "Drill",
+    "namespace": "streamapp",
+    "doc": "No user event: sent by `streamapp send-sample --faults foreign-schema=…`.",
+    "fields": [{"name": "note", "type": "string", "doc": "Whatever there is to say."}],
+}
+
+
+async def prepare(
+    shares: Mapping[Fault, float], *, settings: Settings, registry: Registry, ours: Mapping[int, WriterSchema]
+) -> Ground:
+    """What these faults need, and no more; `ours` are the schemas that samples are written with.
+
+    Raises:
+        SettingsError: one needs a schema registered, and nothing may be registered.
+    """
+    more: dict[str, Any] = {}
+    if shares.get(Fault.UNKNOWN_ID):
+        more["unknown_id"] = await _unknown_id(registry)
+    if shares.get(Fault.FOREIGN_SCHEMA):
+        more["foreign"] = await _foreign(settings, registry)
+    times = EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
+    return Ground(times=times, schemas={writer.schema_id: writer for writer in ours.values()}, **more)
+
+
+async def _unknown_id(registry: Registry) -> int:
+    schema_id = _LAST_ID
+    while await registry.knows(schema_id):
+        schema_id -= 1
+    return schema_id
+
+
+async def _foreign(settings: Settings, registry: Registry) -> bytes:
+    subject = f"{settings.topic}-drill"
+    if not settings.register_schemas:
+        message = f"foreign-schema registers a schema under {subject}, and STREAMAPP_REGISTER_SCHEMAS is false"
+        raise SettingsError(message)
+    schema_id = await registry.register_elsewhere(subject, _FOREIGN)
+    return write({"note": "a drill"}, schema=parse_schema(_FOREIGN, named_schemas={}), schema_id=schema_id)
