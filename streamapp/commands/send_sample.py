@@ -96,7 +96,7 @@ def _shares(_context: click.Context, parameter: click.Parameter, text: str | Non
     try:
         return {} if text is None else faults.parse(text)
     except ValueError as exc:
-        raise click.BadParameter(f"{exc}.", param=parameter) from None
+        raise click.BadParameter(str(exc), param=parameter) from None
 
 
 @click.command("send-sample")
