@@ -8,7 +8,7 @@ from typing import Any
 
 import fastavro
 import httpx
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from streamapp import codec
@@ -125,3 +125,27 @@ def read_all(settings: Settings, topic: str, expected: int, within: float = 30) 
 
 def _poll(consumer: Consumer) -> list[Message]:
     return [message for message in consumer.consume(500, timeout=0.5) if not message.error()]
+
+
+def read_to_end(settings: Settings, topic: str, within: float = 30) -> list[Message]:
+    """Return what a topic holds, of transactions what was committed, however many offsets hold no record."""
+    servers = settings.kafka_bootstrap_servers
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "reader", "enable.partition.eof": True})
+    messages: list[Message] = []
+    try:
+        partitions = until(lambda: consumer.list_topics(topic).topics[topic].partitions, within=within, what=topic)
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions])
+        unread = {*partitions}
+
+        def is_read() -> bool:
+            for message in consumer.consume(500, timeout=0.5):
+                if not message.error():
+                    messages.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+            return not unread
+
+        until(is_read, within=within, what=f"the end of {topic}")
+    finally:
+        consumer.close()
+    return messages

@@ -11,8 +11,8 @@ from pymongo.database import Database
 from streamapp import event
 from streamapp.settings import Settings
 from tests import foreign
-from tests.e2e.test_kill import committed, end_offsets
 from tests.e2e.workers import Worker
+from tests.offsets import committed, end_offsets
 from tests.until import until
 
 GOOD, FLOOD = 200, 2_000

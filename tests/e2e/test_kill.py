@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -12,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
 from pymongo.database import Database
 
 from streamapp import event, sampler
-from streamapp.rollup import LEVELS, Level
+from streamapp.rollup import LEVELS
 from streamapp.settings import Settings
-from tests import foreign, groups
+from tests import foreign
 from tests.e2e.workers import Worker
+from tests.offsets import committed, end_offsets
+from tests.recount import recounted, stored
 from tests.until import until
 
 EVENTS = 60_000
@@ -36,49 +35,10 @@ def wire_events(settings: Settings, count: int) -> Iterator[bytes]:
         yield encode[sample.version](sample.event(at=1_790_000_000_000 + number))
 
 
-def end_offsets(settings: Settings) -> dict[int, int]:
-    """Return each partition's end."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    asked = admin.list_offsets(
-        {TopicPartition(settings.topic, p): OffsetSpec.latest() for p in range(settings.partitions)}
-    )
-    return {tp.partition: result.result().offset for tp, result in asked.items()}
-
-
-def committed(settings: Settings) -> dict[int, int]:
-    """Return what the group has committed of each partition; 0 where it has nothing yet, as in an empty one."""
-    offsets = groups.committed(
-        settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, partitions=settings.partitions
-    )
-    return {partition: max(offset, 0) for partition, offset in enumerate(offsets)}
-
-
 def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:
     """Return partition and offset of every document."""
     found = database.events.find({}, {"kafka.partition": 1, "kafka.offset": 1, "_id": 0})
     return sorted((document["kafka"]["partition"], document["kafka"]["offset"]) for document in found)
-
-
-def stored_rollups(database: Database[Any], level: Level) -> dict[str, Any]:
-    """Return the counts of every rollup of a level."""
-    return {each["_id"]: [each["n"], each["cells"], each["locations"]] for each in database[level.collection].find()}
-
-
-def rollups_of_events(database: Database[Any]) -> dict[str, dict[str, Any]]:
-    """Return what the rollups must be, counted one by one and by other means than the worker's."""
-    counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
-    for found in database.events.find({}):
-        life, partition, _ = found["_id"].rsplit("-", 2)
-        cell = "|".join(
-            [found["event_type"], found["metadata"]["device"], found["browser"] or "%null", found["schema_version"]]
-        )
-        for level in LEVELS:
-            bucket = found["event_timestamp"] // level.width_ms * level.width_ms
-            rollup = counted[level.name].setdefault(f"{life}:{partition}:{bucket}", [0, Counter(), Counter()])
-            rollup[0] += 1
-            rollup[1][cell] += 1
-            rollup[2][found["metadata"]["location"]] += 1
-    return counted
 
 
 @pytest.mark.timeout(60 * KILLS)
@@ -119,7 +79,7 @@ def test_sixty_thousand_events_survive_kills_and_a_guest(
     expected = sorted((partition, offset) for partition, end in ends.items() for offset in range(end))
     assert len(expected) == EVENTS
     assert expected == offsets_stored(database)
-    assert rollups_of_events(database) == {level.name: stored_rollups(database, level) for level in LEVELS}
+    assert recounted([*database.events.find()]) == stored(database)
 
 
 def _sent(settings: Settings) -> int:

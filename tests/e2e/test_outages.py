@@ -18,8 +18,9 @@ from streamapp.local.backend import Backend
 from streamapp.settings import Settings
 from tests import foreign
 from tests.conftest import SettingsFactory
-from tests.e2e.test_kill import committed, end_offsets, offsets_stored, wire_events
+from tests.e2e.test_kill import offsets_stored, wire_events
 from tests.e2e.workers import FAUST, STREAMAPP, Worker, run
+from tests.offsets import committed, end_offsets
 from tests.until import until
 
 

@@ -43,14 +43,19 @@ class Worker:
     """`faust -A streamapp worker`, as a process of its own."""
 
     def __init__(
-        self, settings: Settings, folder: Path, *, command: tuple[str, ...] = (FAUST, "-A", "streamapp", "worker")
+        self,
+        settings: Settings,
+        folder: Path,
+        *,
+        command: tuple[str, ...] = (FAUST, "-A", "streamapp", "worker"),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.port = ports.choose()
         self.log = folder / f"worker-{self.port}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--web-port", str(self.port)],
-                env=environment(settings),
+                env={**environment(settings), **(environ or {})},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -11,7 +11,6 @@ import itertools
 import os
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -35,13 +34,14 @@ from streamapp.mongo import Mongo, translated
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.record import DeadLetter, Slice
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, unique
+from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.sink import Sink
 from streamapp.store import Store
 from tests.factories import NOW, V1, V2, FakeRecord, wire
 from tests.factories import an_event as values
+from tests.recount import recounted, stored
 
 T = TypeVar("T")
 
@@ -555,50 +555,6 @@ class World:
         while self.stepped or not all(feed.is_done for feed in worker.feeds.values()):
             await self.some_steps(1)
         self.kill_all()
-
-
-def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
-    """Return what the rollups must hold, counted one by one and by other means than the worker's."""
-    counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
-    for event in events:
-        life, partition, _ = event["_id"].rsplit("-", 2)
-        event_type = event["event_type"].replace("|", "%7C")
-        device, location = event["metadata"]["device"], event["metadata"]["location"]
-        browser, version = event["browser"] or "%null", event["schema_version"]
-        for level in LEVELS:
-            bucket = event["event_timestamp"] // level.width_ms * level.width_ms
-            fresh = {name: Counter() for name in ("types", "devices", "browsers", "versions", "locations", "cells")}
-            rollup = counted[level.name].setdefault(
-                f"{life}:{partition}:{bucket}", {"n": 0, "apart": 0, "users": set(), **fresh}
-            )
-            rollup["n"] += 1
-            rollup["apart"] += "apart" in event["kafka"]
-            rollup["users"].add(event["user_id"])
-            for name, key in (
-                ("types", event_type),
-                ("devices", device),
-                ("browsers", browser),
-                ("versions", version),
-                ("locations", location),
-                ("cells", f"{event_type}|{device}|{browser}|{version}"),
-            ):
-                rollup[name][key] += 1
-    for rollups in counted.values():
-        for rollup in rollups.values():
-            rollup["users"] = len(rollup["users"])
-    return counted
-
-
-def stored(database: Database[Any]) -> dict[str, dict[str, Any]]:
-    """Return what the rollups hold."""
-    names = ("n", "apart", "types", "devices", "browsers", "versions", "locations", "cells")
-    return {
-        level.name: {
-            each["_id"]: {"users": round(unique([each["users"]])), **{name: each[name] for name in names}}
-            for each in database[level.collection].find()
-        }
-        for level in LEVELS
-    }
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""The workers of a scene: those that no fault has ended must live."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+from streamapp.settings import Settings
+from tests.e2e.workers import Worker
+from tests.until import until
+
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "tests.faults.worker", "worker")
+PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+LOST = re.compile(r"(\d+) offsets of .* were deleted before they were read")
+
+
+class Member(Worker):
+    """A worker that a fault may hurt."""
+
+    def __init__(self, settings: Settings, folder: Path, number: int) -> None:
+        self.trap, self.clock = folder / f"trap-{number}", folder / f"clock-{number}"
+        environ = {"PYTHONPATH": str(ROOT), "FAULT_TRAP": str(self.trap), "FAULT_CLOCK": str(self.clock)}
+        super().__init__(settings, folder, command=COMMAND, environ=environ)
+        #: Whether a fault has ended it, or is about to.
+        self.is_doomed = False
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        return self.process.poll() is None
+
+    def end_at(self, step: str, moment: str, *, nth: int, number: signal.Signals) -> None:
+        """Have it send itself a signal at a step of a slice; see `tests/faults/worker.py`."""
+        self.is_doomed = True
+        draft = self.trap.with_suffix(".draft")
+        draft.write_text(f"{step} {moment} {nth} {number.name}", encoding="utf-8")
+        draft.replace(self.trap)
+
+    def freeze(self) -> None:
+        """As a machine that is suspended."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on, believing that no time has passed."""
+        if self.is_alive:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+    @property
+    def peak_mib(self) -> int:
+        """The most memory that it has had so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return int(PEAK.findall(status)[0]) // 1024
+
+    @property
+    def lost(self) -> int:
+        """How many records it says that Kafka deleted before it read them."""
+        return sum(map(int, LOST.findall(self.text)))
+
+
+class Crew:
+    """All workers that a scene has had."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.members: list[Member] = []
+        self._settings = settings
+        self._folder = folder
+
+    def start(self) -> Member:
+        """Start one more."""
+        self.members.append(Member(self._settings, self._folder, len(self.members)))
+        return self.members[-1]
+
+    @property
+    def fit(self) -> list[Member]:
+        """Those that no fault is after."""
+        return [member for member in self.members if not member.is_doomed]
+
+    def fallen(self) -> list[Member]:
+        """Those that have ended though no fault has ended them."""
+        return [member for member in self.fit if not member.is_alive]
+
+    def wait_until_ready(self, within: float) -> None:
+        """Wait until each that lives says that it is ready."""
+        until(lambda: all(member.page("/readyz")[0] == 200 for member in self.fit), within=within, what="ready workers")
+
+    def stop(self) -> list[int]:
+        """Ask all to end; return the exit codes of those that no fault has ended."""
+        for member in self.fit:
+            if member.is_alive:
+                member.process.send_signal(signal.SIGTERM)
+        return [member.process.wait(30) for member in self.fit]
+
+    def kill(self) -> None:
+        """End all at once."""
+        for member in self.members:
+            if member.is_alive:
+                member.kill()

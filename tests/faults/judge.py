@@ -1,0 +1,192 @@
+"""Compare what a scene has left in MongoDB and in the dead-letter topic with what its load sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import Message
+from pymongo import MongoClient
+
+from streamapp.settings import Settings
+from tests import foreign
+from tests.faults.load import Place, Sent
+from tests.recount import recounted, stored
+
+if TYPE_CHECKING:
+    from tests.faults.scene import Scene
+
+Document = dict[str, Any]
+#: Problems of one kind that are told one by one.
+TOLD = 3
+#: The sketch of users is exact for few, and off by less than this for many.
+USERS_ARE_OFF_BY = 0.05
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found; no problems is what every run must come to."""
+
+    events: int = 0
+    poisons: int = 0
+    missing: int = 0
+    extra: int = 0
+    #: Documents with another field than they should have.
+    wrong: int = 0
+    letters_missing: int = 0
+    letters_extra: int = 0
+    #: Letters that came once more: allowed where records were delivered again.
+    letters_again: int = 0
+    #: Rollups that differ from a recount, of all levels.
+    rollups: int = 0
+    #: Records that Kafka deleted before anybody had read them.
+    lost: int = 0
+    problems: list[str] = field(default_factory=list[str])
+
+    def complain(self, what: str, examples: list[Any]) -> int:
+        """Note what some things have wrong with them; return how many they are."""
+        if examples:
+            self.problems.append(f"{len(examples)} {what}, such as {examples[:TOLD]!r}")
+        return len(examples)
+
+
+def judge(scene: Scene) -> Verdict:
+    """Look at everything, once there is no lag and no worker any more."""
+    verdict = Verdict()
+    standing = _standing(scene, verdict)
+    with MongoClient[Document](scene.settings.mongo_uri.get_secret_value(), tz_aware=True) as client:
+        database = client[scene.settings.mongo_database]
+        documents = {document["_id"]: document for document in database["events"].find()}
+        _judge_documents(scene, verdict, standing, documents)
+        _judge_letters(scene, verdict, standing, sum(each["n"] for each in database["dead_letters"].find()))
+        _judge_rollups(verdict, recounted([*documents.values()]), stored(database))
+    verdict.complain("records refused by Kafka", scene.load.ledger.failed)
+    _judge_losses(scene, verdict)
+    return verdict
+
+
+def _standing(scene: Scene, verdict: Verdict) -> dict[Place, Sent]:
+    """Every record that Kafka acknowledged, or holds all the same, by its place."""
+    ledger, life = scene.load.ledger, scene.load.life
+    standing = {**ledger.acknowledged}
+    read: dict[Place, Message] = {}
+    for record in foreign.read_to_end(scene.settings, scene.settings.topic, within=60):
+        read[Place(life, record.partition() or 0, record.offset() or 0)] = record
+    for place, record in read.items():
+        if sent := ledger.sent.get(record.key() or b""):
+            standing.setdefault(place, sent)
+    gone = [place for place in standing if place.life == life and place not in read and not _is_cut(scene, place)]
+    verdict.complain("records acknowledged by Kafka, and gone from it", gone)
+    return standing
+
+
+def _is_cut(scene: Scene, place: Place) -> bool:
+    begin, end = scene.cuts.get((place.life, place.partition), (0, 0))
+    return begin <= place.offset < end
+
+
+def _judge_documents(
+    scene: Scene, verdict: Verdict, standing: Mapping[Place, Sent], documents: Mapping[str, Document]
+) -> None:
+    expected: dict[str, tuple[Place, Sent]] = {}
+    for place, sent in standing.items():
+        if sent.document is not None:
+            origin = sent.origin or place
+            expected[origin.id] = (place, sent)
+    verdict.events = len(expected)
+    missing = [id_ for id_ in expected if id_ not in documents]
+    cut = [id_ for id_ in missing if _is_cut(scene, expected[id_][0])]
+    verdict.lost += len(cut)
+    verdict.missing = verdict.complain("events missing", [id_ for id_ in missing if id_ not in {*cut}])
+    verdict.extra = verdict.complain("documents too many", [id_ for id_ in documents if id_ not in expected])
+    wrong = [
+        (id_, documents[id_])
+        for id_, (place, sent) in expected.items()
+        if id_ in documents and not _is_right(documents[id_], place, sent, scene)
+    ]
+    verdict.wrong = verdict.complain("documents wrong", wrong)
+
+
+def _is_right(document: Document, place: Place, sent: Sent, scene: Scene) -> bool:
+    origin = sent.origin or place
+    found = {**document}
+    kafka, received_at = {**found.pop("kafka")}, found.pop("received_at")
+    at = scene.load.ledger.acknowledged[origin].timestamp if sent.origin else sent.timestamp
+    coordinates = {
+        "topic": scene.settings.topic,
+        "partition": origin.partition,
+        "offset": origin.offset,
+        "timestamp": datetime.fromtimestamp(at / 1000, UTC),
+    }
+    is_apart = kafka.pop("apart", False)
+    return (
+        found == {"_id": origin.id, **(sent.document or {})}
+        and kafka == coordinates
+        and isinstance(received_at, datetime)
+        and (is_apart or not sent.origin)
+    )
+
+
+def _judge_letters(scene: Scene, verdict: Verdict, standing: Mapping[Place, Sent], counted: int) -> None:
+    poisons = {place: sent for place, sent in standing.items() if sent.reason}
+    verdict.poisons = len(poisons)
+    came = Counter[Place]()
+    extra: list[Any] = []
+    for letter in foreign.read_to_end(scene.settings, scene.settings.dead_letter_topic, within=60):
+        headers = dict(letter.headers() or ())
+        place = _place(headers)
+        if place in poisons and _is_faithful(letter, headers, poisons[place], scene.settings):
+            came[place] += 1
+        else:
+            extra.append((place, headers))
+    missing = [place for place in poisons if place not in came]
+    cut = [place for place in missing if _is_cut(scene, place)]
+    verdict.lost += len(cut)
+    verdict.letters_missing = verdict.complain("dead letters missing", [each for each in missing if each not in {*cut}])
+    verdict.letters_extra = verdict.complain("dead letters that nobody sent, or changed", extra)
+    again = [place for place, number in came.items() if number > 1]
+    verdict.letters_again = len(again) if scene.is_disturbed else verdict.complain("dead letters came twice", again)
+    if counted != len(came):
+        verdict.problems.append(f"{len(came)} dead letters are counted as {counted}")
+
+
+def _place(headers: Mapping[str, bytes | None]) -> Place:
+    life, partition, offset = (
+        (headers.get(f"streamapp.{name}") or b"").decode() for name in ("incarnation", "partition", "offset")
+    )
+    return Place(life, int(partition), int(offset))
+
+
+def _is_faithful(letter: Message, headers: Mapping[str, bytes | None], sent: Sent, settings: Settings) -> bool:
+    return (
+        (letter.key(), letter.value(), letter.timestamp()[1]) == (sent.key, sent.value, sent.timestamp)
+        and all(headers.get(name) == value for name, value in sent.headers)
+        and (headers["streamapp.reason"] or b"").decode() == sent.reason
+        and (headers["streamapp.topic"] or b"").decode() == settings.topic
+    )
+
+
+def _judge_rollups(verdict: Verdict, expected: Document, found: Document) -> None:
+    differ = [
+        (level, id_, ours.get(id_), found[level].get(id_))
+        for level, ours in expected.items()
+        for id_ in ours.keys() | found[level].keys()
+        if not _is_same(ours.get(id_), found[level].get(id_))
+    ]
+    verdict.rollups = verdict.complain("rollups differ", differ)
+
+
+def _is_same(ours: Document | None, theirs: Document | None) -> bool:
+    if ours is None or theirs is None:
+        return False
+    off_by = abs(ours["users"] - theirs["users"])
+    return off_by <= USERS_ARE_OFF_BY * ours["users"] and {**ours, "users": 0} == {**theirs, "users": 0}
+
+
+def _judge_losses(scene: Scene, verdict: Verdict) -> None:
+    told = sum(member.lost for member in scene.crew.members)
+    if told < verdict.lost or (told and not scene.cuts):
+        verdict.problems.append(f"{verdict.lost} records were deleted unread, and the workers tell of {told}")

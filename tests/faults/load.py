@@ -1,0 +1,234 @@
+"""A producer in the background that remembers what it sent, and where Kafka says that it stands."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple
+
+from confluent_kafka import Message, Producer
+
+from streamapp.settings import Settings
+from tests import events, foreign
+from tests.until import until
+
+#: Seconds between two rounds of sending.
+ROUND = 0.05
+#: Milliseconds before now in which events happen: more than one bucket of every level but the day's.
+PAST = 3 * 3_600_000
+#: One poison for so many events, and one event that was a dead letter before for so many poisons.
+POISON_EVERY, REPLAY_EVERY = 150, 4
+
+
+class Place(NamedTuple):
+    """Where a record stands: in which life of the topic, in which partition, at which offset."""
+
+    life: str
+    partition: int
+    offset: int
+
+    @property
+    def id(self) -> str:
+        """The `_id` of its document."""
+        return f"{self.life}-{self.partition}-{self.offset}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sent:
+    """One record as it was sent, and the fate that it must meet."""
+
+    key: bytes
+    value: bytes | None
+    timestamp: int
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    #: What it must become; None for a poison.
+    document: dict[str, Any] | None = None
+    #: Why it must become a dead letter.
+    reason: str | None = None
+    #: Whose place its document takes, for a replayed dead letter.
+    origin: Place | None = None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What was sent, by its key, and what Kafka acknowledged, by its place."""
+
+    sent: dict[bytes, Sent] = field(default_factory=dict[bytes, Sent])
+    acknowledged: dict[Place, Sent] = field(default_factory=dict[Place, Sent])
+    failed: list[str] = field(default_factory=list[str])
+
+
+class Load:
+    """Sends events of three versions, poisons and replayed dead letters, at a rate, until it is stopped."""
+
+    def __init__(self, settings: Settings, life: str, *, rate: int, seed: int) -> None:
+        self.ledger = Ledger()
+        self.life = life
+        self.rate = rate
+        #: Milliseconds by which Kafka's timestamps of the records are off.
+        self.skew_ms = 0
+        self._settings = settings
+        self._source = random.Random(seed)
+        self._numbers = count()
+        self._senders = events.Senders(settings)
+        unrelated = foreign.register(settings, events.ORDER, f"{settings.topic}-orders")
+        self._poisons = events.poisons(self._senders.ids[1], unrelated)
+        self._source.shuffle(self._poisons)
+        self._buried: list[tuple[Place, Sent]] = []
+        self._lock = threading.Lock()
+        self._paused = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._error: BaseException | None = None
+        self.connect()
+
+    def connect(self) -> None:
+        """Connect, as a producer does that has just come: the one before knows another life of the topic."""
+        self._producer = Producer(
+            {
+                "bootstrap.servers": self._settings.kafka_bootstrap_servers,
+                "client.id": "load",
+                "enable.idempotence": True,
+                "compression.type": self._source.choice(("none", "gzip", "lz4", "zstd")),
+                "linger.ms": 5,
+                # Longer than any fault: what was not acknowledged might be there, or not.
+                "delivery.timeout.ms": 1_800_000,
+                "message.max.bytes": 2_000_000,
+                "topic.metadata.refresh.interval.ms": 1_000,
+                "log_level": 0,
+            }
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and wait until all is acknowledged."""
+        self._stopped.set()
+        self._thread.join(60)
+        self.flush()
+        if self._error:
+            raise self._error
+
+    def flush(self, within: float = 120) -> None:
+        """Wait until all that was sent is acknowledged."""
+        until(lambda: self._producer.flush(0.5) == 0, within=within, what="Kafka's acknowledgements")
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Send nothing meanwhile, with everything acknowledged."""
+        with self._lock:
+            self._paused = True
+        try:
+            self.flush()
+            yield
+        finally:
+            self._paused = False
+
+    def events(self, number: int, **values: Any) -> None:
+        """Send events at once, of the versions in turn."""
+        for _ in range(number):
+            self._send(self._event(**values))
+
+    def poison(self) -> None:
+        """Send a poison, a replayed dead letter if there is one, and an event."""
+        self._send(self._poison())
+        if self._buried:
+            self._replay()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.wait(ROUND):
+                with self._lock:
+                    if not self._paused:
+                        self._round()
+                self._producer.poll(0)
+        except BaseException as exc:  # noqa: BLE001 - raised by `stop`
+            self._error = exc
+
+    def _round(self) -> None:
+        for _ in range(max(1, int(self.rate * ROUND))):
+            self._send(self._event())
+            if self._source.randrange(POISON_EVERY) == 0:
+                self._send(self._poison())
+            if self._buried and self._source.randrange(POISON_EVERY * REPLAY_EVERY) == 0:
+                self._replay()
+
+    def _event(self, **values: Any) -> Sent:
+        number, now = next(self._numbers), self._now()
+        at = now - self._source.randrange(PAST)
+        value, document = self._senders.event(number, number % 3 + 1, **{"event_timestamp": at, **values})
+        return Sent(key=f"event-{number}".encode(), value=value, timestamp=now, document=document)
+
+    def _poison(self) -> Sent:
+        number, now = next(self._numbers), self._now()
+        value, reason = self._poisons[number % len(self._poisons)]
+        headers = (("trace", f"{number}".encode()), ("empty", None))
+        return Sent(key=f"poison-{number}".encode(), value=value, timestamp=now, headers=headers, reason=reason)
+
+    def _replay(self) -> None:
+        """Send, twice, what a dead letter would have been if it were an event, as a replay does."""
+        place, dead = self._buried.pop(self._source.randrange(len(self._buried)))
+        event = self._event()
+        coordinates = {
+            "topic": self._settings.topic,
+            "partition": f"{place.partition}",
+            "offset": f"{place.offset}",
+            "timestamp": f"{dead.timestamp}",
+            "incarnation": place.life,
+            "attempt": "1",
+        }
+        headers = [(f"streamapp.{name}", text.encode()) for name, text in coordinates.items()]
+        for copy in (b"-first", b"-second"):
+            self._send(
+                Sent(
+                    key=event.key + copy,
+                    value=event.value,
+                    timestamp=event.timestamp,
+                    headers=headers,
+                    document=event.document,
+                    origin=place,
+                )
+            )
+
+    def _now(self) -> int:
+        return int(time.time() * 1000) + self.skew_ms
+
+    def _send(self, sent: Sent, **where: Any) -> None:
+        self.ledger.sent[sent.key] = sent
+        life = self.life
+
+        def delivered(error: Any, message: Message) -> None:
+            if error:
+                self.ledger.failed.append(f"{sent.key!r}: {error}")
+            elif (offset := message.offset()) is not None and offset >= 0:
+                self._note(Place(life, message.partition() or 0, offset), sent)
+
+        self._produce(sent, on_delivery=delivered, **where)
+
+    def _produce(self, sent: Sent, **details: Any) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    self._settings.topic,
+                    key=sent.key,
+                    value=sent.value,
+                    timestamp=sent.timestamp,
+                    headers=list(sent.headers),
+                    **details,
+                )
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                return
+
+    def _note(self, place: Place, sent: Sent) -> None:
+        self.ledger.acknowledged[place] = sent
+        if sent.reason:
+            self._buried.append((place, sent))

@@ -1,0 +1,170 @@
+"""Where faults happen: a topic, a group and a database of its own, a load on them, and workers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+
+from streamapp.broker import Broker
+from streamapp.local.backend import Backend
+from streamapp.rollup import LEVELS
+from streamapp.settings import Settings
+from tests import foreign
+from tests.backends import plain_settings
+from tests.faults.crew import Crew, Member
+from tests.faults.load import Load
+from tests.offsets import committed, end_offsets
+from tests.until import until
+
+#: As short as the settings allow, or nearly.
+SHORT = {"session_timeout_seconds": 6.0, "max_poll_interval_seconds": 6.0}
+
+
+def scene_settings(backend: Backend, **changes: Any) -> Settings:
+    """Return settings with names of their own."""
+    name = f"soak-{uuid.uuid4().hex[:12]}"
+    addresses = backend.addresses
+    values: dict[str, Any] = {
+        "kafka_bootstrap_servers": addresses.kafka_bootstrap_servers,
+        "schema_registry_url": addresses.schema_registry_url,
+        "mongo_uri": addresses.mongo_uri,
+        "mongo_database": name,
+        "topic": name,
+        "app_id": name,
+        "produce_interval_seconds": 0,
+        # Whatever the clocks say.
+        **{f"{level.collection}_keep_days": 0 for level in LEVELS},
+    }
+    return plain_settings(**(values | changes))
+
+
+class CalledOff(Exception):  # noqa: N818 - no error
+    """Somebody has ended the run."""
+
+
+class Scene:
+    """One run's world; a context manager that leaves nothing behind on the servers.
+
+    Args:
+        backend: servers that it may hurt; nobody else uses them meanwhile.
+        folder: of the workers' logs.
+        seed: of everything that is left to chance.
+        rate: events a second.
+        is_long: whether faults last as long as the settings' defaults make them interesting.
+    """
+
+    def __init__(
+        self, backend: Backend, folder: Path, *, seed: int, rate: int = 500, is_long: bool = False, **changes: Any
+    ) -> None:
+        self.backend = backend
+        self.settings = scene_settings(backend, **({} if is_long else SHORT), **changes)
+        self.source = random.Random(seed)
+        self.is_long = is_long
+        self.folder = folder
+        self.crew = Crew(self.settings, folder)
+        #: Offsets that Kafka deleted unread, from and to, by life and partition.
+        self.cuts: dict[tuple[str, int], tuple[int, int]] = {}
+        #: Whether records may have been delivered again, and dead letters with them.
+        self.is_disturbed = False
+        self.called_off = threading.Event()
+        self._rate, self._seed = rate, seed
+
+    def __enter__(self) -> Self:
+        foreign.make_topic(self.settings, self.settings.partitions, **TOPIC)
+        self.load = Load(self.settings, self.life(), rate=self._rate, seed=self._seed)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.crew.kill()
+        with suppress(AssertionError):
+            self.load.stop()
+        self._clean()
+
+    def _clean(self) -> None:
+        with suppress(Exception), MongoClient[Any](self.settings.mongo_uri.get_secret_value()) as client:
+            client.drop_database(self.settings.mongo_database)
+        with suppress(Exception):
+            topics = [self.settings.topic, self.settings.dead_letter_topic]
+            for deleted in self.admin.delete_topics(topics).values():
+                deleted.result(10)
+
+    @property
+    def admin(self) -> AdminClient:
+        """A connection of its own: after a restart of the broker an old one is of no use for long."""
+        return AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers, "log_level": 0})
+
+    def life(self) -> str:
+        """Return the topic's incarnation."""
+        return asyncio.run(Broker(self.settings.kafka_bootstrap_servers).incarnation_of(self.settings.topic)) or ""
+
+    def begin(self, workers: int) -> None:
+        """Start workers and the load, and wait until something is stored."""
+        for _ in range(workers):
+            self.crew.start()
+        self.load.start()
+        self.crew.wait_until_ready(within=60)
+        self.wait_for(lambda: any(committed(self.settings).values()), what="the first commit")
+
+    def seconds(self, short: float, long: float) -> float:
+        """How long something lasts in this form."""
+        return long if self.is_long else short
+
+    def linger(self, seconds: float) -> None:
+        """Let time pass, while the workers that no fault is after must live."""
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at:
+            self.check()
+            time.sleep(0.1)
+
+    def check(self) -> None:
+        """Fail if a worker has ended by itself, or if nobody wants to know any more."""
+        if self.called_off.is_set():
+            raise CalledOff
+        for member in self.crew.fallen():
+            raise AssertionError(f"a worker has ended by itself, exit code {member.process.poll()}: {member.log}")
+
+    def wait_for(self, fact: Callable[[], Any], *, what: str, within: float = 60) -> Any:
+        """Wait for a fact, in patience with servers that are away; the workers must live meanwhile."""
+
+        def looked_up() -> Any:
+            self.check()
+            with suppress(KafkaException, TimeoutError):
+                return fact()
+
+        return until(looked_up, within=within, what=what)
+
+    def victim(self) -> Member:
+        """Return a worker to be hurt, after which no other fault is."""
+        return self.source.choice(self.crew.fit)
+
+    def is_drained(self) -> bool:
+        """Whether everything is committed."""
+        ends = end_offsets(self.settings)
+        return bool(ends) and committed(self.settings) == ends
+
+    def come_back(self, within: float) -> float:
+        """Wait, doing nothing, until there is no lag and all workers are ready; return the seconds it took."""
+        began = time.monotonic()
+        self.load.stop()
+        self.wait_for(self.is_drained, what="zero lag", within=within)
+        took = time.monotonic() - began
+        self.crew.wait_until_ready(within=30)
+        return took
+
+
+#: Records of any time are kept for ever: which are deleted is a fault's business.
+TOPIC = {"retention.ms": "-1", "message.timestamp.after.max.ms": f"{2**63 - 1}"}

@@ -1,0 +1,57 @@
+"""What the rollups must be, counted by other means than the worker's, and what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pymongo.database import Database
+
+from streamapp.rollup import LEVELS, unique
+
+Document = dict[str, Any]
+
+
+def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
+    """Return what the rollups must hold, counted one by one and by other means than the worker's."""
+    counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
+    for event in events:
+        life, partition, _ = event["_id"].rsplit("-", 2)
+        event_type = event["event_type"].replace("|", "%7C")
+        device, location = event["metadata"]["device"], event["metadata"]["location"]
+        browser, version = event["browser"] or "%null", event["schema_version"]
+        for level in LEVELS:
+            bucket = event["event_timestamp"] // level.width_ms * level.width_ms
+            fresh = {name: Counter() for name in ("types", "devices", "browsers", "versions", "locations", "cells")}
+            rollup = counted[level.name].setdefault(
+                f"{life}:{partition}:{bucket}", {"n": 0, "apart": 0, "users": set(), **fresh}
+            )
+            rollup["n"] += 1
+            rollup["apart"] += "apart" in event["kafka"]
+            rollup["users"].add(event["user_id"])
+            for name, key in (
+                ("types", event_type),
+                ("devices", device),
+                ("browsers", browser),
+                ("versions", version),
+                ("locations", location),
+                ("cells", f"{event_type}|{device}|{browser}|{version}"),
+            ):
+                rollup[name][key] += 1
+    for rollups in counted.values():
+        for rollup in rollups.values():
+            rollup["users"] = len(rollup["users"])
+    return counted
+
+
+def stored(database: Database[Any]) -> dict[str, dict[str, Any]]:
+    """Return what the rollups hold."""
+    names = ("n", "apart", "types", "devices", "browsers", "versions", "locations", "cells")
+    return {
+        level.name: {
+            each["_id"]: {"users": round(unique([each["users"]])), **{name: each[name] for name in names}}
+            for each in database[level.collection].find()
+        }
+        for level in LEVELS
+    }
