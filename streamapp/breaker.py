@@ -7,6 +7,7 @@ all partitions together. What a slice with dead letters brings is judged before 
 from __future__ import annotations
 
 import asyncio
+import sys
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,8 +16,8 @@ from streamapp.errors import PoisonFlood
 from streamapp.record import DeadLetter, Reason, Record
 from streamapp.rollup import Lane
 
-#: Seconds that the first dead letters wait, if too few records have been seen to judge by: what the other partitions
-#: bring is judged meanwhile, so that a worker that starts over and over amidst poison buries nothing each time.
+#: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
+#: in other partitions is looked at meanwhile, so that a worker that starts over and over amidst poison buries none.
 FIRST_LOOK_SECONDS = 1.0
 _MOST_ERROR = 200
 
@@ -44,11 +45,20 @@ class Breaker:
         self._sleep = sleep
         self._last = _Last(window)
         self._seen = 0
+        #: Good records and reasons of bad ones, by the place where a slice begins, since it may come again: all since
+        #: the start that have been judged or wait for their turn, until there are enough to judge by.
+        self._expected: dict[tuple[Lane, int], tuple[int, Counter[Reason]]] = {}
         #: Offset of the last record that was judged.
         self._judged: dict[Lane, int] = {}
         self._looking: asyncio.Task[None] | None = None
         #: What is to be said, once it has broken.
         self._flood: str | None = None
+
+    def expect(self, lane: Lane, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+        """Know of a slice that is to be judged when it has its turn."""
+        if self._share and self._seen < self._least:
+            reasons = Counter(letter.reason for letter in dead)
+            self._expected[lane, records[0].offset] = (len(records) - len(dead), reasons)
 
     async def judge(self, lane: Lane, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
         """Return if the dead letters of these records, both in offset order, may be sent; may take FIRST_LOOK_SECONDS.
@@ -63,6 +73,8 @@ class Breaker:
             return
         if self._is_undecided:
             await self._look_round()
+            expected = self._all_expected()
+            self._check(expected, expected.records, dead[-1])
         if self._flood:
             raise PoisonFlood(self._flood)
 
@@ -73,7 +85,7 @@ class Breaker:
             if index >= done:
                 self._add_good(index - done, letter)
                 self._add(1, letter.reason)
-                self._check(letter)
+                self._check(self._last, self._seen, letter)
                 done = index + 1
         self._add_good(len(records) - done, dead[-1] if dead else None)
 
@@ -88,7 +100,7 @@ class Breaker:
         if letter and 0 < missing <= records:
             # Poison that came before them is judged as soon as there is enough to judge by.
             self._add(missing, None)
-            self._check(letter)
+            self._check(self._last, self._seen, letter)
             records -= missing
         if records:
             self._add(records, None)
@@ -97,17 +109,13 @@ class Breaker:
         self._seen += records
         self._last.add(records, reason)
 
-    def _check(self, letter: DeadLetter) -> None:
-        if not self._flood and self._seen >= self._least and self._is_too_much:
-            self._flood = self._told(letter)
-
-    @property
-    def _is_too_much(self) -> bool:
-        return self._last.bad.total() / self._last.records >= self._share
+    def _check(self, last: _Last, seen: int, letter: DeadLetter) -> None:
+        if not self._flood and seen >= self._least and last.bad_share >= self._share:
+            self._flood = self._told(last, letter)
 
     @property
     def _is_undecided(self) -> bool:
-        return self._seen < self._least and self._is_too_much
+        return self._seen < self._least and self._last.bad_share >= self._share
 
     async def _look_round(self) -> None:
         # Once: where nothing else comes, dead letters are not to be held up one by one.
@@ -115,11 +123,19 @@ class Breaker:
             self._looking = asyncio.ensure_future(self._sleep(FIRST_LOOK_SECONDS))
         await asyncio.wait([self._looking])
 
-    def _told(self, letter: DeadLetter) -> str:
-        record, bad = letter.record, self._last.bad
+    def _all_expected(self) -> _Last:
+        together = _Last(sys.maxsize)
+        for good, reasons in self._expected.values():
+            together.add(good, None)
+            for reason, bad in reasons.items():
+                together.add(bad, reason)
+        return together
+
+    def _told(self, last: _Last, letter: DeadLetter) -> str:
+        record, bad = letter.record, last.bad
         reasons = ", ".join(f"{n:,} {reason.value}" for reason, n in bad.most_common() if n)
         return (
-            f"circuit breaker: {bad.total():,} of the last {self._last.records:,} records can never be stored"
+            f"circuit breaker: {bad.total():,} of the last {last.records:,} records can never be stored"
             f" (STREAMAPP_BREAKER_SHARE is {self._share:g}), so this worker stops before the dead-letter topic floods."
             f"\n  Reasons: {reasons}"
             f"\n  Example: {record.topic}, partition {record.partition}, offset {record.offset}:"
@@ -144,6 +160,10 @@ class _Last:
         self._count(records, reason)
         while self.records > self._size:
             self._drop(self.records - self._size)
+
+    @property
+    def bad_share(self) -> float:
+        return self.bad.total() / self.records
 
     def _drop(self, excess: int) -> None:
         reason, records = self._runs.popleft()

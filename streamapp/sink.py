@@ -201,6 +201,7 @@ class Sink:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
         async with self._slots:
             inserted = await self._insert(slice_, schemas)
+        self._breaker.expect(_lane(slice_), slice_.records, inserted.apart.dead)
         await turn.come()
         fates = inserted.fates
         if inserted.apart.documents:

@@ -28,7 +28,7 @@ def test_a_flood_of_poison_stops_the_worker_and_is_stored_once_it_is_mended(
     foreign.make_topic(settings)
     send_ahead_of_the_registry(settings, next_schema_id(settings))
     with Worker(settings, tmp_path) as worker:
-        assert worker.process.wait(60) == 1, worker.text
+        assert worker.process.wait(90) == 1, worker.text
         text = worker.text
 
     for words in ("circuit breaker:", "unknown-schema-id", settings.topic, "STREAMAPP_BREAKER_SHARE=0"):
@@ -40,7 +40,7 @@ def test_a_flood_of_poison_stops_the_worker_and_is_stored_once_it_is_mended(
 
     foreign.register(settings, V3)
     with Worker(settings, tmp_path) as worker:
-        until(lambda: database.events.count_documents({}) == GOOD + FLOOD, what="all events")
+        until(lambda: database.events.count_documents({}) == GOOD + FLOOD, within=90, what="all events")
         until(lambda: committed(settings) == end_offsets(settings), what="committed ends")
         assert worker.stop() == 0, worker.text
     assert [] == foreign.read_all(settings, settings.dead_letter_topic, 0)

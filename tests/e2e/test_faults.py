@@ -34,7 +34,7 @@ def test_each_fault_meets_the_fate_that_the_report_tells(
     bad = {reason.value: sent[fault] for fault, reason in REASONS.items()}
     good = sent["v1"] + sent["v2"]
     with Worker(settings, tmp_path) as worker:
-        until(lambda: database.events.count_documents({}) >= good, what=f"{good} documents")
+        until(lambda: database.events.count_documents({}) >= good, within=90, what=f"{good} documents")
         until(lambda: counted(database).total() >= sum(bad.values()), what="counted dead letters")
         assert worker.stop() == 0, worker.text
 

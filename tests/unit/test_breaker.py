@@ -36,7 +36,9 @@ class Feed:
         self._ends[partition] = start + 2 * len(kinds)
         records = [a_record(partition=partition, offset=start + 2 * index) for index in range(len(kinds))]
         dead = [_letter(record) for record, kind in zip(records, kinds, strict=True) if kind == BAD]
-        await self.breaker.judge(Lane("life", partition), records, dead)
+        lane = Lane("life", partition)
+        self.breaker.expect(lane, records, dead)
+        await self.breaker.judge(lane, records, dead)
 
     def breaks(self, *slices: str) -> bool:
         """Whether one of these slices of a partition breaks it."""
@@ -123,10 +125,11 @@ def test_runs_are_counted_as_single_records_would_be(seed: int) -> None:
 
 
 def test_a_share_of_zero_turns_it_off() -> None:
-    """And nothing waits."""
+    """And nothing waits, or is remembered."""
     feed = Feed(share=0)
 
-    assert not feed.breaks(BAD * 5_000)
+    assert not feed.breaks(BAD * 5_000, BAD, GOOD)
+    assert {} == feed.breaker._expected
     assert [] == feed.waits
 
 

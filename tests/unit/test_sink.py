@@ -302,6 +302,26 @@ def test_a_flood_stops_the_slices_of_all_partitions() -> None:
     assert [] == world.dead_letters.sent
 
 
+def test_a_flood_in_small_slices_of_one_partition_stops_with_the_first() -> None:
+    """The others wait for their turn: they are looked at all the same."""
+    world = World(a_breaker())
+    slices = [a_slice(*(FakeRecord(value=b"", offset=30 * n + o) for o in range(30))) for n in range(4)]
+
+    with pytest.raises(PoisonFlood, match=r"120 of the last 120 records.*\n.*120 empty\n.*offset 29"):
+        world.settle(*slices)
+    assert [] == world.dead_letters.sent
+
+
+def test_small_slices_of_poison_among_good_ones_do_not_stop() -> None:
+    """However bad the first one is."""
+    world = World(a_breaker())
+    bad = a_slice(*(FakeRecord(value=b"", offset=offset) for offset in range(30)))
+
+    fates = world.settle(bad, a_slice(*(a_record(offset=30 + offset) for offset in range(90))))
+
+    assert [Fates(dead_lettered=30), Fates(stored=90)] == fates
+
+
 def test_what_the_store_refuses_counts_as_bad() -> None:
     """It would flood the dead-letter topic as well."""
     world = World(a_breaker())
