@@ -142,8 +142,7 @@ class Broker:
             with suppress(_NotThereYetError):
                 return await self._call(lambda: self._describe(topic))
             await asyncio.sleep(0.1)
-        message = f"{self.bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS) does not show {topic} yet"
-        raise BrokerUnavailable(message)
+        raise away(self.bootstrap_servers, f"it does not show {topic} yet")
 
     def _describe(self, topic: str) -> Mapping[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
@@ -181,8 +180,12 @@ class Broker:
             return await asyncio.to_thread(call)
         except (KafkaException, TimeoutError) as exc:
             reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
-            message = f"{self.bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {reason}"
-            raise BrokerUnavailable(message) from exc
+            raise away(self.bootstrap_servers, reason) from exc
+
+
+def away(bootstrap_servers: str, why: str) -> BrokerUnavailable:
+    """Kafka does not answer as it should: the address, its setting, and why."""
+    return BrokerUnavailable(f"{bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}")
 
 
 class _NotThereYetError(Exception):

@@ -1,4 +1,4 @@
-"""What consumer groups have committed, asked by a consumer that joins none.
+"""What consumer groups have committed, and commits for them, by a consumer that joins none.
 
 AdminClient.list_consumer_group_offsets would take the whole process down, with a segmentation fault, when a broker
 that has just started answers that it is not the group's coordinator: https://github.com/confluentinc/librdkafka/issues/5040
@@ -15,5 +15,15 @@ def committed(servers: str, *, group: str, topic: str, partitions: int) -> list[
     try:
         tps = [TopicPartition(topic, partition) for partition in range(partitions)]
         return [tp.offset for tp in consumer.committed(tps, timeout=10)]
+    finally:
+        consumer.close()
+
+
+def commit(servers: str, *, group: str, topic: str, offsets: dict[int, int]) -> None:
+    """Commit as a group that nobody is in."""
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "log_level": 0})
+    try:
+        tps = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        consumer.commit(offsets=tps, asynchronous=False)
     finally:
         consumer.close()

@@ -1,0 +1,138 @@
+"""A topic read from outside any group, on a real Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streamapp import topic_reader
+from streamapp.errors import BrokerUnavailable
+from streamapp.local import ports
+from streamapp.settings import Settings
+from streamapp.topic_reader import TopicReader
+from tests import foreign, groups
+
+WITHIN = 20.0
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Generator[TopicReader]:
+    """Return the reader of this test's topic, which is not there yet."""
+    with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
+        yield reader
+
+
+def transactional(settings: Settings) -> Producer:
+    """Return a producer of transactions, with the first one begun."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "transactional.id": settings.topic})
+    producer.init_transactions(WITHIN)
+    producer.begin_transaction()
+    return producer
+
+
+def test_a_topic_that_is_not_there_has_no_partitions_and_is_not_made(settings: Settings, reader: TopicReader) -> None:
+    assert [] == reader.partitions()
+    assert {} == reader.committed(settings.app_id)
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    assert settings.topic not in admin.list_topics(timeout=WITHIN).topics
+
+
+def test_records_come_as_they_are_in_the_order_of_their_offsets(settings: Settings, reader: TopicReader) -> None:
+    foreign.make_topic(settings, partitions=3)
+    producer = foreign.ForeignProducer(settings)
+    for number in range(5_000):
+        producer.send(b"%d" % number, partition=1, timestamp=1_000 + number)
+    producer.send(None, partition=1, key=b"k", headers=[("a", None), ("a", b"\xff")], timestamp=7)
+    producer.flush()
+
+    low, high = reader.bounds(1)
+    records = [*reader.read(1, low, high)]
+
+    assert [0, 1, 2] == reader.partitions()
+    assert [*range(5_001)] == [record.offset for record in records]
+    assert (settings.topic, 1, b"41", None, [], 1_041) == (
+        records[41].topic,
+        records[41].partition,
+        records[41].value,
+        records[41].key,
+        records[41].headers,
+        records[41].timestamp,
+    )
+    assert (None, b"k", [("a", None), ("a", b"\xff")], 7) == (
+        records[-1].value,
+        records[-1].key,
+        records[-1].headers,
+        records[-1].timestamp,
+    )
+    assert [3, 4, 5] == [record.offset for record in reader.read(1, 3, 6)]
+    assert [] == [*reader.read(1, 6, 6)]
+    assert [5_000] == [record.offset for record in reader.read(1, 5_000, 9_999)]
+    assert [] == [*reader.read(1, 6_000, 9_999)]
+    assert [] == [*reader.read(2, 0, 9)]
+
+
+def test_of_transactions_only_what_was_committed_comes(settings: Settings, reader: TopicReader) -> None:
+    """It ends at the partition's end also where no record stands there, and before a transaction that is open."""
+    foreign.make_topic(settings, partitions=1)
+    producer = transactional(settings)
+    producer.produce(settings.topic, b"committed")
+    producer.commit_transaction(WITHIN)  # the marker: offset 1
+    producer.begin_transaction()
+    producer.produce(settings.topic, b"aborted")
+    producer.flush(WITHIN)
+    producer.abort_transaction(WITHIN)  # the marker: offset 3
+    assert [(0, b"committed")] == [(record.offset, record.value) for record in reader.read(0, *reader.bounds(0))]
+    assert (0, 4) == reader.bounds(0)
+
+    producer.begin_transaction()
+    producer.produce(settings.topic, b"open")
+    producer.flush(WITHIN)
+    assert [0] == [record.offset for record in reader.read(0, 0, 5)]
+    producer.abort_transaction(WITHIN)
+
+
+def test_where_the_head_is_deleted_it_begins_with_what_is_left(settings: Settings, reader: TopicReader) -> None:
+    foreign.make_topic(settings, partitions=1)
+    foreign.ForeignProducer(settings).send_all(b"%d" % number for number in range(10))
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    for deleted in admin.delete_records([TopicPartition(settings.topic, 0, 4)]).values():
+        deleted.result(WITHIN)
+
+    assert (4, 10) == reader.bounds(0)
+    assert [4, 5, 6, 7] == [record.offset for record in reader.read(0, 0, 8)]
+
+
+def test_a_groups_commits_are_told_and_nothing_is_committed(settings: Settings, reader: TopicReader) -> None:
+    foreign.make_topic(settings, partitions=2)
+    foreign.ForeignProducer(settings).send_all(b"%d" % number for number in range(20))
+    assert {} == reader.committed(settings.app_id)
+    groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={1: 3})
+
+    assert len([*reader.read(0, 0, 99), *reader.read(1, 0, 99)]) == 20
+    assert {1: 3} == reader.committed(settings.app_id)
+    assert {} == reader.committed("streamapp.reader")
+
+
+def test_a_read_that_is_given_up_leaves_nothing_to_the_next(settings: Settings, reader: TopicReader) -> None:
+    foreign.make_topic(settings, partitions=1)
+    foreign.ForeignProducer(settings).send_all(b"%d" % number for number in range(10_000))
+
+    first = reader.read(0, 0, 10_000)
+    assert 0 == next(first).offset
+    first.close()
+
+    assert [*range(9_000, 10_000)] == [record.offset for record in reader.read(0, 9_000, 10_000)]
+
+
+def test_kafka_away_is_told_with_address_and_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the time that a user has."""
+    monkeypatch.setattr(topic_reader, "TIMEOUT", 1.0)
+    monkeypatch.setattr(topic_reader, "PATIENCE", 1.0)
+    servers = f"127.0.0.1:{ports.choose()}"
+    with TopicReader(servers, "user_events") as reader:
+        for ask in (reader.partitions, lambda: reader.bounds(0), lambda: [*reader.read(0, 0, 1)]):
+            with pytest.raises(BrokerUnavailable, match=rf"{servers} \(STREAMAPP_KAFKA_BOOTSTRAP_SERVERS\)"):
+                ask()
