@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, cast
+from weakref import WeakSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -80,6 +81,8 @@ class DeadLetterTopic:
         # Its own, so that nobody else's calls that wait hold up dead letters, nor they others.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="dead-letters")
         self._closed = threading.Event()
+        #: Of those that somebody may send again, since others with them could not be delivered.
+        self._delivered = WeakSet[DeadLetter]()
 
     def open(self, *, max_message_bytes: int) -> None:
         """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
@@ -101,7 +104,7 @@ class DeadLetterTopic:
         """Deliver all of them.
 
         Raises:
-            BrokerUnavailable: some may be delivered, some not; the same call may be repeated.
+            BrokerUnavailable: some may be delivered, some not; the same call may be repeated, and sends the rest.
             DeadLetterTopicTooSmall: the topic will never take one of them, because of its size.
             DeadLetterRefused: the topic will never take one of them, as it is set up.
         """
@@ -118,8 +121,8 @@ class DeadLetterTopic:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, letters: Sequence[DeadLetter]) -> None:
-        unsent: dict[DeadLetter, KafkaError | None] = dict.fromkeys(letters)
-        for letter in letters:
+        unsent: dict[DeadLetter, KafkaError | None] = {each: None for each in letters if each not in self._delivered}
+        for letter in [*unsent]:
             self._produce(self._producer, letter, unsent)
         self._flush()
         for letter, error in unsent.items():
@@ -141,6 +144,7 @@ class DeadLetterTopic:
     def _produce(self, producer: Producer, letter: DeadLetter, unsent: dict[DeadLetter, KafkaError | None]) -> None:
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
             if error is None:
+                self._delivered.add(letter)
                 del unsent[letter]
             else:
                 unsent[letter] = error

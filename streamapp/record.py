@@ -95,7 +95,7 @@ class Origin(NamedTuple):
     failures: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class DeadLetter:
     """A record that can never succeed, and why."""
 

@@ -44,17 +44,29 @@ class Senders:
     def __init__(self, settings: Settings) -> None:
         self.schemas = {1: event.schema(1), 2: event.schema(2), 3: V3}
         self.ids = {version: foreign.register(settings, schema) for version, schema in self.schemas.items()}
+        self._settings = settings
         self._writers = {version: foreign.writer(schema, self.ids[version]) for version, schema in self.schemas.items()}
+
+    def announce(self) -> int:
+        """Register one more version, with a field of its own, that nobody has seen yet; return its number."""
+        version = len(self.schemas) + 1
+        more = {"name": f"more_{version}", "type": ["null", "string"], "default": None}
+        schema = {**self.schemas[version - 1], "fields": [*self.schemas[version - 1]["fields"], more]}
+        self.ids[version] = foreign.register(self._settings, schema)
+        self._writers[version] = foreign.writer(schema, self.ids[version])
+        self.schemas[version] = schema
+        return version
 
     def event(self, number: int, version: int, **more: Any) -> tuple[bytes, dict[str, Any]]:
         """Return an event's wire bytes, and the document that it must become, but for its coordinates."""
         values = an_event(number, **more)
         if version >= 2:
             values["browser"] = ("firefox", None)[number % 2]
-        if version == 3:
+        if version >= 3:
             values |= {"basket_value": None, "seen_at": datetime(2026, 1, 1, 0, 0, 0, number % 1_000_000, UTC)}
+        values |= {f"more_{added}": f"{number}" for added in range(4, version + 1)}
         document = {"browser": None, **values, "schema_version": f"v{version}", "schema_id": self.ids[version]}
-        if version == 3:
+        if version >= 3:
             document["seen_at"] = datetime(2026, 1, 1, 0, 0, 0, number % 1_000_000 // 1000 * 1000, UTC)
         return self._writers[version](values), document
 

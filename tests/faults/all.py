@@ -1,6 +1,6 @@
 """All faults: whoever imports this finds them in the catalogue."""
 
-from tests.faults import dying, membership, outages
+from tests.faults import clocks, dying, letters, membership, outages, refusals, sizes, topics
 from tests.faults.catalogue import ALL
 
-__all__ = ["ALL", "dying", "membership", "outages"]
+__all__ = ["ALL", "clocks", "dying", "letters", "membership", "outages", "refusals", "sizes", "topics"]

@@ -33,7 +33,7 @@ class Member(Worker):
         """Whether its process runs."""
         return self.process.poll() is None
 
-    def end_at(self, step: str, moment: str, *, nth: int, number: signal.Signals) -> None:
+    def end_at(self, step: str, moment: str, nth: int, *, number: signal.Signals) -> None:
         """Have it send itself a signal at a step of a slice; see `tests/faults/worker.py`."""
         self.is_doomed = True
         draft = self.trap.with_suffix(".draft")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from tests.faults.catalogue import fault
+from tests.faults.catalogue import EVERYTHING, fault
 from tests.faults.crew import Member
 from tests.faults.scene import Scene
 from tests.faults.worker import MOMENTS, STEPS
@@ -14,17 +16,24 @@ from tests.until import until
 RARE = {"apart", "send", "count"}
 
 
-@fault("kill-at-step", "workers", "kafka", "mongod", "registry", "load")
+class Point(NamedTuple):
+    """Where a worker ends: at a call of a step of a slice, before, during or after it."""
+
+    step: str
+    moment: str
+    nth: int = 1
+
+
+@fault("kill-at-step", *EVERYTHING)
 def kill_at_step(scene: Scene) -> None:
     """kill -9 of a worker before, during or after a step of a slice."""
-    end_at(scene, *draw(scene), number=signal.SIGKILL)
+    end_at(scene, {scene.victim(): draw(scene)}, signal.SIGKILL)
 
 
-@fault("term-at-step", "workers", "kafka", "mongod", "registry", "load")
+@fault("term-at-step", *EVERYTHING)
 def term_at_step(scene: Scene) -> None:
     """SIGTERM before, during or after a step of a slice."""
-    member = end_at(scene, *draw(scene), number=signal.SIGTERM)
-    assert member.process.wait(30) == 0, member.log
+    end_at(scene, {scene.victim(): draw(scene)}, signal.SIGTERM)
 
 
 @fault("kill-any-time", "workers")
@@ -38,25 +47,26 @@ def kill_any_time(scene: Scene) -> None:
     scene.crew.start()
 
 
-def draw(scene: Scene) -> tuple[str, str, int]:
+def draw(scene: Scene) -> Point:
     """Choose a step, a moment, and the number of the call."""
-    step = scene.source.choice([*STEPS])
-    return step, scene.source.choice(MOMENTS), 1 if step in RARE else scene.source.randrange(1, 6)
+    step, moment = scene.source.choice([*STEPS]), scene.source.choice(MOMENTS)
+    return Point(step, moment, 1 if step in RARE else scene.source.randrange(1, 6))
 
 
-def end_at(scene: Scene, step: str, moment: str, nth: int, *, number: signal.Signals) -> Member:
-    """Have a worker end at a step, and put another in its place."""
-    member = scene.victim()
-    member.end_at(step, moment, nth=nth, number=number)
+def end_at(scene: Scene, points: Mapping[Member, Point], number: signal.Signals) -> None:
+    """Have workers end, each at its point, and put others in their places."""
+    for member, point in points.items():
+        member.end_at(*point, number=number)
+    needs_poison = any(point.step in RARE for point in points.values())
 
-    def has_sprung() -> bool:
-        if step in RARE:
+    def have_sprung() -> bool:
+        if needs_poison:
             scene.load.poison()
         scene.linger(0.2)
-        return not member.trap.exists()
+        return not any(member.trap.exists() for member in points)
 
-    until(has_sprung, within=60, what=f"{number.name} {moment} call {nth} of {step}")
-    if number == signal.SIGKILL:
-        member.process.wait(20)
-    scene.crew.start()
-    return member
+    until(have_sprung, within=60, what=f"{number.name} at {[*points.values()]}")
+    for member in points:
+        code = member.process.wait(30)
+        assert code == (-number if number == signal.SIGKILL else 0), member.log
+        scene.crew.start()

@@ -78,9 +78,14 @@ def _standing(scene: Scene, verdict: Verdict) -> dict[Place, Sent]:
     for place, record in read.items():
         if sent := ledger.sent.get(record.key() or b""):
             standing.setdefault(place, sent)
-    gone = [place for place in standing if place.life == life and place not in read and not _is_cut(scene, place)]
+    gone = [place for place in standing if place.life == life and place not in read and not _is_deleted(scene, place)]
     verdict.complain("records acknowledged by Kafka, and gone from it", gone)
     return standing
+
+
+def _is_deleted(scene: Scene, place: Place) -> bool:
+    _, end = scene.cuts.get((place.life, place.partition), (0, 0))
+    return place.offset < end
 
 
 def _is_cut(scene: Scene, place: Place) -> bool:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -23,6 +23,10 @@ ROUND = 0.05
 PAST = 3 * 3_600_000
 #: One poison for so many events, and one event that was a dead letter before for so many poisons.
 POISON_EVERY, REPLAY_EVERY = 150, 4
+
+
+#: What Kafka takes by default, of a record with its coordinates; and what is left for the value of one.
+MAX_BYTES, LARGEST = 1_048_588, 1_047_000
 
 
 class Place(NamedTuple):
@@ -79,6 +83,8 @@ class Load:
         unrelated = foreign.register(settings, events.ORDER, f"{settings.topic}-orders")
         self._poisons = events.poisons(self._senders.ids[1], unrelated)
         self._source.shuffle(self._poisons)
+        #: Those that stay poison however far ahead Kafka's timestamp is.
+        self._timeless = [each for each in self._poisons if each[1] != "timestamp-out-of-range"]
         self._buried: list[tuple[Place, Sent]] = []
         self._lock = threading.Lock()
         self._paused = False
@@ -98,7 +104,7 @@ class Load:
                 "linger.ms": 5,
                 # Longer than any fault: what was not acknowledged might be there, or not.
                 "delivery.timeout.ms": 1_800_000,
-                "message.max.bytes": 2_000_000,
+                "message.max.bytes": MAX_BYTES,
                 "topic.metadata.refresh.interval.ms": 1_000,
                 "log_level": 0,
             }
@@ -131,10 +137,47 @@ class Load:
         finally:
             self._paused = False
 
-    def events(self, number: int, **values: Any) -> None:
-        """Send events at once, of the versions in turn."""
+    def events(self, number: int, *, version: int | None = None, **values: Any) -> None:
+        """Send events at once, of the versions in turn unless one is given."""
         for _ in range(number):
-            self._send(self._event(**values))
+            self._send(self._event(version, **values))
+
+    def announce(self) -> int:
+        """Register a version that no worker has seen; return its number."""
+        return self._senders.announce()
+
+    def large(self) -> None:
+        """Send an event and a poison as large as Kafka takes."""
+        noise = self._source.randbytes(LARGEST // 2).hex()
+        poison = self._poison()
+        self._send(self._event(1, user_id=noise[: LARGEST - 1_000]))
+        self._send(replace(poison, value=noise.encode(), reason="bad-magic-byte"))
+
+    def transaction(self, number: int, *, commit: bool) -> None:
+        """Send events in a transaction; of one that is not committed nothing is due to be stored."""
+        servers, name = self._settings.kafka_bootstrap_servers, f"{self._settings.topic}-{next(self._numbers)}"
+        producer = Producer({"bootstrap.servers": servers, "transactional.id": name, "log_level": 0})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for _ in range(number):
+            sent = self._event()
+            if commit:
+                self._send(sent, producer=producer)
+            else:
+                producer.produce(self._settings.topic, key=sent.key, value=sent.value)
+        producer.flush(30)
+        if commit:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+
+    def superseded(self, number: int) -> None:
+        """Send events twice with one key each: a compacted topic keeps the second, which alone is due to be stored."""
+        for _ in range(number):
+            sent = self._event()
+            self._producer.produce(self._settings.topic, key=sent.key, value=b"superseded")
+            self._send(sent)
+        self.flush()
 
     def poison(self) -> None:
         """Send a poison, a replayed dead letter if there is one, and an event."""
@@ -160,22 +203,23 @@ class Load:
             if self._buried and self._source.randrange(POISON_EVERY * REPLAY_EVERY) == 0:
                 self._replay()
 
-    def _event(self, **values: Any) -> Sent:
+    def _event(self, version: int | None = None, **values: Any) -> Sent:
         number, now = next(self._numbers), self._now()
         at = now - self._source.randrange(PAST)
-        value, document = self._senders.event(number, number % 3 + 1, **{"event_timestamp": at, **values})
+        value, document = self._senders.event(number, version or number % 3 + 1, **{"event_timestamp": at, **values})
         return Sent(key=f"event-{number}".encode(), value=value, timestamp=now, document=document)
 
     def _poison(self) -> Sent:
         number, now = next(self._numbers), self._now()
-        value, reason = self._poisons[number % len(self._poisons)]
+        poisons = self._poisons if self.skew_ms <= 0 else self._timeless
+        value, reason = poisons[number % len(poisons)]
         headers = (("trace", f"{number}".encode()), ("empty", None))
         return Sent(key=f"poison-{number}".encode(), value=value, timestamp=now, headers=headers, reason=reason)
 
     def _replay(self) -> None:
         """Send, twice, what a dead letter would have been if it were an event, as a replay does."""
         place, dead = self._buried.pop(self._source.randrange(len(self._buried)))
-        event = self._event()
+        event = self._event(event_timestamp=dead.timestamp - self._source.randrange(PAST))
         coordinates = {
             "topic": self._settings.topic,
             "partition": f"{place.partition}",
@@ -200,7 +244,7 @@ class Load:
     def _now(self) -> int:
         return int(time.time() * 1000) + self.skew_ms
 
-    def _send(self, sent: Sent, **where: Any) -> None:
+    def _send(self, sent: Sent, producer: Producer | None = None) -> None:
         self.ledger.sent[sent.key] = sent
         life = self.life
 
@@ -210,21 +254,21 @@ class Load:
             elif (offset := message.offset()) is not None and offset >= 0:
                 self._note(Place(life, message.partition() or 0, offset), sent)
 
-        self._produce(sent, on_delivery=delivered, **where)
+        self._produce(sent, producer or self._producer, delivered)
 
-    def _produce(self, sent: Sent, **details: Any) -> None:
+    def _produce(self, sent: Sent, producer: Producer, delivered: Any) -> None:
         while True:
             try:
-                self._producer.produce(
+                producer.produce(
                     self._settings.topic,
                     key=sent.key,
                     value=sent.value,
                     timestamp=sent.timestamp,
                     headers=list(sent.headers),
-                    **details,
+                    on_delivery=delivered,
                 )
             except BufferError:
-                self._producer.poll(0.1)
+                producer.poll(0.1)
             else:
                 return
 

@@ -44,6 +44,28 @@ def mongodb_hangs(scene: Scene) -> None:
         scene.linger(scene.seconds(1 + scene.source.random() * 12, 300))
 
 
+@fault("registry-away", "registry", disturbs=False)
+def registry_away(scene: Scene) -> None:
+    """The registry stopped while events of a schema come that nobody has seen yet."""
+    version = scene.load.announce()
+    scene.backend.registry.stop()
+    try:
+        for _ in range(10):
+            scene.load.events(20, version=version)
+            scene.linger(scene.seconds(0.4, 18))
+    finally:
+        scene.backend.registry.start()
+
+
+@fault("registry-hangs", "registry", disturbs=False)
+def registry_hangs(scene: Scene) -> None:
+    """SIGSTOP of the registry, with a new schema on its way."""
+    version = scene.load.announce()
+    with frozen(scene.backend.registry):
+        scene.load.events(20, version=version)
+        scene.linger(scene.seconds(1 + scene.source.random() * 6, 300))
+
+
 @fault("broker-killed", "kafka")
 def broker_killed(scene: Scene) -> None:
     """kill -9 of the broker, which comes back after a while."""

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 
 from streamapp.broker import Broker
+from streamapp.errors import BrokerUnavailable
 from streamapp.local.backend import Backend
 from streamapp.rollup import LEVELS
 from streamapp.settings import Settings
@@ -105,18 +106,27 @@ class Scene:
     @property
     def admin(self) -> AdminClient:
         """A connection of its own: after a restart of the broker an old one is of no use for long."""
-        return AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers, "log_level": 0})
+        # Kept, since what it is asked fails if it goes before the answer.
+        self._admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers, "log_level": 0})
+        return self._admin
 
     def life(self) -> str:
-        """Return the topic's incarnation."""
-        return asyncio.run(Broker(self.settings.kafka_bootstrap_servers).incarnation_of(self.settings.topic)) or ""
+        """Return the topic's incarnation, as soon as the broker has heard of it."""
+        broker = Broker(self.settings.kafka_bootstrap_servers)
+
+        def told() -> str | None:
+            with suppress(BrokerUnavailable):
+                return asyncio.run(broker.incarnation_of(self.settings.topic))
+            return None
+
+        return until(told, what="the topic's incarnation") or ""
 
     def begin(self, workers: int) -> None:
-        """Start workers and the load, and wait until something is stored."""
+        """Start workers, then the load, and wait until something is stored."""
         for _ in range(workers):
             self.crew.start()
-        self.load.start()
         self.crew.wait_until_ready(within=60)
+        self.load.start()
         self.wait_for(lambda: any(committed(self.settings).values()), what="the first commit")
 
     def seconds(self, short: float, long: float) -> float:

@@ -15,8 +15,8 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.backends import running_backend
 from tests.faults.all import ALL
+from tests.faults.backend import fault_backend
 from tests.soak.run import Run, run
 from tests.soak.table import line, table
 
@@ -30,7 +30,7 @@ def main() -> int:
     runs: list[Run] = []
     stop_at = time.monotonic() + options.minutes * 60
     code = 0
-    with running_backend() as backend, (out / "runs.jsonl").open("a", encoding="utf-8") as lines:
+    with fault_backend() as backend, (out / "runs.jsonl").open("a", encoding="utf-8") as lines:
         try:
             for seed in range(options.seed, options.seed + options.runs):
                 if time.monotonic() > stop_at:

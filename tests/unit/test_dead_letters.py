@@ -1,8 +1,16 @@
-"""The headers of a dead letter."""
+"""The headers of a dead letter, and which are sent again."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
-from streamapp.dead_letters import headers_of
+import pytest
+from confluent_kafka import KafkaError
+
+from streamapp import dead_letters
+from streamapp.dead_letters import DeadLetterTopic, headers_of
+from streamapp.errors import BrokerUnavailable
 from streamapp.record import DeadLetter, Reason, origin_of
 from tests.factories import INCARNATION, NOW, FakeRecord, a_letter
 
@@ -50,3 +58,39 @@ def test_a_second_failure_keeps_the_first_coordinates_and_counts() -> None:
     told = {name.removeprefix("streamapp."): value for name, value in headers if name.startswith("streamapp.")}
     assert (b"2", b"9", b"2", b"5") == (told["partition"], told["offset"], told["attempt"], told["schema_id"])
     assert dict(headers)["reason"] == b"theirs"
+
+
+class _Refusing:
+    """A producer that delivers all but the values that it refuses."""
+
+    def __init__(self) -> None:
+        self.refused = {b"second"}
+        self.delivered: list[bytes] = []
+
+    def produce(
+        self, _: str, *, value: bytes, on_delivery: Callable[[KafkaError | None, Any], None], **__: Any
+    ) -> None:
+        if value in self.refused:
+            on_delivery(KafkaError(KafkaError._MSG_TIMED_OUT), None)
+        else:
+            self.delivered.append(value)
+            on_delivery(None, None)
+
+    def flush(self, _: float) -> int:
+        return 0
+
+
+def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage that begins amidst a slice's dead letters makes none of them come twice."""
+    producer = _Refusing()
+    monkeypatch.setattr(dead_letters, "Producer", lambda *_, **__: producer)
+    topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
+    topic.open(max_message_bytes=1_000_000)
+    letters = [a_letter(value=value) for value in (b"first", b"second", b"third")]
+
+    with pytest.raises(BrokerUnavailable):
+        asyncio.run(topic.send(letters))
+    producer.refused.clear()
+    asyncio.run(topic.send(letters))
+
+    assert [b"first", b"third", b"second"] == producer.delivered

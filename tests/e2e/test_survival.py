@@ -1,0 +1,113 @@
+"""Faults in their short forms, under load: nothing lost, nothing twice, every field and every count right.
+
+What they are is in `tests/faults`; `python -m tests.soak` draws from the same ones, at random, as long as wanted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from streamapp.local.backend import Backend
+from tests.faults.all import ALL
+from tests.faults.backend import fault_backend
+from tests.faults.dying import Point, end_at
+from tests.faults.judge import judge
+from tests.faults.scene import Scene
+from tests.faults.worker import MOMENTS, STEPS
+
+#: Seconds; most of it is the time in which Kafka notices a dead member, thrice.
+BACK_WITHIN = 90
+ROUNDS = 3 if os.environ.get("STREAMAPP_TEST_LONG") else 1
+
+pytestmark = pytest.mark.timeout(400)
+
+Hurt = Callable[[Scene], None]
+
+
+def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed: bool) -> None:
+    """Let a scene be hurt, come back by itself, and be judged."""
+    folder.mkdir()
+    with Scene(backend, folder, seed=7, rate=300) as scene:
+        scene.begin(workers)
+        scene.is_disturbed = is_disturbed
+        hurt(scene)
+        scene.come_back(BACK_WITHIN)
+        assert {0} == {*scene.crew.stop()}
+        verdict = judge(scene)
+
+    assert [] == verdict.problems, verdict
+    assert verdict.events > 1_000
+
+
+def at_every_step(scene: Scene, number: signal.Signals) -> None:
+    """End two workers at a time, at each step of a slice."""
+    for turn in range(ROUNDS):
+        moments = MOMENTS[turn:] + MOMENTS[:turn]
+        points = iter([Point(step, moments[index % 3]) for index, step in enumerate(STEPS)])
+        while two := [*islice(points, 2)]:
+            end_at(scene, dict(zip(scene.crew.fit, two, strict=True)), number)
+            scene.crew.wait_until_ready(within=60)
+
+
+def one_by_one(names: Sequence[str], scene: Scene) -> None:
+    """Let faults happen one after another."""
+    for name in names:
+        ALL[name].hurt(scene)
+
+
+#: What leaves the servers alone, so that it can be side by side.
+BESIDE: Mapping[str, Hurt] = {
+    "killed at every step": partial(at_every_step, number=signal.SIGKILL),
+    "stopped at every step": partial(at_every_step, number=signal.SIGTERM),
+    "members": partial(one_by_one, ["zombie", "join-and-leave"]),
+    "topics": partial(one_by_one, ["partitions-added", "retention", "topic-made-anew"]),
+}
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    """Return servers that can be made to refuse."""
+    with fault_backend() as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def beside(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[None]]]:
+    """Begin all that leaves the servers alone; most of its time is spent waiting."""
+    folder = tmp_path_factory.mktemp("beside")
+    with ThreadPoolExecutor(len(BESIDE)) as threads:
+        yield {
+            name: threads.submit(go, backend, folder / name.replace(" ", "-"), hurt, workers=2, is_disturbed=True)
+            for name, hurt in BESIDE.items()
+        }
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_workers_that_die_freeze_come_and_go(beside: Mapping[str, Future[None]], name: str) -> None:
+    """And topics that change under them."""
+    beside[name].result(380)
+
+
+def test_servers_that_refuse_are_waited_for(backend: Backend, tmp_path: Path) -> None:
+    """By the same process, with every dead letter once: no record comes again."""
+    names = [
+        "mongodb-away",
+        "mongodb-read-only",
+        "mongodb-disk-full",
+        "mongodb-file-limit",
+        "mongodb-steps-down",
+        "dead-letters-refused",
+        "clock-jumps",
+        "timestamps-behind",
+        "timestamps-ahead",
+        "large-records",
+    ]
+    go(backend, tmp_path / "scene", partial(one_by_one, names), workers=1, is_disturbed=False)

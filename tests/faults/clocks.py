@@ -1,0 +1,39 @@
+"""Clocks that are wrong: a worker's own, and those that Kafka's timestamps come from."""
+
+from __future__ import annotations
+
+from tests.faults.catalogue import fault
+from tests.faults.scene import Scene
+
+HOUR = 3600
+DAY_MS = 24 * HOUR * 1000
+
+
+@fault("clock-jumps", "workers", disturbs=False)
+def clock_jumps(scene: Scene) -> None:
+    """The wall clock of a worker jumps by hours, forward and back."""
+    member = scene.victim()
+    for hours in (20, -20, 0):
+        member.clock.write_text(f"{hours * HOUR}", encoding="utf-8")
+        scene.linger(scene.seconds(1.5, 60))
+
+
+@fault("timestamps-behind", "load", disturbs=False)
+def timestamps_behind(scene: Scene) -> None:
+    """Records with Kafka timestamps years behind."""
+    skewed(scene, -scene.source.randint(400, 4_000) * DAY_MS)
+
+
+@fault("timestamps-ahead", "load", disturbs=False)
+def timestamps_ahead(scene: Scene) -> None:
+    """Records with Kafka timestamps weeks ahead."""
+    skewed(scene, scene.source.randint(2, 60) * DAY_MS)
+
+
+def skewed(scene: Scene, skew_ms: int) -> None:
+    """Let the records of a while have another time."""
+    scene.load.skew_ms = skew_ms
+    try:
+        scene.linger(scene.seconds(3, 120))
+    finally:
+        scene.load.skew_ms = 0
