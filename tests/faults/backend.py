@@ -11,7 +11,7 @@ from streamapp.local import programs
 from streamapp.local.backend import Backend
 from tests.backends import running_backend
 
-# MongoDB ends the transaction of a worker that was killed in the midst of one after 60 s, by default; so long others wait
+# By default MongoDB ends the transaction of a worker that was killed in the midst of one after 60 s; so long others wait
 # for the documents that it has touched.
 MONGOD = """#!/bin/sh
 exec {program} "$@" --setParameter enableTestCommands=1 --setParameter transactionLifetimeLimitSeconds=5
