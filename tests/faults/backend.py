@@ -11,8 +11,8 @@ from streamapp.local import programs
 from streamapp.local.backend import Backend
 from tests.backends import running_backend
 
-# By default MongoDB ends the transaction of a worker that was killed in the midst of one after 60 s; so long others wait
-# for the documents that it has touched.
+# By default MongoDB ends the transaction of a worker that was killed in the midst of one after 60 s; others wait for
+# the documents that it has touched.
 MONGOD = """#!/bin/sh
 exec {program} "$@" --setParameter enableTestCommands=1 --setParameter transactionLifetimeLimitSeconds=5
 """
