@@ -91,6 +91,11 @@ class Writer:
         """None; see `heartbeat.Consumer`."""
         return 0, 0
 
+    @property
+    def deleted_offsets(self) -> int:
+        """None; see `heartbeat.Consumer`."""
+        return 0
+
     def progress(self) -> Sequence[Progress]:
         """Nothing waits; see `heartbeat.Consumer`."""
         return [

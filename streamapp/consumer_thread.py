@@ -14,7 +14,7 @@ from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from mode import get_logger
 
-from streamapp.ledger import size
+from streamapp.ledger import UNKNOWN, Ends, size
 from streamapp.record import Record
 
 if TYPE_CHECKING:
@@ -185,10 +185,14 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         state = assignment.state_value(tp) if assignment is not None else None
         return state if state is not None and state.has_valid_position else None
 
-    def end(self, tp: TP) -> int | None:
-        """The log's end as the last fetch told it."""
+    def ends(self, tp: TP) -> Ends:
+        """The ends as the last fetch told them."""
         state = self._state(tp) if self._consumer is not None else None
-        return state.highwater if state is not None else None
+        if state is None or state.highwater is None:
+            return UNKNOWN
+        # A broker that knows no transactions tells -1.
+        stable = state.highwater if state.lso in {None, -1} else min(state.highwater, state.lso)
+        return Ends(state.highwater, stable)
 
     async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
         records: list[Record] = []

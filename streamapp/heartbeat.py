@@ -14,6 +14,7 @@ One per worker, `_id` "worker:<host>-<pid>-<random>":
     kind "worker", started_at, at, partitions (how many), fates {stored, duplicates, dead_lettered} since the start,
     rate          events per second since the last writing
     in_flight     {slices, bytes}
+    deleted_offsets   how many Kafka had deleted before they were read, since the start: lost
     latency       {bounds_ms, counts, n, window_seconds, p50_ms, p95_ms, p99_ms}, from Kafka's timestamp to MongoDB
 What is not known is null, never 0. Documents that nobody writes any more are deleted after a week.
 """
@@ -68,6 +69,11 @@ class Consumer(Protocol):
         """Slices that are delivered and not acked, and their bytes."""
         ...
 
+    @property
+    def deleted_offsets(self) -> int:
+        """Offsets that Kafka had deleted before they were read."""
+        ...
+
     def progress(self) -> Sequence[Progress]:
         """Each partition that is held and whose topic's incarnation is known."""
         ...
@@ -82,6 +88,7 @@ class Beat:
     fates: Fates
     in_flight: tuple[int, int]
     latencies: Latencies
+    deleted_offsets: int = 0
 
 
 @dataclass(slots=True)
@@ -142,12 +149,22 @@ class Pulse:
 class Heartbeat:
     """Writes the pulse of one worker; an outage of MongoDB only leaves a gap in it."""
 
-    def __init__(self, mongo: Mongo, *, consumer: Consumer, fates: Callable[[], Fates], latencies: Latencies) -> None:
+    def __init__(
+        self,
+        mongo: Mongo,
+        *,
+        consumer: Consumer,
+        fates: Callable[[], Fates],
+        latencies: Latencies,
+        note: Callable[[str | None], None] = lambda _: None,
+    ) -> None:
         self._call = mongo.call
         self._collection = mongo.database.get_collection(COLLECTION, write_concern=WriteConcern(1))
         self._consumer = consumer
         self._fates = fates
         self._latencies = latencies
+        #: Told of each writing what went wrong, or None.
+        self._note = note
         self._pulse = Pulse(datetime.now(UTC))
         self._has_index = False
 
@@ -158,9 +175,13 @@ class Heartbeat:
                 await self.beat()
             except (StoreUnavailable, BulkWriteError) as exc:
                 # An outage, which whoever settles tells of, or another worker was quicker to make a document.
+                self._note(str(exc))
                 log.debug("pipeline_state not written: %s", exc)
-            except Exception:
+            except Exception as exc:
+                self._note(str(exc))
                 log.exception("pipeline_state not written")
+            else:
+                self._note(None)
             await self._wait()
 
     async def beat(self) -> None:
@@ -171,6 +192,7 @@ class Heartbeat:
             fates=self._fates(),
             in_flight=self._consumer.in_flight,
             latencies=self._latencies,
+            deleted_offsets=self._consumer.deleted_offsets,
         )
         writes = self._pulse.writes(beat)
         await self._call(lambda: self._write(writes))
@@ -232,6 +254,7 @@ def _worker(beat: Beat, *, rate: float | None, worker: str, started_at: datetime
         "fates": asdict(beat.fates),
         "rate": rate,
         "in_flight": {"slices": slices, "bytes": held},
+        "deleted_offsets": beat.deleted_offsets,
         "latency": _latency(beat.latencies, beat.at),
     }
     return worker, {"$set": state}

@@ -62,6 +62,14 @@ class Latencies:
         self._part_seconds = window_seconds / _PARTS
         #: The number of each part of time that has events, and its bins; the oldest first.
         self._parts: deque[tuple[int, list[float]]] = deque()
+        #: Of all time.
+        self._total = _no_bins()
+        self.total_ms = 0.0
+
+    @property
+    def total(self) -> Histogram:
+        """What was stored since the start."""
+        return Histogram(counts=tuple(self._total))
 
     def add(self, records: Sequence[Stamped], *, now: float) -> None:
         """Count records that were stored at `now`, in seconds since the epoch."""
@@ -69,7 +77,11 @@ class Latencies:
         bins = self._bins(now)
         for record in sampled:
             # A producer's clock may be ahead of ours.
-            bins[bisect_left(BOUNDS_MS, max(0.0, now * 1_000 - record.timestamp))] += len(records) / len(sampled)
+            took, stands_for = max(0.0, now * 1_000 - record.timestamp), len(records) / len(sampled)
+            index = bisect_left(BOUNDS_MS, took)
+            bins[index] += stands_for
+            self._total[index] += stands_for
+            self.total_ms += took * stands_for
 
     def histogram(self, *, now: float) -> Histogram:
         """Return what was stored within the window."""

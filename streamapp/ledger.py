@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 TP = tuple[str, int]
 
@@ -86,6 +86,17 @@ class Lane:
             self.settled = self.position
 
 
+class Ends(NamedTuple):
+    """Where a partition ends, as the last fetch told; None until one has."""
+
+    log: int | None
+    #: See `Progress.stable_end`.
+    stable: int | None
+
+
+UNKNOWN = Ends(None, None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far one partition is."""
@@ -100,6 +111,10 @@ class Progress:
     end: int | None
     #: Kafka's timestamp of the oldest record that is read and not settled.
     oldest_ms: int | None
+    #: The end of what may be read: records of a transaction that is under way come later.
+    stable_end: int | None = None
+    #: What the broker holds for our group.
+    committed: int | None = None
 
     @property
     def key(self) -> tuple[str, int, str | None]:
@@ -128,6 +143,8 @@ class Ledger:
         self.rewinds = 0
         #: Offsets before a slice that never came: deleted by retention, compacted away, control records.
         self.skipped_offsets = 0
+        #: Those of them that were deleted before they were read: lost.
+        self.deleted_offsets = 0
 
     @property
     def in_flight_bytes(self) -> int:
@@ -182,6 +199,12 @@ class Ledger:
         lane.position = offset
         return skipped
 
+    def lose_up_to(self, tp: TP, offset: int) -> int:
+        """Go on from `offset`, which is the first that is left, and return how many before it are lost."""
+        lost = self.skip_to(tp, offset)
+        self.deleted_offsets += lost
+        return lost
+
     def deliver(self, tp: TP, *, end: int, size: int, first_ms: int | None = None) -> Outstanding:
         """Enter a slice that ends before `end`."""
         lane = self._lanes[tp]
@@ -213,7 +236,7 @@ class Ledger:
             if lane.tp[0] == topic:
                 lane.settled = None
 
-    def progress(self, ends: Mapping[TP, int | None], incarnations: Mapping[str, str | None]) -> list[Progress]:
+    def progress(self, ends: Mapping[TP, Ends], incarnations: Mapping[str, str | None]) -> list[Progress]:
         """How far each partition is, of the topics whose incarnation is known."""
         return [
             Progress(
@@ -221,8 +244,10 @@ class Ledger:
                 partition=partition,
                 incarnation=incarnations[topic],
                 settled=lane.settled,
-                end=ends.get(lane.tp),
+                end=ends.get(lane.tp, UNKNOWN).log,
+                stable_end=ends.get(lane.tp, UNKNOWN).stable,
                 oldest_ms=lane.queue[0].first_ms if lane.queue else None,
+                committed=lane.confirmed,
             )
             for (topic, partition), lane in self._lanes.items()
             if topic in incarnations

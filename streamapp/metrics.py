@@ -1,60 +1,173 @@
-"""Health: /healthz says that the worker runs, /readyz whether it can store events now."""
+"""What /metrics tells Prometheus: counted once per slice, collected when it is asked for."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import accumulate
+from typing import Protocol
 
-from streamapp.errors import Transient
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
 
-#: Seconds for which an answer of a dependency counts.
-FRESH_FOR = 5.0
-#: Seconds between two questions to a dependency, and until one that does not answer is given up.
-ASK_EVERY = 1.5
-ASK_TIMEOUT = 3.0
+from streamapp.document import Document
+from streamapp.heartbeat import Consumer, lag_seconds
+from streamapp.latency import BOUNDS_MS, Latencies
+from streamapp.readiness import Readiness
+from streamapp.record import DeadLetter, Record
+from streamapp.retry import Outages
+from streamapp.sink import Fates
+
+#: Of the text format.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Schema versions that are told apart; the rest is "other".
+MOST_VERSIONS = 50
+
+_SLICE_BUCKETS = (1, 10, 100, 500, 1_000, 2_000, 4_000)
+_INSERT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+disable_created_metrics()
 
 
-@dataclass(slots=True)
-class Dependency:
-    """Something that the worker needs, asked in the background, so that /readyz answers at once."""
-
-    name: str
-    ping: Callable[[], Awaitable[None]]
-    clock: Callable[[], float] = time.monotonic
-    answered_at: float | None = None
-    error: str = "not asked yet"
-
-    async def ask(self) -> None:
-        """Ask once, and keep the answer."""
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT):
-                await self.ping()
-        except (Transient, TimeoutError) as exc:
-            self.error = str(exc) or "no answer"
-        else:
-            self.answered_at = self.clock()
+class Transport(Consumer, Protocol):
+    """What tells of the transport besides how far it is."""
 
     @property
-    def state(self) -> str:
-        """`ok`, or what is wrong."""
-        if self.answered_at is None:
-            return self.error
-        age = self.clock() - self.answered_at
-        return "ok" if age <= FRESH_FOR else f"no answer for {age:.0f} s: {self.error}"
+    def rewinds(self) -> int:
+        """How often the offsets of a partition went back."""
+        ...
+
+    @property
+    def skipped_offsets(self) -> int:
+        """Offsets that never came."""
+        ...
 
 
-class Readiness:
-    """Ready means: member of the group with its partitions known, Kafka, MongoDB and the registry answering."""
+class Metrics:
+    """Gathers what the sink tells, and asks the others for what they know."""
 
-    def __init__(self, *dependencies: Dependency) -> None:
-        self.dependencies = dependencies
-        #: Number of partitions assigned; None before the first assignment and while partitions move.
-        self.partitions: int | None = None
+    def __init__(
+        self,
+        *,
+        version: str,
+        readiness: Readiness,
+        outages: Mapping[str, Outages],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.latencies = Latencies()
+        self.rebalances = 0
+        #: None until the worker reads.
+        self.consumer: Transport | None = None
+        self.fates: Callable[[], Fates] = Fates
+        self._version = version
+        self._readiness = readiness
+        self._outages = outages
+        self._now = now
+        self._events = Counter[str]()
+        self._dead_letters = Counter[str]()
+        self._registry = CollectorRegistry()
+        self._slices = Histogram(
+            "streamapp_slice_records", "Records per settled slice.", buckets=_SLICE_BUCKETS, registry=self._registry
+        )
+        self._inserts = Histogram(
+            "streamapp_insert_seconds",
+            "Duration of an insert into MongoDB, failed ones too.",
+            buckets=_INSERT_BUCKETS,
+            registry=self._registry,
+        )
+        ProcessCollector(registry=self._registry)
+        self._registry.register(self)
 
-    def report(self) -> tuple[bool, dict[str, str]]:
-        """Whether the worker is ready, and the state of each thing it takes."""
-        assigned = "not assigned yet" if self.partitions is None else "ok"
-        states = {"partitions": assigned, **{d.name: d.state for d in self.dependencies}}
-        return all(state == "ok" for state in states.values()), states
+    def page(self) -> bytes:
+        """What Prometheus reads, in its text format."""
+        return generate_latest(self._registry)
+
+    def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
+        """Hear of events that are new in MongoDB."""
+        self.latencies.add(records, now=self._now())
+        for version, n in Counter(document["schema_version"] for document in documents).items():
+            is_told = version in self._events or len(self._events) < MOST_VERSIONS
+            self._events[version if is_told else "other"] += n
+
+    def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+        """Hear of a slice whose records have all had their fate."""
+        self._slices.observe(len(records))
+        self._dead_letters.update(letter.reason.value for letter in dead)
+
+    def inserted(self, seconds: float) -> None:
+        """Hear of an insert."""
+        self._inserts.observe(seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what is known at this moment; what is not known is absent."""
+        yield InfoMetricFamily("streamapp_build", "Version of streamapp.", {"version": self._version})
+        yield _counter("streamapp_records", "Records settled, by fate.", "fate", asdict(self.fates()))
+        yield _counter("streamapp_events", "Events stored, by schema version.", "schema_version", self._events)
+        yield _counter("streamapp_dead_letters", "Dead letters delivered, by reason.", "reason", self._dead_letters)
+        yield self._latency()
+        yield from self._dependencies()
+        yield self._ready()
+        yield CounterMetricFamily("streamapp_rebalances", "Assignments of partitions.", self.rebalances)
+        if self.consumer is not None:
+            yield from _transport(self.consumer)
+            yield from self._lag(self.consumer)
+
+    def _latency(self) -> Metric:
+        name, total = "streamapp_end_to_end_latency_seconds", self.latencies.total
+        bounds = [*(str(bound / 1_000) for bound in BOUNDS_MS), "+Inf"]
+        buckets = [*zip(bounds, accumulate(map(round, total.counts)), strict=True)]
+        family = HistogramMetricFamily(name, "From Kafka's timestamp to MongoDB, of new events.")
+        family.add_metric([], buckets, sum_value=self.latencies.total_ms / 1_000)
+        return family
+
+    def _dependencies(self) -> Iterator[Metric]:
+        known = self._outages.items()
+        retries = {name: outages.retries for name, outages in known}
+        yield _counter("streamapp_retries", "Operations repeated.", "dependency", retries)
+        yield _counter("streamapp_outages", "Outages.", "dependency", {name: each.count for name, each in known})
+        away = GaugeMetricFamily(
+            "streamapp_outage_seconds", "Duration of the present outage, 0 without one.", labels=["dependency"]
+        )
+        for name, outages in known:
+            away.add_metric([name], outages.away_for)
+        yield away
+
+    def _ready(self) -> Metric:
+        ready = GaugeMetricFamily("streamapp_ready", "Whether a part of /readyz is ok.", labels=["part"])
+        for part, state in self._readiness.report()[1].items():
+            ready.add_metric([part], state == "ok")
+        return ready
+
+    def _lag(self, consumer: Transport) -> Iterator[Metric]:
+        labels, at = ["topic", "partition"], datetime.fromtimestamp(self._now(), UTC)
+        lag = GaugeMetricFamily("streamapp_lag_records", "Offsets that are not settled.", labels=labels)
+        age = GaugeMetricFamily("streamapp_lag_seconds", "Age of the oldest record not settled.", labels=labels)
+        for progress in consumer.progress():
+            place = [progress.topic, str(progress.partition)]
+            if progress.lag is not None:
+                lag.add_metric(place, progress.lag)
+            if (seconds := lag_seconds(progress, at)) is not None:
+                age.add_metric(place, seconds)
+        yield from (lag, age)
+
+
+def _counter(name: str, what: str, label: str, counts: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, what, labels=[label])
+    for value, n in counts.items():
+        family.add_metric([value], n)
+    return family
+
+
+def _transport(consumer: Transport) -> Iterator[Metric]:
+    deleted = consumer.deleted_offsets
+    empty = consumer.skipped_offsets - deleted
+    yield CounterMetricFamily("streamapp_deleted_offsets", "Deleted by Kafka before they were read.", deleted)
+    yield CounterMetricFamily("streamapp_empty_offsets", "Compacted, aborted, or control records.", empty)
+    yield CounterMetricFamily("streamapp_rewinds", "Times that a partition's offsets went back.", consumer.rewinds)
+    slices, held = consumer.in_flight
+    yield GaugeMetricFamily("streamapp_in_flight_slices", "Slices delivered and not acked.", slices)
+    yield GaugeMetricFamily("streamapp_in_flight_bytes", "Bytes of those slices.", held)

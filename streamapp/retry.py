@@ -45,9 +45,19 @@ class Outages:
     ) -> None:
         self.name = name
         self.away_since: float | None = None
+        #: What is, or was last, wrong.
+        self.error = ""
+        #: How often something was repeated, and how many outages there were.
+        self.retries = 0
+        self.count = 0
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._clock = clock
+
+    @property
+    def away_for(self) -> float:
+        """Seconds since the outage began; 0 without one."""
+        return 0.0 if self.away_since is None else self._clock() - self.away_since
 
     async def insist(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat `operation` while it raises Transient; anything else goes through."""
@@ -64,13 +74,16 @@ class Outages:
                 return result
 
     def _note_failure(self, exc: Transient) -> None:
+        self.error = str(exc)
+        self.retries += 1
         if self.away_since is None:
             self.away_since = self._clock()
+            self.count += 1
             log.warning("%s is away, waiting for it: %s", self.name, exc)
 
     def _note_success(self) -> None:
         if self.away_since is not None:
-            log.warning("%s is back after %.1f s", self.name, self._clock() - self.away_since)
+            log.warning("%s is back after %.1f s", self.name, self.away_for)
             self.away_since = None
 
 

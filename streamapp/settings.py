@@ -237,11 +237,11 @@ class Settings(BaseSettings):
     web_host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="Address on which the worker answers /healthz and /readyz.",
+        description="Address on which the worker answers /healthz, /readyz and /metrics.",
         examples=["127.0.0.1"],
     )
     web_port: Port = Field(
-        default=6066, description="Port on which the worker answers /healthz and /readyz.", examples=[6066]
+        default=6066, description="Port on which the worker answers /healthz, /readyz and /metrics.", examples=[6066]
     )
     dashboard_host: str = Field(
         default="127.0.0.1",
@@ -251,6 +251,11 @@ class Settings(BaseSettings):
     )
     dashboard_port: Port = Field(
         default=8501, description="Port on which `streamapp dashboard` serves the page.", examples=[8501]
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="Form of the worker's log: text, or json, which is an object per line.",
+        examples=["json"],
     )
     local_cache_dir: Path | None = Field(
         default=None,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -88,6 +89,22 @@ class DeadLetters(Protocol):
         ...
 
 
+class Observer(Protocol):
+    """Hears of what was done, once per slice or insert."""
+
+    def inserted(self, seconds: float) -> None:
+        """An insert took so long, whether it failed or not."""
+        ...
+
+    def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
+        """Events are new in MongoDB."""
+        ...
+
+    def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+        """The records of a slice have their fate; these are dead letters now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fates:
     """How many records met which fate."""
@@ -156,13 +173,14 @@ class Sink:
         times: EventTimes,
         store_outages: Outages,
         dead_letter_outages: Outages,
+        observer: Observer,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        on_stored: Callable[[Sequence[Record]], None] = lambda _: None,
+        stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.fates = Fates()
         self._schemas = schemas
         self._store = store
-        self._inserter = Inserter(store.insert)
+        self._inserter = Inserter(self._timed_insert)
         self._accumulator = accumulator
         self._frontiers = frontiers
         self._apart = apart
@@ -172,7 +190,8 @@ class Sink:
         self._store_outages = store_outages
         self._dead_letter_outages = dead_letter_outages
         self._now = now
-        self._on_stored = on_stored
+        self._observer = observer
+        self._stopwatch = stopwatch
         self._slots = asyncio.Semaphore(BUILT_AT_ONCE)
         self._turns = Turns()
         self._asked: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
@@ -197,6 +216,13 @@ class Sink:
         self.fates += fates
         return fates
 
+    async def _timed_insert(self, documents: Sequence[Document]) -> Outcome:
+        began = self._stopwatch()
+        try:
+            return await self._store.insert(documents)
+        finally:
+            self._observer.inserted(self._stopwatch() - began)
+
     async def _settle(self, slice_: Slice, turn: Turn) -> tuple[Fates, Awaitable[None]]:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
         async with self._slots:
@@ -213,6 +239,7 @@ class Sink:
             await self._bury(dead)
         counted = self._accumulator.add(_lane(slice_), inserted.tally) if inserted.tally else _nothing()
         turn.end()
+        self._observer.settled(slice_.records, dead)
         return fates + Fates(dead_lettered=len(dead)), counted
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
@@ -287,10 +314,13 @@ class Sink:
                 schema_id=built.documents[index]["schema_id"],
             )
             built.dead.append(letter)
-        stored = len(built.documents) - len(outcome.duplicates) - len(outcome.refused)
-        if stored:
-            self._on_stored(built.records)
-        return Fates(stored=stored, duplicates=len(outcome.duplicates))
+        records, documents = built.records, built.documents
+        if outcome.duplicates or outcome.refused:
+            new = [i for i in range(len(documents)) if i not in outcome.duplicates and i not in outcome.refused]
+            records, documents = [records[i] for i in new], [documents[i] for i in new]
+        if documents:
+            self._observer.stored(records, documents)
+        return Fates(stored=len(documents), duplicates=len(outcome.duplicates))
 
     async def _bury(self, dead: Sequence[DeadLetter]) -> None:
         await self._dead_letter_outages.insist(lambda: self._dead_letters.send(dead))

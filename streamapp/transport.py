@@ -74,13 +74,18 @@ class SliceConsumer(stock.Consumer):
         return self.ledger.skipped_offsets
 
     @property
+    def deleted_offsets(self) -> int:
+        """Those of them that Kafka had deleted before they were read."""
+        return self.ledger.deleted_offsets
+
+    @property
     def in_flight(self) -> tuple[int, int]:
         """Slices that are delivered and not acked, and their bytes."""
         return self.ledger.in_flight_slices, self.ledger.in_flight_bytes
 
     def progress(self) -> list[Progress]:
         """How far each partition is, of the sliced topics whose incarnation is known."""
-        ends = {tp: self._thread.end(tp) for tp in self.assignment() if tp in self.ledger}
+        ends = {tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.ledger}
         return self.ledger.progress(ends, self._incarnations)
 
     def _new_consumer_thread(self) -> SliceThread:
@@ -159,8 +164,15 @@ class SliceConsumer(stock.Consumer):
     def _note_start(self, taken: Taken) -> None:
         if taken.end is not None:
             self.app.monitor.track_tp_end_offset(taken.tp, taken.end)
-        if lost := self.ledger.skip_to(taken.tp, taken.before):
-            log.warning("%d offsets of %s were deleted before they were read", lost, taken.tp)
+        if lost := self.ledger.lose_up_to(taken.tp, taken.before):
+            log.error(
+                "Kafka has deleted %d offsets of %s, partition %d, before they were read, up to %d: they are lost."
+                " Is its retention shorter than the worker's lag?",
+                lost,
+                taken.tp.topic,
+                taken.tp.partition,
+                taken.before,
+            )
         if taken.records:
             self.ledger.skip_to(taken.tp, taken.records[0].offset)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from mode import Service
 
@@ -19,10 +19,10 @@ from streamapp.codec import EventCodec
 from streamapp.dead_letters import DeadLetterTopic
 from streamapp.document import EventTimes
 from streamapp.errors import SettingsError
-from streamapp.heartbeat import Consumer, Heartbeat
-from streamapp.latency import Latencies
-from streamapp.metrics import ASK_EVERY, Dependency, Readiness
+from streamapp.heartbeat import BEAT_EVERY, Heartbeat
+from streamapp.metrics import Metrics, Transport
 from streamapp.mongo import Mongo
+from streamapp.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
 from streamapp.registry import Registry
 from streamapp.retry import Outages
 from streamapp.rollups import Rollups
@@ -45,8 +45,20 @@ class Upstream(Service):
         self._codec = codec
         self._readiness = readiness
         self._store_outages = Outages("MongoDB")
-        self._latencies = Latencies()
+        self._registry_outages = Outages("the schema registry")
+        self._dead_letter_outages = Outages(f"the dead-letter topic {settings.dead_letter_topic}")
+        self.metrics = Metrics(
+            version=version("streamapp"),
+            readiness=readiness,
+            outages={
+                "mongodb": self._store_outages,
+                "schema_registry": self._registry_outages,
+                "kafka": self.broker_outages,
+                "dead_letters": self._dead_letter_outages,
+            },
+        )
         self._learned: asyncio.Queue[WriterSchema] = asyncio.Queue()
+        self._writes = Told(name="mongodb_writes", fresh_for=BEAT_EVERY + FRESH_FOR)
         #: Of what has been opened: the stop may come before the start has got far.
         self._closes: list[Callable[[], None]] = []
 
@@ -58,18 +70,26 @@ class Upstream(Service):
         self._closes.append(self._mongo.close)
         self._store = Store(self._mongo)
         self._rollups = Rollups(self._mongo, keep=settings.keep)
-        self._registry = Registry(settings.schema_registry_url, settings.subject, on_learned=self._learned.put_nowait)
+        self._registry = Registry(
+            settings.schema_registry_url,
+            settings.subject,
+            on_learned=self._learned.put_nowait,
+            outages=self._registry_outages,
+        )
         self._closes.append(self._registry.close)
         self._dead_letters = DeadLetterTopic(
             bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic
         )
         self._closes.append(self._dead_letters.close)
         self.sink = self._make_sink()
-        self._readiness.dependencies = (
-            Dependency("mongodb", self._mongo.ping),
-            Dependency("schema_registry", self._registry.ping),
-            Dependency("kafka", self._broker.ping),
+        self.metrics.fates = lambda: self.sink.fates
+        self._dependencies = (
+            Dependency(name="mongodb", ping=self._mongo.ping, outages=[self._store_outages]),
+            Dependency(name="schema_registry", ping=self._registry.ping, outages=[self._registry_outages]),
+            Dependency(name="kafka", ping=self._broker.ping, outages=[self.broker_outages]),
         )
+        dead_letters = Waiting("dead_letters", [self._dead_letter_outages])
+        self._readiness.parts = (*self._dependencies, self._writes, dead_letters)
         for background in (self._ask_dependencies(), self._prepare_registry(), self._prepare_store()):
             self.add_future(background)
         await self.wait(self._have_topics())
@@ -83,9 +103,22 @@ class Upstream(Service):
         """The topic's UUID; see `Broker.incarnation_of`."""
         return await self._broker.incarnation_of(topic)
 
-    async def beat(self, consumer: Consumer) -> None:
-        """Write `pipeline_state` until cancelled."""
-        await Heartbeat(self._mongo, consumer=consumer, fates=lambda: self.sink.fates, latencies=self._latencies).run()
+    async def beat(self, consumer: Transport) -> None:
+        """Write `pipeline_state` and look whether all moves, until cancelled."""
+        self.metrics.consumer = consumer
+        heartbeat = Heartbeat(
+            self._mongo,
+            consumer=consumer,
+            fates=lambda: self.sink.fates,
+            latencies=self.metrics.latencies,
+            note=self._writes.note,
+        )
+        await asyncio.gather(heartbeat.run(), self._look(consumer))
+
+    async def _look(self, consumer: Transport) -> None:
+        while True:
+            self._readiness.movement.look(consumer.progress(), self._readiness.clock())
+            await asyncio.sleep(ASK_EVERY)
 
     def _make_sink(self) -> Sink:
         settings = self._settings
@@ -106,8 +139,8 @@ class Upstream(Service):
             ),
             times=times,
             store_outages=self._store_outages,
-            dead_letter_outages=Outages(f"the dead-letter topic {self._settings.dead_letter_topic}"),
-            on_stored=lambda records: self._latencies.add(records, now=time.time()),
+            dead_letter_outages=self._dead_letter_outages,
+            observer=self.metrics,
         )
 
     async def _have_topics(self) -> None:
@@ -149,5 +182,5 @@ class Upstream(Service):
 
     async def _ask_dependencies(self) -> None:
         while not self.should_stop:
-            await asyncio.gather(*(dependency.ask() for dependency in self._readiness.dependencies))
+            await asyncio.gather(*(dependency.ask() for dependency in self._dependencies))
             await self.sleep(ASK_EVERY)

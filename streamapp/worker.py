@@ -12,6 +12,7 @@ import click
 import faust
 from faust.app.base import BootStrategy
 from faust.cli.base import cli
+from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
 from mode import CrashingSupervisor
 
@@ -19,8 +20,10 @@ from streamapp import sampler, settings
 from streamapp.codec import NAME, EventCodec
 from streamapp.commands import dashboard, demo, rollups, send_sample, up
 from streamapp.errors import Permanent, SettingsError
-from streamapp.metrics import Readiness
+from streamapp.logs import JSON_LOGS
+from streamapp.metrics import CONTENT_TYPE
 from streamapp.producer import Pace, SampleProducer
+from streamapp.readiness import Readiness
 from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import SliceTransport
 from streamapp.upstream import Upstream
@@ -36,6 +39,10 @@ except SettingsError as exc:
 
 for command in (dashboard.command, demo.command, rollups.command, send_sample.command, up.command):
     cli.add_command(command)
+
+if config.log_format == "json":
+    # A table for people, printed to the log's stream.
+    worker_command.on_worker_created = lambda *_: None
 
 codec = EventCodec()
 codecs.register(NAME, codec)
@@ -70,6 +77,7 @@ app = App(
     config.app_id,
     broker=[f"kafka://{server}" for server in config.kafka_bootstrap_servers.split(",")],
     Worker=BoundedWorker,
+    logging_config=JSON_LOGS if config.log_format == "json" else None,
     web_bind=config.web_host,
     web_host=config.web_host,
     web_port=config.web_port,
@@ -124,6 +132,14 @@ async def _settle(event: Any) -> None:
 _under_way: set[asyncio.Task[None]] = set()
 
 
+def _is_storing() -> bool:
+    tasks = [actor.actor_task for actor in store_events._actors]  # noqa: SLF001 - Faust does not tell otherwise
+    return any(task is not None and not task.done() for task in tasks)
+
+
+readiness.is_agent_running = _is_storing
+
+
 @app.on_partitions_revoked.connect
 async def drop_slices(*_: object, **__: object) -> None:
     """Give up slices of the old assignment, or they would pile up in an outage; they come again."""
@@ -134,8 +150,9 @@ async def drop_slices(*_: object, **__: object) -> None:
 
 @app.on_partitions_assigned.connect
 async def note_partitions(_: object, assigned: Any, **__: object) -> None:
-    """Tell /readyz."""
+    """Tell /readyz and /metrics."""
     readiness.partitions = len(assigned)
+    upstream.metrics.rebalances += 1
 
 
 @app.task
@@ -182,3 +199,9 @@ async def readyz(self: Any, _: Any) -> Any:
     """Whether the worker can store events now, and if not, why."""
     ready, states = readiness.report()
     return self.json({"ready": ready, **states}, status=200 if ready else 503)
+
+
+@app.page("/metrics")
+async def metrics(self: Any, _: Any) -> Any:
+    """What Prometheus collects."""
+    return self.bytes(upstream.metrics.page(), headers={"Content-Type": CONTENT_TYPE})

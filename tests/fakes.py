@@ -10,7 +10,7 @@ from streamapp.avro import WriterSchema
 from streamapp.document import Document
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
-from streamapp.record import DeadLetter
+from streamapp.record import DeadLetter, Record
 from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, id_of, lane_of
 from streamapp.tally import Tally
 
@@ -33,11 +33,16 @@ class FakeStore:
         self.documents: dict[str, Document] = {}
         self.dead_letters: Counter[str] = Counter()
         self.is_away = False
+        #: How many of the next inserts find it away.
+        self.away_for = 0
         self._counted: dict[tuple[str, str | None, int], int] = {}
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Insert each document that is new and storable."""
         self._check()
+        if self.away_for:
+            self.away_for -= 1
+            raise StoreUnavailable("away")
         duplicates: set[int] = set()
         refused: dict[int, str] = {}
         for index, document in enumerate(documents):
@@ -66,6 +71,29 @@ class FakeStore:
     def _check(self) -> None:
         if self.is_away:
             raise StoreUnavailable("away")
+
+
+class FakeObserver:
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.inserts: list[float] = []
+        self.stored_ids: list[str] = []
+        self.stored_offsets: list[int] = []
+        self.slices: list[tuple[int, list[str]]] = []
+
+    def inserted(self, seconds: float) -> None:
+        """Note an insert."""
+        self.inserts.append(seconds)
+
+    def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
+        """Note new events."""
+        self.stored_offsets += [record.offset for record in records]
+        self.stored_ids += [document["_id"] for document in documents]
+
+    def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+        """Note a slice."""
+        self.slices.append((len(records), [letter.reason.value for letter in dead]))
 
 
 class FakeRollups:

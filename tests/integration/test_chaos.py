@@ -41,6 +41,7 @@ from streamapp.sink import Sink
 from streamapp.store import Store
 from tests.factories import NOW, V1, V2, FakeRecord, wire
 from tests.factories import an_event as values
+from tests.fakes import FakeObserver
 from tests.recount import recounted, stored
 
 T = TypeVar("T")
@@ -231,6 +232,7 @@ class Worker:
             times=EventTimes(earliest=0, ahead=2**60),
             store_outages=outages,
             dead_letter_outages=Outages("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep),
+            observer=FakeObserver(),
         )
         self.feeds: dict[int, Feed] = {}
 

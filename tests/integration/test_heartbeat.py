@@ -24,6 +24,7 @@ class FakeConsumer:
     """Holds one partition, which is behind by ten records; asking it three times is enough."""
 
     in_flight = (1, 100)
+    deleted_offsets = 0
 
     def __init__(self) -> None:
         self.enough = asyncio.Event()

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamapp.heartbeat import ENDS, Beat, Pulse
 from streamapp.latency import Latencies
-from streamapp.ledger import Ledger, Progress
+from streamapp.ledger import Ends, Ledger, Progress
 from streamapp.sink import Fates
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -97,6 +97,7 @@ def test_worker_tells_its_fates_and_latencies() -> None:
 
     assert {"stored": 7, "duplicates": 0, "dead_lettered": 0} == worker["fates"]
     assert {"slices": 1, "bytes": 1_000} == worker["in_flight"]
+    assert worker["deleted_offsets"] == 0
     assert (0, None) == (worker["latency"]["n"], worker["latency"]["p95_ms"])
 
 
@@ -128,9 +129,10 @@ def test_oldest_record_is_the_first_that_is_not_settled() -> None:
     second = ledger.deliver(tp, end=20, size=1, first_ms=2_000)
 
     ledger.ack(second)
-    (before,) = ledger.progress({tp: 25}, {"user_events": None})
+    (before,) = ledger.progress({tp: Ends(25, 22)}, {"user_events": None})
     ledger.ack(first)
-    (after,) = ledger.progress({tp: 25}, {"user_events": None})
+    (after,) = ledger.progress({tp: Ends(25, 22)}, {"user_events": None})
 
     assert (0, 25, 1_000) == (before.settled, before.lag, before.oldest_ms)
     assert (20, 5, None) == (after.settled, after.lag, after.oldest_ms)
+    assert (22, 0) == (after.stable_end, after.committed)

@@ -56,6 +56,17 @@ def test_sample_stands_for_all(records: int) -> None:
     assert latencies.histogram(now=NOW).n == records
 
 
+def test_total_forgets_nothing() -> None:
+    """Counts and the sum of all latencies, since the start."""
+    latencies = Latencies()
+    latencies.add(aged(10, n=100), now=NOW)
+    latencies.add(aged(20, n=2), now=NOW)
+    latencies.histogram(now=NOW + 10_000)
+
+    assert latencies.total.n == 102
+    assert latencies.total_ms == pytest.approx(1_040)
+
+
 def test_clock_that_is_ahead_counts_as_no_time() -> None:
     """A record from the future was stored at once."""
     latencies = Latencies()

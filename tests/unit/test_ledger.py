@@ -259,6 +259,17 @@ def test_offsets_before_a_slice_that_never_came_are_counted() -> None:
     assert ledger.skipped_offsets == 3
 
 
+def test_offsets_that_were_deleted_are_told_apart() -> None:
+    """Their records are lost; gaps between records hold none."""
+    ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
+    ledger.assign({A: 5})
+
+    assert ledger.lose_up_to(A, 8) == 3
+    ledger.skip_to(A, 10)
+
+    assert (3, 5) == (ledger.deleted_offsets, ledger.skipped_offsets)
+
+
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
 def test_cut_keeps_order_and_limits(values: list[bytes | None], max_records: int, max_bytes: int) -> None:
     """Slices hold every record once, in order, within the limits; only a single record may be larger."""

@@ -1,153 +1,141 @@
-"""When the worker says that it is ready."""
+"""What Prometheus is told."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from streamapp import broker, upstream
-from streamapp.codec import EventCodec
-from streamapp.dead_letters import DeadLetterTopic
-from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
-from streamapp.metrics import FRESH_FOR, Dependency, Readiness
-from streamapp.upstream import Upstream
-from tests.backends import plain_settings
-from tests.factories import a_letter
+from streamapp.errors import StoreUnavailable
+from streamapp.ledger import Progress
+from streamapp.metrics import MOST_VERSIONS, Metrics
+from streamapp.readiness import Readiness, Waiting
+from streamapp.record import Reason
+from streamapp.retry import Outages
+from streamapp.sink import Fates
+from tests.factories import FakeRecord, a_letter
 
-
-class Pinged:
-    """A dependency that can go away, and a clock."""
-
-    def __init__(self) -> None:
-        self.is_away = False
-        self.now = 0.0
-        self.dependency = Dependency("mongodb", self.ping, clock=lambda: self.now)
-
-    async def ping(self) -> None:
-        """Answer, or not."""
-        if self.is_away:
-            raise StoreUnavailable("no server")
+NOW = 1_000.0
 
 
-def test_ready_takes_partitions_and_answers() -> None:
-    """Neither is enough alone."""
-    pinged = Pinged()
-    readiness = Readiness(pinged.dependency)
-    assert readiness.report()[0] is False
+class Transport:
+    """Holds a partition that waits, and one of which nothing is known."""
 
-    asyncio.run(pinged.dependency.ask())
-    assert (False, {"partitions": "not assigned yet", "mongodb": "ok"}) == readiness.report()
+    in_flight = (2, 300)
+    deleted_offsets = 5
+    skipped_offsets = 7
+    rewinds = 1
 
-    readiness.partitions = 4
-    assert (True, {"partitions": "ok", "mongodb": "ok"}) == readiness.report()
-
-
-def test_an_answer_grows_stale() -> None:
-    """A dependency that went away is noticed, and so is its return."""
-    pinged = Pinged()
-    asyncio.run(pinged.dependency.ask())
-    pinged.is_away = True
-    pinged.now = FRESH_FOR + 1
-    asyncio.run(pinged.dependency.ask())
-    assert pinged.dependency.state == "no answer for 6 s: no server"
-
-    pinged.is_away = False
-    asyncio.run(pinged.dependency.ask())
-    assert pinged.dependency.state == "ok"
+    def progress(self) -> Sequence[Progress]:
+        """Return both."""
+        waits: dict[str, Any] = {"settled": 5, "end": 15, "oldest_ms": int(NOW * 1_000) - 2_500}
+        unknown: dict[str, Any] = {"settled": None, "end": None, "oldest_ms": None}
+        return [
+            Progress(topic="t", partition=number, incarnation=None, **values)
+            for number, values in enumerate((waits, unknown))
+        ]
 
 
-def test_a_worker_without_partitions_of_its_own_is_ready() -> None:
-    """It stands by for the others of its group."""
-    readiness = Readiness()
-    readiness.partitions = 0
-
-    assert readiness.report()[0] is True
-
-
-@pytest.fixture(autouse=True)
-def _short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "PING_TIMEOUT", 0.1)
+def some_metrics() -> Metrics:
+    """Return metrics of a worker whose MongoDB is away."""
+    outages = Outages("MongoDB", clock=lambda: NOW)
+    readiness = Readiness(parts=[Waiting("dead_letters", [])], partitions=4)
+    metrics = Metrics(version="1.2.3", readiness=readiness, outages={"mongodb": outages}, now=lambda: NOW)
+    outages._note_failure(StoreUnavailable("x"))
+    outages._note_failure(StoreUnavailable("x"))
+    return metrics
 
 
-def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[None]]) -> Upstream:
-    """Return one at whose addresses nobody answers."""
-    settings = plain_settings(
-        kafka_bootstrap_servers="127.0.0.1:1",
-        schema_registry_url="http://127.0.0.1:1",
-        mongo_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
-        topic="t",
-    )
-    made = Upstream(settings, EventCodec(), readiness)
-    made._prepare_topics = prepare_topics
-    return made
+def samples(metrics: Metrics) -> dict[str, float]:
+    """Return each sample by name and labels, as Prometheus' own parser reads them."""
+    families = text_string_to_metric_families(metrics.page().decode())
+    return {
+        " ".join([sample.name, *(sample.labels[name] for name in sorted(sample.labels, reverse=True))]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name.startswith("streamapp_")
+    }
 
 
-def test_the_worker_asks_all_of_its_servers_and_names_the_dead_letter_topic() -> None:
-    """Kafka too; and its one topic may be away while Kafka is there."""
-    readiness = Readiness()
+def test_slices_are_counted_as_they_are_told() -> None:
+    """Events by version, dead letters by reason, latencies and sizes in buckets."""
+    metrics = some_metrics()
+    metrics.fates = lambda: Fates(stored=2, duplicates=1, dead_lettered=1)
+    metrics.stored([FakeRecord(value=b"", timestamp=int(NOW * 1_000) - 20)] * 2, [{"schema_version": "v1"}] * 2)
+    metrics.settled([FakeRecord(value=b"")] * 4, [a_letter(reason=Reason.TOMBSTONE)])
+    metrics.inserted(0.02)
 
-    async def there() -> None: ...
-
-    async def scenario() -> str:
-        service = an_upstream(readiness, there)
-        await service.start()
-        await service.stop()
-        return service.sink._dead_letter_outages.name
-
-    assert asyncio.run(scenario()) == "the dead-letter topic t.dlq"
-    assert {"partitions", "mongodb", "schema_registry", "kafka"} == readiness.report()[1].keys()
-
-
-def test_topics_that_kafka_refuses_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else is started meanwhile, and the stop is not held up."""
-    told: list[str] = []
-    monkeypatch.setattr(upstream, "give_up", told.append)
-
-    async def refused() -> None:
-        raise SettingsError("no such topic")
-
-    async def scenario() -> None:
-        service = an_upstream(Readiness(), refused)
-        starting = asyncio.create_task(service.start())
-        await asyncio.sleep(0.2)
-        assert not starting.done()
-        await service.stop()
-        await asyncio.wait_for(starting, 5)
-
-    asyncio.run(scenario())
-    assert ["no such topic"] == told
+    told = samples(metrics)
+    expected = {
+        "streamapp_build_info 1.2.3": 1,
+        "streamapp_records_total stored": 2,
+        "streamapp_records_total duplicates": 1,
+        "streamapp_records_total dead_lettered": 1,
+        "streamapp_events_total v1": 2,
+        "streamapp_dead_letters_total tombstone": 1,
+        "streamapp_slice_records_bucket 10.0": 1,
+        "streamapp_slice_records_sum": 4,
+        "streamapp_insert_seconds_count": 1,
+        "streamapp_end_to_end_latency_seconds_bucket 0.01": 0,
+        "streamapp_end_to_end_latency_seconds_bucket 0.025": 2,
+        "streamapp_end_to_end_latency_seconds_sum": 0.04,
+        "streamapp_retries_total mongodb": 2,
+        "streamapp_outages_total mongodb": 1,
+        "streamapp_ready partitions": 1,
+        "streamapp_ready settling": 0,
+        "streamapp_ready dead_letters": 1,
+    }
+    assert expected == {name: told[name] for name in expected}
 
 
-def test_a_stop_before_the_start_is_no_error() -> None:
-    """Nothing has been opened then."""
+def test_unknown_is_absent() -> None:
+    """Before the worker reads, and for a partition of which nothing is known."""
+    metrics = some_metrics()
+    assert not [name for name in samples(metrics) if "lag" in name or "offsets" in name]
 
-    async def never() -> None: ...
+    metrics.consumer = Transport()
+    told = samples(metrics)
+    assert {"streamapp_lag_records t 0": 10, "streamapp_lag_seconds t 0": 2.5} == {
+        name: value for name, value in told.items() if "lag" in name
+    }
+    counts = ("deleted_offsets_total", "empty_offsets_total", "rewinds_total", "in_flight_slices", "in_flight_bytes")
+    assert [5, 2, 1, 2, 300] == [told[f"streamapp_{name}"] for name in counts]
 
-    async def scenario() -> None:
-        await an_upstream(Readiness(), never).on_stop()
 
-    asyncio.run(scenario())
+def test_versions_do_not_grow_without_end() -> None:
+    """The rest is together."""
+    metrics = some_metrics()
+    for number in range(MOST_VERSIONS + 3):
+        metrics.stored([FakeRecord(value=b"")], [{"schema_version": f"v{number}"}])
+    metrics.stored([FakeRecord(value=b"")], [{"schema_version": "v0"}])
+
+    told = samples(metrics)
+    assert (2, 3) == (told["streamapp_events_total v0"], told["streamapp_events_total other"])
 
 
-def test_dead_letters_do_not_wait_for_the_threads_of_others() -> None:
-    """Nor are any taken once they are closed."""
-    go_on = threading.Event()
-    topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
-    topic._send = lambda _: None
+def test_names_follow_the_conventions() -> None:
+    """Counters end in _total, units are seconds and bytes, and everything is explained."""
+    metrics = some_metrics()
+    metrics.consumer = Transport()
 
-    async def scenario() -> None:
-        others = [asyncio.create_task(asyncio.to_thread(go_on.wait, 20)) for _ in range(100)]
-        await asyncio.sleep(0.1)
-        try:
-            await asyncio.wait_for(topic.send([a_letter()]), 5)
-        finally:
-            go_on.set()
-        await asyncio.gather(*others)
-        topic.close()
-        with pytest.raises(BrokerUnavailable):
-            await topic.send([a_letter()])
+    for family in text_string_to_metric_families(metrics.page().decode()):
+        assert family.documentation
+        assert re.fullmatch(r"(streamapp|process)_[a-z_]+", family.name)
+        assert not re.search(r"_(ms|millis|minutes|kb|total)$", family.name)
+        if family.type == "counter":
+            assert all(sample.name.endswith("_total") for sample in family.samples)
 
-    asyncio.run(scenario())
+
+def test_every_metric_is_documented() -> None:
+    """And none that is not there."""
+    metrics = some_metrics()
+    metrics.consumer = Transport()
+    families = text_string_to_metric_families(metrics.page().decode())
+    told = {family.name.removesuffix("_info") for family in families if family.name.startswith("streamapp_")}
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `streamapp_"))
+
+    assert told == {re.sub(r"_(total|info)$", "", name) for name in re.findall(r"streamapp_[a-z_]+", rows)}

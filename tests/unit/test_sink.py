@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,7 @@ from streamapp.retry import Outages, RetryPolicy
 from streamapp.rollup import LEVELS
 from streamapp.sink import Fates, Sink
 from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
-from tests.fakes import FakeApart, FakeDeadLetters, FakeRollups, FakeSchemas, FakeStore
+from tests.fakes import FakeApart, FakeDeadLetters, FakeObserver, FakeRollups, FakeSchemas, FakeStore
 
 
 class World:
@@ -37,6 +38,7 @@ class World:
         self.schemas = schemas or FakeSchemas(V1, V2)
         self.rollups = rollups or FakeRollups()
         self.dead_letters = FakeDeadLetters()
+        self.observer = FakeObserver()
         quick = RetryPolicy(first_wait=0, max_wait=0)
         outages = Outages("MongoDB", policy=quick)
         self.sink = Sink(
@@ -52,6 +54,8 @@ class World:
             times=EventTimes(earliest=0, ahead=86_400_000),
             store_outages=outages,
             dead_letter_outages=Outages("the dead-letter topic", policy=quick),
+            observer=self.observer,
+            stopwatch=itertools.count().__next__,
         )
 
     def restarted(self, breaker: Breaker) -> World:
@@ -104,6 +108,20 @@ def test_a_record_that_comes_again_is_stored_once() -> None:
     )
 
     assert [Fates(stored=1), Fates(stored=1, duplicates=1)] == fates
+
+
+def test_observer_hears_of_what_is_new_and_of_every_slice() -> None:
+    """Duplicates are not new, and an insert that fails takes its time too."""
+    world = World()
+
+    world.settle(a_slice(a_record(offset=0)))
+    world.store.away_for = 1
+    world.settle(a_slice(a_record(offset=0), a_record(offset=1), FakeRecord(value=None, offset=2), assignment=1))
+
+    assert [0, 1] == world.observer.stored_offsets
+    assert [*world.store.documents] == world.observer.stored_ids
+    assert [(1, []), (3, ["tombstone"])] == world.observer.slices
+    assert [1, 1, 1] == world.observer.inserts
 
 
 @pytest.mark.parametrize(("reason", "value"), POISON.items(), ids=map(str, POISON))
