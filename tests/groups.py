@@ -6,7 +6,16 @@ that has just started answers that it is not the group's coordinator: https://gi
 
 from __future__ import annotations
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from tests.until import until
+
+# What a broker says for some seconds after its start.
+_NO_COORDINATOR_YET = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+}
 
 
 def committed(servers: str, *, group: str, topic: str, partitions: int) -> list[int]:
@@ -14,9 +23,18 @@ def committed(servers: str, *, group: str, topic: str, partitions: int) -> list[
     consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "log_level": 0})
     try:
         tps = [TopicPartition(topic, partition) for partition in range(partitions)]
-        return [tp.offset for tp in consumer.committed(tps, timeout=10)]
+        return until(lambda: _committed(consumer, tps), what="the group's coordinator")
     finally:
         consumer.close()
+
+
+def _committed(consumer: Consumer, tps: list[TopicPartition]) -> list[int] | None:
+    try:
+        return [tp.offset for tp in consumer.committed(tps, timeout=10)]
+    except KafkaException as exc:
+        if exc.args[0].code() not in _NO_COORDINATOR_YET:
+            raise
+        return None
 
 
 def commit(servers: str, *, group: str, topic: str, offsets: dict[int, int]) -> None:
