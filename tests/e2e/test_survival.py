@@ -25,6 +25,8 @@ from tests.faults.worker import MOMENTS, STEPS
 
 #: Seconds; most of it is the time in which Kafka notices a dead member, thrice.
 BACK_WITHIN = 90
+#: Half of it is what a worker has that idles; the largest records of a scene are in it too.
+PEAK_MIB = 400
 ROUNDS = 3 if os.environ.get("STREAMAPP_TEST_LONG") else 1
 
 pytestmark = pytest.mark.timeout(400)
@@ -40,11 +42,13 @@ def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed
         scene.is_disturbed = is_disturbed
         hurt(scene)
         scene.come_back(BACK_WITHIN)
+        peak = max(member.peak_mib for member in scene.crew.fit)
         assert {0} == {*scene.crew.stop()}
         verdict = judge(scene)
 
     assert [] == verdict.problems, verdict
     assert verdict.events > 1_000
+    assert peak < PEAK_MIB
 
 
 def at_every_step(scene: Scene, number: signal.Signals) -> None:

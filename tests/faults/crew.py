@@ -14,7 +14,6 @@ from tests.until import until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "tests.faults.worker", "worker")
-PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 LOST = re.compile(r"(\d+) offsets of .* were deleted before they were read")
 
 
@@ -52,8 +51,16 @@ class Member(Worker):
     @property
     def peak_mib(self) -> int:
         """The most memory that it has had so far."""
+        return self._memory("VmHWM")
+
+    @property
+    def resident_mib(self) -> int:
+        """The memory that it has now."""
+        return self._memory("VmRSS")
+
+    def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
-        return int(PEAK.findall(status)[0]) // 1024
+        return int(re.findall(rf"{name}:\s+(\d+) kB", status)[0]) // 1024
 
     @property
     def lost(self) -> int:

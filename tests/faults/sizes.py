@@ -1,9 +1,14 @@
-"""Records as large as Kafka takes them, and more of them than a worker may hold."""
+"""Records as large as Kafka takes them, and memory that must not grow."""
 
 from __future__ import annotations
 
+import time
+
 from tests.faults.catalogue import fault
 from tests.faults.scene import Scene
+
+#: By how much a worker may grow once it is warm: sketches and caches fill up for a while.
+GROWTH, GROWTH_MIB = 1.2, 40
 
 
 @fault("large-records", "load", disturbs=False)
@@ -12,3 +17,16 @@ def large_records(scene: Scene) -> None:
     for _ in range(int(scene.seconds(15, 300))):
         scene.load.large()
         scene.linger(0.1)
+
+
+@fault("steady-load", "workers", disturbs=False)
+def steady_load(scene: Scene) -> None:
+    """No fault at all: under a steady load a worker's memory does not grow."""
+    member = scene.victim()
+    ends_at = time.monotonic() + scene.seconds(15, 3_600)
+    scene.linger(scene.seconds(5, 300))
+    warm = member.resident_mib
+    while time.monotonic() < ends_at:
+        scene.linger(1)
+        now = member.resident_mib
+        assert now < warm * GROWTH + GROWTH_MIB, f"a worker grew from {warm} to {now} MiB: {member.log}"
