@@ -131,7 +131,8 @@ class SliceThread(stock.AIOKafkaConsumerThread):
             self._check_health()
             fetched = await self._take_all()
             left = deadline - monotonic()
-            if fetched.others or any(taken.records for taken in fetched.slices) or left <= 0:
+            # Also where a position has only moved, past aborted records, say: what is told of it counts.
+            if fetched.others or any(taken.after != taken.before for taken in fetched.slices) or left <= 0:
                 return fetched
             await self._news(left)
 
