@@ -54,11 +54,12 @@ def retention(scene: Scene) -> None:
     for member in frozen:
         member.freeze()
     try:
-        before = committed(scene.settings)
+        # A partition of which nothing is committed yet begins for the group where Kafka has it begin.
+        before = {partition: offset for partition, offset in committed(scene.settings).items() if offset}
         scene.load.events(4_000)
         scene.load.flush()
         ends = end_offsets(scene.settings)
-        cuts = {partition: max(end - 100, before[partition]) for partition, end in ends.items()}
+        cuts = {partition: max(ends[partition] - 100, offset) for partition, offset in before.items()}
         for partition, cut in cuts.items():
             begin, _ = scene.cuts.get((life, partition), (before[partition], 0))
             scene.cuts[life, partition] = (min(begin, before[partition]), cut)
