@@ -14,7 +14,7 @@ from tests.until import until
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "tests.faults.worker", "worker")
-LOST = re.compile(r"(\d+) offsets of .* were deleted before they were read")
+LOST = re.compile(r"Kafka has deleted (\d+) offsets of ")
 
 
 class Member(Worker):
