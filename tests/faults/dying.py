@@ -62,10 +62,10 @@ def end_at(scene: Scene, points: Mapping[Member, Point], number: signal.Signals)
     def have_sprung() -> bool:
         if needs_poison:
             scene.load.poison()
-        scene.linger(0.2)
+        scene.linger(0.5)
         return not any(member.trap.exists() for member in points)
 
-    until(have_sprung, within=60, what=f"{number.name} at {[*points.values()]}")
+    until(have_sprung, within=180, what=f"{number.name} at {[*points.values()]}")
     for member in points:
         code = member.process.wait(30)
         assert code == (-number if number == signal.SIGKILL else 0), member.log
