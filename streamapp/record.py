@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -109,13 +109,14 @@ class DeadLetter:
 
 def origin_of(record: Record, incarnation: str | None) -> Origin:
     """The record's own coordinates, or those in its headers if it is a replayed dead letter."""
-    if record.headers and (replayed := _origin_in(record.headers)):
+    if record.headers and (replayed := origin_in(record.headers)):
         return replayed
     return Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
 
 
-def _origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
-    ours = {name.removeprefix(OURS): value for name, value in headers if value is not None and name.startswith(OURS)}
+def origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
+    """The coordinates in a dead letter's headers, or in those of one that is replayed; None if these are no such."""
+    ours = ours_in(headers)
     try:
         return Origin(
             topic=ours["topic"].decode(),
@@ -127,6 +128,11 @@ def _origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
         )
     except (KeyError, ValueError):
         return None  # someone else's headers, that happen to look like ours
+
+
+def ours_in(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, bytes]:
+    """Our headers among them, by their name without the prefix."""
+    return {name.removeprefix(OURS): value for name, value in headers if value is not None and name.startswith(OURS)}
 
 
 def _int64(text: bytes) -> int:

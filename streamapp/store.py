@@ -9,7 +9,6 @@ from typing import Any
 
 import bson
 import pymongo
-from bson import DatetimeMS
 from bson.errors import BSONError
 from pymongo import UpdateOne
 from pymongo.errors import (
@@ -18,6 +17,7 @@ from pymongo.errors import (
     OperationFailure,
 )
 
+from streamapp import dead_letter_counts
 from streamapp.avro import UNREGISTERED, WriterSchema
 from streamapp.document import Document
 from streamapp.errors import StoreUnavailable
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 #: The largest document that MongoDB stores (its manual, "MongoDB Limits and Thresholds").
 MAX_BYTES = 16 * 1024 * 1024
-_MILLIS_PER_HOUR = 3_600_000
 
 _INDEX_CONFLICTS = frozenset({85, 86})
 # What encoding a document raises, before anything is sent.
@@ -62,10 +61,9 @@ class Store:
         return await self._call(lambda: self._known(ids))
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Count each dead letter once, however often it is counted; each partition's must come in offset order."""
-        updates = [*map(_seed, {_count_id(letter): letter for letter in letters}.values())]
-        updates += [_count(letter, self._now()) for letter in letters]
-        await self._call(lambda: self._update("dead_letters", updates))
+        """Count each event once for each reason; those that fail first must come in offset order, by partition."""
+        if updates := dead_letter_counts.updates(letters, self._now()):
+            await self._call(lambda: self._update("dead_letters", updates))
 
     async def note_schema(self, writer: WriterSchema, *, subject: str, is_v2: bool) -> None:
         """Keep which schema version was seen, and when first."""
@@ -166,31 +164,3 @@ def _analyse(exc: BulkWriteError) -> Outcome:
 def _is_race(exc: OperationFailure) -> bool:
     errors = [*write_errors(exc.details or {})]
     return exc.code == DUPLICATE_KEY or any(error["code"] == DUPLICATE_KEY for error in errors)
-
-
-# dead_letters: one document per reason and hour (of the record's Kafka timestamp: the same on every delivery), with
-# the last offset counted per partition, so that a delivery that is repeated adds nothing.
-
-
-def _count_id(letter: DeadLetter) -> str:
-    return f"{letter.reason}:{_hour(letter)}"
-
-
-def _hour(letter: DeadLetter) -> int:
-    return letter.origin.timestamp // _MILLIS_PER_HOUR * _MILLIS_PER_HOUR
-
-
-def _seed(letter: DeadLetter) -> UpdateOne:
-    new = {"reason": str(letter.reason), "hour": DatetimeMS(_hour(letter)), "n": 0}
-    return UpdateOne({"_id": _count_id(letter)}, {"$setOnInsert": new}, upsert=True)
-
-
-def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
-    origin = letter.origin
-    # A topic's name may have dots, which would nest.
-    last = f"offsets.{(origin.incarnation or origin.topic).replace('.', '_')}-{origin.partition}"
-    sample = {"topic": origin.topic, "partition": origin.partition, "offset": origin.offset}
-    return UpdateOne(
-        {"_id": _count_id(letter), last: {"$not": {"$gte": origin.offset}}},
-        {"$inc": {"n": 1}, "$set": {last: origin.offset, "last_at": now, "sample": sample}},
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import fastavro
 
 from streamapp import codec, event
 from streamapp.avro import WriterSchema, writer_schema
+from streamapp.dead_letters import headers_of
 from streamapp.record import DeadLetter, Reason, Slice, origin_of
 
 NOW = 1_790_000_000_000
@@ -28,7 +30,7 @@ class FakeRecord:
     offset: int = 0
     timestamp: int = NOW
     key: bytes | None = b"user-1"
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 def an_event(**changes: Any) -> dict[str, Any]:
@@ -69,3 +71,8 @@ def a_letter(reason: Reason = Reason.UNDECODABLE, error: str = "broken", **chang
     """Return a dead letter; `changes` are of its record."""
     record = FakeRecord(**{"value": b"\x01broken", **changes})
     return DeadLetter(record=record, origin=origin_of(record, INCARNATION), reason=reason, error=error, schema_id=None)
+
+
+def replayed(letter: DeadLetter) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the headers with which a dead letter comes again once it is replayed."""
+    return tuple(headers_of(letter, failed_at=datetime.fromtimestamp(NOW / 1000, UTC)))

@@ -10,7 +10,7 @@ from streamapp.avro import WriterSchema
 from streamapp.document import Document
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
-from streamapp.record import DeadLetter, Record
+from streamapp.record import DeadLetter, Origin, Record
 from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, id_of, lane_of
 from streamapp.tally import Tally
 
@@ -35,7 +35,7 @@ class FakeStore:
         self.is_away = False
         #: How many of the next inserts find it away.
         self.away_for = 0
-        self._counted: dict[tuple[str, str | None, int], int] = {}
+        self._counted: set[tuple[str, Origin]] = set()
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Insert each document that is new and storable."""
@@ -60,13 +60,10 @@ class FakeStore:
         return {id_: "apart" in self.documents[id_]["kafka"] for id_ in ids if id_ in self.documents}
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Count those past the last offset counted."""
+        """Count each event once for each reason."""
         self._check()
-        for letter in letters:
-            key = (letter.reason.value, letter.origin.incarnation, letter.origin.partition)
-            if letter.origin.offset > self._counted.get(key, -1):
-                self._counted[key] = letter.origin.offset
-                self.dead_letters[letter.reason.value] += 1
+        self._counted |= {(letter.reason.value, letter.origin._replace(failures=0)) for letter in letters}
+        self.dead_letters = Counter(reason for reason, _ in self._counted)
 
     def _check(self) -> None:
         if self.is_away:

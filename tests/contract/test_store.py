@@ -13,7 +13,7 @@ from streamapp.mongo import Mongo
 from streamapp.record import Reason
 from streamapp.store import Store
 from tests.conftest import SettingsFactory
-from tests.factories import NOW, a_letter
+from tests.factories import NOW, a_letter, replayed
 from tests.fakes import FakeStore
 
 
@@ -105,3 +105,46 @@ def test_dead_letters_of_another_hour_are_another_count(subject: Subject) -> Non
     subject.count(a_letter(offset=2, timestamp=NOW + 1000))
 
     assert {"undecodable": 2} == subject.dead()
+
+
+def test_an_event_that_fails_again_for_the_same_reason_is_counted_once(subject: Subject) -> None:
+    """However often it is replayed, and delivered."""
+    first = [a_letter(offset=offset) for offset in range(5)]
+    subject.count(*first)
+    for _ in range(2):
+        subject.count(*(a_letter(offset=10 + at, headers=replayed(letter)) for at, letter in enumerate(first)))
+
+    assert {"undecodable": 5} == subject.dead()
+
+
+def test_an_event_that_fails_again_for_another_reason_is_counted_there_too(subject: Subject) -> None:
+    """Out of offset order, in copies, and delivered twice."""
+    first = [a_letter(offset=offset) for offset in range(5)]
+    subject.count(*first)
+    copies = [a_letter(Reason.EMPTY, offset=10, headers=replayed(first[at])) for at in (3, 1, 3, 0)]
+    for _ in range(2):
+        subject.count(copies[0])
+        subject.count(*copies[1:])
+
+    assert {"undecodable": 5, "empty": 3} == subject.dead()
+
+
+def test_an_event_that_returns_to_a_reason_is_not_counted_there_again(subject: Subject) -> None:
+    """Nor is one that changes its reason every time."""
+    letter = a_letter(offset=3)
+    subject.count(letter)
+    for reason in (Reason.EMPTY, Reason.UNDECODABLE, Reason.EMPTY, Reason.TRUNCATED, Reason.UNDECODABLE):
+        letter = a_letter(reason, offset=10, headers=replayed(letter))
+        subject.count(letter)
+
+    assert {"undecodable": 1, "empty": 1, "truncated": 1} == subject.dead()
+
+
+def test_first_failures_are_counted_beside_those_that_fail_again(subject: Subject) -> None:
+    """An old offset that comes again holds up no new one, nor the other way round."""
+    old = a_letter(Reason.EMPTY, offset=50)
+    subject.count(old)
+    subject.count(a_letter(offset=51), a_letter(offset=52, headers=replayed(old)), a_letter(offset=53))
+    subject.count(a_letter(offset=54))
+
+    assert {"undecodable": 4, "empty": 1} == subject.dead()

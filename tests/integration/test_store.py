@@ -13,13 +13,15 @@ import pymongo.errors
 import pytest
 from pymongo.database import Database
 
+from streamapp import dead_letter_counts
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.mongo import Mongo, is_transient
+from streamapp.record import Reason
 from streamapp.settings import Settings
 from streamapp.store import Store
 from tests.conftest import SettingsFactory
-from tests.factories import INCARNATION, NOW, V2, a_letter
+from tests.factories import INCARNATION, NOW, V2, a_letter, replayed
 
 Documents = list[dict[str, Any]]
 
@@ -130,6 +132,25 @@ def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, databa
     assert {"topic": "user_events", "partition": 0, "offset": 2} == first["sample"]
     assert {f"{INCARNATION}-0": 2} == first["offsets"]
     assert datetime.fromtimestamp(NOW // 3_600_000 * 3600, UTC) == first["hour"]
+
+
+def test_events_that_fail_again_are_kept_by_id_only_where_their_reason_changes(
+    store: Store, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both documents, as many as there is room for: a document that grows past MongoDB's limit stops the worker."""
+    first = a_letter(offset=1)
+    again = a_letter(Reason.EMPTY, offset=7, headers=replayed(first))
+    asyncio.run(store.count_dead_letters([first]))
+    asyncio.run(store.count_dead_letters([again]))
+    monkeypatch.setattr(dead_letter_counts, "MOST_AGAIN", 0)
+    asyncio.run(store.count_dead_letters([a_letter(Reason.EMPTY, offset=8, headers=replayed(a_letter(offset=2)))]))
+
+    counts = {found["reason"]: (found["n"], found["again"]) for found in database["dead_letters"].find()}
+    assert {"undecodable": (1, [f"{INCARNATION}-0-1"]), "empty": (1, [f"{INCARNATION}-0-1"])} == counts
+    told = database["dead_letters"].find_one({"reason": "empty"})
+    assert told is not None
+    assert {"topic": "user_events", "partition": 0, "offset": 1} == told["sample"]
+    assert "last_at" in told
 
 
 def test_a_schema_version_keeps_when_it_was_first_seen(store: Store, database: Database[Any]) -> None:

@@ -1,0 +1,111 @@
+"""How many events failed: one document per reason and hour, in which each event is counted once.
+
+The hour is that of the record's Kafka timestamp, the same on every delivery. Of events that fail for the first time, a
+document keeps the last offset that it counts per partition. Those that are replayed and fail again come out of order,
+and are counted only where the reason is a new one for them: then each of both documents keeps the event's `_id`, in
+`again`, so that a copy, or a return to the former reason, adds nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from bson import DatetimeMS
+from pymongo import UpdateOne
+
+from streamapp.document import id_of
+from streamapp.record import DeadLetter, ours_in
+
+_MILLIS_PER_HOUR = 3_600_000
+#: Ids in one document, which has room for more; past it such events are no longer counted.
+MOST_AGAIN = 100_000
+
+
+def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]:
+    """What counts these dead letters, however often it is done."""
+    first = [letter for letter in letters if not letter.origin.failures]
+    changed = [letter for letter in letters if letter.origin.failures and _reason_before(letter) != letter.reason]
+    seeds = [_seed(letter) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
+    marks = [_mark(id_, ids) for id_, ids in _by_document(changed, _id_before).items()]
+    return [*seeds, *(_count(letter, now) for letter in first), *marks, *_counts_of(changed, now)]
+
+
+def _seed(letter: DeadLetter) -> UpdateOne:
+    new = {"reason": str(letter.reason), "hour": DatetimeMS(_hour(letter)), "n": 0}
+    return UpdateOne({"_id": _id(letter)}, {"$setOnInsert": new}, upsert=True)
+
+
+def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
+    origin = letter.origin
+    # A topic's name may have dots, which would nest.
+    last = f"offsets.{(origin.incarnation or origin.topic).replace('.', '_')}-{origin.partition}"
+    return UpdateOne(
+        {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
+        {"$inc": {"n": 1}, "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)}},
+    )
+
+
+def _counts_of(changed: Sequence[DeadLetter], now: datetime) -> Iterable[UpdateOne]:
+    samples = {_id(letter): _sample(letter) for letter in changed}
+    for id_, ids in _by_document(changed, _id).items():
+        yield _count_again(id_, ids, samples[id_], now)
+
+
+def _mark(id_: str, ids: Sequence[str]) -> UpdateOne:
+    return UpdateOne(_with_room(id_), {"$addToSet": {"again": {"$each": ids}}})
+
+
+def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: datetime) -> UpdateOne:
+    # Literal: what stands in headers may begin with a $.
+    known, given = {"$ifNull": ["$again", []]}, {"$literal": ids}
+    is_new = {"$gt": [{"$size": "$new"}, 0]}
+    return UpdateOne(
+        _with_room(id_),
+        [
+            {"$set": {"new": {"$setDifference": [given, known]}}},
+            {
+                "$set": {
+                    "n": {"$add": ["$n", {"$size": "$new"}]},
+                    "again": {"$concatArrays": [known, "$new"]},
+                    "last_at": {"$cond": [is_new, now, "$last_at"]},
+                    "sample": {"$cond": [is_new, {"$literal": sample}, "$sample"]},
+                }
+            },
+            {"$unset": "new"},
+        ],
+    )
+
+
+def _with_room(id_: str) -> dict[str, Any]:
+    return {"_id": id_, f"again.{MOST_AGAIN}": {"$exists": False}}
+
+
+def _by_document(letters: Sequence[DeadLetter], document_of: Callable[[DeadLetter], str]) -> dict[str, list[str]]:
+    """The ids of their events, by the document of their counts."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for letter in letters:
+        found[document_of(letter)][id_of(letter.origin)] = None
+    return {id_: [*ids] for id_, ids in found.items()}
+
+
+def _id(letter: DeadLetter) -> str:
+    return f"{letter.reason}:{_hour(letter)}"
+
+
+def _id_before(letter: DeadLetter) -> str:
+    return f"{_reason_before(letter)}:{_hour(letter)}"
+
+
+def _reason_before(letter: DeadLetter) -> str:
+    return ours_in(letter.record.headers).get("reason", b"").decode(errors="replace")
+
+
+def _hour(letter: DeadLetter) -> int:
+    return letter.origin.timestamp // _MILLIS_PER_HOUR * _MILLIS_PER_HOUR
+
+
+def _sample(letter: DeadLetter) -> dict[str, Any]:
+    return {"topic": letter.origin.topic, "partition": letter.origin.partition, "offset": letter.origin.offset}
