@@ -227,14 +227,14 @@ class Sink:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
         async with self._slots:
             inserted = await self._insert(slice_, schemas)
-        self._breaker.expect(_lane(slice_), slice_.records, inserted.apart.dead)
+        self._breaker.expect(_lane(slice_), slice_.records, _for_the_first_time(inserted.apart.dead))
         await turn.come()
         fates = inserted.fates
         if inserted.apart.documents:
             outcome = await self._store_outages.insist(lambda: self._apart.insert(inserted.apart.documents))
             fates += self._note(outcome, inserted.apart, slice_)
         dead = sorted(inserted.apart.dead, key=lambda letter: letter.record.offset)
-        await self._breaker.judge(_lane(slice_), slice_.records, dead)
+        await self._breaker.judge(_lane(slice_), slice_.records, _for_the_first_time(dead))
         if dead:
             await self._bury(dead)
         counted = self._accumulator.add(_lane(slice_), inserted.tally) if inserted.tally else _nothing()
@@ -333,6 +333,11 @@ def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter
     except Undecodable:
         schema_id = None
     return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
+
+
+def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
+    """Those that flood: what fails again was replayed on purpose, and would hold up every worker until it is read."""
+    return [letter for letter in dead if not letter.origin.failures]
 
 
 async def _nothing() -> None:

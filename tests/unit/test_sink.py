@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from streamapp.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.rollup import LEVELS
 from streamapp.sink import Fates, Sink
-from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
+from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_letter, a_record, a_slice, an_event, replayed, wire
 from tests.fakes import FakeApart, FakeDeadLetters, FakeObserver, FakeRollups, FakeSchemas, FakeStore
 
 
@@ -328,6 +329,16 @@ def test_a_flood_in_small_slices_of_one_partition_stops_with_the_first() -> None
     with pytest.raises(PoisonFlood, match=r"120 of the last 120 records.*\n.*120 empty\n.*offset 29"):
         world.settle(*slices)
     assert [] == world.dead_letters.sent
+
+
+def test_replayed_dead_letters_that_fail_again_are_no_flood() -> None:
+    """However many come together: else a replay before its time would stop every worker."""
+    world = World(a_breaker())
+    first = [a_letter(Reason.EMPTY, value=b"", offset=offset) for offset in range(200)]
+    slice_ = a_slice(*(replace(each.record, offset=300 + n, headers=replayed(each)) for n, each in enumerate(first)))
+
+    assert [Fates(dead_lettered=200)] == world.settle(slice_)
+    assert {2} == {letter.origin.failures + 1 for letter in world.dead_letters.sent}
 
 
 def test_small_slices_of_poison_among_good_ones_do_not_stop() -> None:
