@@ -94,6 +94,10 @@ class Broker:
         self._warn_of_retention(dead_letter_topic, config)
         return _max_message_bytes(config)
 
+    async def max_message_bytes(self, topic: str) -> int:
+        """The topic's max.message.bytes."""
+        return _max_message_bytes(await self._config(topic))
+
     async def incarnation_of(self, topic: str) -> str | None:
         """The topic's UUID, 22 characters of base64url; None from a broker that has none (before Kafka 2.8)."""
         return await self._call(lambda: self._topic_id(topic))

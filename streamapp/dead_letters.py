@@ -13,7 +13,8 @@ from weakref import WeakSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.broker import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES, silent
+from streamapp import delivery
+from streamapp.broker import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
 from streamapp.record import OURS, DeadLetter
 
@@ -21,8 +22,6 @@ _MAX_ERROR_BYTES = 1024
 #: Seconds until a dead letter that nobody acknowledges counts as not delivered.
 _DELIVERY_TIMEOUT = 10.0
 _FLUSH_STEP = 0.2
-#: What librdkafka takes for message.max.bytes.
-_LEAST_LIMIT, _MOST_LIMIT = 1_000, 1_000_000_000
 
 #: Answers that stay the same for this record and this topic, however often it is sent; size is told apart.
 _REFUSALS = frozenset(
@@ -87,17 +86,8 @@ class DeadLetterTopic:
     def open(self, *, max_message_bytes: int) -> None:
         """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
         self._max_message_bytes = max_message_bytes
-        self._producer = Producer(
-            {
-                "bootstrap.servers": self._bootstrap_servers,
-                "acks": "all",
-                "enable.idempotence": True,
-                "message.max.bytes": min(max(max_message_bytes, _LEAST_LIMIT), _MOST_LIMIT),
-                "delivery.timeout.ms": int(_DELIVERY_TIMEOUT * 1000),
-                "linger.ms": 5,
-                "log_level": 0,
-            },
-            logger=silent,
+        self._producer = delivery.producer(
+            self._bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=_DELIVERY_TIMEOUT
         )
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
@@ -184,10 +174,7 @@ class DeadLetterTopic:
         )
 
     def _kafka_configs(self, added: str) -> str:
-        return (
-            f"kafka-configs --bootstrap-server {self._bootstrap_servers} --alter --entity-type topics"
-            f" --entity-name {self.topic} --add-config {added}"
-        )
+        return delivery.kafka_configs(self._bootstrap_servers, self.topic, added)
 
 
 def _place(letter: DeadLetter) -> str:

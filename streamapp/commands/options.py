@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -32,6 +33,18 @@ def report(facts: Mapping[str, Any], *, as_json: bool) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         click.echo(f"{name.replace('_', ' '):<{width}}  {value}")
+
+
+def instant(text: str | None, *, option: str) -> datetime | None:
+    """The instant that an option gives in ISO 8601, in UTC where no zone is said; exit code 2 if it is none."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is no ISO 8601 time. Example: 2026-01-31T12:00:00Z"
+        raise click.BadParameter(message, param_hint=option) from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def load_settings() -> Settings:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 import click
@@ -17,8 +17,8 @@ from confluent_kafka import KafkaError, Message, Producer
 from streamapp import faults, ground, sampler
 from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
-from streamapp.commands.options import json_option, load_settings, report, told
-from streamapp.commands.progress import progress
+from streamapp.commands.options import instant, json_option, load_settings, report, told
+from streamapp.commands.progress import paced, progress
 from streamapp.errors import BrokerUnavailable
 from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.registry import Registry
@@ -127,7 +127,9 @@ def command(  # noqa: PLR0913 - its options
     """Send sample events to the topic and wait until Kafka has acknowledged them."""
     settings = load_settings()
     ratio = settings.v2_ratio if v2_ratio is None else v2_ratio
-    plan = Plan(count=count, rate=rate, seed=seed, v2_ratio=ratio, start=_instant(start), faults=shares)
+    plan = Plan(
+        count=count, rate=rate, seed=seed, v2_ratio=ratio, start=instant(start, option="--start"), faults=shares
+    )
     codec, known = asyncio.run(_prepare(settings, shares))
     began = time.monotonic()
     tally = send(plan, codec=codec, known=known, settings=settings)
@@ -162,7 +164,7 @@ def send(plan: Plan, *, codec: EventCodec, known: Ground, settings: Settings) ->
 def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing]:
     spoilt = Faults(plan.faults, seed=plan.seed, ground=known)
     samples = islice(sampler.samples(seed=plan.seed, v2_ratio=plan.v2_ratio), plan.count)
-    for index, sample in enumerate(_shown(_paced(samples, plan.rate), plan.count)):
+    for index, sample in enumerate(_shown(paced(samples, plan.rate), plan.count)):
         fault = spoilt.draw()
         event = sample.event(at=spoilt.event_time(fault, plan.event_time(index)))
         value = spoilt.wire(fault, codec.dumps(event))
@@ -184,14 +186,6 @@ def _produce(producer: Producer, topic: str, record: Outgoing, tally: Tally) -> 
     producer.poll(0)
 
 
-def _paced(samples: Iterator[Sample], rate: float | None) -> Iterator[Sample]:
-    began = time.monotonic()
-    for index, sample in enumerate(samples):
-        if rate is not None and (wait := began + index / rate - time.monotonic()) > 0:
-            time.sleep(wait)
-        yield sample
-
-
 def _shown(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
     with progress("sending", count) as advance:
         for done, sample in enumerate(samples, start=1):
@@ -207,17 +201,6 @@ async def _prepare(settings: Settings, shares: Mapping[Fault, float]) -> tuple[E
     registry = Registry(settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry"))
     ours = await registry.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
     return EventCodec(ours), await ground.prepare(shares, settings=settings, registry=registry, ours=ours)
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        message = f"{text!r} is no ISO 8601 time. Example: 2026-01-31T12:00:00Z"
-        raise click.BadParameter(message, param_hint="--start") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def _report(tally: Tally, shares: Mapping[Fault, float], *, seconds: float, as_json: bool) -> None:

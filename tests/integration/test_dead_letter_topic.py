@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from streamapp import dead_letters
+from streamapp import dead_letters, delivery
 from streamapp.broker import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, Broker
 from streamapp.dead_letters import DeadLetterTopic
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall, SettingsError
@@ -140,7 +140,7 @@ def test_a_record_that_the_topic_never_takes_is_no_outage(
 def test_delivered_means_by_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """As asked for: one broker cannot show it, since Kafka takes min.insync.replicas for no more than there are."""
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(dead_letters, "Producer", lambda config, **_: asked.append(config))
+    monkeypatch.setattr(delivery, "Producer", lambda config, **_: asked.append(config))
 
     DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq").open(max_message_bytes=1_000_000)
 

@@ -1,0 +1,70 @@
+"""What the commands of `streamapp dlq` have in common: which dead letters are meant, and what has become of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+import click
+
+from streamapp.commands.options import instant
+from streamapp.commands.progress import progress
+from streamapp.errors import StoreUnavailable
+from streamapp.letterbox import Letterbox
+from streamapp.letters import Choice, Judged, Letter, Pile, judged
+from streamapp.record import Reason
+from streamapp.settings import Settings
+
+
+def choice_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose letters, and the choice."""
+
+    @click.option(
+        "--reason",
+        "reasons",
+        type=click.Choice([reason.value for reason in Reason]),
+        multiple=True,
+        help="Only this reason; may be given again.  [default: all]",
+    )
+    @click.option("--partition", type=click.IntRange(min=0), help="Only of this partition of the original topic.")
+    @click.option("--since", help="Only what failed at this time or later, ISO 8601.")
+    @click.option("--until", help="Only what failed before this time, ISO 8601.")
+    @wraps(function)
+    def choosing(
+        *, reasons: Sequence[str], partition: int | None, since: str | None, until: str | None, **others: Any
+    ) -> None:
+        choice = Choice(
+            reasons=reasons,
+            partition=partition,
+            since=instant(since, option="--since"),
+            until=instant(until, option="--until"),
+        )
+        function(choice=choice, **others)
+
+    return choosing
+
+
+@contextmanager
+def letterbox(settings: Settings) -> Generator[Letterbox]:
+    """Open it, with a bar while it reads."""
+    box = Letterbox(settings, watch=progress)
+    try:
+        yield box
+    finally:
+        box.close()
+
+
+def judge(box: Letterbox, letters: Sequence[Letter], pile: Pile, *, insist: bool) -> Sequence[Judged]:
+    """Tell what has become of each; without MongoDB part of it is unknown, unless that is insisted on."""
+    last = [letter for letter in letters if pile.is_last(letter)]
+    try:
+        stored = box.stored(last)
+    except StoreUnavailable as exc:
+        if insist:
+            raise
+        click.echo(f"Which events are stored is not known: {exc}", err=True)
+        stored = None
+    in_topic = box.in_topic([letter for letter in last if letter.event_id not in (stored or ())])
+    return judged(letters, pile, stored=stored, in_topic=in_topic)

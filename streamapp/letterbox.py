@@ -1,0 +1,108 @@
+"""What lies in the dead-letter topic, and what has become of it: asked of Kafka and MongoDB, changing nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
+
+from streamapp.broker import Broker
+from streamapp.document import id_of
+from streamapp.letters import Letter, Pile
+from streamapp.mongo import Mongo
+from streamapp.record import origin_in
+from streamapp.settings import Settings
+from streamapp.store import Store
+from streamapp.topic_reader import TopicReader, TopicRecord
+
+_ASKED_AT_ONCE = 1_000
+_TOLD_EVERY = 100
+
+#: Shows that something is under way and how many records it is; gives what is to be called with how many more are done.
+Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+
+class Letterbox:
+    """The dead-letter topic, beside its original topic, the worker's group and the store."""
+
+    def __init__(self, settings: Settings, *, watch: Watch) -> None:
+        servers = settings.kafka_bootstrap_servers
+        self.letters = TopicReader(servers, settings.dead_letter_topic)
+        self.originals = TopicReader(servers, settings.topic)
+        self._group = settings.app_id
+        self._broker = Broker(servers)
+        self._mongo_uri, self._database = settings.mongo_uri.get_secret_value(), settings.mongo_database
+        self._watch = watch
+
+    def read(self) -> Pile:
+        """All that lies there."""
+        pile = Pile()
+        bounds = {partition: self.letters.bounds(partition) for partition in self.letters.partitions()}
+        spans = [(partition, low, high) for partition, (low, high) in bounds.items()]
+        for record in self._read(self.letters, "reading dead letters", spans):
+            pile.add(record)
+        return pile
+
+    def record(self, partition: int, offset: int) -> TopicRecord | None:
+        """The record that lies at this place of the dead-letter topic."""
+        if partition not in self.letters.partitions():
+            return None
+        low, high = self.letters.bounds(partition)
+        if not low <= offset < high:
+            return None
+        found = next(self.letters.read(partition, offset, high), None)
+        return found if found and found.offset == offset else None
+
+    def stored(self, letters: Iterable[Letter]) -> AbstractSet[str]:
+        """The ids of those whose event is stored; raises StoreUnavailable."""
+        ids = [letter.event_id for letter in letters]
+        mongo = Mongo(self._mongo_uri, self._database)
+        try:
+            return asyncio.run(_known(Store(mongo), ids))
+        finally:
+            mongo.close()
+
+    def in_topic(self, letters: Sequence[Letter]) -> AbstractSet[str]:
+        """The ids of those of which the worker's group has still a record to read, replayed or the first one."""
+        if not letters or not self.originals.partitions():
+            return set()
+        spans = self._unread()
+        incarnation = asyncio.run(self._broker.incarnation_of(self.originals.topic))
+        unread = {partition: start for partition, start, _ in spans}
+        found = {letter.event_id for letter in letters if _is_first_unread(letter, unread, incarnation)}
+        for record in self._read(self.originals, "reading what the worker has not read yet", spans):
+            if record.headers and (origin := origin_in(record.headers)):
+                found.add(id_of(origin))
+        return found
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self.letters.close()
+        self.originals.close()
+
+    def _unread(self) -> Sequence[tuple[int, int, int]]:
+        committed = self.originals.committed(self._group)
+        bounds = {partition: self.originals.bounds(partition) for partition in self.originals.partitions()}
+        return [(partition, max(low, committed.get(partition, low)), high) for partition, (low, high) in bounds.items()]
+
+    def _read(self, reader: TopicReader, what: str, spans: Sequence[tuple[int, int, int]]) -> Iterable[TopicRecord]:
+        with self._watch(what, sum(max(end - start, 0) for _, start, end in spans)) as advance:
+            for span in spans:
+                for done, record in enumerate(reader.read(*span), start=1):
+                    yield record
+                    if done % _TOLD_EVERY == 0:
+                        advance(_TOLD_EVERY)
+
+
+def _is_first_unread(letter: Letter, unread: dict[int, int], incarnation: str | None) -> bool:
+    """Whether the event's own record, of this life of the topic, comes to the worker once more by itself."""
+    origin = letter.origin
+    return origin.incarnation == incarnation and origin.offset >= unread.get(origin.partition, origin.offset + 1)
+
+
+async def _known(store: Store, ids: Sequence[str]) -> AbstractSet[str]:
+    found: set[str] = set()
+    for start in range(0, len(ids), _ASKED_AT_ONCE):
+        found |= (await store.known(ids[start : start + _ASKED_AT_ONCE])).keys()
+    return found

@@ -1,0 +1,155 @@
+"""Dead letters back into their original topic: key, bytes and headers as they are, so that the event keeps its `_id`.
+
+Nothing is kept of how far a replay came: what was delivered lies in the topic, and the next replay finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from streamapp import delivery
+from streamapp.broker import DEAD_LETTER_OVERHEAD
+from streamapp.letters import Letter
+from streamapp.topic_reader import TopicReader, TopicRecord
+
+#: Seconds until a record that nobody acknowledges counts as not delivered.
+_DELIVERY_TIMEOUT = 30.0
+#: Bytes of records that are in memory at the same time, or one record.
+_MOST_BYTES = 64 * 1024 * 1024
+
+#: Answers that concern this record alone, and stay the same however often it is sent.
+_REFUSALS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG_SIZE})
+
+#: By the key; librdkafka's RD_KAFKA_PARTITION_UA.
+_ANY = -1
+
+Fetched = tuple[Letter, TopicRecord]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How far a replay came."""
+
+    replayed: int = 0
+    #: Of them, to another partition, since the original one is no more.
+    moved: int = 0
+    #: Will never be taken, with the reason why.
+    refused: list[tuple[Letter, str]] = field(default_factory=list[tuple[Letter, str]])
+    #: What keeps Kafka from taking anything, if something does.
+    away: str | None = None
+    interrupted: bool = False
+
+
+class Replay:
+    """One replay into a topic that has so many partitions and this max.message.bytes."""
+
+    def __init__(
+        self, bootstrap_servers: str, *, letters: TopicReader, topic: str, partitions: int, max_message_bytes: int
+    ) -> None:
+        self._servers = bootstrap_servers
+        self._letters = letters
+        self._topic = topic
+        self._partitions = partitions
+        self._max_message_bytes = max_message_bytes
+        self._outcome = Outcome()
+        self._producer = delivery.producer(
+            bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=_DELIVERY_TIMEOUT
+        )
+
+    def run(
+        self, letters: Sequence[Letter], *, paced: Callable[[Iterator[Fetched]], Iterable[Fetched]] = iter
+    ) -> Outcome:
+        """Deliver them in this order and return when all are acknowledged; `paced` passes them on. Ctrl-C ends it."""
+        try:
+            for letter, record in paced(self._fetched(letters)):
+                self._produce(letter, record)
+                if self._outcome.away:
+                    break
+        except KeyboardInterrupt:
+            self._outcome.interrupted = True
+        if self._producer.flush(_DELIVERY_TIMEOUT + 1):
+            self._outcome.away = self._outcome.away or "no answer in time"
+        return self._outcome
+
+    def _fetched(self, letters: Sequence[Letter]) -> Iterator[Fetched]:
+        for together in in_bytes(letters, _MOST_BYTES):
+            records = self._records(together)
+            for letter in together:
+                if found := records.get((letter.partition, letter.offset)):
+                    yield letter, found
+                else:
+                    self._outcome.refused.append((letter, f"it is no longer in {self._letters.topic}"))
+
+    def _records(self, letters: Sequence[Letter]) -> dict[tuple[int, int], TopicRecord]:
+        wanted = {(letter.partition, letter.offset) for letter in letters}
+        found: dict[tuple[int, int], TopicRecord] = {}
+        for partition in sorted({letter.partition for letter in letters}):
+            offsets = [letter.offset for letter in letters if letter.partition == partition]
+            for record in self._letters.read(partition, min(offsets), max(offsets) + 1):
+                if (partition, record.offset) in wanted:
+                    found[partition, record.offset] = record
+        return found
+
+    def _produce(self, letter: Letter, record: TopicRecord) -> None:
+        def on_delivery(error: KafkaError | None, _: Message | None) -> None:
+            self._note(letter, record, error)
+
+        # The time is that of the replay: by the original one, which stays in the headers, retention may delete it.
+        partition = letter.origin.partition
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=cast("Any", list(record.headers)),
+                    on_delivery=on_delivery,
+                    partition=partition if partition < self._partitions else _ANY,
+                )
+            except BufferError:  # the queue is full: let some be delivered
+                self._producer.poll(0.1)
+            except KafkaException as exc:
+                self._note(letter, record, exc.args[0])
+                break
+            else:
+                break
+        self._producer.poll(0)
+
+    def _note(self, letter: Letter, record: TopicRecord, error: KafkaError | None) -> None:
+        if error is None:
+            self._outcome.replayed += 1
+            self._outcome.moved += letter.origin.partition >= self._partitions
+        elif error.code() in _REFUSALS:
+            self._outcome.refused.append((letter, self._why(record, error)))
+        else:
+            self._outcome.away = error.str()
+
+    def _why(self, record: TopicRecord, error: KafkaError) -> str:
+        if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+            return f"{self._topic} refuses it: {error.str()} ({error.name()})"
+        size = len(record.value or b"") + len(record.key or b"")
+        size += sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
+        remedy = f"max.message.bytes={size + DEAD_LETTER_OVERHEAD}"
+        return (
+            f"with its headers it has {size} bytes, and max.message.bytes of {self._topic} is"
+            f" {self._max_message_bytes}. Raise it and replay again:\n"
+            f"  {delivery.kafka_configs(self._servers, self._topic, remedy)}"
+        )
+
+
+def in_bytes(letters: Sequence[Letter], most: int) -> Iterator[Sequence[Letter]]:
+    """The letters in groups of at most so many bytes, or of one letter."""
+    together: list[Letter] = []
+    size = 0
+    for letter in letters:
+        if together and size + letter.size > most:
+            yield together
+            together, size = [], 0
+        together.append(letter)
+        size += letter.size
+    if together:
+        yield together

@@ -1,0 +1,124 @@
+"""Dead letters looked at, mended and replayed, as a user does it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from streamapp import event
+from streamapp.rollup import LEVELS
+from streamapp.settings import Settings
+from tests import foreign
+from tests.e2e.test_breaker import next_schema_id
+from tests.e2e.test_foreign_events import counted
+from tests.e2e.workers import STREAMAPP, Worker, environment, run
+from tests.events import V3, an_event
+from tests.offsets import end_offsets
+from tests.recount import recounted, stored
+from tests.until import until
+
+GOOD, POISON, HOPELESS = 250, 25, 3
+
+
+def dlq(settings: Settings, *arguments: str) -> dict[str, Any]:
+    """Run `streamapp dlq …`; return what it reports."""
+    done = run(STREAMAPP, "dlq", *arguments, "--json", settings=settings)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def end_in_the_middle(settings: Settings, number: int) -> tuple[int, str]:
+    """Send a signal to a slow replay once it has delivered something; return exit code and stdout."""
+    before = sum(end_offsets(settings).values())
+    command = [STREAMAPP, "dlq", "replay", "--reason", "unknown-schema-id", "--rate", "3", "--json"]
+    replaying = subprocess.Popen(command, env=environment(settings), stdout=subprocess.PIPE, text=True)
+    try:
+        until(lambda: sum(end_offsets(settings).values()) > before + 2, within=60, what="replayed records")
+        replaying.send_signal(number)
+        told, _ = replaying.communicate(timeout=60)
+    finally:
+        replaying.kill()
+    return replaying.returncode, told
+
+
+@pytest.mark.timeout(400)
+def test_poison_is_mended_and_replayed_and_each_event_stored_once(
+    settings: Settings, database: Database[Any], tmp_path: Path
+) -> None:
+    """Through a replay that is called off and one that is killed, and twice in a row."""
+    keep_all = {f"{level.collection}_keep_days": 0 for level in LEVELS}
+    settings = settings.model_copy(update={"produce_interval_seconds": 0, **keep_all})
+    foreign.make_topic(settings)
+    coming = next_schema_id(settings)
+    schema_id = foreign.register(settings, event.schema(1))
+    with Worker(settings, tmp_path) as worker:
+        worker.wait_until_ready()
+        _send(settings, schema_id, coming)
+        until(lambda: counted(database).total() >= POISON + HOPELESS, within=60, what="counted dead letters")
+        assert worker.stop() == 0, worker.text
+    bad = _attempts(settings, POISON + HOPELESS)[1]
+    assert coming == foreign.register(settings, V3)
+
+    would = dlq(settings, "replay", "--dry-run")
+    code, told = end_in_the_middle(settings, signal.SIGINT)
+    killed, _ = end_in_the_middle(settings, signal.SIGKILL)
+    rest = dlq(settings, "replay", "--reason", "unknown-schema-id")
+    again = dlq(settings, "replay", "--reason", "unknown-schema-id")
+
+    assert (POISON + HOPELESS, 130, -signal.SIGKILL) == (would["would_replay"], code, killed)
+    assert 0 < json.loads(told)["replayed"] < POISON
+    assert POISON == rest["replayed"] + rest["skipped"]["in topic"]
+    assert (0, {"in topic": POISON}) == (again["replayed"], again["skipped"])
+    assert GOOD + POISON + HOPELESS + POISON == sum(end_offsets(settings).values())
+
+    with Worker(settings, tmp_path) as worker:
+        count = database.events.estimated_document_count
+        until(lambda: count() >= GOOD + POISON, within=60, what="all events")
+        second = dlq(settings, "replay")
+        attempts = _attempts(settings, POISON + 2 * HOPELESS)
+        third = dlq(settings, "replay", "--max-replays", "1")
+        assert worker.wait_until_ready().stop() == 0, worker.text
+
+    assert (HOPELESS, {"stored": POISON}) == (second["replayed"], second["skipped"])
+    skipped = {"stored": POISON, "superseded": HOPELESS, "replayed too often": HOPELESS}
+    assert (0, skipped) == (third["replayed"], third["skipped"])
+    assert {1: bad, 2: {origin for origin in bad if origin[2] == "empty"}} == attempts
+    assert POISON + 2 * HOPELESS == len(foreign.read_all(settings, settings.dead_letter_topic, 1))
+    assert {"unknown-schema-id": POISON, "empty": HOPELESS} == counted(database)
+    assert GOOD + POISON == count()
+    by_place = {(each["kafka"]["partition"], each["kafka"]["offset"]): each for each in database.events.find()}
+    for partition, offset, reason in bad:
+        if reason != "empty":
+            found = by_place[partition, offset]
+            assert found["_id"].endswith(f"-{partition}-{offset}")
+            assert (coming, settings.topic) == (found["schema_id"], found["kafka"]["topic"])
+    assert recounted([*database.events.find()]) == stored(database)
+
+
+def _send(settings: Settings, schema_id: int, coming: int) -> None:
+    producer = foreign.ForeignProducer(settings)
+    good, late = foreign.writer(event.schema(1), schema_id), foreign.writer(V3, coming)
+    for number in range(GOOD):
+        producer.send(good(an_event(number)), key=f"user-{number % 97}")
+        if number % (GOOD // POISON) == 0:
+            values = an_event(number, browser="edge", basket_value=None, seen_at=None)
+            producer.send(late(values), key=f"late-{number}")
+    for number in range(HOPELESS):
+        producer.send(b"", key=f"hopeless-{number}")
+    producer.flush()
+
+
+def _attempts(settings: Settings, expected: int) -> dict[int, set[tuple[int, int, str]]]:
+    """Return partition, offset and reason of the dead letters of each attempt; none of them comes twice."""
+    letters = foreign.read_all(settings, settings.dead_letter_topic, expected, within=60)
+    told = [{name.removeprefix("streamapp."): value.decode() for name, value in each.headers()} for each in letters]
+    found = [(int(each["attempt"]), (int(each["partition"]), int(each["offset"]), each["reason"])) for each in told]
+    assert [] == [each for each, n in Counter(found).items() if n > 1]
+    return {attempt: {place for at, place in found if at == attempt} for attempt in (1, 2)}

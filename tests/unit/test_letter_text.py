@@ -1,0 +1,135 @@
+"""Dead letters as lines, JSON and hex dumps."""
+
+from __future__ import annotations
+
+import base64
+import json
+from datetime import timedelta
+
+from streamapp.letter_text import (
+    hex_lines,
+    letter_json,
+    letter_lines,
+    reason_lines,
+    record_json,
+    record_lines,
+    row_json,
+)
+from streamapp.letters import Judged, State, histogram
+from streamapp.record import Reason
+from tests.factories import INCARNATION, NOW, FakeRecord
+from tests.unit.test_letters import AT, a_letter
+
+
+def test_letters_are_lines_in_columns() -> None:
+    """Errors in one line, cut."""
+    lines = letter_lines(
+        [
+            Judged(letter=a_letter(24, origin=118, partition=2, error="a\n b" + "c" * 200), state=State.IN_TOPIC),
+            Judged(letter=a_letter(5, reason=Reason.TOMBSTONE, schema_id=None, error=""), state=State.OPEN),
+        ]
+    )
+
+    assert [
+        "at    state     origin             reason     attempt  failed at             schema id  error",
+        f"0:24  in topic  user_events-2-118  empty            1  2026-09-21T12:00:00Z          7  a b{'c' * 96}…",
+        "0:5   open      user_events-0-0    tombstone        1  2026-09-21T12:00:00Z",
+    ] == [*lines]
+
+
+def test_reasons_are_lines_in_columns() -> None:
+    """What nobody could ask for gets a column only then."""
+    letters = [a_letter(0), a_letter(1, attempt=2, failed_at=AT + timedelta(days=1)), a_letter(2, reason=Reason.EMPTY)]
+    known = histogram([Judged(letter=letter, state=State.OPEN) for letter in letters])
+    unknown = histogram([Judged(letter=letters[0], state=State.UNKNOWN)])
+
+    assert [
+        "reason  letters  open  in topic  stored  superseded  attempts  first failed at       last failed at",
+        "empty         3     3         0       0           0  1–2       2026-09-21T12:00:00Z  2026-09-22T12:00:00Z",
+    ] == [*reason_lines(known)]
+    assert "unknown" in reason_lines(unknown)[0]
+
+
+def test_a_letter_and_a_reason_are_json() -> None:
+    """All that is known of them."""
+    letter = a_letter(24, origin=118, partition=2)
+    (row,) = histogram([Judged(letter=letter, state=State.IN_TOPIC)])
+
+    assert {
+        "partition": 0,
+        "offset": 24,
+        "id": f"{INCARNATION}-2-118",
+        "origin": {
+            "topic": "user_events",
+            "partition": 2,
+            "offset": 118,
+            "timestamp": NOW,
+            "incarnation": INCARNATION,
+        },
+        "reason": "empty",
+        "attempt": 1,
+        "failed_at": "2026-09-21T12:00:00+00:00",
+        "schema_id": 7,
+        "size": 4,
+        "error": "no bytes",
+    } == json.loads(json.dumps(letter_json(letter)))
+    assert {
+        "reason": "empty",
+        "letters": 1,
+        "open": 0,
+        "in_topic": 1,
+        "stored": 0,
+        "superseded": 0,
+        "unknown": 0,
+        "attempts": {"1": 1},
+        "first_failed_at": "2026-09-21T12:00:00+00:00",
+        "last_failed_at": "2026-09-21T12:00:00+00:00",
+    } == json.loads(json.dumps(row_json(row)))
+
+
+def test_a_record_is_json_with_its_bytes_in_base64() -> None:
+    """And null where there are none."""
+    record = FakeRecord(value=b"\xff\x00", key=None, offset=5, headers=(("trace", b"\xfe"), ("none", None)))
+    told = json.loads(json.dumps(record_json(record)))
+
+    assert b"\xff\x00" == base64.b64decode(told["value"])
+    assert (None, 5, NOW) == (told["key"], told["offset"], told["timestamp"])
+    assert [{"name": "trace", "value": "/g=="}, {"name": "none", "value": None}] == told["headers"]
+
+
+def test_a_record_is_lines_with_a_hex_dump() -> None:
+    """Of the beginning; what is no text looks like none."""
+    record = FakeRecord(
+        value=b"0123456789abcdef\x00",
+        key=b"k",
+        topic="t.dlq",
+        offset=5,
+        headers=(("trace", b"\xfe"), ("odd", b"a\nb"), ("none", None)),
+    )
+
+    assert [
+        "at         t.dlq, partition 0, offset 5",
+        f"timestamp  {NOW} (2026-09-21T14:13:20Z)",
+        "key        k",
+        "value      17 bytes",
+        "trace      b'\\xfe'",
+        "odd        'a\\nb'",
+        "none       null",
+        "00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  0123456789abcdef",
+        "… 1 more bytes; --raw writes all of them",
+    ] == [*record_lines(record, most=16)]
+
+
+def test_a_record_without_value_or_with_an_impossible_time_is_shown() -> None:
+    """As it is."""
+    lines = [*record_lines(FakeRecord(value=None, key=None, timestamp=2**62), most=16)]
+
+    assert "no date" in lines[1]
+    assert ["key        null", "value      null"] == lines[2:]
+
+
+def test_a_hex_dump_has_offsets_and_what_is_ascii() -> None:
+    """Sixteen bytes to the line."""
+    assert [
+        "00000000  41 00 7f" + " " * 39 + "  A..",
+    ] == [*hex_lines(b"A\x00\x7f")]
