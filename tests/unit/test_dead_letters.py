@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from streamapp import dead_letters
+from streamapp import delivery
 from streamapp.dead_letters import DeadLetterTopic, headers_of
 from streamapp.errors import BrokerUnavailable
 from streamapp.record import DeadLetter, Reason, origin_of
@@ -83,7 +83,7 @@ class _Refusing:
 def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage that begins amidst a slice's dead letters makes none of them come twice."""
     producer = _Refusing()
-    monkeypatch.setattr(dead_letters, "Producer", lambda *_, **__: producer)
+    monkeypatch.setattr(delivery, "Producer", lambda *_, **__: producer)
     topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
     letters = [a_letter(value=value) for value in (b"first", b"second", b"third")]
