@@ -54,6 +54,8 @@ class Outstanding:
     """One delivered slice, until everything before it and itself is acked."""
 
     lane: Lane
+    #: See `Slice.begin`.
+    begin: int | None
     end: int
     size: int
     #: Kafka's timestamp of its first record, in milliseconds since the epoch.
@@ -70,12 +72,17 @@ class Lane:
     number: int
     #: Everything below was delivered or will never come; None until the first fetch tells.
     position: int | None
+    #: Where the last slice ended that was delivered, or the lane began.
+    delivered: int | None = field(init=False)
     #: Everything below is acked.
     settled: int | None
     #: What the broker holds for our group.
     confirmed: int | None
     queue: deque[Outstanding] = field(default_factory=deque[Outstanding])
     held: int = 0
+
+    def __post_init__(self) -> None:
+        self.delivered = self.position
 
     def settle(self) -> None:
         """Move the acked prefix on."""
@@ -208,10 +215,10 @@ class Ledger:
     def deliver(self, tp: TP, *, end: int, size: int, first_ms: int | None = None) -> Outstanding:
         """Enter a slice that ends before `end`."""
         lane = self._lanes[tp]
-        slice_ = Outstanding(lane, end, size, first_ms)
+        slice_ = Outstanding(lane, lane.delivered, end, size, first_ms)
         lane.queue.append(slice_)
         lane.held += size
-        lane.position = end
+        lane.position = lane.delivered = end
         return slice_
 
     def reach(self, tp: TP, position: int) -> None:

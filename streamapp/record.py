@@ -78,7 +78,16 @@ class Slice:
     #: Grows with each assignment of the partition, and whenever its offsets go back. The slices of one assignment come
     #: in order, each where the one before it ends.
     assignment: int
+    #: Where the slice before it ended, or the assignment began: offsets from here on that no record has hold none any
+    #: more. None where that is not known.
+    begin: int | None
     records: Sequence[Record]
+
+    @property
+    def lacks_offsets(self) -> bool:
+        """Whether there are offsets without a record."""
+        begin = self.records[0].offset if self.begin is None else self.begin
+        return self.records[-1].offset - begin + 1 != len(self.records)
 
 
 class Origin(NamedTuple):

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 #: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
 BUILT_AT_ONCE = 6
+#: Offsets behind the last one counted among which a worker that has ended may have stored events: more than it holds.
+ORPHANS_WITHIN = 1_000_000
+LOOKED_UP_AT_ONCE = 5_000
 
 
 class Schemas(Protocol):
@@ -58,6 +61,10 @@ class Store(Protocol):
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
         """Those of them that are stored, and whether they were counted apart."""
+        ...
+
+    async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
+        """Those of them that are stored, as far as rollups need them, but for those that were counted apart."""
         ...
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
@@ -249,7 +256,27 @@ class Sink:
         outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
         fates = self._note(outcome, ours, slice_)
         counted = await self._countable(ours.documents, outcome)
+        if orphans := await self._orphans(slice_):
+            counted = sorted([*counted, *orphans], key=lambda event: event["kafka"]["offset"])
         return _Inserted(Tally.of(counted) if counted else None, apart, fates)
+
+    async def _orphans(self, slice_: Slice) -> Sequence[Document]:
+        """Events that were stored before they could be counted, and whose records Kafka has deleted since.
+
+        Nobody will deliver them again, so they are counted with what comes behind them.
+        """
+        if slice_.begin is None or slice_.incarnation is None or not slice_.lacks_offsets:
+            return ()
+        frontier = await self._frontier(slice_)
+        there = {record.offset for record in slice_.records}
+        # Those up to the frontier may be counted in some rollups and not in others; each knows which it holds.
+        offsets = range(slice_.begin, min(slice_.records[-1].offset, frontier + ORPHANS_WITHIN) + 1)
+        ids = [_id_at(slice_, offset) for offset in offsets if offset not in there]
+        found: list[Document] = []
+        for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
+            chunk = ids[start : start + LOOKED_UP_AT_ONCE]
+            found += await self._store_outages.insist(lambda c=chunk: self._store.uncounted(c))
+        return found
 
     async def _set_apart(self, built: _Built, slice_: Slice) -> None:
         """Set events apart that were not stored when they had their turn: dead letters then, that are none now."""
@@ -346,6 +373,10 @@ async def _nothing() -> None:
 
 def _lane(slice_: Slice) -> Lane:
     return Lane(slice_.incarnation or slice_.topic, slice_.partition)
+
+
+def _id_at(slice_: Slice, offset: int) -> str:
+    return document.id_of(Origin(slice_.topic, slice_.partition, offset, 0, slice_.incarnation))
 
 
 def _is_elsewhere(origin: Origin, record: Record, incarnation: str | None) -> bool:

@@ -24,6 +24,7 @@ from streamapp.errors import StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.mongo import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.record import DeadLetter
+from streamapp.recount import FIELDS
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ class Store:
         """Those of them that are stored, and whether they are counted apart (see `apart.py`)."""
         return await self._call(lambda: self._known(ids))
 
+    async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
+        """Those of them that are stored, as far as rollups need them, but for those that are counted apart."""
+        return await self._call(lambda: self._uncounted(ids))
+
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each event once for each reason; those that fail first must come in offset order, by partition."""
         if updates := dead_letter_counts.updates(letters, self._now()):
@@ -80,6 +85,10 @@ class Store:
     def _known(self, ids: Sequence[str]) -> Mapping[str, bool]:
         found = self._primary["events"].find({"_id": {"$in": ids}}, {"kafka.apart": 1})
         return {document["_id"]: bool(document.get("kafka", {}).get("apart")) for document in found}
+
+    def _uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
+        query = {"_id": {"$in": ids}, "kafka.apart": {"$ne": True}}
+        return [*self._primary["events"].find(query, FIELDS)]
 
     def _make_indexes(self) -> None:
         by_time = [("event_timestamp", pymongo.ASCENDING)]

@@ -187,6 +187,7 @@ class SliceConsumer(stock.Consumer):
             partition=tp.partition,
             incarnation=self._incarnations[tp.topic],
             assignment=outstanding.lane.number,
+            begin=outstanding.begin,
             records=records,
         )
         message.outstanding = outstanding

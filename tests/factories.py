@@ -56,13 +56,16 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
     return FakeRecord(**{"value": wire(values or an_event()), **changes})
 
 
-def a_slice(*records: FakeRecord, incarnation: str | None = INCARNATION, assignment: int = 0) -> Slice:
+def a_slice(
+    *records: FakeRecord, incarnation: str | None = INCARNATION, assignment: int = 0, begin: int | None = None
+) -> Slice:
     """Return these records as one slice."""
     return Slice(
         topic=records[0].topic,
         partition=records[0].partition,
         incarnation=incarnation,
         assignment=assignment,
+        begin=begin,
         records=records,
     )
 

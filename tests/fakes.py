@@ -59,6 +59,12 @@ class FakeStore:
         self._check()
         return {id_: "apart" in self.documents[id_]["kafka"] for id_ in ids if id_ in self.documents}
 
+    async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
+        """Those that are there and not marked."""
+        self._check()
+        there = [self.documents[id_] for id_ in ids if id_ in self.documents]
+        return [document for document in there if "apart" not in document["kafka"]]
+
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each event once for each reason."""
         self._check()

@@ -67,6 +67,16 @@ def test_documents_already_stored_are_told_apart(subject: Subject) -> None:
     assert {"a", "b", "c"} == subject.ids()
 
 
+def test_events_are_found_but_for_those_that_are_counted_apart(subject: Subject) -> None:
+    """By their ids, with what rollups count by."""
+    event = {"user_id": "u", "metadata": {"device": "tv", "location": "DE"}}
+    subject.insert({"_id": "a", **event, "kafka": {"offset": 1}}, {"_id": "b", "kafka": {"offset": 2, "apart": True}})
+
+    found = asyncio.run(subject.store.uncounted(["a", "b", "c"]))
+
+    assert [{"_id": "a", **event, "kafka": {"offset": 1}}] == [*found]
+
+
 def test_a_refused_document_condemns_no_other(subject: Subject) -> None:
     """Beside a duplicate, too."""
     subject.insert({"_id": "d"})

@@ -323,12 +323,13 @@ class Feed:
         records = [record for record in log if record.offset >= self.position][: self.world.source.randint(1, 6)]
         if not records:
             return
-        self.position = records[-1].offset + 1
+        begin, self.position = self.position, records[-1].offset + 1
         slice_ = Slice(
             topic="user_events",
             partition=self.partition,
             incarnation=self.life,
             assignment=self.number,
+            begin=begin,
             records=records,
         )
         self.queue.append((asyncio.create_task(self.worker.sink.settle(slice_)), self.position))
@@ -449,6 +450,7 @@ class World:
             self.learn: 1,
             self.replay: 2,
             self.make_anew: 0.3,
+            self.delete_records: 2,
             self.reconcile: 2,
             self.plant: 0.5,
         }
@@ -547,6 +549,15 @@ class World:
         self.was_made_anew = True
         for partition, owner in self.owners.items():
             owner.take(partition)
+
+    def delete_records(self) -> None:
+        """As retention does: of those that are not committed, all but the last of a partition."""
+        partition = self.source.choice(PARTITIONS)
+        log = self.topic.records[partition]
+        if log and log[-1].offset >= self.topic.committed[partition]:
+            # A worker that still stores what it read before may leave it uncounted.
+            self.kill_all()
+            del log[: self.source.randrange(len(log))]
 
     def reconcile(self) -> None:
         if not self.stepped:

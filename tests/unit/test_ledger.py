@@ -259,6 +259,19 @@ def test_offsets_before_a_slice_that_never_came_are_counted() -> None:
     assert ledger.skipped_offsets == 3
 
 
+def test_a_slice_begins_where_the_one_before_it_ended() -> None:
+    """Whatever lies between them; the first one where the assignment began, or the offsets went back to."""
+    ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
+    ledger.assign({A: 5, B: None})
+    ledger.lose_up_to(A, 8)
+    begins = [ledger.deliver(A, end=end, size=1).begin for end in (10, 20)]
+    ledger.reach(A, 25)
+    begins += [ledger.deliver(A, end=30, size=1).begin, ledger.deliver(B, end=3, size=1).begin]
+    ledger.rewind(A, 2)
+
+    assert [5, 10, 20, None, 2] == [*begins, ledger.deliver(A, end=7, size=1).begin]
+
+
 def test_offsets_that_were_deleted_are_told_apart() -> None:
     """Their records are lost; gaps between records hold none."""
     ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)

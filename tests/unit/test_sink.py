@@ -413,6 +413,34 @@ def test_stored_events_are_counted_once_however_often_they_come() -> None:
     assert {6} == counts_at_every_level(world)
 
 
+def test_events_whose_records_are_gone_are_counted_with_what_comes_behind_them() -> None:
+    """A worker stored them and ended before it counted them; then Kafka deleted their records."""
+    world = World()
+    world.settle(a_slice(a_record(offset=0)))
+    before = World(store=world.store)
+    before.settle(a_slice(a_record(offset=1), a_record(offset=2), a_record(offset=4)))
+    restarted = World(store=world.store, rollups=world.rollups)
+
+    fates = restarted.settle(a_slice(a_record(offset=3), a_record(offset=6), assignment=1, begin=1))
+    restarted.settle(a_slice(a_record(offset=8), assignment=2, begin=7))
+
+    assert [Fates(stored=2)] == fates
+    assert {7} == counts_at_every_level(world)
+
+
+def test_what_was_counted_before_is_not_counted_with_what_comes_behind_it() -> None:
+    """Nor what was counted apart; and without its topic's UUID the `_id` of a record that is gone is not known."""
+    world = World()
+    world.settle(a_slice(a_record(offset=0), a_record(offset=1)))
+    world.store.documents[f"{INCARNATION}-0-3"] = {"kafka": {"apart": True, "offset": 3}}
+    restarted = World(store=world.store, rollups=world.rollups)
+
+    restarted.settle(a_slice(a_record(offset=5), assignment=1, begin=0))
+    restarted.settle(a_slice(a_record(offset=9), assignment=2, begin=6, incarnation=None))
+
+    assert {4} == counts_at_every_level(world)
+
+
 def test_an_event_that_was_a_dead_letter_first_is_counted_when_it_comes_again() -> None:
     """Its rollups hold later offsets already."""
     world = World()
