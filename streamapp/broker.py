@@ -102,6 +102,10 @@ class Broker:
         """The topic's UUID, 22 characters of base64url; None from a broker that has none (before Kafka 2.8)."""
         return await self._call(lambda: self._topic_id(topic))
 
+    async def is_compacted(self, topic: str) -> bool:
+        """Whether Kafka deletes records of the topic because of later ones with the same key."""
+        return "compact" in (await self._config(topic)).get("cleanup.policy", "delete")
+
     def _topics(self) -> AbstractSet[str]:
         return self._admin.list_topics(timeout=TIMEOUT / 2).topics.keys()
 

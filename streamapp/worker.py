@@ -18,7 +18,7 @@ from mode import CrashingSupervisor
 
 from streamapp import sampler, settings
 from streamapp.codec import NAME, EventCodec
-from streamapp.commands import dashboard, demo, dlq, rollups, send_sample, up
+from streamapp.commands import dashboard, demo, dlq, rollups, send_sample, up, verify
 from streamapp.errors import Permanent, SettingsError
 from streamapp.logs import JSON_LOGS
 from streamapp.metrics import CONTENT_TYPE
@@ -37,7 +37,15 @@ try:
 except SettingsError as exc:
     raise click.UsageError(str(exc)) from None
 
-for command in (dashboard.command, demo.command, dlq.command, rollups.command, send_sample.command, up.command):
+for command in (
+    dashboard.command,
+    demo.command,
+    dlq.command,
+    rollups.command,
+    send_sample.command,
+    up.command,
+    verify.command,
+):
     cli.add_command(command)
 
 if config.log_format == "json":

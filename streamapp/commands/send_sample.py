@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import click
 from confluent_kafka import KafkaError, Message, Producer
 
-from streamapp import faults, ground, sampler
+from streamapp import faults, ground, ledger_file, sampler, sent
+from streamapp.avro import WriterSchema
 from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
 from streamapp.commands.options import instant, json_option, load_settings, report, told
 from streamapp.commands.progress import paced, progress
-from streamapp.errors import BrokerUnavailable
+from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.sampler import Sample
+from streamapp.sent import NoLedgerError, Sent
 from streamapp.settings import Settings
 
 #: Seconds until an event that nobody acknowledges counts as not sent.
@@ -64,6 +69,8 @@ class Outgoing:
     version: int
     #: What is wrong with it on purpose; None: nothing.
     fault: Fault | None = None
+    #: What its event is stored as.
+    event: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(slots=True)
@@ -75,6 +82,9 @@ class Tally:
     acknowledged: int = 0
     error: str | None = None
     interrupted: bool = False
+    #: For a ledger: what was sent, and what the registry calls our versions.
+    run: Sent | None = None
+    labels: Mapping[int, str] = field(default_factory=dict[int, str])
 
     def to_be_stored(self, version: int) -> int:
         """Good events of a schema version."""
@@ -91,12 +101,41 @@ class Tally:
         else:
             self.error = error.str()
 
+    def noting(self, record: Outgoing) -> Callable[[KafkaError | None, Message | None], None]:
+        """What counts the delivery of this record, and enters it in the ledger, if there is one."""
+        run = self.run
+        if run is None:
+            return self.note
+        is_bad = record.fault in REASONS
+        kind = str(record.fault) if is_bad else self.labels[record.version]
+        content = sent.of_value(record.value) if is_bad else sent.of_event(record.event)
+
+        def note(error: KafkaError | None, message: Message | None) -> None:
+            self.note(error, message)
+            if error is None and message is not None:
+                run.add(message.partition() or 0, kind, message.offset() or 0, content)
+
+        return note
+
 
 def _shares(_context: click.Context, parameter: click.Parameter, text: str | None) -> Mapping[Fault, float]:
     try:
         return {} if text is None else faults.parse(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc), param=parameter) from None
+
+
+def _ledger(_context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a file that cannot be added to, before anything is sent."""
+    try:
+        if path and path.exists():
+            ledger_file.read(path)
+        elif path and not os.access(path.parent, os.W_OK):
+            raise click.BadParameter(f"{path.parent} is no folder that can be written", param=parameter)
+    except (OSError, NoLedgerError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise click.BadParameter(f"{path}: {why}", param=parameter) from None
+    return path
 
 
 @click.command("send-sample")
@@ -112,6 +151,12 @@ def _shares(_context: click.Context, parameter: click.Parameter, text: str | Non
     metavar="NAME=SHARE,…",
     help=f"Spoil these shares of the events, for a drill: {', '.join(Fault)}.",
 )
+@click.option(
+    "--ledger",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_ledger,
+    help="Add to this file what was sent, for `streamapp verify --ledger`.",
+)
 @json_option
 @told
 def command(  # noqa: PLR0913 - its options
@@ -122,6 +167,7 @@ def command(  # noqa: PLR0913 - its options
     v2_ratio: float | None,
     start: str | None,
     shares: Mapping[Fault, float],
+    ledger: Path | None,
     as_json: bool,
 ) -> None:
     """Send sample events to the topic and wait until Kafka has acknowledged them."""
@@ -130,15 +176,19 @@ def command(  # noqa: PLR0913 - its options
     plan = Plan(
         count=count, rate=rate, seed=seed, v2_ratio=ratio, start=instant(start, option="--start"), faults=shares
     )
-    codec, known = asyncio.run(_prepare(settings, shares))
+    ours, known = asyncio.run(_prepare(settings, shares))
+    tally = Tally(labels={version: writer.version for version, writer in ours.items()})
+    if ledger:
+        tally.run = asyncio.run(_begun(settings))
     began = time.monotonic()
-    tally = send(plan, codec=codec, known=known, settings=settings)
+    send(plan, tally, codec=EventCodec(ours), known=known, settings=settings)
+    if ledger and tally.run:
+        _enter(ledger, tally.run, unacknowledged=tally.sent.total() - tally.acknowledged)
     _report(tally, shares, seconds=time.monotonic() - began, as_json=as_json)
 
 
-def send(plan: Plan, *, codec: EventCodec, known: Ground, settings: Settings) -> Tally:
+def send(plan: Plan, tally: Tally, *, codec: EventCodec, known: Ground, settings: Settings) -> None:
     """Send and wait for the acknowledgements; Ctrl-C ends it early."""
-    tally = Tally()
     producer = Producer(
         {
             "bootstrap.servers": settings.kafka_bootstrap_servers,
@@ -158,7 +208,6 @@ def send(plan: Plan, *, codec: EventCodec, known: Ground, settings: Settings) ->
     except KeyboardInterrupt:
         tally.interrupted = True
     producer.flush(_DELIVERY_TIMEOUT)
-    return tally
 
 
 def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing]:
@@ -170,14 +219,15 @@ def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing
         value = spoilt.wire(fault, codec.dumps(event))
         key, version = sample.fields["user_id"], sample.version
         if fault is Fault.DUPLICATE:  # the first of the two has nothing wrong with it
-            yield Outgoing(key=key, value=value, version=version)
-        yield Outgoing(key=key, value=value, version=version, fault=fault)
+            yield Outgoing(key=key, value=value, version=version, event=event)
+        yield Outgoing(key=key, value=value, version=version, fault=fault, event=event)
 
 
 def _produce(producer: Producer, topic: str, record: Outgoing, tally: Tally) -> None:
+    on_delivery = tally.noting(record)
     while True:
         try:
-            producer.produce(topic, key=record.key, value=record.value, on_delivery=tally.note)
+            producer.produce(topic, key=record.key, value=record.value, on_delivery=on_delivery)
         except BufferError:  # the queue is full: let some be delivered
             producer.poll(0.1)
         else:
@@ -194,13 +244,33 @@ def _shown(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
                 advance(100)
 
 
-async def _prepare(settings: Settings, shares: Mapping[Fault, float]) -> tuple[EventCodec, Ground]:
+async def _prepare(settings: Settings, shares: Mapping[Fault, float]) -> tuple[Mapping[int, WriterSchema], Ground]:
     await Broker(settings.kafka_bootstrap_servers).ensure_topics(
         topic=settings.topic, partitions=settings.partitions, dead_letter_topic=settings.dead_letter_topic
     )
     registry = Registry(settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry"))
     ours = await registry.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
-    return EventCodec(ours), await ground.prepare(shares, settings=settings, registry=registry, ours=ours)
+    return ours, await ground.prepare(shares, settings=settings, registry=registry, ours=ours)
+
+
+async def _begun(settings: Settings) -> Sent:
+    incarnation = await Broker(settings.kafka_bootstrap_servers).incarnation_of(settings.topic)
+    if incarnation is None:
+        message = "This Kafka gives topics no UUID, by which a ledger finds again what was sent: it is older than 2.8."
+        raise SettingsError(message)
+    return Sent(topic=settings.topic, incarnation=incarnation, started_at=_now())
+
+
+def _enter(ledger: Path, run: Sent, *, unacknowledged: int) -> None:
+    run.ended_at, run.unacknowledged = _now(), unacknowledged
+    try:
+        ledger_file.append(ledger, run)
+    except OSError as exc:
+        raise SettingsError(f"{ledger} cannot be written: {exc.strerror}") from exc
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _report(tally: Tally, shares: Mapping[Fault, float], *, seconds: float, as_json: bool) -> None:

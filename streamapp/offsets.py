@@ -1,0 +1,68 @@
+"""Sets of offsets in little memory: one bit each where there are many, runs where there should be few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+#: Runs that are kept; past them offsets are counted only.
+MOST_RUNS = 10_000
+#: Offsets that are told with a reason of their own.
+MOST_NOTES = 20
+
+#: First and last offset.
+Run = tuple[int, int]
+
+
+class Bits:
+    """The offsets, of those from `start` until before `end`, that were added."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start = start
+        self.end = end
+        self._bits = bytearray((max(end - start, 0) + 7) // 8)
+
+    def add(self, offset: int) -> None:
+        """Add one that lies between start and end."""
+        at = offset - self.start
+        self._bits[at >> 3] |= 1 << (at & 7)
+
+    def __contains__(self, offset: int) -> bool:
+        at = offset - self.start
+        return self.start <= offset < self.end and bool(self._bits[at >> 3] & 1 << (at & 7))
+
+
+@dataclass(slots=True)
+class Runs:
+    """Offsets that something is wrong with: all are counted, the first runs are kept, the first few with a reason."""
+
+    n: int = 0
+    notes: dict[int, str] = field(default_factory=dict[int, str])
+    _runs: list[Run] = field(default_factory=list[Run])
+
+    def add(self, offset: int, why: str = "") -> None:
+        """Add one; those that come in order cost least."""
+        self.n += 1
+        if why and len(self.notes) < MOST_NOTES:
+            self.notes.setdefault(offset, why)
+        if self._runs and self._runs[-1][1] + 1 == offset:
+            self._runs[-1] = (self._runs[-1][0], offset)
+        elif len(self._runs) < MOST_RUNS:
+            self._runs.append((offset, offset))
+
+    @property
+    def runs(self) -> Sequence[Run]:
+        """In order, without overlaps."""
+        merged: list[Run] = []
+        for first, last in sorted(self._runs):
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+            else:
+                merged.append((first, last))
+        return merged
+
+
+def spelled(run: Run) -> str:
+    """As people write it: 17, or 17-23."""
+    first, last = run
+    return str(first) if first == last else f"{first}-{last}"

@@ -1,0 +1,139 @@
+"""The ledger of what was sent: per run, partition and kind of record a count and a checksum that no order changes.
+
+A line of JSON per run. Kinds are schema versions ("v2") of events that are to be stored, and names of faults of records
+that are to be dead letters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from streamapp.document import RESERVED
+from streamapp.offsets import Run
+
+#: What marks a line, and says how it is written.
+FORMAT = "streamapp ledger 1"
+_MASK = 2**64 - 1
+
+
+class NoLedgerError(ValueError):
+    """Not what `send-sample --ledger` writes."""
+
+
+@dataclass(slots=True)
+class Sum:
+    """Count and checksum of some records."""
+
+    count: int = 0
+    checksum: int = 0
+
+    def add(self, offset: int, content: bytes) -> None:
+        """Add a record, by what `of_event` or `of_value` says of it."""
+        self.count += 1
+        digest = blake2b(offset.to_bytes(8, "big") + content, digest_size=8).digest()
+        self.checksum = (self.checksum + int.from_bytes(digest, "big")) & _MASK
+
+
+def of_event(event: Mapping[str, Any]) -> bytes:
+    """What the checksum of an event, or of its document, is made of."""
+    fields = {name: value for name, value in event.items() if name not in RESERVED}
+    fields.setdefault("browser", None)  # V1 has none
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=str).encode()
+
+
+def of_value(value: bytes | None) -> bytes:
+    """What the checksum of a record that is no event is made of."""
+    return b"-" if value is None else blake2b(value, digest_size=8).digest()
+
+
+@dataclass(slots=True)
+class SentTo:
+    """What a partition has acknowledged of a run."""
+
+    offsets: list[Run] = field(default_factory=list[Run])
+    kinds: dict[str, Sum] = field(default_factory=dict[str, Sum])
+
+    def add(self, kind: str, offset: int, content: bytes) -> None:
+        """Add an acknowledged record."""
+        if self.offsets and self.offsets[-1][1] + 1 == offset:
+            self.offsets[-1] = (self.offsets[-1][0], offset)
+        else:
+            self.offsets.append((offset, offset))
+        self.kinds.setdefault(kind, Sum()).add(offset, content)
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """What a run has sent."""
+
+    topic: str
+    incarnation: str
+    started_at: str
+    ended_at: str = ""
+    unacknowledged: int = 0
+    partitions: dict[int, SentTo] = field(default_factory=dict[int, SentTo])
+
+    def add(self, partition: int, kind: str, offset: int, content: bytes) -> None:
+        """Add an acknowledged record."""
+        self.partitions.setdefault(partition, SentTo()).add(kind, offset, content)
+
+
+def line_of(sent: Sent) -> str:
+    """Its line in the ledger."""
+    partitions = {
+        str(partition): {
+            "offsets": [*map(list, each.offsets)],
+            "kinds": {
+                kind: {"count": each_kind.count, "checksum": f"{each_kind.checksum:016x}"}
+                for kind, each_kind in sorted(each.kinds.items())
+            },
+        }
+        for partition, each in sorted(sent.partitions.items())
+    }
+    facts = {
+        "format": FORMAT,
+        "topic": sent.topic,
+        "incarnation": sent.incarnation,
+        "started_at": sent.started_at,
+        "ended_at": sent.ended_at,
+        "unacknowledged": sent.unacknowledged,
+        "partitions": partitions,
+    }
+    return json.dumps(facts) + "\n"
+
+
+def parse(lines: Iterable[str]) -> Sequence[Sent]:
+    """What the runs of a ledger have sent.
+
+    Raises:
+        NoLedgerError: says which line is none of a ledger.
+    """
+    return [_parse_one(number, line) for number, line in enumerate(lines, start=1)]
+
+
+def _parse_one(number: int, line: str) -> Sent:
+    try:
+        facts = json.loads(line)
+        is_ours = facts["format"] == FORMAT
+        sent = Sent(
+            topic=str(facts["topic"]),
+            incarnation=str(facts["incarnation"]),
+            started_at=str(facts["started_at"]),
+            ended_at=str(facts["ended_at"]),
+            unacknowledged=int(facts["unacknowledged"]),
+            partitions={int(name): _sent_to(each) for name, each in facts["partitions"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_ours, sent = False, None
+    if sent is None or not is_ours:
+        raise NoLedgerError(f"line {number} is not what `send-sample --ledger` writes")
+    return sent
+
+
+def _sent_to(facts: Mapping[str, Any]) -> SentTo:
+    kinds = {kind: Sum(int(each["count"]), int(each["checksum"], 16)) for kind, each in facts["kinds"].items()}
+    return SentTo([(int(first), int(last)) for first, last in facts["offsets"]], kinds)

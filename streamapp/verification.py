@@ -1,0 +1,279 @@
+"""Compare a topic with the documents and dead letters that its records have become: `streamapp verify`.
+
+In this order, so that a worker beside it raises no false alarm: what its group has committed; the dead letters; each
+partition, in which every record below the commit must have its fate by now; then all documents, each of which must
+have a record; then the counts of dead letters. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from streamapp import codec, likeness
+from streamapp.avro import WriterSchema
+from streamapp.broker import Broker
+from streamapp.document import id_of
+from streamapp.errors import StreamappError
+from streamapp.letter_index import LetterIndex
+from streamapp.mongo import Mongo
+from streamapp.offsets import Bits
+from streamapp.record import Origin, Record, origin_of
+from streamapp.registry import Registry
+from streamapp.retry import NoPatience
+from streamapp.settings import Settings
+from streamapp.topic_reader import TopicReader, TopicRecord
+from streamapp.verdict import PartitionFates, Problem, Verdict
+
+#: Records compared at the same time, and bytes of them.
+AT_ONCE = 5_000
+BYTES_AT_ONCE = 16 * 1024 * 1024
+#: Ids that are read at the same time.
+_IDS_AT_ONCE = 20_000
+_INCARNATION = 22
+
+Advance = Callable[[int], None]
+
+
+class Verification:
+    """One comparison of all that is still retained; raises BrokerUnavailable, RegistryUnavailable and PyMongoError."""
+
+    def __init__(self, settings: Settings, mongo: Mongo) -> None:
+        servers = settings.kafka_bootstrap_servers
+        self._settings = settings
+        self._broker = Broker(servers)
+        self._reader = TopicReader(servers, settings.topic)
+        self._letter_reader = TopicReader(servers, settings.dead_letter_topic)
+        self._registry = Registry(
+            settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry")
+        )
+        self._events = mongo.primary["events"]
+        self._dead_letters = mongo.primary["dead_letters"]
+        self._runner = asyncio.Runner()
+        self._schemas: dict[int, WriterSchema] = {}
+        self._records: dict[int, Bits] = {}
+        self._fates: dict[int, PartitionFates] = {}
+        self._nowhere = PartitionFates(partition=None)
+        self.letters = LetterIndex()
+        self.committed: Mapping[int, int] = {}
+        self.incarnation: str | None = None
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._runner.close()
+        self._registry.close()
+        self._reader.close()
+        self._letter_reader.close()
+
+    def begin(self) -> int:
+        """Find what there is to compare, and read the dead letters; how many records and documents there are."""
+        partitions = self._reader.partitions()
+        if not partitions:
+            message = f"Kafka has no topic {self._reader.topic} (STREAMAPP_TOPIC): there is nothing to compare."
+            raise StreamappError(message)
+        self.incarnation = self._ask_incarnation()
+        self.committed = self._reader.committed(self._settings.app_id)
+        self._records = {partition: Bits(*self._reader.bounds(partition)) for partition in partitions}
+        self._fates = {partition: PartitionFates(partition=partition) for partition in partitions}
+        self._is_compacted = self._runner.run(self._broker.is_compacted(self._reader.topic))
+        self.letters.read(self._letter_reader)
+        self._settled_letters = {key: len(ids) for key, ids in self.letters.counted.items()}
+        return sum(bits.end - bits.start for bits in self._records.values()) + self._events.estimated_document_count()
+
+    def go(self, advance: Advance) -> Verdict:
+        """Compare everything; tells how many records and documents it has read."""
+        for partition, fates in self._fates.items():
+            self._go_through(partition, fates, advance)
+            if not fates.is_settled:
+                raise AssertionError(fates.counts())
+        self._find_strangers(advance)
+        self._find_strange_letters()
+        others = self._compare_counts()
+        if self._ask_incarnation() != self.incarnation:
+            message = f"The topic {self._reader.topic} was deleted and made again meanwhile; verify again."
+            raise StreamappError(message)
+        lanes = [*self._fates.values(), *([self._nowhere] if any(self._nowhere.counts().values()) else [])]
+        return Verdict(lanes=lanes, others=others)
+
+    def _ask_incarnation(self) -> str | None:
+        return self._runner.run(self._broker.incarnation_of(self._reader.topic))
+
+    # Every record has its fate
+
+    def _go_through(self, partition: int, fates: PartitionFates, advance: Advance) -> None:
+        bits, settled = self._records[partition], self.committed.get(partition, 0)
+        for records in _chunks(self._reader.read(partition, bits.start, bits.end)):
+            fates.records += len(records)
+            ours = [record for record in records if record.offset < settled]
+            fates.not_settled += len(records) - len(ours)
+            for record in records[len(ours) :]:
+                bits.add(record.offset)
+            if ours:
+                self._judge(ours, fates, bits)
+            advance(len(records))
+
+    def _judge(self, records: Sequence[TopicRecord], fates: PartitionFates, bits: Bits) -> None:
+        origins = [origin_of(record, self.incarnation) for record in records]
+        ids = [id_of(origin) for origin in origins]
+        stored = self.stored(ids)
+        self._learn({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
+        for record, origin, id_ in zip(records, origins, ids, strict=True):
+            is_replay = bool(record.headers) and (origin.partition, origin.offset, origin.incarnation) != (
+                record.partition,
+                record.offset,
+                self.incarnation,
+            )
+            if not is_replay:
+                bits.add(record.offset)
+            self._judge_one(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)
+
+    def _judge_one(  # noqa: PLR0913 - a record, and all that is known of it
+        self,
+        record: Record,
+        origin: Origin,
+        id_: str,
+        raw: bytes | None,
+        fates: PartitionFates,
+        *,
+        is_replay: bool,
+    ) -> None:
+        letter = self.letters.letters.get(id_)
+        if raw is not None:
+            if why := likeness.difference(raw, record, origin, self._schemas):
+                fates.differing.add(record.offset, why)
+        elif letter is None or letter.origin.failures <= origin.failures:
+            fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
+            return
+        elif not letter.is_of(record):
+            fates.differing.add(record.offset, "its dead letter has another key or value")
+        if is_replay:
+            fates.replays += 1
+        elif raw is not None:
+            fates.stored += 1
+        else:
+            fates.dead_lettered += 1
+
+    def stored(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Those of the documents that are stored, as bytes."""
+        batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=AT_ONCE)
+        return {likeness.id_in(raw): raw for batch in batches for raw in likeness.documents_in(cast("Any", batch))}
+
+    def _learn(self, values: set[bytes | None]) -> None:
+        headers = {value[: codec.HEADER.size] for value in values if value and len(value) >= codec.HEADER.size}
+        if new := {codec.HEADER.unpack(header)[1] for header in headers} - self._schemas.keys():
+            self._schemas.update(self._runner.run(self._registry.resolve(new)))
+
+    # Every document has its record
+
+    def _find_strangers(self, advance: Advance) -> None:
+        self._bounds = {partition: self._reader.bounds(partition) for partition in self._records}
+        found = self._events.find({}, {"_id": 1}, batch_size=_IDS_AT_ONCE).hint([("_id", 1)])
+        odd: list[Any] = []
+        for done, document in enumerate(found, start=1):
+            if (place := self._place_of(document["_id"])) is None:
+                odd.append(document["_id"])
+            else:
+                self._judge_place(*place)
+            if len(odd) >= AT_ONCE:
+                self._judge_odd(odd)
+                odd = []
+            if done % AT_ONCE == 0:
+                advance(AT_ONCE)
+        self._judge_odd(odd)
+
+    def _place_of(self, id_: object) -> tuple[int, int] | None:
+        """Partition and offset, if it is an `_id` of this incarnation; None if it is another."""
+        prefix = f"{self.incarnation}-"
+        if self.incarnation is None or not isinstance(id_, str) or not id_.startswith(prefix):
+            return None
+        partition, _, offset = id_[len(prefix) :].partition("-")
+        if not (partition.isdecimal() and offset.isdecimal() and id_ == f"{prefix}{int(partition)}-{int(offset)}"):
+            return None
+        return int(partition), int(offset)
+
+    def _judge_place(self, partition: int, offset: int, what: str = "a document without a record") -> None:
+        bits = self._records.get(partition)
+        if bits is None:
+            self._nowhere.extra.add(offset, f"{what}: there is no partition {partition}")
+            return
+        fates, (low, high) = self._fates[partition], self._bounds[partition]
+        if offset in bits:
+            return
+        if offset < low or (self._is_compacted and offset < bits.end):
+            fates.older += what.startswith("a document")
+        elif offset < bits.end or offset >= high:
+            fates.extra.add(offset, what)
+        # Else it came meanwhile.
+
+    def _judge_odd(self, ids: Sequence[Any]) -> None:
+        if not ids:
+            return
+        wanted = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1, "kafka.timestamp": 1}
+        for document in self._events.find({"_id": {"$in": ids}}, wanted):
+            self._judge_odd_one(document["_id"], document.get("kafka"))
+
+    def _judge_odd_one(self, id_: Any, kafka: Any) -> None:
+        try:
+            topic, partition, offset = kafka["topic"], int(kafka["partition"]), int(kafka["offset"])
+        except (TypeError, KeyError, ValueError):
+            self._nowhere.extra.add(0, f"_id {id_!r} has no coordinates")
+            return
+        if topic != self._reader.topic:
+            return
+        if _is_of_another_life(id_, partition, offset):
+            self._fates.get(partition, self._nowhere).older += 1
+        elif self.incarnation is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
+            self._judge_place(partition, offset)
+        elif partition in self._records and offset in self._records[partition]:
+            self._fates[partition].double.add(offset, f"stored also as _id {id_!r}")
+        else:
+            self._judge_place(partition, offset, f"a document without a record, _id {id_!r}")
+
+    def _find_strange_letters(self) -> None:
+        for id_ in self.letters.letters:
+            if place := self._place_of(id_):
+                self._judge_place(*place, what="dead letter without a record")
+
+    # Dead letters are counted once
+
+    def _compare_counts(self) -> list[Problem]:
+        counts = {each["_id"]: each for each in self._dead_letters.find()}
+        self.letters.read(self._letter_reader)
+        problems: list[Problem] = []
+        for key in sorted({*counts, *self.letters.counted}):
+            most = len(self.letters.counted.get(key, ()))
+            # What a worker has sent and not committed yet, it may still have to count.
+            least = self._settled_letters.get(key, 0) if not self._lag() else 0
+            n = counts.get(key, {}).get("n", 0)
+            if n < least or (n > most and not self._may_count_others(counts[key])):
+                why = f"dead_letters {key} counts {n}, and the topic has {most if n > most else least}"
+                problems.append(Problem("count", None, "", why))
+        return problems
+
+    def _lag(self) -> int:
+        return sum(fates.not_settled for fates in self._fates.values())
+
+    def _may_count_others(self, counted: Mapping[str, Any]) -> bool:
+        """Whether dead letters of other topics, or such as are deleted by now, may be in it."""
+        lanes = {f"{self.incarnation or self._reader.topic.replace('.', '_')}-{p}" for p in self._records}
+        return self.letters.is_cut or not {*counted.get("offsets", {})} <= lanes
+
+
+def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:
+    chunk: list[TopicRecord] = []
+    size = 0
+    for record in records:
+        chunk.append(record)
+        size += len(record.value or b"")
+        if len(chunk) >= AT_ONCE or size >= BYTES_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _is_of_another_life(id_: Any, partition: int, offset: int) -> bool:
+    """Whether it is the `_id` of these coordinates in an earlier incarnation of the topic."""
+    end = f"-{partition}-{offset}"
+    return isinstance(id_, str) and len(id_) == _INCARNATION + len(end) and id_.endswith(end)

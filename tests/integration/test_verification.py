@@ -1,0 +1,248 @@
+"""A topic compared with what a worker has made of it; each fault that is planted is found, and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from streamapp.local.backend import Backend
+from streamapp.mongo import Mongo
+from streamapp.record import OURS
+from streamapp.settings import Settings
+from streamapp.verdict import Verdict
+from streamapp.verification import Verification
+from tests import events, foreign, groups, offsets
+from tests.backends import plain_settings
+from tests.e2e.workers import STREAMAPP, Worker, run
+from tests.until import until
+
+WITHIN = 30.0
+
+
+@pytest.fixture(scope="module")
+def settings(backend: Backend) -> Settings:
+    """Return the module's own settings."""
+    name = "verified"
+    return plain_settings(
+        kafka_bootstrap_servers=backend.addresses.kafka_bootstrap_servers,
+        schema_registry_url=backend.addresses.schema_registry_url,
+        mongo_uri=backend.addresses.mongo_uri,
+        mongo_database=name,
+        topic=name,
+        app_id=name,
+        produce_interval_seconds=0,
+        breaker_share=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the file of a ledger."""
+    return tmp_path_factory.mktemp("ledger") / "sent.jsonl"
+
+
+@pytest.fixture(scope="module")
+def database(settings: Settings, ledger: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Database[Any]]:
+    """Return what a worker has stored of samples, poisons, transactions and replays; no worker is left."""
+    foreign.make_topic(settings, partitions=2)
+    sample = ("send-sample", "--count", "1500", "--faults", "corrupt=0.03,null=0.02,late=0.02", "--ledger", str(ledger))
+    done = run(STREAMAPP, *sample, settings=settings)
+    assert done.returncode == 0, done.stderr
+    senders = events.Senders(settings)
+    _send_transactions(settings, senders)
+    with Worker(settings, tmp_path_factory.mktemp("worker")) as worker:
+        _await_the_end(settings)
+        _replay_all(settings)
+        _await_the_end(settings)
+        assert worker.stop() == 0
+    with MongoClient[Any](settings.mongo_uri.get_secret_value(), tz_aware=True) as client:
+        yield client[settings.mongo_database]
+
+
+def _send_transactions(settings: Settings, senders: events.Senders) -> None:
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "transactional.id": settings.topic})
+    producer.init_transactions(WITHIN)
+    for number, end in enumerate((producer.commit_transaction, producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce(settings.topic, senders.event(number, 3)[0], partition=0)
+        producer.flush(WITHIN)
+        end(WITHIN)
+
+
+def _await_the_end(settings: Settings) -> None:
+    two = settings.model_copy(update={"partitions": 2})
+    until(lambda: offsets.committed(two) == offsets.end_offsets(two), within=90, what="no lag")
+
+
+def _replay_all(settings: Settings) -> None:
+    """As they are, to where they came from; they fail again."""
+    producer = foreign.ForeignProducer(settings)
+    for letter in foreign.read_to_end(settings, settings.dead_letter_topic)[:5]:
+        headers = dict(letter.headers() or ())
+        partition = int(headers[f"{OURS}partition"] or b"")
+        producer.send(letter.value(), key=letter.key(), headers=letter.headers(), partition=partition)
+    producer.flush()
+
+
+def verify(settings: Settings) -> Verdict:
+    """Compare, without rollups."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    try:
+        with closing(Verification(settings, mongo)) as verification:
+            verification.begin()
+            return verification.go(lambda _: None)
+    finally:
+        mongo.close()
+
+
+def told(settings: Settings) -> list[str]:
+    """Return what is wrong, in words."""
+    return [str(problem) for problem in verify(settings).problems()]
+
+
+def test_nothing_is_wrong_with_what_a_worker_has_done(
+    settings: Settings, database: Database[Any], ledger: Path
+) -> None:
+    """Poisons, replays, transactions and a third schema included; and all that was sent is there."""
+    done = run(STREAMAPP, "verify", "--json", "--ledger", str(ledger), settings=settings)
+
+    facts = json.loads(done.stdout)
+    assert (0, [], False) == (done.returncode, facts["problems"], facts["wrong"]), done.stdout
+    assert facts["records"] == facts["stored"] + facts["dead_lettered"] + facts["replays"] == 1_501 + 5
+    assert (database["events"].estimated_document_count(), 5) == (facts["stored"], facts["replays"])
+    assert facts["dead_lettered"] > 20
+    assert (1_500, 0) == (facts["sent"], facts["sent_not_settled"])
+    assert facts["rollups"] > 0
+
+
+def _one(database: Database[Any]) -> Any:
+    """Return a document in the middle of partition 1, taken out of the collection."""
+    (document,) = database["events"].find({"kafka.partition": 1}).sort("kafka.offset").skip(50).limit(1)
+    return document
+
+
+def _deleted(events_: Any, document: Any) -> list[str]:
+    events_.delete_one({"_id": document["_id"]})
+    return [f"missing: partition 1, offset {document['kafka']['offset']}"]
+
+
+def _changed(events_: Any, document: Any) -> list[str]:
+    events_.update_one({"_id": document["_id"]}, {"$set": {"metadata.device": "toaster"}})
+    return [f"differing: partition 1, offset {document['kafka']['offset']}: metadata differs"]
+
+
+def _doubled(events_: Any, document: Any) -> list[str]:
+    events_.insert_one({**document, "_id": "copy"})
+    return [f"double: partition 1, offset {document['kafka']['offset']}: stored also as _id 'copy'"]
+
+
+def _invented(events_: Any, document: Any) -> list[str]:
+    id_ = document["_id"].rsplit("-", 1)[0] + "-99999"
+    events_.insert_one({**document, "_id": id_, "kafka": {**document["kafka"], "offset": 99_999}})
+    return ["extra: partition 1, offset 99999: a document without a record"]
+
+
+@pytest.mark.parametrize("plant", [_deleted, _changed, _doubled, _invented])
+def test_a_fault_in_a_document_is_named(
+    settings: Settings, database: Database[Any], plant: Callable[[Any, Any], list[str]]
+) -> None:
+    document = _one(database)
+    before = verify(settings)
+    wanted = plant(database["events"], document)
+    found = told(settings)
+    database["events"].delete_many({"_id": {"$in": ["copy", document["_id"].rsplit("-", 1)[0] + "-99999"]}})
+    database["events"].replace_one({"_id": document["_id"]}, document, upsert=True)
+
+    assert before.is_good
+    assert wanted == found
+
+
+def test_a_wrong_count_of_dead_letters_is_named(settings: Settings, database: Database[Any]) -> None:
+    counted = database["dead_letters"].find_one_and_update({}, {"$inc": {"n": 1}})
+    assert counted
+    found = told(settings)
+    database["dead_letters"].update_one({"_id": counted["_id"]}, {"$inc": {"n": -1}})
+
+    assert [
+        f"count: dead_letters {counted['_id']} counts {counted['n'] + 1}, and the topic has {counted['n']}"
+    ] == found
+
+
+def test_what_was_sent_and_is_not_there_is_named(settings: Settings, database: Database[Any], ledger: Path) -> None:
+    """By the ledger; a rollup that differs too, and the exit code is 1."""
+    (document,) = database["events"].find({"schema_version": "v1"}).limit(1)
+    database["events"].update_one({"_id": document["_id"]}, {"$set": {"user_id": "somebody"}})
+    rollup = database["rollups_1d"].find_one_and_update({}, {"$inc": {"n": 7}})
+    assert rollup
+    done = run(STREAMAPP, "verify", "--ledger", str(ledger), settings=settings)
+    database["rollups_1d"].replace_one({"_id": rollup["_id"]}, rollup)
+    database["events"].replace_one({"_id": document["_id"]}, document)
+
+    place = f"partition {document['kafka']['partition']}, offset"
+    assert 1 == done.returncode, done.stderr
+    assert f"differing: {place} {document['kafka']['offset']}: user_id differs" in done.stdout
+    assert f"sent and differing: {place}" in done.stdout
+    assert "v1: the checksum of the" in done.stdout
+    assert f"rollups_1d {rollup['_id']}: n is {rollup['n'] + 7}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        ({"format": "x"}, 2, "line 1 is not what `send-sample --ledger` writes"),
+        ({"topic": "another"}, 1, "The ledger is of the topic another, and STREAMAPP_TOPIC is verified."),
+        ({"incarnation": "AAAAAAAAAAAAAAAAAAAAAB"}, 1, "deleted and made again since"),
+    ],
+)
+def test_a_ledger_of_something_else_is_refused(  # noqa: PLR0917
+    settings: Settings,
+    database: Database[Any],
+    ledger: Path,
+    tmp_path: Path,
+    change: dict[str, str],
+    code: int,
+    words: str,
+) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({**json.loads(ledger.read_text()), **change}) + "\n")
+    done = run(STREAMAPP, "verify", "--ledger", str(other), "--no-rollups", settings=settings)
+
+    assert (code, True) == (done.returncode, words in " ".join(done.stderr.split())), done.stderr
+
+
+def test_losses_that_no_index_mends_are_named(settings: Settings, database: Database[Any]) -> None:
+    """A commit that jumped, a dead-letter topic made again; where the topic's head is deleted nothing is judged."""
+    before = offsets.end_offsets(settings.model_copy(update={"partitions": 2}))
+    foreign.ForeignProducer(settings).send(b"", partition=0)
+    senders = events.Senders(settings)
+    producer = foreign.ForeignProducer(settings)
+    for number in range(3):
+        producer.send(senders.event(number, 2)[0], partition=1)
+    producer.flush()
+    waiting = verify(settings)
+    groups.commit(
+        settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={1: before[1] + 3}
+    )
+    jumped = told(settings)
+    groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets=before)
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    admin.delete_topics([settings.dead_letter_topic])[settings.dead_letter_topic].result(WITHIN)
+    unburied = verify(settings)
+    admin.delete_records([TopicPartition(settings.topic, p, before[p]) for p in before])
+    until(lambda: verify(settings).totals()["records"] <= 4, what="a deleted head")
+    cut = verify(settings)
+
+    assert (True, 4) == (waiting.is_good, waiting.totals()["not_settled"])
+    assert [f"missing: partition 1, offset {before[1]}-{before[1] + 2}"] == jumped
+    assert unburied.totals()["missing"] == waiting.totals()["dead_lettered"] + waiting.totals()["replays"]
+    assert (True, 0) == (not cut.totals()["missing"], cut.totals()["stored"])
+    assert cut.totals()["older"] == database["events"].estimated_document_count()
