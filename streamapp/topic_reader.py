@@ -125,6 +125,8 @@ class TopicReader:
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            # Which is how long a partition's end takes to be told.
+            "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": _AHEAD_KIB,
             "reconnect.backoff.max.ms": 1000,
             "log_level": 0,

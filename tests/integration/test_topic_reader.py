@@ -42,7 +42,8 @@ def test_a_topic_that_is_not_there_has_no_partitions_and_is_not_made(settings: S
 
 def test_records_come_as_they_are_in_the_order_of_their_offsets(settings: Settings, reader: TopicReader) -> None:
     foreign.make_topic(settings, partitions=3)
-    producer = foreign.ForeignProducer(settings)
+    # Idempotent, since retries would change the order.
+    producer = foreign.ForeignProducer(settings, **{"enable.idempotence": True})
     for number in range(5_000):
         producer.send(b"%d" % number, partition=1, timestamp=1_000 + number)
     producer.send(None, partition=1, key=b"k", headers=[("a", None), ("a", b"\xff")], timestamp=7)
