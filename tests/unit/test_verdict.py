@@ -1,0 +1,93 @@
+"""What a comparison finds: sets of offsets, likeness of documents, and words for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+import pytest
+
+from streamapp import document, likeness, offsets
+from streamapp.offsets import Bits, Runs
+from streamapp.record import origin_of
+from streamapp.verdict import PartitionFates, Problem, Verdict
+from tests.factories import INCARNATION, V1, V2, a_record, an_event
+
+SCHEMAS = {1: V1, 2: V2}
+
+
+def test_bits_hold_what_was_added() -> None:
+    bits = Bits(10, 30)
+    for offset in (10, 17, 29):
+        bits.add(offset)
+    assert [10, 17, 29] == [offset for offset in range(40) if offset in bits]
+
+
+def test_runs_are_merged_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offsets, "MOST_RUNS", 3)
+    monkeypatch.setattr(offsets, "MOST_NOTES", 1)
+    runs = Runs()
+    for offset in (5, 6, 9, 7, 50):
+        runs.add(offset, "why")
+    assert (5, [(5, 7), (9, 9)], {5: "why"}) == (runs.n, runs.runs, runs.notes)
+    assert ["5-7", "9"] == [offsets.spelled(run) for run in runs.runs]
+
+
+def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Return a record, its origin and its document."""
+    record = a_record(an_event(browser="x"))
+    origin = origin_of(record, INCARNATION)
+    made = document.build(
+        an_event(browser="x"), writer=V2, origin=origin, received_at=likeness._SOME_TIME, times=likeness._ANY_TIME
+    )
+    return record, origin, bson.decode(bson.encode(made)) | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, None),
+        ({"schema_version": "unregistered"}, None),
+        ({"browser": "y", "more": 1}, "browser, more differ"),
+        ({"received_at": 7}, "received_at differs"),
+        ({"kafka": 7}, "kafka differs"),
+        ({"event_timestamp": 7.0}, "event_timestamp differs"),
+    ],
+)
+def test_fields_that_differ_are_named(changes: dict[str, Any], wrong: str | None) -> None:
+    record, origin, found = stored(**changes)
+    assert wrong == likeness.difference(bson.encode(found), record, origin, SCHEMAS)
+
+
+def test_the_mark_of_an_event_apart_is_no_difference() -> None:
+    record, origin, found = stored()
+    found["kafka"]["apart"] = True
+    assert likeness.difference(bson.encode(found), record, origin, SCHEMAS) is None
+
+
+def test_a_poison_that_is_stored_differs() -> None:
+    record = a_record(value=b"")
+    why = likeness.difference(bson.encode({}), record, origin_of(record, INCARNATION), SCHEMAS)
+    assert why == "stored, but its record is no event (empty)"
+
+
+def test_ids_are_read_from_raw_batches() -> None:
+    batch = bson.encode({"_id": "é-1"}) + bson.encode({"_id": 7})
+    assert ["é-1", "7"] == [likeness.id_in(raw) for raw in likeness.documents_in(batch)]
+
+
+def test_a_verdict_tells_runs_and_reasons() -> None:
+    fates = PartitionFates(partition=3, records=4, stored=1)
+    verdict = Verdict(lanes=[fates])
+    assert (True, False) == (verdict.is_good, fates.is_settled)
+    for offset in (7, 8, 9):
+        fates.missing.add(offset)
+    fates.differing.add(20, "browser differs")
+    verdict.others.append(Problem("count", None, "", "is wrong"))
+    assert (False, True) == (verdict.is_good, fates.is_settled)
+    assert [
+        "missing: partition 3, offset 7-9",
+        "differing: partition 3, offset 20: browser differs",
+        "count: is wrong",
+    ] == [str(problem) for problem in verdict.problems()]
+    assert (3, 1) == (verdict.totals()["missing"], verdict.totals()["differing"])
