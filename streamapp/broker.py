@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
@@ -178,10 +178,7 @@ class Broker:
 
     def _topic_id(self, topic: str) -> str | None:
         asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
-        # librdkafka writes it in plain base64, Kafka's own tools in base64url.
-        uuid = str(asked[topic].result(TIMEOUT).topic_id).translate(_BASE64URL)
-        # A broker without topic ids reports sixteen zero bytes.
-        return None if uuid.strip("A=") == "" else uuid
+        return uuid_of(asked[topic].result(TIMEOUT))
 
     async def _call(self, call: Callable[[], T]) -> T:
         try:
@@ -189,6 +186,14 @@ class Broker:
         except (KafkaException, TimeoutError) as exc:
             reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
             raise away(self.bootstrap_servers, reason) from exc
+
+
+def uuid_of(described: Any) -> str | None:
+    """The UUID of a topic that was described; None from a broker that has none."""
+    # librdkafka writes it in plain base64, Kafka's own tools in base64url.
+    uuid = str(described.topic_id).translate(_BASE64URL)
+    # A broker without topic ids reports sixteen zero bytes.
+    return None if uuid.strip("A=") == "" else uuid
 
 
 def away(bootstrap_servers: str, why: str) -> BrokerUnavailable:

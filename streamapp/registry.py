@@ -89,6 +89,10 @@ class Registry:
         """Register a schema under another subject than ours; its id."""
         return await self.outages.insist(lambda: self._call(lambda: self._client.register(subject, AvroSchema(schema))))
 
+    async def registered(self, schema: Schema) -> tuple[int, int] | None:
+        """Schema id and version under the subject, if the schema stands there in any spelling, asked for once."""
+        return await self._call(lambda: self._registered(schema))
+
     async def ping(self) -> None:
         """Raise RegistryUnavailable unless the registry answers."""
         await self._call(self._client.get_subjects, self._ping_thread)
@@ -125,7 +129,7 @@ class Registry:
     async def _ask_again(self, schema_id: int) -> WriterSchema | None:
         waits = iter(() if schema_id in self._stale_at else _ASK_AFTER)
         deadline = self._clock() + ASK_FOR
-        while (found := await self.outages.insist(lambda: self._look_up(schema_id))) is None:
+        while (found := await self.outages.insist(lambda: self.look_up(schema_id))) is None:
             wait = next(waits, None)
             if wait is None or self._clock() >= deadline:
                 break
@@ -143,7 +147,8 @@ class Registry:
         self._known[writer.schema_id] = writer
         self._on_learned(writer)
 
-    async def _look_up(self, schema_id: int) -> WriterSchema | None:
+    async def look_up(self, schema_id: int) -> WriterSchema | None:
+        """The schema of an id, asked for now and once; None if there is none."""
         found = await self._call(lambda: self._find(schema_id))
         if found is None:
             return None
@@ -200,7 +205,7 @@ class Registry:
         return ours
 
     async def _ensure(self, schema: Schema, version: int, *, register: bool) -> WriterSchema:
-        found = await self._call(lambda: self._registered(schema))
+        found = await self.registered(schema)
         if found is None and not register:
             message = (
                 f"user_event_v{version}.avsc is not registered under {self.subject}, and STREAMAPP_REGISTER_SCHEMAS is"
@@ -209,7 +214,7 @@ class Registry:
             raise SettingsError(message)
         if found is None:
             await self._call(lambda: self._register(schema, version))
-            found = await self._call(lambda: self._registered(schema))
+            found = await self.registered(schema)
         if found is None:
             message = f"the registry does not show {self.subject} yet"
             raise RegistryUnavailable(message)

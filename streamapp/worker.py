@@ -18,7 +18,7 @@ from mode import CrashingSupervisor
 
 from streamapp import sampler, settings
 from streamapp.codec import NAME, EventCodec
-from streamapp.commands import dashboard, demo, dlq, rollups, send_sample, up, verify
+from streamapp.commands import dashboard, demo, dlq, doctor, rollups, send_sample, up, verify
 from streamapp.errors import Permanent, SettingsError
 from streamapp.logs import JSON_LOGS
 from streamapp.metrics import CONTENT_TYPE
@@ -41,6 +41,7 @@ for command in (
     dashboard.command,
     demo.command,
     dlq.command,
+    doctor.command,
     rollups.command,
     send_sample.command,
     up.command,

@@ -1,0 +1,46 @@
+"""`streamapp doctor`: check the whole chain, name each fault and its remedy."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from streamapp.commands.options import is_json, json_option, load_settings, report, told
+from streamapp.doctor.examination import examine
+from streamapp.doctor.finding import Finding, Verdict, count
+
+
+@click.command("doctor")
+@json_option
+@told
+def command(*, as_json: bool) -> None:
+    """Check settings, Kafka, registry, MongoDB and ports; name each fault and its remedy. Writes nothing."""
+    began = time.monotonic()
+    findings = examine(load_settings(), os.environ, Path.cwd())
+    _tell(findings, seconds=round(time.monotonic() - began, 3), as_json=as_json)
+    sys.stdout.flush()
+    sys.exit(1 if count(findings, Verdict.FAULT) else 0)
+
+
+def _tell(findings: Sequence[Finding], *, seconds: float, as_json: bool) -> None:
+    facts = {
+        "faults": count(findings, Verdict.FAULT),
+        "warnings": count(findings, Verdict.WARNING),
+        "skipped": count(findings, Verdict.SKIPPED),
+        "seconds": seconds,
+    }
+    if is_json(as_json=as_json):
+        report({**facts, "checks": [asdict(finding) for finding in findings]}, as_json=True)
+        return
+    width = max(len(finding.check) for finding in findings)
+    for finding in findings:
+        click.echo(f"{finding.verdict:<7}  {finding.check:<{width}}  {finding.seen}")
+        if finding.fix:
+            click.echo(f"{'':<{width + 9}}  → {finding.fix}")
+    click.echo(", ".join(f"{name}: {value}" for name, value in facts.items()))

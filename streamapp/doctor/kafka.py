@@ -1,0 +1,183 @@
+"""Ask Kafka, without making a topic or joining a group."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Any
+
+from aiokafka import codec as compression
+from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - documented there
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
+)
+
+from streamapp.broker import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, silent, uuid_of
+from streamapp.doctor import kafka_verdicts as judge
+from streamapp.doctor.finding import Findings, fault, ok, skipped
+from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, Tools, TopicFacts
+from streamapp.errors import BrokerUnavailable
+from streamapp.settings import Settings
+from streamapp.topic_reader import TopicReader
+
+REACH_SECONDS = 2.0
+ANSWER_SECONDS = 4.0
+#: Asked for what a group has committed, or read from, a broker makes this topic; so it is not asked without it.
+OFFSETS_TOPIC = "__consumer_offsets"
+_STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_KAFKA_BOOTSTRAP_SERVERS=<host:port>"
+
+
+class KafkaExamination:
+    """The checks of Kafka; what others need of it is known when they are done."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._tools = Tools(servers=settings.kafka_bootstrap_servers)
+        self._admin = AdminClient(
+            {
+                "bootstrap.servers": settings.kafka_bootstrap_servers,
+                "socket.timeout.ms": int(ANSWER_SECONDS * 1000),
+                "log_level": 0,
+            },
+            logger=silent,
+        )
+        #: The events' topic, once seen.
+        self.topic: TopicFacts | None = None
+        #: Of each partition; empty where nobody could be asked without leaving a trace.
+        self.bounds: Mapping[int, Bounds] = {}
+
+    def findings(self) -> Findings:
+        """All checks, in their order."""
+        yield judge.judge_codecs(readable())
+        servers = self._settings.kafka_bootstrap_servers.split(",")
+        reached = reach_all(servers)
+        if all(reached.values()):
+            seen = ", ".join(f"{server} cannot be reached ({why})" for server, why in reached.items())
+            yield fault("kafka.address", seen, _STARTS_LOCALLY)
+            yield from _skipped("a Kafka that answers")
+            return
+        began = time.monotonic()
+        try:
+            cluster = self._admin.list_topics(timeout=ANSWER_SECONDS)
+        except KafkaException as exc:
+            seen = f"{','.join(servers)} is open, and does not answer as Kafka does: {exc.args[0].str()}"
+            yield fault("kafka.address", seen, f"is it Kafka's port, and Kafka alive? {_STARTS_LOCALLY}")
+            yield from _skipped("a Kafka that answers")
+            return
+        millis = (time.monotonic() - began) * 1000
+        yield ok("kafka.address", f"{','.join(servers)} answers in {millis:.0f} ms: brokers: {len(cluster.brokers)}")
+        yield from self._cluster(cluster)
+
+    def _cluster(self, cluster: Any) -> Findings:
+        advertised = reach_all([f"{each.host}:{each.port}" for each in cluster.brokers.values()])
+        yield judge.judge_advertised(advertised, self._tools)
+        if all(advertised.values()):
+            yield from _skipped("a broker that is reached where it says it is")
+            return
+        local = all(is_loopback(address) for address in advertised)
+        yield from self._topic(cluster.topics, is_local=local)
+        yield from self._dead_letters(cluster.topics, is_local=local)
+        yield from self._group(cluster.topics)
+
+    def _topic(self, topics: Mapping[str, Any], *, is_local: bool) -> Findings:
+        name, wanted = self._settings.topic, self._settings.partitions
+        if name not in topics:
+            yield ok("kafka.topic", f"{name} does not exist yet; the worker makes it with {wanted} partitions")
+            return
+        self.topic = self._described(name)
+        yield ok("kafka.topic", f"{name} exists")
+        yield from judge.judge_topic(self.topic, partitions=wanted, is_loopback=is_local, tools=self._tools)
+
+    def _dead_letters(self, topics: Mapping[str, Any], *, is_local: bool) -> Findings:
+        name = self._settings.dead_letter_topic
+        if name not in topics:
+            yield ok("dlq.topic", f"{name} does not exist yet; the worker makes it, and it keeps all for ever")
+            return
+        limit = self.topic.number("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES) if self.topic else 0
+        largest = min(limit + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)
+        letters = self._described(name)
+        yield from judge.judge_dead_letters(letters, largest, is_loopback=is_local, tools=self._tools)
+
+    def _group(self, topics: Mapping[str, Any]) -> Findings:
+        if self.topic is None:
+            yield skipped("group.offsets", "the topic")
+            return
+        if OFFSETS_TOPIC not in topics:
+            yield skipped("group.offsets", f"the topic {OFFSETS_TOPIC}, which the first consumer makes")
+            return
+        topic, group = self._settings.topic, self._settings.app_id
+        try:
+            with TopicReader(self._settings.kafka_bootstrap_servers, topic) as reader:
+                bounds = {number: Bounds(start=low, end=high) for number, (low, high) in _bounds(reader)}
+                committed = reader.committed(group)
+        except BrokerUnavailable as exc:
+            yield fault("group.offsets", str(exc), "look at the broker's log")
+            return
+        self.bounds = bounds
+        yield from judge.judge_group(bounds, committed, topic=topic, group=group, tools=self._tools)
+
+    def _described(self, topic: str) -> TopicFacts:
+        told = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)[topic]
+        resource = ConfigResource(ResourceType.TOPIC, topic)
+        config = self._admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource]
+        described: Any = told.result(ANSWER_SECONDS)
+        return TopicFacts(
+            name=topic,
+            partitions={each.id: _partition(each) for each in described.partitions},
+            config={name: entry.value for name, entry in config.result(ANSWER_SECONDS).items() if entry.value},
+            topic_id=uuid_of(described),
+        )
+
+
+def _partition(told: Any) -> PartitionFacts:
+    has_leader = told.leader is not None and told.leader.id >= 0
+    return PartitionFacts(replicas=len(told.replicas), in_sync=len(told.isr), has_leader=has_leader)
+
+
+def _bounds(reader: TopicReader) -> list[tuple[int, tuple[int, int]]]:
+    return [(number, reader.bounds(number)) for number in reader.partitions()]
+
+
+def _skipped(needs: str) -> Findings:
+    for check in ("kafka.topic", "dlq.topic", "group.offsets"):
+        yield skipped(check, needs)
+
+
+def readable() -> Mapping[str, bool]:
+    """Compression → whether the worker can read it."""
+    return {
+        "gzip": compression.has_gzip(),
+        "snappy": compression.has_snappy(),
+        "lz4": compression.has_lz4(),
+        "zstd": compression.has_zstd(),
+    }
+
+
+def reach_all(addresses: list[str]) -> dict[str, str | None]:
+    """Address → why it cannot be reached, all at once."""
+    with ThreadPoolExecutor(max(1, min(16, len(addresses)))) as threads:
+        return dict(zip(addresses, threads.map(reach, addresses), strict=True))
+
+
+def reach(address: str) -> str | None:
+    """Why nobody listens at host:port; None if somebody does."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    return None
+
+
+def is_loopback(address: str) -> bool:
+    """Whether host:port is this machine."""
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,61 @@
+"""Judge this machine: the settings' names, its clock, the ports of worker and page."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
+
+#: Seconds between this machine's clock and MongoDB's.
+SKEW_WARNING = 2.0
+SKEW_FAULT = 60.0
+
+
+def judge_settings(names: Collection[str], known: Collection[str], *, env_file: str | None, summary: str) -> Findings:
+    """Where the settings come from, and variables that nobody reads; all names in capitals."""
+    yield ok("settings.load", f"{summary}; {f'{env_file} is read' if env_file else 'there is no .env in this folder'}")
+    if strange := sorted(set(names) - set(known)):
+        yield warning("settings.names", f"nobody reads {', '.join(strange)}", "; ".join(_instead(strange, known)))
+    else:
+        yield ok("settings.names", f"{len(set(names))} variables set, all of them known")
+
+
+def _instead(strange: Collection[str], known: Collection[str]) -> Iterator[str]:
+    for name in strange:
+        near = get_close_matches(name, known, n=1, cutoff=0.7)
+        yield f"rename {name} to {near[0]}" if near else f"unset {name}"
+
+
+def judge_clock(behind: float) -> Finding:
+    """How many seconds this machine's clock is behind MongoDB's; negative if it is ahead."""
+    seen = f"this machine's clock is {abs(behind):.1f} s {'behind' if behind > 0 else 'ahead of'} MongoDB's"
+    fix = "set both clocks by NTP, on systemd: timedatectl set-ntp true"
+    if abs(behind) > SKEW_FAULT:
+        return fault("mongodb.clock", seen, fix)
+    return warning("mongodb.clock", seen, fix) if abs(behind) > SKEW_WARNING else ok("mongodb.clock", seen)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFacts:
+    """Who answers on a port of ours."""
+
+    address: str
+    is_open: bool
+    #: Our own program's /readyz; None if somebody else answers.
+    ready: bool | None = None
+    #: What its /readyz complains of.
+    trouble: str = ""
+
+
+def judge_port(check: str, port: PortFacts, *, who: str, setting: str) -> Finding:
+    """Whether the port is free, or ours."""
+    if not port.is_open:
+        return ok(check, f"{port.address} is free: no {who} runs there")
+    if port.ready is None:
+        fix = f"end that program, or choose another port: {setting}=<port>"
+        return fault(check, f"{port.address} is taken by another program than our {who}", fix)
+    if not port.ready:
+        return warning(check, f"our {who} answers on {port.address}, and is not ready: {port.trouble}", "see its log")
+    return ok(check, f"our {who} answers on {port.address}, and is ready")

@@ -1,0 +1,119 @@
+"""Samples of our versions from end to end, and the newest record of each partition, as far as a document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+import fastavro
+
+from streamapp import codec, event
+from streamapp.avro import WriterSchema, writer_schema
+from streamapp.doctor.finding import Finding, Findings, fault, ok, skipped, warning
+from streamapp.doctor.kafka_verdicts import Bounds
+from streamapp.document import Document, EventTimes, build
+from streamapp.errors import RegistryUnavailable, Undecodable
+from streamapp.record import Origin, Record, origin_of
+from streamapp.settings import Settings
+from streamapp.store import why_unencodable
+from streamapp.topic_reader import TopicReader
+
+#: A transaction's marker takes an offset, and is no record.
+_FROM_THE_END = 5
+
+
+def sample_documents(settings: Settings, ours: Mapping[int, WriterSchema]) -> Mapping[str, Document]:
+    """A document of each of our versions, through the bytes that stand for it in Kafka.
+
+    Raises:
+        Undecodable: one does not come out as it went in.
+    """
+    return {f"V{version}": _sample(settings, version, ours.get(version)) for version in (1, 2)}
+
+
+def _sample(settings: Settings, version: int, registered: WriterSchema | None) -> Document:
+    own = writer_schema(event.schema(version), schema_id=version, version=f"v{version}")
+    writer, now = registered or own, datetime.now(UTC)
+    millis = int(now.timestamp() * 1000)
+    values = {
+        "user_id": "doctor",
+        "event_type": "click",
+        "event_timestamp": millis,
+        "metadata": {"device": "desktop", "location": "DE"},
+        **({"browser": "firefox"} if version == 2 else {}),  # noqa: PLR2004 - our second
+    }
+    parsed = fastavro.parse_schema(event.schema(version), named_schemas={})
+    wire = codec.write(values, schema=parsed, schema_id=writer.schema_id)
+    origin = Origin(settings.topic, 0, 0, millis, None)
+    return build(codec.read(wire, writer), writer=writer, origin=origin, received_at=now, times=times_of(settings))
+
+
+def times_of(settings: Settings) -> EventTimes:
+    """Which event times are believable."""
+    return EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
+
+
+def sample_findings(settings: Settings, ours: Mapping[int, WriterSchema]) -> Findings:
+    """Whether our own events come through."""
+    for version in (1, 2):
+        check, source = f"codec.v{version}", "as registered" if version in ours else "as in schemas/"
+        try:
+            document = _sample(settings, version, ours.get(version))
+        except Undecodable as exc:
+            yield fault(check, f"our own sample would be a dead letter: {exc}", _fix(exc.reason))
+        else:
+            yield _encodable(check, document, source)
+
+
+def _encodable(check: str, document: Document, source: str) -> Finding:
+    if why := why_unencodable(document):
+        return fault(check, f"our own sample cannot be stored: {why}", "restore schemas/ and streamapp/event.py")
+    return ok(check, f"a sample ({source}) goes through Avro, document and BSON")
+
+
+def _fix(reason: str) -> str:
+    if reason == "timestamp-out-of-range":
+        return "STREAMAPP_EARLIEST_EVENT_AT=2000-01-01T00:00:00Z and STREAMAPP_EVENT_AHEAD_SECONDS=86400"
+    return "compare the versions of the subject with schemas/"
+
+
+def newest_findings(
+    settings: Settings,
+    bounds: Mapping[int, Bounds],
+    look_up: Callable[[int], WriterSchema | None],
+) -> Findings:
+    """The verdict on the newest record of each partition."""
+    bad: dict[int, str] = {}
+    good = 0
+    with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
+        for partition, within in bounds.items():
+            start = max(within.start, within.end - _FROM_THE_END)
+            records = [*reader.read(partition, start, within.end)]
+            if not records:
+                continue
+            try:
+                why = _why_bad(records[-1], settings, look_up)
+            except RegistryUnavailable as exc:
+                yield skipped("records.newest", f"the registry: {exc}")
+                return
+            if why:
+                bad[partition] = f"{partition} (offset {records[-1].offset}): {why}"
+            else:
+                good += 1
+    if bad:
+        seen = f"the newest record would be a dead letter in partitions {'; '.join(bad.values())}"
+        yield warning("records.newest", seen, "find out who writes them: kafka-console-consumer, or docs/drills.md")
+    else:
+        yield ok("records.newest", f"the newest record of {good} partitions is an event that can be stored")
+
+
+def _why_bad(record: Record, settings: Settings, look_up: Callable[[int], WriterSchema | None]) -> str | None:
+    try:
+        schema_id = codec.schema_id_of(record.value)
+        writer = look_up(schema_id) if schema_id > 0 else None
+        found, read = codec.decode(record.value, {schema_id: writer} if writer else {})
+        origin = origin_of(record, None)
+        document = build(read, writer=found, origin=origin, received_at=datetime.now(UTC), times=times_of(settings))
+    except Undecodable as exc:
+        return f"{exc.reason}, {exc}"
+    return why_unencodable(document)

@@ -1,0 +1,45 @@
+"""Keep secrets out of what is shown, whoever's error text they stand in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import unquote, unquote_plus
+
+#: User and password of a connection string: up to the last @ before its path.
+_USER_INFO = re.compile(r"(?<=//)(?!<)[^/\s]*@")
+#: Options of a connection string whose values are secrets.
+_SECRET_OPTIONS = ("authmechanismproperties", "tlscertificatekeyfilepassword")
+_HIDDEN = "***"
+
+
+def hiding(uri: str) -> Callable[[str], str]:
+    """A function that hides the secrets of this connection string, and user and password of any other address."""
+    secrets = sorted(_spellings(uri), key=len, reverse=True)
+
+    def hidden(text: str) -> str:
+        text = _USER_INFO.sub(f"{_HIDDEN}@", text)
+        for secret in secrets:
+            text = text.replace(secret, _HIDDEN)
+        return text
+
+    return hidden
+
+
+def user_of(uri: str) -> str:
+    """The user that a connection string names; empty if none."""
+    return unquote_plus(_user_info(uri).partition(":")[0])
+
+
+def _spellings(uri: str) -> set[str]:
+    found = {_user_info(uri).partition(":")[2]}
+    for option in uri.partition("?")[2].split("&"):
+        name, _, value = option.partition("=")
+        if name.lower() in _SECRET_OPTIONS:
+            found |= {value, *(part.partition(":")[2] for part in unquote(value).split(","))}
+    return {spelling for each in found for spelling in (each, unquote(each), unquote_plus(each))} - {""}
+
+
+def _user_info(uri: str) -> str:
+    found = _USER_INFO.search(uri)
+    return found.group().removesuffix("@") if found else ""

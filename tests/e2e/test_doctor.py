@@ -1,0 +1,56 @@
+"""`streamapp doctor` as users run it."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from streamapp.local import ports
+from streamapp.settings import Settings
+from tests.backends import plain_settings
+from tests.e2e.workers import STREAMAPP, run
+
+
+def test_servers_that_are_there_are_found_well(settings: Settings, tmp_path: Path) -> None:
+    """Nothing is there yet, which is no fault; `--json` tells each check."""
+    free = settings.model_copy(update={"web_port": ports.choose(), "dashboard_port": ports.choose()})
+    done = run(STREAMAPP, "doctor", "--json", settings=free, cwd=tmp_path)
+
+    told = json.loads(done.stdout)
+    assert 0 == told["faults"], done.stdout
+    assert 0 == done.returncode
+    assert {"kafka.address", "registry.address", "mongodb.address"} <= {check["check"] for check in told["checks"]}
+
+
+@pytest.mark.parametrize("hang", [False, True], ids=["absent", "hanging"])
+def test_servers_that_do_not_answer_are_named(hang: bool, tmp_path: Path) -> None:
+    """Each with its setting, without a password, soon; also where they take connections and say nothing."""
+    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(3 * hang)]
+    kafka, registry, mongo = [each.getsockname()[1] for each in listening] or [ports.choose() for _ in range(3)]
+    settings = plain_settings(
+        kafka_bootstrap_servers=f"127.0.0.1:{kafka}",
+        schema_registry_url=f"http://127.0.0.1:{registry}",
+        mongo_uri=SecretStr(f"mongodb://me:hunter2@127.0.0.1:{mongo}/"),
+        web_port=ports.choose(),
+        dashboard_port=ports.choose(),
+    )
+    done = run(STREAMAPP, "doctor", settings=settings, cwd=tmp_path)
+    for each in listening:
+        each.close()
+
+    faults = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("fault ")]
+    assert ["kafka.address", "registry.address", "mongodb.address"] == faults, done.stdout
+    assert 1 == done.returncode
+    assert "streamapp up" in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert float(done.stdout.rpartition("seconds: ")[2]) < 20
+
+
+def test_wrong_option_is_wrong_usage(tmp_path: Path) -> None:
+    """As is a setting with a wrong value."""
+    assert 2 == run(STREAMAPP, "doctor", "--all", settings=plain_settings(), cwd=tmp_path).returncode

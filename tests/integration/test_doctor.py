@@ -1,0 +1,319 @@
+"""`streamapp doctor` on real servers: each planted misconfiguration is named, a healthy stack is left in peace."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import SecretStr
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from streamapp.doctor import examination
+from streamapp.doctor.finding import Finding, Verdict
+from streamapp.local import artifacts, kafka, mongod, ports, programs
+from streamapp.local.process import Server
+from streamapp.mongo import Mongo
+from streamapp.registry import Registry
+from streamapp.settings import Settings
+from streamapp.store import Store
+from tests import factories, foreign
+from tests.conftest import SettingsFactory
+from tests.until import until
+
+SECRET = "hunter2/@:"
+QUOTED = "hunter2%2F%40%3A"
+BROKEN = {"type": "record", "name": "Other", "fields": [{"name": "n", "type": "int"}]}
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "SERVERS_WITHIN", 90.0)
+    monkeypatch.setattr(examination, "RECORDS_WITHIN", 60.0)
+
+
+def examined(settings: Settings, folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, Finding]:
+    """Return the findings by name, on ports that are nobody's."""
+    free = settings.model_copy(update={"web_port": ports.choose(), "dashboard_port": ports.choose()})
+    found = examination.examine(free, environ or {}, folder)
+    text = "\n".join(f"{finding.seen} {finding.fix}" for finding in found)
+    assert SECRET not in text
+    assert QUOTED not in text
+    assert not [finding for finding in found if finding.check.endswith((".check", ".time"))]
+    return {finding.check: finding for finding in found}
+
+
+def named(found: Mapping[str, Finding], *verdicts: Verdict) -> set[str]:
+    """Return the checks that ended so."""
+    return {check for check, finding in found.items() if finding.verdict in verdicts}
+
+
+def wrong(found: Mapping[str, Finding]) -> dict[str, str]:
+    """Return the checks that found something, with their verdict; each must say what to do."""
+    assert all(finding.fix for finding in found.values() if finding.verdict in {Verdict.FAULT, Verdict.WARNING})
+    return {check: str(found[check].verdict) for check in named(found, Verdict.FAULT, Verdict.WARNING)}
+
+
+def admin_of(settings: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+
+
+def commit(settings: Settings, offsets: Mapping[int, int]) -> None:
+    """Commit in the worker's group."""
+    group = {"group.id": settings.app_id, "bootstrap.servers": settings.kafka_bootstrap_servers}
+    consumer = Consumer(group)
+    wanted = [TopicPartition(settings.topic, partition, offset) for partition, offset in offsets.items()]
+    consumer.commit(offsets=wanted, asynchronous=False)
+    consumer.close()
+
+
+def make_letters(settings: Settings, **config: str) -> None:
+    topic, admin = settings.dead_letter_topic, admin_of(settings)
+    admin.create_topics([NewTopic(topic, 1, config=config)])[topic].result(20)
+
+
+def left_behind(settings: Settings, database: Database[Any]) -> tuple[Any, ...]:
+    """Return what would tell of writing."""
+    admin = admin_of(settings)
+    topics = [name for name in admin.list_topics(timeout=10).topics if settings.topic in name]
+    subjects = [s for s in httpx.get(f"{settings.schema_registry_url}/subjects").json() if settings.topic in s]
+    groups = [group.group_id for group in admin.list_consumer_groups().result(20).valid]
+    here = [group for group in groups if group in {settings.app_id, "streamapp.reader"}]
+    return topics, subjects, here, database.list_collection_names()
+
+
+async def prepared(settings: Settings) -> int:
+    """Do what a worker does at its start; the id of V1."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    await Store(mongo).prepare()
+    mongo.close()
+    registry = Registry(settings.schema_registry_url, settings.subject)
+    ours = await registry.prepare(register=True, compatibility="backward")
+    registry.close()
+    return ours[1].schema_id
+
+
+def test_on_nothing_yet_it_writes_nothing(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
+    """And finds nothing wrong: the worker makes what is missing."""
+    found = examined(settings, tmp_path)
+
+    assert {} == wrong(found)
+    assert ([], [], [], []) == left_behind(settings, database)
+
+
+def test_healthy_stack_is_left_in_peace(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
+    """With events read and events that wait, it finds nothing wrong, and writes nothing."""
+    foreign.make_topic(settings)
+    schema_id = asyncio.run(prepared(settings))
+    send(settings, [factories.wire(factories.an_event(), schema_id=schema_id)] * 8)
+    commit(settings, {0: 0})
+    before = left_behind(settings, database)
+
+    found = examined(settings, tmp_path)
+
+    assert {} == wrong(found)
+    assert "of 1 partitions" in found["records.newest"].seen
+    assert "8 records wait" in found["group.lag"].seen
+    assert before == left_behind(settings, database)
+
+
+def send(settings: Settings, values: list[bytes]) -> None:
+    producer = foreign.ForeignProducer(settings)
+    for value in values:
+        producer.send(value, partition=0, timestamp=factories.NOW)
+    producer.flush()
+
+
+def test_faults_of_topics_are_named(settings: Settings, tmp_path: Path) -> None:
+    """Eight, by the topics' configuration and the group's offsets."""
+    config = {"cleanup.policy": "compact,delete", "retention.ms": "60000", "min.insync.replicas": "2"}
+    foreign.make_topic(settings, 2, **config)
+    make_letters(settings, **{"max.message.bytes": "2000", "min.insync.replicas": "3"})
+    commit(settings, {0: 5})
+
+    expected = {
+        "kafka.partitions": "warning",
+        "kafka.replicas": "fault",
+        "kafka.cleanup": "warning",
+        "kafka.retention": "warning",
+        "dlq.replicas": "fault",
+        "dlq.kept": "warning",
+        "dlq.size": "warning",
+        "group.offsets": "fault",
+    }
+    assert expected == wrong(examined(settings, tmp_path))
+
+
+def test_lost_and_bad_records_are_named(settings: Settings, tmp_path: Path) -> None:
+    """Records deleted before they were read; a newest one that is no event; a dead-letter topic that is compacted."""
+    foreign.make_topic(settings)
+    make_letters(settings, **{"cleanup.policy": "compact", "max.message.bytes": "2000000"})
+    send(settings, [b"junk"] * 10)
+    commit(settings, {0: 2})
+    admin, until_6 = admin_of(settings), TopicPartition(settings.topic, 0, 6)
+    admin.delete_records([until_6])[until_6].result(20)
+
+    found = examined(settings, tmp_path)
+
+    assert {"group.deleted": "fault", "records.newest": "warning", "dlq.kept": "fault"} == wrong(found)
+    assert "deleted 4 offsets" in found["group.deleted"].seen
+    assert "bad-magic-byte" in found["records.newest"].seen
+
+
+def test_registry_at_the_wrong_path_is_named(settings_for: SettingsFactory, settings: Settings, tmp_path: Path) -> None:
+    """With the address that is right."""
+    root = settings.schema_registry_url.removesuffix("/apis/ccompat/v7")
+
+    found = examined(settings_for(schema_registry_url=root), tmp_path)
+
+    assert {"registry.address": "fault"} == wrong(found)
+    assert f"STREAMAPP_SCHEMA_REGISTRY_URL={settings.schema_registry_url}" == found["registry.address"].fix
+
+
+def test_subject_that_forbids_our_versions_is_named(settings: Settings, tmp_path: Path) -> None:
+    """By what the registry answers when it is asked."""
+    foreign.register(settings, BROKEN)
+    httpx.put(f"{settings.schema_registry_url}/config/{settings.subject}", json={"compatibility": "FULL"})
+
+    assert {"registry.v1": "fault", "registry.v2": "fault"} == wrong(examined(settings, tmp_path))
+
+
+def test_subject_without_a_level_is_named(settings_for: SettingsFactory, tmp_path: Path) -> None:
+    """Where the worker is told to leave it, and may not register."""
+    settings = settings_for(compatibility="keep", register_schemas=False)
+    foreign.register(settings, BROKEN)
+
+    expected = {"registry.v1": "fault", "registry.v2": "fault", "registry.level": "warning"}
+    assert expected == wrong(examined(settings, tmp_path))
+
+
+def test_faults_of_the_collection_are_named(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
+    """A validator that refuses our documents, and an index that is unique."""
+    database.create_collection("events", validator={"$jsonSchema": {"required": ["tenant"]}}, capped=True, size=10_000)
+    database["events"].create_index("user_id", unique=True)
+
+    found = examined(settings, tmp_path)
+
+    assert {"mongodb.kept": "fault", "mongodb.validator": "fault", "mongodb.indexes": "fault"} == wrong(found)
+    assert "V1, V2" in found["mongodb.validator"].seen
+
+
+def test_ttl_and_conflicting_indexes_are_named(
+    settings_for: SettingsFactory, database: Database[Any], tmp_path: Path
+) -> None:
+    """And a write concern that notices nothing; a validator that takes our documents is no fault."""
+    database.create_collection("events", validator={"user_id": {"$type": "string"}})
+    database["events"].create_index("event_timestamp", expireAfterSeconds=600)
+    uri = f"{settings_for().mongo_uri.get_secret_value()}&w=0"
+
+    found = examined(settings_for(mongo_uri=SecretStr(uri)), tmp_path)
+
+    expected = {"mongodb.kept": "warning", "mongodb.indexes": "warning", "mongodb.write_concern": "fault"}
+    assert expected == wrong(found)
+    assert "takes our documents" in found["mongodb.validator"].seen
+
+
+def test_misspelt_settings_and_a_taken_port_are_named(settings: Settings, tmp_path: Path) -> None:
+    """With the nearest name; in `.env` and in the environment."""
+    (tmp_path / ".env").write_text("STREAMAPP_TOPPIC=x\n", encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = settings.model_copy(update={"web_port": other.getsockname()[1], "dashboard_port": ports.choose()})
+        listed = examination.examine(taken, {"STREAMAPP_KAFKA_BOOTSTRAP_SERVER": "a:1"}, tmp_path)
+    found = {finding.check: finding for finding in listed}
+
+    assert {"settings.names": "warning", "ports.worker": "fault"} == wrong(found)
+    expected = (
+        "rename STREAMAPP_KAFKA_BOOTSTRAP_SERVER to STREAMAPP_KAFKA_BOOTSTRAP_SERVERS;"
+        " rename STREAMAPP_TOPPIC to STREAMAPP_TOPIC"
+    )
+    assert expected == found["settings.names"].fix
+
+
+def test_broker_that_advertises_another_address_is_named(
+    settings_for: SettingsFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It answers, and sends its clients where nobody is."""
+    nowhere = f"127.0.0.1:{ports.choose()}"
+    monkeypatch.setattr(kafka, "PROPERTIES", f"{kafka.PROPERTIES}advertised.listeners=PLAINTEXT://{nowhere}\n")
+    chosen = ports.Ports.choose(usual=False)
+    jars = artifacts.kafka_jars(settings_for().local_kafka_version, artifacts.cache_folder(None))
+    server = kafka.server(java=programs.java(None), jars=jars, folder=tmp_path / "kafka", ports=chosen)
+    server.start()
+    try:
+        found = examined(settings_for(kafka_bootstrap_servers=f"127.0.0.1:{chosen.kafka}"), tmp_path)
+    finally:
+        server.stop()
+
+    assert {"kafka.advertised": "fault"} == wrong(found)
+    assert nowhere in found["kafka.advertised"].seen
+
+
+@pytest.fixture(scope="module")
+def locked_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Return the port of a MongoDB of one that asks for passwords, with a user who may read and one who may write."""
+    folder, port = tmp_path_factory.mktemp("mongod"), ports.choose()
+    options = ["--auth", "--bind_ip", ports.HOST, "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
+    command = [str(programs.mongod(None)), *options, "--wiredTigerCacheSizeGB", "0.25"]
+    server = Server(name="MongoDB", command=command, log=folder / "mongod.log", answers=lambda: answers(port))
+    server.start()
+    with MongoClient[dict[str, Any]](mongod.uri(port)) as client:
+        client.admin.command("createUser", "root", pwd="root", roles=["root"])
+    with root_of(port) as client:
+        for user, role in (("weak", "read"), ("strong", "readWrite")):
+            client.admin.command("createUser", user, pwd=SECRET, roles=[{"role": role, "db": "streaming_db"}])
+    yield port
+    server.stop()
+
+
+def root_of(port: int) -> MongoClient[dict[str, Any]]:
+    return MongoClient(mongod.uri(port), username="root", password="root")
+
+
+def answers(port: int) -> bool:
+    try:
+        with MongoClient[dict[str, Any]](mongod.uri(port), serverSelectionTimeoutMS=500) as client:
+            return bool(client.admin.command("ping")["ok"])
+    except PyMongoError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        (f"weak:{QUOTED}@", {"mongodb.replica_set": "warning", "mongodb.rights": "fault"}),
+        (f"strong:{QUOTED}@", {"mongodb.replica_set": "warning"}),
+        (f"strong:x{QUOTED}@", {"mongodb.login": "fault"}),
+        ("", {"mongodb.replica_set": "warning", "mongodb.login": "fault"}),
+    ],
+    ids=["weak", "strong", "wrong password", "no password"],
+)
+def test_faults_of_the_user_are_named(
+    user: str, expected: dict[str, str], locked_port: int, settings_for: SettingsFactory, tmp_path: Path
+) -> None:
+    """And no password is; MongoDB without a replica set is named too."""
+    uri = f"mongodb://{user}127.0.0.1:{locked_port}/?authSource=admin"
+
+    found = examined(settings_for(mongo_uri=SecretStr(uri), mongo_database="streaming_db"), tmp_path)
+
+    assert expected == wrong(found)
+
+
+def test_locked_mongodb_is_named(locked_port: int, settings_for: SettingsFactory, tmp_path: Path) -> None:
+    """As by a backup that forgot to unlock it."""
+    uri = f"mongodb://root:root@127.0.0.1:{locked_port}/?authSource=admin"
+    with root_of(locked_port) as client:
+        client.admin.command("fsync", lock=True)
+        try:
+            found = examined(settings_for(mongo_uri=SecretStr(uri)), tmp_path)
+        finally:
+            until(lambda: client.admin.command("fsyncUnlock")["lockCount"] == 0)
+
+    assert "fault" == wrong(found)["mongodb.writable"]

@@ -1,0 +1,128 @@
+"""What is said of Kafka."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamapp.doctor import kafka_verdicts as judge
+from streamapp.doctor.finding import Finding
+from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, Tools, TopicFacts
+
+TOOLS = Tools(servers="k:9092")
+HEALTHY = PartitionFacts(replicas=3, in_sync=3)
+
+
+def a_topic(
+    partition: PartitionFacts = HEALTHY, count: int = 4, topic_id: str | None = "id", **config: str
+) -> TopicFacts:
+    names = {name.replace("_", "."): value for name, value in config.items()}
+    return TopicFacts(name="t", partitions=dict.fromkeys(range(count), partition), config=names, topic_id=topic_id)
+
+
+def of(found: Any) -> dict[str, Finding]:
+    return {finding.check: finding for finding in found}
+
+
+def of_topic(topic: TopicFacts, *, wanted: int = 4, is_loopback: bool = False) -> dict[str, str]:
+    found = judge.judge_topic(topic, partitions=wanted, is_loopback=is_loopback, tools=TOOLS)
+    return {finding.check: str(finding.verdict) for finding in found if finding.verdict != "ok"}
+
+
+@pytest.mark.parametrize(
+    ("topic", "expected"),
+    [
+        (a_topic(), {}),
+        (a_topic(topic_id=None), {"kafka.topic_id": "warning"}),
+        (a_topic(count=2), {"kafka.partitions": "warning"}),
+        (a_topic(count=8), {"kafka.partitions": "warning"}),
+        (a_topic(PartitionFacts(replicas=3, in_sync=3, has_leader=False)), {"kafka.partitions": "fault"}),
+        (a_topic(min_insync_replicas="4"), {"kafka.replicas": "fault"}),
+        (a_topic(PartitionFacts(replicas=3, in_sync=1), min_insync_replicas="2"), {"kafka.replicas": "fault"}),
+        (a_topic(PartitionFacts(replicas=3, in_sync=2), min_insync_replicas="2"), {"kafka.replicas": "warning"}),
+        (a_topic(PartitionFacts(replicas=1, in_sync=1)), {"kafka.replicas": "warning"}),
+        (a_topic(cleanup_policy="compact"), {"kafka.cleanup": "warning"}),
+        (a_topic(retention_ms="60000"), {"kafka.retention": "warning"}),
+        (a_topic(retention_ms="7200000"), {"kafka.retention": "warning"}),
+        (a_topic(retention_ms="604800000"), {}),
+        (a_topic(retention_bytes="1000"), {"kafka.retention": "warning"}),
+    ],
+)
+def test_topic(topic: TopicFacts, expected: dict[str, str]) -> None:
+    """Each fault by its own check, and no other."""
+    assert expected == of_topic(topic)
+
+
+def test_one_replica_is_no_warning_on_loopback() -> None:
+    """It is a laptop's Kafka."""
+    assert {} == of_topic(a_topic(PartitionFacts(replicas=1, in_sync=1)), is_loopback=True)
+
+
+def test_figures_and_commands_are_told() -> None:
+    """To be copied as they are."""
+    found = of(judge.judge_topic(a_topic(retention_ms="60000", count=2), partitions=4, is_loopback=True, tools=TOOLS))
+
+    assert "for 60 s" in found["kafka.retention"].seen
+    assert "kafka-topics --bootstrap-server k:9092 --alter --topic t --partitions 4" in found["kafka.partitions"].fix
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, {}),
+        ({"max_message_bytes": "10"}, {"dlq.size": "warning"}),
+        ({"cleanup_policy": "compact"}, {"dlq.kept": "fault"}),
+        ({"retention_ms": "1"}, {"dlq.kept": "warning"}),
+        ({"min_insync_replicas": "4"}, {"dlq.replicas": "fault"}),
+    ],
+)
+def test_dead_letter_topic(config: dict[str, str], expected: dict[str, str]) -> None:
+    """It must take every dead letter, and keep it."""
+    found = judge.judge_dead_letters(a_topic(**config), 1000, is_loopback=False, tools=TOOLS)
+
+    assert expected == {finding.check: str(finding.verdict) for finding in found if finding.verdict != "ok"}
+
+
+def test_address_that_clients_are_sent_on_to() -> None:
+    """The one that answers is not enough."""
+    assert "ok" == judge.judge_advertised({"k:9092": None}, TOOLS).verdict
+    found = judge.judge_advertised({"k:9092": None, "inner:9092": "no such host"}, TOOLS)
+
+    assert "fault" == found.verdict
+    assert "inner:9092 (no such host)" in found.seen
+    assert "advertised.listeners=PLAINTEXT://k:9092" in found.fix
+
+
+def test_compression_that_cannot_be_read() -> None:
+    """Another producer may use it."""
+    assert "ok" == judge.judge_codecs({"gzip": True, "lz4": True}).verdict
+    assert "fault" == judge.judge_codecs({"gzip": True, "lz4": False}).verdict
+
+
+def of_group(committed: dict[int, int]) -> dict[str, Finding]:
+    bounds = {0: Bounds(start=10, end=20), 1: Bounds(start=0, end=5)}
+    return of(judge.judge_group(bounds, committed, topic="t", group="g", tools=TOOLS))
+
+
+def test_group_that_has_committed_nothing() -> None:
+    """All records wait."""
+    assert "15 records wait" in of_group({})["group.offsets"].seen
+
+
+def test_group_with_offsets_in_order() -> None:
+    """Its lag is told; a partition without a commit waits from its start."""
+    found = of_group({0: 15})
+
+    assert {"group.offsets": "ok", "group.lag": "ok"} == {check: str(f.verdict) for check, f in found.items()}
+    assert "10 records" in found["group.lag"].seen
+
+
+def test_group_with_offsets_that_are_not_there() -> None:
+    """Counted."""
+    found = of_group({0: 7, 1: 6})
+
+    assert "fault" == found["group.offsets"].verdict
+    assert "1: 6" in found["group.offsets"].seen
+    assert "deleted 3 offsets" in found["group.deleted"].seen
+    assert "--reset-offsets --to-earliest" in found["group.offsets"].fix

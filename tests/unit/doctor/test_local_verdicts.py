@@ -1,0 +1,93 @@
+"""What is said of this machine, and what is not: secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamapp.doctor.finding import Verdict, count, fault, skipped
+from streamapp.doctor.local_verdicts import PortFacts, judge_clock, judge_port, judge_settings
+from streamapp.doctor.redaction import hiding, user_of
+
+KNOWN = ["STREAMAPP_TOPIC", "STREAMAPP_PARTITIONS"]
+
+
+def test_settings_that_are_known() -> None:
+    """Nothing is wrong."""
+    loaded, names = judge_settings(["STREAMAPP_TOPIC"], KNOWN, env_file=None, summary="topic t")
+
+    assert "topic t; there is no .env in this folder" == loaded.seen
+    assert "ok" == names.verdict
+
+
+def test_settings_that_nobody_reads() -> None:
+    """The nearest name is told, where there is one."""
+    names = ["STREAMAPP_TOPICS", "STREAMAPP_XYZZYXYZZYXYZZYXYZZY"]
+    loaded, found = judge_settings(names, KNOWN, env_file="/x/.env", summary="topic t")
+
+    assert "topic t; /x/.env is read" == loaded.seen
+    assert "warning" == found.verdict
+    assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; unset STREAMAPP_XYZZYXYZZYXYZZYXYZZY" == found.fix
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [(0.5, "ok"), (-0.5, "ok"), (2.5, "warning"), (-59, "warning"), (61, "fault"), (-61, "fault")],
+)
+def test_clock(behind: float, expected: str) -> None:
+    """Lag and latency are told by it."""
+    assert expected == judge_clock(behind).verdict
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"is_open": False}, "ok: a:1 is free: no worker runs there"),
+        ({"is_open": True}, "fault: a:1 is taken by another program than our worker"),
+        ({"is_open": True, "ready": True}, "ok: our worker answers on a:1, and is ready"),
+        ({"is_open": True, "ready": False, "trouble": "x"}, "warning: our worker answers on a:1, and is not ready: x"),
+    ],
+)
+def test_port(facts: dict[str, bool], expected: str) -> None:
+    """Free, ours, or somebody else's."""
+    found = judge_port("ports.worker", PortFacts(address="a:1", **facts), who="worker", setting="STREAMAPP_WEB_PORT")
+
+    assert expected == f"{found.verdict}: {found.seen}"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "mongodb://me:p%40ss%2Fw@h:1/?x=1",
+        "mongodb://me:p%40ss%2Fw@h:1,i:2",
+        "mongodb+srv://me:p%40ss%2Fw@h/?tlsCertificateKeyFilePassword=s3cret&authMechanismProperties=A:tok%3Den,B:tok2",
+    ],
+)
+def test_secrets_are_hidden_in_every_spelling(uri: str) -> None:
+    """Whether a driver quotes the address, or what it has decoded."""
+    hide = hiding(uri)
+
+    text = hide(f"{uri} fails: p@ss/w, p%40ss%2Fw")
+    assert not {"p@ss/w", "p%40ss%2Fw", "s3cret", "tok=en", "tok%3Den", "tok2"} & set(text.replace(",", " ").split())
+    assert "p%40" not in text
+    assert "s3cret" not in text
+    assert "me" == user_of(uri)
+
+
+def test_addresses_of_others_lose_their_password_too() -> None:
+    """And an example keeps its place for one."""
+    hide = hiding("mongodb://h:1")
+
+    assert "http://***@p:3128 and mongodb://<user>:<password>@<host>/" == hide(
+        "http://u:pw@p:3128 and mongodb://<user>:<password>@<host>/"
+    )
+    assert "" == user_of("mongodb://h:1")
+
+
+def test_findings_are_counted_and_changed() -> None:
+    """By verdict; in both texts."""
+    found = [fault("a.b", "pw seen", "pw fix"), skipped("a.c", "b")]
+
+    assert 1 == count(found, Verdict.FAULT)
+    changed = found[0].changed(hiding("mongodb://u:pw@h"))
+    assert ("*** seen", "*** fix") == (changed.seen, changed.fix)
+    assert "needs b" == found[1].seen
