@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pymongo
 from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
@@ -73,13 +74,8 @@ class Apart:
         if not self._has_transactions:
             return work(None)
         try:
-            with pymongo.timeout(ANSWER_TIMEOUT_MS / 1000), self._mongo.client.start_session() as session:
-                return session.with_transaction(
-                    work,
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=self._mongo.database.write_concern,
-                    read_preference=ReadPreference.PRIMARY,
-                )
+            with self._mongo.client.start_session() as session:
+                return self._within_time(work, session)
         except OperationFailure as exc:
             if exc.code != _NO_TRANSACTIONS:
                 raise
@@ -89,6 +85,23 @@ class Apart:
                 " leave events out of the rollups; `streamapp rollups check` tells, `rollups rebuild` mends"
             )
             return work(None)
+
+    def _within_time(self, work: Callable[[ClientSession | None], set[int]], session: ClientSession) -> set[int]:
+        try:
+            with pymongo.timeout(ANSWER_TIMEOUT_MS / 1000):
+                return session.with_transaction(
+                    work,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=self._mongo.database.write_concern,
+                    read_preference=ReadPreference.PRIMARY,
+                )
+        except PyMongoError as exc:
+            if exc.timeout:
+                # Past its time the driver sends no abort: MongoDB would keep what the transaction has touched from all
+                # others, the next attempt too, for a minute by default.
+                with suppress(PyMongoError):
+                    self._mongo.client.admin.command("killSessions", [session.session_id])
+            raise
 
     def _insert_new(
         self, documents: Sequence[Document], indexes: Sequence[int], session: ClientSession | None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pymongo
 import pytest
 from pymongo.database import Database
 
+from streamapp import apart
 from streamapp.apart import Apart
 from streamapp.document import Document
+from streamapp.errors import StoreUnavailable
 from streamapp.mongo import Mongo
 from streamapp.rollup import LEVELS, Lane, Rollup, Swap, id_of
 from streamapp.rollups import Rollups
@@ -19,6 +23,7 @@ from streamapp.settings import Settings
 from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 from tests.rollup_factory import an_event
+from tests.until import until
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, DAY = LEVELS[0], LEVELS[-1]
@@ -156,3 +161,25 @@ def test_expired_buckets_are_not_counted_apart(mongo: Mongo, rollups: Rollups, d
     asyncio.run(Apart(mongo, rollups, keep=keep, now=lambda: now).insert([an_event(0)]))
 
     assert {"1m": 0, "10m": 1, "1h": 1, "1d": 1} == {name: len(found) for name, found in numbers(database).items()}
+
+
+class _Slow(Rollups):
+    """Rollups that are found too late."""
+
+    def find(self, *args: Any, **values: Any) -> dict[str, Rollup]:
+        ends_at = time.monotonic() + 1
+        until(lambda: time.monotonic() > ends_at, what="the end of all patience")
+        return super().find(*args, **values)
+
+
+def test_a_transaction_that_takes_too_long_lets_go(
+    mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what it has written: others, and the next attempt, would wait for MongoDB to end it."""
+    database.create_collection("events")
+    monkeypatch.setattr(apart, "ANSWER_TIMEOUT_MS", 500)
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(Apart(mongo, _Slow(mongo, keep={}), keep={}).insert([an_event(0)]))
+
+    with pymongo.timeout(5):
+        database["events"].insert_one(an_event(0))
