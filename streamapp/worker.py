@@ -93,6 +93,9 @@ app = App(
     autodiscover=False,
     topic_disable_leader=True,
     topic_allow_declare=False,
+    # There are no tables. With standbys Faust would assign the partitions, and fail for ever once a topic is made anew
+    # with fewer of them.
+    table_standby_replicas=0,
     stream_wait_empty=True,
     # Four times the slices that may be in flight: small ones wait up to a second for the rollups.
     stream_buffer_maxsize=16_384,

@@ -29,6 +29,11 @@ def test_dead_worker_is_replaced_within_15_seconds() -> None:
     assert conf.broker_heartbeat_interval <= conf.broker_session_timeout / 3
 
 
+def test_partitions_are_assigned_by_the_client() -> None:
+    """Faust's own way fails for ever where a topic that is made anew has fewer partitions than before."""
+    assert streamapp.app.conf.table_standby_replicas == 0
+
+
 def test_rebalance_waits_for_what_is_being_settled() -> None:
     """Partitions are not given away amidst a slice, which the next owner would then store once more."""
     assert streamapp.app.conf.stream_wait_empty is True
