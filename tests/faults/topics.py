@@ -39,11 +39,11 @@ def is_made(scene: Scene) -> bool:
 
 @fault("partitions-added", "kafka", "load", disturbs=True)
 def partitions_added(scene: Scene) -> None:
-    """The topic gets two more partitions."""
+    """The topic gets two more partitions, which are found and read."""
     more = scene.settings.partitions + 2
     scene.admin.create_partitions([NewPartitions(scene.settings.topic, more)])[scene.settings.topic].result(20)
     scene.settings = scene.settings.model_copy(update={"partitions": more})
-    scene.linger(scene.seconds(2, 60))
+    scene.wait_for(lambda: committed(scene.settings)[more - 1] > 0, what="commits in the last partition", within=120)
 
 
 @fault("retention", "kafka", "workers", "load", disturbs=True)
