@@ -17,6 +17,7 @@ from pymongo.errors import (
     PyMongoError,
     WriteConcernError,
 )
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import StoreUnavailable
@@ -60,8 +61,11 @@ class Mongo:
         if concern.is_server_default:
             concern = WriteConcern("majority")
         self.database = self.client.get_database(database, write_concern=concern)
-        #: For reads that decide what is written, whatever the address says of other reads.
-        self.primary = self.database.with_options(read_preference=ReadPreference.PRIMARY)
+        #: For reads that decide what is written, whatever the address says of other reads. What only the primary has
+        #: may be undone when it dies: to leave an event out because of that would lose it.
+        self.primary = self.database.with_options(
+            read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority")
+        )
         self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="store")
 
     async def call(self, call: Callable[[], T]) -> T:

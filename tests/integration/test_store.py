@@ -119,6 +119,20 @@ def test_only_known_faults_of_documents_are_theirs(code: int, expected: bool) ->
     assert expected == is_transient(exc)
 
 
+# HostUnreachable, ShutdownInProgress, FailedToSatisfyReadPreference, PrimarySteppedDown, NoSuchTransaction,
+# NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk and -OrSecondary.
+@pytest.mark.parametrize("code", [6, 91, 133, 189, 251, 10107, 11600, 11602, 13435, 13436])
+def test_a_failover_is_an_outage(code: int) -> None:
+    """However it is told: of a command, of a document in it, or of what it waited for."""
+    error = {"code": code, "errmsg": "x"}
+    of_a_document = {"writeErrors": [{"index": 0, **error}]}
+    of_the_majority = {"writeErrors": [{"index": 0, "code": 11000}], "writeConcernErrors": [error]}
+
+    assert is_transient(pymongo.errors.OperationFailure("x", code))
+    assert is_transient(pymongo.errors.BulkWriteError(of_a_document))
+    assert is_transient(pymongo.errors.BulkWriteError(of_the_majority))
+
+
 def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, database: Database[Any]) -> None:
     """With a sample's coordinates and never its payload."""
     asyncio.run(
