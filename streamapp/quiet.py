@@ -1,10 +1,12 @@
-"""Let aiokafka say now and then what it would repeat a hundred times a second while Kafka is away."""
+"""Keep the log readable while Kafka is away: aiokafka repeats itself, and asyncio tells of what was given up."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
+
+from aiokafka.errors import KafkaError
 
 #: A filter hears a logger's own records only, not those of the loggers below it.
 _LOGGERS = ("", ".cluster", ".conn", ".consumer.fetcher", ".consumer.group_coordinator", ".producer.sender")
@@ -30,10 +32,17 @@ class Repeats(logging.Filter):
         return True
 
 
+def is_wanted(record: logging.LogRecord) -> bool:
+    """Whether a record of asyncio is news: a commit that we gave up ends later, with an error that nobody awaits."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, KafkaError) and record.getMessage().startswith("Task exception was never retrieved"))
+
+
 _repeats = Repeats()
 
 
 def hush_aiokafka() -> None:
-    """Hold back what aiokafka repeats."""
+    """Hold back what aiokafka repeats, and the errors of what it goes on with though we do not wait for it."""
     for name in _LOGGERS:
         logging.getLogger(f"aiokafka{name}").addFilter(_repeats)
+    logging.getLogger("asyncio").addFilter(is_wanted)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
-from streamapp.quiet import Repeats
+import pytest
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from streamapp.quiet import Repeats, hush_aiokafka
 
 
 def a_record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -30,3 +34,26 @@ def test_news_always_passes() -> None:
     repeats = Repeats()
 
     assert all(repeats.filter(a_record("joined", level=logging.INFO)) for _ in range(2))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(GroupCoordinatorNotAvailableError(), False), (ValueError("a fault of ours"), True)]
+)
+def test_commit_that_was_given_up_says_nothing(
+    error: Exception, expected: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its error comes when nobody waits for it any more; any other task's error is told, with its traceback."""
+
+    async def fail() -> None:
+        raise error
+
+    async def give_up() -> None:
+        task = asyncio.ensure_future(fail())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del task
+
+    hush_aiokafka()
+    asyncio.run(give_up())
+
+    assert expected == ("Task exception was never retrieved" in caplog.text)
