@@ -18,10 +18,14 @@ def plain_settings(**values: Any) -> Settings:
 
 
 @contextmanager
-def running_backend(data_dir: Path | None = None, **values: Any) -> Generator[Backend]:
+def running_backend(
+    data_dir: Path | None = None, *, brokers: int | None = None, mongods: int | None = None, **values: Any
+) -> Generator[Backend]:
     """Run a backend on free ports, with its data in a temporary folder unless one is given."""
     with (
         tempfile.TemporaryDirectory(prefix="streamapp-test-", ignore_cleanup_errors=True) as folder,
-        Backend(data_dir or Path(folder), plain_settings(**values), usual_ports=False) as backend,
+        Backend(
+            data_dir or Path(folder), plain_settings(**values), usual_ports=False, brokers=brokers, mongods=mongods
+        ) as backend,
     ):
         yield backend

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -47,7 +48,7 @@ def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts
         server.launch()
     for server in servers:
         server.wait_until_ready()
-    checks = [backend.check, *(server.check for server in servers)]
+    checks = [partial(up.look_after, backend), *(server.check for server in servers)]
     up.watch(checks, interrupts, lambda: _tell(backend, worker_port, page_port))
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -18,34 +19,49 @@ import click
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import load_settings, told
 from streamapp.local.backend import Backend
+from streamapp.local.members import NUMBERS
 from streamapp.local.process import on_leash
 from streamapp.settings import Settings
 
 _LOOK_EVERY_SECONDS = 0.5
 _END_WITHIN_SECONDS = 10.0
+_NUMBER = click.Choice([str(number) for number in NUMBERS])
+
+
+def _as_number(_: click.Context, __: click.Parameter, chosen: str | None) -> int | None:
+    return int(chosen) if chosen else None
 
 
 @click.command("up", context_settings={"allow_interspersed_args": False})
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there between runs.")
+@click.option("--brokers", type=_NUMBER, callback=_as_number, help="Kafka brokers: 1, or what the data folder has.")
+@click.option("--mongods", type=_NUMBER, callback=_as_number, help="Members of MongoDB's replica set, likewise.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
 @told
-def command(data_dir: Path | None, cmd: tuple[str, ...]) -> None:
+def command(data_dir: Path | None, brokers: int | None, mongods: int | None, cmd: tuple[str, ...]) -> None:
     """Start a local Kafka, schema registry and MongoDB.
 
     With CMD, run it with their addresses in its environment, and exit with its exit code.
     Without CMD, print the addresses and run until Ctrl-C.
+
+    With `--brokers 3 --mongods 3` they are clusters that survive the loss of a member.
     """
     if cmd and not shutil.which(cmd[0]):
         message = f"there is no command {cmd[0]!r}."
         raise click.UsageError(message)
-    sys.exit(up(load_settings(), data_dir, cmd))
+    sys.exit(up(load_settings(), data_dir, cmd, brokers=brokers, mongods=mongods))
 
 
-def up(settings: Settings, data_dir: Path | None, command: Sequence[str]) -> int:
+def up(
+    settings: Settings, data_dir: Path | None, command: Sequence[str], *, brokers: int | None, mongods: int | None
+) -> int:
     """Run the backend, and within it the command, if any; return the exit code."""
     with Interrupts() as interrupts:
         try:
-            with data_folder(data_dir) as folder, running(folder, settings) as backend:
+            with (
+                data_folder(data_dir) as folder,
+                running(folder, settings, brokers=brokers, mongods=mongods) as backend,
+            ):
                 return _run(command, backend, interrupts) if command else _serve(backend, interrupts)
         except Interrupted as exc:
             return called_off(exc)
@@ -68,13 +84,21 @@ def data_folder(chosen: Path | None) -> Generator[Path]:
 
 
 @contextmanager
-def running(folder: Path, settings: Settings) -> Generator[Backend]:
+def running(
+    folder: Path, settings: Settings, *, brokers: int | None = None, mongods: int | None = None
+) -> Generator[Backend]:
     """Run the backend, and say on stderr what it is doing."""
     click.echo("starting Kafka, the schema registry and MongoDB …", err=True)
-    with Backend(folder, settings) as backend:
-        for notice in backend.ports.notices():
+    with Backend(folder, settings, brokers=brokers, mongods=mongods) as backend:
+        for notice in (*backend.ports.notices(), *backend.members()):
             click.echo(notice, err=True)
         yield backend
+
+
+def look_after(backend: Backend) -> None:
+    """Say which members have ended while the others go on; raises BackendError if they cannot."""
+    for complaint in backend.check():
+        click.echo(complaint, err=True)
 
 
 def _serve(backend: Backend, interrupts: Interrupts) -> int:
@@ -83,7 +107,7 @@ def _serve(backend: Backend, interrupts: Interrupts) -> int:
             click.echo(f"{name}={value}")
         click.echo("running until Ctrl-C", err=True)
 
-    watch([backend.check], interrupts, tell)
+    watch([partial(look_after, backend)], interrupts, tell)
     return 0
 
 
@@ -120,7 +144,7 @@ def _exit_code(process: subprocess.Popen[bytes], backend: Backend) -> int:
         try:
             code = process.wait(_LOOK_EVERY_SECONDS)
         except subprocess.TimeoutExpired:
-            backend.check()
+            look_after(backend)
         else:
             return code if code >= 0 else 128 - code  # as a shell tells of a signal
 

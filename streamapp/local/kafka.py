@@ -1,10 +1,11 @@
-"""Apache Kafka as one process, broker and controller in one (KRaft)."""
+"""Apache Kafka, each process broker and controller in one (KRaft)."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGKILL
 
@@ -12,70 +13,104 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamapp.errors import BackendError
-from streamapp.local import programs
+from streamapp.local import members, programs
 from streamapp.local.ports import HOST, Ports, is_open
 from streamapp.local.process import Server, on_leash, shorten
 
 CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, since a folder of data is one cluster for ever
+#: More would be slower, and survive no more than a laptop does.
+MOST_REPLICAS = 3
+HEAP, HEAP_OF_MANY = "-Xmx512m", "-Xmx256m"
 SILENT = logging.getLogger(f"{__name__}.silent")
 SILENT.disabled = True
 
 # Topics: foreign clients may be the first to write, so brokers make topics by themselves, as Kafka does by default.
 PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{host}:{controller_port}
+node.id={node}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
 log.dirs={log_dirs}
 num.partitions=4
 group.initial.rebalance.delay.ms=0
 offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
 transaction.state.log.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
 """
 LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.statusLoggerLevel=OFF")
 
 
-def server(*, java: Path, jars: Sequence[Path], folder: Path, ports: Ports) -> Server:
-    """Return Kafka, keeping its data in `folder`, ready to be started.
+def servers(*, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports) -> tuple[Server, ...]:
+    """Return the brokers of a cluster, each keeping its data in a folder of its own, ready to be started.
 
     Raises:
-        BackendError: the folder cannot be prepared.
+        BackendError: a folder cannot be prepared.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    config = _configure(folder, ports)
-    run = [*programs.jvm(java, folder), *LOGGING, "-cp", ":".join(map(str, jars))]
-    if not (folder / "data" / "meta.properties").exists():
-        _format([*run, "kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(config)])
-    command = [*run, "-Xmx512m", "kafka.Kafka", str(config)]
-    return Server(name="Kafka", command=command, log=folder / "kafka.log", answers=lambda: _answers(ports.kafka))
+    nodes = [
+        _Node(number, members.folder(data_dir, "kafka", number), java, jars)
+        for number in range(1, len(ports.kafkas) + 1)
+    ]
+    for node in nodes:
+        node.configure(ports)
+    # Side by side: each takes a second or two.
+    with ThreadPoolExecutor(len(nodes)) as threads:
+        list(threads.map(_Node.format, nodes))
+    return tuple(node.server(ports) for node in nodes)
 
 
-def _configure(folder: Path, ports: Ports) -> Path:
-    config = folder / "server.properties"
-    text = PROPERTIES.format(
-        host=HOST, port=ports.kafka, controller_port=ports.kafka_controller, log_dirs=folder / "data"
-    )
-    config.write_text(text, encoding="utf-8")
-    return config
+class _Node:
+    def __init__(self, number: int, folder: Path, java: Path, jars: Sequence[Path]) -> None:
+        self._number, self._folder = number, folder
+        self._config = folder / "server.properties"
+        self._run = [*programs.jvm(java, folder), *LOGGING, "-cp", ":".join(map(str, jars))]
+
+    def configure(self, ports: Ports) -> None:
+        voters = enumerate(ports.kafka_controllers, start=1)
+        replicas = min(MOST_REPLICAS, len(ports.kafkas))
+        text = PROPERTIES.format(
+            node=self._number,
+            host=HOST,
+            port=ports.kafkas[self._number - 1],
+            controller_port=ports.kafka_controllers[self._number - 1],
+            voters=",".join(f"{number}@{HOST}:{port}" for number, port in voters),
+            log_dirs=self._folder / "data",
+            replicas=replicas,
+            in_sync=replicas // 2 + 1,
+        )
+        self._config.write_text(text, encoding="utf-8")
+
+    def format(self) -> None:
+        if (self._folder / "data" / "meta.properties").exists():
+            return
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(self._config)]
+        done = subprocess.run(on_leash([*self._run, *tool], SIGKILL), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BackendError(f"Kafka's storage cannot be formatted:\n{shorten(done.stdout + done.stderr)}")
+
+    def server(self, ports: Ports) -> Server:
+        brokers = len(ports.kafkas)
+        heap = HEAP if brokers == 1 else HEAP_OF_MANY
+        return Server(
+            name=members.title("Kafka", self._number, brokers),
+            command=[*self._run, heap, "kafka.Kafka", str(self._config)],
+            log=self._folder / "kafka.log",
+            answers=lambda: _answers(ports.kafkas[self._number - 1], self._number),
+        )
 
 
-def _format(command: list[str]) -> None:
-    done = subprocess.run(on_leash(command, SIGKILL), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BackendError(f"Kafka's storage cannot be formatted:\n{shorten(done.stdout + done.stderr)}")
-
-
-def _answers(port: int) -> bool:
+def _answers(port: int, number: int) -> bool:
+    """Tell whether a broker is one of the cluster by its own word, which takes a leader among the controllers."""
     if not is_open(port):  # without this, librdkafka would wait ever longer between its attempts
         return False
     try:
         admin = AdminClient({"bootstrap.servers": f"{HOST}:{port}"}, logger=SILENT)
-        return bool(admin.list_topics(timeout=2).brokers)
+        return number in admin.list_topics(timeout=2).brokers
     except KafkaException:
         return False

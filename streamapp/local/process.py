@@ -107,9 +107,14 @@ class Server:
 
     def check(self) -> None:
         """Raise BackendError if it has ended, though nobody stopped it."""
-        if self._process and (code := self._process.poll()) is not None:
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            raise BackendError(self._complaint(f"has ended ({how})"))
+        if end := self.end():
+            raise BackendError(self._complaint(f"has ended ({end})"))
+
+    def end(self) -> str | None:
+        """How it has ended, though nobody stopped it; None if it has not."""
+        if not self._process or (code := self._process.poll()) is None:
+            return None
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def stop(self, within_seconds: float = STOP_WITHIN_SECONDS) -> None:
         """Ask it to end, and kill it when it has not after a while."""

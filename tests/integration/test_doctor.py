@@ -245,10 +245,10 @@ def test_broker_that_advertises_another_address_is_named(
     monkeypatch.setattr(kafka, "PROPERTIES", f"{kafka.PROPERTIES}advertised.listeners=PLAINTEXT://{nowhere}\n")
     chosen = ports.Ports.choose(usual=False)
     jars = artifacts.kafka_jars(settings_for().local_kafka_version, artifacts.cache_folder(None))
-    server = kafka.server(java=programs.java(None), jars=jars, folder=tmp_path / "kafka", ports=chosen)
+    (server,) = kafka.servers(java=programs.java(None), jars=jars, data_dir=tmp_path, ports=chosen)
     server.start()
     try:
-        found = examined(settings_for(kafka_bootstrap_servers=f"127.0.0.1:{chosen.kafka}"), tmp_path)
+        found = examined(settings_for(kafka_bootstrap_servers=f"127.0.0.1:{chosen.kafkas[0]}"), tmp_path)
     finally:
         server.stop()
 

@@ -21,6 +21,8 @@ from streamapp.local.ports import HOST, Ports
 from tests.backends import plain_settings, running_backend
 from tests.until import until
 
+LONG = pytest.mark.skipif("STREAMAPP_TEST_LONG" not in os.environ, reason="STREAMAPP_TEST_LONG=1 runs it")
+
 
 def produce(servers: str, topic: str, value: bytes) -> None:
     """Write one record, and wait until it is acknowledged."""
@@ -99,19 +101,21 @@ def test_kafka_3_5_runs_too(tmp_path: Path) -> None:
     """The Kafka of Confluent 7.5 starts on the same Java, and takes and gives a record."""
     settings, ports = plain_settings(), Ports.choose(usual=False)
     jars = artifacts.kafka_jars("3.5.0", artifacts.cache_folder(settings.local_cache_dir))
-    server = kafka.server(java=programs.java(settings.local_java), jars=jars, folder=tmp_path, ports=ports)
+    java, address = programs.java(settings.local_java), f"{HOST}:{ports.kafkas[0]}"
+    (server,) = kafka.servers(java=java, jars=jars, data_dir=tmp_path, ports=ports)
     try:
         server.start()
-        produce(f"{HOST}:{ports.kafka}", "old", b"hello")
+        produce(address, "old", b"hello")
 
-        assert consume(f"{HOST}:{ports.kafka}", "old") == b"hello"
+        assert consume(address, "old") == b"hello"
     finally:
         server.stop()
 
 
-def test_next_start_finds_all_data_again(tmp_path: Path) -> None:
-    """A folder of data keeps records, schemas and documents, also where the ports are others."""
-    with running_backend(tmp_path) as first:
+@pytest.mark.parametrize("members", [1, pytest.param(3, marks=LONG)])
+def test_next_start_finds_all_data_again(tmp_path: Path, members: int) -> None:
+    """A folder of data keeps records, schemas and documents, also where the ports are others; so does a cluster's."""
+    with running_backend(tmp_path, brokers=members, mongods=members) as first:
         produce(first.addresses.kafka_bootstrap_servers, "kept", b"hello")
         register(first.addresses, "kept")
         insert(first.addresses, "kept")
@@ -120,6 +124,7 @@ def test_next_start_finds_all_data_again(tmp_path: Path) -> None:
         assert consume(second.addresses.kafka_bootstrap_servers, "kept") == b"hello"
         assert "kept" in subjects(second.addresses)
         assert count(second.addresses, "kept") == 1
+        assert len(second.kafkas) == len(second.mongods) == members
 
 
 def test_folder_in_use_is_refused(private_backend: Backend) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from streamapp.commands import up
 from streamapp.errors import BackendError
 from streamapp.local import artifacts, kafka, mongod, ports, programs, registry
 from streamapp.local.backend import Backend
@@ -18,9 +19,14 @@ from tests.backends import plain_settings
 class Fake:
     """A server that starts nothing."""
 
-    def __init__(self, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, name: str = "server", ready: Callable[[], None] = lambda: None) -> None:
+        self.name, self.pid, self.log = name, 7, Path("its.log")
         self.is_running = False
-        self.wait_until_ready = ready
+        self._ready = ready
+
+    def wait_until_ready(self, within_seconds: float) -> None:
+        assert within_seconds > 0
+        self._ready()
 
     def launch(self) -> None:
         self.is_running = True
@@ -28,8 +34,13 @@ class Fake:
     def stop(self) -> None:
         self.is_running = False
 
+    def end(self) -> str | None:
+        return None if self.is_running else "exit code 9"
+
     def check(self) -> None:
-        assert self.is_running
+        if end := self.end():
+            message = f"{self.name} has ended ({end})"
+            raise BackendError(message)
 
 
 @pytest.fixture
@@ -53,12 +64,13 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
     """Replace programs and servers; return the servers in the order of their start."""
     launched: list[Fake] = []
 
-    def server(**_: object) -> Fake:
-        launched.append(Fake())
-        return launched[-1]
+    def fakes(name: str, number: int = 1) -> list[Fake]:
+        launched.extend(Fake(f"{name} {each}") for each in range(1, number + 1))
+        return launched[-number:]
 
-    for module in (kafka, mongod, registry):
-        monkeypatch.setattr(module, "server", server)
+    monkeypatch.setattr(kafka, "servers", lambda **given: fakes("Kafka", len(given["ports"].kafkas)))
+    monkeypatch.setattr(mongod, "servers", lambda **given: fakes("MongoDB", len(given["ports"])))
+    monkeypatch.setattr(registry, "server", lambda **_: fakes("registry")[0])
     monkeypatch.setattr(programs, "java", lambda _: Path())
     monkeypatch.setattr(programs, "mongod", lambda _: Path())
     monkeypatch.setattr(artifacts, "registry_home", Path)
@@ -74,11 +86,11 @@ def occupy(port: int, others: ExitStack) -> None:
 def dying(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None], launched: list[Fake]) -> None:
     """Let each mongod end during its start, unless `before` raises nothing."""
 
-    def server(*, port: int, **_: object) -> Fake:
-        launched.append(Fake(lambda: before(port)))
-        return launched[-1]
+    def servers(*, ports: Sequence[int], **_: object) -> list[Fake]:
+        launched.append(Fake(ready=lambda: before(ports[0])))
+        return launched[-1:]
 
-    monkeypatch.setattr(mongod, "server", server)
+    monkeypatch.setattr(mongod, "servers", servers)
 
 
 def test_ports_are_chosen_after_the_downloads(
@@ -93,7 +105,7 @@ def test_ports_are_chosen_after_the_downloads(
     monkeypatch.setattr(artifacts, "kafka_jars", slow_download)
 
     with Backend(tmp_path, plain_settings()) as backend:
-        assert backend.ports.mongod != usual
+        assert backend.ports.mongods[0] != usual
 
 
 def test_port_taken_during_the_start_means_another_one(
@@ -109,7 +121,7 @@ def test_port_taken_during_the_start_means_another_one(
     dying(monkeypatch, lose, launched)
 
     with Backend(tmp_path, plain_settings()) as backend:
-        assert backend.ports.mongod != usual
+        assert backend.ports.mongods[0] != usual
         assert [server.is_running for server in launched] == [False] * 3 + [True] * 3
     assert not any(server.is_running for server in launched)
 
@@ -145,3 +157,69 @@ def test_server_that_ends_for_another_reason_is_told_at_once(
         pass
 
     assert [server.is_running for server in launched] == [False] * 3
+
+
+def test_loss_that_a_cluster_survives_is_told_once(
+    tmp_path: Path, launched: list[Fake], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which one it was, and that the others go on, on stderr; nothing is said when there is nothing new."""
+    with Backend(tmp_path, plain_settings(), brokers=3) as backend:
+        kafkas = [server for server in launched if "Kafka" in server.name]
+        kafkas[1].is_running = False
+
+        up.look_after(backend)
+        up.look_after(backend)
+
+    told = "Kafka 2 has ended (exit code 9), and the others go on without it. Its log: its.log\n"
+    assert capsys.readouterr() == ("", told)
+
+
+def test_loss_that_leaves_too_few_is_the_end(tmp_path: Path, launched: list[Fake]) -> None:
+    """One of three has no majority any more."""
+    with Backend(tmp_path, plain_settings(), mongods=3) as backend:
+        for lost in (0, 2):
+            launched[lost].is_running = False
+
+        with pytest.raises(BackendError, match="MongoDB 3 has ended"):
+            backend.check()
+
+
+def test_number_of_members_is_that_of_the_folder(tmp_path: Path) -> None:
+    """A later start need not name it, and cannot change it."""
+    with Backend(tmp_path, plain_settings(), brokers=3, mongods=5):
+        pass
+
+    with Backend(tmp_path, plain_settings()) as backend:
+        assert (len(backend.kafkas), len(backend.mongods)) == (3, 5)
+    with (
+        pytest.raises(BackendError, match=r"made with `--brokers 3 --mongods 5`.*cannot be changed"),
+        Backend(tmp_path, plain_settings(), brokers=1),
+    ):
+        pass
+
+
+def test_folder_of_an_earlier_version_has_one_of_each(tmp_path: Path) -> None:
+    """Its data is that of one server each, and nothing in it says so."""
+    (tmp_path / "mongod").mkdir()
+
+    with (
+        pytest.raises(BackendError, match=r"`--brokers 1 --mongods 1`"),
+        Backend(tmp_path, plain_settings(), mongods=3),
+    ):
+        pass
+
+
+def test_addresses_name_all_members(tmp_path: Path) -> None:
+    """So that a client finds the others when one is gone; a single MongoDB is asked directly."""
+    with Backend(tmp_path / "several", plain_settings(), brokers=3, mongods=3) as backend:
+        kafkas, mongods = backend.ports.kafkas, backend.ports.mongods
+        told = backend.members()
+
+        assert backend.addresses.kafka_bootstrap_servers.split(",") == [f"127.0.0.1:{port}" for port in kafkas]
+        hosts = ",".join(f"127.0.0.1:{port}" for port in mongods)
+        assert backend.addresses.mongo_uri == f"mongodb://{hosts}/?replicaSet=rs0"
+        assert told[1] == f"Kafka 2: 127.0.0.1:{kafkas[1]}, process 7"
+        assert len(told) == 6
+    with Backend(tmp_path / "single", plain_settings()) as backend:
+        assert backend.addresses.mongo_uri == f"mongodb://127.0.0.1:{backend.ports.mongods[0]}/?directConnection=true"
+        assert backend.members() == []

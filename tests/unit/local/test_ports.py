@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from streamapp.local import ports
+from streamapp.local.members import Size
 from streamapp.local.ports import Ports
 
 
@@ -38,7 +39,18 @@ def test_no_port_is_chosen_twice() -> None:
 
 
 def test_notices_name_what_is_elsewhere() -> None:
-    """Only a server that is not on its usual port is worth a word."""
-    chosen = Ports(kafka=9092, registry=8081, mongod=20_000, kafka_controller=1, registry_management=2)
+    """Only a server that is not on its usual port is worth a word; the other members of a cluster never are."""
+    chosen = Ports(
+        kafkas=(9092, 20_001), registry=8081, mongods=(20_000,), kafka_controllers=(1, 2), registry_management=3
+    )
 
     assert chosen.notices() == ["port 27017 is taken; mongod is on port 20000"]
+
+
+def test_each_member_has_ports_of_its_own() -> None:
+    """As many as there are members, and none twice."""
+    chosen = Ports.choose(usual=False, size=Size(brokers=3, mongods=5))
+    taken = [*chosen.kafkas, *chosen.kafka_controllers, *chosen.mongods, chosen.registry, chosen.registry_management]
+
+    assert (len(chosen.kafkas), len(chosen.kafka_controllers), len(chosen.mongods)) == (3, 3, 5)
+    assert len({*taken}) == len(taken)
