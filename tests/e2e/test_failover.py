@@ -1,0 +1,104 @@
+"""A cluster of three brokers and three mongods, of which one dies under load: the worker goes on, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType, TopicMetadata
+from pymongo.write_concern import WriteConcern
+
+from streamapp.broker import Broker
+from streamapp.local.backend import Backend
+from streamapp.mongo import Mongo
+from streamapp.store import Store
+from tests.backends import running_backend
+from tests.conftest import SettingsFactory
+from tests.faults import failover
+from tests.faults.judge import judge
+from tests.faults.scene import Scene
+from tests.until import until
+
+BACK_WITHIN = 90
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Backend]:
+    """Return three of each."""
+    with running_backend(brokers=3, mongods=3) as backend:
+        yield backend
+
+
+def go(cluster: Backend, folder: Path, *hurts: Callable[[Scene], None], is_disturbed: bool) -> None:
+    """Let a scene lose members one after another, and be judged."""
+    with Scene(cluster, folder, seed=11, rate=300) as scene:
+        scene.begin(1)
+        scene.is_disturbed = is_disturbed
+        for hurt in hurts:
+            hurt(scene)
+        scene.come_back(BACK_WITHIN)
+        assert [0] == scene.crew.stop()
+        verdict = judge(scene)
+
+    assert [] == verdict.problems, verdict
+    assert verdict.events > 1_000
+
+
+def test_broker_that_dies_is_replaced_by_the_others(cluster: Backend, tmp_path: Path) -> None:
+    """One that leads a partition and coordinates the group; the same worker goes on."""
+    more = [failover.leader_killed] if os.environ.get("STREAMAPP_TEST_LONG") else []
+    go(cluster, tmp_path, failover.coordinator_killed, *more, is_disturbed=True)
+
+
+def test_mongodb_has_another_primary(cluster: Backend, tmp_path: Path) -> None:
+    """Killed, then told to step down; no record comes again, so that every dead letter comes once."""
+    go(cluster, tmp_path, failover.primary_killed, failover.primary_steps_down, is_disturbed=False)
+
+
+def test_topics_that_we_make_have_the_replicas_that_the_cluster_gives(
+    cluster: Backend, settings_for: SettingsFactory
+) -> None:
+    """Three, of which two must have what is acknowledged; also of Kafka's own topics for groups."""
+    settings = settings_for(cluster)
+    made = Broker(settings.kafka_bootstrap_servers).ensure_topics(
+        topic=settings.topic, partitions=2, dead_letter_topic=settings.dead_letter_topic
+    )
+    asyncio.run(made)
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    names = (settings.topic, settings.dead_letter_topic, "__consumer_offsets")
+    topics = until(lambda: _with_all(admin.list_topics(timeout=10).topics, names), what="the topics")
+    replicas = {name: {len(each.replicas) for each in topics[name].partitions.values()} for name in names}
+    resource = ConfigResource(ResourceType.TOPIC, settings.topic)
+    config = admin.describe_configs([resource])[resource].result(10)
+
+    assert replicas == {name: {3} for name in names}
+    assert config["min.insync.replicas"].value == "2"
+
+
+def test_what_only_the_primary_has_counts_as_not_stored(cluster: Backend, settings_for: SettingsFactory) -> None:
+    """It would be lost with it, and so would be an event that was left out because of it."""
+    settings, before = settings_for(cluster), failover.primary(cluster)
+    others = [server for server in cluster.mongods if server is not before]
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    events = mongo.database["events"]
+    events.insert_one({"_id": "everywhere"})
+    for server in others:
+        server.pause()
+    try:
+        events.with_options(write_concern=WriteConcern(1)).insert_one({"_id": "on the primary"})
+        known = asyncio.run(Store(mongo).known(["everywhere", "on the primary"]))
+    finally:
+        for server in others:
+            server.resume()
+        mongo.close()
+
+    assert known == {"everywhere": False}
+
+
+def _with_all(topics: dict[str, TopicMetadata], names: Sequence[str]) -> dict[str, TopicMetadata]:
+    return topics if all(name in topics for name in names) else {}
