@@ -161,7 +161,7 @@ def test_kill_9_takes_all_children_along(folder: Path) -> None:
 def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[str], number: signal.Signals) -> None:
     """A start that is called off is undone, which is said; CMD is not run."""
     with up(folder, *arguments) as process:
-        until(lambda: servers(folder), what="the first server")
+        until(lambda: servers(folder), within=90, what="the first server")
         os.killpg(process.pid, number)
         output, errors = process.communicate()
 
