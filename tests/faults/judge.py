@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import Message
@@ -14,7 +13,6 @@ from pymongo import MongoClient
 
 from streamapp.settings import Settings
 from tests import foreign
-from tests.e2e.workers import STREAMAPP, run
 from tests.faults.load import Place, Sent
 from tests.recount import recounted, stored
 
@@ -44,8 +42,6 @@ class Verdict:
     letters_again: int = 0
     #: Rollups that differ from a recount, of all levels.
     rollups: int = 0
-    #: Rollups that had to be rebuilt, since Kafka deleted records whose events were stored and not counted.
-    rebuilt: int = 0
     #: Records that Kafka deleted before anybody had read them.
     lost: int = 0
     problems: list[str] = field(default_factory=list[str])
@@ -66,7 +62,7 @@ def judge(scene: Scene) -> Verdict:
         documents = {document["_id"]: document for document in database["events"].find()}
         _judge_documents(scene, verdict, standing, documents)
         _judge_letters(scene, verdict, standing, sum(each["n"] for each in database["dead_letters"].find()))
-        _judge_rollups(scene, verdict, recounted([*documents.values()]), partial(stored, database))
+        _judge_rollups(verdict, recounted([*documents.values()]), stored(database))
     verdict.complain("records refused by Kafka", scene.load.ledger.failed)
     _judge_losses(scene, verdict)
     return verdict
@@ -158,7 +154,7 @@ def _judge_letters(scene: Scene, verdict: Verdict, standing: Mapping[Place, Sent
     verdict.letters_extra = verdict.complain("dead letters that nobody sent, or changed", extra)
     again = [place for place, number in came.items() if number > 1]
     verdict.letters_again = len(again) if scene.is_disturbed else verdict.complain("dead letters came twice", again)
-    # As with rollups: a letter may have been delivered and not counted yet when Kafka deleted its record.
+    # A letter may have been delivered and not counted yet when Kafka deleted its record.
     due = len(came) - sum(_is_cut(scene, place) for place in came)
     if not due <= counted <= len(came):
         verdict.problems.append(f"{len(came)} dead letters are counted as {counted}")
@@ -180,24 +176,14 @@ def _is_faithful(letter: Message, headers: Mapping[str, bytes | None], sent: Sen
     )
 
 
-def _judge_rollups(scene: Scene, verdict: Verdict, expected: Document, found: Callable[[], Document]) -> None:
-    differ = _differ(expected, found())
-    lanes = {f"{life}:{partition}" for life, partition in scene.cuts}
-    if differ and all(id_.rpartition(":")[0] in lanes for _, id_, *_ in differ):
-        # Events that were stored and not counted yet, when Kafka deleted the records that would have come again.
-        rebuilt = run(STREAMAPP, "rollups", "rebuild", settings=scene.settings)
-        assert rebuilt.returncode == 0, rebuilt.stderr
-        verdict.rebuilt, differ = len(differ), _differ(expected, found())
-    verdict.rollups = verdict.complain("rollups differ", differ)
-
-
-def _differ(expected: Document, found: Document) -> list[Any]:
-    return [
+def _judge_rollups(verdict: Verdict, expected: Document, found: Document) -> None:
+    differ = [
         (level, id_, ours.get(id_), found[level].get(id_))
         for level, ours in expected.items()
         for id_ in ours.keys() | found[level].keys()
         if not _is_same(ours.get(id_), found[level].get(id_))
     ]
+    verdict.rollups = verdict.complain("rollups differ", differ)
 
 
 def _is_same(ours: Document | None, theirs: Document | None) -> bool:

@@ -42,8 +42,7 @@ def summary(runs: Sequence[Run]) -> str:
         f" {sum(v.events for v in verdicts):,} events and {sum(v.poisons for v in verdicts):,} poisons.\n"
         f"Zero lag after {median(back):.1f} s in the middle, {back[-1]:.1f} s at the most."
         f" {sum(v.letters_again for v in verdicts):,} dead letters came again after a crash or a rebalance;"
-        f" {sum(v.lost for v in verdicts):,} records were deleted by Kafka unread, and"
-        f" {sum(v.rebuilt for v in verdicts):,} rollups rebuilt after that."
+        f" {sum(v.lost for v in verdicts):,} records were deleted by Kafka unread, all of them told."
         f" The largest worker had {max([run.peak_mib for run in runs] or [0])} MiB."
     )
 
