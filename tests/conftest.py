@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from tests.backends import plain_settings, running_backend
 KEPT = (f"{PREFIX}LOCAL_", f"{PREFIX}TEST_")
 for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(KEPT)]:
     del os.environ[name]
+# A shell that runs us in the background has us ignore Ctrl-C, and whoever we start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SettingsFactory(Protocol):

@@ -51,8 +51,10 @@ def up(folder: Path, *arguments: str, **environ: str) -> Generator[subprocess.Po
         process_group=0,
     )
     with process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()  # before its end is waited for
 
 
 def servers(folder: Path) -> list[psutil.Process]:
