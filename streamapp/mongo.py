@@ -13,6 +13,7 @@ from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
     ExecutionTimeout,
+    InvalidOperation,
     OperationFailure,
     PyMongoError,
     WriteConcernError,
@@ -67,10 +68,17 @@ class Mongo:
             read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority")
         )
         self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="store")
+        self._is_closed = False
 
     async def call(self, call: Callable[[], T]) -> T:
-        """Call in a thread; raises StoreUnavailable for what time may mend."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, translated, call)
+        """Call in a thread; raises StoreUnavailable for what time may mend, and once this is closed."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, translated, call)
+        except (InvalidOperation, RuntimeError) as exc:  # the client's, or the threads', of what is closed
+            if not self._is_closed:
+                raise
+            message = "MongoDB is not used any more: the worker ends"
+            raise StoreUnavailable(message) from exc
 
     async def ping(self) -> None:
         """Raise StoreUnavailable unless MongoDB answers."""
@@ -78,6 +86,7 @@ class Mongo:
 
     def close(self) -> None:
         """Give up the connections; calls still under way fail."""
+        self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.client.close()
 

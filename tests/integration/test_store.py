@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -109,6 +110,24 @@ def test_writes_wait_for_a_majority_unless_the_address_says_otherwise(settings: 
     assert weaker.database.write_concern.document == {"w": 1}
     usual.close()
     weaker.close()
+
+
+def test_what_is_closed_is_an_outage(settings: Settings) -> None:
+    """A worker that ends has calls under way, and begins others: nothing is wrong with them."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), "x")
+
+    async def close_amidst_calls() -> None:
+        under_way = asyncio.create_task(mongo.call(lambda: go_on.wait(20) and mongo.database["x"].find_one()))
+        await asyncio.sleep(0)
+        mongo.close()
+        go_on.set()
+        with pytest.raises(StoreUnavailable, match="not used any more"):
+            await under_way
+        with pytest.raises(StoreUnavailable, match="not used any more"):
+            await mongo.ping()
+
+    go_on = threading.Event()
+    asyncio.run(close_amidst_calls())
 
 
 @pytest.mark.parametrize(("code", "expected"), [(121, False), (11000, False), (24, True), (112, True), (14031, True)])
