@@ -112,10 +112,16 @@ def translated(call: Callable[[], T]) -> T:
     except PyMongoError as exc:
         if not is_transient(exc):
             raise
-        # Address and error come first; after them the driver tells of all its timeouts and servers.
-        reason = re.split(r" \(configured timeouts|, Timeout: |, full error: ", str(exc), maxsplit=1)[0][:300]
-        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {reason}"
+        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {_reason(exc)}"
         raise StoreUnavailable(message) from exc
+
+
+def _reason(exc: PyMongoError) -> str:
+    details = (exc.details if isinstance(exc, BulkWriteError) else None) or {}
+    errors = [*write_errors(details), *details.get("writeConcernErrors", ())]
+    text = str(errors[0].get("errmsg")) if errors else str(exc)
+    # Address and error come first; after them the driver tells of all its timeouts and servers.
+    return re.split(r" \(configured timeouts|, Timeout: |, full error: ", text, maxsplit=1)[0][:300]
 
 
 def write_errors(details: Any) -> Iterable[dict[str, Any]]:

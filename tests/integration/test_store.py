@@ -17,7 +17,7 @@ from pymongo.database import Database
 from streamapp import dead_letter_counts
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
-from streamapp.mongo import Mongo, is_transient
+from streamapp.mongo import Mongo, is_transient, translated
 from streamapp.record import Reason
 from streamapp.settings import Settings
 from streamapp.store import Store
@@ -136,6 +136,18 @@ def test_only_known_faults_of_documents_are_theirs(code: int, expected: bool) ->
     exc = pymongo.errors.BulkWriteError({"writeErrors": [{"index": 0, "code": code, "errmsg": "x"}]})
 
     assert expected == is_transient(exc)
+
+
+@pytest.mark.parametrize("kind", ["writeErrors", "writeConcernErrors"])
+def test_a_bulk_that_failed_says_why(kind: str) -> None:
+    """In the server's words, not only that there were errors."""
+    exc = pymongo.errors.BulkWriteError({kind: [{"index": 0, "code": 14031, "errmsg": "no space left"}]})
+
+    def fail() -> None:
+        raise exc
+
+    with pytest.raises(StoreUnavailable, match="no space left"):
+        translated(fail)
 
 
 # HostUnreachable, ShutdownInProgress, FailedToSatisfyReadPreference, PrimarySteppedDown, NoSuchTransaction,
