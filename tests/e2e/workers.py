@@ -35,7 +35,7 @@ def environment(settings: Settings) -> dict[str, str]:
 def run(*command: str, settings: Settings, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return subprocess.run(
-        command, env=environment(settings), capture_output=True, text=True, timeout=60, check=False, **options
+        command, env=environment(settings), capture_output=True, text=True, timeout=120, check=False, **options
     )
 
 

@@ -248,7 +248,13 @@ def test_broker_that_advertises_another_address_is_named(
     (server,) = kafka.servers(java=programs.java(None), jars=jars, data_dir=tmp_path, ports=chosen)
     server.start()
     try:
-        found = examined(settings_for(kafka_bootstrap_servers=f"127.0.0.1:{chosen.kafkas[0]}"), tmp_path)
+        settings = settings_for(kafka_bootstrap_servers=f"127.0.0.1:{chosen.kafkas[0]}")
+        # On a machine that has much to do, it may take longer to answer than anybody waits.
+        found = until(
+            lambda: found if (found := examined(settings, tmp_path)).keys() >= {"kafka.advertised"} else None,
+            within=60,
+            what="an answer of Kafka",
+        )
     finally:
         server.stop()
 
