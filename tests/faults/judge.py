@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Message
 from pymongo import MongoClient
 
+from streamapp.mongo import Mongo
 from streamapp.settings import Settings
+from streamapp.verification import Verification
 from tests import foreign
 from tests.faults.load import Place, Sent
 from tests.recount import recounted, stored
@@ -65,7 +68,24 @@ def judge(scene: Scene) -> Verdict:
         _judge_rollups(verdict, recounted([*documents.values()]), stored(database))
     verdict.complain("records refused by Kafka", scene.load.ledger.failed)
     _judge_losses(scene, verdict)
+    verdict.complain("problems told by `streamapp verify`", _verify(scene))
     return verdict
+
+
+def _verify(scene: Scene) -> list[str]:
+    """What the tool itself finds, but for what is due: a replay keeps its letter's bytes, and the load's do not."""
+    mended = {sent.origin for sent in scene.load.ledger.sent.values() if sent.origin}
+    mongo = Mongo(scene.settings.mongo_uri.get_secret_value(), scene.settings.mongo_database)
+    with closing(mongo), closing(Verification(scene.settings, mongo)) as verification:
+        verification.begin()
+        found = verification.go(lambda _: None)
+    problems = [f"{problem}" for problem in found.problems() if problem.what != "differing"]
+    for lane in found.lanes:
+        differing = {offset for first, last in lane.differing.runs for offset in range(first, last + 1)}
+        due = {place.offset for place in mended if (place.life, place.partition) == (scene.load.life, lane.partition)}
+        if differing - due:
+            problems.append(f"differing: partition {lane.partition}, offsets {sorted(differing - due)[:TOLD]}")
+    return problems
 
 
 def _standing(scene: Scene, verdict: Verdict) -> dict[Place, Sent]:

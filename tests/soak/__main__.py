@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from tests.soak.table import line, table
 def main() -> int:
     """Run as many runs as asked for."""
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = options.out or Path(tempfile.mkdtemp(prefix="streamapp-soak-"))
     out.mkdir(parents=True, exist_ok=True)
     chosen = {name: ALL[name] for name in options.fault or ALL}
