@@ -20,10 +20,10 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from benchmarks import report
+from streamapp.levels import LEVELS
 from streamapp.local import ports
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
-from streamapp.rollup import LEVELS
 from streamapp.settings import Settings
 
 NAME = "drain"

@@ -17,8 +17,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from streamapp.levels import LEVELS, Keep, Level, kept_since
 from streamapp.retry import Outages
-from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, Swap, id_of, kept_since
+from streamapp.rollup import Lane, Rollup, Swap, id_of
 from streamapp.tally import Tally
 
 #: Seconds between two writes, at the least.

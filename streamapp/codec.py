@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import fastavro
-import faust
 
 from streamapp import event
 from streamapp.avro import WriterSchema
@@ -18,9 +17,6 @@ from streamapp.record import Reason
 
 MAGIC_BYTE = 0
 HEADER = struct.Struct(">bi")
-
-#: Name of the codec in Faust.
-NAME = "user_event"
 
 
 def schema_id_of(value: bytes | None) -> int:
@@ -84,11 +80,10 @@ def write(event: Mapping[str, Any], *, schema: Schema, schema_id: int) -> bytes:
     return out.getvalue()
 
 
-class EventCodec(faust.Codec):
-    """`dumps` and `loads` for Faust's topics, of our own two versions; whoever knows the registry tells their ids."""
+class EventCodec:
+    """Events of our own two versions to wire bytes and back; whoever knows the registry tells their ids."""
 
-    def __init__(self, ours: Mapping[int, WriterSchema] | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, ours: Mapping[int, WriterSchema] | None = None) -> None:
         self.know(ours or {})
 
     def know(self, ours: Mapping[int, WriterSchema]) -> None:
@@ -96,12 +91,14 @@ class EventCodec(faust.Codec):
         self._ours = {version: (_parsed(version), writer.schema_id) for version, writer in ours.items()}
         self._by_id = {writer.schema_id: writer for writer in ours.values()}
 
-    def _dumps(self, s: Any) -> bytes:
-        schema, schema_id = self._ours[2 if "browser" in s else 1]
-        return write(s, schema=schema, schema_id=schema_id)
+    def dumps(self, event: Event) -> bytes:
+        """The wire bytes of an event, which is of version 2 if it has a browser."""
+        schema, schema_id = self._ours[2 if "browser" in event else 1]
+        return write(event, schema=schema, schema_id=schema_id)
 
-    def _loads(self, s: bytes) -> Event:
-        return read(s, self._by_id[schema_id_of(s)])
+    def loads(self, value: bytes) -> Event:
+        """The event in `value`; raises Undecodable, and KeyError for a schema of others."""
+        return read(value, self._by_id[schema_id_of(value)])
 
 
 def _parsed(version: int) -> Schema:

@@ -17,9 +17,10 @@ from bson import DatetimeMS
 
 from streamapp import heartbeat
 from streamapp.errors import StoreUnavailable
+from streamapp.levels import LEVELS, Keep, Level, kept_since
 from streamapp.mongo import Mongo
 from streamapp.recount import Recount
-from streamapp.rollup import LEVELS, Keep, Lane, Level, Rollup, kept_since
+from streamapp.rollup import Lane, Rollup
 from streamapp.rollups import Rollups
 from streamapp.stretch import Difference, Key, Stale, Stretch, events_between
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Level, Rollup, by_lane, id_of
+from streamapp.levels import Level
+from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
 from streamapp.tally import Delta, count, grouped
 
 #: What is read of an event to count it.

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
@@ -49,39 +48,7 @@ NULL, OTHER = "%null", "%other"
 CUBE = ("types", "devices", "browsers", "versions")
 MAPS = (*CUBE, "locations")
 
-#: Before all times that a Date can hold.
-_EVER = -(2**63)
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
-
-
-class Level(NamedTuple):
-    """One of the widths that buckets have."""
-
-    name: str
-    width: timedelta
-
-    @property
-    def collection(self) -> str:
-        """Where its documents are."""
-        return f"rollups_{self.name}"
-
-    @property
-    def width_ms(self) -> int:
-        """Milliseconds of one bucket."""
-        return self.width // timedelta(milliseconds=1)
-
-    def start_of(self, at_ms: int) -> int:
-        """The start of the bucket that holds the instant; both in epoch ms."""
-        return at_ms // self.width_ms * self.width_ms
-
-
-#: From the finest on; each bucket of one lies in one bucket of the next.
-LEVELS = (
-    Level("1m", timedelta(minutes=1)),
-    Level("10m", timedelta(minutes=10)),
-    Level("1h", timedelta(hours=1)),
-    Level("1d", timedelta(days=1)),
-)
 
 
 class Lane(NamedTuple):
@@ -94,15 +61,6 @@ class Lane(NamedTuple):
 
 #: Of documents that did not come by streamapp.
 FOREIGN = Lane("", -1)
-
-#: How long the rollups of each level are kept; None is for ever.
-Keep = Mapping[Level, timedelta | None]
-
-
-def kept_since(level: Level, keep: Keep, now: datetime) -> int:
-    """The start of the oldest bucket that is counted at a level, epoch ms; those before it are deleted."""
-    kept = keep.get(level)
-    return _EVER if kept is None else level.start_of(int((now - kept).timestamp() * 1000)) + level.width_ms
 
 
 def id_of(lane: Lane, bucket_ms: int) -> str:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
 from streamapp.errors import SettingsError
-from streamapp.rollup import LEVELS, Keep
+from streamapp.levels import LEVELS, Keep
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -53,6 +51,9 @@ def _is_mongo_uri(uri: SecretStr) -> SecretStr:
 
 
 def _parse(uri: str) -> None:
+    from pymongo.errors import PyMongoError  # noqa: PLC0415 - a third of the start of a command that needs none of it
+    from pymongo.uri_parser import parse_uri  # noqa: PLC0415 - likewise
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that it does not know; the client warns of them too
         try:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import pymongo
 
+from streamapp.levels import Level
 from streamapp.mongo import Mongo
 from streamapp.recount import FIELDS, Recount, difference
-from streamapp.rollup import Document, Lane, Level, Rollup, Swap
+from streamapp.rollup import Document, Lane, Rollup, Swap
 from streamapp.rollups import Rollups
 
 #: Events that are read at the same time.

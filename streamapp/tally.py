@@ -13,7 +13,8 @@ from typing import Any
 
 from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.rollup import LG_K, Document, Level, key_of
+from streamapp.levels import Level
+from streamapp.rollup import LG_K, Document, key_of
 
 _MINUTE_MS = 60_000
 _of_event = itemgetter("event_timestamp", "user_id", "event_type", "browser", "schema_version")

@@ -132,9 +132,11 @@ class SliceConsumer(stock.Consumer):
         if not self._flows(fetched.generation):
             return []
         ours = [taken for taken in fetched.slices if taken.tp in self.ledger]
-        for taken in ours:
-            if self.ledger.goes_back(taken.tp, taken.before):
-                self._rewind(taken.tp, taken.before)
+        rewound = [taken for taken in ours if self.ledger.goes_back(taken.tp, taken.before)]
+        for taken in rewound:
+            self._rewind(taken.tp, taken.before)
+        for topic in {taken.tp.topic for taken in rewound}:
+            self._learn(topic)
         early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._incarnations}
         if early:
             await self._thread.seek_back(early)
@@ -145,7 +147,6 @@ class SliceConsumer(stock.Consumer):
         self.ledger.rewind(tp, position)
         # Faust drops what lies below these.
         self._read_offset[tp] = self._committed_offset[tp] = None
-        self._learn(tp.topic)
 
     def _slices(self, taken: Taken, generation: int) -> Iterator[Message]:
         if self._flows(generation) and taken.tp in self.ledger:

@@ -17,9 +17,10 @@ from faust.serializers import codecs
 from mode import CrashingSupervisor
 
 from streamapp import sampler, settings
-from streamapp.codec import NAME, EventCodec
-from streamapp.commands import dashboard, demo, dlq, doctor, rollups, send_sample, up, verify
+from streamapp.codec import EventCodec
+from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
+from streamapp.faust_codec import FaustCodec
 from streamapp.logs import JSON_LOGS
 from streamapp.metrics import CONTENT_TYPE
 from streamapp.producer import Pace, SampleProducer
@@ -32,29 +33,23 @@ from streamapp.upstream import Upstream
 for talkative in ("httpx", "httpcore", "schema_registry"):
     logging.getLogger(talkative).setLevel(logging.WARNING)
 
+#: Name of the codec in Faust.
+CODEC = "user_event"
+
 try:
     config = settings.load()
 except SettingsError as exc:
     raise click.UsageError(str(exc)) from None
 
-for command in (
-    dashboard.command,
-    demo.command,
-    dlq.command,
-    doctor.command,
-    rollups.command,
-    send_sample.command,
-    up.command,
-    verify.command,
-):
-    cli.add_command(command)
+for name in COMMANDS:
+    cli.add_command(Later(name))
 
 if config.log_format == "json":
     # A table for people, printed to the log's stream.
     worker_command.on_worker_created = lambda *_: None
 
 codec = EventCodec()
-codecs.register(NAME, codec)
+codecs.register(CODEC, FaustCodec(codec))
 readiness = Readiness()
 upstream = Upstream(config, codec, readiness)
 
@@ -119,7 +114,7 @@ app.transport = SliceTransport(
 BoundedWorker.deadline = config.shutdown_deadline_seconds
 
 events = app.topic(config.topic, key_type=bytes, key_serializer="raw", value_type=bytes, value_serializer="raw")
-samples = app.topic(config.topic, key_type=str, key_serializer="raw", value_serializer=NAME)
+samples = app.topic(config.topic, key_type=str, key_serializer="raw", value_serializer=CODEC)
 
 
 @app.agent(events, concurrency=1, supervisor_strategy=CrashingSupervisor)

@@ -10,8 +10,9 @@ from streamapp.avro import WriterSchema
 from streamapp.document import Document
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
+from streamapp.levels import LEVELS, Level
 from streamapp.record import DeadLetter, Origin, Record
-from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap, id_of, lane_of
+from streamapp.rollup import Lane, Rollup, Swap, id_of, lane_of
 from streamapp.tally import Tally
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pymongo.database import Database
 
-from streamapp.rollup import LEVELS, unique
+from streamapp.levels import LEVELS
+from streamapp.rollup import unique
 
 Document = dict[str, Any]
 

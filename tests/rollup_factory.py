@@ -8,7 +8,8 @@ from typing import Any
 from pymongo import ReplaceOne
 from pymongo.database import Database
 
-from streamapp.rollup import LEVELS, Lane, Level, Rollup, by_lane, id_of
+from streamapp.levels import LEVELS, Level
+from streamapp.rollup import Lane, Rollup, by_lane, id_of
 from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 

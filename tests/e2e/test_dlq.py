@@ -13,7 +13,7 @@ import pytest
 from pymongo.database import Database
 
 from streamapp import event
-from streamapp.rollup import LEVELS
+from streamapp.levels import LEVELS
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.test_breaker import next_schema_id

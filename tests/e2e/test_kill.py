@@ -14,7 +14,7 @@ import pytest
 from pymongo.database import Database
 
 from streamapp import event, sampler
-from streamapp.rollup import LEVELS
+from streamapp.levels import LEVELS
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.workers import Worker

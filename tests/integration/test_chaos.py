@@ -30,11 +30,12 @@ from streamapp.document import Document, EventTimes, id_of
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.event import schema
 from streamapp.inserter import Outcome
+from streamapp.levels import LEVELS, Level
 from streamapp.mongo import Mongo, translated
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.record import DeadLetter, Slice, origin_of
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import LEVELS, Lane, Level, Rollup, Swap
+from streamapp.rollup import Lane, Rollup, Swap
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.sink import Sink

@@ -16,10 +16,11 @@ from streamapp import reconcile
 from streamapp.accumulator import Accumulator
 from streamapp.apart import Apart
 from streamapp.document import Document
+from streamapp.levels import LEVELS, Level
 from streamapp.mongo import Mongo
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.retry import Outages
-from streamapp.rollup import LEVELS, Lane, Level
+from streamapp.rollup import Lane
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.store import Store

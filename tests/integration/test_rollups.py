@@ -16,8 +16,9 @@ from streamapp import apart
 from streamapp.apart import Apart
 from streamapp.document import Document
 from streamapp.errors import StoreUnavailable
+from streamapp.levels import LEVELS
 from streamapp.mongo import Mongo
-from streamapp.rollup import LEVELS, Lane, Rollup, Swap, id_of
+from streamapp.rollup import Lane, Rollup, Swap, id_of
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.tally import Tally

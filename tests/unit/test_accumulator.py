@@ -17,8 +17,9 @@ from streamapp import accumulator
 from streamapp.accumulator import Accumulator
 from streamapp.document import Document
 from streamapp.errors import StoreUnavailable
+from streamapp.levels import LEVELS, Keep, Level
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import LEVELS, Keep, Lane, Level, id_of
+from streamapp.rollup import Lane, id_of
 from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 from tests.fakes import FakeRollups

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from streamapp.document import Document
+from streamapp.levels import LEVELS
 from streamapp.recount import Recount, difference
-from streamapp.rollup import LEVELS, MAX_KEYS, Lane, Rollup, id_of
+from streamapp.rollup import MAX_KEYS, Lane, Rollup, id_of
 from tests.factories import INCARNATION, NOW
 from tests.rollup_factory import an_event
 

@@ -11,21 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.document import Document
-from streamapp.rollup import (
-    LEVELS,
-    MAX_CELLS,
-    MAX_KEYS,
-    NULL,
-    OTHER,
-    Lane,
-    Rollup,
-    id_of,
-    kept_since,
-    key_of,
-    lane_of,
-    unique,
-    value_of,
-)
+from streamapp.levels import LEVELS, kept_since
+from streamapp.rollup import MAX_CELLS, MAX_KEYS, NULL, OTHER, Lane, Rollup, id_of, key_of, lane_of, unique, value_of
 from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 

@@ -17,9 +17,9 @@ from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
 from streamapp.inserter import Outcome
+from streamapp.levels import LEVELS
 from streamapp.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import LEVELS
 from streamapp.sink import Fates, Sink
 from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_letter, a_record, a_slice, an_event, replayed, wire
 from tests.fakes import FakeApart, FakeDeadLetters, FakeObserver, FakeRollups, FakeSchemas, FakeStore

@@ -1,0 +1,24 @@
+"""Our codec as Faust's topics take one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+
+from streamapp.codec import EventCodec
+from streamapp.event import Event
+
+
+class FaustCodec(faust.Codec):
+    """`dumps` and `loads` of events; what Faust makes of it by `|` or `clone` shares them."""
+
+    def __init__(self, events: EventCodec, **kwargs: Any) -> None:
+        super().__init__(events=events, **kwargs)
+        self._events = events
+
+    def _dumps(self, s: Event) -> bytes:
+        return self._events.dumps(s)
+
+    def _loads(self, s: bytes) -> Event:
+        return self._events.loads(s)

@@ -1,0 +1,41 @@
+"""Commands are imported when they are used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from streamapp import commands
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_each_command_is_known_by_its_name(name: str) -> None:
+    """It is called the same on Faust's command line, which does not import it to say so."""
+    assert name == commands.load(name).name
+
+
+def test_commands_start_without_faust() -> None:
+    """Which takes longer to import than most commands take to run."""
+    loads = "; ".join(f"commands.load({name!r})" for name in commands.COMMANDS)
+    code = f"import sys; from streamapp import commands; {loads}; print({{'faust', 'aiohttp'}} & {{*sys.modules}})"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [(["--help"], "name each fault"), (["dlq", "list", "--help"], "--since")]
+)
+def test_a_command_acts_as_if_it_had_been_imported(arguments: list[str], told: str) -> None:
+    """Its options, its help, and its own commands."""
+    group = click.Group("streamapp", commands={name: commands.Later(name) for name in commands.COMMANDS})
+
+    done = CliRunner().invoke(group, arguments)
+
+    assert done.exit_code == 0
+    assert told in done.output
