@@ -118,7 +118,8 @@ def translated(call: Callable[[], T]) -> T:
 
 def _reason(exc: PyMongoError) -> str:
     details = (exc.details if isinstance(exc, BulkWriteError) else None) or {}
-    errors = [*write_errors(details), *details.get("writeConcernErrors", ())]
+    of_documents = [error for error in write_errors(details) if error["code"] not in _OF_A_DOCUMENT]
+    errors = [*of_documents, *details.get("writeConcernErrors", ())]
     text = str(errors[0].get("errmsg")) if errors else str(exc)
     # Address and error come first; after them the driver tells of all its timeouts and servers.
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", text, maxsplit=1)[0][:300]

@@ -253,7 +253,9 @@ class Sink:
         built = self._build(slice_, schemas)
         await self._set_apart(built, slice_)
         ours, apart = built.split()
-        outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
+        outcome = Outcome()
+        if ours.documents:  # or the outage would seem to be over
+            outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
         fates = self._note(outcome, ours, slice_)
         counted = await self._countable(ours.documents, outcome)
         if orphans := await self._orphans(slice_):

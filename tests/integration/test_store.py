@@ -140,8 +140,11 @@ def test_only_known_faults_of_documents_are_theirs(code: int, expected: bool) ->
 
 @pytest.mark.parametrize("kind", ["writeErrors", "writeConcernErrors"])
 def test_a_bulk_that_failed_says_why(kind: str) -> None:
-    """In the server's words, not only that there were errors."""
-    exc = pymongo.errors.BulkWriteError({kind: [{"index": 0, "code": 14031, "errmsg": "no space left"}]})
+    """In the server's words, and not that events were stored already."""
+    outage = {"index": 1, "code": 14031, "errmsg": "no space left"}
+    duplicate = {"index": 0, "code": 11000, "errmsg": "duplicate key"}
+    errors = {"writeErrors": [duplicate], "writeConcernErrors": []}
+    exc = pymongo.errors.BulkWriteError({**errors, kind: [*errors[kind], outage]})
 
     def fail() -> None:
         raise exc

@@ -8,7 +8,7 @@ import logging
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from streamapp.quiet import Repeats, hush_aiokafka
+from streamapp.quiet import FirstSteps, Repeats, hush_aiokafka
 
 
 def a_record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -27,6 +27,22 @@ def test_message_passes_once_per_interval() -> None:
     assert repeats.filter(a_record("another"))
     now = 60.0
     assert repeats.filter(a_record("no connection to %s", 3))
+
+
+def test_a_group_without_a_coordinator_is_told_once_it_lasts() -> None:
+    """A broker makes its first group's coordinator in a second; one that cannot is news."""
+    now = 0.0
+    first_steps = FirstSteps(patience_seconds=10, clock=lambda: now)
+    line = a_record("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+
+    assert first_steps.filter(a_record("another"))
+    assert not first_steps.filter(line)
+    now = 9.0
+    assert not first_steps.filter(line)
+    now = 10.0
+    assert first_steps.filter(line)
+    now = 100.0
+    assert not first_steps.filter(line)
 
 
 def test_news_always_passes() -> None:

@@ -41,7 +41,7 @@ class World:
         self.dead_letters = FakeDeadLetters()
         self.observer = FakeObserver()
         quick = RetryPolicy(first_wait=0, max_wait=0)
-        outages = Outages("MongoDB", policy=quick)
+        self.store_outages = outages = Outages("MongoDB", policy=quick)
         self.sink = Sink(
             schemas=self.schemas,
             store=self.store,
@@ -198,6 +198,24 @@ def test_an_outage_of_the_store_is_waited_out() -> None:
         return await settling
 
     assert Fates(stored=1) == asyncio.run(scenario())
+
+
+def test_poison_alone_does_not_end_an_outage() -> None:
+    """Nothing was asked of the store, so it is away for whoever looks."""
+    world = World()
+
+    async def scenario() -> None:
+        await world.sink.settle(a_slice(a_record()))
+        world.store.is_away = True
+        good = asyncio.create_task(world.sink.settle(a_slice(a_record(offset=1))))
+        await settled()
+        bad = asyncio.create_task(world.sink.settle(a_slice(FakeRecord(value=b"", offset=2))))
+        await settled()
+        assert world.store_outages.count == 1
+        world.store.is_away = False
+        await asyncio.gather(good, bad)
+
+    asyncio.run(scenario())
 
 
 def test_an_outage_of_the_dead_letter_topic_holds_back_its_partition_only() -> None:
