@@ -63,6 +63,8 @@ class Inserter:
         Raises:
             StoreUnavailable: some may be stored, some not; the same call may be repeated.
         """
+        if not documents:
+            return Outcome()
         waiting = _Waiting(documents, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._start()

@@ -50,6 +50,8 @@ class Outages:
         #: How often something was repeated, and how many outages there were.
         self.retries = 0
         self.count = 0
+        #: Operations that failed when they were last tried: while there is one, what others achieve ends no outage.
+        self._failing = 0
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._clock = clock
@@ -62,16 +64,21 @@ class Outages:
     async def insist(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat `operation` while it raises Transient; anything else goes through."""
         attempt = 0
-        while True:
-            try:
-                result = await operation()
-            except Transient as exc:
-                attempt += 1
-                self._note_failure(exc)
-                await self._sleep(self._policy.wait(attempt, jitter=random.random()))  # noqa: S311 - spreads retries
-            else:
-                self._note_success()
-                return result
+        try:
+            while True:
+                try:
+                    result = await operation()
+                except Transient as exc:
+                    attempt += 1
+                    self._failing += attempt == 1
+                    self._note_failure(exc)
+                    await self._sleep(self._policy.wait(attempt, jitter=random.random()))  # noqa: S311 - spreads retries
+                else:
+                    break
+        finally:
+            self._failing -= attempt > 0
+        self._note_success()
+        return result
 
     def _note_failure(self, exc: Transient) -> None:
         self.error = str(exc)
@@ -82,7 +89,7 @@ class Outages:
             log.warning("%s is away, waiting for it: %s", self.name, exc)
 
     def _note_success(self) -> None:
-        if self.away_since is not None:
+        if self.away_since is not None and not self._failing:
             log.warning("%s is back after %.1f s", self.name, self.away_for)
             self.away_since = None
 

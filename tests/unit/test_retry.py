@@ -71,6 +71,36 @@ def test_an_outage_is_one_line_where_it_begins_and_one_where_it_ends(caplog: pyt
     assert ["MongoDB is away, waiting for it: down", "MongoDB is back after 7.5 s"] == caplog.messages
 
 
+def test_an_outage_lasts_while_any_operation_fails() -> None:
+    """Others may work all the while: rights on one collection only, one document that cannot be written."""
+    flaky = Flaky(1)
+
+    async def pause(_: float) -> None:
+        await outages.insist(Flaky(0))
+        seen.append((outages.away_since is not None, outages.count))
+
+    outages, seen = Outages("MongoDB", sleep=pause), list[tuple[bool, int]]()
+    asyncio.run(outages.insist(flaky))
+
+    assert [(True, 1)] == seen
+    assert (None, 1) == (outages.away_since, outages.count)
+
+
+def test_an_operation_that_is_called_off_leaves_it_to_others_to_end_the_outage() -> None:
+    """Nobody knows whether it would have worked."""
+    outages = Outages("MongoDB")
+
+    async def scenario() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(outages.insist(Flaky(1_000)), timeout=0.01)
+        assert outages.away_since is not None
+        await outages.insist(Flaky(0))
+
+    asyncio.run(scenario())
+
+    assert (None, 1) == (outages.away_since, outages.count)
+
+
 def test_commands_have_no_patience() -> None:
     """Their user is told at once."""
     with pytest.raises(StoreUnavailable):
