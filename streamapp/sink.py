@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,10 +28,10 @@ from streamapp.avro import WriterSchema
 from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
 from streamapp.errors import Undecodable
+from streamapp.history import Frontiers, History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
 from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
 from streamapp.retry import Outages
-from streamapp.rollup import Lane
 from streamapp.tally import Tally
 from streamapp.turns import Turn, Turns
 
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 
 #: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
 BUILT_AT_ONCE = 6
-#: Offsets behind the last one counted among which a worker that has ended may have stored events: more than it holds.
-ORPHANS_WITHIN = 1_000_000
-LOOKED_UP_AT_ONCE = 5_000
 
 
 class Schemas(Protocol):
@@ -52,31 +49,15 @@ class Schemas(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(Stored, Protocol):
     """Where documents go. All raise StoreUnavailable while MongoDB takes no writes; all may be repeated."""
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Store each document, with its own verdict."""
         ...
 
-    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Those of them that are stored, and whether they were counted apart."""
-        ...
-
-    async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
-        """Those of them that are stored, as far as rollups need them, but for those that were counted apart."""
-        ...
-
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each once, however often it comes; each partition's come in offset order."""
-        ...
-
-
-class Frontiers(Protocol):
-    """Knows how far rollups are; raises StoreUnavailable."""
-
-    async def frontier(self, lane: Lane) -> int:
-        """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
         ...
 
 
@@ -144,6 +125,12 @@ class _Built:
     #: Indexes of the documents whose place in the partition is behind the rollups.
     apart: set[int]
 
+    def places(self) -> Iterator[tuple[int, str]]:
+        """Offset and `_id` of each document that comes in its turn."""
+        for index, (record, made) in enumerate(zip(self.records, self.documents, strict=True)):
+            if index not in self.apart:
+                yield record.offset, made["_id"]
+
     def split(self) -> tuple[_Built, _Built]:
         """What comes in its turn, and what comes apart; both with the same dead letters."""
         if not self.apart:
@@ -189,7 +176,7 @@ class Sink:
         self._store = store
         self._inserter = Inserter(self._timed_insert)
         self._accumulator = accumulator
-        self._frontiers = frontiers
+        self._history = History(store, frontiers, store_outages)
         self._apart = apart
         self._dead_letters = dead_letters
         self._breaker = breaker
@@ -201,7 +188,6 @@ class Sink:
         self._stopwatch = stopwatch
         self._slots = asyncio.Semaphore(BUILT_AT_ONCE)
         self._turns = Turns()
-        self._asked: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
 
     async def settle(self, slice_: Slice) -> Fates:
         """Give each record its fate, waiting out every outage; all of them are durable when it returns.
@@ -234,82 +220,32 @@ class Sink:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
         async with self._slots:
             inserted = await self._insert(slice_, schemas)
-        self._breaker.expect(_lane(slice_), slice_.records, _for_the_first_time(inserted.apart.dead))
+        self._breaker.expect(lane(slice_), slice_.records, _for_the_first_time(inserted.apart.dead))
         await turn.come()
         fates = inserted.fates
         if inserted.apart.documents:
             outcome = await self._store_outages.insist(lambda: self._apart.insert(inserted.apart.documents))
             fates += self._note(outcome, inserted.apart, slice_)
         dead = sorted(inserted.apart.dead, key=lambda letter: letter.record.offset)
-        await self._breaker.judge(_lane(slice_), slice_.records, _for_the_first_time(dead))
+        await self._breaker.judge(lane(slice_), slice_.records, _for_the_first_time(dead))
         if dead:
             await self._bury(dead)
-        counted = self._accumulator.add(_lane(slice_), inserted.tally) if inserted.tally else _nothing()
+        counted = self._accumulator.add(lane(slice_), inserted.tally) if inserted.tally else _nothing()
         turn.end()
         self._observer.settled(slice_.records, dead)
         return fates + Fates(dead_lettered=len(dead)), counted
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
         built = self._build(slice_, schemas)
-        await self._set_apart(built, slice_)
+        missed = await self._history.missed(slice_, built.places())
+        built.apart.update(index for index, made in enumerate(built.documents) if made["_id"] in missed)
         ours, apart = built.split()
-        outcome = Outcome()
-        if ours.documents:  # or the outage would seem to be over
-            outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
+        outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
         fates = self._note(outcome, ours, slice_)
-        counted = await self._countable(ours.documents, outcome)
-        if orphans := await self._orphans(slice_):
+        counted = await self._history.countable(ours.documents, outcome)
+        if orphans := await self._history.orphans(slice_):
             counted = sorted([*counted, *orphans], key=lambda event: event["kafka"]["offset"])
         return _Inserted(Tally.of(counted) if counted else None, apart, fates)
-
-    async def _orphans(self, slice_: Slice) -> Sequence[Document]:
-        """Events that were stored before they could be counted, and whose records Kafka has deleted since.
-
-        Nobody will deliver them again, so they are counted with what comes behind them.
-        """
-        if slice_.begin is None or slice_.incarnation is None or not slice_.lacks_offsets:
-            return ()
-        frontier = await self._frontier(slice_)
-        there = {record.offset for record in slice_.records}
-        # Those up to the frontier may be counted in some rollups and not in others; each knows which it holds.
-        offsets = range(slice_.begin, min(slice_.records[-1].offset, frontier + ORPHANS_WITHIN) + 1)
-        ids = [_id_at(slice_, offset) for offset in offsets if offset not in there]
-        found: list[Document] = []
-        for start in range(0, len(ids), LOOKED_UP_AT_ONCE):
-            chunk = ids[start : start + LOOKED_UP_AT_ONCE]
-            found += await self._store_outages.insist(lambda c=chunk: self._store.uncounted(c))
-        return found
-
-    async def _set_apart(self, built: _Built, slice_: Slice) -> None:
-        """Set events apart that were not stored when they had their turn: dead letters then, that are none now."""
-        frontier = await self._frontier(slice_)
-        behind = {
-            index: built.documents[index]["_id"]
-            for index, record in enumerate(built.records)
-            if record.offset <= frontier and index not in built.apart
-        }
-        if behind:
-            known = await self._store_outages.insist(lambda: self._store.known([*behind.values()]))
-            built.apart.update(index for index, id_ in behind.items() if id_ not in known)
-
-    async def _frontier(self, slice_: Slice) -> int:
-        """How far the rollups were when the assignment began."""
-        partition = (slice_.topic, slice_.partition)
-        if partition not in self._asked or self._asked[partition][0] != slice_.assignment:
-            asking = self._store_outages.insist(lambda: self._frontiers.frontier(_lane(slice_)))
-            self._asked[partition] = (slice_.assignment, asyncio.create_task(asking))
-        _, asked = self._asked[partition]
-        await asyncio.wait([asked])
-        return asked.result()
-
-    async def _countable(self, documents: Sequence[Document], outcome: Outcome) -> Sequence[Document]:
-        """The events that are stored, but for those that were counted when they were."""
-        if not outcome.duplicates and not outcome.refused:
-            return documents
-        ids = [documents[index]["_id"] for index in outcome.duplicates]
-        known = await self._store_outages.insist(lambda: self._store.known(ids))
-        refused = {documents[index]["_id"] for index in outcome.refused}
-        return [each for each in documents if each["_id"] not in refused and not known.get(each["_id"])]
 
     def _build(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Built:
         built = _Built([], [], [], set())
@@ -371,14 +307,6 @@ def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
 
 async def _nothing() -> None:
     """Be done at once."""
-
-
-def _lane(slice_: Slice) -> Lane:
-    return Lane(slice_.incarnation or slice_.topic, slice_.partition)
-
-
-def _id_at(slice_: Slice, offset: int) -> str:
-    return document.id_of(Origin(slice_.topic, slice_.partition, offset, 0, slice_.incarnation))
 
 
 def _is_elsewhere(origin: Origin, record: Record, incarnation: str | None) -> bool:

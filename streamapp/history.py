@@ -1,0 +1,103 @@
+"""What has become of a slice's events before it came: stored, counted, or left behind by a worker that has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+from streamapp import document
+from streamapp.document import Document
+from streamapp.inserter import Outcome
+from streamapp.record import Origin, Slice
+from streamapp.retry import Outages
+from streamapp.rollup import Lane
+
+#: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds.
+ORPHANS_WITHIN = 1_000_000
+LOOKED_UP_AT_ONCE = 5_000
+
+
+class Stored(Protocol):
+    """What knows which events are stored; raises StoreUnavailable."""
+
+    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Those of them that are stored, and whether they were counted apart."""
+        ...
+
+    async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
+        """Those of them that are stored, as far as rollups need them, but for those that were counted apart."""
+        ...
+
+
+class Frontiers(Protocol):
+    """Knows how far rollups are; raises StoreUnavailable."""
+
+    async def frontier(self, lane: Lane) -> int:
+        """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
+        ...
+
+
+class History:
+    """Looks up what is not known of a slice's events; waits out outages."""
+
+    def __init__(self, store: Stored, frontiers: Frontiers, outages: Outages) -> None:
+        self._store = store
+        self._frontiers = frontiers
+        self._outages = outages
+        self._asked: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
+
+    async def missed(self, slice_: Slice, events: Iterable[tuple[int, str]]) -> set[str]:
+        """Of events, by offset and `_id`, those not stored when they had their turn: dead letters then, none now."""
+        frontier = await self._frontier(slice_)
+        behind = [id_ for offset, id_ in events if offset <= frontier]
+        if not behind:
+            return set()
+        return {*behind}.difference(await self._outages.insist(lambda: self._store.known(behind)))
+
+    async def countable(self, documents: Sequence[Document], outcome: Outcome) -> Sequence[Document]:
+        """The events that are stored after an insert, but for those that were counted when they were."""
+        if not outcome.duplicates and not outcome.refused:
+            return documents
+        ids = [documents[index]["_id"] for index in outcome.duplicates]
+        known = await self._outages.insist(lambda: self._store.known(ids))
+        refused = {documents[index]["_id"] for index in outcome.refused}
+        return [each for each in documents if each["_id"] not in refused and not known.get(each["_id"])]
+
+    async def orphans(self, slice_: Slice) -> Sequence[Document]:
+        """Events that were stored before they could be counted, and whose records Kafka has deleted since.
+
+        Nobody will deliver them again, so they are counted with what comes behind them.
+        """
+        if slice_.begin is None or slice_.incarnation is None or not slice_.lacks_offsets:
+            return ()
+        frontier = await self._frontier(slice_)
+        there = {record.offset for record in slice_.records}
+        # Those up to the frontier may be counted in some rollups and not in others; each knows which it holds.
+        begin = max(slice_.begin, frontier - ORPHANS_WITHIN)
+        end = min(slice_.records[-1].offset, frontier + ORPHANS_WITHIN) + 1
+        ids = (_id_at(slice_, offset) for offset in range(begin, end) if offset not in there)
+        found: list[Document] = []
+        while chunk := [*islice(ids, LOOKED_UP_AT_ONCE)]:
+            found += await self._outages.insist(lambda c=chunk: self._store.uncounted(c))
+        return found
+
+    async def _frontier(self, slice_: Slice) -> int:
+        """How far the rollups were when the assignment began."""
+        partition = (slice_.topic, slice_.partition)
+        if partition not in self._asked or self._asked[partition][0] != slice_.assignment:
+            asking = self._outages.insist(lambda: self._frontiers.frontier(lane(slice_)))
+            self._asked[partition] = (slice_.assignment, asyncio.create_task(asking))
+        _, asked = self._asked[partition]
+        await asyncio.wait([asked])
+        return asked.result()
+
+
+def lane(slice_: Slice) -> Lane:
+    """The lane whose rollups count a slice's events."""
+    return Lane(slice_.incarnation or slice_.topic, slice_.partition)
+
+
+def _id_at(slice_: Slice, offset: int) -> str:
+    return document.id_of(Origin(slice_.topic, slice_.partition, offset, 0, slice_.incarnation))

@@ -1,0 +1,54 @@
+"""What has become of a slice's events before it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from streamapp import history
+from streamapp.history import History
+from streamapp.retry import Outages
+from streamapp.rollup import Lane
+from tests.factories import INCARNATION, a_record, a_slice
+
+
+class Asked:
+    """Notes which ids it is asked for, and has none of them; some rollup holds offset 5,000."""
+
+    def __init__(self) -> None:
+        self.ids: list[list[str]] = []
+
+    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+        """Return nothing."""
+        self.ids.append([*ids])
+        return {}
+
+    async def uncounted(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
+        """Return nothing."""
+        self.ids.append([*ids])
+        return []
+
+    async def frontier(self, _: Lane) -> int:
+        """Return the last offset counted."""
+        return 5_000
+
+
+@pytest.mark.parametrize(
+    ("begin", "offset", "expected"),
+    [(0, 10**12, range(4_900, 5_101)), (4_990, 5_003, range(4_990, 5_003)), (5_001, 5_001, range(0))],
+)
+def test_orphans_are_looked_for_around_the_last_offset_counted(
+    monkeypatch: pytest.MonkeyPatch, begin: int, offset: int, expected: range
+) -> None:
+    """However many offsets were deleted: a worker holds so many at the most; and never too many at once."""
+    monkeypatch.setattr(history, "ORPHANS_WITHIN", 100)
+    monkeypatch.setattr(history, "LOOKED_UP_AT_ONCE", 50)
+    asked = Asked()
+
+    asyncio.run(History(asked, asked, Outages("MongoDB")).orphans(a_slice(a_record(offset=offset), begin=begin)))
+
+    assert [f"{INCARNATION}-0-{each}" for each in expected] == [id_ for ids in asked.ids for id_ in ids]
+    assert all(len(ids) <= 50 for ids in asked.ids)
