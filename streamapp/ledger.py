@@ -148,10 +148,10 @@ class Ledger:
         self._numbers = count()
         #: How often offsets went back: the topic was made anew, or the group's offsets were reset.
         self.rewinds = 0
-        #: Offsets before a slice that never came: deleted by retention, compacted away, control records.
-        self.skipped_offsets = 0
-        #: Those of them that were deleted before they were read: lost.
+        #: Offsets that Kafka deleted before they were read: lost.
         self.deleted_offsets = 0
+        #: Offsets that hold no record: compacted away, control records, records of aborted transactions.
+        self.empty_offsets = 0
 
     @property
     def in_flight_bytes(self) -> int:
@@ -198,23 +198,18 @@ class Ledger:
         self.rewinds += 1
         self._lanes[tp] = Lane(tp, next(self._numbers), position, position, self._lanes[tp].confirmed)
 
-    def skip_to(self, tp: TP, offset: int) -> int:
-        """Go on from `offset`, and return how many offsets before it never came."""
-        lane = self._lanes[tp]
-        skipped = 0 if lane.position is None else offset - lane.position
-        self.skipped_offsets += skipped
-        lane.position = offset
-        return skipped
-
     def lose_up_to(self, tp: TP, offset: int) -> int:
         """Go on from `offset`, which is the first that is left, and return how many before it are lost."""
-        lost = self.skip_to(tp, offset)
+        lane = self._lanes[tp]
+        lost = 0 if lane.position is None else offset - lane.position
         self.deleted_offsets += lost
+        lane.position = offset
         return lost
 
-    def deliver(self, tp: TP, *, end: int, size: int, first_ms: int | None = None) -> Outstanding:
-        """Enter a slice that ends before `end`."""
+    def deliver(self, tp: TP, *, end: int, records: int, size: int, first_ms: int | None = None) -> Outstanding:
+        """Enter a slice of so many records that ends before `end`."""
         lane = self._lanes[tp]
+        self.empty_offsets += 0 if lane.position is None else end - lane.position - records
         slice_ = Outstanding(lane, lane.delivered, end, size, first_ms)
         lane.queue.append(slice_)
         lane.held += size
@@ -224,6 +219,7 @@ class Ledger:
     def reach(self, tp: TP, position: int) -> None:
         """Note that nothing below `position` is still to come, control records and holes included."""
         lane = self._lanes[tp]
+        self.empty_offsets += 0 if lane.position is None else position - lane.position
         lane.position = position
         lane.settle()
 

@@ -42,8 +42,8 @@ class Transport(Consumer, Protocol):
         ...
 
     @property
-    def skipped_offsets(self) -> int:
-        """Offsets that never came."""
+    def empty_offsets(self) -> int:
+        """Offsets that hold no record."""
         ...
 
 
@@ -163,8 +163,7 @@ def _counter(name: str, what: str, label: str, counts: Mapping[str, float]) -> M
 
 
 def _transport(consumer: Transport) -> Iterator[Metric]:
-    deleted = consumer.deleted_offsets
-    empty = consumer.skipped_offsets - deleted
+    deleted, empty = consumer.deleted_offsets, consumer.empty_offsets
     yield CounterMetricFamily("streamapp_deleted_offsets", "Deleted by Kafka before they were read.", deleted)
     yield CounterMetricFamily("streamapp_empty_offsets", "Compacted, aborted, or control records.", empty)
     yield CounterMetricFamily("streamapp_rewinds", "Times that a partition's offsets went back.", consumer.rewinds)

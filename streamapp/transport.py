@@ -7,7 +7,7 @@ Faust's own machinery costs about 70 µs for each event: a slice of 4,000 record
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -21,6 +21,7 @@ from mode.utils.futures import notify
 from yarl import URL
 
 from streamapp.consumer_thread import Fetched, SliceThread, Taken, is_passing
+from streamapp.incarnations import IncarnationOf, Incarnations
 from streamapp.ledger import Ledger, Progress, cut, size
 from streamapp.quiet import hush_aiokafka
 from streamapp.record import Record, Slice
@@ -41,8 +42,6 @@ FLUSH_SECONDS = 1.0
 #: The last commit before partitions are left. All bounds together stay within ten seconds.
 LEAVE_COMMIT_SECONDS = 2.0
 
-IncarnationOf = Callable[[str], Awaitable["str | None"]]
-
 
 class SliceConsumer(stock.Consumer):
     """Faust's consumer, with a ledger of slices in place of lists of acked offsets."""
@@ -54,12 +53,13 @@ class SliceConsumer(stock.Consumer):
         super().__init__(transport, *args, **kwargs)
         max_slices = min(MAX_IN_FLIGHT_SLICES, self.app.conf.stream_buffer_maxsize // 4)
         self.ledger = Ledger(max_bytes=transport.max_in_flight_bytes, max_slices=max_slices)
-        self._admin = Outages("Kafka's description of topics")
-        #: Of the topics that may be read now.
-        self._incarnations: dict[str, str | None] = {}
-        #: Of every topic ever read here.
-        self._last_incarnations: dict[str, str | None] = {}
-        self._learning: dict[str, asyncio.Future[None]] = {}
+        self._incarnations = Incarnations(
+            transport.incarnation_of,
+            outages=transport.outages,
+            spawn=self.add_future,
+            on_known=self._want,
+            on_another_life=self._reread,
+        )
         self._leave_by: float | None = None
         self._gave_up = False
 
@@ -69,14 +69,14 @@ class SliceConsumer(stock.Consumer):
         return self.ledger.rewinds
 
     @property
-    def skipped_offsets(self) -> int:
-        """Offsets that never came: deleted or compacted away before they were read, or control records."""
-        return self.ledger.skipped_offsets
+    def deleted_offsets(self) -> int:
+        """Offsets that Kafka had deleted before they were read."""
+        return self.ledger.deleted_offsets
 
     @property
-    def deleted_offsets(self) -> int:
-        """Those of them that Kafka had deleted before they were read."""
-        return self.ledger.deleted_offsets
+    def empty_offsets(self) -> int:
+        """Offsets that hold no record."""
+        return self.ledger.empty_offsets
 
     @property
     def in_flight(self) -> tuple[int, int]:
@@ -86,7 +86,7 @@ class SliceConsumer(stock.Consumer):
     def progress(self) -> list[Progress]:
         """How far each partition is, of the sliced topics whose incarnation is known."""
         ends = {tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.ledger}
-        return self.ledger.progress(ends, self._incarnations)
+        return self.ledger.progress(ends, self._incarnations.known)
 
     def _new_consumer_thread(self) -> SliceThread:
         return SliceThread(self, loop=self.loop, beacon=self.beacon)
@@ -111,7 +111,7 @@ class SliceConsumer(stock.Consumer):
 
     def _want(self) -> None:
         active = self._get_active_partitions()
-        shares = {tp: self.ledger.budget(tp) for tp in active if tp.topic in self._incarnations}
+        shares = {tp: self.ledger.budget(tp) for tp in active if tp.topic in self._incarnations.known}
         budgets = {tp: min(share, self.transport.max_slice_bytes) for tp, share in shares.items() if share}
         self._thread.want(budgets, frozenset(tp for tp in active if not self._is_sliced(tp)))
 
@@ -136,8 +136,8 @@ class SliceConsumer(stock.Consumer):
         for taken in rewound:
             self._rewind(taken.tp, taken.before)
         for topic in {taken.tp.topic for taken in rewound}:
-            self._learn(topic)
-        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._incarnations}
+            self._incarnations.learn(topic)
+        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._incarnations.known}
         if early:
             await self._thread.seek_back(early)
         return [taken for taken in ours if taken.tp not in early]
@@ -174,19 +174,21 @@ class SliceConsumer(stock.Consumer):
                 taken.tp.partition,
                 taken.before,
             )
-        if taken.records:
-            self.ledger.skip_to(taken.tp, taken.records[0].offset)
 
     def _slice_message(self, tp: TP, records: Sequence[Record]) -> Message:
         message = self._to_message(tp, records[-1])
         message.key, message.headers = None, []
         outstanding = self.ledger.deliver(
-            tp, end=records[-1].offset + 1, size=sum(map(size, records)), first_ms=records[0].timestamp
+            tp,
+            end=records[-1].offset + 1,
+            records=len(records),
+            size=sum(map(size, records)),
+            first_ms=records[0].timestamp,
         )
         message.value = Slice(
             topic=tp.topic,
             partition=tp.partition,
-            incarnation=self._incarnations[tp.topic],
+            incarnation=self._incarnations.known[tp.topic],
             assignment=outstanding.lane.number,
             begin=outstanding.begin,
             records=records,
@@ -255,31 +257,11 @@ class SliceConsumer(stock.Consumer):
         sliced = [tp for tp in self.assignment() if self._is_sliced(tp)]
         self.ledger.assign({tp: self._read_offset[tp] for tp in sliced})
         for topic in {tp.topic for tp in sliced}:
-            self._learn(topic)
-
-    def _learn(self, topic: str) -> None:
-        self._forget(topic)
-        self._learning[topic] = self.add_future(self._learn_incarnation(topic))
-
-    def _forget(self, topic: str) -> None:
-        """Read nothing of a topic until its incarnation is known again."""
-        self._incarnations.pop(topic, None)
-        if topic in self._learning:
-            self._learning.pop(topic).cancel()
-
-    async def _learn_incarnation(self, topic: str) -> None:
-        incarnation = await self._admin.insist(lambda: self.transport.incarnation_of(topic))
-        before = self._last_incarnations.get(topic, incarnation)
-        self._last_incarnations[topic] = incarnation
-        if incarnation != before:
-            self.ledger.unsettle(topic)
-            if not await self._reread(topic):
-                return
-        self._incarnations[topic] = incarnation
-        self._want()
+            self._incarnations.learn(topic)
 
     async def _reread(self, topic: str) -> bool:
-        # The committed offsets may be those of the life before.
+        """Read a topic that was made anew from its beginning: the committed offsets may be those of the life before."""
+        self.ledger.unsettle(topic)
         try:
             await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
         except KafkaError as exc:
@@ -298,7 +280,7 @@ class SliceConsumer(stock.Consumer):
         self.ledger.drop()
         self._unacked_messages.clear()
         for topic in self.transport.slice_topics:
-            self._forget(topic)
+            self._incarnations.forget(topic)
         await super().on_partitions_revoked(revoked)
 
     async def wait_empty(self) -> None:
@@ -358,7 +340,8 @@ class SliceTransport(stock.Transport):
 
     Args:
         slice_topics: topics that are read in slices; their agents use `stream.noack().events()` and `event.ack()`.
-        incarnation_of: tells the UUID of a topic's present life; asked until it does not raise Transient.
+        incarnation_of: tells the UUID of a topic's present life; nothing of the topic is read before.
+        outages: wait until it does not raise Transient.
         max_in_flight_bytes: records in memory, delivered and not acked.
         stop_seconds: what slices that are being written get when the worker stops.
     """
@@ -374,6 +357,7 @@ class SliceTransport(stock.Transport):
         *,
         slice_topics: Iterable[str],
         incarnation_of: IncarnationOf,
+        outages: Outages,
         max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES,
         max_slice_records: int = MAX_SLICE_RECORDS,
         max_slice_bytes: int = MAX_SLICE_BYTES,
@@ -383,6 +367,7 @@ class SliceTransport(stock.Transport):
         hush_aiokafka()
         self.slice_topics = frozenset(slice_topics)
         self.incarnation_of = incarnation_of
+        self.outages = outages
         self.max_in_flight_bytes = max_in_flight_bytes
         self.max_slice_records = max_slice_records
         self.max_slice_bytes = max_slice_bytes

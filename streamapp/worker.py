@@ -109,6 +109,7 @@ app.transport = SliceTransport(
     app,
     slice_topics=[config.topic],
     incarnation_of=upstream.incarnation_of,
+    outages=upstream.broker_outages,
     max_in_flight_bytes=config.max_in_flight_bytes,
 )
 BoundedWorker.deadline = config.shutdown_deadline_seconds

@@ -17,6 +17,7 @@ import faust
 
 from streamapp.broker import Broker
 from streamapp.record import Slice
+from streamapp.retry import Outages
 from streamapp.transport import SliceTransport
 
 
@@ -69,6 +70,7 @@ def make_app(plan: Plan) -> faust.App:
             app,
             slice_topics={plan.topic},
             incarnation_of=Broker(plan.servers).incarnation_of,
+            outages=Outages("Kafka"),
             **plan.transport,
         )
     return app

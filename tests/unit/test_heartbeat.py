@@ -125,8 +125,8 @@ def test_oldest_record_is_the_first_that_is_not_settled() -> None:
     ledger = Ledger(max_bytes=1_000, max_slices=10)
     tp = ("user_events", 0)
     ledger.assign({tp: 0})
-    first = ledger.deliver(tp, end=10, size=1, first_ms=1_000)
-    second = ledger.deliver(tp, end=20, size=1, first_ms=2_000)
+    first = ledger.deliver(tp, end=10, records=10, size=1, first_ms=1_000)
+    second = ledger.deliver(tp, end=20, records=10, size=1, first_ms=2_000)
 
     ledger.ack(second)
     (before,) = ledger.progress({tp: Ends(25, 22)}, {"user_events": None})

@@ -69,14 +69,14 @@ class Bookkeeping(RuleBasedStateMachine):
         self.models = {A: SingleRecords(), B: SingleRecords()}
         self.in_flight: list[tuple[tuple[str, int], Outstanding, range, int]] = []
         self.stale: list[Outstanding] = []
-        self.rewinds = self.skipped = 0
+        self.rewinds = self.empty = 0
         self.restart()
 
     @rule()
     def restart(self) -> None:
         """Begin with an empty memory, as after kill -9."""
         self.ledger = Ledger(max_bytes=MAX_BYTES, max_slices=1_000)
-        self.rewinds = self.skipped = 0
+        self.rewinds = self.empty = 0
         self.rebalance()
 
     @rule()
@@ -95,16 +95,15 @@ class Bookkeeping(RuleBasedStateMachine):
         before = 0 if model.position is None else model.position
         first = before + hole
         assert not self.ledger.goes_back(tp, before)
-        self.ledger.skip_to(tp, before)
-        if records:
-            self.skipped += self.ledger.skip_to(tp, first)
+        assert self.ledger.lose_up_to(tp, before) == 0
         for begin in range(first, first + records, 4):
             offsets = range(begin, min(begin + 4, first + records))
-            slice_ = self.ledger.deliver(tp, end=offsets.stop, size=len(offsets) * 10)
+            slice_ = self.ledger.deliver(tp, end=offsets.stop, records=len(offsets), size=len(offsets) * 10)
             model.acked |= dict.fromkeys(offsets, False)
             self.in_flight.append((tp, slice_, offsets, len(offsets) * 10))
         after = (first if records else before) + records + tail
         self.ledger.reach(tp, after)
+        self.empty += after - before - records
         model.reach(after)
 
     @precondition(lambda self: self.in_flight)
@@ -165,7 +164,7 @@ class Bookkeeping(RuleBasedStateMachine):
         """Bytes and slices in flight are those that are not acked."""
         assert self.ledger.in_flight_bytes == sum(size for *_, size in self.in_flight)
         assert self.ledger.in_flight_slices == len(self.in_flight)
-        assert (self.ledger.rewinds, self.ledger.skipped_offsets) == (self.rewinds, self.skipped)
+        assert (self.ledger.rewinds, self.ledger.empty_offsets) == (self.rewinds, self.empty)
 
     def teardown(self) -> None:
         """When everything is acked, nothing is held and everything read is committed."""
@@ -196,7 +195,7 @@ def test_stuck_partition_leaves_the_others_their_share() -> None:
     end = 0
     while budget := ledger.budget(A):
         end += 1
-        ledger.deliver(A, end=end, size=budget)
+        ledger.deliver(A, end=end, records=1, size=budget)
 
     assert ledger.in_flight_bytes == MAX_BYTES // 2
     assert ledger.budget(B) == MAX_BYTES // 4
@@ -207,7 +206,7 @@ def test_slice_larger_than_the_bound_passes_when_nothing_is_in_flight() -> None:
     ledger = a_ledger(max_bytes=10)
     assert ledger.budget(A) > 0
 
-    slice_ = ledger.deliver(A, end=1, size=1_000_000)
+    slice_ = ledger.deliver(A, end=1, records=1, size=1_000_000)
     assert ledger.budget(A) == 0
     ledger.ack(slice_)
 
@@ -217,8 +216,8 @@ def test_slice_larger_than_the_bound_passes_when_nothing_is_in_flight() -> None:
 def test_partition_with_many_small_slices_is_full() -> None:
     """Slices count too: thousands of tiny ones would fill Faust's queue, which every topic shares."""
     ledger = a_ledger(max_slices=4)
-    first = ledger.deliver(A, end=1, size=1)
-    later = ledger.deliver(A, end=2, size=1)
+    first = ledger.deliver(A, end=1, records=1, size=1)
+    later = ledger.deliver(A, end=2, records=1, size=1)
     ledger.ack(later)
     assert ledger.budget(A) == 0
 
@@ -230,7 +229,7 @@ def test_partition_with_many_small_slices_is_full() -> None:
 def test_partition_that_is_not_ours_gets_nothing_and_commits_nothing() -> None:
     """After a revocation nothing is read or committed."""
     ledger = a_ledger()
-    ledger.deliver(A, end=1, size=1)
+    ledger.deliver(A, end=1, records=1, size=1)
 
     ledger.drop()
 
@@ -243,20 +242,23 @@ def test_untouched_partition_commits_nothing() -> None:
     ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
     ledger.assign({A: None})
 
-    ledger.skip_to(A, 0)
+    ledger.lose_up_to(A, 0)
     ledger.reach(A, 0)
 
     assert list(ledger.committable_partitions()) == []
 
 
-def test_offsets_before_a_slice_that_never_came_are_counted() -> None:
-    """What retention deleted before it was read is counted, not what lies before the first read."""
+def test_offsets_without_a_record_are_counted() -> None:
+    """Before a slice, in it and behind it; not what lies before the first read."""
     ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
     ledger.assign({A: None, B: 5})
+    ledger.lose_up_to(A, 100)
 
-    assert (ledger.skip_to(A, 100), ledger.skip_to(B, 8)) == (0, 3)
+    ledger.deliver(A, end=110, records=7, size=1)
+    ledger.deliver(B, end=10, records=4, size=1)
+    ledger.reach(A, 115)
 
-    assert ledger.skipped_offsets == 3
+    assert (3 + 1 + 5, 0) == (ledger.empty_offsets, ledger.deleted_offsets)
 
 
 def test_a_slice_begins_where_the_one_before_it_ended() -> None:
@@ -264,23 +266,23 @@ def test_a_slice_begins_where_the_one_before_it_ended() -> None:
     ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
     ledger.assign({A: 5, B: None})
     ledger.lose_up_to(A, 8)
-    begins = [ledger.deliver(A, end=end, size=1).begin for end in (10, 20)]
+    begins = [ledger.deliver(A, end=end, records=2, size=1).begin for end in (10, 20)]
     ledger.reach(A, 25)
-    begins += [ledger.deliver(A, end=30, size=1).begin, ledger.deliver(B, end=3, size=1).begin]
+    begins += [ledger.deliver(tp, end=end, records=3, size=1).begin for tp, end in ((A, 30), (B, 3))]
     ledger.rewind(A, 2)
 
-    assert [5, 10, 20, None, 2] == [*begins, ledger.deliver(A, end=7, size=1).begin]
+    assert [5, 10, 20, None, 2] == [*begins, ledger.deliver(A, end=7, records=5, size=1).begin]
 
 
 def test_offsets_that_were_deleted_are_told_apart() -> None:
-    """Their records are lost; gaps between records hold none."""
+    """Their records are lost, and no other offsets are."""
     ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
     ledger.assign({A: 5})
 
     assert ledger.lose_up_to(A, 8) == 3
-    ledger.skip_to(A, 10)
+    ledger.deliver(A, end=10, records=1, size=1)
 
-    assert (3, 5) == (ledger.deleted_offsets, ledger.skipped_offsets)
+    assert (3, 1) == (ledger.deleted_offsets, ledger.empty_offsets)
 
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))

@@ -26,7 +26,7 @@ class Transport:
 
     in_flight = (2, 300)
     deleted_offsets = 5
-    skipped_offsets = 7
+    empty_offsets = 2
     rewinds = 1
 
     def progress(self) -> Sequence[Progress]:
