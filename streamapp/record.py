@@ -103,6 +103,11 @@ class Origin(NamedTuple):
     #: How often the event has been a dead letter before.
     failures: int = 0
 
+    def is_elsewhere(self, record: Record, incarnation: str | None) -> bool:
+        """Whether the record, of this incarnation of its topic, is a replayed dead letter of another place."""
+        own = (record.topic, record.partition, record.offset, incarnation)
+        return own != (self.topic, self.partition, self.offset, self.incarnation)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class DeadLetter:

@@ -262,7 +262,7 @@ class Sink:
                 unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
                 built.dead.append(_dead_letter(record, origin, unforeseen))
             else:
-                if record.headers and _is_elsewhere(origin, record, incarnation):
+                if record.headers and origin.is_elsewhere(record, incarnation):
                     built.apart.add(len(built.documents))
                 built.documents.append(made)
                 built.records.append(record)
@@ -307,12 +307,6 @@ def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
 
 async def _nothing() -> None:
     """Be done at once."""
-
-
-def _is_elsewhere(origin: Origin, record: Record, incarnation: str | None) -> bool:
-    """Whether the record is a replayed dead letter of another place."""
-    own = (record.topic, record.partition, record.offset, incarnation)
-    return own != (origin.topic, origin.partition, origin.offset, origin.incarnation)
 
 
 def _schema_ids(records: Sequence[Record]) -> set[int]:
