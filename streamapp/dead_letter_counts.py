@@ -33,8 +33,13 @@ def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]
     return [*seeds, *(_count(letter, now) for letter in first), *marks, *_counts_of(changed, now)]
 
 
+def key_of(reason: str, timestamp: int) -> str:
+    """The `_id` of the document that counts an event; `timestamp` is its record's, in epoch ms."""
+    return f"{reason}:{_hour_of(timestamp)}"
+
+
 def _seed(letter: DeadLetter) -> UpdateOne:
-    new = {"reason": str(letter.reason), "hour": DatetimeMS(_hour(letter)), "n": 0}
+    new = {"reason": str(letter.reason), "hour": DatetimeMS(_hour_of(letter.origin.timestamp)), "n": 0}
     return UpdateOne({"_id": _id(letter)}, {"$setOnInsert": new}, upsert=True)
 
 
@@ -92,19 +97,19 @@ def _by_document(letters: Sequence[DeadLetter], document_of: Callable[[DeadLette
 
 
 def _id(letter: DeadLetter) -> str:
-    return f"{letter.reason}:{_hour(letter)}"
+    return key_of(letter.reason, letter.origin.timestamp)
 
 
 def _id_before(letter: DeadLetter) -> str:
-    return f"{_reason_before(letter)}:{_hour(letter)}"
+    return key_of(_reason_before(letter), letter.origin.timestamp)
 
 
 def _reason_before(letter: DeadLetter) -> str:
     return ours_in(letter.record.headers).get("reason", b"").decode(errors="replace")
 
 
-def _hour(letter: DeadLetter) -> int:
-    return letter.origin.timestamp // _MILLIS_PER_HOUR * _MILLIS_PER_HOUR
+def _hour_of(timestamp: int) -> int:
+    return timestamp // _MILLIS_PER_HOUR * _MILLIS_PER_HOUR
 
 
 def _sample(letter: DeadLetter) -> dict[str, Any]:

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streamapp import sent
-from streamapp.document import id_of
-from streamapp.record import OURS, Origin, Record, origin_of
+from streamapp import dead_letter_counts, sent
+from streamapp.letters import letter_in
+from streamapp.record import Origin, Record
 from streamapp.topic_reader import TopicReader
 
-_MILLIS_PER_HOUR = 3_600_000
 _TOLD_EVERY = 1_000
 
 
-class Letter(NamedTuple):
+class Failure(NamedTuple):
     """What is known of an event that failed."""
 
     origin: Origin
@@ -38,9 +37,9 @@ class Letter(NamedTuple):
 
 @dataclass(slots=True)
 class LetterIndex:
-    """By the `_id` that the event has, or would have."""
+    """What has failed, by the `_id` that the event has, or would have."""
 
-    letters: dict[str, Letter] = field(default_factory=dict[str, Letter])
+    failures: dict[str, Failure] = field(default_factory=dict[str, Failure])
     #: Ids of the events counted by reason and hour, as in the collection `dead_letters`.
     counted: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     #: Whether dead letters have been deleted from their topic.
@@ -54,19 +53,17 @@ class LetterIndex:
             start = max(low, self._read_upto.get(partition, low))
             self.is_cut |= low > 0
             for record in _counted(reader.read(partition, start, high), on_read):
-                self._add(record, reader.topic)
+                self.add(record)
             self._read_upto[partition] = high
 
-    def _add(self, record: Record, topic: str) -> None:
-        origin = origin_of(record, None)
-        if origin.topic == topic:
-            return  # somebody else's record, without our headers
-        id_, digest = id_of(origin), _digest(record)
-        reason = next((value or b"" for name, value in record.headers if name == f"{OURS}reason"), b"").decode()
-        letter = Letter(origin, digest, reason, sent.of_value(record.value))
-        before = self.letters.get(id_)
-        self.letters[id_] = letter if before is None else _both(before, letter)
-        self.counted[f"{reason}:{origin.timestamp // _MILLIS_PER_HOUR * _MILLIS_PER_HOUR}"].add(id_)
+    def add(self, record: Record) -> None:
+        """Add one record of the dead-letter topic; what is no dead letter of ours is left out."""
+        if (letter := letter_in(record)) is None:
+            return
+        failure = Failure(letter.origin, _digest(record), letter.reason, sent.of_value(record.value))
+        before = self.failures.get(letter.event_id)
+        self.failures[letter.event_id] = failure if before is None else _both(before, failure)
+        self.counted[dead_letter_counts.key_of(letter.reason, letter.origin.timestamp)].add(letter.event_id)
 
 
 def _counted(records: Iterator[Record], on_read: Callable[[int], None]) -> Iterator[Record]:
@@ -76,9 +73,9 @@ def _counted(records: Iterator[Record], on_read: Callable[[int], None]) -> Itera
             on_read(_TOLD_EVERY)
 
 
-def _both(before: Letter, letter: Letter) -> Letter:
-    first = min(before, letter, key=lambda each: each.origin.failures)
-    last = max(before, letter, key=lambda each: each.origin.failures)
+def _both(before: Failure, failure: Failure) -> Failure:
+    first = min(before, failure, key=lambda each: each.origin.failures)
+    last = max(before, failure, key=lambda each: each.origin.failures)
     return first._replace(origin=last.origin, digest=last.digest if first.digest == last.digest else b"")
 
 

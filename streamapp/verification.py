@@ -134,14 +134,14 @@ class Verification:
         *,
         is_replay: bool,
     ) -> None:
-        letter = self.letters.letters.get(id_)
+        failure = self.letters.failures.get(id_)
         if raw is not None:
             if why := likeness.difference(raw, record, origin, self._schemas):
                 fates.differing.add(record.offset, why)
-        elif letter is None or letter.origin.failures <= origin.failures:
+        elif failure is None or failure.origin.failures <= origin.failures:
             fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
             return
-        elif not letter.is_of(record):
+        elif not failure.is_of(record):
             fates.differing.add(record.offset, "its dead letter has another key or value")
         if is_replay:
             fates.replays += 1
@@ -227,7 +227,7 @@ class Verification:
             self._judge_place(partition, offset, f"a document without a record, _id {id_!r}")
 
     def _find_strange_letters(self) -> None:
-        for id_ in self.letters.letters:
+        for id_ in self.letters.failures:
             if place := self._place_of(id_):
                 self._judge_place(*place, what="dead letter without a record")
 

@@ -92,7 +92,7 @@ def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Sent]) -> Found:
             found = Found(verdict=verification.go(advance), incarnation=verification.incarnation)
         if sent:
             found.proof = Proof(
-                stored=verification.stored, buried=verification.letters.letters, committed=verification.committed
+                stored=verification.stored, buried=verification.letters.failures, committed=verification.committed
             )
             for run in sent:
                 found.problems += found.proof.judge(run)
