@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 #: Runs that are kept; past them offsets are counted only.
@@ -60,6 +61,24 @@ class Runs:
             else:
                 merged.append((first, last))
         return merged
+
+    @property
+    def without_notes(self) -> Iterator[Run]:
+        """The runs, but for the offsets that have a reason of their own."""
+        noted = sorted(self.notes)
+        for first, last in self.runs:
+            start = first
+            for offset in noted[bisect_left(noted, first) : bisect_right(noted, last)]:
+                if start < offset:
+                    yield start, offset - 1
+                start = offset + 1
+            if start <= last:
+                yield start, last
+
+    @property
+    def counted_only(self) -> int:
+        """How many offsets are in no run."""
+        return self.n - sum(last + 1 - first for first, last in self._runs)
 
 
 def spelled(run: Run) -> str:

@@ -68,9 +68,10 @@ class PartitionFates:
             found: Runs = getattr(self, what)
             for offset, why in sorted(found.notes.items()):
                 yield Problem(what, self.partition, str(offset), why)
-            for run in found.runs:
-                if not any(run[0] <= offset <= run[1] for offset in found.notes):
-                    yield Problem(what, self.partition, spelled(run))
+            for run in found.without_notes:
+                yield Problem(what, self.partition, spelled(run))
+            if found.counted_only:
+                yield Problem(what, self.partition, "…", f"{found.counted_only} more")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -28,6 +28,7 @@ from streamapp.verification import Verification
 
 #: Problems that are told one by one.
 TOLD = 20
+TOLD_AS_JSON = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,8 +137,8 @@ def _report(found: Found, settings: Settings, *, seconds: float, as_json: bool) 
     }
     if is_json(as_json=as_json):
         lanes = [{"partition": lane.partition, **lane.counts()} for lane in found.verdict.lanes]
-        told = [problem._asdict() for problem in problems[: TOLD * 10]]
-        report({**facts, "partitions": lanes, "problems": told}, as_json=True)
+        told = [problem._asdict() for problem in problems[:TOLD_AS_JSON]]
+        report({**facts, "partitions": lanes, "problems": told, "problems_total": len(problems)}, as_json=True)
         return
     click.echo(_table(found.verdict))
     report({name: facts[name] for name in ("topic", "group", *_further(found), "seconds")}, as_json=False)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from streamapp import commands
 from streamapp.local.backend import Backend
 from streamapp.mongo import Mongo
 from streamapp.record import OURS
@@ -22,7 +24,7 @@ from streamapp.verdict import Verdict
 from streamapp.verification import Verification
 from tests import events, foreign, groups, offsets
 from tests.backends import plain_settings
-from tests.e2e.workers import STREAMAPP, Worker, run
+from tests.e2e.workers import STREAMAPP, Worker, environment, run
 from tests.until import until
 
 WITHIN = 30.0
@@ -116,7 +118,8 @@ def test_nothing_is_wrong_with_what_a_worker_has_done(
     done = run(STREAMAPP, "verify", "--json", "--ledger", str(ledger), settings=settings)
 
     facts = json.loads(done.stdout)
-    assert (0, [], False) == (done.returncode, facts["problems"], facts["wrong"]), done.stdout
+    assert (0, [], 0) == (done.returncode, facts["problems"], facts["problems_total"]), done.stdout
+    assert not facts["wrong"]
     assert facts["records"] == facts["stored"] + facts["dead_lettered"] + facts["replays"] == 1_501 + 5
     assert (database["events"].estimated_document_count(), 5) == (facts["stored"], facts["replays"])
     assert facts["dead_lettered"] > 20
@@ -149,6 +152,22 @@ def test_faults_in_documents_and_counts_are_named(settings: Settings, database: 
         f"differing: {places[1]}: metadata differs",
         f"count: dead_letters {id_} counts {n + 1}, and the topic has {n}",
     ] == found
+
+
+def test_problems_that_are_not_told_are_counted(settings: Settings, database: Database[Any]) -> None:
+    """Beyond the first 20 lines, or 200 as JSON."""
+    life = database["events"].find_one({}, {"_id": 1})["_id"].rsplit("-", 2)[0]  # pyright: ignore[reportOptionalSubscript]
+    strangers = [f"{life}-0-{offset}" for offset in range(100_000, 100_500, 2)]
+    database["events"].insert_many([{"_id": each} for each in strangers])
+    arguments, env = ["--no-rollups"], environment(settings)
+    as_text = CliRunner().invoke(commands.load("verify"), arguments, env=env)
+    as_json = CliRunner().invoke(commands.load("verify"), [*arguments, "--json"], env=env)
+    database["events"].delete_many({"_id": {"$in": strangers}})
+
+    facts = json.loads(as_json.stdout)
+    assert (1, 1) == (as_text.exit_code, as_json.exit_code)
+    assert (250, 250, 200) == (facts["extra"], facts["problems_total"], len(facts["problems"]))
+    assert "… and 230 more" in as_text.stdout.splitlines()
 
 
 def test_what_was_sent_and_is_not_there_is_named(settings: Settings, database: Database[Any], ledger: Path) -> None:

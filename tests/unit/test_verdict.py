@@ -31,6 +31,25 @@ def test_runs_are_merged_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) ->
         runs.add(offset, "why")
     assert (5, [(5, 7), (9, 9)], {5: "why"}) == (runs.n, runs.runs, runs.notes)
     assert ["5-7", "9"] == [offsets.spelled(run) for run in runs.runs]
+    assert (["6-7", "9"], 1) == ([offsets.spelled(run) for run in runs.without_notes], runs.counted_only)
+
+
+@pytest.mark.parametrize(
+    ("noted", "others"),
+    [
+        ([50], [(0, 49), (51, 99)]),
+        ([0, 99], [(1, 98)]),
+        ([98, 3, 4], [(0, 2), (5, 97), (99, 99)]),
+        ([*range(100)], []),
+    ],
+)
+def test_runs_go_on_around_what_has_a_reason(noted: list[int], others: list[offsets.Run]) -> None:
+    runs = Runs()
+    for offset in range(100):
+        runs.add(offset)
+    for offset in noted:
+        runs.notes[offset] = "why"
+    assert others == [*runs.without_notes]
 
 
 def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
@@ -91,3 +110,19 @@ def test_a_verdict_tells_runs_and_reasons() -> None:
         "count: is wrong",
     ] == [str(problem) for problem in verdict.problems()]
     assert (3, 1) == (verdict.totals()["missing"], verdict.totals()["differing"])
+
+
+def test_no_offset_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those of a run in which one has a reason, nor those past the runs that are kept."""
+    monkeypatch.setattr(offsets, "MOST_RUNS", 1)
+    fates = PartitionFates(partition=0)
+    for offset in range(100):
+        fates.missing.add(offset, "a replay" if offset == 7 else "")
+    for offset in (200, 300):
+        fates.missing.add(offset)
+    assert [
+        "missing: partition 0, offset 7: a replay",
+        "missing: partition 0, offset 0-6",
+        "missing: partition 0, offset 8-99",
+        "missing: partition 0, offset …: 2 more",
+    ] == [str(problem) for problem in fates.problems()]
