@@ -22,8 +22,9 @@ class Problem(NamedTuple):
     why: str = ""
 
     def __str__(self) -> str:
-        place = "" if self.partition is None else f" partition {self.partition}, offset {self.offsets}"
-        return f"{self.what}:{place}{': ' if place and self.why else ' ' if self.why else ''}{self.why}"
+        if self.partition is None:
+            return f"{self.what}: {self.why or f'in no partition, offset {self.offsets}'}"
+        return f"{self.what}: partition {self.partition}, offset {self.offsets}{': ' if self.why else ''}{self.why}"
 
 
 @dataclass(slots=True, kw_only=True)

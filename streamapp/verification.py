@@ -1,8 +1,9 @@
 """Compare a topic with the documents and dead letters that its records have become: `streamapp verify`.
 
-In this order, so that a worker beside it raises no false alarm: what its group has committed; the dead letters; each
-partition, in which every record below the commit must have its fate by now; then all documents, each of which must
-have a record; then the counts of dead letters. Nothing is written.
+In this order, so that a worker beside it raises no false alarm: what its group has committed; the dead letters; where
+the topic ends, so that it has the records of these; each partition, in which every record below the commit must have
+its fate by now; then all documents, each of which must have a record; then the counts of dead letters. Nothing is
+written.
 """
 
 from __future__ import annotations
@@ -23,15 +24,13 @@ from streamapp.record import Origin, Record, origin_of
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings
+from streamapp.strangers import Strangers
 from streamapp.topic_reader import TopicReader, TopicRecord
 from streamapp.verdict import PartitionFates, Problem, Verdict
 
 #: Records compared at the same time, and bytes of them.
 AT_ONCE = 5_000
 BYTES_AT_ONCE = 16 * 1024 * 1024
-#: Ids that are read at the same time.
-_IDS_AT_ONCE = 20_000
-_INCARNATION = 22
 
 Advance = Callable[[int], None]
 
@@ -48,6 +47,7 @@ class Verification:
         self._registry = Registry(
             settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry")
         )
+        self._mongo = mongo
         self._events = mongo.primary["events"]
         self._dead_letters = mongo.primary["dead_letters"]
         self._runner = asyncio.Runner()
@@ -68,17 +68,17 @@ class Verification:
 
     def begin(self) -> int:
         """Find what there is to compare, and read the dead letters; how many records and documents there are."""
-        partitions = self._reader.partitions()
-        if not partitions:
+        if not self._reader.partitions():
             message = f"Kafka has no topic {self._reader.topic} (STREAMAPP_TOPIC): there is nothing to compare."
             raise StreamappError(message)
         self.incarnation = self._ask_incarnation()
-        self.committed = self._reader.committed(self._settings.app_id)
+        self.committed = self._ask_committed()
+        self.letters.read(self._letter_reader)
+        self._counted_first = {key: len(ids) for key, ids in self.letters.counted.items()}
+        partitions = self._reader.partitions()
         self._records = {partition: Bits(*self._reader.bounds(partition)) for partition in partitions}
         self._fates = {partition: PartitionFates(partition=partition) for partition in partitions}
         self._is_compacted = self._runner.run(self._broker.is_compacted(self._reader.topic))
-        self.letters.read(self._letter_reader)
-        self._settled_letters = {key: len(ids) for key, ids in self.letters.counted.items()}
         return sum(bits.end - bits.start for bits in self._records.values()) + self._events.estimated_document_count()
 
     def go(self, advance: Advance) -> Verdict:
@@ -88,7 +88,6 @@ class Verification:
             if not fates.is_settled:
                 raise AssertionError(fates.counts())
         self._find_strangers(advance)
-        self._find_strange_letters()
         others = self._compare_counts()
         if self._ask_incarnation() != self.incarnation:
             message = f"The topic {self._reader.topic} was deleted and made again meanwhile; verify again."
@@ -98,6 +97,9 @@ class Verification:
 
     def _ask_incarnation(self) -> str | None:
         return self._runner.run(self._broker.incarnation_of(self._reader.topic))
+
+    def _ask_committed(self) -> Mapping[int, int]:
+        return self._reader.committed(self._settings.app_id)
 
     # Every record has its fate
 
@@ -160,95 +162,43 @@ class Verification:
         if new := {codec.HEADER.unpack(header)[1] for header in headers} - self._schemas.keys():
             self._schemas.update(self._runner.run(self._registry.resolve(new)))
 
-    # Every document has its record
+    # Every document and dead letter has its record
 
     def _find_strangers(self, advance: Advance) -> None:
-        self._bounds = {partition: self._reader.bounds(partition) for partition in self._records}
-        found = self._events.find({}, {"_id": 1}, batch_size=_IDS_AT_ONCE).hint([("_id", 1)])
-        odd: list[Any] = []
-        for done, document in enumerate(found, start=1):
-            if (place := self._place_of(document["_id"])) is None:
-                odd.append(document["_id"])
-            else:
-                self._judge_place(*place)
-            if len(odd) >= AT_ONCE:
-                self._judge_odd(odd)
-                odd = []
-            if done % AT_ONCE == 0:
-                advance(AT_ONCE)
-        self._judge_odd(odd)
-
-    def _place_of(self, id_: object) -> tuple[int, int] | None:
-        """Partition and offset, if it is an `_id` of this incarnation; None if it is another."""
-        prefix = f"{self.incarnation}-"
-        if self.incarnation is None or not isinstance(id_, str) or not id_.startswith(prefix):
-            return None
-        partition, _, offset = id_[len(prefix) :].partition("-")
-        if not (partition.isdecimal() and offset.isdecimal() and id_ == f"{prefix}{int(partition)}-{int(offset)}"):
-            return None
-        return int(partition), int(offset)
-
-    def _judge_place(self, partition: int, offset: int, what: str = "a document without a record") -> None:
-        bits = self._records.get(partition)
-        if bits is None:
-            self._nowhere.extra.add(offset, f"{what}: there is no partition {partition}")
-            return
-        fates, (low, high) = self._fates[partition], self._bounds[partition]
-        if offset in bits:
-            return
-        if offset < low or (self._is_compacted and offset < bits.end):
-            fates.older += what.startswith("a document")
-        elif offset < bits.end or offset >= high:
-            fates.extra.add(offset, what)
-        # Else it came meanwhile.
-
-    def _judge_odd(self, ids: Sequence[Any]) -> None:
-        if not ids:
-            return
-        wanted = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1, "kafka.timestamp": 1}
-        for document in self._events.find({"_id": {"$in": ids}}, wanted):
-            self._judge_odd_one(document["_id"], document.get("kafka"))
-
-    def _judge_odd_one(self, id_: Any, kafka: Any) -> None:
-        try:
-            topic, partition, offset = kafka["topic"], int(kafka["partition"]), int(kafka["offset"])
-        except (TypeError, KeyError, ValueError):
-            self._nowhere.extra.add(0, f"_id {id_!r} has no coordinates")
-            return
-        if topic != self._reader.topic:
-            return
-        if _is_of_another_life(id_, partition, offset):
-            self._fates.get(partition, self._nowhere).older += 1
-        elif self.incarnation is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
-            self._judge_place(partition, offset)
-        elif partition in self._records and offset in self._records[partition]:
-            self._fates[partition].double.add(offset, f"stored also as _id {id_!r}")
-        else:
-            self._judge_place(partition, offset, f"a document without a record, _id {id_!r}")
-
-    def _find_strange_letters(self) -> None:
-        for id_ in self.letters.failures:
-            if place := self._place_of(id_):
-                self._judge_place(*place, what="dead letter without a record")
+        strangers = Strangers(
+            self._reader,
+            self._mongo,
+            incarnation=self.incarnation,
+            is_compacted=self._is_compacted,
+            records=self._records,
+            fates=self._fates,
+            nowhere=self._nowhere,
+        )
+        strangers.find(self.letters.failures, advance)
 
     # Dead letters are counted once
 
     def _compare_counts(self) -> list[Problem]:
+        # What a worker has sent and not committed yet, it may still have to count.
+        at_least = self._counted_first if self._is_all_settled() else {}
         counts = {each["_id"]: each for each in self._dead_letters.find()}
         self.letters.read(self._letter_reader)
         problems: list[Problem] = []
         for key in sorted({*counts, *self.letters.counted}):
             most = len(self.letters.counted.get(key, ()))
-            # What a worker has sent and not committed yet, it may still have to count.
-            least = self._settled_letters.get(key, 0) if not self._lag() else 0
+            least = at_least.get(key, 0)
             n = counts.get(key, {}).get("n", 0)
             if n < least or (n > most and not self._may_count_others(counts[key])):
                 why = f"dead_letters {key} counts {n}, and the topic has {most if n > most else least}"
                 problems.append(Problem("count", None, "", why))
         return problems
 
-    def _lag(self) -> int:
-        return sum(fates.not_settled for fates in self._fates.values())
+    def _is_all_settled(self) -> bool:
+        """Whether the group has committed by now what the topic held when its dead letters were read."""
+        if not any(fates.not_settled for fates in self._fates.values()):
+            return True
+        committed = self._ask_committed()
+        return all(committed.get(partition, 0) >= bits.end for partition, bits in self._records.items())
 
     def _may_count_others(self, counted: Mapping[str, Any]) -> bool:
         """Whether dead letters of other topics, or such as are deleted by now, may be in it."""
@@ -267,9 +217,3 @@ def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _is_of_another_life(id_: Any, partition: int, offset: int) -> bool:
-    """Whether it is the `_id` of these coordinates in an earlier incarnation of the topic."""
-    end = f"-{partition}-{offset}"
-    return isinstance(id_, str) and len(id_) == _INCARNATION + len(end) and id_.endswith(end)

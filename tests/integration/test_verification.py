@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,25 @@ import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from streamapp import commands
+from streamapp import commands, strangers
+from streamapp.dead_letter_counts import key_of
 from streamapp.local.backend import Backend
 from streamapp.mongo import Mongo
 from streamapp.record import OURS
 from streamapp.settings import Settings
+from streamapp.topic_reader import TopicReader
 from streamapp.verdict import Verdict
 from streamapp.verification import Verification
 from tests import events, foreign, groups, offsets
 from tests.backends import plain_settings
+from tests.conftest import SettingsFactory
 from tests.e2e.workers import STREAMAPP, Worker, environment, run
+from tests.factories import NOW
+from tests.integration.test_dlq import bury, letter_at
 from tests.until import until
 
 WITHIN = 30.0
@@ -95,15 +101,19 @@ def _replay_all(settings: Settings) -> None:
     producer.flush()
 
 
+@contextmanager
+def comparison(settings: Settings) -> Generator[Verification]:
+    """Return one that has not begun."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    with closing(mongo), closing(Verification(settings, mongo)) as verification:
+        yield verification
+
+
 def verify(settings: Settings) -> Verdict:
     """Compare, without rollups."""
-    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    try:
-        with closing(Verification(settings, mongo)) as verification:
-            verification.begin()
-            return verification.go(lambda _: None)
-    finally:
-        mongo.close()
+    with comparison(settings) as verification:
+        verification.begin()
+        return verification.go(lambda _: None)
 
 
 def told(settings: Settings) -> list[str]:
@@ -186,6 +196,113 @@ def test_what_was_sent_and_is_not_there_is_named(settings: Settings, database: D
     assert f"sent and differing: {place}" in done.stdout
     assert "v1: the checksum of the" in done.stdout
     assert f"rollups_1d {rollup['_id']}: n is {rollup['n'] + 7}" in done.stdout
+
+
+def test_a_worker_beside_raises_no_alarm(
+    settings_for: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it reads, stores and buries meanwhile is not judged, be it in a partition that comes meanwhile."""
+    settings = settings_for(produce_interval_seconds=0, breaker_share=0)
+    foreign.make_topic(settings, partitions=2)
+    senders = events.Senders(settings)
+    monkeypatch.setattr(strangers, "AT_ONCE", 10)
+    with (
+        Worker(settings, tmp_path),
+        MongoClient[Any](settings.mongo_uri.get_secret_value()) as client,
+        comparison(settings) as verification,
+    ):
+        collection = client[settings.mongo_database]["events"]
+
+        def send(n: int, partition: int) -> None:
+            wanted = n + collection.count_documents({})
+            producer = foreign.ForeignProducer(settings)
+            for number in range(n):
+                producer.send(senders.event(number, 1)[0], partition=partition)
+            producer.send(b"", partition=partition)
+            producer.flush()
+            until(lambda: collection.count_documents({}) == wanted, within=90, what="stored events")
+
+        def go_on(_: int) -> None:
+            calls.append(len(calls))
+            if len(calls) == 3:  # of two partitions, and some documents of the first
+                send(40, 1)
+                admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+                admin.create_partitions([NewPartitions(settings.topic, 3)])[settings.topic].result(WITHIN)
+                until(
+                    lambda: len(TopicReader(settings.kafka_bootstrap_servers, settings.topic).partitions()) == 3,
+                    what="a third partition",
+                )
+                send(5, 2)
+
+        calls: list[int] = []
+        send(30, 0)
+        send(30, 1)
+        verification.begin()
+        send(20, 1)
+        verdict = verification.go(go_on)
+
+    assert ([], 62) == ([*map(str, verdict.problems())], verdict.totals()["records"])
+    assert len(calls) > 3 + 2
+
+
+def delete_before(settings: Settings, offset: int) -> None:
+    """Delete the head of the topic's first partition."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    deleted = admin.delete_records([TopicPartition(settings.topic, 0, offset)])
+    assert offset == max(each.result(WITHIN).low_watermark for each in deleted.values())
+
+
+def test_what_is_deleted_meanwhile_is_older(settings_for: SettingsFactory) -> None:
+    """Neither missing, nor extra; whether or not it has been read by then."""
+    settings = settings_for()
+    foreign.make_topic(settings, partitions=1)
+    foreign.ForeignProducer(settings).send_all([b""] * 10)
+    groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 10})
+    with MongoClient[Any](settings.mongo_uri.get_secret_value()) as client, comparison(settings) as verification:
+        verification.begin()
+        ids = [f"{verification.incarnation}-0-{offset}" for offset in range(10)]
+        client[settings.mongo_database]["events"].insert_many([{"_id": each} for each in ids])
+        delete_before(settings, 5)
+        verdict = verification.go(lambda _: delete_before(settings, 8))
+
+    totals = verdict.totals()
+    assert (5, 5, 0, 0) == (totals["stored"], totals["older"], totals["missing"], totals["extra"])
+
+
+def test_a_dead_letter_that_comes_meanwhile_need_not_be_counted(
+    settings_for: SettingsFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker counts it after it has sent it."""
+    settings = settings_for()
+    foreign.make_topic(settings, partitions=1)
+    bounds = TopicReader.bounds
+
+    def bounds_and_a_letter(reader: TopicReader, partition: int) -> tuple[int, int]:
+        found = bounds(reader, partition)
+        if reader.topic == settings.topic and found == (0, 0):
+            foreign.ForeignProducer(settings).send_all([b""])
+            bury(settings, letter_at(settings, 0), partitions=1)
+        return found
+
+    monkeypatch.setattr(TopicReader, "bounds", bounds_and_a_letter)
+
+    assert [] == told(settings)
+
+
+def test_a_dead_letter_is_counted_once_its_record_is_committed(settings_for: SettingsFactory) -> None:
+    """Also if that is while the records are compared."""
+    settings = settings_for()
+    foreign.make_topic(settings, partitions=1)
+    foreign.ForeignProducer(settings).send_all([b""])
+    bury(settings, letter_at(settings, 0), partitions=1)
+    waiting = told(settings)
+    with comparison(settings) as verification:
+        verification.begin()
+        groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 1})
+        problems = verification.go(lambda _: None).problems()
+
+    assert [] == waiting
+    assert [f"count: dead_letters {key_of('undecodable', NOW)} counts 0, and the topic has 1"] == [*map(str, problems)]
 
 
 def test_losses_that_no_index_mends_are_named(settings: Settings, database: Database[Any]) -> None:

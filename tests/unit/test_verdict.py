@@ -112,6 +112,13 @@ def test_a_verdict_tells_runs_and_reasons() -> None:
     assert (3, 1) == (verdict.totals()["missing"], verdict.totals()["differing"])
 
 
+def test_what_lies_in_no_partition_says_so() -> None:
+    nowhere = PartitionFates(partition=None)
+    nowhere.extra.add(5, "there is no partition 7")
+    nowhere.extra.add(6)
+    assert ["extra: there is no partition 7", "extra: in no partition, offset 6"] == [*map(str, nowhere.problems())]
+
+
 def test_no_offset_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither those of a run in which one has a reason, nor those past the runs that are kept."""
     monkeypatch.setattr(offsets, "MOST_RUNS", 1)
