@@ -24,6 +24,15 @@ _AHEAD_KIB = 8_192
 #: What librdkafka goes on after by itself.
 _PASSING = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})  # noqa: SLF001 - so named
 
+#: What a broker that has just started says of a group, for some seconds.
+_NO_COORDINATOR_YET = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
+
 
 class TopicRecord(NamedTuple):
     """A record as it lies in Kafka; see `streamapp.record.Record`."""
@@ -75,7 +84,7 @@ class TopicReader:
         consumer = self._member(group)
         try:
             wanted = [TopicPartition(self.topic, partition) for partition in self.partitions()]
-            found = self._told(lambda: consumer.committed(wanted, timeout=TIMEOUT)) if wanted else []
+            found = self._told(lambda: _committed(consumer, wanted)) if wanted else []
         finally:
             consumer.close()
         if error := next((each.error for each in found if each.error), None):
@@ -138,6 +147,17 @@ class TopicReader:
             return call()
         except KafkaException as exc:
             raise away(self._servers, exc.args[0].str()) from exc
+
+
+def _committed(consumer: Consumer, wanted: list[TopicPartition]) -> Sequence[TopicPartition]:
+    give_up_at = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            return consumer.committed(wanted, timeout=TIMEOUT)
+        except KafkaException as exc:
+            if exc.args[0].code() not in _NO_COORDINATOR_YET or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_WAIT)
 
 
 def _record(message: Message) -> TopicRecord:
