@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 
@@ -63,11 +63,15 @@ class Letterbox:
         finally:
             mongo.close()
 
-    def in_topic(self, letters: Sequence[Letter]) -> AbstractSet[str]:
-        """The ids of those of which the worker's group has still a record to read, replayed or the first one."""
+    def committed(self) -> Mapping[int, int]:
+        """The offset up to which the worker's group has committed, of each partition that it has committed any of."""
+        return self.originals.committed(self._group)
+
+    def in_topic(self, letters: Sequence[Letter], committed: Mapping[int, int]) -> AbstractSet[str]:
+        """The ids of those that have a record, replayed or the first one, behind what was committed."""
         if not letters or not self.originals.partitions():
             return set()
-        spans = self._unread()
+        spans = self._unread(committed)
         incarnation = asyncio.run(self._broker.incarnation_of(self.originals.topic))
         unread = {partition: start for partition, start, _ in spans}
         found = {letter.event_id for letter in letters if _is_first_unread(letter, unread, incarnation)}
@@ -81,8 +85,7 @@ class Letterbox:
         self.letters.close()
         self.originals.close()
 
-    def _unread(self) -> Sequence[tuple[int, int, int]]:
-        committed = self.originals.committed(self._group)
+    def _unread(self, committed: Mapping[int, int]) -> Sequence[tuple[int, int, int]]:
         bounds = {partition: self.originals.bounds(partition) for partition in self.originals.partitions()}
         return [(partition, max(low, committed.get(partition, low)), high) for partition, (low, high) in bounds.items()]
 

@@ -11,7 +11,7 @@ import click
 
 from streamapp import letter_text
 from streamapp.commands import dlq_replay
-from streamapp.commands.dlq_choice import choice_options, judge, letterbox
+from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, told
 from streamapp.letterbox import Letterbox
 from streamapp.letters import Choice, Judged, histogram
@@ -40,8 +40,7 @@ def list_letters(*, choice: Choice, limit: int, as_json: bool) -> None:
     """Count the dead letters by reason, and show them, the newest first."""
     settings = load_settings()
     with letterbox(settings) as box:
-        pile = box.read()
-        chosen = judge(box, [letter for letter in pile.letters if choice.has(letter)], pile, insist=False)
+        pile, chosen = read(box, choice, insist=False)
     newest = sorted(chosen, key=lambda one: (one.letter.failed_at, one.letter.offset), reverse=True)
     shown = newest[: limit or None]
     foreign = pile.foreign if choice == Choice() else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -56,8 +56,18 @@ def letterbox(settings: Settings) -> Generator[Letterbox]:
         box.close()
 
 
-def judge(box: Letterbox, letters: Sequence[Letter], pile: Pile, *, insist: bool) -> Sequence[Judged]:
-    """Tell what has become of each; without MongoDB part of it is unknown, unless that is insisted on."""
+def read(box: Letterbox, choice: Choice, *, insist: bool) -> tuple[Pile, Sequence[Judged]]:
+    """All letters, and what has become of the chosen ones; without MongoDB that is unknown, unless insisted on."""
+    # First: what fails again while we look is behind what was committed, and so "in topic". Asked last, it would be
+    # "open" by its old letter, and be replayed beside the new one.
+    committed = box.committed()
+    pile = box.read()
+    return pile, _judge(box, [letter for letter in pile.letters if choice.has(letter)], pile, committed, insist=insist)
+
+
+def _judge(
+    box: Letterbox, letters: Sequence[Letter], pile: Pile, committed: Mapping[int, int], *, insist: bool
+) -> Sequence[Judged]:
     last = [letter for letter in letters if pile.is_last(letter)]
     try:
         stored = box.stored(last)
@@ -66,5 +76,5 @@ def judge(box: Letterbox, letters: Sequence[Letter], pile: Pile, *, insist: bool
             raise
         click.echo(f"Which events are stored is not known: {exc}", err=True)
         stored = None
-    in_topic = box.in_topic([letter for letter in last if letter.event_id not in (stored or ())])
+    in_topic = box.in_topic([letter for letter in last if letter.event_id not in (stored or ())], committed)
     return judged(letters, pile, stored=stored, in_topic=in_topic)

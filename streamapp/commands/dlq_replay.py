@@ -12,7 +12,7 @@ import click
 
 from streamapp import letter_text
 from streamapp.broker import Broker
-from streamapp.commands.dlq_choice import choice_options, judge, letterbox
+from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import paced, progress
 from streamapp.errors import BrokerUnavailable, SettingsError
@@ -55,8 +55,7 @@ def command(  # noqa: PLR0913 - its options
         partitions = box.originals.partitions()
         if not partitions:
             raise SettingsError(f"there is no topic {settings.topic} (STREAMAPP_TOPIC) to replay to.")
-        pile = box.read()
-        chosen = judge(box, [letter for letter in pile.letters if choice.has(letter)], pile, insist=True)
+        _, chosen = read(box, choice, insist=True)
         planned = plan(chosen, topic=settings.topic, max_replays=max_replays, limit=limit)
         if dry_run:
             _tell_plan(planned, settings, as_json=as_json)

@@ -6,7 +6,8 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -17,12 +18,13 @@ from pymongo.database import Database
 
 from streamapp import replay
 from streamapp.broker import Broker
-from streamapp.commands import dlq
+from streamapp.commands import dlq, dlq_choice
 from streamapp.dead_letters import DeadLetterTopic
-from streamapp.letters import Letter
+from streamapp.letterbox import Letterbox
+from streamapp.letters import Choice, Letter, State
 from streamapp.record import DeadLetter, Reason
 from streamapp.settings import Settings
-from tests import foreign
+from tests import foreign, groups
 from tests.e2e.workers import environment
 from tests.factories import INCARNATION, NOW, a_letter, replayed
 from tests.unit.test_letters import a_letter as a_read_letter
@@ -241,6 +243,26 @@ def test_a_replay_takes_nothing_twice(settings: Settings) -> None:
     assert (1, {"in topic": 3}) == (second["replayed"], second["skipped"])
     assert (0, {"in topic": 4}) == (third["replayed"], third["skipped"])
     assert 4 == len(originals(settings, 4))
+
+
+def test_what_fails_again_while_a_replay_looks_is_not_replayed_beside_it(settings: Settings) -> None:
+    """The worker commits behind it once the dead letters are read, and before anybody asks what is stored."""
+    first = letter_at(settings, 0)
+    bury(settings, first)
+    assert 1 == told(settings, "replay")["replayed"]
+
+    @contextmanager
+    def watch(what: str, _: int) -> Generator[Callable[[int], None]]:
+        yield lambda _: None
+        if what == "reading dead letters":
+            bury(settings, letter_at(settings, 9, headers=replayed(first)))
+            groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 1})
+
+    with closing(Letterbox(settings, watch=watch)) as box:
+        _, (seen,) = dlq_choice.read(box, Choice(), insist=True)
+
+    assert State.IN_TOPIC == seen.state
+    assert {"0:0": "superseded", "0:1": "open"} == states(settings)
 
 
 def _fields(letter: DeadLetter) -> dict[str, Any]:
