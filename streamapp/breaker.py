@@ -139,11 +139,18 @@ class Breaker:
             f" (STREAMAPP_BREAKER_SHARE is {self._share:g}), so this worker stops before the dead-letter topic floods."
             f"\n  Reasons: {reasons}"
             f"\n  Example: {record.topic}, partition {record.partition}, offset {record.offset}:"
-            f" {letter.error[:_MOST_ERROR]}"
+            f" {_why(letter)}"
             "\nWhat has not been dead-lettered yet is not acked, and comes again. Mend the cause (register the schema"
             "\nthat is missing, set the producer right) and start the worker again. Or let the records go to the"
             "\ndead-letter topic with STREAMAPP_BREAKER_SHARE=0, and bring them back later: `streamapp dlq replay`."
         )
+
+
+def _why(letter: DeadLetter) -> str:
+    # MongoDB quotes the document, and a log holds no values of events.
+    if letter.reason is Reason.REFUSED_BY_STORE:
+        return "what MongoDB says stands in the dead letters sent before, if any: `streamapp dlq list`"
+    return letter.error[:_MOST_ERROR]
 
 
 class _Last:

@@ -236,3 +236,18 @@ def test_a_long_error_is_cut() -> None:
         asyncio.run(breaker.judge(Lane("life", 0), [record], [a_letter(error="x" * 5_000)]))
 
     assert len(str(caught.value)) < 1_000
+
+
+def test_the_message_quotes_no_values_of_events() -> None:
+    """MongoDB does; its text stays in the dead letter's headers."""
+    said = 'E11000 duplicate key error dup key: { user_id: "alice@example.org" }'
+    breaker = Breaker(share=0.5, window=10, least=1)
+    record = a_record(offset=77)
+
+    with pytest.raises(PoisonFlood) as failure:
+        asyncio.run(breaker.judge(Lane("life", 0), [record], [a_letter(Reason.REFUSED_BY_STORE, said, offset=77)]))
+
+    message = str(failure.value)
+    assert "alice" not in message
+    for words in ("1 refused-by-store", "offset 77", "streamapp dlq list"):
+        assert words in message
