@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -140,22 +141,22 @@ class DeadLetterTopic:
                 unsent[letter] = error
 
         record = letter.record
+        produce = partial(
+            producer.produce,
+            self.topic,
+            key=record.key,
+            value=record.value,
+            timestamp=max(record.timestamp, 0),
+            headers=cast("Any", headers_of(letter, failed_at=self._now())),
+            on_delivery=on_delivery,
+        )
         try:
-            producer.produce(
-                self.topic,
-                key=record.key,
-                value=record.value,
-                timestamp=max(record.timestamp, 0),
-                headers=cast("Any", headers_of(letter, failed_at=self._now())),
-                on_delivery=on_delivery,
-            )
+            delivery.hand_over(producer, produce, until=self._closed.is_set)
         except KafkaException as exc:
             unsent[letter] = exc.args[0]
 
     def _too_small(self, letter: DeadLetter) -> str:
-        headers = headers_of(letter, failed_at=self._now())
-        size = len(letter.record.value or b"") + len(letter.record.key or b"")
-        size += sum(len(name.encode()) + len(value or b"") for name, value in headers)
+        size = delivery.size_of(letter.record, headers_of(letter, failed_at=self._now()))
         return (
             f"a dead letter of {size} bytes, headers included ({_place(letter)}) does not fit into {self.topic}, whose"
             f" max.message.bytes is {self._max_message_bytes}. Nothing of it is acked. Raise the limit and start the"

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamapp import delivery
-from streamapp.broker import DEAD_LETTER_OVERHEAD
+from streamapp.broker import DEAD_LETTER_OVERHEAD, away
+from streamapp.errors import BrokerUnavailable
 from streamapp.letters import Letter
 from streamapp.topic_reader import TopicReader, TopicRecord
 
-#: Seconds until a record that nobody acknowledges counts as not delivered.
-_DELIVERY_TIMEOUT = 30.0
-#: Bytes of records that are in memory at the same time, or one record.
-_MOST_BYTES = 64 * 1024 * 1024
+#: Bytes that a record takes beside key and value: our headers, whose error text may have 1 KiB, and Python's objects.
+_OVERHEAD = 2048
 
 #: Answers that concern this record alone, and stay the same however often it is sent.
 _REFUSALS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG_SIZE})
@@ -39,25 +39,41 @@ class Outcome:
     moved: int = 0
     #: Will never be taken, with the reason why.
     refused: list[tuple[Letter, str]] = field(default_factory=list[tuple[Letter, str]])
-    #: What keeps Kafka from taking anything, if something does.
+    #: What keeps Kafka from giving or taking anything, if something does.
     away: str | None = None
     interrupted: bool = False
 
 
 class Replay:
-    """One replay into a topic that has so many partitions and this max.message.bytes."""
+    """One replay into a topic that has so many partitions and this max.message.bytes.
 
-    def __init__(
-        self, bootstrap_servers: str, *, letters: TopicReader, topic: str, partitions: int, max_message_bytes: int
+    Args:
+        timeout_seconds: until a record that nobody acknowledges counts as not delivered.
+        fetched_bytes: of records, or one record, that are fetched together; others, of up to delivery.QUEUE_BYTES,
+            wait meanwhile to be delivered.
+    """
+
+    def __init__(  # noqa: PLR0913 - its ends, and its limits
+        self,
+        *,
+        bootstrap_servers: str,
+        letters: TopicReader,
+        topic: str,
+        partitions: int,
+        max_message_bytes: int,
+        timeout_seconds: float = 30.0,
+        fetched_bytes: int = 32 * 1024 * 1024,
     ) -> None:
         self._servers = bootstrap_servers
         self._letters = letters
         self._topic = topic
         self._partitions = partitions
         self._max_message_bytes = max_message_bytes
+        self._timeout_seconds = timeout_seconds
+        self._fetched_bytes = fetched_bytes
         self._outcome = Outcome()
         self._producer = delivery.producer(
-            bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=_DELIVERY_TIMEOUT
+            bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds
         )
 
     def run(
@@ -71,15 +87,18 @@ class Replay:
                     break
         except KeyboardInterrupt:
             self._outcome.interrupted = True
-        if self._producer.flush(_DELIVERY_TIMEOUT + 1):
-            self._outcome.away = self._outcome.away or "no answer in time"
+        except BrokerUnavailable as exc:  # of the dead letters not fetched yet
+            self._outcome.away = str(exc)
+        if self._producer.flush(self._timeout_seconds + 1) and not self._outcome.away:
+            self._outcome.away = str(away(self._servers, "no answer in time"))
         return self._outcome
 
     def _fetched(self, letters: Sequence[Letter]) -> Iterator[Fetched]:
-        for together in in_bytes(letters, _MOST_BYTES):
+        for together in in_bytes(letters, self._fetched_bytes):
             records = self._records(together)
             for letter in together:
-                if found := records.get((letter.partition, letter.offset)):
+                # Not kept, since the next ones are fetched before these would be forgotten.
+                if found := records.pop((letter.partition, letter.offset), None):
                     yield letter, found
                 else:
                     self._outcome.refused.append((letter, f"it is no longer in {self._letters.topic}"))
@@ -95,44 +114,41 @@ class Replay:
         return found
 
     def _produce(self, letter: Letter, record: TopicRecord) -> None:
+        # Not the record, which would be kept until it is delivered.
+        size = delivery.size_of(record, record.headers)
+
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
-            self._note(letter, record, error)
+            self._note(letter, size, error)
 
         # The time is that of the replay: by the original one, which stays in the headers, retention may delete it.
         partition = letter.origin.partition
-        while True:
-            try:
-                self._producer.produce(
-                    self._topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=cast("Any", list(record.headers)),
-                    on_delivery=on_delivery,
-                    partition=partition if partition < self._partitions else _ANY,
-                )
-            except BufferError:  # the queue is full: let some be delivered
-                self._producer.poll(0.1)
-            except KafkaException as exc:
-                self._note(letter, record, exc.args[0])
-                break
-            else:
-                break
+        produce = partial(
+            self._producer.produce,
+            self._topic,
+            key=record.key,
+            value=record.value,
+            headers=cast("Any", list(record.headers)),
+            on_delivery=on_delivery,
+            partition=partition if partition < self._partitions else _ANY,
+        )
+        try:
+            delivery.hand_over(self._producer, produce)
+        except KafkaException as exc:
+            self._note(letter, size, exc.args[0])
         self._producer.poll(0)
 
-    def _note(self, letter: Letter, record: TopicRecord, error: KafkaError | None) -> None:
+    def _note(self, letter: Letter, size: int, error: KafkaError | None) -> None:
         if error is None:
             self._outcome.replayed += 1
             self._outcome.moved += letter.origin.partition >= self._partitions
         elif error.code() in _REFUSALS:
-            self._outcome.refused.append((letter, self._why(record, error)))
+            self._outcome.refused.append((letter, self._why(size, error)))
         else:
-            self._outcome.away = error.str()
+            self._outcome.away = str(away(self._servers, error.str()))
 
-    def _why(self, record: TopicRecord, error: KafkaError) -> str:
+    def _why(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
             return f"{self._topic} refuses it: {error.str()} ({error.name()})"
-        size = len(record.value or b"") + len(record.key or b"")
-        size += sum(len(name.encode()) + len(value or b"") for name, value in record.headers)
         remedy = f"max.message.bytes={size + DEAD_LETTER_OVERHEAD}"
         return (
             f"with its headers it has {size} bytes, and max.message.bytes of {self._topic} is"
@@ -142,14 +158,14 @@ class Replay:
 
 
 def in_bytes(letters: Sequence[Letter], most: int) -> Iterator[Sequence[Letter]]:
-    """The letters in groups of at most so many bytes, or of one letter."""
+    """The letters in groups of at most so many bytes of memory, or of one letter."""
     together: list[Letter] = []
     size = 0
     for letter in letters:
-        if together and size + letter.size > most:
+        if together and size + letter.size + _OVERHEAD > most:
             yield together
             together, size = [], 0
         together.append(letter)
-        size += letter.size
+        size += letter.size + _OVERHEAD
     if together:
         yield together

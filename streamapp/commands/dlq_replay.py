@@ -70,7 +70,13 @@ def _replayed(box: Letterbox, planned: Plan, settings: Settings, *, partitions: 
         return Outcome()
     servers = settings.kafka_bootstrap_servers
     limit = asyncio.run(Broker(servers).max_message_bytes(settings.topic))
-    going = Replay(servers, letters=box.letters, topic=settings.topic, partitions=partitions, max_message_bytes=limit)
+    going = Replay(
+        bootstrap_servers=servers,
+        letters=box.letters,
+        topic=settings.topic,
+        partitions=partitions,
+        max_message_bytes=limit,
+    )
 
     def shown(fetched: Iterator[Fetched]) -> Iterator[Fetched]:
         with progress("replaying", len(planned.letters)) as advance:
@@ -139,10 +145,7 @@ def _end(outcome: Outcome, planned: Plan, settings: Settings) -> None:
         click.echo("Called off; the same command goes on from here.", err=True)
         sys.exit(_INTERRUPTED)
     if outcome.away:
-        raise BrokerUnavailable(
-            f"{settings.kafka_bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS) has not taken all: {outcome.away}."
-            " The same command goes on from here."
-        )
+        raise BrokerUnavailable(f"{outcome.away}. Not all is replayed; the same command goes on from here.")
     if outcome.replayed:
         click.echo(
             "A worker stores them (`streamapp worker`, if none runs); `streamapp dlq list` shows what fails again.",

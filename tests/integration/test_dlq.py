@@ -6,7 +6,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -16,14 +16,15 @@ from confluent_kafka import Message
 from pydantic import SecretStr
 from pymongo.database import Database
 
-from streamapp import replay
-from streamapp.broker import Broker
-from streamapp.commands import dlq, dlq_choice
+from streamapp.broker import Broker, away
+from streamapp.commands import dlq, dlq_choice, dlq_replay
 from streamapp.dead_letters import DeadLetterTopic
 from streamapp.letterbox import Letterbox
-from streamapp.letters import Choice, Letter, State
+from streamapp.letters import Choice, State
 from streamapp.record import DeadLetter, Reason
+from streamapp.replay import Replay
 from streamapp.settings import Settings
+from streamapp.topic_reader import TopicReader, TopicRecord
 from tests import foreign, groups
 from tests.e2e.workers import environment
 from tests.factories import INCARNATION, NOW, a_letter, replayed
@@ -305,39 +306,47 @@ def test_a_record_that_is_too_large_is_named_and_holds_nobody_up(settings: Setti
     assert [b"\x01broken"] == [each.value() for each in originals(settings, 1)]
 
 
+class _Failing:
+    """A reader that gives once, and then finds Kafka away."""
+
+    def __init__(self, reader: TopicReader) -> None:
+        self.topic = reader.topic
+        self._read = iter([reader.read])
+
+    def read(self, *span: int) -> Iterator[TopicRecord]:
+        for read in self._read:
+            return read(*span)
+        raise away(NOWHERE, "gone")
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        (lambda _: {"bootstrap_servers": NOWHERE, "timeout_seconds": 1.0}, 3),
+        (lambda given: {"letters": _Failing(given["letters"]), "fetched_bytes": 1}, 2),
+    ],
+    ids=["takes nothing", "gives no more"],
+)
 def test_a_replay_amidst_which_kafka_goes_away_says_how_far_it_came(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, changes: Callable[[Any], dict[str, Any]], left: int
 ) -> None:
     """And that it can go on."""
     bury(settings, *(letter_at(settings, offset) for offset in range(3)))
-    fetched: Callable[..., Any] = replay.Replay._fetched
+    monkeypatch.setattr(dlq_replay, "Replay", lambda **given: Replay(**given | changes(given)))
 
-    def gone(self: replay.Replay, letters: Sequence[Letter]) -> Any:
-        pairs = [*fetched(self, letters)]
-        self._producer = replay.delivery.producer(NOWHERE, max_message_bytes=5000, timeout_seconds=1.0)
-        return pairs
-
-    monkeypatch.setattr(replay.Replay, "_fetched", gone)
     done = run(settings, "replay")
 
     assert done.exit_code == 1
-    assert "left      3" in done.stdout
+    assert f"replayed  {3 - left}\n" in done.stdout
+    assert f"left      {left}\n" in done.stdout
     for words in ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "goes on from here"):
         assert words in done.stderr
 
 
-def test_letters_are_fetched_in_groups_of_bounded_size(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However large the dead-letter topic is."""
-    monkeypatch.setattr(replay, "_MOST_BYTES", 100)
-    bury(settings, *(letter_at(settings, offset, value=b"x" * 60) for offset in range(5)))
-
-    assert 5 == told(settings, "replay")["replayed"]
-
-
 def test_a_letter_that_vanishes_meanwhile_is_told(settings: Settings) -> None:
     """Somebody deletes records by hand."""
-    going = replay.Replay(
-        settings.kafka_bootstrap_servers,
+    going = Replay(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
         letters=_Emptied(),  # pyright: ignore[reportArgumentType]
         topic=settings.topic,
         partitions=4,

@@ -66,15 +66,21 @@ class _Refusing:
     def __init__(self) -> None:
         self.refused = {b"second"}
         self.delivered: list[bytes] = []
+        self.is_full = False
 
     def produce(
         self, _: str, *, value: bytes, on_delivery: Callable[[KafkaError | None, Any], None], **__: Any
     ) -> None:
+        if self.is_full:
+            raise BufferError
         if value in self.refused:
             on_delivery(KafkaError(KafkaError._MSG_TIMED_OUT), None)
         else:
             self.delivered.append(value)
             on_delivery(None, None)
+
+    def poll(self, _: float) -> None:
+        self.is_full = False
 
     def flush(self, _: float) -> int:
         return 0
@@ -94,3 +100,16 @@ def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.M
     asyncio.run(topic.send(letters))
 
     assert [b"first", b"third", b"second"] == producer.delivered
+
+
+def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice of poison may hold more than waits in a producer."""
+    producer = _Refusing()
+    producer.is_full = True
+    monkeypatch.setattr(delivery, "Producer", lambda *_, **__: producer)
+    topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
+    topic.open(max_message_bytes=1_000_000)
+
+    asyncio.run(topic.send([a_letter(value=b"first")]))
+
+    assert [b"first"] == producer.delivered
