@@ -14,28 +14,25 @@ Whoever calls acks after that, never before.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from streamapp import codec, document
+from streamapp import codec
 from streamapp.accumulator import Accumulator
 from streamapp.avro import WriterSchema
 from streamapp.breaker import Breaker
+from streamapp.building import Built, build
 from streamapp.document import Document, EventTimes
-from streamapp.errors import Undecodable
 from streamapp.history import Frontiers, History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
-from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
+from streamapp.record import DeadLetter, Record, Slice
 from streamapp.retry import Outages
 from streamapp.tally import Tally
 from streamapp.turns import Turn, Turns
-
-log = logging.getLogger(__name__)
 
 #: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
 BUILT_AT_ONCE = 6
@@ -114,40 +111,12 @@ class Fates:
         return self.stored + self.duplicates + self.dead_lettered
 
 
-@dataclass(slots=True, eq=False)
-class _Built:
-    """A slice's records after decoding: each is a document or a dead letter."""
-
-    documents: list[Document]
-    #: The records of the documents, in the same order.
-    records: list[Record]
-    dead: list[DeadLetter]
-    #: Indexes of the documents whose place in the partition is behind the rollups.
-    apart: set[int]
-
-    def places(self) -> Iterator[tuple[int, str]]:
-        """Offset and `_id` of each document that comes in its turn."""
-        for index, (record, made) in enumerate(zip(self.records, self.documents, strict=True)):
-            if index not in self.apart:
-                yield record.offset, made["_id"]
-
-    def split(self) -> tuple[_Built, _Built]:
-        """What comes in its turn, and what comes apart; both with the same dead letters."""
-        if not self.apart:
-            return self, _Built([], [], self.dead, set())
-        return self._part(apart=False), self._part(apart=True)
-
-    def _part(self, *, apart: bool) -> _Built:
-        indexes = [index for index in range(len(self.documents)) if (index in self.apart) == apart]
-        return _Built([self.documents[i] for i in indexes], [self.records[i] for i in indexes], self.dead, set())
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Inserted:
     """What is left to do once a slice's documents are stored; they are not held any longer."""
 
     tally: Tally | None
-    apart: _Built
+    apart: Built
     fates: Fates
 
 
@@ -236,7 +205,7 @@ class Sink:
         return fates + Fates(dead_lettered=len(dead)), counted
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
-        built = self._build(slice_, schemas)
+        built = build(slice_, schemas, times=self._times, received_at=self._now())
         missed = await self._history.missed(slice_, built.places())
         built.apart.update(index for index, made in enumerate(built.documents) if made["_id"] in missed)
         ours, apart = built.split()
@@ -247,38 +216,9 @@ class Sink:
             counted = sorted([*counted, *orphans], key=lambda event: event["kafka"]["offset"])
         return _Inserted(Tally.of(counted) if counted else None, apart, fates)
 
-    def _build(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Built:
-        built = _Built([], [], [], set())
-        received_at, times, incarnation = self._now(), self._times, slice_.incarnation
-        for record in slice_.records:
-            origin = origin_of(record, incarnation)
-            try:
-                writer, event = codec.decode(record.value, schemas)
-                made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
-            except Undecodable as exc:
-                built.dead.append(_dead_letter(record, origin, exc))
-            except Exception as exc:  # a fault of ours that one record brings out must not stop its partition for good
-                log.exception("a record could not be read, for a reason that nobody thought of")
-                unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
-                built.dead.append(_dead_letter(record, origin, unforeseen))
-            else:
-                if record.headers and origin.is_elsewhere(record, incarnation):
-                    built.apart.add(len(built.documents))
-                built.documents.append(made)
-                built.records.append(record)
-        return built
-
-    def _note(self, outcome: Outcome, built: _Built, slice_: Slice) -> Fates:
+    def _note(self, outcome: Outcome, built: Built, slice_: Slice) -> Fates:
         for index, why in outcome.refused.items():
-            record = built.records[index]
-            letter = DeadLetter(
-                record=record,
-                origin=origin_of(record, slice_.incarnation),
-                reason=Reason.REFUSED_BY_STORE,
-                error=why,
-                schema_id=built.documents[index]["schema_id"],
-            )
-            built.dead.append(letter)
+            built.refuse(index, why, slice_.incarnation)
         records, documents = built.records, built.documents
         if outcome.duplicates or outcome.refused:
             new = [i for i in range(len(documents)) if i not in outcome.duplicates and i not in outcome.refused]
@@ -290,14 +230,6 @@ class Sink:
     async def _bury(self, dead: Sequence[DeadLetter]) -> None:
         await self._dead_letter_outages.insist(lambda: self._dead_letters.send(dead))
         await self._store_outages.insist(lambda: self._store.count_dead_letters(dead))
-
-
-def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:
-    try:
-        schema_id = codec.schema_id_of(record.value)
-    except Undecodable:
-        schema_id = None
-    return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
 
 
 def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:

@@ -18,7 +18,7 @@ from tests import events, foreign
 from tests.until import until
 
 #: Seconds between two rounds of sending.
-ROUND = 0.05
+ROUND = 0.2
 #: Milliseconds before now in which events happen: more than one bucket of every level but the day's.
 PAST = 3 * 3_600_000
 #: One poison for so many events, and one event that was a dead letter before for so many poisons.

@@ -16,6 +16,7 @@ from streamapp.accumulator import Accumulator
 from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
+from streamapp.event import Event
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS
 from streamapp.record import DeadLetter, Origin, Reason, Slice
@@ -138,22 +139,28 @@ def test_poison_becomes_a_dead_letter_and_harms_nobody(reason: Reason, value: by
     assert {reason.value: 1} == world.store.dead_letters
 
 
-def test_a_fault_of_ours_that_a_record_brings_out_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told, and the partition goes on."""
+def test_a_fault_of_ours_that_a_record_brings_out_is_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The partition goes on; the log tells which record, and nothing of what it says."""
     world = World()
     real = document.build
 
-    def broken(*args: Any, origin: Origin, **kwargs: Any) -> Document:
+    def broken(event: Event, *, origin: Origin, **kwargs: Any) -> Document:
         if origin.offset == 1:
-            raise ZeroDivisionError
-        return real(*args, origin=origin, **kwargs)
+            raise ValueError(event["user_id"])
+        return real(event, origin=origin, **kwargs)
 
     monkeypatch.setattr(document, "build", broken)
+    user = "alice@example.org"
 
-    fates = world.settle(a_slice(*(a_record(offset=offset) for offset in range(3))))
+    fates = world.settle(a_slice(*(a_record(an_event(user_id=user), offset=offset) for offset in range(3))))
 
     assert [Fates(stored=2, dead_lettered=1)] == fates
-    assert [(Reason.UNDECODABLE, "ZeroDivisionError: ")] == [(x.reason, x.error) for x in world.dead_letters.sent]
+    assert [(Reason.UNDECODABLE, f"ValueError: {user}")] == [(x.reason, x.error) for x in world.dead_letters.sent]
+    assert "partition 0, offset 1 " in caplog.text
+    assert "ValueError" in caplog.text
+    assert user not in caplog.text
 
 
 def test_a_document_that_the_store_refuses_is_a_dead_letter() -> None:

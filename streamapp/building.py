@@ -1,0 +1,99 @@
+"""Turn the records of a slice into documents and dead letters."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from traceback import format_tb
+
+from streamapp import codec, document
+from streamapp.avro import WriterSchema
+from streamapp.document import Document, EventTimes
+from streamapp.errors import Undecodable
+from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Built:
+    """A slice's records after decoding: each is a document or a dead letter."""
+
+    documents: list[Document]
+    #: The records of the documents, in the same order.
+    records: list[Record]
+    dead: list[DeadLetter]
+    #: Indexes of the documents whose place in the partition is behind the rollups.
+    apart: set[int]
+
+    def refuse(self, index: int, why: str, incarnation: str | None) -> None:
+        """Make a dead letter of a document that the store refuses, too; it stays where it is."""
+        record = self.records[index]
+        letter = DeadLetter(
+            record=record,
+            origin=origin_of(record, incarnation),
+            reason=Reason.REFUSED_BY_STORE,
+            error=why,
+            schema_id=self.documents[index]["schema_id"],
+        )
+        self.dead.append(letter)
+
+    def places(self) -> Iterator[tuple[int, str]]:
+        """Offset and `_id` of each document that comes in its turn."""
+        for index, (record, made) in enumerate(zip(self.records, self.documents, strict=True)):
+            if index not in self.apart:
+                yield record.offset, made["_id"]
+
+    def split(self) -> tuple[Built, Built]:
+        """What comes in its turn, and what comes apart; both with the same dead letters."""
+        if not self.apart:
+            return self, Built([], [], self.dead, set())
+        return self._part(apart=False), self._part(apart=True)
+
+    def _part(self, *, apart: bool) -> Built:
+        indexes = [index for index in range(len(self.documents)) if (index in self.apart) == apart]
+        return Built([self.documents[i] for i in indexes], [self.records[i] for i in indexes], self.dead, set())
+
+
+def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime) -> Built:
+    """Decode each record of a slice, by the schemas that exist; those that cannot be stored become dead letters."""
+    built, incarnation = Built([], [], [], set()), slice_.incarnation
+    for record in slice_.records:
+        origin = origin_of(record, incarnation)
+        try:
+            writer, event = codec.decode(record.value, schemas)
+            made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
+        except Undecodable as exc:
+            built.dead.append(_dead_letter(record, origin, exc))
+        except Exception as exc:  # noqa: BLE001 - a fault of ours that one record brings out must not stop its partition
+            _tell(record, exc)
+            unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
+            built.dead.append(_dead_letter(record, origin, unforeseen))
+        else:
+            if record.headers and origin.is_elsewhere(record, incarnation):
+                built.apart.add(len(built.documents))
+            built.documents.append(made)
+            built.records.append(record)
+    return built
+
+
+def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:
+    try:
+        schema_id = codec.schema_id_of(record.value)
+    except Undecodable:
+        schema_id = None
+    return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
+
+
+def _tell(record: Record, exc: Exception) -> None:
+    # Without its message, which may hold what is in the record.
+    log.error(
+        "%s, partition %d, offset %d could not be read, for a reason that nobody thought of: %s\n%s",
+        record.topic,
+        record.partition,
+        record.offset,
+        type(exc).__name__,
+        "".join(format_tb(exc.__traceback__)),
+    )
