@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
 )
 
 from streamapp.errors import BrokerUnavailable, SettingsError
+from streamapp.kafka_tools import KEEP_ALL, Tools
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Broker:
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
+        self._tools = Tools(servers=bootstrap_servers)
         self._admin = AdminClient(
             {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0}, logger=silent
         )
@@ -140,7 +142,7 @@ class Broker:
         message = (
             f"Kafka at {self.bootstrap_servers} refuses to make the topic {topic}: {error.str()} ({error.name()})."
             " Make it yourself and start again, or change STREAMAPP_TOPIC or STREAMAPP_PARTITIONS. Example:\n"
-            f"  kafka-topics --bootstrap-server {self.bootstrap_servers} --create --topic {topic}"
+            f"  {self._tools.make(topic)}"
         )
         return SettingsError(message)
 
@@ -168,12 +170,10 @@ class Broker:
             return
         log.warning(
             "the dead-letter topic %s has %s: Kafka deletes dead letters by the age of the original record or by size,"
-            " even at once, read or not. To keep them: kafka-configs --bootstrap-server %s --alter --entity-type topics"
-            " --entity-name %s --add-config retention.ms=-1,retention.bytes=-1",
+            " even at once, read or not. To keep them: %s",
             topic,
             ", ".join(f"{name}={value}" for name, value in limits.items()),
-            self.bootstrap_servers,
-            topic,
+            self._tools.configs(topic, KEEP_ALL),
         )
 
     def _topic_id(self, topic: str) -> str | None:

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from streamapp import delivery
 from streamapp.broker import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
+from streamapp.kafka_tools import Tools
 from streamapp.record import OURS, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
@@ -77,6 +78,7 @@ class DeadLetterTopic:
     ) -> None:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
+        self._tools = Tools(servers=bootstrap_servers)
         self._now = now
         # Its own, so that nobody else's calls that wait hold up dead letters, nor they others.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="dead-letters")
@@ -161,7 +163,9 @@ class DeadLetterTopic:
             f"a dead letter of {size} bytes, headers included ({_place(letter)}) does not fit into {self.topic}, whose"
             f" max.message.bytes is {self._max_message_bytes}. Nothing of it is acked. Raise the limit and start the"
             " worker again:\n  "
-            + self._kafka_configs(f"max.message.bytes={min(size + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)}")
+            + self._tools.configs(
+                self.topic, f"max.message.bytes={min(size + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)}"
+            )
         )
 
     def _refused(self, letter: DeadLetter, error: KafkaError) -> str:
@@ -171,11 +175,8 @@ class DeadLetterTopic:
         return (
             f"a dead letter ({_place(letter)}, timestamp {letter.record.timestamp}) is refused by {self.topic}, and"
             f" would always be: {error.str()} ({error.name()}). Nothing of it is acked. Let the topic take any"
-            f" record, and start the worker again:\n  {self._kafka_configs(remedy)}"
+            f" record, and start the worker again:\n  {self._tools.configs(self.topic, remedy)}"
         )
-
-    def _kafka_configs(self, added: str) -> str:
-        return delivery.kafka_configs(self._bootstrap_servers, self.topic, added)
 
 
 def _place(letter: DeadLetter) -> str:

@@ -54,11 +54,3 @@ def size_of(record: Record, headers: Iterable[tuple[str, bytes | None]]) -> int:
     """Bytes of a record's key and value, with these headers."""
     of_headers = sum(len(name.encode()) + len(value or b"") for name, value in headers)
     return len(record.key or b"") + len(record.value or b"") + of_headers
-
-
-def kafka_configs(bootstrap_servers: str, topic: str, added: str) -> str:
-    """The command that changes a topic's settings."""
-    return (
-        f"kafka-configs --bootstrap-server {bootstrap_servers} --alter --entity-type topics"
-        f" --entity-name {topic} --add-config {added}"
-    )

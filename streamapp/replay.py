@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from streamapp import delivery
 from streamapp.broker import DEAD_LETTER_OVERHEAD, away
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka_tools import Tools
 from streamapp.letters import Letter
 from streamapp.topic_reader import TopicReader, TopicRecord
 
@@ -153,7 +154,7 @@ class Replay:
         return (
             f"with its headers it has {size} bytes, and max.message.bytes of {self._topic} is"
             f" {self._max_message_bytes}. Raise it and replay again:\n"
-            f"  {delivery.kafka_configs(self._servers, self._topic, remedy)}"
+            f"  {Tools(servers=self._servers).configs(self._topic, remedy)}"
         )
 
 

@@ -20,8 +20,9 @@ from confluent_kafka.admin import (
 from streamapp.broker import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, silent, uuid_of
 from streamapp.doctor import kafka_verdicts as judge
 from streamapp.doctor.finding import Findings, fault, ok, skipped
-from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, Tools, TopicFacts
+from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, TopicFacts
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka_tools import Tools
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader
 

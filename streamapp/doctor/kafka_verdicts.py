@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
+from streamapp.kafka_tools import KEEP_ALL, Tools
 
 #: Below this many milliseconds a weekend's outage loses events.
 SHORT_RETENTION_MS = 86_400_000
@@ -39,31 +40,6 @@ class TopicFacts:
     def is_compacted(self) -> bool:
         """Whether the latest record of each key replaces those before it."""
         return "compact" in self.config.get("cleanup.policy", "delete")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
-    """How the commands to copy name the cluster."""
-
-    servers: str
-
-    def configs(self, topic: str, added: str) -> str:
-        """Change a topic's configuration."""
-        return (
-            f"kafka-configs --bootstrap-server {self.servers} --alter --entity-type topics --entity-name {topic}"
-            f" --add-config {added}"
-        )
-
-    def partitions(self, topic: str, wanted: int) -> str:
-        """Add partitions."""
-        return f"kafka-topics --bootstrap-server {self.servers} --alter --topic {topic} --partitions {wanted}"
-
-    def rewind(self, topic: str, group: str) -> str:
-        """Let a group read from the first record that is there."""
-        return (
-            f"stop the workers, then: kafka-consumer-groups --bootstrap-server {self.servers} --group {group}"
-            f" --topic {topic} --reset-offsets --to-earliest --execute"
-        )
 
 
 def judge_advertised(reached: Mapping[str, str | None], tools: Tools) -> Finding:
@@ -110,8 +86,7 @@ def _partitions(topic: TopicFacts, wanted: int, tools: Tools) -> Finding:
     there = len(topic.partitions)
     if leaderless := [number for number, each in topic.partitions.items() if not each.has_leader]:
         seen = f"no leader for partitions {', '.join(map(str, leaderless))} of {topic.name}: nobody can read them"
-        fix = f"start the brokers that hold them: kafka-topics --bootstrap-server {tools.servers} --describe --topic"
-        return fault("kafka.partitions", seen, f"{fix} {topic.name}")
+        return fault("kafka.partitions", seen, f"start the brokers that hold them: {tools.describe(topic.name)}")
     if there == wanted:
         return ok("kafka.partitions", f"{topic.name} has {there}")
     seen = (
@@ -184,7 +159,7 @@ def _letters_kept(letters: TopicFacts, tools: Tools) -> Finding:
     limits = {name: letters.number(name, -1) for name in ("retention.ms", "retention.bytes")}
     if finite := [f"{name}={value}" for name, value in limits.items() if value >= 0]:
         seen = f"{letters.name} has {', '.join(finite)}: dead letters are deleted, read or not"
-        return warning("dlq.kept", seen, tools.configs(letters.name, "retention.ms=-1,retention.bytes=-1"))
+        return warning("dlq.kept", seen, tools.configs(letters.name, KEEP_ALL))
     return ok("dlq.kept", f"{letters.name} keeps dead letters for ever")
 
 
