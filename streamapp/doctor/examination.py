@@ -52,7 +52,7 @@ def _examine(
 
 def _samples(settings: Settings) -> Mapping[str, dict[str, object]]:
     try:
-        return sample_documents(settings, {})
+        return sample_documents(settings)
     except Undecodable:
         return {}  # which the codec's checks tell of
 
