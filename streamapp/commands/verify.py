@@ -18,6 +18,7 @@ from streamapp import ledger_file
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import progress
 from streamapp.errors import StreamappError
+from streamapp.letter_text import columns
 from streamapp.mongo import Mongo, translated
 from streamapp.proof import Proof
 from streamapp.reconcile import Findings, Reconciliation
@@ -160,8 +161,7 @@ def _table(verdict: Verdict) -> str:
         name = "none" if lane.partition is None else str(lane.partition)
         rows.append([name, *(f"{n:,}" for n in lane.counts().values())])
     rows.append(["all", *(f"{n:,}" for n in verdict.totals().values())])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(columns(rows, right=range(len(rows[0]))))
 
 
 def _tell(found: Found, settings: Settings, problems: Sequence[Problem]) -> None:
