@@ -44,7 +44,7 @@ class BoundedWorker(faust.Worker):
         conf = self.app.conf
         if conf.web_enabled and not ports.is_free(conf.web_port, conf.web_bind):
             print(  # noqa: T201 - there is no logging yet
-                f"Error: port {conf.web_port} on {conf.web_bind}, for /healthz and /readyz, is taken."
+                f"Error: port {conf.web_port} on {conf.web_bind}, for /healthz, /readyz and /metrics, is taken."
                 " Give another one with --web-port, or STREAMAPP_WEB_PORT.",
                 file=sys.stderr,
             )
