@@ -112,16 +112,16 @@ def translated(call: Callable[[], T]) -> T:
     except PyMongoError as exc:
         if not is_transient(exc):
             raise
-        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {_reason(exc)}"
+        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {reason(exc)}"
         raise StoreUnavailable(message) from exc
 
 
-def _reason(exc: PyMongoError) -> str:
+def reason(exc: Exception) -> str:
+    """What an error says is wrong, without the driver's account of its timeouts and servers."""
     details = (exc.details if isinstance(exc, BulkWriteError) else None) or {}
     of_documents = [error for error in write_errors(details) if error["code"] not in _OF_A_DOCUMENT]
     errors = [*of_documents, *details.get("writeConcernErrors", ())]
-    text = str(errors[0].get("errmsg")) if errors else str(exc)
-    # Address and error come first; after them the driver tells of all its timeouts and servers.
+    text = str(errors[0].get("errmsg")) if errors else str(exc) or type(exc).__name__
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", text, maxsplit=1)[0][:300]
 
 

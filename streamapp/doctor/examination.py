@@ -12,7 +12,7 @@ from streamapp.doctor.finding import Finding, Findings, fault, skipped
 from streamapp.doctor.kafka import KafkaExamination
 from streamapp.doctor.mongo import MongoExamination
 from streamapp.doctor.records import newest_findings, sample_documents, sample_findings
-from streamapp.doctor.redaction import hiding
+from streamapp.doctor.redaction import hiding, without_user_info
 from streamapp.doctor.registry import RegistryExamination
 from streamapp.doctor.surroundings import port_findings, settings_findings
 from streamapp.errors import Undecodable
@@ -27,27 +27,28 @@ def examine(settings: Settings, environ: Mapping[str, str], folder: Path) -> Seq
     """All findings, in their order, without a secret; writes nothing anywhere."""
     with closing(RegistryExamination(settings)) as registry:
         found = _examine(settings, environ, folder, registry)
-    hide = hiding(settings.mongo_uri.get_secret_value())
-    return [finding.changed(hide) for finding in found]
+    return [finding.changed(without_user_info) for finding in found]
 
 
 def _examine(
     settings: Settings, environ: Mapping[str, str], folder: Path, registry: RegistryExamination
 ) -> Sequence[Finding]:
+    hide = hiding(settings.mongo_uri.get_secret_value())
     kafka = KafkaExamination(settings)
-    mongo = MongoExamination(settings, _samples(settings))
+    mongo = MongoExamination(settings, _samples(settings), hide)
     found = _at_once(
         {
             "settings": lambda: settings_findings(settings, environ, folder),
             "kafka": kafka.findings,
             "registry": registry.findings,
             "mongodb": mongo.findings,
-            "ports": lambda: port_findings(settings),
+            "ports": lambda: port_findings(settings, hide),
         },
         SERVERS_WITHIN,
+        hide,
     )
-    found += _at_once({"codec": lambda: sample_findings(settings, registry.ours)}, RECORDS_WITHIN)
-    return found + _at_once({"records": lambda: _newest(settings, kafka, registry)}, RECORDS_WITHIN)
+    found += _at_once({"codec": lambda: sample_findings(settings, registry.ours)}, RECORDS_WITHIN, hide)
+    return found + _at_once({"records": lambda: _newest(settings, kafka, registry)}, RECORDS_WITHIN, hide)
 
 
 def _samples(settings: Settings) -> Mapping[str, dict[str, object]]:
@@ -66,10 +67,10 @@ def _newest(settings: Settings, kafka: KafkaExamination, registry: RegistryExami
         yield from newest_findings(settings, kafka.bounds, registry.look_up)
 
 
-def _at_once(areas: Mapping[str, Callable[[], Findings]], within: float) -> list[Finding]:
+def _at_once(areas: Mapping[str, Callable[[], Findings]], within: float, hide: Callable[[str], str]) -> list[Finding]:
     """The findings of all areas; one that has not ended in time is left to itself, with what it has found so far."""
     give_up_at = time.monotonic() + within
-    running = [_Area(name, check) for name, check in areas.items()]
+    running = [_Area(name, check, hide) for name, check in areas.items()]
     for area in running:
         area.thread.join(max(0.0, give_up_at - time.monotonic()))
     return [finding for area in running for finding in area.findings()]
@@ -78,9 +79,10 @@ def _at_once(areas: Mapping[str, Callable[[], Findings]], within: float) -> list
 class _Area:
     """The checks of one area, in a thread of their own, which does not outlive the process."""
 
-    def __init__(self, name: str, check: Callable[[], Findings]) -> None:
+    def __init__(self, name: str, check: Callable[[], Findings], hide: Callable[[str], str]) -> None:
         self._name = name
         self._check = check
+        self._hide = hide
         self._found: list[Finding] = []
         self.thread = threading.Thread(target=self._run, name=f"doctor-{name}", daemon=True)
         self.thread.start()
@@ -97,5 +99,5 @@ class _Area:
             for finding in self._check():
                 self._found.append(finding)
         except Exception as exc:  # noqa: BLE001 - the other checks go on, and the reader is told
-            seen = f"a check has failed: {type(exc).__name__}: {exc}"
+            seen = f"a check has failed: {type(exc).__name__}: {self._hide(str(exc))}"
             self._found.append(fault(f"{self._name}.check", seen[:400], "look at the server's log"))

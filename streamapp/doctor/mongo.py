@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from streamapp.doctor.local_verdicts import judge_clock
 from streamapp.doctor.mongo_verdicts import EventsFacts, Rights, ServerFacts
 from streamapp.doctor.redaction import user_of
 from streamapp.document import Document
+from streamapp.mongo import reason
 from streamapp.settings import Settings
 
 ANSWER_SECONDS = 4.0
@@ -29,11 +30,13 @@ _REST = ("mongodb.writable", "mongodb.rights", "mongodb.events", "mongodb.disk")
 class MongoExamination:
     """The checks of MongoDB."""
 
-    def __init__(self, settings: Settings, samples: Mapping[str, Document]) -> None:
+    def __init__(self, settings: Settings, samples: Mapping[str, Document], hide: Callable[[str], str]) -> None:
         self._uri = settings.mongo_uri.get_secret_value()
         self._name = settings.mongo_database
         #: What the worker would store: name of the version → document.
         self._samples = samples
+        #: Keeps secrets out of what driver and server say.
+        self._hide = hide
 
     def findings(self) -> Findings:
         """All checks, in their order."""
@@ -47,7 +50,7 @@ class MongoExamination:
                 socketTimeoutMS=int(ANSWER_SECONDS * 1000),
             )
         except (PyMongoError, ValueError) as exc:  # mongodb+srv:// is looked up here
-            yield fault("mongodb.address", shortened(exc), "STREAMAPP_MONGO_URI=mongodb://<host:port>")
+            yield fault("mongodb.address", self._said(exc), "STREAMAPP_MONGO_URI=mongodb://<host:port>")
             yield from _skipped("a MongoDB that answers")
             return
         with client:
@@ -67,7 +70,7 @@ class MongoExamination:
             yield from _skipped("a user that MongoDB lets in")
             return
         except (PyMongoError, ConfigurationError) as exc:
-            yield fault("mongodb.address", shortened(exc), _STARTS_LOCALLY)
+            yield fault("mongodb.address", self._said(exc), _STARTS_LOCALLY)
             yield from _skipped("a MongoDB that answers")
             return
         yield ok("mongodb.address", f"MongoDB {version} answers in {millis:.0f} ms")
@@ -77,7 +80,7 @@ class MongoExamination:
 
     def _refusal(self, exc: OperationFailure) -> Any:
         user = user_of(self._uri) or "nobody"
-        seen = f"MongoDB does not let {user} in: {shortened(exc)}"
+        seen = f"MongoDB does not let {user} in: {self._said(exc)}"
         fix = "check user, password and authSource of STREAMAPP_MONGO_URI=mongodb://<user>:<password>@<host>/?authSource=admin"
         return fault("mongodb.login", seen, fix)
 
@@ -114,11 +117,11 @@ class MongoExamination:
         try:
             yield from judge.judge_events(self._events(client))
         except OperationFailure as exc:
-            yield _untold("mongodb.events", exc)
+            yield _untold("mongodb.events", self._said(exc))
         try:
             yield judge.judge_disk(client[self._name].command("dbStats"))
         except OperationFailure as exc:
-            yield _untold("mongodb.disk", exc)
+            yield _untold("mongodb.disk", self._said(exc))
 
     def _events(self, client: MongoClient[dict[str, Any]]) -> EventsFacts:
         database = client[self._name]
@@ -148,6 +151,9 @@ class MongoExamination:
         documents = [{"$documents": [{"$literal": sample}]}, {"$match": validator}]
         return bool(list(client[self._name].aggregate(documents)))
 
+    def _said(self, exc: Exception) -> str:
+        return self._hide(reason(exc))
+
 
 def _write_block(client: MongoClient[dict[str, Any]]) -> int | None:
     with suppress(OperationFailure):  # takes the right to ask
@@ -161,18 +167,10 @@ def _is_locked(client: MongoClient[dict[str, Any]]) -> bool:
     return False
 
 
-def _untold(check: str, exc: OperationFailure) -> Any:
-    return warning(check, f"cannot be told: {shortened(exc)}", "give the user the role readWrite on the database")
+def _untold(check: str, why: str) -> Any:
+    return warning(check, f"cannot be told: {why}", "give the user the role readWrite on the database")
 
 
 def _skipped(needs: str) -> Findings:
     for check in _REST:
         yield skipped(check, needs)
-
-
-def shortened(exc: Exception) -> str:
-    """The error without the driver's account of its timeouts and servers."""
-    text = str(exc) or type(exc).__name__
-    for mark in (" (configured timeouts", ", Timeout: ", ", full error: "):
-        text = text.partition(mark)[0]
-    return text[:300]

@@ -1,4 +1,7 @@
-"""Keep secrets out of what is shown, whoever's error text they stand in."""
+"""Keep secrets out of what is shown, whoever's error text they stand in.
+
+A password may be an ordinary word: only texts of others are searched for it. In a command of ours that word is a name.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,17 @@ _SECRET_OPTIONS = ("authmechanismproperties", "tlscertificatekeyfilepassword")
 _HIDDEN = "***"
 
 
+def without_user_info(text: str) -> str:
+    """The text, with user and password of any address hidden."""
+    return _USER_INFO.sub(f"{_HIDDEN}@", text)
+
+
 def hiding(uri: str) -> Callable[[str], str]:
-    """A function that hides the secrets of this connection string, and user and password of any other address."""
+    """A function that hides the secrets of this connection string too, in a text that is not ours."""
     secrets = sorted(_spellings(uri), key=len, reverse=True)
 
     def hidden(text: str) -> str:
-        text = _USER_INFO.sub(f"{_HIDDEN}@", text)
+        text = without_user_info(text)
         for secret in secrets:
             text = text.replace(secret, _HIDDEN)
         return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -30,15 +30,15 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Pa
     )
 
 
-def port_findings(settings: Settings) -> Findings:
-    """Who answers where worker and page would."""
-    worker = _port(settings.web_host, settings.web_port)
+def port_findings(settings: Settings, hide: Callable[[str], str]) -> Findings:
+    """Who answers where worker and page would; `hide` keeps secrets out of what they say."""
+    worker = _port(settings.web_host, settings.web_port, hide)
     yield judge_port("ports.worker", worker, who="worker", setting="STREAMAPP_WEB_PORT")
-    page = _port(settings.dashboard_host, settings.dashboard_port)
+    page = _port(settings.dashboard_host, settings.dashboard_port, hide)
     yield judge_port("ports.dashboard", page, who="dashboard", setting="STREAMAPP_DASHBOARD_PORT")
 
 
-def _port(host: str, port: int) -> PortFacts:
+def _port(host: str, port: int, hide: Callable[[str], str]) -> PortFacts:
     host = _EVERYWHERE.get(host, host)
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if reach(address):
@@ -51,4 +51,4 @@ def _port(host: str, port: int) -> PortFacts:
     except (httpx.HTTPError, ValueError, TypeError, KeyError):
         return PortFacts(address=address, is_open=True)
     trouble = "; ".join(f"{name}: {state}" for name, state in told.items() if name != "ready" and state != "ok")
-    return PortFacts(address=address, is_open=True, ready=ready, trouble=trouble)
+    return PortFacts(address=address, is_open=True, ready=ready, trouble=hide(trouble))

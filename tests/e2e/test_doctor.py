@@ -26,15 +26,19 @@ def test_servers_that_are_there_are_found_well(settings: Settings, tmp_path: Pat
     assert {"kafka.address", "registry.address", "mongodb.address"} <= {check["check"] for check in told["checks"]}
 
 
-@pytest.mark.parametrize("hang", [False, True], ids=["absent", "hanging"])
-def test_servers_that_do_not_answer_are_named(hang: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hang", "user_info"),
+    [(False, "me:hunter2"), (True, "me:hunter2"), (False, "streamapp:streamapp")],
+    ids=["absent", "hanging", "an ordinary password"],
+)
+def test_servers_that_do_not_answer_are_named(hang: bool, user_info: str, tmp_path: Path) -> None:
     """Each with its setting, without a password, soon; also where they take connections and say nothing."""
     listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(3 * hang)]
     kafka, registry, mongo = [each.getsockname()[1] for each in listening] or [ports.choose() for _ in range(3)]
     settings = plain_settings(
         kafka_bootstrap_servers=f"127.0.0.1:{kafka}",
         schema_registry_url=f"http://127.0.0.1:{registry}",
-        mongo_uri=SecretStr(f"mongodb://me:hunter2@127.0.0.1:{mongo}/"),
+        mongo_uri=SecretStr(f"mongodb://{user_info}@127.0.0.1:{mongo}/"),
         web_port=ports.choose(),
         dashboard_port=ports.choose(),
     )
@@ -45,8 +49,9 @@ def test_servers_that_do_not_answer_are_named(hang: bool, tmp_path: Path) -> Non
     faults = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("fault ")]
     assert ["kafka.address", "registry.address", "mongodb.address"] == faults, done.stdout
     assert 1 == done.returncode
-    assert "streamapp up" in done.stdout
+    assert 3 == done.stdout.count("`streamapp up` starts a local one")
     assert "hunter2" not in done.stdout + done.stderr
+    assert user_info not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert float(done.stdout.rpartition("seconds: ")[2]) < 20
 

@@ -312,6 +312,23 @@ def test_faults_of_the_user_are_named(
     assert expected == wrong(found)
 
 
+def test_a_password_that_is_an_ordinary_word_leaves_our_remedies_whole(
+    settings_for: SettingsFactory, unique_name: str, tmp_path: Path
+) -> None:
+    """As with `streamapp:streamapp@`: here the password is the name of topic, group and database."""
+    uri = settings_for().mongo_uri.get_secret_value().replace("//", f"//streamapp:{unique_name}@")
+    settings = settings_for(mongo_uri=SecretStr(uri))
+    foreign.make_topic(settings)
+    commit(settings, {0: 5})
+
+    found = examined(settings, tmp_path)
+
+    assert {"group.offsets": "fault", "mongodb.login": "fault"} == wrong(found)
+    assert f"--group {unique_name} --topic {unique_name} --reset-offsets" in found["group.offsets"].fix
+    assert unique_name not in found["mongodb.login"].seen + found["mongodb.login"].fix
+    assert not [finding for finding in found.values() if f":{unique_name}@" in finding.seen + finding.fix]
+
+
 def test_locked_mongodb_is_named(locked_port: int, settings_for: SettingsFactory, tmp_path: Path) -> None:
     """As by a backup that forgot to unlock it."""
     uri = f"mongodb://root:root@127.0.0.1:{locked_port}/?authSource=admin"
