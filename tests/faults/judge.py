@@ -93,7 +93,7 @@ def _standing(scene: Scene, verdict: Verdict) -> dict[Place, Sent]:
     ledger, life = scene.load.ledger, scene.load.life
     standing = {**ledger.acknowledged}
     read: dict[Place, Message] = {}
-    for record in foreign.read_to_end(scene.settings, scene.settings.topic, within=60):
+    for record in foreign.read_to_end(scene.settings, scene.settings.topic, within=600):
         read[Place(life, record.partition() or 0, record.offset() or 0)] = record
     for place, record in read.items():
         if sent := ledger.sent.get(record.key() or b""):
@@ -160,7 +160,7 @@ def _judge_letters(scene: Scene, verdict: Verdict, standing: Mapping[Place, Sent
     verdict.poisons = len(poisons)
     came = Counter[Place]()
     extra: list[Any] = []
-    for letter in foreign.read_to_end(scene.settings, scene.settings.dead_letter_topic, within=60):
+    for letter in foreign.read_to_end(scene.settings, scene.settings.dead_letter_topic, within=600):
         headers = dict(letter.headers() or ())
         place = _place(headers)
         if place in poisons and _is_faithful(letter, headers, poisons[place], scene.settings):
