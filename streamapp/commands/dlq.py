@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import click
 
-from streamapp import letter_text
 from streamapp.commands import dlq_replay
 from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, told
-from streamapp.letterbox import Letterbox
-from streamapp.letters import Choice, Judged, histogram
+from streamapp.dlq import letter_text
+from streamapp.dlq.letterbox import Letterbox
+from streamapp.dlq.letters import Choice, Judged, histogram
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicRecord
 

@@ -11,9 +11,9 @@ import click
 
 from streamapp.commands.options import instant
 from streamapp.commands.progress import progress
+from streamapp.dlq.letterbox import Letterbox
+from streamapp.dlq.letters import Choice, Judged, Letter, Pile, judged
 from streamapp.errors import StoreUnavailable
-from streamapp.letterbox import Letterbox
-from streamapp.letters import Choice, Judged, Letter, Pile, judged
 from streamapp.record import Reason
 from streamapp.settings import Settings
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from streamapp import letter_text
 from streamapp.broker import Broker
 from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import paced, progress
+from streamapp.dlq import letter_text
+from streamapp.dlq.letterbox import Letterbox
+from streamapp.dlq.letters import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
+from streamapp.dlq.replay import Fetched, Outcome, Replay
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.letterbox import Letterbox
-from streamapp.letters import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
-from streamapp.replay import Fetched, Outcome, Replay
 from streamapp.settings import Settings
 
 #: Letters that are told one by one.

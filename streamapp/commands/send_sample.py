@@ -17,7 +17,7 @@ from typing import Any
 import click
 from confluent_kafka import KafkaError, Message, Producer
 
-from streamapp import faults, ground, ledger_file, sampler, sent
+from streamapp import faults, ground, sampler
 from streamapp.avro import WriterSchema
 from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
@@ -28,8 +28,9 @@ from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.sampler import Sample
-from streamapp.sent import NoLedgerError, Sent
 from streamapp.settings import Settings
+from streamapp.verify import ledger_file, sent
+from streamapp.verify.sent import NoLedgerError, Sent
 
 #: Seconds until an event that nobody acknowledges counts as not sent.
 _DELIVERY_TIMEOUT = 30.0

@@ -14,18 +14,18 @@ from typing import Any
 
 import click
 
-from streamapp import ledger_file
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import progress
+from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
-from streamapp.letter_text import columns
 from streamapp.mongo import Mongo, translated
-from streamapp.proof import Proof
 from streamapp.reconcile import Findings, Reconciliation
-from streamapp.sent import NoLedgerError, Sent
 from streamapp.settings import Settings
-from streamapp.verdict import Problem, Verdict
-from streamapp.verification import Verification
+from streamapp.verify import ledger_file
+from streamapp.verify.proof import Proof
+from streamapp.verify.sent import NoLedgerError, Sent
+from streamapp.verify.verdict import Problem, Verdict
+from streamapp.verify.verification import Verification
 
 #: Problems that are told one by one.
 TOLD = 20

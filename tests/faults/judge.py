@@ -14,7 +14,7 @@ from pymongo import MongoClient
 
 from streamapp.mongo import Mongo
 from streamapp.settings import Settings
-from streamapp.verification import Verification
+from streamapp.verify.verification import Verification
 from tests import foreign
 from tests.faults.load import Place, Sent
 from tests.recount import recounted, stored

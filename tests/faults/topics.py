@@ -64,11 +64,20 @@ def retention(scene: Scene) -> None:
             begin, _ = scene.cuts.get((life, partition), (before[partition], 0))
             scene.cuts[life, partition] = (min(begin, before[partition]), cut)
         tps = [TopicPartition(scene.settings.topic, partition, cut) for partition, cut in cuts.items()]
-        for deleted in scene.admin.delete_records(tps).values():
-            deleted.result(20)
+        # Which a topic that was compacted a moment ago takes as soon as its broker has heard that it is none any more.
+        until(lambda: is_taken(scene, tps), what="deleted records")
     finally:
         for member in frozen:
             member.thaw()
+
+
+def is_taken(scene: Scene, tps: list[TopicPartition]) -> bool:
+    """Ask Kafka to delete the records before these offsets; return whether it has."""
+    with suppress(KafkaException):
+        for deleted in scene.admin.delete_records(tps).values():
+            deleted.result(20)
+        return True
+    return False
 
 
 @fault("transactions", "kafka", disturbs=False)

@@ -19,16 +19,16 @@ from pymongo.database import Database
 from streamapp.broker import Broker, away
 from streamapp.commands import dlq, dlq_choice, dlq_replay
 from streamapp.dead_letters import DeadLetterTopic
-from streamapp.letterbox import Letterbox
-from streamapp.letters import Choice, State
+from streamapp.dlq.letterbox import Letterbox
+from streamapp.dlq.letters import Choice, State
+from streamapp.dlq.replay import Replay
 from streamapp.record import DeadLetter, Reason
-from streamapp.replay import Replay
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader, TopicRecord
 from tests import foreign, groups
 from tests.e2e.workers import environment
 from tests.factories import INCARNATION, NOW, a_letter, replayed
-from tests.unit.test_letters import a_letter as a_read_letter
+from tests.unit.dlq.test_letters import a_letter as a_read_letter
 
 #: Nobody listens there.
 NOWHERE = "127.0.0.1:1"

@@ -16,15 +16,16 @@ from confluent_kafka.cimpl import NewPartitions
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from streamapp import commands, strangers
+from streamapp import commands
 from streamapp.dead_letter_counts import key_of
 from streamapp.local.backend import Backend
 from streamapp.mongo import Mongo
 from streamapp.record import OURS
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader
-from streamapp.verdict import Verdict
-from streamapp.verification import Verification
+from streamapp.verify import strangers
+from streamapp.verify.verdict import Verdict
+from streamapp.verify.verification import Verification
 from tests import events, foreign, groups, offsets
 from tests.backends import plain_settings
 from tests.conftest import SettingsFactory

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamapp import sent
-from streamapp.sent import NoLedgerError, Sent
+from streamapp.verify import sent
+from streamapp.verify.sent import NoLedgerError, Sent
 
 
 def read(path: Path) -> Sequence[Sent]:

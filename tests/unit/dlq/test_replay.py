@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from streamapp import delivery
-from streamapp.letters import Letter
-from streamapp.replay import Replay, in_bytes
-from tests.unit.test_letters import a_letter
+from streamapp.dlq.letters import Letter
+from streamapp.dlq.replay import Replay, in_bytes
+from tests.unit.dlq.test_letters import a_letter
 
 
 def sized(*sizes: int) -> Sequence[Letter]:

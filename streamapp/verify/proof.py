@@ -7,11 +7,11 @@ from typing import Protocol
 
 import bson
 
-from streamapp import sent
 from streamapp.faults import REASONS
-from streamapp.offsets import Run, Runs, spelled
-from streamapp.sent import Sent, Sum
-from streamapp.verdict import Problem
+from streamapp.verify import sent
+from streamapp.verify.offsets import Run, Runs, spelled
+from streamapp.verify.sent import Sent, Sum
+from streamapp.verify.verdict import Problem
 
 #: Documents fetched at the same time.
 AT_ONCE = 5_000

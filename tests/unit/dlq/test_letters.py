@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamapp.dead_letters import headers_of
-from streamapp.letters import (
+from streamapp.dlq.letters import (
     BEYOND_LIMIT,
     OF_ANOTHER_TOPIC,
     REPLAYED_OFTEN,

@@ -10,9 +10,9 @@ from typing import Any
 import bson
 import pytest
 
-from streamapp import ledger_file, sent
-from streamapp.proof import Proof
-from streamapp.sent import NoLedgerError, Sent, Sum
+from streamapp.verify import ledger_file, sent
+from streamapp.verify.proof import Proof
+from streamapp.verify.sent import NoLedgerError, Sent, Sum
 from tests.factories import INCARNATION, an_event
 
 

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from streamapp.mongo import Mongo
-from streamapp.offsets import Bits
 from streamapp.topic_reader import TopicReader
-from streamapp.verdict import PartitionFates
+from streamapp.verify.offsets import Bits
+from streamapp.verify.verdict import PartitionFates
 
 #: Ids that are read, and places that are judged, at the same time.
 AT_ONCE = 5_000

@@ -7,10 +7,11 @@ from typing import Any
 import bson
 import pytest
 
-from streamapp import document, likeness, offsets
-from streamapp.offsets import Bits, Runs
+from streamapp import document
 from streamapp.record import origin_of
-from streamapp.verdict import PartitionFates, Problem, Verdict
+from streamapp.verify import likeness, offsets
+from streamapp.verify.offsets import Bits, Runs
+from streamapp.verify.verdict import PartitionFates, Problem, Verdict
 from tests.factories import INCARNATION, V1, V2, a_record, an_event
 
 SCHEMAS = {1: V1, 2: V2}

@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 
 from streamapp.broker import Broker
+from streamapp.dlq.letters import Letter, Pile
 from streamapp.document import id_of
-from streamapp.letters import Letter, Pile
 from streamapp.mongo import Mongo
 from streamapp.record import origin_in
 from streamapp.settings import Settings

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any
 
 from streamapp.document import RESERVED
-from streamapp.offsets import Run
+from streamapp.verify.offsets import Run
 
 #: What marks a line, and says how it is written.
 FORMAT = "streamapp ledger 1"

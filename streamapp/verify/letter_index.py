@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streamapp import dead_letter_counts, sent
-from streamapp.letters import letter_in
+from streamapp import dead_letter_counts
+from streamapp.dlq.letters import letter_in
 from streamapp.record import Origin, Record
 from streamapp.topic_reader import TopicReader
+from streamapp.verify import sent
 
 _TOLD_EVERY = 1_000
 

@@ -12,21 +12,22 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from streamapp import codec, likeness
+from streamapp import codec
 from streamapp.avro import WriterSchema
 from streamapp.broker import Broker
 from streamapp.document import id_of
 from streamapp.errors import StreamappError
-from streamapp.letter_index import LetterIndex
 from streamapp.mongo import Mongo
-from streamapp.offsets import Bits
 from streamapp.record import Origin, Record, origin_of
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings
-from streamapp.strangers import Strangers
 from streamapp.topic_reader import TopicReader, TopicRecord
-from streamapp.verdict import PartitionFates, Problem, Verdict
+from streamapp.verify import likeness
+from streamapp.verify.letter_index import LetterIndex
+from streamapp.verify.offsets import Bits
+from streamapp.verify.strangers import Strangers
+from streamapp.verify.verdict import PartitionFates, Problem, Verdict
 
 #: Records compared at the same time, and bytes of them.
 AT_ONCE = 5_000

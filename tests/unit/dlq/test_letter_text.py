@@ -6,7 +6,7 @@ import base64
 import json
 from datetime import timedelta
 
-from streamapp.letter_text import (
+from streamapp.dlq.letter_text import (
     hex_lines,
     letter_json,
     letter_lines,
@@ -15,10 +15,10 @@ from streamapp.letter_text import (
     record_lines,
     row_json,
 )
-from streamapp.letters import Judged, State, histogram
+from streamapp.dlq.letters import Judged, State, histogram
 from streamapp.record import Reason
 from tests.factories import INCARNATION, NOW, FakeRecord
-from tests.unit.test_letters import AT, a_letter
+from tests.unit.dlq.test_letters import AT, a_letter
 
 
 def test_letters_are_lines_in_columns() -> None:

@@ -14,9 +14,9 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamapp import delivery
 from streamapp.broker import DEAD_LETTER_OVERHEAD, away
+from streamapp.dlq.letters import Letter
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka_tools import Tools
-from streamapp.letters import Letter
 from streamapp.topic_reader import TopicReader, TopicRecord
 
 #: Bytes that a record takes beside key and value: our headers, whose error text may have 1 KiB, and Python's objects.

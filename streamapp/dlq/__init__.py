@@ -1,0 +1,1 @@
+"""Look at dead letters, and send them back: `streamapp dlq`."""
