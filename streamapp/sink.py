@@ -13,7 +13,6 @@ Whoever calls acks after that, never before.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,11 +30,12 @@ from streamapp.history import Frontiers, History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
 from streamapp.record import DeadLetter, Record, Slice
 from streamapp.retry import Outages
+from streamapp.room import Room
 from streamapp.tally import Tally
 from streamapp.turns import Turn, Turns
 
-#: Slices whose documents are in memory at the same time; documents are some twenty times as large as records.
-BUILT_AT_ONCE = 6
+#: Documents in memory at the same time; they are some twenty times as large as records.
+BUILT_AT_ONCE = 24_000
 
 
 class Schemas(Protocol):
@@ -155,7 +155,7 @@ class Sink:
         self._now = now
         self._observer = observer
         self._stopwatch = stopwatch
-        self._slots = asyncio.Semaphore(BUILT_AT_ONCE)
+        self._room = Room(BUILT_AT_ONCE)
         self._turns = Turns()
 
     async def settle(self, slice_: Slice) -> Fates:
@@ -187,7 +187,7 @@ class Sink:
 
     async def _settle(self, slice_: Slice, turn: Turn) -> tuple[Fates, Awaitable[None]]:
         schemas = await self._schemas.resolve(_schema_ids(slice_.records))
-        async with self._slots:
+        async with self._room.take(len(slice_.records)):
             inserted = await self._insert(slice_, schemas)
         self._breaker.expect(lane(slice_), slice_.records, _for_the_first_time(inserted.apart.dead))
         await turn.come()

@@ -207,6 +207,32 @@ def test_an_outage_of_the_store_is_waited_out() -> None:
     assert Fates(stored=1) == asyncio.run(scenario())
 
 
+def test_what_has_waited_in_small_slices_is_stored_in_few_inserts() -> None:
+    """After an outage there are thousands of them."""
+    world = World()
+    world.store.is_away = True
+    calls = list[int]()
+    insert = world.store.insert
+
+    async def counting(documents: Sequence[Document]) -> Outcome:
+        outcome = await insert(documents)
+        calls.append(len(documents))
+        return outcome
+
+    world.store.insert = counting  # type: ignore[method-assign]
+
+    async def scenario() -> None:
+        settling = [asyncio.create_task(world.sink.settle(a_slice(a_record(offset=offset)))) for offset in range(500)]
+        await settled()
+        world.store.is_away = False
+        await asyncio.gather(*settling)
+
+    asyncio.run(scenario())
+
+    assert 500 == sum(calls)
+    assert len(calls) < 20
+
+
 def test_poison_alone_does_not_end_an_outage() -> None:
     """Nothing was asked of the store, so it is away for whoever looks."""
     world = World()
