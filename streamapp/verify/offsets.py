@@ -39,6 +39,8 @@ class Runs:
 
     n: int = 0
     notes: dict[int, str] = field(default_factory=dict[int, str])
+    #: What is wrong with the first few that have no offset.
+    placeless: list[str] = field(default_factory=list[str])
     _runs: list[Run] = field(default_factory=list[Run])
 
     def add(self, offset: int, why: str = "") -> None:
@@ -50,6 +52,12 @@ class Runs:
             self._runs[-1] = (self._runs[-1][0], offset)
         elif len(self._runs) < MOST_RUNS:
             self._runs.append((offset, offset))
+
+    def add_placeless(self, why: str) -> None:
+        """Add one that has no offset."""
+        self.n += 1
+        if len(self.placeless) < MOST_NOTES:
+            self.placeless.append(why)
 
     @property
     def runs(self) -> Sequence[Run]:
@@ -77,8 +85,8 @@ class Runs:
 
     @property
     def counted_only(self) -> int:
-        """How many offsets are in no run."""
-        return self.n - sum(last + 1 - first for first, last in self._runs)
+        """How many are neither in a run nor told without an offset."""
+        return self.n - len(self.placeless) - sum(last + 1 - first for first, last in self._runs)
 
 
 def spelled(run: Run) -> str:

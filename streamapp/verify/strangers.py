@@ -6,18 +6,21 @@ the end has been asked again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from streamapp.mongo import Mongo
 from streamapp.topic_reader import TopicReader
+from streamapp.verify.likeness import LENIENT
 from streamapp.verify.offsets import Bits
 from streamapp.verify.verdict import PartitionFates
 
 #: Ids that are read, and places that are judged, at the same time.
 AT_ONCE = 5_000
 _INCARNATION = 22
+_PLACE = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
 _COORDINATES = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1}
 
 
@@ -51,7 +54,7 @@ class Strangers:
         nowhere: PartitionFates,
     ) -> None:
         self._reader = reader
-        self._events = mongo.primary["events"]
+        self._events = mongo.primary["events"].with_options(codec_options=LENIENT)
         self._incarnation = incarnation
         self._is_compacted = is_compacted
         self._records = records
@@ -78,16 +81,16 @@ class Strangers:
         prefix = f"{self._incarnation}-"
         if self._incarnation is None or not isinstance(id_, str) or not id_.startswith(prefix):
             return None
-        partition, _, offset = id_[len(prefix) :].partition("-")
-        if not (partition.isdecimal() and offset.isdecimal() and id_ == f"{prefix}{int(partition)}-{int(offset)}"):
-            return None
-        return _Place(int(partition), int(offset))
+        place = _PLACE.fullmatch(id_, len(prefix))
+        return place and _Place(int(place[1]), int(place[2]))
 
     def _places_of(self, ids: Sequence[Any]) -> Iterator[_Place]:
         odd: list[Any] = []
         for id_ in ids:
             if place := self._place_of(id_):
                 yield place
+            elif "\ufffd" in str(id_):  # it could not be asked for
+                self._nowhere.extra.add_placeless(f"_id {id_!r:.100} is not UTF-8")
             else:
                 odd.append(id_)
         if odd:
@@ -97,10 +100,10 @@ class Strangers:
 
     def _place_in(self, id_: Any, kafka: Any) -> _Place | None:
         """The place that a document of another `_id` tells; None if there is nothing more to judge."""
-        try:
-            topic, partition, offset = kafka["topic"], int(kafka["partition"]), int(kafka["offset"])
-        except (TypeError, KeyError, ValueError):
-            self._nowhere.extra.add(0, f"_id {id_!r} has no coordinates")
+        where = kafka if isinstance(kafka, dict) else {}
+        topic, partition, offset = (where.get(name) for name in ("topic", "partition", "offset"))
+        if not (isinstance(topic, str) and isinstance(partition, int) and isinstance(offset, int)):
+            self._nowhere.extra.add_placeless(f"_id {id_!r:.100} has no coordinates")
             return None
         if topic != self._reader.topic:
             return None
@@ -110,9 +113,9 @@ class Strangers:
         if self._incarnation is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
             return _Place(partition, offset)
         if self._has_record(partition, offset):
-            self._fates[partition].double.add(offset, f"stored also as _id {id_!r}")
+            self._fates[partition].double.add(offset, f"stored also as _id {id_!r:.100}")
             return None
-        return _Place(partition, offset, f"a document without a record, _id {id_!r}")
+        return _Place(partition, offset, f"a document without a record, _id {id_!r:.100}")
 
     def _has_record(self, partition: int, offset: int) -> bool:
         return partition in self._records and offset in self._records[partition]

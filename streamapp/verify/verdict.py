@@ -69,6 +69,8 @@ class PartitionFates:
             found: Runs = getattr(self, what)
             for offset, why in sorted(found.notes.items()):
                 yield Problem(what, self.partition, str(offset), why)
+            for why in found.placeless:
+                yield Problem(what, None, "", why)
             for run in found.without_notes:
                 yield Problem(what, self.partition, spelled(run))
             if found.counted_only:

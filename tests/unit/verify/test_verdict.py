@@ -6,6 +6,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson import DatetimeMS
 
 from streamapp import document
 from streamapp.record import origin_of
@@ -72,6 +73,7 @@ def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
         ({"received_at": 7}, "received_at differs"),
         ({"kafka": 7}, "kafka differs"),
         ({"event_timestamp": 7.0}, "event_timestamp differs"),
+        ({"event_timestamp": DatetimeMS(2**60)}, "event_timestamp differs"),
     ],
 )
 def test_fields_that_differ_are_named(changes: dict[str, Any], wrong: str | None) -> None:
@@ -83,6 +85,24 @@ def test_the_mark_of_an_event_apart_is_no_difference() -> None:
     record, origin, found = stored()
     found["kafka"]["apart"] = True
     assert likeness.difference(bson.encode(found), record, origin, SCHEMAS) is None
+    found["kafka"]["apart"] = "very"
+    assert likeness.difference(bson.encode(found), record, origin, SCHEMAS) == "kafka differs"
+
+
+def test_a_field_that_is_there_twice_differs() -> None:
+    """Whoever reads the document may see either."""
+    record, origin, found = stored()
+    raw, twice = bson.encode(found), bson.encode({"user_id": "EVIL"})[4:-1]
+    at = raw.index(b"\x02user_id")
+    doubled = (len(raw) + len(twice)).to_bytes(4, "little") + raw[4:at] + twice + raw[at:]
+    assert bson.decode(doubled) == found
+    assert likeness.difference(doubled, record, origin, SCHEMAS) == "its fields differ"
+
+
+def test_what_is_no_text_differs() -> None:
+    record, origin, found = stored()
+    raw = bson.encode(found).replace(found["user_id"].encode(), b"\xff" * len(found["user_id"]))
+    assert likeness.difference(raw, record, origin, SCHEMAS) == "user_id differs"
 
 
 def test_a_poison_that_is_stored_differs() -> None:
@@ -92,8 +112,8 @@ def test_a_poison_that_is_stored_differs() -> None:
 
 
 def test_ids_are_read_from_raw_batches() -> None:
-    batch = bson.encode({"_id": "é-1"}) + bson.encode({"_id": 7})
-    assert ["é-1", "7"] == [likeness.id_in(raw) for raw in likeness.documents_in(batch)]
+    batch = bson.encode({"_id": "é-1"}) + bson.encode({"_id": 7}) + bson.encode({"_id": "?"}).replace(b"?", b"\xff")
+    assert ["é-1", "7", "\ufffd"] == [likeness.id_in(raw) for raw in likeness.documents_in(batch)]
 
 
 def test_a_verdict_tells_runs_and_reasons() -> None:
@@ -118,6 +138,17 @@ def test_what_lies_in_no_partition_says_so() -> None:
     nowhere.extra.add(5, "there is no partition 7")
     nowhere.extra.add(6)
     assert ["extra: there is no partition 7", "extra: in no partition, offset 6"] == [*map(str, nowhere.problems())]
+
+
+def test_what_has_no_offset_is_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offsets, "MOST_NOTES", 2)
+    nowhere = PartitionFates(partition=None)
+    for id_ in ("a", "b", "c", "d"):
+        nowhere.extra.add_placeless(id_)
+    nowhere.extra.add(5)
+    assert ["extra: a", "extra: b", "extra: in no partition, offset 5", "extra: 2 more"] == [
+        *map(str, nowhere.problems())
+    ]
 
 
 def test_no_offset_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
