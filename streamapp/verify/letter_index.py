@@ -6,7 +6,7 @@ It takes memory for each dead letter, some 300 bytes; nothing for any other reco
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -65,6 +65,10 @@ class LetterIndex:
         before = self.failures.get(letter.event_id)
         self.failures[letter.event_id] = failure if before is None else _both(before, failure)
         self.counted[dead_letter_counts.key_of(letter.reason, letter.origin.timestamp)].add(letter.event_id)
+
+    def counted_of(self, topic: str) -> Mapping[str, int]:
+        """How many events of a topic must be counted; one of another may have come here as a replay, or by mistake."""
+        return {key: sum(self.failures[id_].origin.topic == topic for id_ in ids) for key, ids in self.counted.items()}
 
 
 def _counted(records: Iterator[Record], on_read: Callable[[int], None]) -> Iterator[Record]:

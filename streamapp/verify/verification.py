@@ -9,7 +9,7 @@ written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from streamapp import codec
@@ -23,7 +23,7 @@ from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader, TopicRecord
-from streamapp.verify import likeness
+from streamapp.verify import counts, likeness
 from streamapp.verify.letter_index import LetterIndex
 from streamapp.verify.offsets import Bits
 from streamapp.verify.strangers import Strangers
@@ -50,7 +50,7 @@ class Verification:
         )
         self._mongo = mongo
         self._events = mongo.primary["events"]
-        self._dead_letters = mongo.primary["dead_letters"]
+        self._dead_letters = mongo.primary["dead_letters"].with_options(codec_options=likeness.LENIENT)
         self._runner = asyncio.Runner()
         self._schemas: dict[int, WriterSchema] = {}
         self._records: dict[int, Bits] = {}
@@ -75,7 +75,7 @@ class Verification:
         self.incarnation = self._ask_incarnation()
         self.committed = self._ask_committed()
         self.letters.read(self._letter_reader)
-        self._counted_first = {key: len(ids) for key, ids in self.letters.counted.items()}
+        self._counted_first = self.letters.counted_of(self._reader.topic)
         partitions = self._reader.partitions()
         self._records = {partition: Bits(*self._reader.bounds(partition)) for partition in partitions}
         self._fates = {partition: PartitionFates(partition=partition) for partition in partitions}
@@ -182,17 +182,10 @@ class Verification:
     def _compare_counts(self) -> list[Problem]:
         # What a worker has sent and not committed yet, it may still have to count.
         at_least = self._counted_first if self._is_all_settled() else {}
-        counts = {each["_id"]: each for each in self._dead_letters.find()}
+        documents = [*self._dead_letters.find()]
         self.letters.read(self._letter_reader)
-        problems: list[Problem] = []
-        for key in sorted({*counts, *self.letters.counted}):
-            most = len(self.letters.counted.get(key, ()))
-            least = at_least.get(key, 0)
-            n = counts.get(key, {}).get("n", 0)
-            if n < least or (n > most and not self._may_count_others(counts[key])):
-                why = f"dead_letters {key} counts {n}, and the topic has {most if n > most else least}"
-                problems.append(Problem("count", None, "", why))
-        return problems
+        at_most = {key: len(ids) for key, ids in self.letters.counted.items()}
+        return [*counts.wrong(documents, least=at_least, most=at_most, may_count_others=self._may_count_others)]
 
     def _is_all_settled(self) -> bool:
         """Whether the group has committed by now what the topic held when its dead letters were read."""
@@ -201,10 +194,10 @@ class Verification:
         committed = self._ask_committed()
         return all(committed.get(partition, 0) >= bits.end for partition, bits in self._records.items())
 
-    def _may_count_others(self, counted: Mapping[str, Any]) -> bool:
-        """Whether dead letters of other topics, or such as are deleted by now, may be in it."""
+    def _may_count_others(self, offsets: Iterable[str]) -> bool:
+        """Whether dead letters of other topics, or such as are deleted by now, may be counted with these."""
         lanes = {f"{self.incarnation or self._reader.topic.replace('.', '_')}-{p}" for p in self._records}
-        return self.letters.is_cut or not {*counted.get("offsets", {})} <= lanes
+        return self.letters.is_cut or not {*offsets} <= lanes
 
 
 def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:

@@ -8,7 +8,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
+from bson import DatetimeMS
+from bson.raw_bson import RawBSONDocument
 from click.testing import CliRunner
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -163,6 +166,45 @@ def test_faults_in_documents_and_counts_are_named(settings: Settings, database: 
         f"differing: {places[1]}: metadata differs",
         f"count: dead_letters {id_} counts {n + 1}, and the topic has {n}",
     ] == found
+
+
+def test_documents_as_no_worker_writes_them_are_told(settings: Settings, database: Database[Any]) -> None:
+    """Whatever they hold: times and texts that Python has not, numbers without end, an `_id` of any type."""
+    collection, buried = database["events"], database["dead_letters"]
+    timeless, unreadable, nowhere = collection.find({"kafka.partition": 1}).sort("kafka.offset").skip(60).limit(3)
+    bare = bson.encode(unreadable).replace(unreadable["event_type"].encode(), b"\xff" * len(unreadable["event_type"]))
+    ids = [DatetimeMS(2**60), timeless["_id"] + "9" * 5_000]
+    endless = {**nowhere["kafka"], "offset": float("inf")}
+    broken_id = bson.encode({"_id": "broken"}).replace(b"broken", b"\xff" * 6)
+    count = buried.find_one({})
+    assert count
+
+    collection.update_one({"_id": timeless["_id"]}, {"$set": {"event_timestamp": DatetimeMS(2**60)}})
+    collection.delete_one({"_id": unreadable["_id"]})
+    collection.insert_many([RawBSONDocument(bare), RawBSONDocument(broken_id)])
+    collection.insert_many([{"_id": each, "kafka": endless} for each in ids])
+    buried.update_one({"_id": count["_id"]}, {"$set": {"n": None}})
+    buried.insert_one({"_id": {"a": 1}})
+    found = told(settings)
+    collection.delete_many({"kafka.offset": float("inf")})
+    collection.delete_many({"_id": {"$gt": "\ufffd"}})
+    for document in (timeless, unreadable):
+        collection.replace_one({"_id": document["_id"]}, document)
+    buried.replace_one({"_id": count["_id"]}, count)
+    buried.delete_one({"_id": {"a": 1}})
+
+    places = [f"partition 1, offset {each['kafka']['offset']}" for each in (timeless, unreadable)]
+    assert {
+        f"differing: {places[0]}: event_timestamp differs",
+        f"differing: {places[1]}: event_type differs",
+        f"extra: _id {ids[1]!r:.100} has no coordinates",
+        f"extra: _id {ids[0]!r} has no coordinates",
+        "extra: _id '\ufffd\ufffd\ufffd\ufffd\ufffd\ufffd' is not UTF-8",
+        "count: dead_letters {'a': 1} is none of ours: its _id is no text",
+        f"count: dead_letters '{count['_id']}' is none of ours: its n is no whole number",
+        f"count: dead_letters {count['_id']} counts 0, and the topic has {count['n']}",
+    } == {*found}
+    assert [] == told(settings)
 
 
 def test_problems_that_are_not_told_are_counted(settings: Settings, database: Database[Any]) -> None:

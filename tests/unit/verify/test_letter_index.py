@@ -57,6 +57,15 @@ def test_a_failure_is_kept_by_its_event_with_a_digest_and_its_content() -> None:
     assert {f"empty:{HOUR}": {ID}} == index.counted
 
 
+def test_a_letter_of_another_topic_need_not_be_counted() -> None:
+    """Nor is it wrong if it is: it may have been replayed into this topic."""
+    own, other = an_index(a_dead_record()), an_index(with_header("topic", b"other"))
+
+    key = f"empty:{HOUR}"
+    assert ({key: 1}, {key: 0}) == (own.counted_of("user_events"), other.counted_of("user_events"))
+    assert {key: {ID}} == other.counted
+
+
 def test_an_event_that_fails_again_keeps_its_first_reason_and_the_last_attempt() -> None:
     """In whichever order its letters come; it is counted for both reasons."""
     again: dict[str, Any] = {"reason": Reason.TRUNCATED, "attempt": 2}
