@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
 from collections import Counter
@@ -129,10 +128,8 @@ def _shares(_context: click.Context, parameter: click.Parameter, text: str | Non
 def _ledger(_context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """Refuse a file that cannot be added to, before anything is sent."""
     try:
-        if path and path.exists():
-            ledger_file.read(path)
-        elif path and not os.access(path.parent, os.W_OK):
-            raise click.BadParameter(f"{path.parent} is no folder that can be written", param=parameter)
+        if path:
+            ledger_file.try_out(path)
     except (OSError, NoLedgerError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else exc
         raise click.BadParameter(f"{path}: {why}", param=parameter) from None

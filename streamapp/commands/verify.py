@@ -52,10 +52,13 @@ def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequenc
     runs: list[Sent] = []
     for path in paths:
         try:
-            runs += ledger_file.read(path)
+            found = ledger_file.read(path)
         except (OSError, NoLedgerError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else exc
             raise click.BadParameter(f"{path}: {why}", param=parameter) from None
+        for run in found:
+            if run not in runs:  # it may be there twice, or in two files
+                runs.append(run)
     return runs
 
 

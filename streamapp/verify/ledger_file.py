@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from streamapp.verify import sent
@@ -14,22 +15,46 @@ from streamapp.verify.sent import NoLedgerError, Sent
 def read(path: Path) -> Sequence[Sent]:
     """What the runs in it have sent; raises OSError and NoLedgerError."""
     try:
-        return sent.parse(path.read_text(encoding="utf-8").splitlines())
+        runs = sent.parse(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError:
         raise NoLedgerError("it is no text") from None
+    if not runs:
+        raise NoLedgerError("it holds no run")
+    return runs
+
+
+def try_out(path: Path) -> None:
+    """Find out whether runs can be added to it, and leave it alone; raises OSError and NoLedgerError."""
+    if path.exists() and not path.is_file():
+        raise NoLedgerError("it is no file")
+    if path.exists() and path.stat().st_size:
+        read(path)
+    with _new_beside(path.resolve()) as new:
+        new.touch()
 
 
 def append(path: Path, run: Sent) -> None:
     """Add a run, after those that others add at the same time; raises OSError."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    path = path.resolve()  # a link to it stays one
+    with _new_beside(path) as new:
         before = path.read_bytes() if path.exists() else b""
-        new = path.with_name(f".{path.name}.new")
         with new.open("wb") as file:
             file.write(before + sent.line_of(run).encode())
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
+
+
+@contextmanager
+def _new_beside(path: Path) -> Generator[Path]:
+    """Where a file may be written that takes the other's place; nobody else does so meanwhile."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    new = path.with_name(f".{path.name}.new")
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        try:
+            yield new
+        finally:
+            new.unlink(missing_ok=True)
     finally:
         os.close(folder)

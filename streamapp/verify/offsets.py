@@ -14,6 +14,8 @@ MOST_NOTES = 20
 #: First and last offset.
 Run = tuple[int, int]
 
+_END = 2**63
+
 
 class Bits:
     """The offsets, of those from `start` until before `end`, that were added."""
@@ -48,10 +50,8 @@ class Runs:
         self.n += 1
         if why and len(self.notes) < MOST_NOTES:
             self.notes.setdefault(offset, why)
-        if self._runs and self._runs[-1][1] + 1 == offset:
-            self._runs[-1] = (self._runs[-1][0], offset)
-        elif len(self._runs) < MOST_RUNS:
-            self._runs.append((offset, offset))
+        if len(self._runs) < MOST_RUNS or self._runs[-1][1] + 1 == offset:
+            extend(self._runs, offset)
 
     def add_placeless(self, why: str) -> None:
         """Add one that has no offset."""
@@ -87,6 +87,20 @@ class Runs:
     def counted_only(self) -> int:
         """How many are neither in a run nor told without an offset."""
         return self.n - len(self.placeless) - sum(last + 1 - first for first, last in self._runs)
+
+
+def extend(runs: list[Run], offset: int) -> None:
+    """Add an offset; runs stay short where they come in order."""
+    if runs and runs[-1][1] + 1 == offset:
+        runs[-1] = (runs[-1][0], offset)
+    else:
+        runs.append((offset, offset))
+
+
+def has(runs: Sequence[Run], offset: int) -> bool:
+    """Whether an offset lies in one of these, which are in order."""
+    at = bisect_right(runs, (offset, _END)) - 1
+    return at >= 0 and offset <= runs[at][1]
 
 
 def spelled(run: Run) -> str:

@@ -9,7 +9,8 @@ import bson
 
 from streamapp.faults import REASONS
 from streamapp.verify import sent
-from streamapp.verify.offsets import Run, Runs, spelled
+from streamapp.verify.likeness import LENIENT
+from streamapp.verify.offsets import Run, Runs, has, spelled
 from streamapp.verify.sent import Sent, Sum
 from streamapp.verify.verdict import Problem
 
@@ -52,33 +53,36 @@ class Proof:
             if late := sum(max(last + 1 - max(first, end), 0) for first, last in part.offsets):
                 self.not_settled += late
                 continue
-            found, missing = self._found(run, partition, part.offsets)
+            found, missing = self._found(run, partition)
             for gap in missing.runs:
                 yield Problem("sent and missing", partition, spelled(gap), f"sent at {run.started_at}")
             yield from _differences(run, partition, part.kinds, found)
 
-    def _found(self, run: Sent, partition: int, offsets: Sequence[Run]) -> tuple[dict[str, Sum], Runs]:
+    def _found(self, run: Sent, partition: int) -> tuple[dict[str, Sum], Runs]:
         found: dict[str, Sum] = {}
         missing = Runs()
-        for some in _chunks(offsets):
+        part = run.partitions[partition]
+        for some in _chunks(part.offsets):
             ids = {offset: f"{run.incarnation}-{partition}-{offset}" for offset in some}
             documents = self._stored([*ids.values()])
             self.records += len(ids)
             for offset, id_ in ids.items():
-                if (kind_content := self._one(id_, documents)) is None:
+                if (kind_content := self._one(id_, documents, is_poison=has(part.poisons, offset))) is None:
                     missing.add(offset)
                 else:
                     found.setdefault(kind_content[0], Sum()).add(offset, kind_content[1])
         return found, missing
 
-    def _one(self, id_: str, documents: Mapping[str, bytes]) -> tuple[str, bytes] | None:
-        # The dead letter first: it has the bytes that were sent, also where its event is stored by now.
-        if letter := self._buried.get(id_):
-            return _KINDS.get(letter.reason, letter.reason), letter.content
-        if raw := documents.get(id_):
-            document = bson.decode(raw)
-            return str(document.get("schema_version")), sent.of_event(document)
-        return None
+    def _one(self, id_: str, documents: Mapping[str, bytes], *, is_poison: bool) -> tuple[str, bytes] | None:
+        raw, letter = documents.get(id_), self._buried.get(id_)
+        # Of a poison the dead letter has the bytes that were sent, also where it is stored by now. A good event may
+        # have failed before it was stored.
+        if letter and (is_poison or raw is None):
+            return (_KINDS.get(letter.reason, letter.reason) if is_poison else letter.reason), letter.content
+        if raw is None:
+            return None
+        document = bson.decode(raw, LENIENT)
+        return str(document.get("schema_version")), sent.of_event(document)
 
 
 _KINDS = {str(reason): str(fault) for fault, reason in REASONS.items()}

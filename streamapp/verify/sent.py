@@ -1,7 +1,8 @@
 """The ledger of what was sent: per run, partition and kind of record a count and a checksum that no order changes.
 
 A line of JSON per run. Kinds are schema versions ("v2") of events that are to be stored, and names of faults of records
-that are to be dead letters.
+that are to be dead letters: poisons. The offsets of these are kept apart, since a good event may become a dead letter
+too, and a poison may be stored once its cause is mended.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from hashlib import blake2b
 from typing import Any
 
 from streamapp.document import RESERVED
-from streamapp.verify.offsets import Run
+from streamapp.faults import REASONS
+from streamapp.verify.offsets import Run, extend
 
 #: What marks a line, and says how it is written.
-FORMAT = "streamapp ledger 1"
+FORMAT = "streamapp ledger 2"
 _MASK = 2**64 - 1
+_MOST = 2**63
 
 
 class NoLedgerError(ValueError):
@@ -55,14 +58,14 @@ class SentTo:
     """What a partition has acknowledged of a run."""
 
     offsets: list[Run] = field(default_factory=list[Run])
+    poisons: list[Run] = field(default_factory=list[Run])
     kinds: dict[str, Sum] = field(default_factory=dict[str, Sum])
 
     def add(self, kind: str, offset: int, content: bytes) -> None:
         """Add an acknowledged record."""
-        if self.offsets and self.offsets[-1][1] + 1 == offset:
-            self.offsets[-1] = (self.offsets[-1][0], offset)
-        else:
-            self.offsets.append((offset, offset))
+        extend(self.offsets, offset)
+        if kind in REASONS:
+            extend(self.poisons, offset)
         self.kinds.setdefault(kind, Sum()).add(offset, content)
 
 
@@ -86,7 +89,8 @@ def line_of(sent: Sent) -> str:
     """Its line in the ledger."""
     partitions = {
         str(partition): {
-            "offsets": [*map(list, each.offsets)],
+            "offsets": sorted(each.offsets),
+            "poisons": sorted(each.poisons),
             "kinds": {
                 kind: {"count": each_kind.count, "checksum": f"{each_kind.checksum:016x}"}
                 for kind, each_kind in sorted(each.kinds.items())
@@ -124,10 +128,10 @@ def _parse_one(number: int, line: str) -> Sent:
             incarnation=str(facts["incarnation"]),
             started_at=str(facts["started_at"]),
             ended_at=str(facts["ended_at"]),
-            unacknowledged=int(facts["unacknowledged"]),
+            unacknowledged=_whole(facts["unacknowledged"]),
             partitions={int(name): _sent_to(each) for name, each in facts["partitions"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_ours, sent = False, None
     if sent is None or not is_ours:
         raise NoLedgerError(f"line {number} is not what `send-sample --ledger` writes")
@@ -135,5 +139,24 @@ def _parse_one(number: int, line: str) -> Sent:
 
 
 def _sent_to(facts: Mapping[str, Any]) -> SentTo:
-    kinds = {kind: Sum(int(each["count"]), int(each["checksum"], 16)) for kind, each in facts["kinds"].items()}
-    return SentTo([(int(first), int(last)) for first, last in facts["offsets"]], kinds)
+    kinds = {kind: Sum(_whole(each["count"]), int(each["checksum"], 16)) for kind, each in facts["kinds"].items()}
+    sent = SentTo(_runs(facts["offsets"]), _runs(facts["poisons"]), kinds)
+    if sum(last + 1 - first for first, last in sent.offsets) != sum(each.count for each in kinds.values()):
+        raise ValueError(sent)
+    return sent
+
+
+def _runs(pairs: Iterable[tuple[Any, Any]]) -> list[Run]:
+    runs = [(_whole(first), _whole(last)) for first, last in pairs]
+    before = -1
+    for first, last in runs:
+        if not before < first <= last:
+            raise ValueError(runs)
+        before = last
+    return runs
+
+
+def _whole(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < _MOST:
+        raise ValueError(number)
+    return number

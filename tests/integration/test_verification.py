@@ -128,8 +128,10 @@ def told(settings: Settings) -> list[str]:
 def test_nothing_is_wrong_with_what_a_worker_has_done(
     settings: Settings, database: Database[Any], ledger: Path
 ) -> None:
-    """Poisons, replays, transactions and a third schema included; and all that was sent is there."""
-    done = run(STREAMAPP, "verify", "--json", "--ledger", str(ledger), settings=settings)
+    """Poisons, replays, transactions and a third schema included; and all that was sent is there, counted once."""
+    twice = ledger.with_name("twice.jsonl")
+    twice.write_text(ledger.read_text() * 2)
+    done = run(STREAMAPP, "verify", "--json", "--ledger", str(ledger), "--ledger", str(twice), settings=settings)
 
     facts = json.loads(done.stdout)
     assert (0, [], 0) == (done.returncode, facts["problems"], facts["problems_total"]), done.stdout

@@ -9,6 +9,7 @@ from typing import Any
 
 import bson
 import pytest
+from bson import DatetimeMS
 
 from streamapp.verify import ledger_file, sent
 from streamapp.verify.proof import Proof
@@ -25,7 +26,17 @@ def a_run() -> Sent:
     return run
 
 
-def found(run: Sent, documents: Mapping[int, dict[str, Any]], committed: int = 9) -> tuple[list[str], int]:
+#: Of the poison that `a_run` sends.
+BURIED = {8: SimpleNamespace(reason="tombstone", content=sent.of_value(None))}
+LATE = SimpleNamespace(reason="timestamp-out-of-range", content=b"bytes")
+
+
+def found(
+    run: Sent,
+    documents: Mapping[int, dict[str, Any]],
+    committed: int = 9,
+    letters: Mapping[int, SimpleNamespace] = BURIED,
+) -> tuple[list[str], int]:
     """Return what is wrong, in words, and how many records are not settled."""
     stored = {
         f"{INCARNATION}-0-{offset}": bson.encode({"schema_version": "v1", **each}) for offset, each in documents.items()
@@ -34,7 +45,7 @@ def found(run: Sent, documents: Mapping[int, dict[str, Any]], committed: int = 9
     def ask(ids: Sequence[str]) -> Mapping[str, bytes]:
         return {id_: stored[id_] for id_ in ids if id_ in stored}
 
-    buried = {f"{INCARNATION}-0-8": SimpleNamespace(reason="tombstone", content=sent.of_value(None))}
+    buried = {f"{INCARNATION}-0-{offset}": letter for offset, letter in letters.items()}
     proof = Proof(stored=ask, buried=buried, committed={0: committed})
     return [str(problem) for problem in proof.judge(run)], proof.not_settled
 
@@ -45,7 +56,14 @@ GOOD = {5: {**an_event(), "browser": None, "kafka": {}}, 6: an_event(user_id="ot
 def test_a_line_says_all_of_a_run() -> None:
     run = a_run()
     assert [run] == sent.parse([sent.line_of(run)])
-    assert [(5, 6), (8, 8)] == run.partitions[0].offsets
+    assert ([(5, 6), (8, 8)], [(8, 8)]) == (run.partitions[0].offsets, run.partitions[0].poisons)
+
+
+def test_a_line_has_offsets_in_order() -> None:
+    run = a_run()
+    run.add(0, "v1", 7, b"acknowledged late")
+    (parsed,) = sent.parse([sent.line_of(run)])
+    assert [(5, 6), (7, 7), (8, 8)] == parsed.partitions[0].offsets
 
 
 def test_the_order_of_acknowledgements_does_not_matter() -> None:
@@ -59,10 +77,31 @@ def test_the_order_of_acknowledgements_does_not_matter() -> None:
     assert one != other
 
 
-@pytest.mark.parametrize("line", ["", "{", "7", "{}", '{"format": "streamapp ledger 1"}'])
+@pytest.mark.parametrize("line", ["", "{", "7", "{}", '{"format": "streamapp ledger 2"}', "[" * 100_000])
 def test_what_is_no_ledger_is_named_by_its_line(line: str) -> None:
     with pytest.raises(NoLedgerError, match=r"line 2 is not what `send-sample --ledger` writes"):
         sent.parse([sent.line_of(a_run()), line])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"unacknowledged": 0', '"unacknowledged": Infinity'),
+        ('"count": 2', '"count": Infinity'),
+        ('"count": 2', '"count": 3'),
+        ("[[5, 6], [8, 8]]", "[]"),
+        ("[[5, 6], [8, 8]]", "[[6, 5], [8, 10]]"),
+        ("[[5, 6], [8, 8]]", "[[-10000000000000, 6], [8, 8]]"),
+        ("[[5, 6], [8, 8]]", "[[8, 8], [5, 6]]"),
+        ("[[5, 6], [8, 8]]", "[[5, 6], [6, 6]]"),
+        ("[[5, 6], [8, 8]]", "[[5, 6], [8]]"),
+    ],
+)
+def test_a_line_that_says_what_cannot_be_is_refused(old: str, new: str) -> None:
+    line = sent.line_of(a_run())
+    assert old in line
+    with pytest.raises(NoLedgerError, match="line 1 is not"):
+        sent.parse([line.replace(old, new)])
 
 
 def test_a_line_of_another_format_is_no_ledgers() -> None:
@@ -76,9 +115,43 @@ def test_runs_are_added_to_the_file(tmp_path: Path) -> None:
     ledger_file.append(path, a_run())
     assert [a_run(), a_run()] == ledger_file.read(path)
     assert [path] == [*tmp_path.iterdir()]
-    path.write_bytes(b"\xff")
-    with pytest.raises(NoLedgerError):
+
+
+@pytest.mark.parametrize(("content", "why"), [(b"\xff", "it is no text"), (b"", "it holds no run")])
+def test_a_file_without_a_run_is_no_ledger(content: bytes, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "sent.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(NoLedgerError, match=why):
         ledger_file.read(path)
+
+
+def test_a_link_to_a_ledger_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to("far/sent.jsonl")
+    ledger_file.append(link, a_run())
+    assert link.is_symlink()
+    assert [a_run()] == ledger_file.read(tmp_path / "far" / "sent.jsonl")
+
+
+def test_trying_a_ledger_out_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    for name in ("empty.jsonl", "new.jsonl"):
+        ledger_file.try_out(tmp_path / name)
+    assert [tmp_path / "empty.jsonl"] == [*tmp_path.iterdir()]
+
+
+def test_what_runs_cannot_be_added_to_is_refused(tmp_path: Path) -> None:
+    """A folder that takes no files or is not there, what is no file, another file."""
+    other = tmp_path / "other.txt"
+    other.write_text("mine")
+    for path in (Path("/proc/x.jsonl"), tmp_path / "none" / "x.jsonl"):
+        with pytest.raises(OSError, match="No such file"):
+            ledger_file.try_out(path)
+    for path in (Path("/dev/null"), tmp_path, other):
+        with pytest.raises(NoLedgerError):
+            ledger_file.try_out(path)
+    assert [other] == [*tmp_path.iterdir()]
 
 
 def test_what_is_there_as_it_was_sent_is_proven() -> None:
@@ -92,6 +165,41 @@ def test_what_is_missing_or_differs_is_told() -> None:
         "sent and differing: partition 0, offset 5-8: v1: 2 sent, 1 found",
     ] == missing
     (differing,), _ = found(a_run(), {**GOOD, 6: an_event(user_id="changed")})
+    assert "v1: the checksum of the 2 sent is" in differing
+
+
+def test_a_good_event_that_had_failed_is_proven_once_it_is_stored() -> None:
+    assert ([], 0) == found(a_run(), GOOD, letters={**BURIED, 5: LATE})
+
+
+def test_a_good_event_that_has_failed_is_told_by_its_reason() -> None:
+    """And not by the fault that fails so, which nobody sent."""
+    problems, _ = found(a_run(), {6: GOOD[6]}, letters={**BURIED, 5: LATE})
+    assert [
+        "sent and differing: partition 0, offset 5-8: timestamp-out-of-range: 0 sent, 1 found",
+        "sent and differing: partition 0, offset 5-8: v1: 2 sent, 1 found",
+    ] == problems
+
+
+def test_a_poison_that_is_stored_by_now_is_proven_by_its_dead_letter() -> None:
+    """Also where good events had failed for the same reason."""
+    run = Sent(topic="user_events", incarnation=INCARNATION, started_at="now")
+    run.add(0, "v1", 5, sent.of_event(an_event()))
+    run.add(0, "future", 6, sent.of_value(b"far"))
+    far = SimpleNamespace(reason="timestamp-out-of-range", content=sent.of_value(b"far"))
+    assert ([], 0) == found(run, {5: GOOD[5], 6: an_event()}, letters={5: LATE, 6: far})
+
+
+def test_a_poison_without_a_dead_letter_is_told() -> None:
+    problems, _ = found(a_run(), {**GOOD, 8: GOOD[5]}, letters={})
+    assert [
+        "sent and differing: partition 0, offset 5-8: null: 1 sent, 0 found",
+        "sent and differing: partition 0, offset 5-8: v1: 2 sent, 3 found",
+    ] == problems
+
+
+def test_documents_that_hold_what_python_has_not_are_judged() -> None:
+    (differing,), _ = found(a_run(), {**GOOD, 6: an_event(user_id="other", event_timestamp=DatetimeMS(2**60))})
     assert "v1: the checksum of the 2 sent is" in differing
 
 

@@ -36,6 +36,14 @@ def test_runs_are_merged_counted_and_bounded(monkeypatch: pytest.MonkeyPatch) ->
     assert (["6-7", "9"], 1) == ([offsets.spelled(run) for run in runs.without_notes], runs.counted_only)
 
 
+def test_an_offset_is_looked_for_in_runs() -> None:
+    runs = [(3, 3), (5, 7), (9, 20)]
+    assert [3, 5, 6, 7, 9, 20] == [
+        offset for offset in (0, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21) if offsets.has(runs, offset)
+    ]
+    assert not offsets.has([], 0)
+
+
 @pytest.mark.parametrize(
     ("noted", "others"),
     [
