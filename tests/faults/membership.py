@@ -14,7 +14,7 @@ def zombie(scene: Scene) -> None:
     frozen = scene.victim()
     if len(scene.crew.fit) == 1:
         scene.crew.start()
-        scene.crew.wait_until_ready(within=60)
+        scene.crew.wait_until_ready(within=120)
     try:
         frozen.is_doomed = True  # to others
         frozen.freeze()

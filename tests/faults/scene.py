@@ -125,7 +125,7 @@ class Scene:
         """Start workers, then the load, and wait until something is stored."""
         for _ in range(workers):
             self.crew.start()
-        self.crew.wait_until_ready(within=60)
+        self.crew.wait_until_ready(within=120)
         self.load.start()
         self.wait_for(lambda: any(committed(self.settings).values()), what="the first commit")
 
