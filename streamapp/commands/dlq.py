@@ -77,7 +77,7 @@ def _print_lines(
     if foreign:
         places = ", ".join(f"{partition}:{offset}" for partition, offset in foreign[:_TOLD])
         more = f" and {len(foreign) - _TOLD} more" if len(foreign) > _TOLD else ""
-        click.echo(f"{len(foreign)} foreign: without our headers, so no dead letters of ours: {places}{more}", err=True)
+        click.echo(f"{len(foreign)} foreign, with other headers than ours: {places}{more}", err=True)
 
 
 @click.command()

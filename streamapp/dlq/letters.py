@@ -10,7 +10,10 @@ from enum import StrEnum
 from functools import cached_property
 
 from streamapp.document import id_of
-from streamapp.record import Origin, Record, origin_in, ours_in
+from streamapp.record import Origin, Reason, Record, origin_in, ours_in
+
+#: Of a schema id, which is an unsigned number of 32 bits.
+_MOST_DIGITS = 10
 
 
 class State(StrEnum):
@@ -34,9 +37,10 @@ class Letter:
     partition: int
     offset: int
     origin: Origin
-    reason: str
+    reason: Reason
     error: str
     schema_id: int | None
+    #: In UTC.
     failed_at: datetime
     #: Bytes of key and value.
     size: int
@@ -64,9 +68,9 @@ def letter_in(record: Record) -> Letter | None:
     """The dead letter that a record is; None if its headers are not ours."""
     origin, ours = origin_in(record.headers), ours_in(record.headers)
     try:
-        failed_at = datetime.fromisoformat(ours["failed_at"].decode())
-        reason = ours["reason"].decode()
-    except (KeyError, ValueError):
+        failed_at = _utc(datetime.fromisoformat(ours["failed_at"].decode()))
+        reason = Reason(ours["reason"].decode())
+    except (KeyError, ValueError, OverflowError):
         return None
     return origin and Letter(
         partition=record.partition,
@@ -75,13 +79,17 @@ def letter_in(record: Record) -> Letter | None:
         reason=reason,
         error=ours.get("error", b"").decode(errors="replace"),
         schema_id=_number(ours.get("schema_id", b"")),
-        failed_at=failed_at.replace(tzinfo=UTC) if failed_at.tzinfo is None else failed_at,
+        failed_at=failed_at,
         size=len(record.key or b"") + len(record.value or b""),
     )
 
 
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
 def _number(text: bytes) -> int | None:
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,12 +87,41 @@ def test_a_record_without_our_headers_is_foreign(name: str) -> None:
     assert [9] == [letter.offset for letter in pile.letters]
 
 
-@pytest.mark.parametrize("value", [b"yesterday", b"\xff"])
-def test_a_time_that_is_none_is_foreign_too(value: bytes) -> None:
-    """Another program's header of the same name."""
-    record = without("failed_at")
+def with_header(name: str, value: bytes) -> FakeRecord:
+    """Return a dead letter with a header that is not as we write it."""
+    return FakeRecord(value=None, key=None, headers=(*without(name).headers, (f"streamapp.{name}", value)))
 
-    assert letter_in(FakeRecord(value=None, headers=(*record.headers, ("streamapp.failed_at", value)))) is None
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("failed_at", b"yesterday"),
+        ("failed_at", b"\xff"),
+        ("failed_at", b"0001-01-01T00:00:00+14:00"),
+        ("failed_at", b"9999-12-31T23:59:59-14:00"),
+        ("reason", b"\xff"),
+        ("reason", b"bad-weather"),
+    ],
+)
+def test_a_time_or_a_reason_that_is_none_is_foreign_too(name: str, value: bytes) -> None:
+    """Another program's header of the same name; of the times some are none in UTC."""
+    assert letter_in(with_header(name, value)) is None
+
+
+def test_a_schema_id_that_can_be_none_is_left_out() -> None:
+    """However long the number is."""
+    letter = letter_in(with_header("schema_id", b"9" * 5_000))
+
+    assert letter
+    assert letter.schema_id is None
+
+
+def test_a_time_is_told_in_utc() -> None:
+    """Whatever zone it was written in."""
+    letter = letter_in(with_header("failed_at", b"2026-09-21T14:00:00+02:00"))
+
+    assert letter
+    assert (AT, UTC) == (letter.failed_at, letter.failed_at.tzinfo)
 
 
 def test_what_may_be_missing_is_empty() -> None:
