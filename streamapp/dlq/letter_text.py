@@ -43,12 +43,12 @@ def _letter_cells(one: Judged) -> Sequence[str]:
     return (
         f"{letter.partition}:{letter.offset}",
         one.state,
-        f"{origin.topic}-{origin.partition}-{origin.offset}",
+        f"{_plain(origin.topic)}-{origin.partition}-{origin.offset}",
         letter.reason,
         str(letter.attempt),
         _instant(letter.failed_at),
         "" if letter.schema_id is None else str(letter.schema_id),
-        _cut(" ".join(letter.error.split())),
+        _cut(_plain(" ".join(letter.error.split()))),
     )
 
 
@@ -120,7 +120,7 @@ def record_lines(record: Record, *, most: int) -> Iterable[str]:
         ("timestamp", f"{record.timestamp} ({_instant_of(record.timestamp)})"),
         ("key", _text(record.key)),
         ("value", "null" if record.value is None else f"{len(record.value)} bytes"),
-        *((name, _text(value)) for name, value in record.headers),
+        *((_plain(name), _text(value)) for name, value in record.headers),
     ]
     yield from columns(told)
     value = record.value or b""
@@ -148,6 +148,11 @@ def _text(value: bytes | None) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def _plain(text: str) -> str:
+    """With nothing in it that a terminal would obey: whoever can write to Kafka says what stands in headers."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def _base64(value: bytes | None) -> str | None:
     return None if value is None else base64.b64encode(value).decode()
 
@@ -157,7 +162,7 @@ def _cut(text: str) -> str:
 
 
 def _instant(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _instant_of(millis: int) -> str:

@@ -37,6 +37,19 @@ def test_letters_are_lines_in_columns() -> None:
     ] == [*lines]
 
 
+def test_no_header_speaks_to_the_terminal() -> None:
+    """Escape codes are told as what they are, also in the names of headers."""
+    letter = a_letter(0, topic="other\x1b[2J", error="\x1b]0;title\x07\n\u202e")
+    record = FakeRecord(value=None, key=b"\x1b[31m", headers=(("\x1b[2K", b"\x1b[1A"),))
+
+    lines = [*letter_lines([Judged(letter=letter, state=State.OPEN)]), *record_lines(record, most=16)]
+
+    assert all(line.isprintable() for line in lines)
+    assert "other\\x1b[2J-0-0" in lines[1]
+    assert lines[1].endswith(r"\x1b]0;title\x07 \u202e")
+    assert lines[-1].startswith(r"\x1b[2K")
+
+
 def test_reasons_are_lines_in_columns() -> None:
     """What nobody could ask for gets a column only then."""
     letters = [a_letter(0), a_letter(1, attempt=2, failed_at=AT + timedelta(days=1)), a_letter(2, reason=Reason.EMPTY)]
