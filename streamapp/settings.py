@@ -7,6 +7,7 @@ import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,6 +36,16 @@ def _has_ports(servers: str) -> str:
     return servers
 
 
+def _has_host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return url
+    except ValueError:
+        pass
+    raise ValueError(f"it must name a host, an IPv6 address within [], and a port is a number from 1 to {MAX_PORT}")
+
+
 def _is_topic(name: str) -> str:
     if name in {".", ".."}:
         raise ValueError("Kafka forbids this name")
@@ -45,28 +56,32 @@ def _is_mongo_uri(uri: SecretStr) -> SecretStr:
     # The message must not repeat the value, which may hold a password.
     if not re.match(r"^mongodb(\+srv)?://[^\s/]", uri.get_secret_value()):
         raise ValueError("it must begin with mongodb:// or mongodb+srv:// and name a host")
-    if uri.get_secret_value().startswith("mongodb://"):  # the other one is looked up in the DNS as it is parsed
-        _parse(uri.get_secret_value())
+    _try(uri.get_secret_value())
     return uri
 
 
-def _parse(uri: str) -> None:
-    from pymongo.errors import PyMongoError  # noqa: PLC0415 - a third of the start of a command that needs none of it
-    from pymongo.uri_parser import parse_uri  # noqa: PLC0415 - likewise
+def _try(uri: str) -> None:
+    from pymongo import MongoClient  # noqa: PLC0415 - a third of the start of a command that needs none of it
+    from pymongo.errors import PyMongoError  # noqa: PLC0415 - likewise
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that it does not know; the client warns of them too
         try:
-            parse_uri(uri, warn=True)
+            # Reads the files that it names, and asks nobody, not even the DNS.
+            MongoClient[dict[str, object]](uri, connect=False).close()
+        except OSError as exc:
+            raise ValueError(f"a file of its TLS options cannot be used: {exc}") from None
         except (PyMongoError, ValueError):  # its message may hold a part of the value
             raise ValueError(
-                "it is not a connection string: it must name a host, its ports are numbers from 1 to 65535, and special"
-                " characters in user and password stand as %XX, so @ as %40"
+                f"it is no connection string that can be used: it must name a host, its ports are numbers from 1 to"
+                f" {MAX_PORT} (with mongodb+srv:// there is none), special characters in user and password stand as"
+                " %XX, so @ as %40, and its options and certificates fit together"
             ) from None
 
 
 Port = Annotated[int, Field(ge=1, le=MAX_PORT)]
 KafkaServers = Annotated[str, AfterValidator(_has_ports)]
+RegistryUrl = Annotated[str, AfterValidator(_has_host)]
 TopicName = Annotated[str, AfterValidator(_is_topic)]
 UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
 MongoUri = Annotated[SecretStr, AfterValidator(_is_mongo_uri)]
@@ -92,11 +107,12 @@ class Settings(BaseSettings):
         description="Kafka's addresses, host:port, separated by commas.",
         examples=["localhost:9092"],
     )
-    schema_registry_url: str = Field(
+    schema_registry_url: RegistryUrl = Field(
         default="http://localhost:8081",
-        # No user or password: this address is printed.
-        pattern=r"^https?://[^\s@]+$",
-        description="Address of the schema registry, with the path of its Confluent API if it has one; no password.",
+        # No user, password or token: this address is printed.
+        pattern=r"^https?://[^\s@?#]+$",
+        description="Address of the schema registry, with the path of its Confluent API if it has one; no password, and"
+        " nothing behind ? or #.",
         examples=["http://localhost:8081"],
     )
     mongo_uri: MongoUri = Field(
@@ -311,10 +327,12 @@ def load() -> Settings:
     """Read the settings.
 
     Raises:
-        SettingsError: a value is wrong; names the variable, what is wrong, and gives an example.
+        SettingsError: a value is wrong; names the variable, what is wrong, and gives an example. Or `.env` is no text.
     """
     try:
         return Settings()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"The file .env in this folder cannot be read: {exc}") from None
     except ValidationError as exc:
         raise SettingsError("\n".join(_complaint(error) for error in exc.errors())) from None
 
@@ -336,4 +354,5 @@ def _wrong(error: ErrorDetails, field: FieldInfo) -> str:
 
 
 def _shown(value: object) -> str:
-    return re.sub(r"//.*@", "//***@", repr(value))
+    """As it stands, without what may be a secret: user and password, and what follows ? or #, such as a token."""
+    return re.sub(r"([?#]).+(?=.$)", r"\1***", re.sub(r"//.*@", "//***@", repr(value)))

@@ -19,6 +19,14 @@ WRONG = [
     ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "localhost:99999", "'localhost:99999': a port is a number from 1 to 65535"),
     ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "one:9092,two:0", "a port is a number from 1 to 65535"),
     ("STREAMAPP_SCHEMA_REGISTRY_URL", "localhost:8081", "'localhost:8081' does not fit"),
+    ("STREAMAPP_SCHEMA_REGISTRY_URL", "http://[::1", "'http://[::1': it must name a host, an IPv6 address within []"),
+    ("STREAMAPP_SCHEMA_REGISTRY_URL", "http:///apis", "must name a host"),
+    ("STREAMAPP_SCHEMA_REGISTRY_URL", "http://localhost:port", "a port is a number"),
+    ("STREAMAPP_SCHEMA_REGISTRY_URL", "http://localhost:8081/#top", "nothing behind ? or #"),
+    ("STREAMAPP_MONGO_URI", "mongodb://localhost/?tls=true&tlsCertificateKeyFile=/nofile", "directory: '/nofile'"),
+    ("STREAMAPP_MONGO_URI", "mongodb+srv://localhost/?tls=true&tlsCAFile=/nofile", "a file of its TLS options"),
+    ("STREAMAPP_MONGO_URI", "mongodb+srv://u:p@ss@localhost", "characters in user and password stand as %XX"),
+    ("STREAMAPP_MONGO_URI", "mongodb://one,two/?directConnection=true", "its options and certificates fit together"),
     ("STREAMAPP_MONGO_URI", "localhost:27017", "begin with mongodb://"),
     ("STREAMAPP_MONGO_URI", "mongodb://", "name a host"),
     ("STREAMAPP_MONGO_URI", "mongodb://u:x@", "it must name a host"),
@@ -85,6 +93,8 @@ def test_every_wrong_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("STREAMAPP_MONGO_URI", f"mongodb://localhost:{PASSWORD}"),
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"http://user:{PASSWORD}@localhost:8081"),
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"ftp://user:a/{PASSWORD}@localhost:8081"),
+        ("STREAMAPP_SCHEMA_REGISTRY_URL", f"http://localhost:8081/apis?token={PASSWORD}"),
+        ("STREAMAPP_SCHEMA_REGISTRY_URL", f"localhost:8081#\n{PASSWORD}"),
     ],
 )
 def test_complaint_tells_no_password(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
@@ -152,6 +162,14 @@ def test_empty_means_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = settings.load()
 
     assert (None, 4) == (loaded.local_java, loaded.partitions)
+
+
+def test_an_env_file_that_is_no_text_is_named() -> None:
+    """In words, as a wrong value is."""
+    Path(".env").write_bytes(b"STREAMAPP_TOPIC=\xff\n")
+
+    with pytest.raises(SettingsError, match=r"\.env in this folder cannot be read"):
+        settings.load()
 
 
 def test_settings_are_frozen() -> None:
