@@ -37,7 +37,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.write_concern import WriteConcern
 
-from streamapp.errors import StoreUnavailable
+from streamapp.errors import StreamappError
 from streamapp.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
 from streamapp.ledger import Progress
 from streamapp.mongo import Mongo
@@ -173,8 +173,8 @@ class Heartbeat:
         while True:
             try:
                 await self.beat()
-            except (StoreUnavailable, BulkWriteError) as exc:
-                # An outage, which whoever settles tells of, or another worker was quicker to make a document.
+            except (StreamappError, BulkWriteError) as exc:
+                # What whoever settles tells of, or another worker was quicker to make a document.
                 self._note(str(exc))
                 log.debug("pipeline_state not written: %s", exc)
             except Exception as exc:

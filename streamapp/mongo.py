@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pymongo import MongoClient, ReadPreference
 from pymongo.errors import (
     BulkWriteError,
+    ConfigurationError,
     ConnectionFailure,
     ExecutionTimeout,
     InvalidOperation,
@@ -21,7 +22,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from streamapp.errors import StoreUnavailable
+from streamapp.errors import SettingsError, StoreUnavailable
 from streamapp.inserter import AT_ONCE
 
 T = TypeVar("T")
@@ -71,7 +72,7 @@ class Mongo:
         self._is_closed = False
 
     async def call(self, call: Callable[[], T]) -> T:
-        """Call in a thread; raises StoreUnavailable for what time may mend, and once this is closed."""
+        """Call in a thread, see `translated`; raises StoreUnavailable also once this is closed."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, translated, call)
         except (InvalidOperation, RuntimeError) as exc:  # the client's, or the threads', of what is closed
@@ -102,18 +103,29 @@ def is_transient(exc: Exception) -> bool:
         return unexpected or bool(details.get("writeConcernErrors"))
     if isinstance(exc, OperationFailure):
         return exc.code not in BECAUSE_OF_A_DOCUMENT or isinstance(exc, (WriteConcernError, ExecutionTimeout))
+    if isinstance(exc, ConfigurationError):
+        return _is_dns_away(exc)
     return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)
 
 
+def _is_dns_away(exc: ConfigurationError) -> bool:
+    """Whether a mongodb+srv:// address could not be looked up, rather than found to be none."""
+    from dns.resolver import LifetimeTimeout, NoNameservers  # noqa: PLC0415 - few addresses are looked up by us
+
+    return isinstance(exc.__cause__, (LifetimeTimeout, NoNameservers))
+
+
 def translated(call: Callable[[], T]) -> T:
-    """Call; raises StoreUnavailable for what time may mend."""
+    """Call; raises StoreUnavailable for what time may mend, and SettingsError for an address that leads nowhere."""
     try:
         return call()
     except PyMongoError as exc:
-        if not is_transient(exc):
-            raise
         message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {reason(exc)}"
-        raise StoreUnavailable(message) from exc
+        if is_transient(exc):
+            raise StoreUnavailable(message) from exc
+        if isinstance(exc, ConfigurationError):
+            raise SettingsError(message) from exc
+        raise
 
 
 def reason(exc: Exception) -> str:

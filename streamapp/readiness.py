@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from streamapp.errors import Transient
+from streamapp.errors import StreamappError
 from streamapp.movement import Movement
 from streamapp.retry import Outages
 
@@ -86,7 +86,7 @@ class Dependency(Told):
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 await self.ping()
-        except (Transient, TimeoutError) as exc:
+        except (StreamappError, TimeoutError) as exc:
             self.note(str(exc) or "no answer")
         else:
             self.note(None)
