@@ -27,6 +27,20 @@ def give_up(why: str) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _why_no_pages(host: str, port: int) -> str | None:
+    if not ports.is_here(host):
+        return (
+            f"this machine has no address {host!r} (STREAMAPP_WEB_HOST), on which /healthz, /readyz and /metrics were"
+            " to be answered. Example: STREAMAPP_WEB_HOST=127.0.0.1"
+        )
+    if not ports.is_free(port, host):
+        return (
+            f"port {port} on {host}, for /healthz, /readyz and /metrics, is taken. Give another one with --web-port, or"
+            " STREAMAPP_WEB_PORT."
+        )
+    return None
+
+
 class BoundedWorker(faust.Worker):
     """The first signal stops in order, up to a deadline; a second one ends at once.
 
@@ -40,14 +54,10 @@ class BoundedWorker(faust.Worker):
     _signalled = False
 
     def execute_from_commandline(self) -> NoReturn:
-        """Run until stopped; exit code 2 where the port of the pages is taken."""
+        """Run until stopped; exit code 2 where the pages cannot be served."""
         conf = self.app.conf
-        if conf.web_enabled and not ports.is_free(conf.web_port, conf.web_bind):
-            print(  # noqa: T201 - there is no logging yet
-                f"Error: port {conf.web_port} on {conf.web_bind}, for /healthz, /readyz and /metrics, is taken."
-                " Give another one with --web-port, or STREAMAPP_WEB_PORT.",
-                file=sys.stderr,
-            )
+        if conf.web_enabled and (why := _why_no_pages(conf.web_bind, conf.web_port)):
+            print(f"Error: {why}", file=sys.stderr)  # noqa: T201 - there is no logging yet
             sys.exit(_WRONG_USAGE)
         try:
             super().execute_from_commandline()

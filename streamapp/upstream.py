@@ -170,8 +170,15 @@ class Upstream(Service):
             self.registered.set()
 
     async def _prepare_store(self) -> None:
-        await self._store_outages.insist(self._store.prepare)
-        await self._store_outages.insist(self._rollups.prepare)
+        try:
+            await self._store_outages.insist(self._store.prepare)
+            await self._store_outages.insist(self._rollups.prepare)
+        except SettingsError as exc:
+            give_up(str(exc))
+        else:
+            await self._note_schemas()
+
+    async def _note_schemas(self) -> None:
         v2 = canonical_form(event.schema(2))
         while True:
             writer = await self._learned.get()

@@ -131,7 +131,7 @@ async def store_events(stream: Any) -> None:
 async def _settle(event: Any) -> None:
     try:
         await upstream.sink.settle(event.value)
-    except Permanent as exc:
+    except (Permanent, SettingsError) as exc:
         give_up(str(exc))
     else:
         event.ack()
@@ -166,7 +166,8 @@ async def note_partitions(_: object, assigned: Any, **__: object) -> None:
 @app.task
 async def beat() -> None:
     """Tell the page how far this worker is."""
-    await upstream.beat(app.consumer)
+    if not app.should_stop:  # by a signal before there was a consumer: Faust starts its tasks all the same
+        await upstream.beat(app.consumer)
 
 
 producer = SampleProducer(

@@ -65,13 +65,26 @@ def choose(usual: int | None = None, *, but: Collection[int] = ()) -> int:
 
 def is_free(port: int, host: str = HOST) -> bool:
     """Tell whether a server could listen on the port."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:
             probe.bind((host, port))
         except OSError:
             return False
         return True
+
+
+def is_here(host: str) -> bool:
+    """Tell whether a server on this machine could listen on this host's address."""
+    try:
+        with socket.create_server((host, 0), family=_family(host)):
+            return True
+    except (OSError, ValueError):  # no address of ours, no name that is known, no name at all
+        return False
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def is_open(port: int) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+import pytest
+
 from streamapp.local import ports
 from streamapp.local.members import Size
 from streamapp.local.ports import Ports
@@ -28,6 +30,22 @@ def test_taken_port_is_left_to_its_owner() -> None:
         usual = taken.getsockname()[1]
 
         assert ports.choose(usual) in ports.FREE
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("0.0.0.0", True),
+        ("localhost", True),
+        ("256.1.1.1", False),
+        ("192.0.2.1", False),
+        ("a b", False),
+    ],
+)
+def test_addresses_of_this_machine_are_known(host: str, expected: bool) -> None:
+    """Also the one that stands for all of them."""
+    assert ports.is_here(host) is expected
 
 
 def test_no_port_is_chosen_twice() -> None:

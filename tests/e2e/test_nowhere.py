@@ -1,0 +1,54 @@
+"""Workers where no server is: each ends in order, and says what is wrong in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from streamapp.local import ports
+from streamapp.settings import Settings
+from tests.backends import plain_settings
+from tests.e2e.workers import Worker
+from tests.until import until
+
+
+def nowhere(**changes: Any) -> Settings:
+    """Return settings of servers that are not there."""
+    address = f"127.0.0.1:{ports.choose()}"
+    values: dict[str, Any] = {
+        "kafka_bootstrap_servers": address,
+        "schema_registry_url": f"http://{address}",
+        "mongo_uri": SecretStr(f"mongodb://{address}"),
+    }
+    return plain_settings(**(values | changes))
+
+
+def test_a_signal_before_there_is_a_kafka_ends_the_worker_in_order(tmp_path: Path) -> None:
+    """It has no consumer yet."""
+    with Worker(nowhere(), tmp_path) as worker:
+        until(lambda: "is away, waiting" in worker.text, within=60, what="a worker that waits")
+
+        assert 0 == worker.stop()
+        assert "Traceback" not in worker.text
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code", "words"),
+    [
+        ("mongo_uri", SecretStr("mongodb+srv://bob:hunter2@127.0.0.1/"), 1, "STREAMAPP_MONGO_URI"),
+        ("web_host", "256.1.1.1", 2, "this machine has no address '256.1.1.1' (STREAMAPP_WEB_HOST)"),
+    ],
+)
+def test_a_setting_that_leads_nowhere_ends_the_worker(
+    setting: str, value: Any, code: int, words: str, tmp_path: Path
+) -> None:
+    """With a sentence that tells no password."""
+    with Worker(nowhere(**{setting: value}), tmp_path) as worker:
+        assert code == worker.process.wait(60)
+
+        assert words in worker.text
+        assert "hunter2" not in worker.text
+        assert "Traceback" not in worker.text
