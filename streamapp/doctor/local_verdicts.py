@@ -41,20 +41,26 @@ def judge_clock(behind: float) -> Finding:
 class PortFacts:
     """Who answers on a port of ours."""
 
+    #: Host and port; of an address that is not this machine's, the host.
     address: str
     is_open: bool
+    #: Whether it is an address of this machine.
+    is_here: bool = True
     #: Our own program's /readyz; None if somebody else answers.
     ready: bool | None = None
     #: What its /readyz complains of.
     trouble: str = ""
 
 
-def judge_port(check: str, port: PortFacts, *, who: str, setting: str) -> Finding:
-    """Whether the port is free, or ours."""
+def judge_port(check: str, port: PortFacts, *, who: str, settings: str) -> Finding:
+    """Whether the port is free, or ours; `settings` is what the names of its two settings begin with."""
+    if not port.is_here:
+        fix = f"{settings}_HOST=127.0.0.1, or another address of this machine"
+        return fault(check, f"this machine has no address {port.address} ({settings}_HOST)", fix)
     if not port.is_open:
         return ok(check, f"{port.address} is free: no {who} runs there")
     if port.ready is None:
-        fix = f"end that program, or choose another port: {setting}=<port>"
+        fix = f"end that program, or choose another port: {settings}_PORT=<port>"
         return fault(check, f"{port.address} is taken by another program than our {who}", fix)
     if not port.ready:
         return warning(check, f"our {who} answers on {port.address}, and is not ready: {port.trouble}", "see its log")

@@ -79,8 +79,7 @@ class MongoExamination:
         yield from self._server(client, hello)
 
     def _refusal(self, exc: OperationFailure) -> Any:
-        user = user_of(self._uri) or "nobody"
-        seen = f"MongoDB does not let {user} in: {self._said(exc)}"
+        seen = f"MongoDB does not let {user_of(self._uri) or 'us'} in: {self._said(exc)}"
         fix = "check user, password and authSource of STREAMAPP_MONGO_URI=mongodb://<user>:<password>@<host>/?authSource=admin"
         return fault("mongodb.login", seen, fix)
 

@@ -49,5 +49,5 @@ def _spellings(uri: str) -> set[str]:
 
 
 def _user_info(uri: str) -> str:
-    found = _USER_INFO.search(uri)
-    return found.group().removesuffix("@") if found else ""
+    # As the driver reads it, which takes spaces.
+    return uri.partition("//")[2].partition("/")[0].rpartition("@")[0]

@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from streamapp.doctor.finding import Findings
 from streamapp.doctor.kafka import reach
 from streamapp.doctor.local_verdicts import PortFacts, judge_port, judge_settings
+from streamapp.local import ports
 from streamapp.settings import PREFIX, Settings
 
 ANSWER_SECONDS = 2.0
@@ -33,16 +34,17 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Pa
 def port_findings(settings: Settings, hide: Callable[[str], str]) -> Findings:
     """Who answers where worker and page would; `hide` keeps secrets out of what they say."""
     worker = _port(settings.web_host, settings.web_port, hide)
-    yield judge_port("ports.worker", worker, who="worker", setting="STREAMAPP_WEB_PORT")
+    yield judge_port("ports.worker", worker, who="worker", settings="STREAMAPP_WEB")
     page = _port(settings.dashboard_host, settings.dashboard_port, hide)
-    yield judge_port("ports.dashboard", page, who="dashboard", setting="STREAMAPP_DASHBOARD_PORT")
+    yield judge_port("ports.dashboard", page, who="dashboard", settings="STREAMAPP_DASHBOARD")
 
 
 def _port(host: str, port: int, hide: Callable[[str], str]) -> PortFacts:
-    host = _EVERYWHERE.get(host, host)
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    name = _EVERYWHERE.get(host, host)
+    address = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     if reach(address):
-        return PortFacts(address=address, is_open=False)
+        is_here = ports.is_here(host)
+        return PortFacts(address=address if is_here else repr(host), is_here=is_here, is_open=False)
     try:
         # Never by way of a proxy.
         with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS) as client:

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import pytest
+from pydantic import SecretStr
+from pymongo.errors import OperationFailure
+
 from streamapp.doctor import examination
 from streamapp.doctor.finding import Findings, fault
+from streamapp.doctor.mongo import MongoExamination
 from streamapp.doctor.redaction import hiding
+from streamapp.doctor.surroundings import port_findings
+from streamapp.local import ports
+from tests.backends import plain_settings
 
 
 def _failing() -> Findings:
     yield fault("kafka.group", "seen", "kafka-consumer-groups --group streamapp")
     message = "no login with streamapp"
     raise ValueError(message)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [("mongodb://me:pass word@h", "let me in"), ("mongodb://h/?authMechanism=MONGODB-X509", "let us in")],
+)
+def test_a_refused_login_names_the_user_if_there_is_one(uri: str, expected: str) -> None:
+    """The certificate may be the one who tells."""
+    examination = MongoExamination(plain_settings(mongo_uri=SecretStr(uri)), {}, hiding(uri))
+
+    assert expected in examination._refusal(OperationFailure("no", 18)).seen
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "a\nb"])
+def test_a_host_that_is_no_address_of_this_machine_is_named(host: str) -> None:
+    """Its port is not free: nobody could listen there."""
+    settings = plain_settings(web_host=host, dashboard_port=ports.choose())
+
+    worker, page = port_findings(settings, str)
+
+    assert ("fault", f"this machine has no address {host!r} (STREAMAPP_WEB_HOST)") == (worker.verdict, worker.seen)
+    assert "ok" == page.verdict
 
 
 def test_a_check_that_fails_shows_no_password_and_leaves_others_whole() -> None:

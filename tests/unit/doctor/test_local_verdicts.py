@@ -42,6 +42,7 @@ def test_clock(behind: float, expected: str) -> None:
     ("facts", "expected"),
     [
         ({"is_open": False}, "ok: a:1 is free: no worker runs there"),
+        ({"is_here": False, "is_open": False}, "fault: this machine has no address a:1 (STREAMAPP_WEB_HOST)"),
         ({"is_open": True}, "fault: a:1 is taken by another program than our worker"),
         ({"is_open": True, "ready": True}, "ok: our worker answers on a:1, and is ready"),
         ({"is_open": True, "ready": False, "trouble": "x"}, "warning: our worker answers on a:1, and is not ready: x"),
@@ -49,7 +50,7 @@ def test_clock(behind: float, expected: str) -> None:
 )
 def test_port(facts: dict[str, bool], expected: str) -> None:
     """Free, ours, or somebody else's."""
-    found = judge_port("ports.worker", PortFacts(address="a:1", **facts), who="worker", setting="STREAMAPP_WEB_PORT")
+    found = judge_port("ports.worker", PortFacts(address="a:1", **facts), who="worker", settings="STREAMAPP_WEB")
 
     assert expected == f"{found.verdict}: {found.seen}"
 
@@ -70,6 +71,14 @@ def test_secrets_are_hidden_in_every_spelling(uri: str) -> None:
     assert not {"p@ss/w", "p%40ss%2Fw", "s3cret", "tok=en", "tok%3Den", "tok2"} & set(text.replace(",", " ").split())
     assert "p%40" not in text
     assert "s3cret" not in text
+    assert "me" == user_of(uri)
+
+
+def test_a_password_with_a_space_is_hidden_and_leaves_the_user_known() -> None:
+    """MongoDB's driver takes it as it is."""
+    uri = "mongodb://me:pass word@h:1/?x=1"
+
+    assert "h:1 refuses ***" == hiding(uri)("h:1 refuses pass word")
     assert "me" == user_of(uri)
 
 
