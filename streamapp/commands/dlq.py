@@ -94,6 +94,8 @@ def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> 
         raise click.UsageError("--raw or --json, not both.")
     settings = load_settings()
     with letterbox(settings) as box:
+        if not box.letters.partitions():
+            raise click.ClickException(f"there is no topic {box.letters.topic}, and so no dead letter.")
         partition, offset = _place(place) if place else _place_of_origin(box, origin or "")
         record = box.record(partition, offset)
     if record is None:

@@ -193,8 +193,12 @@ def test_what_cannot_be_shown_is_said(settings: Settings, arguments: list[str], 
 def test_topics_that_are_not_there_are_said(settings: Settings) -> None:
     """No dead letters is nothing wrong; no topic to replay to is."""
     listed, refused = run(settings, "list"), run(settings, "replay")
+    shown = [run(settings, "show", *place) for place in (["0:0"], ["--origin", "any-0-0"])]
 
     assert (0, 1) == (listed.exit_code, refused.exit_code)
+    assert [(1, f"Error: there is no topic {settings.dead_letter_topic}, and so no dead letter.\n")] * 2 == [
+        (each.exit_code, each.stderr) for each in shown
+    ]
     assert settings.dead_letter_topic in listed.stderr
     assert "STREAMAPP_TOPIC" in refused.stderr
 
