@@ -13,7 +13,7 @@ import click
 from streamapp.broker import Broker
 from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
-from streamapp.commands.progress import paced, progress
+from streamapp.commands.progress import pace, paced, progress
 from streamapp.dlq import letter_text
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
@@ -36,9 +36,7 @@ _INTERRUPTED = 130
     show_default=True,
     help="Leave out what has been replayed so often and failed again; a larger number tries once more.",
 )
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), help="Records a second; the default is full speed."
-)
+@click.option("--rate", type=pace, help="Records a second; the default is full speed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be replayed, and write nothing.")
 @json_option
 @told

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 T = TypeVar("T")
+
+#: Things a second: one in a thousand seconds.
+_LEAST_PACE = 0.001
+
+
+def pace(text: str) -> float:
+    """The things a second that an option gives; exit code 2 if it is no pace."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not _LEAST_PACE <= rate < math.inf:
+        raise click.BadParameter(f"{text!r} is no number from {_LEAST_PACE} on. Example: 100")
+    return rate
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from streamapp.avro import WriterSchema
 from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
 from streamapp.commands.options import instant, json_option, load_settings, report, told
-from streamapp.commands.progress import paced, progress
+from streamapp.commands.progress import pace, paced, progress
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.registry import Registry
@@ -138,7 +138,7 @@ def _ledger(_context: click.Context, parameter: click.Parameter, path: Path | No
 
 @click.command("send-sample")
 @click.option("--count", "-n", type=click.IntRange(min=1), default=100, show_default=True, help="Events to send.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second; the default is full speed.")
+@click.option("--rate", type=pace, help="Events a second; the default is full speed.")
 @click.option("--seed", type=int, help="Repeats users, types, devices, locations, browsers, versions and order.")
 @click.option("--v2-ratio", type=click.FloatRange(0, 1), help="Share of events with schema V2.  [default: 0.7]")
 @click.option("--start", help="Event time of the first event, ISO 8601; the others follow by 1/rate.")

@@ -28,6 +28,18 @@ def test_commands_start_without_faust() -> None:
     assert done.stdout == "set()\n"
 
 
+@pytest.mark.parametrize("command", [["send-sample"], ["dlq", "replay"]], ids=" ".join)
+@pytest.mark.parametrize("rate", ["1e-300", "0", "-1", "nan", "inf", "fast"])
+def test_a_rate_that_is_none_is_wrong_usage(command: list[str], rate: str) -> None:
+    """Before anything is asked or sent."""
+    name, *rest = command
+
+    done = CliRunner().invoke(commands.load(name), [*rest, "--rate", rate])
+
+    assert done.exit_code == 2
+    assert f"'--rate': '{rate}' is no number from 0.001 on" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"), [(["--help"], "name each fault"), (["dlq", "list", "--help"], "--since")]
 )
