@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
@@ -67,5 +71,18 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
             raise click.ClickException(message) from None
         except StreamappError as exc:
             raise click.ClickException(str(exc)) from None
+        except OSError as exc:
+            if exc.errno != errno.ENOSPC:
+                raise
+            if exc.filename is None:
+                _write_no_more()
+            message = f"{exc.filename or 'The output'} cannot be written: {exc.strerror}"
+            raise click.ClickException(message) from None
 
     return telling
+
+
+def _write_no_more() -> None:
+    # Python would try again at its end to write what is still in its buffer, and fail.
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -38,6 +39,16 @@ def test_a_rate_that_is_none_is_wrong_usage(command: list[str], rate: str) -> No
 
     assert done.exit_code == 2
     assert f"'--rate': '{rate}' is no number from 0.001 on" in done.stderr
+
+
+def test_output_that_finds_no_room_is_told_in_a_sentence() -> None:
+    """As with a full disk."""
+    code = "import click; from streamapp.commands.options import told; click.command()(told(lambda: click.echo('x')))()"
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (1, "Error: The output cannot be written: No space left on device\n") == (done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize(
