@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
@@ -42,6 +43,16 @@ class Interrupts:
     def ignore(self) -> None:
         """From now on do nothing at a signal."""
         self._react = _nothing
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Within it a signal has no effect, and after it that which it would have had."""
+        came: list[int] = []
+        react, self._react = self._react, came.append
+        yield
+        self._react = react
+        for number in came[:1]:
+            react(number)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self._react(number)

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,6 +20,7 @@ from streamapp import faults, ground, sampler
 from streamapp.avro import WriterSchema
 from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
+from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import instant, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.errors import BrokerUnavailable, SettingsError
@@ -35,7 +36,6 @@ from streamapp.verify.sent import NoLedgerError, Sent
 _DELIVERY_TIMEOUT = 30.0
 #: Events per second that `--start` counts its times with where no rate is given: one every 2 s.
 _DEFAULT_RATE = 0.5
-_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,8 @@ class Tally:
     sent: Counter[tuple[int, Fault | None]] = field(default_factory=Counter[tuple[int, Fault | None]])
     acknowledged: int = 0
     error: str | None = None
-    interrupted: bool = False
+    #: What a signal has asked to end with.
+    exit_code: int = 0
     #: For a ledger: what was sent, and what the registry calls our versions.
     run: Sent | None = None
     labels: Mapping[int, str] = field(default_factory=dict[int, str])
@@ -179,17 +180,30 @@ def command(  # noqa: PLR0913 - its options
     if ledger:
         tally.run = asyncio.run(_begun(settings))
     began = time.monotonic()
-    send(plan, tally, codec=EventCodec(ours), known=known, settings=settings)
-    if ledger and tally.run:
-        _enter(ledger, tally.run, unacknowledged=tally.sent.total() - tally.acknowledged)
+    producer, records = _producer(settings.kafka_bootstrap_servers), _outgoing(plan, EventCodec(ours), known)
+    with Interrupts() as interrupts:
+        send(records, tally, producer=producer, topic=settings.topic, interrupts=interrupts)
+        if ledger and tally.run:
+            _enter(ledger, tally.run, unacknowledged=tally.sent.total() - tally.acknowledged)
     _report(tally, shares, seconds=time.monotonic() - began, as_json=as_json)
 
 
-def send(plan: Plan, tally: Tally, *, codec: EventCodec, known: Ground, settings: Settings) -> None:
-    """Send and wait for the acknowledgements; Ctrl-C ends it early."""
-    producer = Producer(
+def send(records: Iterable[Outgoing], tally: Tally, *, producer: Producer, topic: str, interrupts: Interrupts) -> None:
+    """Send and wait for the acknowledgements; a signal ends it early, and has no effect afterwards."""
+    try:
+        for record in records:
+            with interrupts.held():  # what is acknowledged meanwhile is noted as a whole
+                _produce(producer, topic, record, tally)
+        interrupts.ignore()
+    except Interrupted as exc:
+        tally.exit_code = exc.exit_code
+    producer.flush(_DELIVERY_TIMEOUT)
+
+
+def _producer(servers: str) -> Producer:
+    return Producer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap_servers,
+            "bootstrap.servers": servers,
             "enable.idempotence": True,
             "compression.type": "lz4",
             "linger.ms": 20,
@@ -200,12 +214,6 @@ def send(plan: Plan, tally: Tally, *, codec: EventCodec, known: Ground, settings
         },
         logger=silent,
     )
-    try:
-        for record in _outgoing(plan, codec, known):
-            _produce(producer, settings.topic, record, tally)
-    except KeyboardInterrupt:
-        tally.interrupted = True
-    producer.flush(_DELIVERY_TIMEOUT)
 
 
 def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing]:
@@ -281,8 +289,8 @@ def _report(tally: Tally, shares: Mapping[Fault, float], *, seconds: float, as_j
         "seconds": round(seconds, 3),
     }
     report(facts, as_json=as_json)
-    if tally.interrupted:
-        sys.exit(_INTERRUPTED)
+    if tally.exit_code:
+        sys.exit(tally.exit_code)
     if tally.acknowledged < sent:
         message = f"{sent - tally.acknowledged} events were not acknowledged: {tally.error or 'no answer in time'}"
         raise BrokerUnavailable(message)

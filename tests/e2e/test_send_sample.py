@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from streamapp import codec, event
 from streamapp.avro import writer_schema
 from streamapp.settings import Settings
+from streamapp.verify import ledger_file
 from tests import foreign
-from tests.e2e.workers import STREAMAPP, run
+from tests.e2e.workers import STREAMAPP, environment, run
+from tests.offsets import end_offsets
+from tests.until import until
 
 START = "2026-01-31T12:00:00Z"
 
@@ -52,6 +58,26 @@ def test_times_run_on_from_the_start_at_the_rate(settings: Settings) -> None:
 
     assert 1_769_860_800_000 == times[0]
     assert 1_980 == times[-1] - times[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_early_with_a_line_in_the_ledger(settings: Settings, tmp_path: Path, number: int) -> None:
+    """Of all that is in the topic; the exit code is as a shell tells it."""
+    assert run(STREAMAPP, "send-sample", "--count", "1", settings=settings).returncode == 0
+    before, path = end_offsets(settings), tmp_path / "sent.jsonl"
+    command = [STREAMAPP, "send-sample", "--count", "100000", "--rate", "50", "--ledger", str(path)]
+    with subprocess.Popen(command, env=environment(settings), stdout=subprocess.PIPE, text=True) as sending:
+        try:
+            until(lambda: sum(end_offsets(settings).values()) > 5, within=60, what="events")
+            sending.send_signal(number)
+            told, _ = sending.communicate(timeout=60)
+        finally:
+            sending.kill()
+
+    (line,) = ledger_file.read(path)
+    sent = {p: [(before[p], end - 1)] for p, end in end_offsets(settings).items() if end > before[p]}
+    assert 128 + number == sending.returncode, told
+    assert sent == {partition: to.offsets for partition, to in line.partitions.items()}
 
 
 @pytest.mark.parametrize("command", [("--json", "send-sample"), ("send-sample", "--json")])
