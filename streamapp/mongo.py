@@ -54,6 +54,9 @@ class Mongo:
             # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
             retryWrites=False,
             retryReads=False,
+            # Documents may be anybody's: no time and no text in them raises anything.
+            datetime_conversion="DATETIME_AUTO",
+            unicode_decode_error_handler="replace",
             # Not `timeoutMS`, which would spend all of it on looking for a server.
             socketTimeoutMS=ANSWER_TIMEOUT_MS,
             connectTimeoutMS=_REACH_TIMEOUT_MS,

@@ -16,7 +16,7 @@ from streamapp.document import EventTimes
 from streamapp.errors import Undecodable
 from streamapp.record import Origin, Record
 
-#: How documents are read that anybody may have written: no time and no text in them raises anything.
+#: How documents are decoded, as `Mongo` does.
 LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from streamapp.mongo import Mongo
 from streamapp.topic_reader import TopicReader
-from streamapp.verify.likeness import LENIENT
 from streamapp.verify.offsets import Bits
 from streamapp.verify.verdict import PartitionFates
 
@@ -54,7 +53,7 @@ class Strangers:
         nowhere: PartitionFates,
     ) -> None:
         self._reader = reader
-        self._events = mongo.primary["events"].with_options(codec_options=LENIENT)
+        self._events = mongo.primary["events"]
         self._incarnation = incarnation
         self._is_compacted = is_compacted
         self._records = records

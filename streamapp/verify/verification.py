@@ -50,7 +50,7 @@ class Verification:
         )
         self._mongo = mongo
         self._events = mongo.primary["events"]
-        self._dead_letters = mongo.primary["dead_letters"].with_options(codec_options=likeness.LENIENT)
+        self._dead_letters = mongo.primary["dead_letters"]
         self._runner = asyncio.Runner()
         self._schemas: dict[int, WriterSchema] = {}
         self._records: dict[int, Bits] = {}
