@@ -34,7 +34,14 @@ def with_header(name: str, value: bytes | None) -> FakeRecord:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("reason", b"\xff"), ("reason", None), ("failed_at", b"yesterday"), ("offset", b"x"), ("topic", b"\xff")],
+    [
+        ("reason", b"\xff"),
+        ("reason", b"unheard of"),
+        ("reason", None),
+        ("failed_at", b"yesterday"),
+        ("offset", b"x"),
+        ("topic", b"\xff"),
+    ],
 )
 def test_what_the_pile_calls_foreign_is_left_out(name: str, value: bytes | None) -> None:
     """Whichever header is not as we write it; nothing is raised."""
