@@ -117,7 +117,8 @@ class Load:
     def stop(self) -> None:
         """End, and wait until all is acknowledged."""
         self._stopped.set()
-        self._thread.join(60)
+        if self._thread.ident:
+            self._thread.join(60)
         self.flush()
         if self._error:
             raise self._error
