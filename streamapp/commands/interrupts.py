@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
@@ -27,6 +26,8 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._react: Callable[[int], None] = self._raise
+        self._react_later = self._react
+        self._came: list[int] = []
 
     def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
@@ -44,15 +45,15 @@ class Interrupts:
         """From now on do nothing at a signal."""
         self._react = _nothing
 
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """Within it a signal has no effect, and after it that which it would have had."""
-        came: list[int] = []
-        react, self._react = self._react, came.append
-        yield
-        self._react = react
-        for number in came[:1]:
-            react(number)
+    def hold(self) -> None:
+        """From now on a signal has no effect until `let_go`."""
+        self._react_later, self._react = self._react, self._came.append
+
+    def let_go(self) -> None:
+        """A signal has effect again, also one that came meanwhile."""
+        self._react = self._react_later
+        if self._came:
+            self._react(self._came[0])
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self._react(number)

@@ -192,8 +192,9 @@ def send(records: Iterable[Outgoing], tally: Tally, *, producer: Producer, topic
     """Send and wait for the acknowledgements; a signal ends it early, and has no effect afterwards."""
     try:
         for record in records:
-            with interrupts.held():  # what is acknowledged meanwhile is noted as a whole
-                _produce(producer, topic, record, tally)
+            interrupts.hold()  # what is acknowledged meanwhile is noted as a whole
+            _produce(producer, topic, record, tally)
+            interrupts.let_go()
         interrupts.ignore()
     except Interrupted as exc:
         tally.exit_code = exc.exit_code

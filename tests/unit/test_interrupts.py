@@ -14,10 +14,11 @@ def test_a_signal_that_is_held_has_its_effect_afterwards() -> None:
     done: list[str] = []
 
     def work(interrupts: Interrupts) -> None:
-        with interrupts.held():
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGINT)
-            done.append("work")
+        interrupts.hold()
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        done.append("work")
+        interrupts.let_go()
         done.append("more")
 
     with Interrupts() as interrupts:
