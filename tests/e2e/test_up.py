@@ -177,9 +177,8 @@ def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[st
 def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:
     """Ctrl-C in the first second, in which most of the time goes into imports, ends it as a shell expects."""
     with up(folder) as process:
-        until(
-            lambda: any("/yarl/" in file.path for file in psutil.Process(process.pid).memory_maps()), what="the imports"
-        )
+        maps = psutil.Process(process.pid).memory_maps
+        until(lambda: any("/pydantic_core/" in file.path for file in maps()), what="the imports")
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
 

@@ -62,3 +62,23 @@ def test_a_command_acts_as_if_it_had_been_imported(arguments: list[str], told: s
 
     assert done.exit_code == 0
     assert told in done.output
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--count", "0"),
+        ("--rate", "0"),
+        ("--rate", "nan"),
+        ("--v2-ratio", "1.5"),
+        ("--start", "yesterday"),
+        ("--seed", "x"),
+        ("--faults", "corupt=0.1"),
+    ],
+)
+def test_wrong_options_are_wrong_usage(wrong: tuple[str, str]) -> None:
+    """And the option is named, before anything is asked of anybody."""
+    done = CliRunner().invoke(commands.load("send-sample"), wrong)
+
+    assert done.exit_code == 2
+    assert wrong[0] in done.output
