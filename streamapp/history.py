@@ -51,6 +51,8 @@ class History:
     async def missed(self, slice_: Slice, events: Iterable[tuple[int, str]]) -> set[str]:
         """Of events, by offset and `_id`, those not stored when they had their turn: dead letters then, none now."""
         frontier = await self._frontier(slice_)
+        if slice_.records[0].offset > frontier:  # as nearly always
+            return set()
         behind = [id_ for offset, id_ in events if offset <= frontier]
         if not behind:
             return set()

@@ -206,8 +206,8 @@ class Sink:
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
         built = build(slice_, schemas, times=self._times, received_at=self._now())
-        missed = await self._history.missed(slice_, built.places())
-        built.apart.update(index for index, made in enumerate(built.documents) if made["_id"] in missed)
+        if missed := await self._history.missed(slice_, built.places()):
+            built.apart.update(index for index, made in enumerate(built.documents) if made["_id"] in missed)
         ours, apart = built.split()
         outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
         fates = self._note(outcome, ours, slice_)

@@ -52,3 +52,17 @@ def test_orphans_are_looked_for_around_the_last_offset_counted(
 
     assert [f"{INCARNATION}-0-{each}" for each in expected] == [id_ for ids in asked.ids for id_ in ids]
     assert all(len(ids) <= 50 for ids in asked.ids)
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"), [([(4_999, "behind"), (5_001, "ahead")], {"behind"}), ([(5_001, "ahead")], set[str]())]
+)
+def test_only_events_up_to_the_last_offset_counted_may_have_been_missed(
+    events: list[tuple[int, str]], expected: set[str]
+) -> None:
+    """Of what comes in its turn nobody is asked."""
+    asked = Asked()
+    slice_ = a_slice(a_record(offset=4_999), a_record(offset=5_001))
+
+    assert expected == asyncio.run(History(asked, asked, Outages("MongoDB")).missed(slice_, events))
+    assert [[id_] for id_ in expected] == asked.ids
