@@ -112,7 +112,7 @@ class TopicReader:
     def _from(self, start: int) -> Iterator[TopicRecord]:
         heard_at = time.monotonic()
         while time.monotonic() < heard_at + PATIENCE:
-            for message in self._told(lambda: self._consumer.consume(_AT_ONCE, timeout=_WAIT)):
+            for message in self._told(self._some):
                 if (error := message.error()) is None:
                     # Earlier ones come where the topic ends before `start`.
                     if (record := _record(message)).offset >= start:
@@ -125,6 +125,11 @@ class TopicReader:
                     raise away(self._servers, error.str())
                 heard_at = time.monotonic()
         raise away(self._servers, f"no record of {self.topic} came within {PATIENCE:g} s")
+
+    def _some(self) -> Sequence[Message]:
+        # Not all at once: `consume` would wait for as many as were asked for, also where the partition has no more.
+        first = self._consumer.poll(_WAIT)
+        return [] if first is None else [first, *self._consumer.consume(_AT_ONCE, timeout=0)]
 
     def _member(self, group: str) -> Consumer:
         config = {

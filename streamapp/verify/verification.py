@@ -20,7 +20,6 @@ from streamapp.errors import StreamappError
 from streamapp.mongo import Mongo
 from streamapp.record import Origin, Record, origin_of
 from streamapp.registry import Registry
-from streamapp.retry import NoPatience
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader, TopicRecord
 from streamapp.verify import counts, likeness
@@ -45,14 +44,13 @@ class Verification:
         self._broker = Broker(servers)
         self._reader = TopicReader(servers, settings.topic)
         self._letter_reader = TopicReader(servers, settings.dead_letter_topic)
-        self._registry = Registry(
-            settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry")
-        )
+        self._registry = Registry(settings.schema_registry_url, settings.subject)
         self._mongo = mongo
         self._events = mongo.primary["events"]
         self._dead_letters = mongo.primary["dead_letters"]
         self._runner = asyncio.Runner()
         self._schemas: dict[int, WriterSchema] = {}
+        self._asked: set[int] = set()
         self._records: dict[int, Bits] = {}
         self._fates: dict[int, PartitionFates] = {}
         self._nowhere = PartitionFates(partition=None)
@@ -160,8 +158,14 @@ class Verification:
 
     def _learn(self, values: set[bytes | None]) -> None:
         headers = {value[: codec.HEADER.size] for value in values if value and len(value) >= codec.HEADER.size}
-        if new := {codec.HEADER.unpack(header)[1] for header in headers} - self._schemas.keys():
-            self._schemas.update(self._runner.run(self._registry.resolve(new)))
+        # Ids are positive: another is not asked for.
+        new = {id_ for header in headers if (id_ := codec.HEADER.unpack(header)[1]) > 0} - self._asked
+        self._asked |= new
+        self._schemas.update(self._runner.run(self._look_up(new)))
+
+    async def _look_up(self, schema_ids: Iterable[int]) -> Mapping[int, WriterSchema]:
+        found = await asyncio.gather(*map(self._registry.look_up, schema_ids))
+        return {writer.schema_id: writer for writer in found if writer}
 
     # Every document and dead letter has its record
 
