@@ -40,6 +40,7 @@ def list_letters(*, choice: Choice, limit: int, as_json: bool) -> None:
     """Count the dead letters by reason, and show them, the newest first."""
     settings = load_settings()
     with letterbox(settings) as box:
+        is_there = bool(box.letters.partitions())
         pile, chosen = read(box, choice, insist=False)
     newest = sorted(chosen, key=lambda one: (one.letter.failed_at, one.letter.offset), reverse=True)
     shown = newest[: limit or None]
@@ -47,7 +48,9 @@ def list_letters(*, choice: Choice, limit: int, as_json: bool) -> None:
     if is_json(as_json=as_json):
         _print_json(settings, chosen, shown, foreign)
     else:
-        _print_lines(settings, chosen, shown, foreign)
+        _print_lines(chosen, shown, foreign)
+        if not chosen:
+            _tell_none(settings, choice, is_there=is_there)
 
 
 def _print_json(
@@ -63,12 +66,16 @@ def _print_json(
     click.echo(json.dumps(facts))
 
 
-def _print_lines(
-    settings: Settings, chosen: Sequence[Judged], shown: Sequence[Judged], foreign: Sequence[tuple[int, int]]
-) -> None:
-    if not chosen:
-        click.echo(f"no such dead letters in {settings.dead_letter_topic}", err=True)
+def _tell_none(settings: Settings, choice: Choice, *, is_there: bool) -> None:
+    topic = settings.dead_letter_topic
+    if not is_there:
+        click.echo(f"there is no topic {topic}, and so no dead letter", err=True)
     else:
+        click.echo(f"no {'' if choice == Choice() else 'such '}dead letters in {topic}", err=True)
+
+
+def _print_lines(chosen: Sequence[Judged], shown: Sequence[Judged], foreign: Sequence[tuple[int, int]]) -> None:
+    if chosen:
         click.echo("\n".join(letter_text.reason_lines(histogram(chosen))))
         click.echo()
         click.echo("\n".join(letter_text.letter_lines(shown)))

@@ -33,7 +33,8 @@ def wrong(
         count = counts.get(key, {"n": 0})
         n, low, high = count["n"], least.get(key, 0), most.get(key, 0)
         if n < low or (n > high and not may_count_others(count.get("offsets", {}))):
-            yield _problem(f"{key} counts {n}, and the topic has {high if n > high else low}")
+            name = key if key.isprintable() else ascii(key)
+            yield _problem(f"{name:.100} counts {n}, and the topic has {high if n > high else low}")
 
 
 def _oddity(document: Mapping[str, Any]) -> str | None:

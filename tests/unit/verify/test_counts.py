@@ -38,6 +38,13 @@ def test_a_count_lies_between_what_must_and_what_may_be_counted(document: dict[s
     assert wrong == told(document)
 
 
+def test_a_name_is_shown_without_what_moves_a_cursor() -> None:
+    """Whoever can write to MongoDB could write to the terminal."""
+    (first, _) = told({"_id": "\x1b[2Jempty:0", "n": 2})
+
+    assert r"count: dead_letters \x1b[2Jempty:0 counts 2, and the topic has 0" == first.replace("'", "")
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
