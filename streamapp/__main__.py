@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130  # as a shell tells of Ctrl-C
+from streamapp.errors import INTERRUPTED
 
 
 def main() -> None:

@@ -16,6 +16,9 @@ StreamappError
 
 from __future__ import annotations
 
+#: The exit code of what Ctrl-C has ended, as shells tell of it.
+INTERRUPTED = 130
+
 
 class StreamappError(Exception):
     """Something went wrong in streamapp."""

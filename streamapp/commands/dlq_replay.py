@@ -18,12 +18,11 @@ from streamapp.dlq import letter_text
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
 from streamapp.dlq.replay import Fetched, Outcome, Replay
-from streamapp.errors import BrokerUnavailable, SettingsError
+from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError
 from streamapp.settings import Settings
 
 #: Letters that are told one by one.
 _TOLD = 20
-_INTERRUPTED = 130
 
 
 @click.command("replay")
@@ -141,7 +140,7 @@ def _end(outcome: Outcome, planned: Plan, settings: Settings) -> None:
         click.echo(f"{outcome.moved} went to another partition: the original one is no more.", err=True)
     if outcome.interrupted:
         click.echo("Called off; the same command goes on from here.", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     if outcome.away:
         raise BrokerUnavailable(f"{outcome.away}. Not all is replayed; the same command goes on from here.")
     if outcome.replayed:
