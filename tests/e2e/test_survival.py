@@ -37,7 +37,7 @@ Hurt = Callable[[Scene], None]
 def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed: bool) -> None:
     """Let a scene be hurt, come back by itself, and be judged."""
     folder.mkdir()
-    with Scene(backend, folder, seed=7, rate=300) as scene:
+    with Scene(backend, folder, seed=7, rate=100) as scene:
         scene.begin(workers)
         scene.is_disturbed = is_disturbed
         hurt(scene)
@@ -52,12 +52,12 @@ def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed
 
 
 def at_every_step(scene: Scene, number: signal.Signals) -> None:
-    """End two workers at a time, at each step of a slice."""
+    """End all workers at once, each at another step of a slice, until there is no further step."""
     for turn in range(ROUNDS):
         moments = MOMENTS[turn:] + MOMENTS[:turn]
         points = iter([Point(step, moments[index % 3]) for index, step in enumerate(STEPS)])
-        while two := [*islice(points, 2)]:
-            end_at(scene, dict(zip(scene.crew.fit, two, strict=True)), number)
+        while some := [*islice(points, len(scene.crew.fit))]:
+            end_at(scene, dict(zip(scene.crew.fit, some, strict=True)), number)
             scene.crew.wait_until_ready(within=120)
 
 
@@ -67,12 +67,12 @@ def one_by_one(names: Sequence[str], scene: Scene) -> None:
         ALL[name].hurt(scene)
 
 
-#: What leaves the servers alone, so that it can be side by side.
-BESIDE: Mapping[str, Hurt] = {
-    "killed at every step": partial(at_every_step, number=signal.SIGKILL),
-    "stopped at every step": partial(at_every_step, number=signal.SIGTERM),
-    "members": partial(one_by_one, ["zombie", "join-and-leave"]),
-    "topics": partial(one_by_one, ["partitions-added", "retention", "topic-made-anew"]),
+#: What leaves the servers alone, so that it can be side by side; with how many workers it begins.
+BESIDE: Mapping[str, tuple[Hurt, int]] = {
+    "killed at every step": (partial(at_every_step, number=signal.SIGKILL), 4),
+    "stopped at every step": (partial(at_every_step, number=signal.SIGTERM), 4),
+    "members": (partial(one_by_one, ["zombie", "join-and-leave"]), 2),
+    "topics": (partial(one_by_one, ["partitions-added", "retention", "topic-made-anew"]), 2),
 }
 
 
@@ -89,8 +89,8 @@ def beside(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("beside")
     with ThreadPoolExecutor(len(BESIDE)) as threads:
         yield {
-            name: threads.submit(go, backend, folder / name.replace(" ", "-"), hurt, workers=2, is_disturbed=True)
-            for name, hurt in BESIDE.items()
+            name: threads.submit(go, backend, folder / name.replace(" ", "-"), hurt, workers=workers, is_disturbed=True)
+            for name, (hurt, workers) in BESIDE.items()
         }
 
 

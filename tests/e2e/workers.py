@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -39,6 +39,24 @@ def run(*command: str, settings: Settings, **options: Any) -> subprocess.Complet
     )
 
 
+class Process(Protocol):
+    """As much of `subprocess.Popen` as a worker's process must have."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return its exit code; None while it runs."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return its exit code."""
+        ...
+
+    def send_signal(self, sig: int) -> None:
+        """Send it a signal, if it runs."""
+        ...
+
+
 class Worker:
     """`faust -A streamapp worker`, as a process of its own."""
 
@@ -52,10 +70,15 @@ class Worker:
     ) -> None:
         self.port = ports.choose()
         self.log = folder / f"worker-{self.port}.log"
+        self.process = self._start(
+            [*command, "--web-port", str(self.port)], {**environment(settings), **(environ or {})}, folder
+        )
+
+    def _start(self, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> Process:
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--web-port", str(self.port)],
-                env={**environment(settings), **(environ or {})},
+            return subprocess.Popen(
+                command,
+                env=environ,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

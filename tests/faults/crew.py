@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamapp.settings import Settings
-from tests.e2e.workers import Worker
+from tests.e2e.workers import Process, Worker
+from tests.faults.forked import Forked
 from tests.until import until
 
-ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "tests.faults.worker", "worker")
 LOST = re.compile(r"Kafka has deleted (\d+) offsets of ")
 
 
@@ -22,10 +21,13 @@ class Member(Worker):
 
     def __init__(self, settings: Settings, folder: Path, number: int) -> None:
         self.trap, self.clock = folder / f"trap-{number}", folder / f"clock-{number}"
-        environ = {"PYTHONPATH": str(ROOT), "FAULT_TRAP": str(self.trap), "FAULT_CLOCK": str(self.clock)}
-        super().__init__(settings, folder, command=COMMAND, environ=environ)
+        environ = {"FAULT_TRAP": str(self.trap), "FAULT_CLOCK": str(self.clock)}
+        super().__init__(settings, folder, command=("streamapp", "worker"), environ=environ)
         #: Whether a fault has ended it, or is about to.
         self.is_doomed = False
+
+    def _start(self, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> Process:
+        return Forked(command, environ=environ, folder=folder, log=self.log)
 
     @property
     def is_alive(self) -> bool:

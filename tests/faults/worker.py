@@ -1,6 +1,6 @@
 """A worker that hurts itself when it is told to: it gets a signal at a step of a slice, or its clock jumps.
 
-Run as `python -m tests.faults.worker worker …`. Without the files that FAULT_TRAP and FAULT_CLOCK name it is an
+Without the files that FAULT_TRAP and FAULT_CLOCK name it is an
 ordinary worker. The trap's file holds a line, `<step> <moment> <nth call> <signal>`, and is gone once it has sprung.
 """
 
@@ -135,15 +135,11 @@ class Clock:
             time.sleep(0.2)
 
 
-def arm() -> None:
-    """Set the worker up to be hurt."""
+def run() -> None:
+    """Be `streamapp …`, as the arguments say, with a worker set up to be hurt."""
     import_module("streamapp.worker")  # and with it all that has a clock
     trap = Trap(Path(os.environ["FAULT_TRAP"]))
     for step, (owner, name) in STEPS.items():
         setattr(owner, name, trap.around(step, vars(owner)[name]))
     Clock(Path(os.environ["FAULT_CLOCK"])).replace()
-
-
-if __name__ == "__main__":
-    arm()
     main()
