@@ -36,7 +36,7 @@ def cluster() -> Iterator[Backend]:
 
 def go(cluster: Backend, folder: Path, *hurts: Callable[[Scene], None], is_disturbed: bool) -> None:
     """Let a scene lose members one after another, and be judged."""
-    with Scene(cluster, folder, seed=11, rate=300) as scene:
+    with Scene(cluster, folder, seed=11, rate=100) as scene:
         scene.begin(1)
         scene.is_disturbed = is_disturbed
         for hurt in hurts:
