@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "app"]
 __version__ = version("streamapp")
+
+# With httpx, which asks the registry, its command line would be imported, and rich and pygments for that: a twelfth of
+# the time in which a worker starts. It does without where these are not installed.
+sys.modules.setdefault("httpx._main", None)  # pyright: ignore[reportArgumentType]
 
 
 def __getattr__(name: str) -> object:
