@@ -179,7 +179,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
 
 TestBookkeeping = Bookkeeping.TestCase
-TestBookkeeping.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
 def a_ledger(*, max_bytes: int = MAX_BYTES, max_slices: int = 1_000, partitions: int = 2) -> Ledger:

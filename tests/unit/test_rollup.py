@@ -43,7 +43,7 @@ def counted(*events: Document) -> dict[str, Any]:
     return rollup.document()
 
 
-@given(st.text(max_size=100))
+@given(st.text(max_size=30))
 def test_a_key_has_no_awkward_character_and_stands_for_one_value(text: str) -> None:
     """Dots and dollars mean paths to MongoDB, bars are ours, and NUL is no character of a name."""
     key = key_of(text)
