@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
+from tests.until import until
+
 #: What `streamapp.worker` imports: itself it reads the settings of one worker.
 _IMPORTED = [
     "faust.app.base",
@@ -46,6 +48,7 @@ class Forked:
             _begin()
             self._process.start()
         self.pid = self._process.pid or 0
+        until(lambda: os.getpgid(self.pid) == self.pid, what="a worker with a process group of its own")
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
