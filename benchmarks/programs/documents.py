@@ -1,0 +1,44 @@
+"""What the peers in Python make of a record, without the checks that ours has: a bad record ends them."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import fastavro
+import httpx
+
+#: Magic byte and schema id.
+_HEADER_BYTES = 5
+
+
+class Decoder:
+    """Avro events by the schema id on the wire."""
+
+    def __init__(self, registry_url: str) -> None:
+        self._registry_url = registry_url
+        self._schemas: dict[int, Any] = {}
+
+    def event(self, value: bytes) -> dict[str, Any]:
+        """Return the event with its schema id."""
+        schema_id = int.from_bytes(value[1:_HEADER_BYTES], "big")
+        body = io.BytesIO(value)
+        body.seek(_HEADER_BYTES)
+        event = fastavro.schemaless_reader(body, self._schema(schema_id), None)
+        return {"browser": None, **event, "schema_id": schema_id}
+
+    def document(self, value: bytes, *, topic: str, partition: int, offset: int, timestamp: int) -> dict[str, Any]:
+        """Return what is stored; MongoDB gives it an `_id`."""
+        return {
+            **self.event(value),
+            "received_at": datetime.now(UTC),
+            "kafka": {"topic": topic, "partition": partition, "offset": offset, "timestamp": timestamp},
+        }
+
+    def _schema(self, schema_id: int) -> Any:
+        if schema_id not in self._schemas:
+            found = httpx.get(f"{self._registry_url}/schemas/ids/{schema_id}").raise_for_status().json()
+            self._schemas[schema_id] = fastavro.parse_schema(json.loads(found["schema"]), named_schemas={})
+        return self._schemas[schema_id]

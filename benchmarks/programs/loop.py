@@ -1,0 +1,47 @@
+"""`python -m benchmarks.programs.loop`: a loop by hand, the fastest that is this short; a crash may store twice."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from confluent_kafka import Consumer, Message
+from pymongo import MongoClient
+
+from benchmarks.programs.documents import Decoder
+
+_BATCH = 5_000
+
+
+def main() -> None:
+    """Read a batch, store it, commit."""
+    decoder = Decoder(os.environ["STREAMAPP_SCHEMA_REGISTRY_URL"])
+    client = MongoClient[dict[str, Any]](os.environ["STREAMAPP_MONGO_URI"])
+    collection = client[os.environ["STREAMAPP_MONGO_DATABASE"]]["events"]
+    consumer = Consumer(
+        {
+            "bootstrap.servers": os.environ["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS"],
+            "group.id": os.environ["STREAMAPP_APP_ID"],
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        }
+    )
+    consumer.subscribe([os.environ["STREAMAPP_TOPIC"]])
+    while True:
+        if messages := consumer.consume(_BATCH, timeout=0.1):
+            collection.insert_many([_document(message, decoder) for message in messages], ordered=False)
+            consumer.commit(asynchronous=False)
+
+
+def _document(message: Message, decoder: Decoder) -> dict[str, Any]:
+    return decoder.document(
+        message.value(),
+        topic=message.topic(),
+        partition=message.partition(),
+        offset=message.offset(),
+        timestamp=message.timestamp()[1],
+    )
+
+
+if __name__ == "__main__":
+    main()
