@@ -1,0 +1,98 @@
+"""`python -m benchmarks.programs.connect insert|replace TASKS`: the MongoDB Kafka Connector, on JSON.
+
+Kafka Connect standalone with the connector's defaults, but for the records of a poll, which are as many as a loop by
+hand would take; its documents are the events as they stand in the topic. It becomes the Java process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from streamapp.local import artifacts, lock, ports, programs
+from streamapp.settings import Settings
+
+CONNECTOR_VERSION = "2.0.1"
+_MONGODB = "com.mongodb.kafka.connect.sink"
+_WRITING = {
+    "insert": {"writemodel.strategy": f"{_MONGODB}.writemodel.strategy.InsertOneDefaultStrategy"},
+    "replace": {
+        "writemodel.strategy": f"{_MONGODB}.writemodel.strategy.ReplaceOneDefaultStrategy",
+        "document.id.strategy": f"{_MONGODB}.processor.id.strategy.KafkaMetaDataStrategy",
+    },
+}
+
+
+def main(writing: str, tasks: str) -> None:
+    """Write Connect's two files of properties, and become Connect."""
+    settings, folder = Settings(), Path(tempfile.mkdtemp())
+    *class_path, plugin = jars(settings)
+    worker = _write(folder / "worker.properties", _worker(settings, folder, plugin))
+    connector = _write(folder / "connector.properties", _connector(settings, tasks) | _WRITING[writing])
+    java = programs.java(settings.local_java)
+    options = ["-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", ":".join(map(str, class_path))]
+    command = [str(java), *options, "org.apache.kafka.connect.cli.ConnectStandalone", str(worker), str(connector)]
+    os.execv(java, command)  # noqa: S606 - no shell is wanted
+
+
+def jars(settings: Settings) -> Sequence[Path]:
+    """Return Connect's class path, and last the connector with its MongoDB driver in it; downloaded if need be."""
+    cache = artifacts.cache_folder(settings.local_cache_dir)
+    name = f"connect-{settings.local_kafka_version}-{CONNECTOR_VERSION}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with lock.held(cache / "lock", wait=True):
+        return artifacts.read_manifest(cache, name) or _fetch(settings.local_kafka_version, cache, name)
+
+
+def _fetch(version: str, cache: Path, name: str) -> Sequence[Path]:
+    from streamapp.local.download import repository  # noqa: PLC0415 - slow to import, and most starts fetch nothing
+
+    with repository(cache / "repository", f"Kafka Connect {version}") as maven:
+        connect = maven.create_dependency(f"org.apache.kafka:connect-runtime:{version}")
+        _, others = maven.resolver.resolve([connect])
+        needed = [connect, *(other for other in others if other.scope in {"compile", "runtime"})]
+        found = [dependency.artifact.resolve() for dependency in needed]
+        (logging_api,) = (dependency for dependency in needed if dependency.artifactId == "slf4j-api")
+        found.append(maven.project("org.slf4j", "slf4j-simple").at_version(logging_api.version).artifact().resolve())
+        connector = maven.project("org.mongodb.kafka", "mongo-kafka-connect").at_version(CONNECTOR_VERSION)
+        found.append(connector.artifact(classifier="all").resolve())
+    artifacts.write_manifest(cache, name, found)
+    return found
+
+
+def _worker(settings: Settings, folder: Path, plugin: Path) -> dict[str, object]:
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "plugin.path": plugin.parent,
+        "listeners": f"http://{ports.HOST}:{ports.choose()}",
+        "offset.storage.file.filename": folder / "offsets",
+        "connector.client.config.override.policy": "All",
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "value.converter.schemas.enable": "false",
+    }
+
+
+def _connector(settings: Settings, tasks: str) -> dict[str, object]:
+    return {
+        "name": settings.app_id,
+        "connector.class": "com.mongodb.kafka.connect.MongoSinkConnector",
+        "tasks.max": tasks,
+        "topics": settings.topic,
+        "connection.uri": settings.mongo_uri.get_secret_value(),
+        "database": settings.mongo_database,
+        "collection": "events",
+        "consumer.override.max.poll.records": 5_000,
+    }
+
+
+def _write(path: Path, properties: Mapping[str, object]) -> Path:
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8")
+    return path
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,37 @@
+"""The same events as JSON in a topic of their own, for programs that are given no Avro."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from benchmarks.programs.documents import Decoder
+
+_BATCH = 5_000
+_GIVE_UP_AFTER_SECONDS = 300.0
+
+
+def write(topic: str, events: int, *, partitions: int, servers: str, registry_url: str) -> str:
+    """Write the topic's events as JSON, with key and partition as they are; return the name of the twin."""
+    twin, decoder, give_up_at = f"{topic}.json", Decoder(registry_url), time.monotonic() + _GIVE_UP_AFTER_SECONDS
+    admin = AdminClient({"bootstrap.servers": servers})  # which must outlive the request
+    admin.create_topics([NewTopic(twin, partitions)])[twin].result(20)
+    producer = Producer({"bootstrap.servers": servers, "compression.type": "lz4", "linger.ms": 20})
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "twin", "enable.auto.commit": False})
+    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
+    written = 0
+    while written < events:
+        messages = consumer.consume(_BATCH, timeout=1)
+        for message in messages:
+            value = json.dumps(decoder.event(message.value()), separators=(",", ":"))
+            producer.produce(twin, value, message.key(), message.partition())
+        producer.flush()
+        written += len(messages)
+        if time.monotonic() > give_up_at:
+            sys.exit(f"{written} of {events} events are in {twin}: given up")
+    consumer.close()
+    return twin
