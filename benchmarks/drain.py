@@ -1,127 +1,133 @@
-"""Events that wait in Kafka, until they are readable in MongoDB."""
+"""Events that wait in Kafka, until they are readable in MongoDB: by streamapp, and by its peers."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 from pymongo import MongoClient
-from pymongo.database import Database
+from pymongo.collection import Collection
 
-from benchmarks import report
-from streamapp.levels import LEVELS
-from streamapp.local import ports
+from benchmarks import chart, figures, noise, report, twin
+from benchmarks.programs import OURS, PROGRAMS, WITHOUT_ROLLUPS, Program, named
+from benchmarks.watching import GIVE_UP_AFTER_SECONDS, Round, Watch
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
 NAME = "drain"
-_GIVE_UP_AFTER_SECONDS = 300.0
-#: The modules that a worker is run by. What else a worker does is the same.
-_WITH, _WITHOUT = WORKERS = ("streamapp", "benchmarks.without_rollups")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """One worker that found everything waiting."""
-
-    #: From the first event in MongoDB to the last.
-    events_per_second: float
-    #: The worker's, from the first event in MongoDB until the last one is counted.
-    cpu_micros_per_event: float
-    peak_memory_mb: float
-    #: From the start of the process to the first event in MongoDB.
-    seconds_to_first: float
-    #: From the last event in MongoDB until the rollups hold it; 0 without rollups.
-    seconds_to_rollups: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
-    """What was seen of a worker at one instant."""
-
-    at: float
-    stored: int
-    cpu: float
+_COMPARED = {"rollups": (OURS, WITHOUT_ROLLUPS)}
+#: What each document has, whoever stored it.
+_FIELDS = {"user_id", "event_type", "event_timestamp", "metadata", "browser", "schema_id"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--events", type=int, default=300_000, help="how many wait (default 300,000)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often they are drained (default 3)")
-    parser.add_argument(
-        "--compare", choices=["rollups"], help="take turns with a worker that keeps no rollups, and print the ratio"
+    parser.add_argument("--events", type=int, default=500_000, help="how many wait (default 500,000)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each program drains them (default 5)")
+    programs = parser.add_mutually_exclusive_group()
+    names = ",".join(program.name for program in PROGRAMS)
+    programs.add_argument(
+        "--programs", type=named, default=PROGRAMS, metavar="NAME,…", help=f"which take turns (default {names})"
     )
+    programs.add_argument("--compare", choices=_COMPARED, help="only ours, with rollups and without")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart of the speeds, as SVG")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Send once, drain in every round; print a table for each kind of worker."""
-    workers = WORKERS if options.compare else WORKERS[:1]
-    rounds: dict[str, list[Round]] = {worker: [] for worker in workers}
+    """Send once, let the programs take turns in every round; print ratios, figures and how noisy it was."""
+    if options.plot:
+        chart.require()
+    programs: Sequence[Program] = _COMPARED[options.compare] if options.compare else options.programs
+    for program in programs:
+        program.command()  # so that no round waits for a download
     with tempfile.TemporaryDirectory() as folder, Backend(Path(folder), Settings(), usual_ports=False) as backend:
         report.say(f"Before the start: {report.machine(backend.addresses.mongo_uri)}\n")
-        environ = backend.addresses.environment() | {"STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0"}
-        _send(options.events, environ)
-        for number in range(options.rounds):
-            # Neither always comes first, or second.
-            for worker in workers if number % 2 == 0 else workers[::-1]:
-                report.progress(f"round {number + 1} of {options.rounds}: {worker}")
-                rounds[worker].append(_drain(worker, options.events, f"drain-{number}", environ, Path(folder)))
-    _print(rounds)
+        bench = _Bench(backend, Path(folder), options.events)
+        bench.fill(with_json=any(program.reads_json for program in programs))
+        rounds = bench.rounds(programs, options.rounds)
+    report.say("\n".join(f"- {program.name}: {program.made_of}" for program in programs) + "\n")
+    if len(programs) > 1 and OURS in programs:
+        figures.print_ratios(OURS.name, rounds)
+    figures.print_figures(rounds)
+    report.say(noise.verdict(bench.calibrations))
+    if options.plot:
+        title = f"{options.events:,} events from Kafka into MongoDB"
+        chart.draw(options.plot, rounds, ours=OURS.name, title=title)
 
 
-def _print(rounds: Mapping[str, Sequence[Round]]) -> None:
-    for worker, of_worker in rounds.items():
-        title = "" if len(rounds) == 1 else ("with rollups" if worker == _WITH else "without rollups")
-        report.table([title, "median", "range"], [_row(name, of_worker) for name in Round.__dataclass_fields__])
-    if _WITHOUT in rounds:
-        ratios = [
-            with_.events_per_second / without.events_per_second
-            for with_, without in zip(rounds[_WITH], rounds[_WITHOUT], strict=True)
-        ]
-        report.say(
-            "events per second with rollups to without, round by round:"
-            f" {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-        )
+class _Bench:
+    """The servers, and the events that wait in them."""
 
+    def __init__(self, backend: Backend, folder: Path, events: int) -> None:
+        self._backend = backend
+        self._folder = folder
+        self._events = events
+        self._topic = self._twin = Settings().topic
+        self._environ = {
+            **os.environ,
+            **backend.addresses.environment(),
+            "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0",
+            "TMPDIR": str(folder),
+        }
+        #: Before each turn and after the last, how long some work took.
+        self.calibrations: list[float] = []
 
-def _row(name: str, rounds: Sequence[Round]) -> list[str]:
-    values = [getattr(each, name) for each in rounds]
-    return [name.replace("_", " "), f"{statistics.median(values):,.1f}", f"{min(values):,.1f}–{max(values):,.1f}"]
+    def fill(self, *, with_json: bool) -> None:
+        """Send the events, compressed with lz4; again as JSON if somebody reads that."""
+        command = [sys.executable, "-m", "streamapp", "send-sample", "--count", str(self._events), "--seed", "1"]
+        # What it says is no result of ours.
+        subprocess.run(command, env=self._environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=sys.stderr)
+        if with_json:
+            report.progress("the same as JSON")
+            addresses = self._backend.addresses
+            self._twin = twin.write(
+                self._topic,
+                self._events,
+                partitions=Settings().partitions,
+                servers=addresses.kafka_bootstrap_servers,
+                registry_url=addresses.schema_registry_url,
+            )
 
+    def rounds(self, programs: Sequence[Program], count: int) -> figures.Rounds:
+        """Let the programs take turns, so often; each round begins with another one."""
+        rounds: dict[str, list[Round]] = {program.name: [] for program in programs}
+        for number in range(count):
+            first = number % len(programs)
+            for program in (*programs[first:], *programs[:first]):
+                report.progress(f"round {number + 1} of {count}: {program.name}")
+                self.calibrations.append(noise.calibrate())
+                rounds[program.name].append(self._drain(program, f"drain-{number}-{program.name}"))
+        self.calibrations.append(noise.calibrate())
+        return rounds
 
-def _send(events: int, environ: Mapping[str, str]) -> None:
-    command = [sys.executable, "-m", "streamapp", "send-sample", "--count", str(events), "--seed", "1"]
-    environ = {**os.environ, **environ}
-    # What it says is no result of ours.
-    subprocess.run(command, env=environ, check=True, timeout=_GIVE_UP_AFTER_SECONDS, stdout=sys.stderr)
+    def _drain(self, program: Program, name: str) -> Round:
+        """Start a program with a group and a database of its own; it must store every event that it has time for."""
+        enough = min(program.enough or self._events, self._events)
+        with closing(MongoClient[dict[str, Any]](self._backend.addresses.mongo_uri)) as client:
+            command, began = program.command(), time.monotonic()
+            with _running(name, command, self._environment(program, name), self._folder) as server:
+                watch = Watch(server, began, self._backend, client[name])
+                round_ = watch.until(enough, has_rollups=program.has_rollups)
+            _check(client[name]["events"], self._events, enough)
+            client.drop_database(name)
+        return round_
 
-
-def _drain(worker: str, events: int, name: str, environ: Mapping[str, str], folder: Path) -> Round:
-    """Start a worker with a group and a database of its own; it must store every event, and count it if it counts."""
-    name = f"{name}-{worker.rpartition('.')[2]}"
-    environ = {**environ, "STREAMAPP_APP_ID": name, "STREAMAPP_MONGO_DATABASE": name}
-    command = [sys.executable, "-m", worker, "worker", "--web-port", str(ports.choose())]
-    with closing(MongoClient[dict[str, Any]](environ["STREAMAPP_MONGO_URI"])) as client:
-        began = time.monotonic()
-        with _running(name, command, environ, folder) as server:
-            round_ = _watch(server, client[name], events, began, has_rollups=worker == _WITH)
-        stored = client[name]["events"].count_documents({})
-        client.drop_database(name)
-    if stored != events:
-        sys.exit(f"{stored} of {events} events were stored: no figure counts")
-    return round_
+    def _environment(self, program: Program, name: str) -> Mapping[str, str]:
+        topic = self._twin if program.reads_json else self._topic
+        return self._environ | {
+            "STREAMAPP_APP_ID": name,
+            "STREAMAPP_MONGO_DATABASE": name,
+            "STREAMAPP_TOPIC": topic,
+        }
 
 
 @contextmanager
@@ -134,42 +140,11 @@ def _running(name: str, command: Sequence[str], environ: Mapping[str, str], fold
         server.stop()
 
 
-def _watch(
-    server: Server, database: Database[dict[str, Any]], events: int, began: float, *, has_rollups: bool
-) -> Round:
-    process = psutil.Process(server.pid)
-    peak = 0
-
-    def until(count: Callable[[], int], least: int) -> _Seen:
-        nonlocal peak
-        while True:
-            n, now = count(), time.monotonic()
-            peak = max(peak, process.memory_info().rss)
-            if n >= least:
-                return _Seen(at=now, stored=n, cpu=_cpu(process))
-            server.check()
-            if now - began > _GIVE_UP_AFTER_SECONDS:
-                sys.exit(f"{n} of {least} events after {now - began:.0f} s: given up")
-            time.sleep(0.02)
-
-    count = database["events"].estimated_document_count
-    first, last = until(count, 1), until(count, events)
-    counted = until(lambda: _rolled_up(database), events) if has_rollups else last
-    return Round(
-        events_per_second=(events - first.stored) / (last.at - first.at),
-        cpu_micros_per_event=(counted.cpu - first.cpu) / (events - first.stored) * 1e6,
-        peak_memory_mb=peak / 1e6,
-        seconds_to_first=first.at - began,
-        seconds_to_rollups=counted.at - last.at,
-    )
-
-
-def _rolled_up(database: Database[dict[str, Any]]) -> int:
-    # The finest level is the last to be written.
-    found = database[LEVELS[0].collection].aggregate([{"$group": {"_id": None, "n": {"$sum": "$n"}}}])
-    return next((group["n"] for group in found), 0)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+def _check(collection: Collection[dict[str, Any]], events: int, enough: int) -> None:
+    """End, unless what was stored is what was sent, as far as the program was let."""
+    stored = collection.count_documents({})
+    if not enough <= stored <= events:
+        sys.exit(f"{stored} of {events} events were stored: no figure counts")
+    complete = collection.count_documents({name: {"$exists": True} for name in _FIELDS})
+    if complete != stored:
+        sys.exit(f"{stored - complete} of {stored} events were stored without some of their fields: no figure counts")

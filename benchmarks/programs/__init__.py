@@ -1,1 +1,113 @@
-"""The programs that a benchmark compares."""
+"""The programs that a benchmark compares: ours, and its peers as their users would write them.
+
+Each is a process that finds its addresses, topic, database and consumer group in the variables of our settings, and
+stores events in the collection `events`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.programs import connect
+from streamapp.local import ports
+from streamapp.settings import Settings
+
+#: The same as in quix.py.
+_QUIX_VERSION = "3.28.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One of those that take turns."""
+
+    name: str
+    #: Has what it needs on disk, downloaded if need be; returns what runs it.
+    command: Callable[[], Sequence[str]]
+    #: What it is made of.
+    made_of: str
+    #: Whether it reads the topic's twin in JSON.
+    reads_json: bool = False
+    has_rollups: bool = False
+    #: After how many events it is ended, being slow; None: all.
+    enough: int | None = None
+
+
+def _worker(module: str) -> Callable[[], Sequence[str]]:
+    return lambda: [sys.executable, "-m", module, "worker", "--web-port", str(ports.choose())]
+
+
+def _module(name: str, *arguments: str) -> Callable[[], Sequence[str]]:
+    return lambda: [sys.executable, "-m", f"benchmarks.programs.{name}", *arguments]
+
+
+def _connect(*arguments: str) -> Callable[[], Sequence[str]]:
+    def command() -> Sequence[str]:
+        connect.jars(Settings())
+        return _module("connect", *arguments)()
+
+    return command
+
+
+def _quix() -> Sequence[str]:
+    if not (uv := shutil.which("uv")):
+        sys.exit("quix runs in an environment that uv makes: install uv, or leave quix out of --programs")
+    script = str(Path(__file__).with_name("quix.py"))
+    subprocess.run([uv, "sync", "--quiet", "--script", script], check=True)
+    # Its Python itself, so that uv does not count.
+    found = subprocess.run([uv, "python", "find", "--script", script], check=True, capture_output=True, text=True)
+    return [found.stdout.strip(), script]
+
+
+def _made_of(*packages: str) -> str:
+    return ", ".join(f"{package} {version(package)}" for package in packages)
+
+
+_OURS = _made_of("faust-streaming", "aiokafka", "pymongo")
+_BY_HAND = _made_of("confluent-kafka", "fastavro", "pymongo")
+_CONNECTOR = f"MongoDB Kafka Connector {connect.CONNECTOR_VERSION}, Kafka Connect {Settings().local_kafka_version}"
+
+
+def _connector(writing: str, tasks: int) -> Program:
+    suffix = "" if tasks > 1 else "-1-task"
+    return Program(
+        name=f"connect-{writing}{suffix}",
+        command=_connect(writing, str(tasks)),
+        made_of=f"{_CONNECTOR}, tasks.max={tasks}",
+        reads_json=True,
+    )
+
+
+OURS = Program(name="streamapp", command=_worker("streamapp"), made_of=_OURS, has_rollups=True)
+WITHOUT_ROLLUPS = Program(
+    name="without-rollups", command=_worker("benchmarks.without_rollups"), made_of="streamapp, which counts nothing"
+)
+PROGRAMS = (
+    OURS,
+    WITHOUT_ROLLUPS,
+    Program(name="loop", command=_module("loop"), made_of=_BY_HAND),
+    Program(
+        name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS
+    ),
+    Program(name="quix", command=_quix, made_of=f"Quix Streams {_QUIX_VERSION}"),
+    _connector("insert", 4),
+    _connector("replace", 4),
+    _connector("insert", 1),
+    _connector("replace", 1),
+    Program(name="tutorial", command=_module("tutorial"), made_of=_BY_HAND, enough=10_000),
+)
+
+
+def named(text: str) -> Sequence[Program]:
+    """Return the programs of a list with commas."""
+    known = {program.name: program for program in PROGRAMS}
+    names = list(dict.fromkeys(text.split(",")))
+    if strangers := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(strangers)}; there are {', '.join(known)}")
+    return [known[name] for name in names]

@@ -1,0 +1,59 @@
+"""What several rounds of several programs come to: ratios first, then medians and ranges."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from benchmarks import report
+from benchmarks.watching import Round
+
+#: Program → its rounds, in their order.
+Rounds = Mapping[str, Sequence[Round]]
+_Figure = Callable[[Round], float]
+
+_RATIOS: Mapping[str, _Figure] = {
+    "events/s": lambda each: each.events_per_second,
+    "CPU per event": lambda each: each.cpu_micros_per_event,
+    "CPU per event with mongod and Kafka": lambda each: each.all_cpu_micros_per_event,
+    "memory": lambda each: each.peak_memory_mb,
+}
+_COLUMNS: Mapping[str, tuple[_Figure, str]] = {
+    "events/s": (lambda each: each.events_per_second, ",.0f"),
+    "CPU µs per event": (lambda each: each.cpu_micros_per_event, ".1f"),
+    "mongod's": (lambda each: each.mongod_cpu_micros_per_event, ".1f"),
+    "Kafka's": (lambda each: each.kafka_cpu_micros_per_event, ".1f"),
+    "memory at its peak, MB": (lambda each: each.peak_memory_mb, ",.0f"),
+    "s to the first event": (lambda each: each.seconds_to_first, ".1f"),
+    "s from the last to the rollups": (lambda each: each.seconds_to_rollups, ".1f"),
+}
+
+
+def print_ratios(ours: str, rounds: Rounds) -> None:
+    """Print ours divided by each other program, round by round: median and range."""
+    rows = [
+        [other, *(_spread(_ratios(figure, rounds[ours], of_other), ".2f") for figure in _RATIOS.values())]
+        for other, of_other in rounds.items()
+        if other != ours
+    ]
+    report.say(f"{ours}, divided round by round by each of the others; median (range):\n")
+    report.table([f"{ours} to", *_RATIOS], rows)
+
+
+def print_figures(rounds: Rounds) -> None:
+    """Print a line for each program; median (range)."""
+    rows = [
+        [program, *(_spread([figure(each) for each in of_program], form) for figure, form in _COLUMNS.values())]
+        for program, of_program in rounds.items()
+    ]
+    report.table(["", *_COLUMNS], rows)
+
+
+def _ratios(figure: _Figure, ours: Sequence[Round], others: Sequence[Round]) -> Sequence[float]:
+    return [figure(our) / figure(other) for our, other in zip(ours, others, strict=True)]
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    if not any(values):
+        return ""  # nothing that this program has
+    return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"

@@ -1,0 +1,115 @@
+"""Watch one program as it stores what waits: how fast, and at whose cost."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+from pymongo.database import Database
+
+from streamapp.levels import LEVELS
+from streamapp.local.backend import Backend
+from streamapp.local.process import Server
+
+GIVE_UP_AFTER_SECONDS = 900.0
+_LOOK_EVERY_SECONDS = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One program that found everything waiting."""
+
+    #: From the first event in MongoDB to the last.
+    events_per_second: float
+    #: The program's with its children, from the first event in MongoDB until the last one is counted.
+    cpu_micros_per_event: float
+    #: The servers', likewise.
+    mongod_cpu_micros_per_event: float
+    kafka_cpu_micros_per_event: float
+    peak_memory_mb: float
+    #: From the start of the process to the first event in MongoDB.
+    seconds_to_first: float
+    #: From the last event in MongoDB until the rollups hold it; 0 without rollups.
+    seconds_to_rollups: float
+
+    @property
+    def all_cpu_micros_per_event(self) -> float:
+        """Of the program and the servers."""
+        return self.cpu_micros_per_event + self.mongod_cpu_micros_per_event + self.kafka_cpu_micros_per_event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What was seen at one instant."""
+
+    at: float
+    stored: int
+    #: Seconds of CPU so far: of the program, of mongod, of Kafka.
+    cpu: tuple[float, float, float]
+
+
+class Watch:
+    """One program and the servers that it works with.
+
+    Args:
+        server: the program, just started.
+        began: when that was.
+        backend: the servers.
+        database: where it stores.
+    """
+
+    def __init__(self, server: Server, began: float, backend: Backend, database: Database[dict[str, Any]]) -> None:
+        self._server = server
+        self._began = began
+        self._database = database
+        self._processes = [psutil.Process(server.pid)]
+        self._mongod, self._kafka = psutil.Process(backend.mongod.pid), psutil.Process(backend.kafka.pid)
+        self._peak = 0
+
+    def until(self, events: int, *, has_rollups: bool) -> Round:
+        """Wait until so many events are stored, and counted if it counts."""
+        count = self._database["events"].estimated_document_count
+        first = self._until(count, 1)
+        self._processes += self._processes[0].children(recursive=True)
+        last = self._until(count, events)
+        counted = self._until(self._rolled_up, events) if has_rollups else last
+        if not (n := last.stored - first.stored):
+            sys.exit(f"{first.stored} events were there at the first look: too few to be timed")
+        cpu = [(after - before) / n * 1e6 for before, after in zip(first.cpu, counted.cpu, strict=True)]
+        return Round(
+            events_per_second=n / (last.at - first.at),
+            cpu_micros_per_event=cpu[0],
+            mongod_cpu_micros_per_event=cpu[1],
+            kafka_cpu_micros_per_event=cpu[2],
+            peak_memory_mb=self._peak / 1e6,
+            seconds_to_first=first.at - self._began,
+            seconds_to_rollups=counted.at - last.at,
+        )
+
+    def _until(self, count: Callable[[], int], least: int) -> _Seen:
+        while True:
+            n, now = count(), time.monotonic()
+            self._peak = max(self._peak, sum(process.memory_info().rss for process in self._processes))
+            if n >= least:
+                return _Seen(at=now, stored=n, cpu=self._cpu())
+            self._server.check()
+            if now - self._began > GIVE_UP_AFTER_SECONDS:
+                sys.exit(f"{n} of {least} events after {now - self._began:.0f} s: given up")
+            time.sleep(_LOOK_EVERY_SECONDS)
+
+    def _cpu(self) -> tuple[float, float, float]:
+        return sum(map(_seconds, self._processes)), _seconds(self._mongod), _seconds(self._kafka)
+
+    def _rolled_up(self) -> int:
+        # The finest level is the last to be written.
+        found = self._database[LEVELS[0].collection].aggregate([{"$group": {"_id": None, "n": {"$sum": "$n"}}}])
+        return next((group["n"] for group in found), 0)
+
+
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
