@@ -36,4 +36,4 @@ def draw(path: Path, rounds: Rounds, *, ours: str, title: str) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
-    figure.savefig(path, format="svg")
+    figure.savefig(path, format="svg", metadata={"Date": None})

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
         bench = _Bench(backend, Path(folder), options.events)
         bench.fill(with_json=any(program.reads_json for program in programs))
         rounds = bench.rounds(programs, options.rounds)
-    report.say("\n".join(f"- {program.name}: {program.made_of}" for program in programs) + "\n")
+    report.say("\n".join(f"- {program.name}: {program.made_of()}" for program in programs) + "\n")
     if len(programs) > 1 and OURS in programs:
         figures.print_ratios(OURS.name, rounds)
     figures.print_figures(rounds)

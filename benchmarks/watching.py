@@ -23,7 +23,7 @@ _LOOK_EVERY_SECONDS = 0.02
 class Round:
     """One program that found everything waiting."""
 
-    #: From the first event in MongoDB to the last.
+    #: From the first event in MongoDB to the last. Quix gains by this: it reads for 5 s before it first writes.
     events_per_second: float
     #: The program's with its children, from the first event in MongoDB until the last one is counted.
     cpu_micros_per_event: float

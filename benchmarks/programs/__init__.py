@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Program:
     #: Has what it needs on disk, downloaded if need be; returns what runs it.
     command: Callable[[], Sequence[str]]
     #: What it is made of.
-    made_of: str
+    made_of: Callable[[], str]
     #: Whether it reads the topic's twin in JSON.
     reads_json: bool = False
     has_rollups: bool = False
@@ -55,6 +56,7 @@ def _connect(*arguments: str) -> Callable[[], Sequence[str]]:
     return command
 
 
+@cache
 def _quix() -> Sequence[str]:
     if not (uv := shutil.which("uv")):
         sys.exit("quix runs in an environment that uv makes: install uv, or leave quix out of --programs")
@@ -65,13 +67,12 @@ def _quix() -> Sequence[str]:
     return [found.stdout.strip(), script]
 
 
-def _made_of(*packages: str) -> str:
-    return ", ".join(f"{package} {version(package)}" for package in packages)
+def _versions(*packages: str) -> Callable[[], str]:
+    return lambda: ", ".join(f"{package} {version(package)}" for package in packages)
 
 
-_OURS = _made_of("faust-streaming", "aiokafka", "pymongo")
-_BY_HAND = _made_of("confluent-kafka", "fastavro", "pymongo")
-_CONNECTOR = f"MongoDB Kafka Connector {connect.CONNECTOR_VERSION}, Kafka Connect {Settings().local_kafka_version}"
+_OURS = _versions("faust-streaming", "aiokafka", "pymongo")
+_BY_HAND = _versions("confluent-kafka", "fastavro", "pymongo")
 
 
 def _connector(writing: str, tasks: int) -> Program:
@@ -79,14 +80,19 @@ def _connector(writing: str, tasks: int) -> Program:
     return Program(
         name=f"connect-{writing}{suffix}",
         command=_connect(writing, str(tasks)),
-        made_of=f"{_CONNECTOR}, tasks.max={tasks}",
+        made_of=lambda: (
+            f"MongoDB Kafka Connector {connect.CONNECTOR_VERSION}, Kafka Connect {Settings().local_kafka_version},"
+            f" tasks.max={tasks}"
+        ),
         reads_json=True,
     )
 
 
 OURS = Program(name="streamapp", command=_worker("streamapp"), made_of=_OURS, has_rollups=True)
 WITHOUT_ROLLUPS = Program(
-    name="without-rollups", command=_worker("benchmarks.without_rollups"), made_of="streamapp, which counts nothing"
+    name="without-rollups",
+    command=_worker("benchmarks.without_rollups"),
+    made_of=lambda: "streamapp, which counts nothing",
 )
 PROGRAMS = (
     OURS,
@@ -95,7 +101,7 @@ PROGRAMS = (
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS
     ),
-    Program(name="quix", command=_quix, made_of=f"Quix Streams {_QUIX_VERSION}"),
+    Program(name="quix", command=_quix, made_of=lambda: f"Quix Streams {_QUIX_VERSION}"),
     _connector("insert", 4),
     _connector("replace", 4),
     _connector("insert", 1),
