@@ -64,6 +64,8 @@ class Registry:
         self._on_learned = on_learned
         self._clock = clock
         self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
+        # Or the certificates of all authorities would be read anew for each request, which takes longer than the rest.
+        self._client.client_kwargs["verify"] = httpx.create_ssl_context()
         self._known: dict[int, WriterSchema] = {}
         #: id → when the answer "unknown", or "unregistered", is to be asked for again
         self._stale_at: dict[int, float] = {}
