@@ -53,6 +53,11 @@ class BoundedWorker(faust.Worker):
     failure: str | None = None
     _signalled = False
 
+    def __init__(self, *args: Any, **values: Any) -> None:
+        super().__init__(*args, **values)
+        # To turn at each of them, it would have all libraries make debug records, for good.
+        self.spinner = None
+
     def execute_from_commandline(self) -> NoReturn:
         """Run until stopped; exit code 2 where the pages cannot be served."""
         conf = self.app.conf
@@ -67,6 +72,12 @@ class BoundedWorker(faust.Worker):
             # Without Python's last clean-up: the sketches' library takes whatever is alive by then for a leak, and
             # says so on a screen full.
             os._exit(_FAILED if BoundedWorker.failure else int(exc.code or 0))
+
+    async def on_startup_finished(self) -> None:
+        """Say so to people; without its spinner Faust does at the level INFO only."""
+        await super().on_startup_finished()
+        if not self._shutdown_immediately and not self.app.conf.logging_config:
+            self.say("ready")
 
     def _schedule_shutdown(self, signal: Any) -> None:
         if self._signalled:

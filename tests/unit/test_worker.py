@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any, Never
 
 import click
@@ -42,6 +44,23 @@ def test_rebalance_waits_for_what_is_being_settled() -> None:
 def test_pages_are_for_this_machine_only() -> None:
     """Nobody but this machine reaches the pages unless STREAMAPP_WEB_HOST says otherwise."""
     assert (streamapp.app.conf.web_bind, streamapp.app.conf.web_host) == ("127.0.0.1", "127.0.0.1")
+
+
+def test_libraries_make_no_debug_records() -> None:
+    """They would at Faust's default level, for its spinner, at 6 % of the worker's CPU."""
+    from streamapp.shutdown import BoundedWorker  # noqa: PLC0415 - not before the environment is cleared
+
+    root, loop = logging.getLogger(), asyncio.new_event_loop()
+    level, handlers = root.level, [*root.handlers]
+    try:
+        worker = BoundedWorker(streamapp.app, loop=loop, loglevel="WARN")
+        worker.on_setup_root_logger(root, logging.WARNING)
+
+        assert (level, handlers) == (root.level, root.handlers)
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
+        loop.close()
 
 
 def test_failure_of_the_agent_ends_the_worker() -> None:
