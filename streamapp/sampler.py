@@ -5,20 +5,32 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from itertools import accumulate
+from typing import Any
 
 USERS = 500
-#: What there is, and how often, relative to the others.
-EVENT_TYPES = {"page_view": 46, "click": 26, "search": 12, "add_to_cart": 8, "purchase": 4, "login": 3, "logout": 1}
-DEVICES = {"mobile": 55, "desktop": 36, "tablet": 9}
-LOCATIONS = {"US": 24, "DE": 16, "IN": 14, "BR": 11, "GB": 10, "FR": 9, "JP": 7, "CA": 5, "NG": 4}
-#: Browsers differ by device.
+
+
+class Weighted:
+    """Values, each with how often it comes, relative to the others."""
+
+    def __init__(self, **weights: int) -> None:
+        self._values = [*weights]
+        self._upto = [*accumulate(weights.values())]  # once: it would take as long as a draw
+
+    def draw(self, source: random.Random) -> str:
+        """One of them."""
+        return source.choices(self._values, cum_weights=self._upto)[0]
+
+
+EVENT_TYPES = Weighted(page_view=46, click=26, search=12, add_to_cart=8, purchase=4, login=3, logout=1)
+DEVICES = Weighted(mobile=55, desktop=36, tablet=9)
+LOCATIONS = Weighted(US=24, DE=16, IN=14, BR=11, GB=10, FR=9, JP=7, CA=5, NG=4)
+#: They differ by device.
 BROWSERS = {
-    "mobile": {"chrome": 55, "safari": 33, "firefox": 4, "edge": 2, "opera": 6},
-    "desktop": {"chrome": 58, "safari": 10, "firefox": 13, "edge": 17, "opera": 2},
-    "tablet": {"chrome": 43, "safari": 50, "firefox": 3, "edge": 3, "opera": 1},
+    "mobile": Weighted(chrome=55, safari=33, firefox=4, edge=2, opera=6),
+    "desktop": Weighted(chrome=58, safari=10, firefox=13, edge=17, opera=2),
+    "tablet": Weighted(chrome=43, safari=50, firefox=3, edge=3, opera=1),
 }
 
 
@@ -40,20 +52,18 @@ def samples(*, seed: int | None, v2_ratio: float) -> Iterator[Sample]:
     source = random.Random(seed)  # noqa: S311 - sample data
     while True:
         version = 2 if source.random() < v2_ratio else 1
-        device = _pick(source, DEVICES)
-        fields = {
+        device = DEVICES.draw(source)
+        fields: dict[str, Any] = {
             "user_id": _user(source),
-            "event_type": _pick(source, EVENT_TYPES),
-            "metadata": {"device": device, "location": _pick(source, LOCATIONS)},
+            "event_type": EVENT_TYPES.draw(source),
+            "metadata": {"device": device, "location": LOCATIONS.draw(source)},
         }
-        browser = _pick(source, BROWSERS[device])  # drawn for V1 too, so that the ratio changes nothing else
-        yield Sample(version=version, fields=fields | ({"browser": browser} if version > 1 else {}))
+        browser = BROWSERS[device].draw(source)  # drawn for V1 too, so that the ratio changes nothing else
+        if version > 1:
+            fields["browser"] = browser
+        yield Sample(version=version, fields=fields)
 
 
 def _user(source: random.Random) -> str:
     # Some users come far more often than others.
     return f"user-{min(int(source.paretovariate(0.6)), USERS):04d}"
-
-
-def _pick(source: random.Random, weighted: dict[str, int]) -> str:
-    return source.choices(list(weighted), weights=list(weighted.values()))[0]
