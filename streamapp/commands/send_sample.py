@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from confluent_kafka import KafkaError, Message, Producer
@@ -59,18 +59,17 @@ class Plan:
         return int(self.start.timestamp() * 1000 + index * 1000 / (self.rate or _DEFAULT_RATE))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to send."""
 
     key: str
     value: bytes | None
     #: Schema version of its event.
     version: int
+    #: What its event is stored as.
+    event: Mapping[str, Any]
     #: What is wrong with it on purpose; None: nothing.
     fault: Fault | None = None
-    #: What its event is stored as.
-    event: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(slots=True)
