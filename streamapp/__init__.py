@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "app"]
 __version__ = version("streamapp")
 
-# With httpx, which asks the registry, its command line would be imported, and rich and pygments for that: a twelfth of
-# the time in which a worker starts. It does without where these are not installed.
+# With httpx, which asks the registry, its command line would be imported at each start, and rich and pygments for that.
+# It does without where these are not installed.
 sys.modules.setdefault("httpx._main", None)  # pyright: ignore[reportArgumentType]
 
 

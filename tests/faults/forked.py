@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.until import until
 
-#: What `streamapp.worker` imports: itself it reads the settings of one worker.
+#: What `streamapp.worker` imports, which itself reads the settings of one worker.
 _IMPORTED = [
     "faust.app.base",
     "faust.cli.worker",

@@ -1,7 +1,7 @@
 """A worker that hurts itself when it is told to: it gets a signal at a step of a slice, or its clock jumps.
 
-Without the files that FAULT_TRAP and FAULT_CLOCK name it is an
-ordinary worker. The trap's file holds a line, `<step> <moment> <nth call> <signal>`, and is gone once it has sprung.
+Without the files that FAULT_TRAP and FAULT_CLOCK name it is an ordinary worker. The trap's file holds a line,
+`<step> <moment> <nth call> <signal>`, and is gone once it has sprung.
 """
 
 from __future__ import annotations
