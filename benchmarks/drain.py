@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from benchmarks import chart, figures, noise, report, twin
+from benchmarks.bench import Bench, opened
 from benchmarks.programs import OURS, PROGRAMS, WITHOUT_ROLLUPS, Program, named
-from benchmarks.watching import GIVE_UP_AFTER_SECONDS, Round, Watch
-from streamapp.local.backend import Backend
-from streamapp.local.process import Server
+from benchmarks.watching import Round, Watch
 from streamapp.settings import Settings
 
 NAME = "drain"
@@ -49,11 +43,10 @@ def run(options: argparse.Namespace) -> None:
     programs: Sequence[Program] = _COMPARED[options.compare] if options.compare else options.programs
     for program in programs:
         program.command()  # so that no round waits for a download
-    with tempfile.TemporaryDirectory() as folder, Backend(Path(folder), Settings(), usual_ports=False) as backend:
-        report.say(f"Before the start: {report.machine(backend.addresses.mongo_uri)}\n")
-        bench = _Bench(backend, Path(folder), options.events)
-        bench.fill(with_json=any(program.reads_json for program in programs))
-        rounds = bench.rounds(programs, options.rounds)
+    with opened() as bench:
+        drain = _Drain(bench, options.events)
+        drain.fill(with_json=any(program.reads_json for program in programs))
+        rounds = drain.rounds(programs, options.rounds)
     report.say("\n".join(f"- {program.name}: {program.made_of()}" for program in programs) + "\n")
     if len(programs) > 1 and OURS in programs:
         figures.print_ratios(OURS.name, rounds)
@@ -64,31 +57,20 @@ def run(options: argparse.Namespace) -> None:
         chart.draw(options.plot, rounds, ours=OURS.name, title=title)
 
 
-class _Bench:
-    """The servers, and the events that wait in them."""
+class _Drain:
+    """The events that wait, and those who store them."""
 
-    def __init__(self, backend: Backend, folder: Path, events: int) -> None:
-        self._backend = backend
-        self._folder = folder
+    def __init__(self, bench: Bench, events: int) -> None:
+        self._bench = bench
         self._events = events
         self._topic = self._twin = Settings().topic
-        self._environ = {
-            **os.environ,
-            **backend.addresses.environment(),
-            "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0",
-            "TMPDIR": str(folder),
-        }
-        #: Before each turn and after the last, how long some work took.
-        self.calibrations: list[float] = []
 
     def fill(self, *, with_json: bool) -> None:
-        """Send the events, compressed with lz4; again as JSON if somebody reads that."""
-        command = [sys.executable, "-m", "streamapp", "send-sample", "--count", str(self._events), "--seed", "1"]
-        # What it says is no result of ours.
-        subprocess.run(command, env=self._environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=sys.stderr)
+        """Send the events; again as JSON if somebody reads that."""
+        self._bench.send(self._topic, self._events)
         if with_json:
             report.progress("the same as JSON")
-            addresses = self._backend.addresses
+            addresses = self._bench.backend.addresses
             self._twin = twin.write(
                 self._topic,
                 self._events,
@@ -98,46 +80,24 @@ class _Bench:
             )
 
     def rounds(self, programs: Sequence[Program], count: int) -> figures.Rounds:
-        """Let the programs take turns, so often; each round begins with another one."""
-        rounds: dict[str, list[Round]] = {program.name: [] for program in programs}
-        for number in range(count):
-            first = number % len(programs)
-            for program in (*programs[first:], *programs[:first]):
-                report.progress(f"round {number + 1} of {count}: {program.name}")
-                self.calibrations.append(noise.calibrate())
-                rounds[program.name].append(self._drain(program, f"drain-{number}-{program.name}"))
-        self.calibrations.append(noise.calibrate())
+        """Let each program drain so often."""
+        by_name = {program.name: program for program in programs}
+        rounds: dict[str, list[Round]] = {name: [] for name in by_name}
+        for number, name in self._bench.turns([*by_name], count):
+            rounds[name].append(self._drain(by_name[name], f"drain-{number}-{name}"))
         return rounds
 
     def _drain(self, program: Program, name: str) -> Round:
         """Start a program with a group and a database of its own; it must store every event that it has time for."""
         enough = min(program.enough or self._events, self._events)
-        with closing(MongoClient[dict[str, Any]](self._backend.addresses.mongo_uri)) as client:
+        environ = self._bench.environment(name, topic=self._twin if program.reads_json else self._topic)
+        with self._bench.database(name) as database:
             command, began = program.command(), time.monotonic()
-            with _running(name, command, self._environment(program, name), self._folder) as server:
-                watch = Watch(server, began, self._backend, client[name])
+            with self._bench.running(name, command, environ) as server:
+                watch = Watch(server, began, self._bench.backend, database)
                 round_ = watch.until(enough, has_rollups=program.has_rollups)
-            _check(client[name]["events"], self._events, enough)
-            client.drop_database(name)
+            _check(database["events"], self._events, enough)
         return round_
-
-    def _environment(self, program: Program, name: str) -> Mapping[str, str]:
-        topic = self._twin if program.reads_json else self._topic
-        return self._environ | {
-            "STREAMAPP_APP_ID": name,
-            "STREAMAPP_MONGO_DATABASE": name,
-            "STREAMAPP_TOPIC": topic,
-        }
-
-
-@contextmanager
-def _running(name: str, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> Generator[Server]:
-    server = Server(name=name, command=command, log=folder / f"{name}.log", answers=lambda: True, environ=environ)
-    server.launch()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def _check(collection: Collection[dict[str, Any]], events: int, enough: int) -> None:

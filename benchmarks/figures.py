@@ -33,7 +33,7 @@ _COLUMNS: Mapping[str, tuple[_Figure, str]] = {
 def print_ratios(ours: str, rounds: Rounds) -> None:
     """Print ours divided by each other program, round by round: median and range."""
     rows = [
-        [other, *(_spread(_ratios(figure, rounds[ours], of_other), ".2f") for figure in _RATIOS.values())]
+        [other, *(spread(_ratios(figure, rounds[ours], of_other), ".2f") for figure in _RATIOS.values())]
         for other, of_other in rounds.items()
         if other != ours
     ]
@@ -44,17 +44,18 @@ def print_ratios(ours: str, rounds: Rounds) -> None:
 def print_figures(rounds: Rounds) -> None:
     """Print a line for each program; median (range)."""
     rows = [
-        [program, *(_spread([figure(each) for each in of_program], form) for figure, form in _COLUMNS.values())]
+        [program, *(spread([figure(each) for each in of_program], form) for figure, form in _COLUMNS.values())]
         for program, of_program in rounds.items()
     ]
     report.table(["", *_COLUMNS], rows)
 
 
-def _ratios(figure: _Figure, ours: Sequence[Round], others: Sequence[Round]) -> Sequence[float]:
-    return [figure(our) / figure(other) for our, other in zip(ours, others, strict=True)]
-
-
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
+    """Return median (least–most) of what several rounds brought."""
     if not any(values):
         return ""  # nothing that this program has
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
+
+
+def _ratios(figure: _Figure, ours: Sequence[Round], others: Sequence[Round]) -> Sequence[float]:
+    return [figure(our) / figure(other) for our, other in zip(ours, others, strict=True)]

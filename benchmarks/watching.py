@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,18 +94,14 @@ class Watch:
         )
 
     def _until(self, count: Callable[[], int], least: int) -> _Seen:
-        while True:
-            n, now = count(), time.monotonic()
-            self._peak = max(self._peak, sum(process.memory_info().rss for process in self._processes))
-            if n >= least:
-                return _Seen(at=now, stored=n, cpu=self._cpu())
-            self._server.check()
-            if now - self._began > GIVE_UP_AFTER_SECONDS:
-                sys.exit(f"{n} of {least} events after {now - self._began:.0f} s: given up")
-            time.sleep(_LOOK_EVERY_SECONDS)
+        stored, at = until(count, least, self._server, look=self._look)
+        return _Seen(stored=stored, at=at, cpu=self._cpu())
+
+    def _look(self) -> None:
+        self._peak = max(self._peak, memory(self._processes))
 
     def _cpu(self) -> tuple[float, float, float]:
-        return sum(map(_seconds, self._processes)), _seconds(self._mongod), _seconds(self._kafka)
+        return cpu_seconds(self._processes), cpu_seconds([self._mongod]), cpu_seconds([self._kafka])
 
     def _rolled_up(self) -> int:
         # The finest level is the last to be written.
@@ -113,6 +109,34 @@ class Watch:
         return next((group["n"] for group in found), 0)
 
 
-def _seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+def until(
+    count: Callable[[], int], least: int, server: Server, *, look: Callable[[], None] = lambda: None
+) -> tuple[int, float]:
+    """Count again and again until there are so many; returns how many there were then, and when.
+
+    Args:
+        count: what counts.
+        least: how many there have to be.
+        server: who brings them; must not end meanwhile.
+        look: what else is done each time.
+    """
+    give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
+    while True:
+        n, now = count(), time.monotonic()
+        look()
+        if n >= least:
+            return n, now
+        server.check()
+        if now > give_up_at:
+            sys.exit(f"{n} of {least} events after {GIVE_UP_AFTER_SECONDS:.0f} s: given up")
+        time.sleep(_LOOK_EVERY_SECONDS)
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """What they have used so far."""
+    return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+
+def memory(processes: Iterable[psutil.Process]) -> int:
+    """Bytes that they have in memory, shared pages as often as they are shared."""
+    return sum(process.memory_info().rss for process in processes)
