@@ -94,10 +94,11 @@ WITHOUT_ROLLUPS = Program(
     command=_worker("benchmarks.without_rollups"),
     made_of=lambda: "streamapp, which counts nothing",
 )
+LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
 PROGRAMS = (
     OURS,
     WITHOUT_ROLLUPS,
-    Program(name="loop", command=_module("loop"), made_of=_BY_HAND),
+    LOOP,
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS
     ),

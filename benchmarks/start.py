@@ -1,0 +1,153 @@
+"""From the start of a process to its first event in MongoDB, and where the seconds go."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from pymongo.database import Database
+
+from benchmarks import figures, noise, report
+from benchmarks.bench import Bench, opened
+from benchmarks.programs import LOOP, OURS
+from benchmarks.watching import cpu_seconds
+from streamapp.local import ports
+from streamapp.local.process import Server
+from streamapp.settings import Settings
+
+NAME = "start"
+_FAUST = str(Path(sys.executable).with_name("faust"))
+#: What ends by itself, and is timed as a whole.
+_PARTS: Mapping[str, Sequence[str]] = {
+    "python, nothing imported": [sys.executable, "-c", "pass"],
+    "import streamapp.worker": [sys.executable, "-c", "import streamapp.worker"],
+    "streamapp --help": [sys.executable, "-m", "streamapp", "--help"],
+    "faust -A streamapp --help": [_FAUST, "-A", "streamapp", "--help"],
+}
+_PROGRAMS = (OURS.name, LOOP.name)
+_GIVE_UP_AFTER_SECONDS = 120.0
+_LOOK_EVERY_SECONDS = 0.01
+#: A worker that is busy with its start answers later, and is asked again.
+_ANSWER_WITHIN_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Took:
+    """How long something took from the start of the process, and what CPU the process had used by then."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is started (default 5)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Start the programs once so that all is there, then everything in turns; print when what was seen."""
+    found: dict[str, list[_Took]] = {}
+    with opened() as bench:
+        starts = _Starts(bench)
+        for program in _PROGRAMS:
+            starts.start(program, "first")
+        for number, name in bench.turns([*_PARTS, *_PROGRAMS], options.rounds):
+            for what, took in starts.start(name, str(number)).items():
+                found.setdefault(what, []).append(took)
+    report.table(
+        ["", "seconds", "CPU seconds"],
+        [
+            [
+                what,
+                figures.spread([t.seconds for t in took], ".2f"),
+                figures.spread([t.cpu_seconds for t in took], ".2f"),
+            ]
+            for what, took in found.items()
+        ],
+    )
+    report.say(noise.verdict(bench.calibrations))
+
+
+class _Starts:
+    """The servers, with one event that waits."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        bench.send(Settings().topic, 1)
+
+    def start(self, name: str, turn: str) -> Mapping[str, _Took]:
+        """Start what has this name, and return when what was seen of it."""
+        if name in _PARTS:
+            return {name: _whole(_PARTS[name])}
+        with self._bench.database(f"start-{name}", drop=False) as database:
+            seen = self._first_event(name, turn, database)
+            _empty(database)
+        return seen
+
+    def _first_event(self, name: str, turn: str, database: Database[dict[str, Any]]) -> Mapping[str, _Took]:
+        """Start a program with a consumer group of its own, which finds collections and indexes."""
+        group, port = f"{database.name}-{turn}", ports.choose()
+        environ = {**self._bench.environment(database.name, topic=Settings().topic), "STREAMAPP_APP_ID": group}
+        command = (
+            [_FAUST, "-A", "streamapp", "worker", "--web-port", str(port)] if name == OURS.name else LOOP.command()
+        )
+        with httpx.Client(base_url=f"http://{ports.HOST}:{port}", timeout=_ANSWER_WITHIN_SECONDS) as pages:
+            facts = {f"{name}: the first event is readable": lambda: bool(database["events"].find_one())}
+            if name == OURS.name:
+                facts |= {f"{name}: {page} is 200": _answering(pages, page) for page in ("/healthz", "/readyz")}
+            began = time.monotonic()
+            with self._bench.running(group, command, environ) as server:
+                seen = _watch(facts, server, began)
+        if (stored := database["events"].count_documents({})) != 1:
+            sys.exit(f"{stored} events were stored, and one was sent: no figure counts")
+        return dict(sorted(seen.items(), key=lambda one: one[1].seconds))
+
+
+def _whole(command: Sequence[str]) -> _Took:
+    before, began = _cpu_of_ended(), time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=_GIVE_UP_AFTER_SECONDS)
+    return _Took(seconds=time.monotonic() - began, cpu_seconds=_cpu_of_ended() - before)
+
+
+def _cpu_of_ended() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _answering(pages: httpx.Client, page: str) -> Callable[[], bool]:
+    def answers() -> bool:
+        try:
+            return pages.get(page).is_success
+        except httpx.TransportError:
+            return False
+
+    return answers
+
+
+def _watch(facts: Mapping[str, Callable[[], bool]], server: Server, began: float) -> Mapping[str, _Took]:
+    """Look again and again until all of it is so."""
+    seen: dict[str, _Took] = {}
+    process = psutil.Process(server.pid)
+    while len(seen) < len(facts):
+        for what in [what for what, is_so in facts.items() if what not in seen and is_so()]:
+            seen[what] = _Took(seconds=time.monotonic() - began, cpu_seconds=cpu_seconds([process]))
+        server.check()
+        if time.monotonic() - began > _GIVE_UP_AFTER_SECONDS:
+            sys.exit(f"after {_GIVE_UP_AFTER_SECONDS:.0f} s only: {', '.join(seen) or 'nothing'}; given up")
+        time.sleep(_LOOK_EVERY_SECONDS)
+    return seen
+
+
+def _empty(database: Database[dict[str, Any]]) -> None:
+    """Delete all that is stored, and leave collections and indexes."""
+    for name in database.list_collection_names():
+        database[name].delete_many({})
