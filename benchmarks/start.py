@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pymongo.database import Database
 from benchmarks import figures, noise, report
 from benchmarks.bench import Bench, opened
 from benchmarks.programs import LOOP, OURS
-from benchmarks.watching import cpu_seconds
+from benchmarks.watching import cpu_seconds, cpu_seconds_of_ended
 from streamapp.local import ports
 from streamapp.local.process import Server
 from streamapp.settings import Settings
@@ -113,14 +112,9 @@ class _Starts:
 
 
 def _whole(command: Sequence[str]) -> _Took:
-    before, began = _cpu_of_ended(), time.monotonic()
+    before, began = cpu_seconds_of_ended(), time.monotonic()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=_GIVE_UP_AFTER_SECONDS)
-    return _Took(seconds=time.monotonic() - began, cpu_seconds=_cpu_of_ended() - before)
-
-
-def _cpu_of_ended() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return _Took(seconds=time.monotonic() - began, cpu_seconds=cpu_seconds_of_ended() - before)
 
 
 def _answering(pages: httpx.Client, page: str) -> Callable[[], bool]:

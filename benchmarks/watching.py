@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -135,6 +136,12 @@ def until(
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     """What they have used so far."""
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+
+def cpu_seconds_of_ended() -> float:
+    """What the processes that we started, and that have ended, have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def memory(processes: Iterable[psutil.Process]) -> int:
