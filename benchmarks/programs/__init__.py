@@ -36,6 +36,8 @@ class Program:
     #: Whether it reads the topic's twin in JSON.
     reads_json: bool = False
     has_rollups: bool = False
+    #: Whether its documents have the record's timestamp and offset under `kafka`.
+    tells_stamp: bool = True
     #: After how many events it is ended, being slow; None: all.
     enough: int | None = None
 
@@ -85,6 +87,7 @@ def _connector(writing: str, tasks: int) -> Program:
             f" tasks.max={tasks}"
         ),
         reads_json=True,
+        tells_stamp=False,
     )
 
 
@@ -102,7 +105,7 @@ PROGRAMS = (
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS
     ),
-    Program(name="quix", command=_quix, made_of=lambda: f"Quix Streams {_QUIX_VERSION}"),
+    Program(name="quix", command=_quix, made_of=lambda: f"Quix Streams {_QUIX_VERSION}", tells_stamp=False),
     _connector("insert", 4),
     _connector("replace", 4),
     _connector("insert", 1),

@@ -1,0 +1,116 @@
+"""When documents become readable: a change stream on majority reads, the same for every program.
+
+What it adds itself is measured along with it: ten times a second a document is inserted beside the events, and the
+instant at which MongoDB has acknowledged it, with a majority, is compared with the one at which the stream brings it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, NamedTuple, Self
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+
+_PROBES = "probes"
+_PROBE_EVERY_SECONDS = 0.1
+#: How long MongoDB waits for something to bring.
+_WAIT_MS = 200
+_AT_ONCE = 100_000
+
+
+class Arrival(NamedTuple):
+    """An event that has become readable; milliseconds since the epoch."""
+
+    stamped_ms: int
+    arrived_ms: float
+
+    @property
+    def latency_ms(self) -> float:
+        """Since the broker has stamped it; up to 1 ms too long, since the stamp is in whole milliseconds."""
+        return self.arrived_ms - self.stamped_ms
+
+
+class Arrivals:
+    """Notes what arrives in a database, in threads that decode nothing; a context manager.
+
+    Args:
+        uri: MongoDB's.
+        name: the database's.
+        every: of how many offsets of a partition one is noted.
+    """
+
+    def __init__(self, uri: str, name: str, *, every: int) -> None:
+        self._uri = uri
+        self._name = name
+        self._every = every
+        self._stopped = threading.Event()
+        self._stack = ExitStack()
+        self._threads: Sequence[Future[None]] = ()
+        self._brought: list[tuple[float, Sequence[RawBSONDocument]]] = []
+        self._acknowledged_ms: list[float] = []
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            threads = stack.enter_context(ThreadPoolExecutor(2))
+            stack.callback(self._stopped.set)
+            client = stack.enter_context(MongoClient[RawBSONDocument](self._uri))
+            session = stack.enter_context(client.start_session())
+            database = client.get_database(self._name, CodecOptions(RawBSONDocument))
+            cursor = _opened(database, session, self._every)
+            self._threads = (threads.submit(self._read, database, session, cursor), threads.submit(self._probe))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        with self._stack:
+            for thread in self._threads:
+                thread.result()
+
+    def events(self) -> Sequence[Arrival]:
+        """Return those of the events that were noted."""
+        noted = [(document["stamped_ms"], at) for at, documents in self._brought for document in documents]
+        return [Arrival(stamped, at) for stamped, at in noted if stamped is not None]
+
+    def own_ms(self) -> Sequence[float]:
+        """Return what the stream itself takes, once for each document of our own."""
+        noted = [(document.get("probe"), at) for at, documents in self._brought for document in documents]
+        return [at - self._acknowledged_ms[number] for number, at in noted if number is not None]
+
+    def _read(self, database: Database[RawBSONDocument], session: ClientSession, cursor: int) -> None:
+        """Take what the stream brings, until it has nothing more after the end was asked for."""
+        more = {"getMore": cursor, "collection": "$cmd.aggregate", "maxTimeMS": _WAIT_MS, "batchSize": _AT_ONCE}
+        documents: Sequence[RawBSONDocument] = ()
+        while documents or not self._stopped.is_set():
+            documents = database.command(more, session=session)["cursor"]["nextBatch"]
+            self._brought.append((_now_ms(), documents))
+
+    def _probe(self) -> None:
+        with MongoClient[dict[str, Any]](self._uri, w="majority") as client:
+            while not self._stopped.wait(_PROBE_EVERY_SECONDS):
+                client[self._name][_PROBES].insert_one({"probe": len(self._acknowledged_ms)})
+                self._acknowledged_ms.append(_now_ms())
+
+
+def _opened(database: Database[RawBSONDocument], session: ClientSession, every: int) -> int:
+    """Open a change stream, by commands: a batch of it arrives at one instant, and is not yet decoded then."""
+    is_event = {"ns.coll": "events", "fullDocument.kafka.offset": {"$mod": [every, 0]}}
+    pipeline = [
+        {"$changeStream": {}},
+        {"$match": {"operationType": "insert", "$or": [is_event, {"ns.coll": _PROBES}]}},
+        {"$project": {"stamped_ms": {"$toLong": "$fullDocument.kafka.timestamp"}, "probe": "$fullDocument.probe"}},
+    ]
+    opening = {"aggregate": 1, "pipeline": pipeline, "cursor": {"batchSize": 0}, "readConcern": {"level": "majority"}}
+    return database.command(opening, session=session)["cursor"]["id"]
+
+
+def _now_ms() -> float:
+    return time.time() * 1000
