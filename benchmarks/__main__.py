@@ -6,11 +6,11 @@ import argparse
 import sys
 from types import ModuleType
 
-from benchmarks import drain, latency, produce, refresh, start
+from benchmarks import drain, footprint, latency, produce, refresh, start
 from streamapp.commands.interrupts import Interrupted, Interrupts
 
 #: Each has `NAME`, a docstring, `arguments(parser)` and `run(options)`.
-BENCHMARKS: tuple[ModuleType, ...] = (drain, latency, start, produce, refresh)
+BENCHMARKS: tuple[ModuleType, ...] = (drain, latency, start, produce, footprint, refresh)
 
 
 def main() -> None:

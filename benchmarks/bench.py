@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from pymongo.database import Database
 from benchmarks import noise, report
 from benchmarks.watching import GIVE_UP_AFTER_SECONDS
 from streamapp.local.backend import Backend
-from streamapp.local.process import Server
+from streamapp.local.process import POLL_SECONDS, Server, tail
 from streamapp.settings import Settings
 
 
@@ -65,12 +66,21 @@ class Bench:
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
         """Let `send-sample` send events, compressed with lz4, and return what it says when they are acknowledged."""
-        command = [sys.executable, "-m", "streamapp", "send-sample", "--count", str(count), "--seed", "1", "--json"]
-        environ = self._environ | {"STREAMAPP_TOPIC": topic}
-        done = subprocess.run(
-            [*command, *options], env=environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=subprocess.PIPE
-        )
+        command, environ = [*_sender(count), *options], self._environ | {"STREAMAPP_TOPIC": topic}
+        done = subprocess.run(command, env=environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=subprocess.PIPE)
         return json.loads(done.stdout)
+
+    @contextmanager
+    def sending(self, topic: str, count: int, *options: str) -> Generator[None]:
+        """Let `send-sample` send while something else goes on; and wait, at last, until it is done."""
+        environ = self._environ | {"STREAMAPP_TOPIC": topic}
+        with self.running("send-sample", [*_sender(count), *options], environ) as sender:
+            yield
+            give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
+            while not (end := sender.end()) and time.monotonic() < give_up_at:
+                time.sleep(POLL_SECONDS)
+            if end != "exit code 0":
+                sys.exit(f"send-sample: {end or 'given up'}; the end of what it said:\n{tail(sender.log)}")
 
     @contextmanager
     def running(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Generator[Server]:
@@ -90,3 +100,7 @@ class Bench:
             yield client[name]
             if drop:
                 client.drop_database(name)
+
+
+def _sender(count: int) -> Sequence[str]:
+    return [sys.executable, "-m", "streamapp", "send-sample", "--count", str(count), "--seed", "1", "--json"]

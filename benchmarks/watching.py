@@ -79,7 +79,7 @@ class Watch:
         first = self._until(count, 1)
         self._processes += self._processes[0].children(recursive=True)
         last = self._until(count, events)
-        counted = self._until(self._rolled_up, events) if has_rollups else last
+        counted = self._until(lambda: rolled_up(self._database), events) if has_rollups else last
         if not (n := last.stored - first.stored):
             sys.exit(f"{first.stored} events were there at the first look: too few to be timed")
         cpu = [(after - before) / n * 1e6 for before, after in zip(first.cpu, counted.cpu, strict=True)]
@@ -104,10 +104,12 @@ class Watch:
     def _cpu(self) -> tuple[float, float, float]:
         return cpu_seconds(self._processes), cpu_seconds([self._mongod]), cpu_seconds([self._kafka])
 
-    def _rolled_up(self) -> int:
-        # The finest level is the last to be written.
-        found = self._database[LEVELS[0].collection].aggregate([{"$group": {"_id": None, "n": {"$sum": "$n"}}}])
-        return next((group["n"] for group in found), 0)
+
+def rolled_up(database: Database[dict[str, Any]]) -> int:
+    """How many events the rollups hold."""
+    # The finest level is the last to be written.
+    found = database[LEVELS[0].collection].aggregate([{"$group": {"_id": None, "n": {"$sum": "$n"}}}])
+    return next((group["n"] for group in found), 0)
 
 
 def until(
