@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from types import ModuleType
 
@@ -22,6 +23,8 @@ def main() -> None:
         benchmark.arguments(command)
         command.set_defaults(run=benchmark.run)
     options = parser.parse_args()
+    # What is started keeps compiled modules, as usual.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         with Interrupts():
             options.run(options)

@@ -28,7 +28,9 @@ def main() -> None:
     )
     consumer.subscribe([os.environ["STREAMAPP_TOPIC"]])
     while True:
-        if messages := consumer.consume(_BATCH, timeout=0.1):
+        # `consume` alone would wait for a whole batch.
+        if first := consumer.poll(0.1):
+            messages = [first, *consumer.consume(_BATCH - 1, timeout=0)]
             collection.insert_many([_document(message, decoder) for message in messages], ordered=False)
             consumer.commit(asynchronous=False)
 
