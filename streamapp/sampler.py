@@ -20,7 +20,7 @@ class Weighted:
         self._upto = [*accumulate(weights.values())]
 
     def draw(self, source: random.Random) -> str:
-        """One of them, the same as `random.choices` draws, in a fifth of the time."""
+        """One of them, the same as `random.choices` draws."""
         return self._values[bisect(self._upto, source.random() * self._upto[-1])]
 
 
