@@ -15,7 +15,8 @@ from bson import DatetimeMS, Decimal128
 from fastavro import _read_py
 from fastavro.schema import to_parsing_canonical_form
 
-from streamapp.event import FIELDS, Schema
+from streamapp.event import FIELDS, RESERVED, Schema
+from streamapp.transcode import Transcode, compiled
 
 UNREGISTERED = "unregistered"
 
@@ -59,7 +60,7 @@ _READERS: dict[str, Callable[..., Any]] = {
     **{f"long-timestamp-{unit}": _instant(n) for unit, n in _UNITS.items()},
     **{f"long-local-timestamp-{unit}": _instant(n) for unit, n in _UNITS.items()},
     # event_timestamp is milliseconds whatever the writer's unit.
-    **{f"long-event-{unit}": _millis(n) for unit, n in _UNITS.items()},
+    **{f"long-event-{unit}": _millis(n) for unit, n in _UNITS.items() if n > 1},
     "int-event-date": lambda data, *_: data * MILLIS_PER_DAY,
 }
 for _name, _reader in _READERS.items():
@@ -84,6 +85,8 @@ class WriterSchema:
     names: frozenset[str]
     #: fastavro's reader for it.
     reader: Callable[..., Any] = fastavro.schemaless_reader
+    #: The short way from its records to BSON; None where there is none.
+    transcode: Transcode | None = None
 
 
 def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: Sequence[Schema] = ()) -> WriterSchema:
@@ -108,16 +111,18 @@ def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Se
     named = _names([*definitions, schema])
     problem = problem_as_event(schema, definitions)
     fields = [] if problem else [field for record in _records(schema, named) for field in record["fields"]]
+    reading = reading_schema(schema, definitions)
     return WriterSchema(
         schema_id=schema_id,
         version=version,
-        reading=reading_schema(schema, definitions),
+        reading=reading,
         problem=problem,
         canonical=canonical_form(schema, definitions),
         names=frozenset(field["name"] for field in fields),
         # A schema that refers to itself has no bound on its depth: the compiled reader would take the process with
         # it, the one in Python raises RecursionError.
         reader=_read_py.schemaless_reader if _is_recursive(schema, named, {}) else fastavro.schemaless_reader,
+        transcode=None if problem else compiled(reading, reserved=RESERVED),
     )
 
 
@@ -175,7 +180,10 @@ def _as_event_time(schema: dict[str, Any]) -> None:
     logical = str(schema.get("logicalType", ""))
     unit = logical.rsplit("-", 1)[-1]
     if "timestamp-" in logical and unit in _UNITS:
-        schema["logicalType"] = f"{_PREFIX}event-{unit}"
+        if unit == "millis":
+            del schema["logicalType"]
+        else:
+            schema["logicalType"] = f"{_PREFIX}event-{unit}"
     elif logical == "date":
         schema["logicalType"] = f"{_PREFIX}event-date"
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from traceback import format_tb
 
 from streamapp import codec, document
 from streamapp.avro import WriterSchema
-from streamapp.document import Document, EventTimes
+from streamapp.document import Document, Encoded, EventTimes
 from streamapp.errors import Undecodable
 from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
+from streamapp.short_way import ShortWay
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,25 @@ class Built:
         """What comes in its turn, and what comes apart; both with the same dead letters."""
         if not self.apart:
             return self, Built([], [], self.dead, set())
-        return self._part(apart=False), self._part(apart=True)
+        in_turn = self._part([index for index in range(len(self.documents)) if index not in self.apart])
+        apart = self._part(sorted(self.apart))
+        # A mark will be added to each.
+        apart.documents = [each.decoded() if isinstance(each, Encoded) else each for each in apart.documents]
+        return in_turn, apart
 
-    def _part(self, *, apart: bool) -> Built:
-        indexes = [index for index in range(len(self.documents)) if (index in self.apart) == apart]
+    def _part(self, indexes: Sequence[int]) -> Built:
         return Built([self.documents[i] for i in indexes], [self.records[i] for i in indexes], self.dead, set())
 
 
 def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime) -> Built:
     """Decode each record of a slice, by the schemas that exist; those that cannot be stored become dead letters."""
     built, incarnation = Built([], [], [], set()), slice_.incarnation
+    short_way = ShortWay(slice_, schemas, times=times, received_at=received_at)
     for record in slice_.records:
+        if (made := short_way.document(record)) is not None:
+            built.documents.append(made)
+            built.records.append(record)
+            continue
         origin = origin_of(record, incarnation)
         try:
             writer, event = codec.decode(record.value, schemas)

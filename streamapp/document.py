@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
 
-from bson import DatetimeMS
+import bson
+from bson import CodecOptions, DatetimeMS
+from bson.codec_options import DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 
 from streamapp.avro import WriterSchema
 from streamapp.errors import Undecodable
-from streamapp.event import Event
+from streamapp.event import RESERVED, Event
 from streamapp.record import Origin, Reason
 
-Document = dict[str, Any]
+Document = dict[str, Any] | RawBSONDocument
+#: What rollups count by: offset, the facts of the event, and its schema version.
+Row = tuple[int, int, str, str, str, str, str | None, str]
 
-#: Names of ours that a writer's field cannot have; such a field is stored under `extra`.
-RESERVED = frozenset({"_id", "schema_version", "schema_id", "received_at", "kafka"})
+#: How documents are decoded. They may be anybody's: no time and no text in them raises anything.
+LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+)
+
+
+class Encoded(RawBSONDocument):
+    """A document whose fields are only decoded if somebody looks at them, and what rollups count by."""
+
+    __slots__ = ("row",)
+
+    def __init__(self, raw: bytes, row: Row) -> None:
+        super().__init__(raw)
+        self.row = row
+
+    def decoded(self) -> dict[str, Any]:
+        """The document with all its fields."""
+        return bson.decode(self.raw, LENIENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +56,9 @@ class EventTimes:
         return cls(earliest=int(earliest_at.timestamp() * 1000), ahead=int(ahead_seconds * 1000))
 
 
-def build(event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes) -> Document:
+def build(
+    event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes
+) -> dict[str, Any]:
     """The document of one event.
 
     Raises:
@@ -69,7 +92,29 @@ def id_of(origin: Origin) -> str:
     """
     if origin.incarnation is None:
         return f"{origin.topic}-{origin.partition}-{origin.offset}-{origin.timestamp}"
-    return f"{origin.incarnation}-{origin.partition}-{origin.offset}"
+    return f"{id_start(origin.incarnation, origin.partition)}{origin.offset}"
+
+
+def id_start(incarnation: str, partition: int) -> str:
+    """What comes before the offset in the `_id` of an event that stood in this partition."""
+    return f"{incarnation}-{partition}-"
+
+
+def row_of(document: Mapping[str, Any]) -> Sequence[Any]:
+    """What rollups count a document by, see `Row`; of one that is not ours, it may be anything."""
+    if isinstance(document, Encoded):
+        return document.row
+    metadata = document["metadata"]
+    return (
+        document["kafka"]["offset"],
+        document["event_timestamp"],
+        document["user_id"],
+        metadata["location"],
+        document["event_type"],
+        metadata["device"],
+        document["browser"],
+        document["schema_version"],
+    )
 
 
 def _check_fields(event: Event, writer: WriterSchema) -> None:

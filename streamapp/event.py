@@ -13,6 +13,9 @@ Schema = Any
 #: An event, or what may be one: field name → value.
 Event = dict[str, Any]
 
+#: Names of ours in a document, which no field of an event can have there.
+RESERVED = frozenset({"_id", "schema_version", "schema_id", "received_at", "kafka"})
+
 #: Field of V1 → the Avro type it must be readable as; nested as in the schema.
 FIELDS: dict[str, Any] = {
     "user_id": "string",

@@ -12,6 +12,7 @@ from typing import Any
 
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
+from streamapp.document import row_of
 from streamapp.levels import Level
 from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
 from streamapp.tally import Delta, count, grouped
@@ -147,24 +148,10 @@ def _rows(events: Iterable[Document]) -> dict[Lane, list[Sequence[Any]]]:
 def _row(event: Document, lane: Lane) -> Sequence[Any]:
     """The offset of an event and the columns that `count` takes; whatever was stored counts, with what it has."""
     try:
-        offset, at, user, *values = _values(event)
+        offset, at, user, *values = row_of(event)
     except (KeyError, TypeError):
-        offset, at, user, *values = _values(_completed(event))
+        offset, at, user, *values = row_of(_completed(event))
     return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), *values)
-
-
-def _values(event: Document) -> Sequence[Any]:
-    metadata = event["metadata"]
-    return (
-        event["kafka"]["offset"],
-        event["event_timestamp"],
-        event["user_id"],
-        metadata["location"],
-        event["event_type"],
-        metadata["device"],
-        event["browser"],
-        event["schema_version"],
-    )
 
 
 def _completed(event: Document) -> Document:

@@ -10,7 +10,6 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from streamapp.document import Document
 from streamapp.levels import LEVELS, Keep, Level
 from streamapp.mongo import DUPLICATE_KEY, Mongo, write_errors
 from streamapp.rollup import Lane, Rollup, Swap, id_of
@@ -79,7 +78,7 @@ class Rollups:
         )
         return max((found["offset"] for found in newest if found), default=-1)
 
-    def _read(self, level: Level, query: Document, session: ClientSession | None = None) -> dict[str, Rollup]:
+    def _read(self, level: Level, query: dict[str, Any], session: ClientSession | None = None) -> dict[str, Rollup]:
         found = self._database[level.collection].find(query, session=session)
         return {document["_id"]: Rollup(document["_id"], document) for document in found}
 
@@ -96,11 +95,11 @@ class Rollups:
             collection.create_index("bucket", **options)
 
 
-def _operation(swap: Swap) -> InsertOne[Document] | ReplaceOne[Document]:
+def _operation(swap: Swap) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
     if swap.guard is None:
         return InsertOne(swap.document)
     return ReplaceOne(_unchanged(swap.document["_id"], *swap.guard), swap.document)
 
 
-def _unchanged(rollup_id: str, offset: int | None, n: int | None) -> Document:
+def _unchanged(rollup_id: str, offset: int | None, n: int | None) -> dict[str, Any]:
     return {"_id": rollup_id, "offset": offset, "n": n}

@@ -7,19 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from operator import itemgetter
 from types import NoneType
 from typing import Any
 
 from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
+from streamapp.document import row_of
 from streamapp.levels import Level
 from streamapp.rollup import LG_K, Document, key_of
 
 _MINUTE_MS = 60_000
-_of_event = itemgetter("event_timestamp", "user_id", "event_type", "browser", "schema_version")
-_of_place = itemgetter("location", "device")
-_metadata, _kafka, _offset = itemgetter("metadata"), itemgetter("kafka"), itemgetter("offset")
 _PLAIN = {str, NoneType}
 
 
@@ -49,11 +46,8 @@ class Tally:
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Tally:
         """The tally of event documents."""
-        # As columns at once: a row for each event would cost more than all counting.
-        at, users, types, browsers, versions = zip(*map(_of_event, documents), strict=True)
-        locations, devices = zip(*map(_of_place, map(_metadata, documents)), strict=True)
-        offsets = [*map(_offset, map(_kafka, documents))]
-        return cls(offsets, [at, users, locations, types, devices, browsers, versions])
+        offsets, *columns = zip(*map(row_of, documents), strict=True)
+        return cls(offsets, columns)
 
     @classmethod
     def joined(cls, tallies: Sequence[Tally]) -> Tally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import fastavro
 
@@ -11,7 +12,7 @@ from streamapp import codec, event
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.doctor.finding import Finding, Findings, fault, ok, skipped, warning
 from streamapp.doctor.kafka_verdicts import Bounds
-from streamapp.document import Document, EventTimes, build
+from streamapp.document import EventTimes, build
 from streamapp.errors import RegistryUnavailable, Undecodable
 from streamapp.record import Origin, Record, origin_of
 from streamapp.settings import Settings
@@ -22,7 +23,7 @@ from streamapp.topic_reader import TopicReader
 _FROM_THE_END = 5
 
 
-def sample_documents(settings: Settings) -> Mapping[str, Document]:
+def sample_documents(settings: Settings) -> Mapping[str, dict[str, Any]]:
     """A document of each of our versions, through the bytes that stand for it in Kafka.
 
     Raises:
@@ -31,7 +32,7 @@ def sample_documents(settings: Settings) -> Mapping[str, Document]:
     return {f"V{version}": _sample(settings, version, None) for version in (1, 2)}
 
 
-def _sample(settings: Settings, version: int, registered: WriterSchema | None) -> Document:
+def _sample(settings: Settings, version: int, registered: WriterSchema | None) -> dict[str, Any]:
     own = writer_schema(event.schema(version), schema_id=version, version=f"v{version}")
     writer, now = registered or own, datetime.now(UTC)
     millis = int(now.timestamp() * 1000)
@@ -65,7 +66,7 @@ def sample_findings(settings: Settings, ours: Mapping[int, WriterSchema]) -> Fin
             yield _encodable(check, document, source)
 
 
-def _encodable(check: str, document: Document, source: str) -> Finding:
+def _encodable(check: str, document: dict[str, Any], source: str) -> Finding:
     if why := why_unencodable(document):
         return fault(check, f"our own sample cannot be stored: {why}", "restore schemas/ and streamapp/event.py")
     return ok(check, f"a sample ({source}) goes through Avro, document and BSON")

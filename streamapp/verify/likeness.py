@@ -7,19 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import bson
-from bson import CodecOptions, DatetimeMS
-from bson.codec_options import DatetimeConversion
+from bson import DatetimeMS
 
 from streamapp import codec, document
 from streamapp.avro import UNREGISTERED, WriterSchema
-from streamapp.document import EventTimes
+from streamapp.document import LENIENT, EventTimes
 from streamapp.errors import Undecodable
 from streamapp.record import Origin, Record
-
-#: How documents are decoded, as `Mongo` does.
-LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
-)
 
 #: Which times are believable is a matter of settings, which may have been others.
 _ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)

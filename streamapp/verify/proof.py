@@ -7,9 +7,9 @@ from typing import Protocol
 
 import bson
 
+from streamapp.document import LENIENT
 from streamapp.faults import REASONS
 from streamapp.verify import sent
-from streamapp.verify.likeness import LENIENT
 from streamapp.verify.offsets import Run, Runs, has, spelled
 from streamapp.verify.sent import Sent, Sum
 from streamapp.verify.verdict import Problem

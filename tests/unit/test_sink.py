@@ -154,7 +154,9 @@ def test_a_fault_of_ours_that_a_record_brings_out_is_a_dead_letter(
     monkeypatch.setattr(document, "build", broken)
     user = "alice@example.org"
 
-    fates = world.settle(a_slice(*(a_record(an_event(user_id=user), offset=offset) for offset in range(3))))
+    # With a header it goes the ordinary way.
+    records = [a_record(an_event(user_id=user), offset=offset, headers=(("trace", b"7"),)) for offset in range(3)]
+    fates = world.settle(a_slice(*records))
 
     assert [Fates(stored=2, dead_lettered=1)] == fates
     assert [(Reason.UNDECODABLE, f"ValueError: {user}")] == [(x.reason, x.error) for x in world.dead_letters.sent]

@@ -1,0 +1,240 @@
+"""The short way leads where the ordinary way leads, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamapp import codec, document
+from streamapp.avro import WriterSchema, writer_schema
+from streamapp.document import Encoded, EventTimes, row_of
+from streamapp.errors import Undecodable
+from streamapp.record import Origin
+from streamapp.short_way import ShortWay
+from streamapp.transcode import SIZES
+from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
+
+RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
+TIMES = EventTimes(earliest=0, ahead=86_400_000)
+ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
+
+#: All that there is a short way for.
+V3_SCHEMA: dict[str, Any] = {
+    "type": "record",
+    "name": "UserEvent",
+    "fields": [
+        {"name": "user_id", "type": {"type": "string", "avro.java.string": "String"}},
+        {"name": "event_type", "type": "string"},
+        {"name": "event_timestamp", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {
+            "name": "metadata",
+            "type": {
+                "type": "record",
+                "name": "Metadata",
+                "fields": [
+                    {"name": "device", "type": "string"},
+                    {"name": "location", "type": "string"},
+                    {"name": "screen", "type": ["null", "int"]},
+                    {
+                        "name": "app",
+                        "type": {
+                            "type": "record",
+                            "name": "App",
+                            "fields": [{"name": "build", "type": "long"}, {"name": "beta", "type": "boolean"}],
+                        },
+                    },
+                ],
+            },
+        },
+        {"name": "browser", "type": ["string", "null"]},
+        {"name": "seconds", "type": "double"},
+        {"name": "share", "type": ["double", "null"]},
+        {"name": "paid", "type": ["null", "boolean"]},
+        {"name": "items", "type": "int"},
+    ],
+}
+V3 = writer_schema(V3_SCHEMA, schema_id=3, version="v3")
+SCHEMAS = {1: V1, 2: V2, 3: V3}
+
+_texts = st.one_of(st.text(), st.text(min_size=60, max_size=70), st.sampled_from(["x" * 9_000, "ü" * 20_000, "\0"]))
+_longs = st.one_of(st.integers(-(2**62), 2**62 - 1), st.sampled_from([0, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1]))
+_ints = st.integers(-(2**31), 2**31 - 1)
+_metadata = {"device": _texts, "location": _texts}
+_v1 = {"user_id": _texts, "event_type": _texts, "event_timestamp": _longs, "metadata": st.fixed_dictionaries(_metadata)}
+_v2 = {**_v1, "browser": st.none() | _texts}
+_app = st.fixed_dictionaries({"build": _longs, "beta": st.booleans()})
+_v3 = {
+    **_v2,
+    "metadata": st.fixed_dictionaries({**_metadata, "screen": st.none() | _ints, "app": _app}),
+    "seconds": st.floats(allow_nan=False),
+    "share": st.none() | st.floats(allow_nan=False),
+    "paid": st.none() | st.booleans(),
+    "items": _ints,
+}
+_values = st.one_of(
+    *(
+        st.builds(wire, st.fixed_dictionaries(fields), st.just(schema), st.just(id_))
+        for id_, fields, schema in ((1, _v1, None), (2, _v2, None), (3, _v3, V3_SCHEMA))
+    )
+)
+_offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
+
+
+def short(
+    record: FakeRecord, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES, **of_slice: Any
+) -> Encoded | None:
+    """Return where the short way leads."""
+    return ShortWay(a_slice(record, **of_slice), schemas, times=times, received_at=RECEIVED_AT).document(record)
+
+
+def ordinary(record: FakeRecord, times: EventTimes = TIMES) -> Mapping[str, Any]:
+    """Return where the ordinary way leads."""
+    writer, event = codec.decode(record.value, SCHEMAS)
+    origin = Origin(record.topic, record.partition, record.offset, record.timestamp, INCARNATION)
+    return document.build(event, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
+
+
+@given(_values, _offsets, st.integers(-1, 2**62), st.integers(0, 1_000))
+@settings(max_examples=400, deadline=None)
+def test_both_ways_lead_to_the_same_bytes(value: bytes, offset: int, timestamp: int, partition: int) -> None:
+    """Whatever is in the fields; only what is larger than the short way is wide goes the other."""
+    record = FakeRecord(value=value, offset=offset, timestamp=timestamp, partition=partition)
+    expected = ordinary(record, ANY_TIME)
+    raw = bson.encode(expected)
+
+    made = short(record, times=ANY_TIME)
+
+    if len(raw) < len(SIZES):
+        assert made is not None
+        assert (raw, row_of(expected)) == (made.raw, made.row)
+        assert expected.keys() == made.decoded().keys()
+    else:
+        assert made is None
+
+
+@given(_values, st.data())
+@settings(max_examples=400, deadline=None)
+def test_what_is_broken_never_passes_for_something_else(value: bytes, data: st.DataObject) -> None:
+    """Cut, with bytes changed, and with bytes added: what the ordinary way refuses, the short way leaves to it."""
+    broken = bytearray(value)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(broken)))
+        broken[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    record = FakeRecord(value=bytes(broken))
+
+    made = short(record)
+
+    if made is not None:
+        assert bson.encode(ordinary(record)) == made.raw
+
+
+@pytest.mark.parametrize("length", range(1, 200, 7))
+def test_no_beginning_of_a_record_passes_for_one(length: int) -> None:
+    """A text that ends early, too."""
+    value = wire(an_event(user_id="u" * 130, browser="b" * 64))
+
+    assert short(FakeRecord(value=value)) is not None
+    assert short(FakeRecord(value=value[:length])) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x01",  # a text of -1 bytes
+        b"\x81\x01",  # one of -65
+        b"\x02\xff",  # not UTF-8
+        b"\x80" * 9 + b"\x02",  # a number with more than 64 bits
+        b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f",  # a text of 2⁶¹ bytes
+    ],
+)
+def test_a_text_that_is_none_goes_the_ordinary_way(body: bytes) -> None:
+    """Which says what it is."""
+    record = FakeRecord(value=wire(an_event())[:5] + body)
+
+    assert short(record) is None
+    with pytest.raises(Undecodable):
+        ordinary(record)
+
+
+@pytest.mark.parametrize("at", [-1, NOW + TIMES.ahead + 1])
+def test_a_time_that_is_not_believable_goes_the_ordinary_way(at: int) -> None:
+    """It ends as a dead letter there."""
+    assert short(a_record(an_event(event_timestamp=at))) is None
+    assert short(a_record(an_event(event_timestamp=NOW + TIMES.ahead))) is not None
+
+
+def test_a_union_has_no_third_branch() -> None:
+    """Nor a branch whose number is out of the ordinary."""
+    value = wire(an_event(browser=None))
+
+    assert short(FakeRecord(value=value)) is not None
+    assert short(FakeRecord(value=value[:-1] + b"\x04")) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "of_slice"),
+    [
+        ({"value": None}, {}),
+        ({"value": b""}, {}),
+        ({"value": b"\0\0"}, {}),
+        ({"value": b"\x01" + wire(an_event())[1:]}, {}),
+        ({"value": wire(an_event(), schema_id=7)}, {}),
+        ({"headers": (("trace", b"7"),)}, {}),  # it may be a replayed dead letter
+        ({}, {"incarnation": None}),
+    ],
+)
+def test_there_is_not_always_a_short_way(changes: Mapping[str, Any], of_slice: Mapping[str, Any]) -> None:
+    """No value, no header, no schema, headers of the record, an old broker."""
+    assert short(a_record()) is not None
+    assert short(a_record(**changes), **of_slice) is None
+
+
+def _with(name: str, type_: Any, *, of: str = "UserEvent") -> dict[str, Any]:
+    def changed(record: Mapping[str, Any]) -> dict[str, Any]:
+        others = [_inner(field) for field in record["fields"] if field["name"] != name]
+        return {**record, "fields": [*others, {"name": name, "type": type_}] if record["name"] == of else others}
+
+    def _inner(field: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**field, "type": changed(field["type"])} if field["name"] == "metadata" else field
+
+    return changed(V3_SCHEMA)
+
+
+_METADATA: Sequence[Any] = [field["type"] for field in V3_SCHEMA["fields"] if field["name"] == "metadata"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _with("tags", {"type": "array", "items": "string"}),
+        _with("at", {"type": "long", "logicalType": "timestamp-millis"}),
+        _with("event_timestamp", {"type": "long", "logicalType": "timestamp-micros"}),
+        _with("kafka", "string"),  # a name of ours
+        _with("user_id", ["null", "string"]),
+        _with("user_id", "bytes"),
+        _with("browser", "long"),
+        _with("device", ["null", "string"], of="Metadata"),
+        _with("metadata", ["null", *_METADATA]),
+        _with("number", ["int", "string"]),
+        _with("number", ["null", "int", "string"]),
+        _with("nested", ["null", {"type": "record", "name": "N", "fields": []}]),
+        [V3_SCHEMA, "null"],
+    ],
+)
+def test_other_schemas_have_no_short_way(schema: Any) -> None:
+    """Their records go the ordinary way."""
+    writer = writer_schema(schema, schema_id=4, version="v4")
+
+    assert writer.problem is None
+    assert writer.transcode is None
+
+
+def test_a_schema_that_is_no_events_has_no_short_way() -> None:
+    """There is nothing to lead to."""
+    assert writer_schema("string", schema_id=4, version="v4").transcode is None
