@@ -74,7 +74,7 @@ def compiled(reading: Schema, *, reserved: frozenset[str]) -> Transcode | None:
         return None
     scope: dict[str, Any] = {"number": _number, "length": _length, "Unusual": _Unusual}
     scope |= {"SIZES": SIZES, "INT32": INT32, "INT64": INT64}
-    exec(source, scope)  # noqa: S102 - of the schema, it has names only, which are letters, digits and "_" in Avro
+    exec(source, scope)  # noqa: S102 - of the schema, it has names only, see `_fields`
     return scope["transcode"]
 
 
@@ -205,7 +205,11 @@ def _kind(type_: Schema) -> str:
 def _fields(record: Schema) -> list[tuple[str, Schema]]:
     if isinstance(record, list) or _kind(record) != "record":
         raise _Unusual
-    return [(field["name"], field["type"]) for field in record["fields"]]
+    fields = [(field["name"], field["type"]) for field in record["fields"]]
+    names = {name for name, _ in fields if isinstance(name, str) and name.isascii() and name.isidentifier()}
+    if len(names) != len(fields):  # one comes twice, or is no name in Avro: fastavro does not mind
+        raise _Unusual
+    return fields
 
 
 def _start(marker: int, name: str) -> bytes:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from streamapp.building import Built
-from tests.factories import a_record
+from datetime import UTC, datetime
+
+from bson import DatetimeMS
+
+from streamapp.building import Built, build
+from streamapp.document import Encoded, EventTimes
+from tests.factories import V1, a_record, a_slice
 
 
 def test_what_comes_apart_has_no_turn() -> None:
@@ -11,3 +16,17 @@ def test_what_comes_apart_has_no_turn() -> None:
     records = [a_record(offset=7), a_record(offset=8)]
 
     assert [(8, "b")] == [*Built([{"_id": "a"}, {"_id": "b"}], [*records], [], {0}).places()]
+
+
+def test_what_comes_apart_can_be_marked() -> None:
+    """With all its fields, also where it was made the short way; what comes in its turn stays as it is."""
+    slice_ = a_slice(a_record(offset=7), a_record(offset=8, timestamp=2**60))
+    built = build(slice_, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+    built.apart.add(1)
+
+    in_turn, apart = built.split()
+
+    assert [7] == [document.row[0] for document in in_turn.documents if isinstance(document, Encoded)]
+    (document,) = apart.documents
+    assert isinstance(document, dict)
+    assert (8, DatetimeMS(2**60)) == (document["kafka"]["offset"], document["kafka"]["timestamp"])

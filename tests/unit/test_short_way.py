@@ -225,6 +225,8 @@ _METADATA: Sequence[Any] = [field["type"] for field in V3_SCHEMA["fields"] if fi
         _with("number", ["null", "int", "string"]),
         _with("nested", ["null", {"type": "record", "name": "N", "fields": []}]),
         [V3_SCHEMA, "null"],
+        *(_with(name, "string") for name in ("a-b", "metadata.device", "a\0b", "ü", "1", "'", "\ud800")),
+        {**V3_SCHEMA, "fields": [*V3_SCHEMA["fields"], *V3_SCHEMA["fields"][-1:]]},
     ],
 )
 def test_other_schemas_have_no_short_way(schema: Any) -> None:
