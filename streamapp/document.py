@@ -117,6 +117,11 @@ def row_of(document: Mapping[str, Any]) -> Sequence[Any]:
     )
 
 
+def version_of(document: Document) -> str:
+    """Its schema version."""
+    return document.row[-1] if isinstance(document, Encoded) else document["schema_version"]
+
+
 def _check_fields(event: Event, writer: WriterSchema) -> None:
     try:
         metadata = event["metadata"]

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, di
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from streamapp.document import Document, row_of
+from streamapp.document import Document, version_of
 from streamapp.heartbeat import Consumer, lag_seconds
 from streamapp.latency import BOUNDS_MS, Latencies
 from streamapp.readiness import Readiness
@@ -89,7 +89,7 @@ class Metrics:
     def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
         """Hear of events that are new in MongoDB."""
         self.latencies.add(records, now=self._now())
-        for version, n in Counter(row_of(document)[-1] for document in documents).items():
+        for version, n in Counter(map(version_of, documents)).items():
             is_told = version in self._events or len(self._events) < MOST_VERSIONS
             self._events[version if is_told else "other"] += n
 
