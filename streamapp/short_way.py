@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from struct import Struct
 from typing import Any
 
 import bson
@@ -12,9 +13,12 @@ from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Encoded, EventTimes
 from streamapp.record import Record, Slice
-from streamapp.transcode import INT32, INT64, SIZES, Transcode
+from streamapp.transcode import SIZES, Transcode
 
-_AFTER_INT32 = 2**31
+# What comes after `kafka.offset`: its value, the timestamp, the end of `kafka`.
+_INT32, _AFTER_INT32 = b"\x10offset\0", Struct("<i11sqx")
+_INT64, _AFTER_INT64 = b"\x12offset\0", Struct("<q11sqx")
+_BEYOND_INT32 = 2**31
 
 
 _Way = Callable[[Record, bytes], Encoded]
@@ -50,8 +54,10 @@ class ShortWay:
             return None
 
     def _way(self, header: bytes) -> _Way | None:
-        incarnation = self._slice.incarnation
+        incarnation, records = self._slice.incarnation, self._slice.records
         if len(header) < codec.HEADER.size or incarnation is None:
+            return None
+        if records[0].offset < _BEYOND_INT32 <= records[-1].offset:  # offsets of one size are enough
             return None
         magic_byte, schema_id = codec.HEADER.unpack(header)
         writer = self._schemas.get(schema_id)
@@ -62,37 +68,22 @@ class ShortWay:
     def _compose(self, writer: WriterSchema, transcode: Transcode, incarnation: str) -> _Way:
         version, earliest, ahead = writer.version, self._times.earliest, self._times.ahead
         id_start = document.id_start(incarnation, self._slice.partition).encode()
-        ours = _elements({"schema_version": version, "schema_id": writer.schema_id, "received_at": self._received_at})
-        place = _elements({"topic": self._slice.topic, "partition": self._slice.partition})
-        after = ours + b"\x03kafka\0"
-        # Of `kafka`: its size, what is in `place`, the offset, which is `where`, the timestamp, and its end.
-        kafka_size = 4 + len(place) + (11 + 8) + 1
-        # Of all: its size, the `_id`, the event's elements, what comes after them, and its end.
-        size = 4 + (5 + 4 + 1) + len(after) + kafka_size + 1
+        ours = {"schema_version": version, "schema_id": writer.schema_id, "received_at": self._received_at}
+        place = {"topic": self._slice.topic, "partition": self._slice.partition}
+        marker, rest = (
+            (_INT32, _AFTER_INT32) if self._slice.records[-1].offset < _BEYOND_INT32 else (_INT64, _AFTER_INT64)
+        )
+        kafka_size = len(bson.encode(place)) - 1 + len(marker) + rest.size
+        after = _elements(ours) + b"\x03kafka\0" + SIZES[kafka_size] + _elements(place) + marker
 
         def encode(record: Record, value: bytes) -> Encoded:
-            elements, facts = transcode(value)
             offset, timestamp = record.offset, record.timestamp
+            id_ = b"%b%d\0" % (id_start, offset)
+            before = b"\x02_id\0" + SIZES[len(id_)] + id_
+            raw, facts = transcode(value, before, after + rest.pack(offset, b"\x09timestamp\0", timestamp))
             if not earliest <= facts[0] <= timestamp + ahead:
                 raise ValueError
-            id_ = b"%b%d" % (id_start, offset)
-            where = b"\x10offset\0" + INT32(offset) if offset < _AFTER_INT32 else b"\x12offset\0" + INT64(offset)
-            parts = (
-                SIZES[size + len(id_) + len(elements) + len(where)],
-                b"\x02_id\0",
-                SIZES[len(id_) + 1],
-                id_,
-                b"\0",
-                elements,
-                after,
-                SIZES[kafka_size + len(where)],
-                place,
-                where,
-                b"\x09timestamp\0",
-                INT64(timestamp),
-                b"\0\0",
-            )
-            return Encoded(b"".join(parts), (offset, *facts, version))
+            return Encoded(raw, (offset, *facts, version))
 
         return encode
 

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import NoneType
 from typing import Any
 
@@ -57,7 +57,7 @@ class Tally:
         if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(tallies)):
             raise AssertionError("events to count are not in the order of their partition")
         together = zip(*[[tally.offsets, *tally.columns] for tally in tallies], strict=True)
-        offsets, *columns = [[value for column in parts for value in column] for parts in together]
+        offsets, *columns = [[*chain.from_iterable(parts)] for parts in together]
         return cls(offsets, columns)
 
     @property

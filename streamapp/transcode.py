@@ -18,8 +18,9 @@ from streamapp.event import Schema
 
 #: Event time in epoch ms, user id, location, event type, device, browser: what rollups count by.
 Facts = tuple[int, str, str, str, str, str | None]
-#: Wire bytes → the elements of a BSON document, and the facts.
-Transcode = Callable[[bytes], tuple[bytes, Facts]]
+#: Wire bytes, the elements that come before the event's own and those that come after → the elements of a BSON document
+#: with its size and its end, and the facts.
+Transcode = Callable[[bytes, bytes, bytes], tuple[bytes, Facts]]
 
 #: Numbers as BSON has them, for sizes up to those of the largest document that goes this way.
 SIZES = tuple(map(Struct("<i").pack, range(16_385)))
@@ -179,13 +180,23 @@ def _function(reading: Schema, reserved: frozenset[str]) -> Iterator[str]:
     code, fields = _Code(), _fields(reading)
     if not reserved.isdisjoint(name for name, _ in fields):
         raise _Unusual
-    parts = [part for name, type_ in fields for part in code.read(name, type_, name).parts]
+    elements = [code.read(name, type_, name) for name, type_ in fields]
     if "browser" not in [name for name, _ in fields]:
         code.kinds["browser"], code.values["browser"] = "string?", "None"
-        parts.append(_start(0x0A, "browser"))
+        null = _start(0x0A, "browser")
+        elements.append(_Element([null], len(null)))
     if any(code.kinds.get(path) not in kinds for path, kinds in _FACTS.items()):
         raise _Unusual
-    yield "def transcode(value):"
+    size = 5 + sum(element.size for element in elements)
+    sizes = [str(size), "len(before)", "len(after)", *(each for element in elements for each in element.sizes)]
+    parts = [
+        f"SIZES[{' + '.join(sizes)}]",
+        "before",
+        *(part for each in elements for part in each.parts),
+        "after",
+        b"\0",
+    ]
+    yield "def transcode(value, before, after):"
     yield f"    p = {_HEADER_SIZE}"
     yield from (f"    {line}" for line in code.lines)
     yield "    if p != len(value):"
