@@ -122,7 +122,7 @@ def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Se
         # A schema that refers to itself has no bound on its depth: the compiled reader would take the process with
         # it, the one in Python raises RecursionError.
         reader=_read_py.schemaless_reader if _is_recursive(schema, named, {}) else fastavro.schemaless_reader,
-        transcode=None if problem else compiled(reading, reserved=RESERVED),
+        transcode=None if problem else compiled(reading, version=version, reserved=RESERVED),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
@@ -16,10 +16,11 @@ from streamapp.avro import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.event import RESERVED, Event
 from streamapp.record import Origin, Reason
+from streamapp.transcode import Values
 
 Document = dict[str, Any] | RawBSONDocument
-#: What rollups count by: offset, the facts of the event, and its schema version.
-Row = tuple[int, int, str, str, str, str, str | None, str]
+#: What rollups count an event by: its offset, its time in epoch ms, the user id, and the values.
+Row = tuple[int, int, str, Values]
 
 #: How documents are decoded. They may be anybody's: no time and no text in them raises anything.
 LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -34,7 +35,7 @@ class Encoded(RawBSONDocument):
 
     def __init__(self, raw: bytes, row: Row) -> None:
         # Without RawBSONDocument's own, which looks whether it is one document and costs more than to make it here.
-        self.raw = raw  # pyright: ignore[reportAttributeAccessIssue] - a property there
+        self.raw = raw  # pyright: ignore[reportAttributeAccessIssue, reportIncompatibleMethodOverride]
         self.row = row
 
     def decoded(self) -> dict[str, Any]:
@@ -110,26 +111,25 @@ def id_start(incarnation: str, partition: int) -> str:
     return f"{incarnation}-{partition}-"
 
 
-def row_of(document: Mapping[str, Any]) -> Sequence[Any]:
-    """What rollups count a document by, see `Row`; of one that is not ours, it may be anything."""
+def row_of(document: Mapping[str, Any]) -> tuple[Any, Any, Any, Values]:
+    """The `Row` of a document, whoever stored it; raises KeyError and TypeError where it has no such fields."""
     if isinstance(document, Encoded):
         return document.row
     metadata = document["metadata"]
-    return (
-        document["kafka"]["offset"],
-        document["event_timestamp"],
-        document["user_id"],
+    values = (
         metadata["location"],
         document["event_type"],
         metadata["device"],
         document["browser"],
         document["schema_version"],
     )
+    texts = tuple([value if value is None or isinstance(value, str) else str(value) for value in values])
+    return document["kafka"]["offset"], document["event_timestamp"], document["user_id"], cast("Values", texts)
 
 
 def version_of(document: Document) -> str:
     """Its schema version."""
-    return document.row[-1] if isinstance(document, Encoded) else document["schema_version"]
+    return document.row[-1][-1] if isinstance(document, Encoded) else document["schema_version"]
 
 
 def _check_fields(event: Event, writer: WriterSchema) -> None:

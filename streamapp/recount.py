@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isclose
-from typing import Any
 
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.document import row_of
+from streamapp.document import Row, row_of
 from streamapp.levels import Level
 from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
 from streamapp.tally import Delta, count, grouped
@@ -81,9 +80,8 @@ class Recount:
                 taken.rollups[level][id_] = rollups.pop(id_)
         return taken
 
-    def _add(self, lane: Lane, rows: Sequence[Sequence[Any]], add: Callable[[Rollup, Sequence[Delta]], None]) -> None:
-        _, *columns = zip(*rows, strict=True)
-        minutes = count(columns)
+    def _add(self, lane: Lane, rows: Sequence[Row], add: Callable[[Rollup, Sequence[Delta]], None]) -> None:
+        minutes = count(rows)
         for level, rollups in self.rollups.items():
             for start, deltas in grouped(minutes, level).items():
                 id_ = id_of(lane, start)
@@ -141,17 +139,17 @@ def _add(rollup: Rollup, deltas: Iterable[Delta], last_offset: int) -> None:
     rollup.offset = max(rollup.offset, last_offset)
 
 
-def _rows(events: Iterable[Document]) -> dict[Lane, list[Sequence[Any]]]:
+def _rows(events: Iterable[Document]) -> dict[Lane, list[Row]]:
     return {lane: [_row(event, lane) for event in together] for lane, together in by_lane(events).items()}
 
 
-def _row(event: Document, lane: Lane) -> Sequence[Any]:
-    """The offset of an event and the columns that `count` takes; whatever was stored counts, with what it has."""
+def _row(event: Document, lane: Lane) -> Row:
+    """Whatever was stored counts, with what it has."""
     try:
-        offset, at, user, *values = row_of(event)
+        offset, at, user, values = row_of(event)
     except (KeyError, TypeError):
-        offset, at, user, *values = row_of(_completed(event))
-    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), *values)
+        offset, at, user, values = row_of(_completed(event))
+    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), values)
 
 
 def _completed(event: Document) -> Document:

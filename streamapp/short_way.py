@@ -13,7 +13,7 @@ from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Encoded, EventTimes
 from streamapp.record import Record, Slice
-from streamapp.transcode import SIZES, Transcode
+from streamapp.transcode import SIZES, Transcode, Values
 
 # What comes after `kafka.offset`: its value, the timestamp, the end of `kafka`.
 _INT32, _AFTER_INT32 = b"\x10offset\0", Struct("<i11sqx")
@@ -66,24 +66,25 @@ class ShortWay:
         return self._compose(writer, writer.transcode, incarnation)
 
     def _compose(self, writer: WriterSchema, transcode: Transcode, incarnation: str) -> _Way:
-        version, earliest, ahead = writer.version, self._times.earliest, self._times.ahead
+        earliest, ahead = self._times.earliest, self._times.ahead
         id_start = document.id_start(incarnation, self._slice.partition).encode()
-        ours = {"schema_version": version, "schema_id": writer.schema_id, "received_at": self._received_at}
+        ours = {"schema_version": writer.version, "schema_id": writer.schema_id, "received_at": self._received_at}
         place = {"topic": self._slice.topic, "partition": self._slice.partition}
         marker, rest = (
             (_INT32, _AFTER_INT32) if self._slice.records[-1].offset < _BEYOND_INT32 else (_INT64, _AFTER_INT64)
         )
         kafka_size = len(bson.encode(place)) - 1 + len(marker) + rest.size
         after = _elements(ours) + b"\x03kafka\0" + SIZES[kafka_size] + _elements(place) + marker
+        known: dict[Values, Values] = {}  # so that events share them
 
         def encode(record: Record, value: bytes) -> Encoded:
             offset, timestamp = record.offset, record.timestamp
             id_ = b"%b%d\0" % (id_start, offset)
             before = b"\x02_id\0" + SIZES[len(id_)] + id_
-            raw, facts = transcode(value, before, after + rest.pack(offset, b"\x09timestamp\0", timestamp))
-            if not earliest <= facts[0] <= timestamp + ahead:
+            raw, (at, user, values) = transcode(value, before, after + rest.pack(offset, b"\x09timestamp\0", timestamp))
+            if not earliest <= at <= timestamp + ahead:
                 raise ValueError
-            return Encoded(raw, (offset, *facts, version))
+            return Encoded(raw, (offset, at, user, known.setdefault(values, values)))
 
         return encode
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
-from types import NoneType
-from typing import Any
+from operator import itemgetter
 
 from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.document import row_of
+from streamapp.document import Row, row_of
 from streamapp.levels import Level
 from streamapp.rollup import LG_K, Document, key_of
 
 _MINUTE_MS = 60_000
-_PLAIN = {str, NoneType}
+# Of a row.
+_offset, _at, _user, _values = map(itemgetter, range(4))
 
 
 @dataclass(slots=True, eq=False)
@@ -37,44 +37,40 @@ Buckets = Mapping[int, Sequence[Delta]]
 class Tally:
     """Events of one lane as far as rollups are concerned, by their offset, ascending."""
 
-    def __init__(self, offsets: Sequence[int], columns: Sequence[Sequence[Any]]) -> None:
-        self.offsets = offsets
-        self.columns = columns
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
         self._minutes: dict[int, Mapping[int, Delta]] = {}
         self._buckets: dict[tuple[int, Level], Buckets] = {}
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Tally:
         """The tally of event documents."""
-        offsets, *columns = zip(*map(row_of, documents), strict=True)
-        return cls(offsets, columns)
+        return cls([*map(row_of, documents)])
 
     @classmethod
     def joined(cls, tallies: Sequence[Tally]) -> Tally:
         """One tally of several, each of which goes on where the one before it ends."""
         if len(tallies) == 1:
             return tallies[0]
-        if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(tallies)):
+        if any(_offset(later.rows[0]) <= earlier.last_offset for earlier, later in pairwise(tallies)):
             raise AssertionError("events to count are not in the order of their partition")
-        together = zip(*[[tally.offsets, *tally.columns] for tally in tallies], strict=True)
-        offsets, *columns = [[*chain.from_iterable(parts)] for parts in together]
-        return cls(offsets, columns)
+        return cls([*chain.from_iterable(tally.rows for tally in tallies)])
 
     @property
     def last_offset(self) -> int:
         """The offset of its last event."""
-        return self.offsets[-1]
+        return _offset(self.rows[-1])
 
     def after(self, offset: int, level: Level) -> Buckets:
         """The events past `offset`, counted; in each bucket one delta per minute."""
-        begin = bisect_right(self.offsets, offset)
+        begin = bisect_right(self.rows, offset, key=_offset)
         if (begin, level) not in self._buckets:
             self._buckets[begin, level] = grouped(self._minutes_from(begin), level)
         return self._buckets[begin, level]
 
     def _minutes_from(self, begin: int) -> Mapping[int, Delta]:
         if begin not in self._minutes:
-            self._minutes[begin] = count([column[begin:] if begin else column for column in self.columns])
+            self._minutes[begin] = count(self.rows[begin:] if begin else self.rows)
         return self._minutes[begin]
 
 
@@ -86,25 +82,17 @@ def grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
     return buckets
 
 
-def count(columns: Sequence[Sequence[Any]]) -> dict[int, Delta]:
-    """Count events by minute.
-
-    Args:
-        columns: event time in epoch ms, user id, location, and the four of CUBE; one row per event.
-    """
-    at, users, *rest = columns
-    minutes = [ms // _MINUTE_MS * _MINUTE_MS for ms in at]
-    values = [column if _PLAIN.issuperset(map(type, column)) else _plain(column) for column in rest]
-    keys = {value: key_of(value) for column in values for value in set(column)}
+def count(rows: Sequence[Row]) -> dict[int, Delta]:
+    """Count events by minute."""
+    minutes = [at // _MINUTE_MS * _MINUTE_MS for at in map(_at, rows)]
     deltas = {minute: Delta() for minute in set(minutes)}
-    for (minute, location, *cube), n in Counter(zip(minutes, *values, strict=True)).items():
+    counted = Counter(zip(minutes, map(_values, rows), strict=True))
+    keys = {value: key_of(value) for values in {values for _, values in counted} for value in values}
+    for (minute, values), n in counted.items():
+        location, *cube = [keys[value] for value in values]
         delta = deltas[minute]
-        delta.cells[tuple([keys[value] for value in cube])] += n
-        delta.locations[keys[location]] += n
-    for minute, user in set(zip(minutes, users, strict=True)):
+        delta.cells[tuple(cube)] += n
+        delta.locations[location] += n
+    for minute, user in set(zip(minutes, map(_user, rows), strict=True)):
         deltas[minute].users.update(user or "\0")  # it leaves out empty ones
     return deltas
-
-
-def _plain(column: Iterable[object]) -> list[str | None]:
-    return [value if value is None or isinstance(value, str) else str(value) for value in column]

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, cast
 
 from streamapp.event import Schema
 
-#: Event time in epoch ms, user id, location, event type, device, browser: what rollups count by.
-Facts = tuple[int, str, str, str, str, str | None]
+#: Location, event type, device, browser, schema version.
+Values = tuple[str | None, str | None, str | None, str | None, str]
+#: What rollups count by: event time in epoch ms, user id, values.
+Facts = tuple[int, str, Values]
 #: Wire bytes, the elements that come before the event's own and those that come after → the elements of a BSON document
 #: with its size and its end, and the facts.
 Transcode = Callable[[bytes, bytes, bytes], tuple[bytes, Facts]]
@@ -29,7 +31,7 @@ INT64 = Struct("<q").pack
 
 _HEADER_SIZE = 5
 _TEXT, _NUMBER = {"string"}, {"int", "long"}
-#: In the order of `Facts`: a field, and the kinds that it may have. A kind with a "?" may be null.
+#: The fields that make `Facts`, in that order, and the kinds that each may have. A kind with a "?" may be null.
 _FACTS = {
     "event_timestamp": _NUMBER,
     "user_id": _TEXT,
@@ -62,15 +64,16 @@ class _Unusual(Exception):  # noqa: N818 - no error
     """A schema, or a body, that this is not for."""
 
 
-def compiled(reading: Schema, *, reserved: frozenset[str]) -> Transcode | None:
+def compiled(reading: Schema, *, version: str, reserved: frozenset[str]) -> Transcode | None:
     """The code for a schema; None if this is not for it.
 
     Args:
         reading: an event's schema, see `avro.reading_schema`.
+        version: it stands in the facts.
         reserved: names that no field of the event may have.
     """
     try:
-        source = "\n".join(_function(reading, reserved))
+        source = "\n".join(_function(reading, version, reserved))
     except _Unusual:
         return None
     scope: dict[str, Any] = {"number": _number, "length": _length, "Unusual": _Unusual}
@@ -176,7 +179,7 @@ class _Code:
         return _Element([whole], 0, [f"len({whole})"])
 
 
-def _function(reading: Schema, reserved: frozenset[str]) -> Iterator[str]:
+def _function(reading: Schema, version: str, reserved: frozenset[str]) -> Iterator[str]:
     code, fields = _Code(), _fields(reading)
     if not reserved.isdisjoint(name for name, _ in fields):
         raise _Unusual
@@ -201,7 +204,8 @@ def _function(reading: Schema, reserved: frozenset[str]) -> Iterator[str]:
     yield from (f"    {line}" for line in code.lines)
     yield "    if p != len(value):"
     yield "        raise Unusual"
-    yield f"    return {_joined(parts)}, ({', '.join(code.values[path] for path in _FACTS)})"
+    at, user, *values = [code.values[path] for path in _FACTS]
+    yield f"    return {_joined(parts)}, ({at}, {user}, ({', '.join(values)}, {version!r}))"
 
 
 def _kind(type_: Schema) -> str:
