@@ -64,11 +64,11 @@ class Record(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Slice:
     """Records of one partition, in offset order, fetched together and acked together.
 
-    Never empty. Offsets may have gaps (compaction, transaction markers).
+    Never empty before its records are forgotten. Offsets may have gaps (compaction, transaction markers).
     """
 
     topic: str
@@ -88,6 +88,10 @@ class Slice:
         """Whether there are offsets without a record."""
         begin = self.records[0].offset if self.begin is None else self.begin
         return self.records[-1].offset - begin + 1 != len(self.records)
+
+    def forget_records(self) -> None:
+        """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups."""
+        self.records = ()
 
 
 class Origin(NamedTuple):

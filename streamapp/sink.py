@@ -172,9 +172,6 @@ class Sink:
         except BaseException:
             turn.give_up()
             raise
-        if fates.records != len(slice_.records):
-            message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
-            raise AssertionError(message)
         self.fates += fates
         return fates
 
@@ -202,7 +199,12 @@ class Sink:
         counted = self._accumulator.add(lane(slice_), inserted.tally) if inserted.tally else _nothing()
         turn.end()
         self._observer.settled(slice_.records, dead)
-        return fates + Fates(dead_lettered=len(dead)), counted
+        fates += Fates(dead_lettered=len(dead))
+        if fates.records != len(slice_.records):
+            message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
+            raise AssertionError(message)
+        slice_.forget_records()
+        return fates, counted
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
         built = build(slice_, schemas, times=self._times, received_at=self._now())
