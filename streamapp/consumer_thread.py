@@ -35,11 +35,12 @@ SEEK_SECONDS = 10.0
 
 
 class Taken(NamedTuple):
-    """What one partition gave: its position before and after, the records between, and the log's end."""
+    """What one partition gave: its position before and after, the records between, their bytes, and the log's end."""
 
     tp: TP
     before: int
     records: Sequence[Record]
+    size: int
     after: int
     end: int | None
 
@@ -204,7 +205,7 @@ class SliceThread(stock.AIOKafkaConsumerThread):
                 break
             records += chunk
             held += sum(map(size, chunk))
-        return Taken(tp, before, records, state.position, state.highwater)
+        return Taken(tp, before, records, held, state.position, state.highwater)
 
     async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[Record]:
         try:

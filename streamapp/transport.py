@@ -151,16 +151,21 @@ class SliceConsumer(stock.Consumer):
     def _slices(self, taken: Taken, generation: int) -> Iterator[Message]:
         if self._flows(generation) and taken.tp in self.ledger:
             self._note_start(taken)
-        for records in self._cut(taken.records):
+        for records, held in self._cut(taken):
             if not self._flows(generation):
                 return
-            yield self._slice_message(taken.tp, records)
+            yield self._slice_message(taken.tp, records, held)
         if self._flows(generation):
             self.ledger.reach(taken.tp, taken.after)
 
-    def _cut(self, records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    def _cut(self, taken: Taken) -> Iterator[tuple[Sequence[Record], int]]:
+        """Cut what was taken into slices, with their bytes; as nearly always, all of it is one."""
         limits = self.transport
-        return cut(records, max_records=limits.max_slice_records, max_bytes=limits.max_slice_bytes)
+        if 0 < len(taken.records) <= limits.max_slice_records and taken.size <= limits.max_slice_bytes:
+            yield taken.records, taken.size
+            return
+        for records in cut(taken.records, max_records=limits.max_slice_records, max_bytes=limits.max_slice_bytes):
+            yield records, sum(map(size, records))
 
     def _note_start(self, taken: Taken) -> None:
         if taken.end is not None:
@@ -175,14 +180,14 @@ class SliceConsumer(stock.Consumer):
                 taken.before,
             )
 
-    def _slice_message(self, tp: TP, records: Sequence[Record]) -> Message:
+    def _slice_message(self, tp: TP, records: Sequence[Record], held: int) -> Message:
         message = self._to_message(tp, records[-1])
         message.key, message.headers = None, []
         outstanding = self.ledger.deliver(
             tp,
             end=records[-1].offset + 1,
             records=len(records),
-            size=sum(map(size, records)),
+            size=held,
             first_ms=records[0].timestamp,
         )
         message.value = Slice(
