@@ -18,6 +18,9 @@ from streamapp.record import Reason
 MAGIC_BYTE = 0
 HEADER = struct.Struct(">bi")
 
+#: Those of short texts, as Avro writes them.
+_LENGTHS = [bytes([2 * length]) for length in range(64)]
+
 
 def schema_id_of(value: bytes | None) -> int:
     """The schema id on the wire; negative ids exist in no registry.
@@ -94,11 +97,48 @@ class EventCodec:
     def dumps(self, event: Event) -> bytes:
         """The wire bytes of an event, which is of version 2 if it has a browser."""
         schema, schema_id = self._ours[2 if "browser" in event else 1]
-        return write(event, schema=schema, schema_id=schema_id)
+        try:
+            return HEADER.pack(MAGIC_BYTE, schema_id) + _body(event)
+        except (AttributeError, LookupError, TypeError, ValueError):
+            return write(event, schema=schema, schema_id=schema_id)
 
     def loads(self, value: bytes) -> Event:
         """The event in `value`; raises Undecodable, and KeyError for a schema of others."""
         return read(value, self._by_id[schema_id_of(value)])
+
+
+def _body(event: Event) -> bytes:
+    """The Avro body of an event of ours, several times as fast as fastavro; raises where that has to look at it."""
+    at, metadata = 2 * event["event_timestamp"], event["metadata"]
+    if not 1 << 35 <= at < 1 << 42:  # a number of six bytes, from 1970-07-18 to 2039-09-07
+        raise ValueError
+    parts = (
+        _text(event["user_id"]),
+        _text(event["event_type"]),
+        bytes(
+            (
+                at & 127 | 128,
+                at >> 7 & 127 | 128,
+                at >> 14 & 127 | 128,
+                at >> 21 & 127 | 128,
+                at >> 28 & 127 | 128,
+                at >> 35,
+            )
+        ),
+        _text(metadata["device"]),
+        _text(metadata["location"]),
+        _or_null(event["browser"]) if "browser" in event else b"",
+    )
+    return b"".join(parts)
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    return _LENGTHS[len(encoded)] + encoded
+
+
+def _or_null(text: str | None) -> bytes:
+    return b"\0" if text is None else b"\2" + _text(text)
 
 
 def _parsed(version: int) -> Schema:

@@ -78,13 +78,20 @@ class Tally:
 
     #: By schema version and fault.
     sent: Counter[tuple[int, Fault | None]] = field(default_factory=Counter[tuple[int, Fault | None]])
-    acknowledged: int = 0
+    #: Not acknowledged after all was tried, and after it was waited for the last ones.
+    failed: int = 0
+    left: int = 0
     error: str | None = None
     #: What a signal has asked to end with.
     exit_code: int = 0
     #: For a ledger: what was sent, and what the registry calls our versions.
     run: Sent | None = None
     labels: Mapping[int, str] = field(default_factory=dict[int, str])
+
+    @property
+    def acknowledged(self) -> int:
+        """Those that Kafka has."""
+        return self.sent.total() - self.failed - self.left
 
     def to_be_stored(self, version: int) -> int:
         """Good events of a schema version."""
@@ -95,14 +102,13 @@ class Tally:
         return sum(n for (_, its), n in self.sent.items() if its is fault)
 
     def note(self, error: KafkaError | None, _: Message | None) -> None:
-        """Count one delivery."""
-        if error is None:
-            self.acknowledged += 1
-        else:
+        """Note how one delivery ended."""
+        if error is not None:
+            self.failed += 1
             self.error = error.str()
 
     def noting(self, record: Outgoing) -> Callable[[KafkaError | None, Message | None], None]:
-        """What counts the delivery of this record, and enters it in the ledger, if there is one."""
+        """What notes the delivery of this record, and enters it in the ledger, if there is one."""
         run = self.run
         if run is None:
             return self.note
@@ -179,7 +185,8 @@ def command(  # noqa: PLR0913 - its options
     if ledger:
         tally.run = asyncio.run(_begun(settings))
     began = time.monotonic()
-    producer, records = _producer(settings.kafka_bootstrap_servers), _outgoing(plan, EventCodec(ours), known)
+    producer = _producer(settings.kafka_bootstrap_servers, tells_all=ledger is not None)
+    records = _outgoing(plan, EventCodec(ours), known)
     with Interrupts() as interrupts:
         send(records, tally, producer=producer, topic=settings.topic, interrupts=interrupts)
         if ledger and tally.run:
@@ -197,10 +204,10 @@ def send(records: Iterable[Outgoing], tally: Tally, *, producer: Producer, topic
         interrupts.ignore()
     except Interrupted as exc:
         tally.exit_code = exc.exit_code
-    producer.flush(_DELIVERY_TIMEOUT)
+    tally.left = producer.flush(_DELIVERY_TIMEOUT)
 
 
-def _producer(servers: str) -> Producer:
+def _producer(servers: str, *, tells_all: bool) -> Producer:
     return Producer(
         {
             "bootstrap.servers": servers,
@@ -210,6 +217,7 @@ def _producer(servers: str) -> Producer:
             # As the Java client, and so the worker's own producer, spreads keys.
             "partitioner": "murmur2_random",
             "delivery.timeout.ms": int(_DELIVERY_TIMEOUT * 1000),
+            "delivery.report.only.error": not tells_all,
             "log_level": 0,
         },
         logger=silent,

@@ -1,13 +1,18 @@
 """Wire bytes ↔ event."""
 
+from typing import Any
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from streamapp import codec
 from streamapp.avro import writer_schema
+from streamapp.codec import EventCodec
 from streamapp.errors import Undecodable
 from streamapp.faust_codec import FaustCodec
 from streamapp.record import Reason
-from tests.factories import V1, V2, an_event, wire
+from tests.factories import NOW, V1, V2, an_event, wire
 
 
 def test_an_event_reads_as_it_was_written() -> None:
@@ -81,3 +86,32 @@ def test_fausts_pair_is_each_others_inverse() -> None:
 
     for event in (an_event(), an_event(browser=None), an_event(browser="safari")):
         assert event == pair.loads(pair.dumps(event))
+
+
+_texts = st.text(max_size=70) | st.text(st.characters(min_codepoint=128, codec="utf-8"), min_size=31, max_size=33)
+_events = st.fixed_dictionaries(
+    {
+        "user_id": _texts,
+        "event_type": _texts,
+        "event_timestamp": st.integers(-(2**63), 2**63 - 1) | st.integers(NOW - 2**40, NOW + 2**40),
+        "metadata": st.fixed_dictionaries({"device": _texts, "location": _texts}),
+    },
+    optional={"browser": st.none() | _texts},
+)
+
+
+@given(_events)
+@example(an_event(event_timestamp=2**34 - 1))
+@example(an_event(event_timestamp=2**34))
+@example(an_event(event_timestamp=2**41 - 1))
+@example(an_event(event_timestamp=2**41))
+def test_our_events_are_written_as_fastavro_writes_them(event: dict[str, Any]) -> None:
+    """To the byte: long texts, none, and times of any size."""
+    assert wire(event) == EventCodec({1: V1, 2: V2}).dumps(event)
+
+
+@pytest.mark.parametrize("changes", [{"user_id": 7}, {"event_timestamp": "now"}, {"metadata": None}])
+def test_what_is_no_event_is_not_written(changes: dict[str, Any]) -> None:
+    """Fastavro says what is wrong."""
+    with pytest.raises((TypeError, ValueError, AttributeError), match=r"(?i)field|int|str|NoneType"):
+        EventCodec({1: V1}).dumps(an_event(**changes))
