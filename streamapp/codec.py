@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import fastavro
@@ -92,19 +93,31 @@ class EventCodec:
     def know(self, ours: Mapping[int, WriterSchema]) -> None:
         """Learn under which ids our versions (1, 2) are registered; comes before the first event."""
         self._ours = {version: (_parsed(version), writer.schema_id) for version, writer in ours.items()}
+        self._is_plain = {version: _is_plain(version, schema) for version, (schema, _) in self._ours.items()}
         self._by_id = {writer.schema_id: writer for writer in ours.values()}
 
     def dumps(self, event: Event) -> bytes:
         """The wire bytes of an event, which is of version 2 if it has a browser."""
-        schema, schema_id = self._ours[2 if "browser" in event else 1]
-        try:
-            return HEADER.pack(MAGIC_BYTE, schema_id) + _body(event)
-        except (AttributeError, LookupError, TypeError, ValueError):
-            return write(event, schema=schema, schema_id=schema_id)
+        version = 2 if "browser" in event else 1
+        schema, schema_id = self._ours[version]
+        if self._is_plain[version]:
+            with suppress(AttributeError, LookupError, TypeError, ValueError):
+                return HEADER.pack(MAGIC_BYTE, schema_id) + _body(event)
+        return write(event, schema=schema, schema_id=schema_id)
 
     def loads(self, value: bytes) -> Event:
         """The event in `value`; raises Undecodable, and KeyError for a schema of others."""
         return read(value, self._by_id[schema_id_of(value)])
+
+
+def _is_plain(version: int, schema: Schema) -> bool:
+    """Whether a schema is still the one that `_body` writes: somebody may have changed it."""
+    probe = {"user_id": "u", "event_type": "e", "event_timestamp": 2**40, "metadata": {"device": "d", "location": "l"}}
+    probes = [probe] if version == 1 else [{**probe, "browser": "b"}, {**probe, "browser": None}]
+    try:
+        return all(write(each, schema=schema, schema_id=0)[HEADER.size :] == _body(each) for each in probes)
+    except (TypeError, ValueError):
+        return False
 
 
 def _body(event: Event) -> bytes:

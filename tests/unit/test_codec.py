@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamapp import codec
+from streamapp import codec, event
 from streamapp.avro import writer_schema
 from streamapp.codec import EventCodec
 from streamapp.errors import Undecodable
@@ -17,9 +17,9 @@ from tests.factories import NOW, V1, V2, an_event, wire
 
 def test_an_event_reads_as_it_was_written() -> None:
     """What the writer's schema wrote comes back."""
-    event = an_event(browser="firefox")
+    values = an_event(browser="firefox")
 
-    assert event == codec.read(wire(event), V2)
+    assert values == codec.read(wire(values), V2)
 
 
 def test_the_header_is_confluents() -> None:
@@ -84,8 +84,8 @@ def test_fausts_pair_is_each_others_inverse() -> None:
     """The codec registered with Faust writes V1 or V2 and reads both."""
     pair = FaustCodec(codec.EventCodec({1: V1, 2: V2}))
 
-    for event in (an_event(), an_event(browser=None), an_event(browser="safari")):
-        assert event == pair.loads(pair.dumps(event))
+    for values in (an_event(), an_event(browser=None), an_event(browser="safari")):
+        assert values == pair.loads(pair.dumps(values))
 
 
 _texts = st.text(max_size=70) | st.text(st.characters(min_codepoint=128, codec="utf-8"), min_size=31, max_size=33)
@@ -105,9 +105,9 @@ _events = st.fixed_dictionaries(
 @example(an_event(event_timestamp=2**34))
 @example(an_event(event_timestamp=2**41 - 1))
 @example(an_event(event_timestamp=2**41))
-def test_our_events_are_written_as_fastavro_writes_them(event: dict[str, Any]) -> None:
+def test_our_events_are_written_as_fastavro_writes_them(values: dict[str, Any]) -> None:
     """To the byte: long texts, none, and times of any size."""
-    assert wire(event) == EventCodec({1: V1, 2: V2}).dumps(event)
+    assert wire(values) == EventCodec({1: V1, 2: V2}).dumps(values)
 
 
 @pytest.mark.parametrize("changes", [{"user_id": 7}, {"event_timestamp": "now"}, {"metadata": None}])
@@ -115,3 +115,24 @@ def test_what_is_no_event_is_not_written(changes: dict[str, Any]) -> None:
     """Fastavro says what is wrong."""
     with pytest.raises((TypeError, ValueError, AttributeError), match=r"(?i)field|int|str|NoneType"):
         EventCodec({1: V1}).dumps(an_event(**changes))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "country", "type": "string", "default": "DE"},
+        {"name": "country", "type": ["null", "string"], "default": None},
+        {"name": "country", "type": "string"},
+    ],
+)
+def test_a_schema_that_somebody_has_changed_is_followed(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """The files in schemas/ say how events are written, whatever the code thinks they say."""
+    before = event.schema(1)
+    changed = {**before, "fields": [*before["fields"], change]}
+    monkeypatch.setattr(event, "schema", lambda _: changed)
+
+    written = EventCodec({1: V1}).dumps(an_event(country="FR"))
+
+    assert wire(an_event(country="FR"), changed) == written
