@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from benchmarks import figures, noise, report
 from benchmarks.bench import Bench, opened
 from benchmarks.watching import cpu_seconds_of_ended
+from streamapp.commands.send_sample import new_producer
 from streamapp.settings import Settings
 
 NAME = "produce"
@@ -86,16 +87,7 @@ class _Produce:
     def bare(self) -> _Sent:
         """Send the records from here, and wait for the acknowledgements."""
         cpu, began = time.process_time(), time.monotonic()
-        # As `send-sample` has it.
-        producer = Producer(
-            {
-                "bootstrap.servers": self._servers,
-                "enable.idempotence": True,
-                "compression.type": "lz4",
-                "linger.ms": 20,
-                "partitioner": "murmur2_random",
-            }
-        )
+        producer = new_producer(self._servers, tells_all=False)
         for key, value in self._records:
             _produce(producer, self._topic, key, value)
         if left := producer.flush(_GIVE_UP_AFTER_SECONDS):

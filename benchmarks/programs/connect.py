@@ -48,15 +48,10 @@ def jars(settings: Settings) -> Sequence[Path]:
 
 
 def _fetch(version: str, cache: Path, name: str) -> Sequence[Path]:
-    from streamapp.local.download import repository  # noqa: PLC0415 - slow to import, and most starts fetch nothing
+    from streamapp.local import download  # noqa: PLC0415 - slow to import, and most starts fetch nothing
 
-    with repository(cache / "repository", f"Kafka Connect {version}") as maven:
-        connect = maven.create_dependency(f"org.apache.kafka:connect-runtime:{version}")
-        _, others = maven.resolver.resolve([connect])
-        needed = [connect, *(other for other in others if other.scope in {"compile", "runtime"})]
-        found = [dependency.artifact.resolve() for dependency in needed]
-        (logging_api,) = (dependency for dependency in needed if dependency.artifactId == "slf4j-api")
-        found.append(maven.project("org.slf4j", "slf4j-simple").at_version(logging_api.version).artifact().resolve())
+    with download.repository(cache / "repository", f"Kafka Connect {version}") as maven:
+        found = download.class_path(maven, f"org.apache.kafka:connect-runtime:{version}")
         connector = maven.project("org.mongodb.kafka", "mongo-kafka-connect").at_version(CONNECTOR_VERSION)
         found.append(connector.artifact(classifier="all").resolve())
     artifacts.write_manifest(cache, name, found)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fastavro
 import httpx
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 #: Magic byte and schema id.
 _HEADER_BYTES = 5
@@ -28,6 +31,16 @@ class Decoder:
         body.seek(_HEADER_BYTES)
         event = fastavro.schemaless_reader(body, self._schema(schema_id), None)
         return {"browser": None, **event, "schema_id": schema_id}
+
+    def of(self, message: Message) -> dict[str, Any]:
+        """Return what is stored of a message of confluent-kafka's."""
+        return self.document(
+            message.value(),
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            timestamp=message.timestamp()[1],
+        )
 
     def document(self, value: bytes, *, topic: str, partition: int, offset: int, timestamp: int) -> dict[str, Any]:
         """Return what is stored; MongoDB gives it an `_id`."""

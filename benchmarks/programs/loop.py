@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer
 from pymongo import MongoClient
 
 from benchmarks.programs.documents import Decoder
@@ -31,18 +31,8 @@ def main() -> None:
         # `consume` alone would wait for a whole batch.
         if first := consumer.poll(0.1):
             messages = [first, *consumer.consume(_BATCH - 1, timeout=0)]
-            collection.insert_many([_document(message, decoder) for message in messages], ordered=False)
+            collection.insert_many([decoder.of(message) for message in messages], ordered=False)
             consumer.commit(asynchronous=False)
-
-
-def _document(message: Message, decoder: Decoder) -> dict[str, Any]:
-    return decoder.document(
-        message.value(),
-        topic=message.topic(),
-        partition=message.partition(),
-        offset=message.offset(),
-        timestamp=message.timestamp()[1],
-    )
 
 
 if __name__ == "__main__":

@@ -27,15 +27,7 @@ def main() -> None:
     while True:
         message = consumer.poll(1.0)
         if message and not message.error():
-            collection.insert_one(
-                decoder.document(
-                    message.value(),
-                    topic=message.topic(),
-                    partition=message.partition(),
-                    offset=message.offset(),
-                    timestamp=message.timestamp()[1],
-                )
-            )
+            collection.insert_one(decoder.of(message))
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def command(  # noqa: PLR0913 - its options
     if ledger:
         tally.run = asyncio.run(_begun(settings))
     began = time.monotonic()
-    producer = _producer(settings.kafka_bootstrap_servers, tells_all=ledger is not None)
+    producer = new_producer(settings.kafka_bootstrap_servers, tells_all=ledger is not None)
     records = _outgoing(plan, EventCodec(ours), known)
     with Interrupts() as interrupts:
         send(records, tally, producer=producer, topic=settings.topic, interrupts=interrupts)
@@ -207,7 +207,8 @@ def send(records: Iterable[Outgoing], tally: Tally, *, producer: Producer, topic
     tally.left = producer.flush(_DELIVERY_TIMEOUT)
 
 
-def _producer(servers: str, *, tells_all: bool) -> Producer:
+def new_producer(servers: str, *, tells_all: bool) -> Producer:
+    """A fast one, whose deliveries are told: all of them, or those that fail."""
     return Producer(
         {
             "bootstrap.servers": servers,

@@ -84,24 +84,18 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _fetch_kafka(version: str, cache: Path) -> Sequence[Path]:
-    from streamapp.local.download import repository  # noqa: PLC0415 - slow to import, and most starts fetch nothing
+    from streamapp.local import download  # noqa: PLC0415 - slow to import, and most starts fetch nothing
 
-    with repository(cache / "repository", f"Apache Kafka {version}") as maven:
-        kafka = maven.create_dependency(f"org.apache.kafka:kafka_2.13:{version}")
-        _, others = maven.resolver.resolve([kafka])
-        needed = [kafka, *(other for other in others if other.scope in {"compile", "runtime"})]
-        jars = [dependency.artifact.resolve() for dependency in needed]
-        # Kafka's jars bring no logger, so without this one a broker that dies would not say why.
-        (logging_api,) = (dependency for dependency in needed if dependency.artifactId == "slf4j-api")
-        jars.append(maven.project("org.slf4j", "slf4j-simple").at_version(logging_api.version).artifact().resolve())
+    with download.repository(cache / "repository", f"Apache Kafka {version}") as maven:
+        jars = download.class_path(maven, f"org.apache.kafka:kafka_2.13:{version}")
     write_manifest(cache, f"kafka-{version}", jars)
     return jars
 
 
 def _fetch_registry(cache: Path, name: str) -> None:
-    from streamapp.local.download import repository  # noqa: PLC0415 - as above
+    from streamapp.local import download  # noqa: PLC0415 - as above
 
-    with repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
+    with download.repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
         component = maven.project("io.apicurio", "apicurio-registry-app").at_version(REGISTRY_VERSION)
         archive = component.artifact(classifier="all", packaging="tar.gz").resolve()
     _unpack(archive, cache / name)

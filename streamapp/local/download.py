@@ -111,6 +111,17 @@ def repository(folder: Path, label: str) -> Generator[MavenContext]:
         ) from exc
 
 
+def class_path(maven: MavenContext, coordinates: str) -> list[Path]:
+    """The jars of one of Kafka's programs and of all that it needs."""
+    program = maven.create_dependency(coordinates)
+    _, others = maven.resolver.resolve([program])
+    needed = [program, *(other for other in others if other.scope in {"compile", "runtime"})]
+    jars = [dependency.artifact.resolve() for dependency in needed]
+    # They bring no logger: without this one a program that dies would not say why.
+    (logging_api,) = (dependency for dependency in needed if dependency.artifactId == "slf4j-api")
+    return [*jars, maven.project("org.slf4j", "slf4j-simple").at_version(logging_api.version).artifact().resolve()]
+
+
 def _reason(exc: Exception) -> str:
     if isinstance(exc, requests.ConnectionError | requests.Timeout) and exc.request and exc.request.url:
         return f"no answer from {urlsplit(exc.request.url).hostname}"
