@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka.admin import AdminClient, NewTopic
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -63,6 +64,11 @@ class Bench:
                 self.calibrations.append(noise.calibrate())
                 yield number, name
         self.calibrations.append(noise.calibrate())
+
+    def make_topic(self, name: str, *, partitions: int, **config: str) -> None:
+        """Make a topic with a configuration, before somebody makes one without."""
+        admin = AdminClient({"bootstrap.servers": self.backend.addresses.kafka_bootstrap_servers})
+        admin.create_topics([NewTopic(name, partitions, config=config)])[name].result(20)
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
         """Let `send-sample` send events, compressed with lz4, and return what it says when they are acknowledged."""

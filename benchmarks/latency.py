@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka.admin import AdminClient, NewTopic
 from pymongo.database import Database
 
 from benchmarks import noise, report
@@ -114,7 +113,8 @@ class _Turn:
 
     def measure(self, program: Program, rates: Sequence[int]) -> Mapping[int, _Run]:
         """Start the program, and once it stores, send at one rate after the other."""
-        _make_stamping_topic(self._bench, self._name)
+        stamping = {"message.timestamp.type": "LogAppendTime"}
+        self._bench.make_topic(self._name, partitions=Settings().partitions, **stamping)
         environ = self._bench.environment(self._name, topic=self._name)
         with (
             self._bench.database(self._name) as database,
@@ -151,12 +151,6 @@ class _Turn:
         stored, _ = until(database["events"].estimated_document_count, self._sent, server)
         if stored != self._sent:
             sys.exit(f"{stored} events were stored, and {self._sent} sent: no figure counts")
-
-
-def _make_stamping_topic(bench: Bench, name: str) -> None:
-    admin = AdminClient({"bootstrap.servers": bench.backend.addresses.kafka_bootstrap_servers})
-    topic = NewTopic(name, Settings().partitions, config={"message.timestamp.type": "LogAppendTime"})
-    admin.create_topics([topic])[name].result(20)
 
 
 def _noted(database: Database[dict[str, Any]], every: int) -> int:

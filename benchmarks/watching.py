@@ -79,7 +79,15 @@ class Watch:
         first = self._until(count, 1)
         self._processes += self._processes[0].children(recursive=True)
         last = self._until(count, events)
-        counted = self._until(lambda: rolled_up(self._database), events) if has_rollups else last
+        return self._round(first, last, self._until(lambda: rolled_up(self._database), events) if has_rollups else last)
+
+    def up_to(self, events: int, *, last: int) -> Round:
+        """Wait until so many events are stored; only the last ones, so many, count."""
+        count = self._database["events"].estimated_document_count
+        before, after = self._until(count, max(1, events - last)), self._until(count, events)
+        return self._round(before, after, after)
+
+    def _round(self, first: _Seen, last: _Seen, counted: _Seen) -> Round:
         if not (n := last.stored - first.stored):
             sys.exit(f"{first.stored} events were there at the first look: too few to be timed")
         cpu = [(after - before) / n * 1e6 for before, after in zip(first.cpu, counted.cpu, strict=True)]
