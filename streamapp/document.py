@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, cast
@@ -31,25 +31,15 @@ LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
 class Encoded(RawBSONDocument):
     """A document whose fields are only decoded if somebody looks at them, and what rollups count by."""
 
-    __slots__ = ("raw", "row")
+    __slots__ = ("row",)
 
     def __init__(self, raw: bytes, row: Row) -> None:
-        # Without RawBSONDocument's own, which looks whether it is one document and costs more than to make it here.
-        self.raw = raw  # pyright: ignore[reportAttributeAccessIssue, reportIncompatibleMethodOverride]
+        super().__init__(raw)
         self.row = row
 
     def decoded(self) -> dict[str, Any]:
         """The document with all its fields."""
         return bson.decode(self.raw, LENIENT)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.decoded()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.decoded())
-
-    def __len__(self) -> int:
-        return len(self.decoded())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from streamapp.room import Room
 from streamapp.tally import Tally
 from streamapp.turns import Turn, Turns
 
-#: Documents in memory at the same time; they are some twenty times as large as records.
+#: Documents in memory at the same time: those that did not come the short way are twenty times as large as records.
 BUILT_AT_ONCE = 24_000
 
 

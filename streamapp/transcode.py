@@ -72,13 +72,13 @@ def compiled(reading: Schema, *, version: str, reserved: frozenset[str]) -> Tran
         version: it stands in the facts.
         reserved: names that no field of the event may have.
     """
-    try:
-        source = "\n".join(_function(reading, version, reserved))
-    except _Unusual:
-        return None
     scope: dict[str, Any] = {"number": _number, "length": _length, "Unusual": _Unusual}
     scope |= {"SIZES": SIZES, "INT32": INT32, "INT64": INT64}
-    exec(source, scope)  # noqa: S102 - of the schema, it has names only, see `_fields`
+    try:
+        source = "\n".join(_function(reading, version, reserved))
+        exec(source, scope)  # noqa: S102 - of the schema, it has names only, see `_fields`
+    except Exception:  # noqa: BLE001 - a foreign schema may be too much for it in any way
+        return None
     return scope["transcode"]
 
 
@@ -87,12 +87,12 @@ def _number(value: bytes, at: int) -> tuple[int, int]:
     byte = value[at]
     found, shift = byte & 127, 7
     while byte & 128:
+        if shift > 56:  # noqa: PLR2004 - bits: a tenth byte may make it more than 64
+            raise _Unusual
         at += 1
         byte = value[at]
         found |= (byte & 127) << shift
         shift += 7
-    if shift > 63:  # noqa: PLR2004 - bits: ten bytes, which may hold more than 64
-        raise _Unusual
     return (found >> 1) ^ -(found & 1), at + 1
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from streamapp.avro import WriterSchema
-from streamapp.document import Document
+from streamapp.document import Document, Encoded
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level
@@ -52,7 +52,7 @@ class FakeStore:
             elif document["_id"] in self.documents:
                 duplicates.add(index)
             else:
-                self.documents[document["_id"]] = document
+                self.documents[document["_id"]] = document.decoded() if isinstance(document, Encoded) else document
         return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:

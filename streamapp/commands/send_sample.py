@@ -90,7 +90,7 @@ class Tally:
 
     @property
     def acknowledged(self) -> int:
-        """Those that Kafka has."""
+        """Those that Kafka has, once nothing is under way any more."""
         return self.sent.total() - self.failed - self.left
 
     def to_be_stored(self, version: int) -> int:
@@ -204,7 +204,9 @@ def send(records: Iterable[Outgoing], tally: Tally, *, producer: Producer, topic
         interrupts.ignore()
     except Interrupted as exc:
         tally.exit_code = exc.exit_code
-    tally.left = producer.flush(_DELIVERY_TIMEOUT)
+    left = producer.flush(_DELIVERY_TIMEOUT)
+    # A failure that is about to be told counts twice there.
+    tally.left = min(left, tally.sent.total() - tally.failed)
 
 
 def new_producer(servers: str, *, tells_all: bool) -> Producer:

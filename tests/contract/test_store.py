@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import bson
 import pytest
 
 from streamapp import sink
+from streamapp.document import Document, Encoded
 from streamapp.mongo import Mongo
 from streamapp.record import Reason
 from streamapp.store import Store
@@ -20,6 +22,9 @@ from tests.fakes import FakeStore
 class Subject:
     """A store and a way to look into it."""
 
+    #: What documents are made before they are inserted.
+    form: Callable[[dict[str, Any]], Document] = dict
+
     def __init__(self, store: sink.Store, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
         self.store = store
         self.ids = ids
@@ -27,12 +32,20 @@ class Subject:
 
     def insert(self, *documents: dict[str, Any]) -> tuple[set[int], set[int]]:
         """Insert; return which were duplicates and which refused."""
-        outcome = asyncio.run(self.store.insert(documents))
+        outcome = asyncio.run(self.store.insert([*map(self.form, documents)]))
         return set(outcome.duplicates), set(outcome.refused)
 
     def count(self, *letters: Any) -> None:
         """Count dead letters."""
         asyncio.run(self.store.count_dead_letters(letters))
+
+
+def encoded(document: dict[str, Any]) -> Document:
+    """Return it as it comes the short way, if it can be encoded."""
+    try:
+        return Encoded(bson.encode(document), (0, 0, "", ("", "", "", None, "v1")))
+    except OverflowError:
+        return document
 
 
 @pytest.fixture(params=["fake", "mongodb"])
@@ -51,6 +64,12 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
         lambda: {document["reason"]: document["n"] for document in database["dead_letters"].find()},
     )
     mongo.close()
+
+
+@pytest.fixture(params=[dict, encoded], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let documents come in each form in turn."""
+    monkeypatch.setattr(Subject, "form", staticmethod(request.param))
 
 
 def test_new_documents_are_stored(subject: Subject) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from bson import DatetimeMS
 
 from streamapp.building import Built, build
 from streamapp.document import Encoded, EventTimes
-from tests.factories import V1, a_record, a_slice
+from tests.factories import V1, V2, a_record, a_slice, an_event
 
 
 def test_what_comes_apart_has_no_turn() -> None:
@@ -30,3 +31,13 @@ def test_what_comes_apart_can_be_marked() -> None:
     (document,) = apart.documents
     assert isinstance(document, dict)
     assert (8, DatetimeMS(2**60)) == (document["kafka"]["offset"], document["kafka"]["timestamp"])
+
+
+@pytest.mark.parametrize("changes", [{}, {"browser": "opera"}, {"browser": None}])
+def test_events_of_ours_go_the_short_way(changes: dict[str, str | None]) -> None:
+    """Or it would be of no use, and nobody would notice."""
+    slice_, times = a_slice(a_record(an_event(**changes))), EventTimes(earliest=0, ahead=0)
+
+    (document,) = build(slice_, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC)).documents
+
+    assert isinstance(document, Encoded)

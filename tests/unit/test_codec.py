@@ -113,7 +113,7 @@ def test_our_events_are_written_as_fastavro_writes_them(values: dict[str, Any]) 
 @pytest.mark.parametrize("changes", [{"user_id": 7}, {"event_timestamp": "now"}, {"metadata": None}])
 def test_what_is_no_event_is_not_written(changes: dict[str, Any]) -> None:
     """Fastavro says what is wrong."""
-    with pytest.raises((TypeError, ValueError, AttributeError), match=r"(?i)field|int|str|NoneType"):
+    with pytest.raises((TypeError, ValueError, AttributeError)):
         EventCodec({1: V1}).dumps(an_event(**changes))
 
 
