@@ -263,3 +263,10 @@ def test_other_schemas_have_no_short_way(schema: Any) -> None:
 def test_a_schema_that_is_no_events_has_no_short_way() -> None:
     """There is nothing to lead to."""
     assert writer_schema("string", schema_id=4, version="v4").transcode is None
+
+
+def test_a_text_of_negative_length_is_none() -> None:
+    """To go back by it would read the same byte three times here: as user, event type and time."""
+    body = b"\x01" + b"\x04tv" + b"\x04DE"
+
+    assert short(FakeRecord(value=wire(an_event())[:5] + body), times=ANY_TIME) is None
