@@ -48,10 +48,10 @@ def jars(settings: Settings) -> Sequence[Path]:
 
 
 def _fetch(version: str, cache: Path, name: str) -> Sequence[Path]:
-    from streamapp.local import download  # noqa: PLC0415 - slow to import, and most starts fetch nothing
+    from streamapp.local.download import class_path, repository  # noqa: PLC0415 - slow, and most starts fetch nothing
 
-    with download.repository(cache / "repository", f"Kafka Connect {version}") as maven:
-        found = download.class_path(maven, f"org.apache.kafka:connect-runtime:{version}")
+    with repository(cache / "repository", f"Kafka Connect {version}") as maven:
+        found = class_path(maven, f"org.apache.kafka:connect-runtime:{version}")
         connector = maven.project("org.mongodb.kafka", "mongo-kafka-connect").at_version(CONNECTOR_VERSION)
         found.append(connector.artifact(classifier="all").resolve())
     artifacts.write_manifest(cache, name, found)

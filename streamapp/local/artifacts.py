@@ -84,18 +84,18 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _fetch_kafka(version: str, cache: Path) -> Sequence[Path]:
-    from streamapp.local import download  # noqa: PLC0415 - slow to import, and most starts fetch nothing
+    from streamapp.local.download import class_path, repository  # noqa: PLC0415 - slow, and most starts fetch nothing
 
-    with download.repository(cache / "repository", f"Apache Kafka {version}") as maven:
-        jars = download.class_path(maven, f"org.apache.kafka:kafka_2.13:{version}")
+    with repository(cache / "repository", f"Apache Kafka {version}") as maven:
+        jars = class_path(maven, f"org.apache.kafka:kafka_2.13:{version}")
     write_manifest(cache, f"kafka-{version}", jars)
     return jars
 
 
 def _fetch_registry(cache: Path, name: str) -> None:
-    from streamapp.local import download  # noqa: PLC0415 - as above
+    from streamapp.local.download import repository  # noqa: PLC0415 - as above
 
-    with download.repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
+    with repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
         component = maven.project("io.apicurio", "apicurio-registry-app").at_version(REGISTRY_VERSION)
         archive = component.artifact(classifier="all", packaging="tar.gz").resolve()
     _unpack(archive, cache / name)
