@@ -218,6 +218,15 @@ def test_there_is_not_always_a_short_way(changes: Mapping[str, Any], of_slice: M
     assert short(a_record(**changes), **of_slice) is None
 
 
+def test_offsets_of_two_sizes_in_one_slice_go_the_ordinary_way() -> None:
+    """BSON has them as int32 up to 2³¹ - 1; once in the life of a partition a slice has both."""
+    below, beyond = (a_record(offset=offset) for offset in (2**31 - 1, 2**31))
+    both = ShortWay(a_slice(below, beyond), SCHEMAS, times=TIMES, received_at=RECEIVED_AT)
+
+    assert [None, None] == [both.document(below), both.document(beyond)]
+    assert None not in [short(below), short(beyond)]
+
+
 def _with(name: str, type_: Any, *, of: str = "UserEvent") -> dict[str, Any]:
     def changed(record: Mapping[str, Any]) -> dict[str, Any]:
         others = [_inner(field) for field in record["fields"] if field["name"] != name]
