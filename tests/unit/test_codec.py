@@ -123,6 +123,7 @@ def test_what_is_no_event_is_not_written(changes: dict[str, Any]) -> None:
         {"name": "country", "type": "string", "default": "DE"},
         {"name": "country", "type": ["null", "string"], "default": None},
         {"name": "country", "type": "string"},
+        {"name": "country", "type": {"type": "record", "name": "Country", "fields": []}, "default": {}},
     ],
 )
 def test_a_schema_that_somebody_has_changed_is_followed(
@@ -136,3 +137,16 @@ def test_a_schema_that_somebody_has_changed_is_followed(
     written = EventCodec({1: V1}).dumps(an_event(country="FR"))
 
     assert wire(an_event(country="FR"), changed) == written
+
+
+@pytest.mark.parametrize(
+    "kind", [{"type": "record", "name": "User", "fields": [{"name": "id", "type": "string"}]}, "long"]
+)
+def test_a_schema_with_another_kind_of_user_is_followed(monkeypatch: pytest.MonkeyPatch, kind: Any) -> None:
+    """Whatever fastavro says of a text in its place: the worker starts."""
+    before = event.schema(1)
+    changed = {**before, "fields": [{"name": "user_id", "type": kind}, *before["fields"][1:]]}
+    monkeypatch.setattr(event, "schema", lambda _: changed)
+    user = 7 if kind == "long" else {"id": "u"}
+
+    assert wire(an_event(user_id=user), changed) == EventCodec({1: V1}).dumps(an_event(user_id=user))
