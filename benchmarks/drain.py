@@ -13,12 +13,12 @@ from pymongo.collection import Collection
 
 from benchmarks import chart, figures, noise, report, twin
 from benchmarks.bench import Bench, opened
-from benchmarks.programs import OURS, PROGRAMS, WITHOUT_ROLLUPS, Program, named
+from benchmarks.programs import OURS, PROGRAMS, WITHOUT_METRICS, WITHOUT_ROLLUPS, Program, named
 from benchmarks.watching import Round, Watch
 from streamapp.settings import Settings
 
 NAME = "drain"
-_COMPARED = {"rollups": (OURS, WITHOUT_ROLLUPS)}
+_COMPARED = {"rollups": (OURS, WITHOUT_ROLLUPS), "metrics": (OURS, WITHOUT_METRICS)}
 #: What each document has, whoever stored it.
 _FIELDS = {"user_id", "event_type", "event_timestamp", "metadata", "browser", "schema_id"}
 
@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     programs.add_argument(
         "--programs", type=named, default=PROGRAMS, metavar="NAME,…", help=f"which take turns (default {names})"
     )
-    programs.add_argument("--compare", choices=_COMPARED, help="only ours, with rollups and without")
+    programs.add_argument("--compare", choices=_COMPARED, help="only ours, with this part and without")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart of the speeds, as SVG")
 
 

@@ -25,6 +25,8 @@ class Built:
     documents: list[Document]
     #: The records of the documents, in the same order.
     records: list[Record]
+    #: Their schema versions, likewise.
+    versions: list[str]
     dead: list[DeadLetter]
     #: Indexes of the documents whose place in the partition is behind the rollups.
     apart: set[int]
@@ -50,7 +52,7 @@ class Built:
     def split(self) -> tuple[Built, Built]:
         """What comes in its turn, and what comes apart; both with the same dead letters."""
         if not self.apart:
-            return self, Built([], [], self.dead, set())
+            return self, Built([], [], [], self.dead, set())
         in_turn = self._part([index for index in range(len(self.documents)) if index not in self.apart])
         apart = self._part(sorted(self.apart))
         # A mark will be added to each.
@@ -58,17 +60,20 @@ class Built:
         return in_turn, apart
 
     def _part(self, indexes: Sequence[int]) -> Built:
-        return Built([self.documents[i] for i in indexes], [self.records[i] for i in indexes], self.dead, set())
+        documents = [self.documents[i] for i in indexes]
+        records, versions = [self.records[i] for i in indexes], [self.versions[i] for i in indexes]
+        return Built(documents, records, versions, self.dead, set())
 
 
 def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime) -> Built:
     """Decode each record of a slice, by the schemas that exist; those that cannot be stored become dead letters."""
-    built, incarnation = Built([], [], [], set()), slice_.incarnation
+    built, incarnation = Built([], [], [], [], set()), slice_.incarnation
     short_way = ShortWay(slice_, schemas, times=times, received_at=received_at)
     for record in slice_.records:
         if (made := short_way.document(record)) is not None:
             built.documents.append(made)
             built.records.append(record)
+            built.versions.append(made.row[3][4])
             continue
         origin = origin_of(record, incarnation)
         try:
@@ -85,6 +90,7 @@ def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTim
                 built.apart.add(len(built.documents))
             built.documents.append(made)
             built.records.append(record)
+            built.versions.append(writer.version)
     return built
 
 

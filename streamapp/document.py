@@ -117,11 +117,6 @@ def row_of(document: Mapping[str, Any]) -> tuple[Any, Any, Any, Values]:
     return document["kafka"]["offset"], document["event_timestamp"], document["user_id"], cast("Values", texts)
 
 
-def version_of(document: Document) -> str:
-    """Its schema version."""
-    return document.row[-1][-1] if isinstance(document, Encoded) else document["schema_version"]
-
-
 def _check_fields(event: Event, writer: WriterSchema) -> None:
     try:
         metadata = event["metadata"]

@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, di
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from streamapp.document import Document, version_of
 from streamapp.heartbeat import Consumer, lag_seconds
 from streamapp.latency import BOUNDS_MS, Latencies
 from streamapp.readiness import Readiness
@@ -86,10 +85,10 @@ class Metrics:
         """What Prometheus reads, in its text format."""
         return generate_latest(self._registry)
 
-    def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
-        """Hear of events that are new in MongoDB."""
+    def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
+        """Hear of events that are new in MongoDB, and of their schema versions."""
         self.latencies.add(records, now=self._now())
-        for version, n in Counter(map(version_of, documents)).items():
+        for version, n in Counter(versions).items():
             is_told = version in self._events or len(self._events) < MOST_VERSIONS
             self._events[version if is_told else "other"] += n
 

@@ -81,8 +81,8 @@ class Observer(Protocol):
         """An insert took so long, whether it failed or not."""
         ...
 
-    def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
-        """Events are new in MongoDB."""
+    def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
+        """Events are new in MongoDB; these are their schema versions."""
         ...
 
     def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
@@ -221,13 +221,13 @@ class Sink:
     def _note(self, outcome: Outcome, built: Built, slice_: Slice) -> Fates:
         for index, why in outcome.refused.items():
             built.refuse(index, why, slice_.incarnation)
-        records, documents = built.records, built.documents
+        records, versions = built.records, built.versions
         if outcome.duplicates or outcome.refused:
-            new = [i for i in range(len(documents)) if i not in outcome.duplicates and i not in outcome.refused]
-            records, documents = [records[i] for i in new], [documents[i] for i in new]
-        if documents:
-            self._observer.stored(records, documents)
-        return Fates(stored=len(documents), duplicates=len(outcome.duplicates))
+            new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
+            records, versions = [records[i] for i in new], [versions[i] for i in new]
+        if records:
+            self._observer.stored(records, versions)
+        return Fates(stored=len(records), duplicates=len(outcome.duplicates))
 
     async def _bury(self, dead: Sequence[DeadLetter]) -> None:
         await self._dead_letter_outages.insist(lambda: self._dead_letters.send(dead))

@@ -82,18 +82,16 @@ class FakeObserver:
 
     def __init__(self) -> None:
         self.inserts: list[float] = []
-        self.stored_ids: list[str] = []
-        self.stored_offsets: list[int] = []
+        self.new: list[tuple[int, str]] = []
         self.slices: list[tuple[int, list[str]]] = []
 
     def inserted(self, seconds: float) -> None:
         """Note an insert."""
         self.inserts.append(seconds)
 
-    def stored(self, records: Sequence[Record], documents: Sequence[Document]) -> None:
-        """Note new events."""
-        self.stored_offsets += [record.offset for record in records]
-        self.stored_ids += [document["_id"] for document in documents]
+    def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
+        """Note the offsets and schema versions of new events."""
+        self.new += zip([record.offset for record in records], versions, strict=True)
 
     def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
         """Note a slice."""

@@ -42,8 +42,8 @@ class Program:
     enough: int | None = None
 
 
-def _worker(module: str) -> Callable[[], Sequence[str]]:
-    return lambda: [sys.executable, "-m", module, "worker", "--web-port", str(ports.choose())]
+def _worker(*module: str) -> Callable[[], Sequence[str]]:
+    return lambda: [sys.executable, "-m", *module, "worker", "--web-port", str(ports.choose())]
 
 
 def _module(name: str, *arguments: str) -> Callable[[], Sequence[str]]:
@@ -94,13 +94,20 @@ def _connector(writing: str, tasks: int) -> Program:
 OURS = Program(name="streamapp", command=_worker("streamapp"), made_of=_OURS, has_rollups=True)
 WITHOUT_ROLLUPS = Program(
     name="without-rollups",
-    command=_worker("benchmarks.without_rollups"),
+    command=_worker("benchmarks.without", "rollups"),
     made_of=lambda: "streamapp, which counts nothing",
+)
+WITHOUT_METRICS = Program(
+    name="without-metrics",
+    command=_worker("benchmarks.without", "metrics"),
+    made_of=lambda: "streamapp, whose /metrics tell nothing",
+    has_rollups=True,
 )
 LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
 PROGRAMS = (
     OURS,
     WITHOUT_ROLLUPS,
+    WITHOUT_METRICS,
     LOOP,
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS

@@ -16,7 +16,7 @@ def test_what_comes_apart_has_no_turn() -> None:
     """A replayed dead letter's offset says nothing of when its event came."""
     records = [a_record(offset=7), a_record(offset=8)]
 
-    assert [(8, "b")] == [*Built([{"_id": "a"}, {"_id": "b"}], [*records], [], {0}).places()]
+    assert [(8, "b")] == [*Built([{"_id": "a"}, {"_id": "b"}], [*records], ["v1", "v1"], [], {0}).places()]
 
 
 def test_what_comes_apart_can_be_marked() -> None:

@@ -64,7 +64,7 @@ def test_slices_are_counted_as_they_are_told() -> None:
     """Events by version, dead letters by reason, latencies and sizes in buckets."""
     metrics = some_metrics()
     metrics.fates = lambda: Fates(stored=2, duplicates=1, dead_lettered=1)
-    metrics.stored([FakeRecord(value=b"", timestamp=int(NOW * 1_000) - 20)] * 2, [{"schema_version": "v1"}] * 2)
+    metrics.stored([FakeRecord(value=b"", timestamp=int(NOW * 1_000) - 20)] * 2, ["v1"] * 2)
     metrics.settled([FakeRecord(value=b"")] * 4, [a_letter(reason=Reason.TOMBSTONE)])
     metrics.inserted(0.02)
 
@@ -109,8 +109,8 @@ def test_versions_do_not_grow_without_end() -> None:
     """The rest is together."""
     metrics = some_metrics()
     for number in range(MOST_VERSIONS + 3):
-        metrics.stored([FakeRecord(value=b"")], [{"schema_version": f"v{number}"}])
-    metrics.stored([FakeRecord(value=b"")], [{"schema_version": "v0"}])
+        metrics.stored([FakeRecord(value=b"")], [f"v{number}"])
+    metrics.stored([FakeRecord(value=b"")], ["v0"])
 
     told = samples(metrics)
     assert (2, 3) == (told["streamapp_events_total v0"], told["streamapp_events_total other"])

@@ -115,14 +115,16 @@ def test_a_record_that_comes_again_is_stored_once() -> None:
 def test_observer_hears_of_what_is_new_and_of_every_slice() -> None:
     """Duplicates are not new, and an insert that fails takes its time too."""
     world = World()
+    v2 = an_event(browser=None)
+    new = a_record(v2, offset=1)
+    apart = a_record(v2, offset=3, headers=replayed_from(offset=7))
 
     world.settle(a_slice(a_record(offset=0)))
     world.store.away_for = 1
-    world.settle(a_slice(a_record(offset=0), a_record(offset=1), FakeRecord(value=None, offset=2), assignment=1))
+    world.settle(a_slice(a_record(offset=0), new, FakeRecord(value=None, offset=2), apart, assignment=1))
 
-    assert [0, 1] == world.observer.stored_offsets
-    assert [*world.store.documents] == world.observer.stored_ids
-    assert [(1, []), (3, ["tombstone"])] == world.observer.slices
+    assert [(0, "v1"), (1, "v2"), (3, "v2")] == world.observer.new
+    assert [(1, []), (4, ["tombstone"])] == world.observer.slices
     assert [1, 1, 1] == world.observer.inserts
 
 

@@ -1,0 +1,46 @@
+"""`python -m benchmarks.without rollups|metrics worker …`: the worker as it is, but for one of its parts.
+
+Not a setting: a worker without rollups or metrics is of no use but to be measured against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from streamapp import upstream
+from streamapp.__main__ import main
+from streamapp.metrics import Metrics
+
+
+class DoneAtOnce:
+    """An accumulator that forgets what is entered."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def add(self, *_: object) -> asyncio.Future[None]:
+        """See `Accumulator.add`."""
+        applied = asyncio.get_running_loop().create_future()
+        applied.set_result(None)
+        return applied
+
+
+class Deaf(Metrics):
+    """Metrics that hear of nothing."""
+
+    def stored(self, *_: object) -> None:
+        """See `Metrics.stored`."""
+
+    def settled(self, *_: object) -> None:
+        """See `Metrics.settled`."""
+
+    def inserted(self, *_: object) -> None:
+        """See `Metrics.inserted`."""
+
+
+_INSTEAD = {"rollups": ("Accumulator", DoneAtOnce), "metrics": ("Metrics", Deaf)}
+
+
+if __name__ == "__main__":
+    setattr(upstream, *_INSTEAD[sys.argv.pop(1)])
+    main()
