@@ -73,18 +73,26 @@ def judge(scene: Scene) -> Verdict:
 
 
 def _verify(scene: Scene) -> list[str]:
-    """What the tool itself finds, but for what is due: a replay keeps its letter's bytes, and the load's do not."""
-    mended = {sent.origin for sent in scene.load.ledger.sent.values() if sent.origin}
+    """What the tool itself finds, but for what is due.
+
+    A replay keeps its letter's bytes, and the load's do not. And a broker that is killed soon after it has deleted
+    records holds them again.
+    """
+    due = {
+        "differing": {sent.origin for sent in scene.load.ledger.sent.values() if sent.origin},
+        "missing": {Place(*lane, offset) for lane, cut in scene.cuts.items() for offset in range(*cut)},
+    }
     mongo = Mongo(scene.settings.mongo_uri.get_secret_value(), scene.settings.mongo_database)
     with closing(mongo), closing(Verification(scene.settings, mongo)) as verification:
         verification.begin()
         found = verification.go(lambda _: None)
-    problems = [f"{problem}" for problem in found.problems() if problem.what != "differing"]
+    problems = [f"{problem}" for problem in found.problems() if problem.what not in due]
     for lane in found.lanes:
-        differing = {offset for first, last in lane.differing.runs for offset in range(first, last + 1)}
-        due = {place.offset for place in mended if (place.life, place.partition) == (scene.load.life, lane.partition)}
-        if differing - due:
-            problems.append(f"differing: partition {lane.partition}, offsets {sorted(differing - due)[:TOLD]}")
+        for what, places in due.items():
+            offsets = {offset for first, last in getattr(lane, what).runs for offset in range(first, last + 1)}
+            offsets -= {place.offset for place in places if place[:2] == (scene.load.life, lane.partition)}
+            if offsets:
+                problems.append(f"{what}: partition {lane.partition}, offsets {sorted(offsets)[:TOLD]}")
     return problems
 
 
