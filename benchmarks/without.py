@@ -24,6 +24,10 @@ class DoneAtOnce:
         applied.set_result(None)
         return applied
 
+    async def frontier(self, *_: object) -> int:
+        """See `Accumulator.frontier`."""
+        return -1
+
 
 class Deaf(Metrics):
     """Metrics that hear of nothing."""

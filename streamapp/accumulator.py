@@ -41,6 +41,10 @@ class Rollups(Protocol):
         """Write each of them that nobody else has changed; False if that was not all."""
         ...
 
+    async def frontier(self, lane: Lane) -> int:
+        """The last offset of a lane that any rollup holds, -1 for none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
@@ -70,6 +74,7 @@ class Accumulator:
         # By level too: the first bucket of one has the `_id` of the wider one's.
         self._remembered: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
+        self._applying = asyncio.Lock()
         self._next_at = 0.0
 
     def add(self, lane: Lane, tally: Tally) -> asyncio.Future[None]:
@@ -78,6 +83,14 @@ class Accumulator:
         self._waiting.append(_Waiting(lane, tally, applied))
         self._start()
         return applied
+
+    async def frontier(self, lane: Lane) -> int:
+        """The last offset of a lane that any rollup holds, -1 for none; raises StoreUnavailable.
+
+        What is being added for an assignment that is over comes first, or it would move the frontier afterwards.
+        """
+        async with self._applying:
+            return await self._rollups.frontier(lane)
 
     def _start(self) -> None:
         if self._waiting and self._writing is None:
@@ -94,29 +107,32 @@ class Accumulator:
     async def _write(self) -> None:
         await self._sleep(max(0.0, self._next_at - time.monotonic()))
         self._next_at = time.monotonic() + EVERY_SECONDS
-        # Whoever has gone has lost its partition: what it entered comes again.
-        batch = [waiting for waiting in self._waiting if not waiting.applied.done()]
+        batch = _present(self._waiting)
         self._waiting = [*batch]
-        await self._apply(_by_lane(batch))
+        async with self._applying:
+            await self._apply(batch)
         self._waiting = self._waiting[len(batch) :]
         _tell(batch, None)
 
-    async def _apply(self, tallies: Mapping[Lane, Tally]) -> None:
+    async def _apply(self, batch: Sequence[_Waiting]) -> None:
+        tallies = _by_lane(batch)
         # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `frontier`.
         for level in reversed(LEVELS):
             buckets = [*self._buckets(level, tallies)]
             for chunk in _chunks(buckets, AT_ONCE):
-                await self._outages.insist(lambda level=level, chunk=chunk: self._add_to(level, chunk))
+                await self._outages.insist(lambda level=level, chunk=chunk: self._add_to(level, chunk, batch))
 
     def _buckets(self, level: Level, tallies: Mapping[Lane, Tally]) -> Iterator[_Bucket]:
         since = kept_since(level, self._keep, self._now())
         for lane, tally in tallies.items():
             for start in tally.after(-1, level):
                 if start >= since:
-                    yield _Bucket(id_of(lane, start), level, start, tally)
+                    yield _Bucket(id_of(lane, start), level, start, lane, tally)
 
-    async def _add_to(self, level: Level, buckets: Sequence[_Bucket]) -> None:
+    async def _add_to(self, level: Level, buckets: Sequence[_Bucket], batch: Sequence[_Waiting]) -> None:
         while True:
+            lanes = {waiting.lane for waiting in _present(batch)}
+            buckets = [bucket for bucket in buckets if bucket.lane in lanes]
             # Taken out until they are known to be stored as they are.
             held = {bucket.id: self._remembered.pop((level, bucket.id), None) for bucket in buckets}
             found = await self._rollups.load(level, [id_ for id_, rollup in held.items() if rollup is None])
@@ -141,6 +157,7 @@ class _Bucket:
     id: str
     level: Level
     start: int
+    lane: Lane
     tally: Tally
 
     def swap(self, rollup: Rollup) -> Swap | None:
@@ -154,12 +171,17 @@ class _Bucket:
         return Swap(guard, rollup.document())
 
 
+def _present(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """Without those that have gone, having lost their partition: what they entered comes again."""
+    return [each for each in waiting if not each.applied.done()]
+
+
 def _tell(waiting: Sequence[_Waiting], error: BaseException | None) -> None:
-    for applied in (each.applied for each in waiting if not each.applied.done()):
+    for each in _present(waiting):
         if error is None:
-            applied.set_result(None)
+            each.applied.set_result(None)
         else:
-            applied.set_exception(error)
+            each.applied.set_exception(error)
 
 
 def _by_lane(batch: Sequence[_Waiting]) -> dict[Lane, Tally]:

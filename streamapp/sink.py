@@ -26,7 +26,7 @@ from streamapp.avro import WriterSchema
 from streamapp.breaker import Breaker
 from streamapp.building import Built, build
 from streamapp.document import Document, EventTimes
-from streamapp.history import Frontiers, History, Stored, lane
+from streamapp.history import History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
 from streamapp.record import DeadLetter, Record, Slice
 from streamapp.retry import Outages
@@ -129,7 +129,6 @@ class Sink:
         schemas: Schemas,
         store: Store,
         accumulator: Accumulator,
-        frontiers: Frontiers,
         apart: Apart,
         dead_letters: DeadLetters,
         breaker: Breaker,
@@ -145,7 +144,7 @@ class Sink:
         self._store = store
         self._inserter = Inserter(self._timed_insert)
         self._accumulator = accumulator
-        self._history = History(store, frontiers, store_outages)
+        self._history = History(store, accumulator, store_outages)
         self._apart = apart
         self._dead_letters = dead_letters
         self._breaker = breaker

@@ -130,7 +130,6 @@ class Upstream(Service):
             accumulator=Accumulator(
                 self._rollups, outages=self._store_outages, keep=self._settings.keep, now=lambda: datetime.now(UTC)
             ),
-            frontiers=self._rollups,
             apart=Apart(self._mongo, self._rollups, keep=self._settings.keep),
             dead_letters=self._dead_letters,
             breaker=Breaker(

@@ -103,7 +103,7 @@ class FakeRollups:
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Document]] = {level.name: {} for level in LEVELS}
-        self.is_away = False
+        self.is_away = self.is_read_only = False
         #: Called before each write.
         self.before_swap: Callable[[], None] = lambda: None
 
@@ -116,6 +116,8 @@ class FakeRollups:
     async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
         """Write those whose guard holds."""
         self._check()
+        if self.is_read_only:
+            raise StoreUnavailable("read-only")
         self.before_swap()
         written = [self._swap(self.documents[level.name], swap) for swap in swaps]
         return all(written)

@@ -250,7 +250,6 @@ class Worker:
             schemas=Registry(world.topic),
             store=PartialStore(self.mongo, world.dead),
             accumulator=Accumulator(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
-            frontiers=rollups,
             apart=Apart(self.mongo, rollups, keep={}),
             dead_letters=DeadLetters(world.topic),
             breaker=Breaker(share=0, window=1, least=1),

@@ -142,6 +142,49 @@ def test_who_has_gone_is_not_counted() -> None:
     assert rollups.total("1d") == 1
 
 
+def test_who_goes_while_mongodb_is_away_is_not_counted_when_it_is_back() -> None:
+    """By then another worker may have asked how far the rollups are, and count what lies before."""
+    rollups = FakeRollups()
+    rollups.is_read_only = True
+
+    async def scenario() -> None:
+        adding = an_accumulator(rollups)
+        gone, stays = (adding.add(Lane(INCARNATION, n), Tally.of([an_event(0)])) for n in range(2))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        gone.cancel()
+        rollups.is_read_only = False
+        await stays
+
+    asyncio.run(scenario())
+
+    assert rollups.total("1d") == 1
+
+
+def test_what_is_being_written_comes_before_the_frontier() -> None:
+    """Though who entered it has gone: MongoDB may have it already."""
+    rollups, arrived, answered = FakeRollups(), asyncio.Event(), asyncio.Event()
+    swap = rollups.swap
+
+    async def answer_late(level: Level, swaps: Any) -> bool:
+        arrived.set()
+        await answered.wait()
+        return await swap(level, swaps)
+
+    async def scenario() -> int:
+        rollups.swap = answer_late
+        adding = an_accumulator(rollups)
+        gone = adding.add(LANE, Tally.of([an_event(7)]))
+        await arrived.wait()
+        gone.cancel()
+        frontier = asyncio.create_task(adding.frontier(LANE))
+        await asyncio.sleep(0)
+        answered.set()
+        return await frontier
+
+    assert asyncio.run(scenario()) == 7
+
+
 def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
     """The level that is not known to be written is read again."""
     rollups, calls = FakeRollups(), []
