@@ -21,8 +21,6 @@ from streamapp.record import DeadLetter, Record
 from streamapp.retry import Outages
 from streamapp.sink import Fates
 
-#: Of the text format.
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Schema versions that are told apart; the rest is "other".
 MOST_VERSIONS = 50
 
@@ -48,6 +46,9 @@ class Transport(Consumer, Protocol):
 
 class Metrics:
     """Gathers what the sink tells, and asks the others for what they know."""
+
+    #: Of `page`.
+    CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
     def __init__(
         self,

@@ -37,14 +37,14 @@ class Upstream(Service):
 
     sink: Sink
 
-    def __init__(self, settings: Settings, codec: EventCodec, readiness: Readiness) -> None:
+    def __init__(self, settings: Settings, codec: EventCodec, readiness: Readiness, broker_outages: Outages) -> None:
         super().__init__()
-        self.broker_outages = Outages("Kafka")
         self.registered = asyncio.Event()
         self._settings = settings
         self._codec = codec
         self._readiness = readiness
         self._store_outages = Outages("MongoDB")
+        self._broker_outages = broker_outages
         self._registry_outages = Outages("the schema registry")
         self._dead_letter_outages = Outages(f"the dead-letter topic {settings.dead_letter_topic}")
         self.metrics = Metrics(
@@ -53,7 +53,7 @@ class Upstream(Service):
             outages={
                 "mongodb": self._store_outages,
                 "schema_registry": self._registry_outages,
-                "kafka": self.broker_outages,
+                "kafka": self._broker_outages,
                 "dead_letters": self._dead_letter_outages,
             },
         )
@@ -87,7 +87,7 @@ class Upstream(Service):
         self._dependencies = (
             Dependency(name="mongodb", ping=self._mongo.ping, outages=[self._store_outages]),
             Dependency(name="schema_registry", ping=self._registry.ping, outages=[self._registry_outages]),
-            Dependency(name="kafka", ping=self._broker.ping, outages=[self.broker_outages]),
+            Dependency(name="kafka", ping=self._broker.ping, outages=[self._broker_outages]),
         )
         dead_letters = Waiting("dead_letters", [self._dead_letter_outages])
         self._readiness.parts = (*self._dependencies, self._writes, dead_letters)
@@ -145,7 +145,7 @@ class Upstream(Service):
 
     async def _have_topics(self) -> None:
         try:
-            await self.broker_outages.insist(self._prepare_topics)
+            await self._broker_outages.insist(self._prepare_topics)
         except SettingsError as exc:
             give_up(str(exc))
             await asyncio.Event().wait()  # for the stop: nothing else may start without the topics

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import click
 import faust
@@ -22,12 +23,14 @@ from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
 from streamapp.faust_codec import FaustCodec
 from streamapp.logs import JSON_LOGS
-from streamapp.metrics import CONTENT_TYPE
 from streamapp.producer import Pace, SampleProducer
 from streamapp.readiness import Readiness
+from streamapp.retry import Outages
 from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import SliceTransport
-from streamapp.upstream import Upstream
+
+if TYPE_CHECKING:
+    from streamapp.upstream import Upstream
 
 # They tell every request.
 for talkative in ("httpx", "httpcore", "schema_registry"):
@@ -51,7 +54,16 @@ if config.log_format == "json":
 codec = EventCodec()
 codecs.register(CODEC, FaustCodec(codec))
 readiness = Readiness()
-upstream = Upstream(config, codec, readiness)
+broker_outages = Outages("Kafka")
+
+
+@cache
+def upstream() -> Upstream:
+    """What the agents need from outside."""
+    # Half a second of imports, for which `--help` and the list of agents need not wait.
+    from streamapp.upstream import Upstream  # noqa: PLC0415
+
+    return Upstream(config, codec, readiness, broker_outages)
 
 
 class Boot(BootStrategy):
@@ -61,7 +73,7 @@ class Boot(BootStrategy):
         """Services in the order of their start."""
         yield from self.sensors()
         yield from self.web_server()
-        yield upstream
+        yield upstream()
         yield from self.kafka_producer()
         yield from self.kafka_consumer()
         yield from self.agents()
@@ -108,8 +120,8 @@ app.transport = SliceTransport(
     app.conf.broker_consumer,
     app,
     slice_topics=[config.topic],
-    incarnation_of=upstream.incarnation_of,
-    outages=upstream.broker_outages,
+    incarnation_of=lambda topic: upstream().incarnation_of(topic),
+    outages=broker_outages,
     max_in_flight_bytes=config.max_in_flight_bytes,
 )
 BoundedWorker.deadline = config.shutdown_deadline_seconds
@@ -130,7 +142,7 @@ async def store_events(stream: Any) -> None:
 
 async def _settle(event: Any) -> None:
     try:
-        await upstream.sink.settle(event.value)
+        await upstream().sink.settle(event.value)
     except (Permanent, SettingsError) as exc:
         give_up(str(exc))
     else:
@@ -160,21 +172,21 @@ async def drop_slices(*_: object, **__: object) -> None:
 async def note_partitions(_: object, assigned: Any, **__: object) -> None:
     """Tell /readyz and /metrics."""
     readiness.partitions = len(assigned)
-    upstream.metrics.rebalances += 1
+    upstream().metrics.rebalances += 1
 
 
 @app.task
 async def beat() -> None:
     """Tell the page how far this worker is."""
     if not app.should_stop:  # by a signal before there was a consumer: Faust starts its tasks all the same
-        await upstream.beat(app.consumer)
+        await upstream().beat(app.consumer)
 
 
 producer = SampleProducer(
     sampler.samples(seed=None, v2_ratio=config.v2_ratio),
     pace=Pace(config.produce_interval_seconds),
     send=lambda user_id, event: samples.send(key=user_id.encode(), value=event),
-    outages=upstream.broker_outages,
+    outages=broker_outages,
 )
 ticks = app.channel(maxsize=1)
 
@@ -182,7 +194,7 @@ ticks = app.channel(maxsize=1)
 @app.agent(ticks, concurrency=1)
 async def produce_events(stream: Any) -> None:
     """Send the sample events that are due."""
-    await upstream.registered.wait()
+    await upstream().registered.wait()
     producer.is_idle = True
     async for now in stream:
         await producer.produce_due(now)
@@ -213,4 +225,5 @@ async def readyz(self: Any, _: Any) -> Any:
 @app.page("/metrics")
 async def metrics(self: Any, _: Any) -> Any:
     """What Prometheus collects."""
-    return self.bytes(upstream.metrics.page(), headers={"Content-Type": CONTENT_TYPE})
+    told = upstream().metrics
+    return self.bytes(told.page(), headers={"Content-Type": told.CONTENT_TYPE})

@@ -117,7 +117,7 @@ def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[Non
         mongo_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
         topic="t",
     )
-    made = Upstream(settings, EventCodec(), readiness)
+    made = Upstream(settings, EventCodec(), readiness, Outages("Kafka"))
     made._prepare_topics = prepare_topics
     return made
 
