@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any, Never
 
 import click
@@ -29,6 +32,16 @@ def test_dead_worker_is_replaced_within_15_seconds() -> None:
 
     assert (conf.broker_session_timeout, conf.consumer_metadata_max_age_ms) == (15.0, 15_000)
     assert conf.broker_heartbeat_interval <= conf.broker_session_timeout / 3
+
+
+@pytest.mark.parametrize(("arguments", "loop"), [([], "uvloop"), (["--loop", "aio"], "asyncio.unix_events")])
+def test_event_loop_is_uvloop_unless_another_is_asked_for(arguments: Sequence[str], loop: str) -> None:
+    """In a process of its own: it is the one of all threads."""
+    said = "import asyncio, streamapp.worker; print(type(asyncio.new_event_loop()).__module__)"
+
+    done = subprocess.run([sys.executable, "-c", said, *arguments], capture_output=True, text=True, check=True)
+
+    assert loop == done.stdout.strip()
 
 
 def test_partitions_are_assigned_by_the_client() -> None:
