@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import bson.errors
 import pymongo.errors
 import pytest
 from pymongo.database import Database
 
 from streamapp import dead_letter_counts
+from streamapp.document import Encoded
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.mongo import Mongo, is_transient, translated
@@ -63,6 +65,18 @@ def test_one_unstorable_document_condemns_no_other(store: Store, database: Datab
 
     assert {3} == set(outcome.refused)
     assert [0, 1, 2, 4, 5, 6, 7] == sorted(document["_id"] for document in database["events"].find())
+
+
+def test_more_than_a_command_holds_goes_in_several(store: Store, database: Database[Any]) -> None:
+    """And a single document that is too large is refused, and no outage."""
+    row = (0, 0, "", ("", "", "", None, ""))
+    sizes = [15_000_000] * 4 + [50_000_000, 1]
+    documents = [Encoded(bson.encode({"_id": i, "value": "x" * size}), row) for i, size in enumerate(sizes)]
+
+    outcome = asyncio.run(store.insert(documents))
+
+    assert {4} == set(outcome.refused)
+    assert [0, 1, 2, 3, 5] == sorted(document["_id"] for document in database["events"].find({}, {"_id": 1}))
 
 
 def test_a_validator_refuses_single_documents(store: Store, database: Database[Any]) -> None:
