@@ -1,22 +1,29 @@
-"""What an event costs the more are stored, and the more partitions there are."""
+"""What an event costs the more are stored, the more partitions and workers there are, and the larger it is."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from benchmarks import noise, report
+import httpx
+
+from benchmarks import noise, padded, report
 from benchmarks.bench import Bench, opened
 from benchmarks.figures import spread
 from benchmarks.programs import OURS
-from benchmarks.watching import Round, Watch
+from benchmarks.watching import Round, Watch, until
+from streamapp.local import ports
 from streamapp.settings import Settings
 
 NAME = "grow"
+#: By what is varied.
+_Rounds = Mapping[int, Sequence[Round]]
 #: Of all events, so many parts are looked at: those behind which this many parts are stored.
 _PARTS, _LOOKED_AT = 20, (1, 2, 5, 10, 20)
+#: In a topic of large events.
+_BYTES_AT_MOST = 200_000_000
 
 _COLUMNS: Mapping[str, tuple[Callable[[Round], float], str]] = {
     "events/s": (lambda each: each.events_per_second, ",.0f"),
@@ -30,17 +37,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--events", type=int, default=10_000_000, help="how many get stored (default 10,000,000)")
     parser.add_argument("--partitions", type=_counts, default=(4, 1, 16, 64), metavar="N,…", help="default 4,1,16,64")
+    parser.add_argument("--sizes", type=_counts, default=(60, 1_000, 10_000), metavar="N,…", help="60,1000,10000")
+    parser.add_argument("--workers", type=_counts, default=(1, 2, 4), metavar="N,…", help="default 1,2,4")
     parser.add_argument("--drained", type=int, default=300_000, help="events in each of those (default 300,000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each of those is drained (default 3)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Drain many once, then topics with few and many partitions in turns; print what an event cost."""
+    """Drain many once, then different topics in turns; print what an event cost."""
     with opened() as bench:
         past = _past(bench, options.events)
         widths = _widths(bench, options.partitions, options.drained, options.rounds)
-    _print("events stored", {f"{stored:,}": [each] for stored, each in past.items()})
-    _print("partitions", {str(count): rounds for count, rounds in widths.items()})
+        sizes = _sizes(bench, options.sizes, options.drained, options.rounds)
+        workers = _workers(bench, options.workers, options.drained, options.rounds)
+    _print("events stored", past)
+    _print("partitions", widths)
+    _print("bytes of an event", sizes)
+    _print("workers, as events come", workers)
     report.say(noise.verdict(bench.calibrations))
 
 
@@ -48,25 +61,13 @@ def _counts(text: str) -> Sequence[int]:
     return [int(count) for count in text.split(",")]
 
 
-def _past(bench: Bench, events: int) -> Mapping[int, Round]:
+def _past(bench: Bench, events: int) -> _Rounds:
     """Let one worker drain all of it, and watch some parts."""
     report.progress(f"{events:,} events")
     bench.send(Settings().topic, events)
     part = events // _PARTS
     with _draining(bench, "grow", topic=Settings().topic) as watch:
-        return {part * number: watch.up_to(part * number, last=part) for number in _LOOKED_AT}
-
-
-def _widths(bench: Bench, partitions: Sequence[int], events: int, rounds: int) -> Mapping[int, Sequence[Round]]:
-    """Let a worker drain topics with so many partitions."""
-    for count in partitions:
-        bench.make_topic(f"grow-{count}", partitions=count)
-        bench.send(f"grow-{count}", events)
-    found: dict[int, list[Round]] = {count: [] for count in partitions}
-    for number, count in bench.turns([str(count) for count in partitions], rounds):
-        with _draining(bench, f"grow-{number}-{count}", topic=f"grow-{count}") as watch:
-            found[int(count)].append(watch.until(events, has_rollups=True))
-    return found
+        return {part * number: [watch.up_to(part * number, last=part)] for number in _LOOKED_AT}
 
 
 @contextmanager
@@ -77,12 +78,71 @@ def _draining(bench: Bench, name: str, *, topic: str) -> Generator[Watch]:
             yield Watch(server, began, bench.backend, database)
 
 
-def _print(what: str, rounds: Mapping[str, Sequence[Round]]) -> None:
+def _widths(bench: Bench, partitions: Sequence[int], events: int, rounds: int) -> _Rounds:
+    """Let a worker drain topics with so many partitions."""
+    topics = {f"grow-{count}-partitions": count for count in partitions}
+    for topic, count in topics.items():
+        bench.make_topic(topic, partitions=count)
+        bench.send(topic, events)
+    return _in_turns(bench, topics, rounds, lambda topic, name: _drained(bench, name, topic, events))
+
+
+def _sizes(bench: Bench, sizes: Sequence[int], events: int, rounds: int) -> _Rounds:
+    """Let a worker drain topics with events of such sizes, fewer of the large ones."""
+    topics = {f"grow-{size}-bytes": size for size in sizes}
+    counts = {topic: min(events, _BYTES_AT_MOST // size) for topic, size in topics.items()}
+    addresses = bench.backend.addresses
+    servers, registry_url = addresses.kafka_bootstrap_servers, addresses.schema_registry_url
+    for topic, size in topics.items():
+        report.progress(f"{counts[topic]:,} events of {size:,} bytes")
+        bench.make_topic(topic, partitions=Settings().partitions)
+        padded.write(topic, counts[topic], size=size, servers=servers, registry_url=registry_url)
+    return _in_turns(bench, topics, rounds, lambda topic, name: _drained(bench, name, topic, counts[topic]))
+
+
+def _workers(bench: Bench, counts: Sequence[int], events: int, rounds: int) -> _Rounds:
+    """Let so many workers share what is sent at full speed."""
+    crews = {f"grow-{count}-workers": count for count in counts}
+    return _in_turns(bench, crews, rounds, lambda crew, name: _shared(bench, name, crews[crew], events))
+
+
+def _in_turns(bench: Bench, numbers: Mapping[str, int], rounds: int, once: Callable[[str, str], Round]) -> _Rounds:
+    """Do each in every round, under a name that nobody else has."""
+    found: dict[int, list[Round]] = {number: [] for number in numbers.values()}
+    for round_, what in bench.turns([*numbers], rounds):
+        found[numbers[what]].append(once(what, f"{what}-{round_}"))
+    return found
+
+
+def _drained(bench: Bench, name: str, topic: str, events: int) -> Round:
+    with _draining(bench, name, topic=topic) as watch:
+        return watch.until(events, has_rollups=True)
+
+
+def _shared(bench: Bench, name: str, workers: int, events: int) -> Round:
+    bench.make_topic(name, partitions=Settings().partitions)
+    environ, began = bench.environment(name, topic=name), time.monotonic()
+    commands = {f"{name}-{number}": OURS.command() for number in range(workers)}
+    with bench.database(name) as database, ExitStack() as stack:
+        first, *others = [stack.enter_context(bench.running(*each, environ)) for each in commands.items()]
+        until(lambda: sum(_is_ready(command[-1]) for command in commands.values()), workers, first)
+        stack.enter_context(bench.sending(name, events))
+        return Watch(first, began, bench.backend, database, others).until(events, has_rollups=True)
+
+
+def _is_ready(port: str) -> bool:
+    try:
+        return httpx.get(f"http://{ports.HOST}:{port}/readyz").is_success
+    except httpx.TransportError:
+        return False
+
+
+def _print(what: str, rounds: _Rounds) -> None:
     """Print a line for each, and how its cost compares to the first one's."""
     first = next(iter(rounds.values()))
     rows = [
         [
-            name,
+            f"{number:,}",
             *(spread([figure(each) for each in of_one], form) for figure, form in _COLUMNS.values()),
             spread(
                 [
@@ -92,6 +152,6 @@ def _print(what: str, rounds: Mapping[str, Sequence[Round]]) -> None:
                 ".2f",
             ),
         ]
-        for name, of_one in rounds.items()
+        for number, of_one in rounds.items()
     ]
-    report.table([what, *_COLUMNS, f"all CPU to that of {next(iter(rounds))}"], rows)
+    report.table([what, *_COLUMNS, f"all CPU to that of {next(iter(rounds)):,}"], rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,13 +63,21 @@ class Watch:
         began: when that was.
         backend: the servers.
         database: where it stores.
+        others: what shares the work with it, and counts with it.
     """
 
-    def __init__(self, server: Server, began: float, backend: Backend, database: Database[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        began: float,
+        backend: Backend,
+        database: Database[dict[str, Any]],
+        others: Sequence[Server] = (),
+    ) -> None:
         self._server = server
         self._began = began
         self._database = database
-        self._processes = [psutil.Process(server.pid)]
+        self._processes = [psutil.Process(each.pid) for each in (server, *others)]
         self._mongod, self._kafka = psutil.Process(backend.mongod.pid), psutil.Process(backend.kafka.pid)
         self._peak = 0
 

@@ -1,0 +1,45 @@
+"""Events of a size, in a topic of their own: those of our V2 with one more field, as somebody's next schema has it."""
+
+from __future__ import annotations
+
+import json
+import random
+import string
+import time
+from itertools import islice
+
+import fastavro
+import httpx
+from confluent_kafka import Producer
+
+from streamapp import codec, event, sampler
+
+#: What an event takes without the field, roughly.
+PLAIN_BYTES = 60
+_TEXT_CHARACTERS = 100_000
+#: Records that librdkafka has room for by default; so many are sent at once.
+_BATCH = 10_000
+
+
+def write(topic: str, events: int, *, size: int, servers: str, registry_url: str) -> None:
+    """Write so many events of about `size` bytes."""
+    v2 = event.schema(2)
+    schema = {**v2, "fields": [*v2["fields"], {"name": "note", "type": "string", "default": ""}]}
+    schema_id = _register(schema, f"{topic}-value", registry_url)
+    parsed = fastavro.parse_schema(schema, named_schemas={})
+    source = random.Random(1)  # noqa: S311 - sample data
+    text = "".join(source.choices(string.ascii_letters, k=_TEXT_CHARACTERS))
+    producer = Producer({"bootstrap.servers": servers, "compression.type": "lz4", "linger.ms": 20})
+    for number, sample in enumerate(islice(sampler.samples(seed=1, v2_ratio=1), events)):
+        begin, length = source.randrange(_TEXT_CHARACTERS // 2), max(0, size - PLAIN_BYTES)
+        made = {**sample.event(at=time.time_ns() // 1_000_000), "note": text[begin : begin + length]}
+        producer.produce(topic, codec.write(made, schema=parsed, schema_id=schema_id), made["user_id"].encode())
+        if number % _BATCH == 0:
+            producer.flush()
+    producer.flush()
+
+
+def _register(schema: event.Schema, subject: str, registry_url: str) -> int:
+    body = {"schema": json.dumps(schema)}
+    answer = httpx.post(f"{registry_url}/subjects/{subject}/versions", json=body).raise_for_status()
+    return answer.json()["id"]
