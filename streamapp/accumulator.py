@@ -116,6 +116,10 @@ class Accumulator:
 
     async def _apply(self, batch: Sequence[_Waiting]) -> None:
         tallies = _by_lane(batch)
+        for tally in tallies.values():
+            # To count thousands of events takes milliseconds, in which nothing else is done: one lane after the other.
+            tally.after(-1, LEVELS[0])
+            await asyncio.sleep(0)
         # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `frontier`.
         for level in reversed(LEVELS):
             buckets = [*self._buckets(level, tallies)]
@@ -132,6 +136,8 @@ class Accumulator:
     async def _add_to(self, level: Level, buckets: Sequence[_Bucket], batch: Sequence[_Waiting]) -> None:
         while True:
             lanes = {waiting.lane for waiting in _present(batch)}
+            if not lanes:  # nor would it say anything of MongoDB to go on
+                raise asyncio.CancelledError
             buckets = [bucket for bucket in buckets if bucket.lane in lanes]
             # Taken out until they are known to be stored as they are.
             held = {bucket.id: self._remembered.pop((level, bucket.id), None) for bucket in buckets}

@@ -166,7 +166,9 @@ class Store:
                 "documents": documents,
                 "ordered": False,
                 "writeConcern": self._database.write_concern.document,
-            }
+            },
+            # A refusal shows what was refused. By itself the driver would take the answer to be UTF-8 and of our times.
+            codec_options=self._database.codec_options,
         )
         of_documents, of_all = answer.get("writeErrors", []), answer.get("writeConcernError")
         if of_documents or of_all:

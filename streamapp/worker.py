@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +16,8 @@ from faust.cli.base import cli
 from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
 from mode import CrashingSupervisor
-from mode import loop as loops
 
-from streamapp import sampler, settings
+from streamapp import event_loop, sampler, settings
 from streamapp.codec import EventCodec
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
@@ -42,9 +39,7 @@ for talkative in ("httpx", "httpcore", "schema_registry"):
 #: Name of the codec in Faust.
 CODEC = "user_event"
 
-if "FAUST_LOOP" not in os.environ:  # nor --loop, which Faust makes that variable of
-    with suppress(ImportError):  # some machines have none
-        loops.use("uvloop")
+event_loop.choose()
 
 try:
     config = settings.load()

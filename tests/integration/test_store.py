@@ -13,6 +13,7 @@ import bson
 import bson.errors
 import pymongo.errors
 import pytest
+from bson import DatetimeMS
 from pymongo.database import Database
 
 from streamapp import dead_letter_counts
@@ -95,6 +96,15 @@ def test_another_unique_index_is_no_duplicate(store: Store, database: Database[A
     outcome = asyncio.run(store.insert([{"_id": 1, "user_id": "u"}, {"_id": 2, "user_id": "u"}]))
 
     assert set() == outcome.duplicates
+    assert {1} == set(outcome.refused)
+
+
+def test_what_the_server_shows_of_a_refused_document_may_be_anything(store: Store, database: Database[Any]) -> None:
+    """A time beyond Python's, say."""
+    database["events"].create_index("at", unique=True)
+
+    outcome = asyncio.run(store.insert([{"_id": n, "at": DatetimeMS(300_000_000_000_000)} for n in range(2)]))
+
     assert {1} == set(outcome.refused)
 
 

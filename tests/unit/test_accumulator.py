@@ -41,7 +41,18 @@ def an_event(offset: int, **changes: Any) -> Document:
     return document | changes
 
 
-def an_accumulator(rollups: FakeRollups, *, keep: Keep | None = None, waits: list[float] | None = None) -> Accumulator:
+def quick_outages() -> Outages:
+    """Return those of a MongoDB that is asked again at once."""
+    return Outages("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0))
+
+
+def an_accumulator(
+    rollups: FakeRollups,
+    *,
+    keep: Keep | None = None,
+    waits: list[float] | None = None,
+    outages: Outages | None = None,
+) -> Accumulator:
     """Return one that does not wait, but says what it would have waited."""
 
     async def sleep(seconds: float) -> None:
@@ -49,9 +60,8 @@ def an_accumulator(rollups: FakeRollups, *, keep: Keep | None = None, waits: lis
             waits.append(seconds)
         await asyncio.sleep(0)
 
-    quick = Outages("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0))
     now = datetime.fromtimestamp(NOW / 1000, UTC)
-    return Accumulator(rollups, outages=quick, keep=keep or {}, now=lambda: now, sleep=sleep)
+    return Accumulator(rollups, outages=outages or quick_outages(), keep=keep or {}, now=lambda: now, sleep=sleep)
 
 
 def recounted(events: Sequence[Document]) -> dict[str, Counter[str]]:
@@ -159,6 +169,28 @@ def test_who_goes_while_mongodb_is_away_is_not_counted_when_it_is_back() -> None
     asyncio.run(scenario())
 
     assert rollups.total("1d") == 1
+
+
+def test_an_outage_does_not_end_because_all_have_gone() -> None:
+    """Nobody has asked MongoDB; and who comes next is counted."""
+    rollups, outages = FakeRollups(), quick_outages()
+    rollups.is_read_only = True
+
+    async def scenario() -> bool:
+        adding = an_accumulator(rollups, outages=outages)
+        gone = adding.add(LANE, Tally.of([an_event(0)]))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        gone.cancel()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        is_away = outages.away_since is not None
+        rollups.is_read_only = False
+        await adding.add(LANE, Tally.of([an_event(1)]))
+        return is_away
+
+    assert asyncio.run(scenario())
+    assert (rollups.total("1d"), outages.count) == (1, 1)
 
 
 def test_what_is_being_written_comes_before_the_frontier() -> None:

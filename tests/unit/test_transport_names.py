@@ -11,6 +11,7 @@ from typing import Any
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher, group_coordinator, subscription_state
 from faust.app.base import App
 from faust.serializers.codecs import raw
@@ -94,6 +95,10 @@ READ = {
     group_coordinator.GroupCoordinator.request_rejoin: "f70a261c91c3",
     subscription_state.SubscriptionState.fetch_context: "ff2a654dca23",
     subscription_state.TopicPartitionState: "2b83334afadf",
+    # What a reset connection raises, and how one is closed.
+    AIOKafkaConnection.send: "5909ea32f4ef",
+    AIOKafkaConnection._send_sasl_token: "7a3d948fc526",
+    AIOKafkaConnection.close: "28f164aa1e4f",
     # A slice passes Faust's raw codec and value_type=bytes untouched.
     raw: "1427af60d892",
     want_bytes: "17455e93a815",
