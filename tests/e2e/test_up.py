@@ -182,7 +182,8 @@ def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
 
-    assert process.returncode == 128 + signal.SIGINT, errors
+    # Python dies of the signal itself where it came in code from a text, as dataclasses have it: 130 for a shell, too.
+    assert process.returncode in {128 + signal.SIGINT, -signal.SIGINT}, errors
     assert "Traceback" not in errors
 
 
