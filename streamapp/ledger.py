@@ -10,8 +10,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 TP = tuple[str, int]
 
-#: What Python needs for one record beside its key and value, roughly.
-RECORD_OVERHEAD_BYTES = 100
+#: What Python needs for one record beside its key and value, as tracemalloc tells, roughly …
+RECORD_OVERHEAD_BYTES = 300
+#: … and for what is left of it until the rollups have it.
+FORGOTTEN_RECORD_BYTES = 200
 
 
 class Sized(Protocol):
@@ -57,6 +59,8 @@ class Outstanding:
     #: See `Slice.begin`.
     begin: int | None
     end: int
+    records: int
+    #: Bytes that it holds.
     size: int
     #: Kafka's timestamp of its first record, in milliseconds since the epoch.
     first_ms: int | None = None
@@ -171,18 +175,23 @@ class Ledger:
         """Forget everything in flight: the partitions are no longer ours."""
         self._lanes = {}
 
-    def budget(self, tp: TP) -> int:
-        """Bytes that may be taken from a partition now; 0 while it holds its share.
+    def budgets(self) -> dict[TP, int]:
+        """Bytes that one fetch may take from each partition; those that hold enough are left out.
 
-        Shares are fixed, so that a partition whose slices do not get acked cannot starve the others.
-        Half of the share at a time, while no more than half is held, keeps the sum within the bound.
+        Half of the bound is divided, so that partitions whose slices do not get acked cannot starve another.
+        What is free of the other half is offered to all, since one fetch may take from all.
         """
-        lane = self._lanes.get(tp)
-        if lane is None:
-            return 0
-        half_share = max(1, self._max_bytes // (2 * len(self._lanes)))
-        has_room = lane.held <= half_share and len(lane.queue) < max(1, self._max_slices // len(self._lanes))
-        return half_share if has_room else 0
+        if not self._lanes:
+            return {}
+        own = max(2, self._max_bytes // (2 * len(self._lanes)))
+        borrowed = sum(max(0, lane.held - own) for lane in self._lanes.values())
+        offer = max(0, self._max_bytes // 2 - borrowed) // len(self._lanes)
+        max_slices = max(1, self._max_slices // len(self._lanes))
+        budgets = {
+            tp: max(0, own - lane.held) + offer for tp, lane in self._lanes.items() if len(lane.queue) < max_slices
+        }
+        # Less would make small slices, each of which costs as much as a large one.
+        return {tp: budget for tp, budget in budgets.items() if budget >= own // 2}
 
     def __contains__(self, tp: TP) -> bool:
         """Whether the partition is ours."""
@@ -210,7 +219,7 @@ class Ledger:
         """Enter a slice of so many records that ends before `end`."""
         lane = self._lanes[tp]
         self.empty_offsets += 0 if lane.position is None else end - lane.position - records
-        slice_ = Outstanding(lane, lane.delivered, end, size, first_ms)
+        slice_ = Outstanding(lane, lane.delivered, end, records, size, first_ms)
         lane.queue.append(slice_)
         lane.held += size
         lane.position = lane.delivered = end
@@ -222,6 +231,13 @@ class Ledger:
         self.empty_offsets += 0 if lane.position is None else position - lane.position
         lane.position = position
         lane.settle()
+
+    def forget_records(self, slice_: Outstanding) -> None:
+        """Note that a slice, unless it is acked, no longer holds its records; see `Slice.forget_records`."""
+        if not slice_.acked:
+            size = min(slice_.size, slice_.records * FORGOTTEN_RECORD_BYTES)
+            slice_.lane.held -= slice_.size - size
+            slice_.size = size
 
     def ack(self, slice_: Outstanding) -> bool:
         """Let a slice be committed once everything before it is acked; False if that is no longer ours to say."""

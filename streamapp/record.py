@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -82,6 +82,8 @@ class Slice:
     #: more. None where that is not known.
     begin: int | None
     records: Sequence[Record]
+    #: Is told when the records are.
+    on_forgotten: Callable[[], None] = lambda: None
 
     @property
     def lacks_offsets(self) -> bool:
@@ -92,6 +94,7 @@ class Slice:
     def forget_records(self) -> None:
         """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups."""
         self.records = ()
+        self.on_forgotten()
 
 
 class Origin(NamedTuple):

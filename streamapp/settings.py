@@ -197,7 +197,7 @@ class Settings(BaseSettings):
     max_in_flight_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Bytes of fetched records that a worker holds at the most before it stops fetching.",
+        description="Bytes of events that a worker holds in memory before it stops fetching.",
         examples=[67_108_864],
     )
     shutdown_deadline_seconds: float = Field(

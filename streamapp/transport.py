@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -22,7 +23,7 @@ from yarl import URL
 
 from streamapp.consumer_thread import Fetched, SliceThread, Taken, is_passing
 from streamapp.incarnations import IncarnationOf, Incarnations
-from streamapp.ledger import Ledger, Progress, cut, size
+from streamapp.ledger import Ledger, Outstanding, Progress, cut, size
 from streamapp.quiet import hush_aiokafka
 from streamapp.record import Record, Slice
 from streamapp.retry import Outages
@@ -111,9 +112,13 @@ class SliceConsumer(stock.Consumer):
 
     def _want(self) -> None:
         active = self._get_active_partitions()
-        shares = {tp: self.ledger.budget(tp) for tp in active if tp.topic in self._incarnations.known}
-        budgets = {tp: min(share, self.transport.max_slice_bytes) for tp, share in shares.items() if share}
-        self._thread.want(budgets, frozenset(tp for tp in active if not self._is_sliced(tp)))
+        budgets, known, limit = self.ledger.budgets(), self._incarnations.known, self.transport.max_slice_bytes
+        wanted = {tp: min(budgets[tp], limit) for tp in active if tp in budgets and tp.topic in known}
+        self._thread.want(wanted, frozenset(tp for tp in active if not self._is_sliced(tp)))
+
+    def _forget_records(self, outstanding: Outstanding) -> None:
+        self.ledger.forget_records(outstanding)
+        self._want()
 
     def _flows(self, generation: int) -> bool:
         return self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id
@@ -197,6 +202,7 @@ class SliceConsumer(stock.Consumer):
             assignment=outstanding.lane.number,
             begin=outstanding.begin,
             records=records,
+            on_forgotten=partial(self._forget_records, outstanding),
         )
         message.outstanding = outstanding
         return message
@@ -347,7 +353,7 @@ class SliceTransport(stock.Transport):
         slice_topics: topics that are read in slices; their agents use `stream.noack().events()` and `event.ack()`.
         incarnation_of: tells the UUID of a topic's present life; nothing of the topic is read before.
         outages: wait until it does not raise Transient.
-        max_in_flight_bytes: records in memory, delivered and not acked.
+        max_in_flight_bytes: what is delivered and not acked: records, and what is left of those that are forgotten.
         stop_seconds: what slices that are being written get when the worker stops.
     """
 

@@ -32,6 +32,8 @@ class Plan:
     report: str
     #: While this file exists, slices wait that hold one of its lines, "partition offset"; "*" holds all.
     hold: str = ""
+    #: Whether they wait with their records forgotten, and reported, and only for their ack.
+    forget: bool = False
     #: A topic of single, typed records beside the sliced one.
     json_topic: str = ""
     sliced: bool = True
@@ -82,6 +84,7 @@ class Desk:
     def __init__(self, plan: Plan, app: faust.App) -> None:
         self._app = app
         self._hold = Path(plan.hold) if plan.hold else None
+        self._forgets = plan.forget
         self._report = Path(plan.report).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - until the process ends
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -103,8 +106,8 @@ class Desk:
     async def _settle(self, event: Any) -> None:
         slice_: Slice = event.value
         offsets = [record.offset for record in slice_.records]
-        while self._is_held(slice_.partition, offsets):  # noqa: ASYNC110 - a file says so
-            await asyncio.sleep(0.02)
+        if not self._forgets:
+            await self._wait(slice_.partition, offsets)
         values = [(record.value or b"").decode() for record in slice_.records]
         consumer: Any = self._app.consumer
         self.write(
@@ -114,7 +117,14 @@ class Desk:
             incarnation=slice_.incarnation,
             rewinds=consumer.rewinds,
         )
+        if self._forgets:
+            slice_.forget_records()
+            await self._wait(slice_.partition, offsets)
         event.ack()
+
+    async def _wait(self, partition: int, offsets: list[int]) -> None:
+        while self._is_held(partition, offsets):  # noqa: ASYNC110 - a file says so
+            await asyncio.sleep(0.02)
 
     def _is_held(self, partition: int, offsets: list[int]) -> bool:
         try:

@@ -280,6 +280,21 @@ def test_outage_of_five_poll_intervals_costs_no_rebalance(
     assert len(worker.assignments()) == 1
 
 
+def test_what_is_forgotten_makes_room_before_it_is_acked(
+    kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
+) -> None:
+    """Ten times the records that may be held come, while none of them is acked."""
+    hold = tmp_path / "hold"
+    hold.write_text("*")
+    kafka.send(["x" * 10_000] * 400)
+    worker = run(kafka, hold=str(hold), forget=True, transport={"max_in_flight_bytes": 400_000})
+
+    until(lambda: len(worker.values()) == 400, what="all records")
+    assert not any(offset > 0 for offset in kafka.committed(worker.plan.group))
+    hold.unlink()
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+
+
 def test_stuck_slice_holds_back_its_partition_only_and_stop_commits_the_prefix(
     kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
 ) -> None:
