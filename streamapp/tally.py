@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
@@ -84,15 +84,27 @@ def grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
 
 def count(rows: Sequence[Row]) -> dict[int, Delta]:
     """Count events by minute."""
-    minutes = [at // _MINUTE_MS * _MINUTE_MS for at in map(_at, rows)]
-    deltas = {minute: Delta() for minute in set(minutes)}
-    counted = Counter(zip(minutes, map(_values, rows), strict=True))
-    keys = {value: key_of(value) for values in {values for _, values in counted} for value in values}
-    for (minute, values), n in counted.items():
+    return {minute: _counted(events) for minute, events in _by_minute(rows).items()}
+
+
+def _by_minute(rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
+    times = [*map(_at, rows)]
+    first, last = min(times, default=0) // _MINUTE_MS, max(times, default=0) // _MINUTE_MS
+    if first == last:  # as nearly always: what is read together was sent together
+        return {first * _MINUTE_MS: rows}
+    minutes: defaultdict[int, list[Row]] = defaultdict(list)
+    for at, row in zip(times, rows, strict=True):
+        minutes[at // _MINUTE_MS * _MINUTE_MS].append(row)
+    return minutes
+
+
+def _counted(rows: Sequence[Row]) -> Delta:
+    delta, counted = Delta(), Counter(map(_values, rows))
+    keys = {value: key_of(value) for value in set(chain.from_iterable(counted))}
+    for values, n in counted.items():
         location, *cube = [keys[value] for value in values]
-        delta = deltas[minute]
         delta.cells[tuple(cube)] += n
         delta.locations[location] += n
-    for minute, user in set(zip(minutes, map(_user, rows), strict=True)):
-        deltas[minute].users.update(user or "\0")  # it leaves out empty ones
-    return deltas
+    for user in set(map(_user, rows)):
+        delta.users.update(user or "\0")  # it leaves out empty ones
+    return delta
