@@ -63,10 +63,10 @@ class History:
         """The events that are stored after an insert, but for those that were counted when they were."""
         if not outcome.duplicates and not outcome.refused:
             return documents
-        ids = [documents[index]["_id"] for index in outcome.duplicates]
-        known = await self._outages.insist(lambda: self._store.known(ids))
-        refused = {documents[index]["_id"] for index in outcome.refused}
-        return [each for each in documents if each["_id"] not in refused and not known.get(each["_id"])]
+        ids = {index: documents[index]["_id"] for index in outcome.duplicates}
+        known = await self._outages.insist(lambda: self._store.known([*ids.values()]))
+        counted = {index for index, id_ in ids.items() if known.get(id_)}
+        return [each for i, each in enumerate(documents) if i not in counted and i not in outcome.refused]
 
     async def orphans(self, slice_: Slice) -> Sequence[Document]:
         """Events that were stored before they could be counted, and whose records Kafka has deleted since.

@@ -13,12 +13,14 @@ from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Encoded, EventTimes
 from streamapp.record import Record, Slice
-from streamapp.transcode import SIZES, Transcode, Values
+from streamapp.transcode import SIZES, Transcode
 
 # What comes after `kafka.offset`: its value, the timestamp, the end of `kafka`.
 _INT32, _AFTER_INT32 = b"\x10offset\0", Struct("<i11sqx")
 _INT64, _AFTER_INT64 = b"\x12offset\0", Struct("<q11sqx")
 _BEYOND_INT32 = 2**31
+#: Of the longest one, with a null behind it.
+_OFFSET_LENGTH = 20
 
 
 _Way = Callable[[Record, bytes], Encoded]
@@ -43,13 +45,12 @@ class ShortWay:
         if record.headers or not value:
             return None
         header = value[: codec.HEADER.size]
-        if header not in self._ways:
-            self._ways[header] = self._way(header)
-        way = self._ways[header]
-        if way is None:
-            return None
         try:
-            return way(record, value)
+            way = self._ways[header]
+        except KeyError:
+            way = self._ways[header] = self._way(header)
+        try:
+            return way(record, value) if way else None
         except Exception:  # noqa: BLE001 - whatever it is, the ordinary way has words for it
             return None
 
@@ -68,6 +69,8 @@ class ShortWay:
     def _compose(self, writer: WriterSchema, transcode: Transcode, incarnation: str) -> _Way:
         earliest, ahead = self._times.earliest, self._times.ahead
         id_start = document.id_start(incarnation, self._slice.partition).encode()
+        # By the length of what follows.
+        id_starts = [b"\x02_id\0" + SIZES[len(id_start) + length] + id_start for length in range(_OFFSET_LENGTH + 1)]
         ours = {"schema_version": writer.version, "schema_id": writer.schema_id, "received_at": self._received_at}
         place = {"topic": self._slice.topic, "partition": self._slice.partition}
         marker, rest = (
@@ -75,16 +78,15 @@ class ShortWay:
         )
         kafka_size = len(bson.encode(place)) - 1 + len(marker) + rest.size
         after = _elements(ours) + b"\x03kafka\0" + SIZES[kafka_size] + _elements(place) + marker
-        known: dict[Values, Values] = {}  # so that events share them
 
         def encode(record: Record, value: bytes) -> Encoded:
             offset, timestamp = record.offset, record.timestamp
-            id_ = b"%b%d\0" % (id_start, offset)
-            before = b"\x02_id\0" + SIZES[len(id_)] + id_
-            raw, (at, user, values) = transcode(value, before, after + rest.pack(offset, b"\x09timestamp\0", timestamp))
+            ours_after = after + rest.pack(offset, b"\x09timestamp\0", timestamp)
+            id_end = b"%d\0" % offset
+            raw, (at, user, values) = transcode(value, id_starts[len(id_end)] + id_end, ours_after)
             if not earliest <= at <= timestamp + ahead:
                 raise ValueError
-            return Encoded(raw, (offset, at, user, known.setdefault(values, values)))
+            return Encoded(raw, (offset, at, user, values))
 
         return encode
 

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 #: sends in one command.
 MAX_BYTES = 16 * 1024 * 1024
 
+_Raw = RawBSONDocument | Encoded
+
 _INDEX_CONFLICTS = frozenset({85, 86})
 # What encoding a document raises, before anything is sent.
 _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
@@ -129,13 +131,13 @@ class Store:
         refused = {index: why for index, why in others.items() if isinstance(why, str)}
         rest = [index for index in range(len(documents)) if index not in refused]
         encoded = [others.get(index, documents[index]) for index in rest]
-        outcome = self._insert_encoded(cast("Sequence[RawBSONDocument]", encoded))
+        outcome = self._insert_encoded(cast("Sequence[_Raw]", encoded))
         return Outcome(
             duplicates=frozenset(rest[i] for i in outcome.duplicates),
             refused={**refused, **{rest[i]: why for i, why in outcome.refused.items()}},
         )
 
-    def _insert_encoded(self, documents: Sequence[RawBSONDocument]) -> Outcome:
+    def _insert_encoded(self, documents: Sequence[_Raw]) -> Outcome:
         if len(documents) > 1 and sum([len(each.raw) for each in documents]) > MAX_BYTES:
             return self._insert_halves(documents)
         try:
@@ -151,12 +153,12 @@ class Store:
             return self._insert_halves(documents)
         return Outcome()
 
-    def _insert_halves(self, documents: Sequence[RawBSONDocument]) -> Outcome:
+    def _insert_halves(self, documents: Sequence[_Raw]) -> Outcome:
         middle = len(documents) // 2
         first, second = documents[:middle], documents[middle:]
         return self._insert_encoded(first).joined(self._insert_encoded(second), middle)
 
-    def _send(self, documents: Sequence[RawBSONDocument]) -> None:
+    def _send(self, documents: Sequence[_Raw]) -> None:
         """Do what the driver's `insert_many` does, which looks at every document and takes three times the CPU."""
         if not documents:
             return

@@ -1,15 +1,17 @@
 """Turn the Avro body of an event into BSON, by Python code that is made for its schema.
 
 To read a record into values, to make a document of them and to encode that takes several times as long as to move the
-bytes of its texts. This is for the fields that most events have: texts, numbers, booleans, each of them or null, and
-records of them. Other schemas have no such code. It raises for a body that is out of the ordinary in any way: whoever
-calls then reads the record the ordinary way, which knows what is wrong, or that nothing is.
+bytes of its texts. Of texts that rollups count by, which are few different ones, it is remembered what they become.
+This is for the fields that most events have: texts, numbers, booleans, each of them or null, and records of them. Other
+schemas have no such code. It raises for a body that is out of the ordinary in any way: whoever calls then reads the
+record the ordinary way, which knows what is wrong, or that nothing is.
 
 Sources: Avro specification 1.12, "Binary Encoding"; BSON specification 1.1.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple, cast
@@ -28,6 +30,7 @@ Transcode = Callable[[bytes, bytes, bytes], tuple[bytes, Facts]]
 SIZES = tuple(map(Struct("<i").pack, range(16_385)))
 INT32 = Struct("<i").pack
 INT64 = Struct("<q").pack
+_SIX_BYTES = Struct("6B").unpack_from
 
 _HEADER_SIZE = 5
 _TEXT, _NUMBER = {"string"}, {"int", "long"}
@@ -40,7 +43,23 @@ _FACTS = {
     "metadata.device": _TEXT,
     "browser": {"string", "string?"},
 }
+#: Those of them with few different values: what they become together is remembered, by their bytes …
+_REMEMBERED = {*_FACTS} - {"event_timestamp", "user_id"}
+#: … if they are no longer than this …
+_REMEMBERED_BYTES = 256
+#: … for so many at the most.
+_REMEMBERED_MOST = 10_000
+_STEP_OVER_TEXT = (
+    "n = value[p]",
+    "if n & 129:",
+    "    n, p = length(value, p)",
+    "    p += n",
+    "else:",
+    "    p += (n >> 1) + 1",
+)
+_ALL_READ = ("if p != len(value):", "    raise Unusual")
 _READ_NUMBER = ("v{i}, p = number(value, p)",)
+_READ_TIME = ("v{i}, p = time(value, p)",)
 #: Lines that read a kind: into `v` as a value, where facts are of this kind, and into `s` as bytes, where it has such.
 _READ = {
     "string": (
@@ -72,10 +91,16 @@ def compiled(reading: Schema, *, version: str, reserved: frozenset[str]) -> Tran
         version: it stands in the facts.
         reserved: names that no field of the event may have.
     """
-    scope: dict[str, Any] = {"number": _number, "length": _length, "Unusual": _Unusual}
+    scope: dict[str, Any] = {
+        "number": _number,
+        "time": _time,
+        "length": _length,
+        "Unusual": _Unusual,
+        "Memory": _Memory,
+    }
     scope |= {"SIZES": SIZES, "INT32": INT32, "INT64": INT64}
     try:
-        source = "\n".join(_function(reading, version, reserved))
+        source = "\n".join(_functions(reading, version, reserved))
         exec(source, scope)  # noqa: S102 - of the schema, it has names only, see `_fields`
     except Exception:  # noqa: BLE001 - a foreign schema may be too much for it in any way
         return None
@@ -96,12 +121,39 @@ def _number(value: bytes, at: int) -> tuple[int, int]:
     return (found >> 1) ^ -(found & 1), at + 1
 
 
+def _time(value: bytes, at: int) -> tuple[int, int]:
+    """The same, faster for a number of six bytes, as epoch milliseconds have until the year 2039."""
+    try:
+        a, b, c, d, e, f = _SIX_BYTES(value, at)
+    except struct.error:  # the last field
+        return _number(value, at)
+    if not a & b & c & d & e & 128 or f & 128:
+        return _number(value, at)
+    found = a & 127 | (b & 127) << 7 | (c & 127) << 14 | (d & 127) << 21 | (e & 127) << 28 | f << 35
+    return (found >> 1) ^ -(found & 1), at + 6
+
+
 def _length(value: bytes, at: int) -> tuple[int, int]:
     """The length of a text, and where the text begins."""
     length, at = _number(value, at)
     if length < 0:
         raise _Unusual
     return length, at
+
+
+class _Memory(dict[bytes, tuple[Any, ...]]):
+    """What the remembered fields of an event become, by their bytes."""
+
+    def __init__(self, read: Callable[[bytes], tuple[Any, ...]]) -> None:
+        self._read = read
+
+    def __missing__(self, value: bytes) -> tuple[Any, ...]:
+        found = self._read(value)
+        if len(value) <= _REMEMBERED_BYTES:
+            if len(self) >= _REMEMBERED_MOST:
+                self.clear()
+            self[value] = found
+        return found
 
 
 class _Element(NamedTuple):
@@ -112,84 +164,149 @@ class _Element(NamedTuple):
     #: What they are long together: bytes, and expressions of more.
     size: int
     sizes: Sequence[str] = ()
+    #: Whether the expressions are those of the function that reads remembered fields.
+    is_remembered: bool = False
 
 
 class _Code:
-    """Lines that read one field after the other."""
+    """Lines that read one field after the other, and step over those that are remembered, which have lines apart."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.remembered: list[str] = []
+        #: Expressions of the bytes of remembered fields.
+        self.spans: list[str] = []
+        #: Expressions of what is remembered, but for the values.
+        self.memories: list[str] = []
         #: The kind of each field, by its path, and the variable that holds its value.
         self.kinds: dict[str, str] = {}
         self.values: dict[str, str] = {}
+        #: How many lines there were before the span began that has not ended.
+        self._in_span_since: int | None = None
 
-    def read(self, name: str, type_: Schema, path: str) -> _Element:
-        """Add the lines for a field."""
+    def elements(self, fields: Sequence[tuple[str, Schema]], path: str = "") -> list[_Element]:
+        """Add the lines for fields, and tell what elements they make: all remembered, or none."""
+        found = [self._read(name, type_, path + name) for name, type_ in fields]
+        return found if all(each.is_remembered for each in found) else [*map(self._element, found)]
+
+    def end(self) -> None:
+        """Add the last lines."""
+        if self._in_span_since is None:
+            self.lines += _ALL_READ
+        else:  # no need to step over what goes on to the end
+            del self.lines[self._in_span_since :]
+            self.spans.append("value[p:]")
+        self.remembered += _ALL_READ
+
+    def _element(self, found: _Element) -> _Element:
+        """An element whose expressions are those of the function that steps over remembered fields."""
+        if not found.is_remembered:
+            return found
+        memory = f"m{len(self.memories)}"
+        self.memories.append(_joined(found.parts))
+        return _Element([memory], 0, [f"len({memory})"])
+
+    def _read(self, name: str, type_: Schema, path: str) -> _Element:
         if isinstance(type_, list):
             return self._nullable(name, cast("list[Schema]", type_), path)
         if _kind(type_) == "record":
             return self._record(name, type_, path)
-        return self._plain(name, _kind(type_), path)
+        element, lines = self._plain(name, _kind(type_), path)
+        self._add(path, lines, _STEP_OVER_TEXT)
+        return element
 
-    def _plain(self, name: str, kind: str, path: str) -> _Element:
+    def _add(self, path: str, lines: Sequence[str], lines_if_remembered: Sequence[str]) -> None:
+        if path not in _REMEMBERED:
+            self._leave_span()
+            self.lines += lines
+            return
+        if self._in_span_since is None:
+            self._in_span_since = len(self.lines)
+            self.lines.append(f"b{len(self.spans)} = p")
+        self.lines += lines_if_remembered
+        self.remembered += lines
+
+    def _leave_span(self) -> None:
+        if self._in_span_since is not None:
+            i = len(self.spans)
+            self.lines.append(f"e{i} = p")
+            self.spans.append(f"value[b{i}:e{i}]")
+            self._in_span_since = None
+
+    def _plain(self, name: str, kind: str, path: str) -> tuple[_Element, list[str]]:
         if kind not in _READ:
             raise _Unusual
-        i = len(self.kinds)
+        i, is_remembered = len(self.kinds), path in _REMEMBERED
         self.kinds[path], self.values[path] = kind, f"v{i}"
-        self.lines += [line.format(i=i) for line in _READ[kind]]
+        reading = _READ_TIME if path == "event_timestamp" and kind in _NUMBER else _READ[kind]
+        lines = [line.format(i=i) for line in reading]
         if kind in _NUMBER:
             int32, int64 = _start(0x10, name), _start(0x12, name)
             fits = f"-2147483648 <= v{i} <= 2147483647"
-            self.lines.append(f"s{i} = {int32!r} + INT32(v{i}) if {fits} else {int64!r} + INT64(v{i})")
-            return _Element([f"s{i}"], 0, [f"len(s{i})"])
+            lines.append(f"s{i} = {int32!r} + INT32(v{i}) if {fits} else {int64!r} + INT64(v{i})")
+            return _Element([f"s{i}"], 0, [f"len(s{i})"], is_remembered), lines
         if kind == "string":
             start = _start(0x02, name)
-            return _Element([start, f"SIZES[n{i} + 1]", f"s{i}", b"\0"], len(start) + 5, [f"n{i}"])
+            parts = [start, f"SIZES[n{i} + 1]", f"s{i}", b"\0"]
+            return _Element(parts, len(start) + 5, [f"n{i}"], is_remembered), lines
         start, size = (_start(0x08, name), 1) if kind == "boolean" else (_start(0x01, name), 8)
-        return _Element([start, f"s{i}"], len(start) + size)
+        return _Element([start, f"s{i}"], len(start) + size, (), is_remembered), lines
 
     def _record(self, name: str, record: Schema, path: str) -> _Element:
-        elements = [self.read(inner, type_, f"{path}.{inner}") for inner, type_ in _fields(record)]
+        elements = self.elements(_fields(record), f"{path}.")
         size = 5 + sum(element.size for element in elements)
         sizes = [each for element in elements for each in element.sizes]
         start = _start(0x03, name)
         parts = [part for element in elements for part in element.parts]
-        return _Element([start, f"SIZES[{' + '.join([str(size), *sizes])}]", *parts, b"\0"], len(start) + size, sizes)
+        whole = [start, f"SIZES[{' + '.join([str(size), *sizes])}]", *parts, b"\0"]
+        return _Element(whole, len(start) + size, sizes, all(element.is_remembered for element in elements))
 
     def _nullable(self, name: str, branches: Sequence[Schema], path: str) -> _Element:
         if "null" not in branches or len(branches) != 2:  # noqa: PLR2004 - it and another
             raise _Unusual
         null = branches.index("null")
-        before, self.lines = self.lines, []
-        element = self._plain(name, _kind(branches[1 - null]), path)
+        element, lines = self._plain(name, _kind(branches[1 - null]), path)
         self.kinds[path] += "?"
         value = self.values[path]
         whole = f"x{value}"
-        self.lines = [
-            *before,
-            "p += 1",
-            f"if value[p - 1] == {2 * null}:",
-            f"    {whole}, {value} = {_start(0x0A, name)!r}, None",
-            f"elif value[p - 1] == {2 * (1 - null)}:",
-            *(f"    {line}" for line in self.lines),
-            f"    {whole} = {_joined(element.parts)}",
-            "else:",
-            "    raise Unusual",
-        ]
-        return _Element([whole], 0, [f"len({whole})"])
+        is_null = f"{whole}, {value} = {_start(0x0A, name)!r}, None"
+        self._add(
+            path,
+            _either(null, [is_null], [*lines, f"{whole} = {_joined(element.parts)}"]),
+            _either(null, ["pass"], _STEP_OVER_TEXT),
+        )
+        return _Element([whole], 0, [f"len({whole})"], element.is_remembered)
 
 
-def _function(reading: Schema, version: str, reserved: frozenset[str]) -> Iterator[str]:
+def _either(null: int, if_null: Sequence[str], otherwise: Sequence[str]) -> list[str]:
+    """Lines for a union of two branches, of which this one is null."""
+    return [
+        "p += 1",
+        f"if value[p - 1] == {2 * null}:",
+        *(f"    {line}" for line in if_null),
+        f"elif value[p - 1] == {2 * (1 - null)}:",
+        *(f"    {line}" for line in otherwise),
+        "else:",
+        "    raise Unusual",
+    ]
+
+
+def _functions(reading: Schema, version: str, reserved: frozenset[str]) -> Iterator[str]:
     code, fields = _Code(), _fields(reading)
     if not reserved.isdisjoint(name for name, _ in fields):
         raise _Unusual
-    elements = [code.read(name, type_, name) for name, type_ in fields]
+    elements = code.elements(fields)
+    code.end()
     if "browser" not in [name for name, _ in fields]:
         code.kinds["browser"], code.values["browser"] = "string?", "None"
         null = _start(0x0A, "browser")
         elements.append(_Element([null], len(null)))
     if any(code.kinds.get(path) not in kinds for path, kinds in _FACTS.items()):
         raise _Unusual
+    at, user, *values = [code.values[path] for path in _FACTS]
+    yield from _function("remembered(value)", "0", code.remembered)
+    yield f"    return {', '.join(code.memories)}, ({', '.join(values)}, {version!r})"
+    yield "memory = Memory(remembered)"
     size = 5 + sum(element.size for element in elements)
     sizes = [str(size), "len(before)", "len(after)", *(each for element in elements for each in element.sizes)]
     parts = [
@@ -199,13 +316,17 @@ def _function(reading: Schema, version: str, reserved: frozenset[str]) -> Iterat
         "after",
         b"\0",
     ]
-    yield "def transcode(value, before, after):"
-    yield f"    p = {_HEADER_SIZE}"
-    yield from (f"    {line}" for line in code.lines)
-    yield "    if p != len(value):"
-    yield "        raise Unusual"
-    at, user, *values = [code.values[path] for path in _FACTS]
-    yield f"    return {_joined(parts)}, ({at}, {user}, ({', '.join(values)}, {version!r}))"
+    yield from _function("transcode(value, before, after)", str(_HEADER_SIZE), code.lines)
+    memories = [f"m{number}" for number in range(len(code.memories))]
+    yield f"    {', '.join(memories)}, values = memory[{' + '.join(code.spans)}]"
+    yield f"    return {_joined(parts)}, ({at}, {user}, values)"
+
+
+def _function(signature: str, begin: str, lines: Sequence[str]) -> Iterator[str]:
+    """A function that reads a value from an index on, but for what it returns."""
+    yield f"def {signature}:"
+    yield f"    p = {begin}"
+    yield from (f"    {line}" for line in lines)
 
 
 def _kind(type_: Schema) -> str:

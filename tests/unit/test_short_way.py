@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import bson
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp import codec, document
+from streamapp import codec, document, event, transcode
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.document import Encoded, EventTimes, row_of
 from streamapp.errors import Undecodable
@@ -98,9 +99,9 @@ def short(
 
 def ordinary(record: FakeRecord, times: EventTimes = TIMES) -> Mapping[str, Any]:
     """Return where the ordinary way leads."""
-    writer, event = codec.decode(record.value, SCHEMAS)
+    writer, values = codec.decode(record.value, SCHEMAS)
     origin = Origin(record.topic, record.partition, record.offset, record.timestamp, INCARNATION)
-    return document.build(event, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
+    return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
 
 
 @given(_values, _offsets, st.integers(-1, 2**62), st.integers(0, 1_000))
@@ -281,3 +282,38 @@ def test_a_text_of_negative_length_is_none() -> None:
 
     with pytest.raises(_Unusual):
         V1.transcode(wire(an_event())[:5] + body, b"", b"")
+
+
+def test_what_texts_become_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events with the same texts share what rollups count by, but for long ones; no more than so many are kept."""
+    monkeypatch.setattr(transcode, "_REMEMBERED_MOST", 3)
+    schemas = {1: writer_schema(event.schema(1), schema_id=1, version="v1")}
+
+    def values(event_type: str, **changes: Any) -> Any:
+        made = short(a_record(an_event(event_type=event_type, **changes)), schemas)
+        assert made is not None
+        return made.row[3]
+
+    first = values("click")
+    assert values("click", user_id="another", event_timestamp=NOW - 1) is first
+    assert values("x" * 300) is not values("x" * 300)
+    for other in ("a", "b"):
+        values(other)
+    assert values("click") is first
+    values("c")
+    assert values("click") is not first
+
+
+def test_every_field_of_an_event_is_told_apart() -> None:
+    """The bytes of two events with different texts never pass for each other's, however texts are cut in two."""
+    texts = ["", "a", "aa", "aaa"]
+    events = [
+        an_event(event_type=type_, metadata={"device": device, "location": location}, browser=browser)
+        for type_, device, location, browser in product(texts, texts, texts, [None, *texts])
+    ]
+    records = [FakeRecord(value=wire(each)) for each in events * 2]
+
+    for record in records:
+        made = short(record)
+        assert made is not None
+        assert made.raw == bson.encode(ordinary(record))
