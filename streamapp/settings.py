@@ -52,12 +52,25 @@ def _is_topic(name: str) -> str:
     return name
 
 
+_NAME = r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*(?::[0-9]{1,5})?"
+_HOST = re.compile(rf"mongodb://{_NAME}(/(\?directConnection=true)?)?")
+_HOSTS = re.compile(rf"mongodb://{_NAME}(,{_NAME})*(/(\?replicaSet=[A-Za-z0-9]+)?)?")
+
+
 def _is_mongo_uri(uri: SecretStr) -> SecretStr:
     # The message must not repeat the value, which may hold a password.
     if not re.match(r"^mongodb(\+srv)?://[^\s/]", uri.get_secret_value()):
         raise ValueError("it must begin with mongodb:// or mongodb+srv:// and name a host")
-    _try(uri.get_secret_value())
+    if not _is_plain(uri.get_secret_value()):
+        _try(uri.get_secret_value())
     return uri
+
+
+def _is_plain(uri: str) -> bool:
+    """Whether it has nothing with which only the driver could find fault: to import that takes a while."""
+    one_or_more = _HOST.fullmatch(uri) or _HOSTS.fullmatch(uri)
+    ports = re.findall(r":([0-9]+)", uri)
+    return one_or_more is not None and all(1 <= int(port) <= MAX_PORT for port in ports)
 
 
 def _try(uri: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import faust
-from faust.app.base import BootStrategy
+from faust.app import base
 from faust.cli.base import cli
 from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
@@ -38,6 +39,9 @@ for talkative in ("httpx", "httpcore", "schema_registry"):
 
 #: Name of the codec in Faust.
 CODEC = "user_event"
+
+# With each agent Faust asks `inspect` for this, which else resolves the paths of all modules to find it out.
+getattr(inspect, "modulesbyfile", {})[base.__file__] = base.__name__
 
 event_loop.choose()
 
@@ -68,7 +72,7 @@ def upstream() -> Upstream:
     return Upstream(config, codec, readiness, broker_outages)
 
 
-class Boot(BootStrategy):
+class Boot(base.BootStrategy):
     """The pages answer first, then Kafka is waited for, then all else starts as Faust has it."""
 
     def server(self) -> Iterable[Any]:
