@@ -15,7 +15,7 @@ from streamapp.retry import Outages
 from streamapp.rollup import Lane
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,
-#: unless it was let to hold more than 200 MB.
+#: unless it is let to hold more than 200 MB.
 ORPHANS_WITHIN = 1_000_000
 LOOKED_UP_AT_ONCE = 5_000
 

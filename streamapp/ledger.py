@@ -10,10 +10,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 TP = tuple[str, int]
 
-#: What Python needs for one record beside its key and value, as tracemalloc tells, roughly …
+#: What Python needs for one record beside its key and value, as tracemalloc tells, roughly.
 RECORD_OVERHEAD_BYTES = 300
-#: … and for what is left of it until the rollups have it.
-FORGOTTEN_RECORD_BYTES = 200
 
 
 class Sized(Protocol):
@@ -59,7 +57,6 @@ class Outstanding:
     #: See `Slice.begin`.
     begin: int | None
     end: int
-    records: int
     #: Bytes that it holds.
     size: int
     #: Kafka's timestamp of its first record, in milliseconds since the epoch.
@@ -183,14 +180,14 @@ class Ledger:
         """
         if not self._lanes:
             return {}
-        own = max(2, self._max_bytes // (2 * len(self._lanes)))
+        own = max(2, self._max_bytes // (2 * len(self._lanes)))  # so that half of it is more than nothing
         borrowed = sum(max(0, lane.held - own) for lane in self._lanes.values())
         offer = max(0, self._max_bytes // 2 - borrowed) // len(self._lanes)
         max_slices = max(1, self._max_slices // len(self._lanes))
         budgets = {
             tp: max(0, own - lane.held) + offer for tp, lane in self._lanes.items() if len(lane.queue) < max_slices
         }
-        # Less would make small slices, each of which costs as much as a large one.
+        # Or what is free would be taken in ever smaller slices, each of which costs as much as a large one.
         return {tp: budget for tp, budget in budgets.items() if budget >= own // 2}
 
     def __contains__(self, tp: TP) -> bool:
@@ -219,7 +216,7 @@ class Ledger:
         """Enter a slice of so many records that ends before `end`."""
         lane = self._lanes[tp]
         self.empty_offsets += 0 if lane.position is None else end - lane.position - records
-        slice_ = Outstanding(lane, lane.delivered, end, records, size, first_ms)
+        slice_ = Outstanding(lane, lane.delivered, end, size, first_ms)
         lane.queue.append(slice_)
         lane.held += size
         lane.position = lane.delivered = end
@@ -232,10 +229,10 @@ class Ledger:
         lane.position = position
         lane.settle()
 
-    def forget_records(self, slice_: Outstanding) -> None:
-        """Note that a slice, unless it is acked, no longer holds its records; see `Slice.forget_records`."""
+    def forget_records(self, slice_: Outstanding, left: int) -> None:
+        """Note that a slice, unless it is acked, holds only so many bytes any more; see `Slice.forget_records`."""
         if not slice_.acked:
-            size = min(slice_.size, slice_.records * FORGOTTEN_RECORD_BYTES)
+            size = min(slice_.size, left)
             slice_.lane.held -= slice_.size - size
             slice_.size = size
 

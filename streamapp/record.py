@@ -82,8 +82,8 @@ class Slice:
     #: more. None where that is not known.
     begin: int | None
     records: Sequence[Record]
-    #: Is told when the records are.
-    on_forgotten: Callable[[], None] = lambda: None
+    #: Called with what is left in memory, once the records are forgotten.
+    on_forgotten: Callable[[int], None] = lambda _: None
 
     @property
     def lacks_offsets(self) -> bool:
@@ -91,10 +91,14 @@ class Slice:
         begin = self.records[0].offset if self.begin is None else self.begin
         return self.records[-1].offset - begin + 1 != len(self.records)
 
-    def forget_records(self) -> None:
-        """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups."""
+    def forget_records(self, left: int) -> None:
+        """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups.
+
+        Args:
+            left: bytes that are held for the rollups.
+        """
         self.records = ()
-        self.on_forgotten()
+        self.on_forgotten(left)
 
 
 class Origin(NamedTuple):

@@ -46,10 +46,9 @@ class ShortWay:
             return None
         header = value[: codec.HEADER.size]
         try:
+            if header not in self._ways:
+                self._ways[header] = self._way(header)
             way = self._ways[header]
-        except KeyError:
-            way = self._ways[header] = self._way(header)
-        try:
             return way(record, value) if way else None
         except Exception:  # noqa: BLE001 - whatever it is, the ordinary way has words for it
             return None

@@ -202,7 +202,7 @@ class Sink:
         if fates.records != len(slice_.records):
             message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
             raise AssertionError(message)
-        slice_.forget_records()
+        slice_.forget_records(inserted.tally.size if inserted.tally else 0)
         return fates, counted
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:

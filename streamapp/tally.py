@@ -16,6 +16,8 @@ from streamapp.levels import Level
 from streamapp.rollup import LG_K, Document, key_of
 
 _MINUTE_MS = 60_000
+#: What Python needs for a row beside its texts, as tracemalloc tells, roughly.
+_ROW_BYTES = 200
 # Of a row.
 _offset, _at, _user, _values = map(itemgetter, range(4))
 
@@ -61,6 +63,14 @@ class Tally:
         """The offset of its last event."""
         return _offset(self.rows[-1])
 
+    @property
+    def size(self) -> int:
+        """Bytes that it holds, roughly; events share most of their values."""
+        values = [*map(_values, self.rows)]
+        shared = dict(zip(map(id, values), values, strict=True)).values()
+        texts = sum(len(text) for text in chain.from_iterable(shared) if text)
+        return len(self.rows) * _ROW_BYTES + sum(map(len, map(str, map(_user, self.rows)))) + texts
+
     def after(self, offset: int, level: Level) -> Buckets:
         """The events past `offset`, counted; in each bucket one delta per minute."""
         begin = bisect_right(self.rows, offset, key=_offset)
@@ -84,12 +94,23 @@ def grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
 
 def count(rows: Sequence[Row]) -> dict[int, Delta]:
     """Count events by minute."""
-    return {minute: _counted(events) for minute, events in _by_minute(rows).items()}
+    keys = _Keys()
+    return {minute: _counted(events, keys) for minute, events in _by_minute(rows).items()}
+
+
+class _Keys(dict[str | None, str]):
+    """Keys by their values."""
+
+    def __missing__(self, value: str | None) -> str:
+        self[value] = key = key_of(value)
+        return key
 
 
 def _by_minute(rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
+    if not rows:
+        return {}
     times = [*map(_at, rows)]
-    first, last = min(times, default=0) // _MINUTE_MS, max(times, default=0) // _MINUTE_MS
+    first, last = min(times) // _MINUTE_MS, max(times) // _MINUTE_MS
     if first == last:  # as nearly always: what is read together was sent together
         return {first * _MINUTE_MS: rows}
     minutes: defaultdict[int, list[Row]] = defaultdict(list)
@@ -98,10 +119,9 @@ def _by_minute(rows: Sequence[Row]) -> Mapping[int, Sequence[Row]]:
     return minutes
 
 
-def _counted(rows: Sequence[Row]) -> Delta:
-    delta, counted = Delta(), Counter(map(_values, rows))
-    keys = {value: key_of(value) for value in set(chain.from_iterable(counted))}
-    for values, n in counted.items():
+def _counted(rows: Sequence[Row], keys: _Keys) -> Delta:
+    delta = Delta()
+    for values, n in Counter(map(_values, rows)).items():
         location, *cube = [keys[value] for value in values]
         delta.cells[tuple(cube)] += n
         delta.locations[location] += n

@@ -1,7 +1,7 @@
 """Turn the Avro body of an event into BSON, by Python code that is made for its schema.
 
 To read a record into values, to make a document of them and to encode that takes several times as long as to move the
-bytes of its texts. Of texts that rollups count by, which are few different ones, it is remembered what they become.
+bytes of its texts. What the texts become of which there are few different ones is remembered, see `_REMEMBERED`.
 This is for the fields that most events have: texts, numbers, booleans, each of them or null, and records of them. Other
 schemas have no such code. It raises for a body that is out of the ordinary in any way: whoever calls then reads the
 record the ordinary way, which knows what is wrong, or that nothing is.
@@ -46,7 +46,7 @@ _FACTS = {
 #: Those of them with few different values: what they become together is remembered, by their bytes …
 _REMEMBERED = {*_FACTS} - {"event_timestamp", "user_id"}
 #: … if they are no longer than this …
-_REMEMBERED_BYTES = 256
+_REMEMBERED_BYTES = 512
 #: … for so many at the most.
 _REMEMBERED_MOST = 10_000
 _STEP_OVER_TEXT = (
@@ -125,7 +125,7 @@ def _time(value: bytes, at: int) -> tuple[int, int]:
     """The same, faster for a number of six bytes, as epoch milliseconds have until the year 2039."""
     try:
         a, b, c, d, e, f = _SIX_BYTES(value, at)
-    except struct.error:  # the last field
+    except struct.error:  # so close to the end
         return _number(value, at)
     if not a & b & c & d & e & 128 or f & 128:
         return _number(value, at)

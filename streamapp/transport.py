@@ -116,8 +116,8 @@ class SliceConsumer(stock.Consumer):
         wanted = {tp: min(budgets[tp], limit) for tp in active if tp in budgets and tp.topic in known}
         self._thread.want(wanted, frozenset(tp for tp in active if not self._is_sliced(tp)))
 
-    def _forget_records(self, outstanding: Outstanding) -> None:
-        self.ledger.forget_records(outstanding)
+    def _forget_records(self, outstanding: Outstanding, left: int) -> None:
+        self.ledger.forget_records(outstanding, left)
         self._want()
 
     def _flows(self, generation: int) -> bool:

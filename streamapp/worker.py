@@ -40,7 +40,7 @@ for talkative in ("httpx", "httpcore", "schema_registry"):
 #: Name of the codec in Faust.
 CODEC = "user_event"
 
-# With each agent Faust asks `inspect` for this, which else resolves the paths of all modules to find it out.
+# With each agent Faust's venusian asks `inspect` in which module this file is, which would look through all of them.
 getattr(inspect, "modulesbyfile", {})[base.__file__] = base.__name__
 
 event_loop.choose()

@@ -118,7 +118,7 @@ class Desk:
             rewinds=consumer.rewinds,
         )
         if self._forgets:
-            slice_.forget_records()
+            slice_.forget_records(left=len(offsets))
             await self._wait(slice_.partition, offsets)
         event.ack()
 

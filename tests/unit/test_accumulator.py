@@ -309,6 +309,20 @@ def test_what_is_remembered_is_not_read_again() -> None:
     assert {"1m": 2, "10m": 1, "1h": 1, "1d": 1} == read
 
 
+def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
+    """A device whose clock stands at 0: what comes again finds its rollup as it was."""
+    rollups = FakeRollups()
+    events = [an_event(offset, event_timestamp=0) for offset in range(4)]
+
+    async def scenario() -> None:
+        for begin in (0, 2, 0, 2):
+            await an_accumulator(rollups).add(LANE, Tally.of(events[begin : begin + 2]))
+
+    asyncio.run(scenario())
+
+    assert recounted(events) == stored(rollups)
+
+
 async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: random.Random, committed: int) -> int:
     """Add slices from the committed offset on, to the end or until it is killed; return what is committed then."""
     adding = an_accumulator(rollups)

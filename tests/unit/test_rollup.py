@@ -128,7 +128,20 @@ def test_only_what_lies_past_an_offset_is_counted() -> None:
     sizes = [sum(sum(d.cells.values()) for ds in tally.after(at, HOUR).values() for d in ds) for at in (-1, 0, 2, 3, 7)]
 
     assert [3, 2, 2, 1, 0] == sizes
+    assert not tally.after(7, HOUR)
     assert tally.last_offset == 7
+
+
+def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> None:
+    """Texts that many share count once."""
+    browser, events = "b" * 1_000, 100
+    sizes = [
+        Tally([(i, 0, user, values) for i in range(events)]).size
+        for user, values in (("", ("", "", "", browser, "")), ("u" * 1_000, ("", "", "", browser, "")))
+    ]
+
+    assert sizes[1] - sizes[0] == 1_000 * events
+    assert 100 * events + 1_000 < sizes[0] < 300 * events + 1_000
 
 
 def test_tallies_out_of_order_are_refused() -> None:

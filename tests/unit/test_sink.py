@@ -90,6 +90,19 @@ POISON = {
 }
 
 
+def test_records_are_forgotten_once_they_have_their_fate() -> None:
+    """Whoever counts what is held hears what is left: of an event something, of a dead letter nothing."""
+    left: list[int] = []
+    slices = [a_slice(a_record(offset=0)), a_slice(FakeRecord(value=b"", offset=1))]
+    for slice_ in slices:
+        slice_.on_forgotten = left.append
+
+    World().settle(*slices)
+
+    assert [(), ()] == [slice_.records for slice_ in slices]
+    assert left[1] == 0 < left[0] < 1_000
+
+
 def test_good_records_are_stored() -> None:
     """V1 and V2, each labelled with its version."""
     world = World()
