@@ -292,6 +292,7 @@ def _either(null: int, if_null: Sequence[str], otherwise: Sequence[str]) -> list
 
 
 def _functions(reading: Schema, version: str, reserved: frozenset[str]) -> Iterator[str]:
+    """Two functions: one reads the remembered fields alone; the other reads all others, and asks a memory for those."""
     code, fields = _Code(), _fields(reading)
     if not reserved.isdisjoint(name for name, _ in fields):
         raise _Unusual
