@@ -82,6 +82,8 @@ class Slice:
     #: more. None where that is not known.
     begin: int | None
     records: Sequence[Record]
+    #: Bytes that they hold, see `ledger.size`.
+    size: int
     #: Called with what is left in memory, once the records are forgotten.
     on_forgotten: Callable[[int], None] = lambda _: None
 

@@ -36,6 +36,7 @@ from streamapp.turns import Turn, Turns
 
 #: Documents in memory at the same time: those that did not come the short way are twenty times as large as records.
 BUILT_AT_ONCE = 24_000
+_LARGE_RECORD_BYTES = 800
 
 
 class Schemas(Protocol):
@@ -202,7 +203,7 @@ class Sink:
         if fates.records != len(slice_.records):
             message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
             raise AssertionError(message)
-        slice_.forget_records(inserted.tally.size if inserted.tally else 0)
+        slice_.forget_records(_left(slice_, inserted.tally))
         return fates, counted
 
     async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
@@ -236,6 +237,14 @@ class Sink:
 def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
     """Those that flood: what fails again was replayed on purpose, and would hold up every worker until it is read."""
     return [letter for letter in dead if not letter.origin.failures]
+
+
+def _left(slice_: Slice, tally: Tally | None) -> int:
+    """Bytes that are held for the rollups once the records are forgotten, at the most."""
+    if tally is None:
+        return 0
+    # Of small events most is left: no need to look at each of them.
+    return tally.size if slice_.size > _LARGE_RECORD_BYTES * len(slice_.records) else slice_.size
 
 
 async def _nothing() -> None:

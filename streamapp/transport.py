@@ -202,6 +202,7 @@ class SliceConsumer(stock.Consumer):
             assignment=outstanding.lane.number,
             begin=outstanding.begin,
             records=records,
+            size=held,
             on_forgotten=partial(self._forget_records, outstanding),
         )
         message.outstanding = outstanding

@@ -11,6 +11,7 @@ import fastavro
 from streamapp import codec, event
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.dead_letters import headers_of
+from streamapp.ledger import size
 from streamapp.record import DeadLetter, Reason, Slice, origin_of
 
 NOW = 1_790_000_000_000
@@ -67,6 +68,7 @@ def a_slice(
         assignment=assignment,
         begin=begin,
         records=records,
+        size=sum(map(size, records)),
     )
 
 

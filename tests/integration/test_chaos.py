@@ -331,6 +331,7 @@ class Feed:
             assignment=self.number,
             begin=begin,
             records=records,
+            size=0,
         )
         self.queue.append((asyncio.create_task(self.worker.sink.settle(slice_)), self.position))
 

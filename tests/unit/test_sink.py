@@ -93,14 +93,15 @@ POISON = {
 def test_records_are_forgotten_once_they_have_their_fate() -> None:
     """Whoever counts what is held hears what is left: of an event something, of a dead letter nothing."""
     left: list[int] = []
-    slices = [a_slice(a_record(offset=0)), a_slice(FakeRecord(value=b"", offset=1))]
+    large = a_record(an_event(event_type="x" * 1_000), offset=2, key=b"x" * 100_000)
+    slices = [a_slice(a_record(offset=0)), a_slice(FakeRecord(value=b"", offset=1)), a_slice(large)]
     for slice_ in slices:
         slice_.on_forgotten = left.append
 
     World().settle(*slices)
 
-    assert [(), ()] == [slice_.records for slice_ in slices]
-    assert left[1] == 0 < left[0] < 1_000
+    assert not any(slice_.records for slice_ in slices)
+    assert left[1] == 0 < left[0] < 1_000 < left[2] < 2_000
 
 
 def test_good_records_are_stored() -> None:
