@@ -11,7 +11,7 @@ from bson import DatetimeMS
 
 from streamapp import document, event
 from streamapp.avro import writer_schema
-from streamapp.document import EventTimes
+from streamapp.document import Encoded, EventTimes, row_of
 from streamapp.errors import Undecodable
 from streamapp.record import Origin, Reason, origin_of
 from tests.factories import INCARNATION, NOW, V1, V2, a_record, an_event
@@ -186,3 +186,15 @@ def test_a_document_can_be_encoded() -> None:
     assert bson.decode(bson.encode(build(an_event(), received_at=RECEIVED_AT)))["kafka"][
         "timestamp"
     ] == datetime.fromtimestamp(NOW / 1000)  # noqa: DTZ006 - naive in, naive out; both UTC
+
+
+def test_an_encoded_document_is_the_one_that_it_encodes() -> None:
+    """To whoever looks at its fields."""
+    made = build(an_event())
+    encoded = Encoded(bson.encode(made), row_of(made))
+
+    assert encoded == bson.decode(encoded.raw)
+    assert list(made) == list(encoded)
+    assert len(made) == len(encoded)
+    assert "browser" in encoded
+    assert "nothing" not in encoded
