@@ -229,22 +229,27 @@ class Ledger:
         lane.position = position
         lane.settle()
 
-    def forget_records(self, slice_: Outstanding, left: int) -> None:
-        """Note that a slice, unless it is acked, holds only so many bytes any more; see `Slice.forget_records`."""
-        if not slice_.acked:
-            size = min(slice_.size, left)
-            slice_.lane.held -= slice_.size - size
-            slice_.size = size
+    def forget_records(self, slice_: Outstanding, left: int) -> bool:
+        """Note that a slice holds only so many bytes any more, see `Slice.forget_records`; False if that frees none."""
+        freed = slice_.size - left
+        if freed <= 0 or not self._is_in_flight(slice_):
+            return False
+        slice_.size = left
+        slice_.lane.held -= freed
+        return True
 
     def ack(self, slice_: Outstanding) -> bool:
         """Let a slice be committed once everything before it is acked; False if that is no longer ours to say."""
-        lane = slice_.lane
-        if slice_.acked or self._lanes.get(lane.tp) is not lane:
+        if not self._is_in_flight(slice_):
             return False
+        lane = slice_.lane
         slice_.acked = True
         lane.held -= slice_.size
         lane.settle()
         return True
+
+    def _is_in_flight(self, slice_: Outstanding) -> bool:
+        return not slice_.acked and self._lanes.get(slice_.lane.tp) is slice_.lane
 
     def unsettle(self, topic: str) -> None:
         """Take the settled offsets of a topic as unknown: they are those of another life."""

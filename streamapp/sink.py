@@ -36,6 +36,7 @@ from streamapp.turns import Turn, Turns
 
 #: Documents in memory at the same time: those that did not come the short way are twenty times as large as records.
 BUILT_AT_ONCE = 24_000
+#: Records that are larger, with what Python needs for them, leave little of themselves behind.
 _LARGE_RECORD_BYTES = 800
 
 

@@ -117,8 +117,8 @@ class SliceConsumer(stock.Consumer):
         self._thread.want(wanted, frozenset(tp for tp in active if not self._is_sliced(tp)))
 
     def _forget_records(self, outstanding: Outstanding, left: int) -> None:
-        self.ledger.forget_records(outstanding, left)
-        self._want()
+        if self.ledger.forget_records(outstanding, left):
+            self._want()
 
     def _flows(self, generation: int) -> bool:
         return self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id

@@ -40,7 +40,8 @@ for talkative in ("httpx", "httpcore", "schema_registry"):
 #: Name of the codec in Faust.
 CODEC = "user_event"
 
-# With each agent Faust's venusian asks `inspect` in which module this file is, which would look through all of them.
+# For each agent Faust has `inspect` tell to which module the file of `faust.app.base` belongs: here it is known, or the
+# paths of all modules would be resolved to find out.
 getattr(inspect, "modulesbyfile", {})[base.__file__] = base.__name__
 
 event_loop.choose()

@@ -134,7 +134,7 @@ class Bookkeeping(RuleBasedStateMachine):
         before = [self.ledger.committable(tp) for tp in (A, B)], self.ledger.in_flight_bytes
         slice_ = data.draw(st.sampled_from(self.stale))
 
-        self.ledger.forget_records(slice_, left=0)
+        assert not self.ledger.forget_records(slice_, left=0)
         assert not self.ledger.ack(slice_)
 
         assert before == ([self.ledger.committable(tp) for tp in (A, B)], self.ledger.in_flight_bytes)
@@ -253,8 +253,8 @@ def test_forgotten_records_make_room() -> None:
     small = ledger.deliver(A, end=2, records=1, size=100)
     assert A not in ledger.budgets()
 
-    ledger.forget_records(large, left=2_000)
-    ledger.forget_records(small, left=200)
+    assert ledger.forget_records(large, left=2_000)
+    assert not ledger.forget_records(small, left=200)
 
     assert ledger.in_flight_bytes == 2_100
     assert A in ledger.budgets()
