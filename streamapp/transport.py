@@ -21,12 +21,12 @@ from mode import get_logger
 from mode.utils.futures import notify
 from yarl import URL
 
-from streamapp.consumer_thread import Fetched, SliceThread, Taken, is_passing
 from streamapp.incarnations import IncarnationOf, Incarnations
 from streamapp.ledger import Ledger, Outstanding, Progress, cut, size
 from streamapp.quiet import hush_aiokafka
 from streamapp.record import Record, Slice
 from streamapp.retry import Outages
+from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken, is_passing
 
 log = get_logger(__name__)
 
@@ -48,7 +48,7 @@ class SliceConsumer(stock.Consumer):
     """Faust's consumer, with a ledger of slices in place of lists of acked offsets."""
 
     transport: SliceTransport
-    _thread: SliceThread
+    _thread: SliceFetcher
 
     def __init__(self, transport: SliceTransport, *args: Any, **kwargs: Any) -> None:
         super().__init__(transport, *args, **kwargs)
@@ -89,8 +89,8 @@ class SliceConsumer(stock.Consumer):
         ends = {tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.ledger}
         return self.ledger.progress(ends, self._incarnations.known)
 
-    def _new_consumer_thread(self) -> SliceThread:
-        return SliceThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> SliceFetcher:
+        return SliceFetcher(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
 
     def _is_sliced(self, tp: TP) -> bool:
         return tp[0] in self.transport.slice_topics
@@ -106,7 +106,7 @@ class SliceConsumer(stock.Consumer):
         fetched = await self._thread.fetch(timeout if self.flow_active else 0)
         for tp, message in self._others(fetched):
             yield tp, message
-        for taken in await self._readable(fetched):
+        for taken in self._readable(fetched):
             for message in self._slices(taken, fetched.generation):
                 yield taken.tp, message
 
@@ -132,7 +132,7 @@ class SliceConsumer(stock.Consumer):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 yield tp, self._to_message(tp, record)
 
-    async def _readable(self, fetched: Fetched) -> list[Taken]:
+    def _readable(self, fetched: Fetched) -> list[Taken]:
         """Set aside, to be read again, what must wait until its topic's incarnation is known."""
         if not self._flows(fetched.generation):
             return []
@@ -144,7 +144,7 @@ class SliceConsumer(stock.Consumer):
             self._incarnations.learn(topic)
         early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._incarnations.known}
         if early:
-            await self._thread.seek_back(early)
+            self._thread.seek_back(early)
         return [taken for taken in ours if taken.tp not in early]
 
     def _rewind(self, tp: TP, position: int) -> None:
@@ -264,7 +264,7 @@ class SliceConsumer(stock.Consumer):
             if isinstance(exc, IllegalStateError) or not is_passing(exc):
                 raise
             log.warning("committed offsets cannot be read, joining again: %r", exc)
-            await self._thread.rejoin()
+            self._thread.rejoin()
             return
         sliced = [tp for tp in self.assignment() if self._is_sliced(tp)]
         self.ledger.assign({tp: self._read_offset[tp] for tp in sliced})
@@ -278,7 +278,7 @@ class SliceConsumer(stock.Consumer):
             await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
         except KafkaError as exc:
             log.warning("%s was made anew and cannot be read from its beginning, joining again: %r", topic, exc)
-            await self._thread.rejoin()
+            self._thread.rejoin()
             return False
         return True
 

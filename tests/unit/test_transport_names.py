@@ -19,10 +19,10 @@ from faust.tables.recovery import Recovery
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import Message
-from mode.threads import MethodQueue, QueueServiceThread
+from mode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 from mode.utils.text import want_bytes
 
-from streamapp import consumer_thread, transport
+from streamapp import slice_fetcher, transport
 
 #: What we override or call, why its body matters, and the hash of the source that was read.
 READ = {
@@ -61,7 +61,7 @@ READ = {
     App._on_partitions_revoked: "d5c895bbe57d",
     App._on_partitions_assigned: "de932b7927db",
     Recovery._resume_streams: "d986a6710c1a",
-    # Messages, and the thread.
+    # Messages, and the thread that is none.
     driver.Consumer._to_message: "7c24f6511b2f",
     driver.Consumer._new_consumer_thread: "0870ec53dea7",
     driver.Consumer.verify_event_path: "a17e8f0610e1",
@@ -76,6 +76,11 @@ READ = {
     driver.Producer.flush: "36d0cb3615f6",
     driver.Producer.on_stop: "86799c5ab7b6",
     Message.ack: "4751b72c4ed8",
+    WorkerThread: "e213e6b441f9",
+    ServiceThread.start: "f11841038a03",
+    ServiceThread._serve: "67809eae0957",
+    ServiceThread._gather_remaining_tasks: "6f65b92dd101",
+    ServiceThread.stop: "32d026539c36",
     QueueServiceThread.call_thread: "479edda75b54",
     MethodQueue._process_enqueued: "d88a086d148c",
     # aiokafka: who notices a dead coordinator, what a fetch takes, when a member counts as idle,
@@ -141,7 +146,7 @@ def test_compiled_source_is_the_one_that_was_read(name: str) -> None:
     [
         (transport.SliceConsumer, driver.Consumer),
         (transport.BoundedProducer, driver.Producer),
-        (consumer_thread.SliceThread, driver.AIOKafkaConsumerThread),
+        (slice_fetcher.SliceFetcher, driver.AIOKafkaConsumerThread),
     ],
 )
 def test_every_override_is_watched(ours: type, theirs: type) -> None:

@@ -1,4 +1,8 @@
-"""Read slices from aiokafka, in the thread that Faust gives its consumer."""
+"""Read slices from aiokafka.
+
+Faust gives its consumer a thread with an event loop of its own. This one runs on the worker's loop: where events come
+one by one, to wake another thread for each fetch, and to be woken by it, is a good part of what an event costs.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStat
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from mode import get_logger
+from mode.threads import WorkerThread
 
 from streamapp.ledger import UNKNOWN, Ends, size
 from streamapp.record import Record
@@ -46,20 +51,38 @@ class Taken(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """What one visit to the consumer's thread brought."""
+    """What one fetch brought."""
 
     generation: int
     slices: list[Taken]
     others: Mapping[TP, list[Any]]
 
 
-class SliceThread(stock.AIOKafkaConsumerThread):
-    """The thread that owns aiokafka's consumer."""
+class _NoThread(WorkerThread):
+    """In place of a thread: runs the service as a task of the loop on which it is started."""
+
+    def start(self) -> None:
+        """Run the service until it stops."""
+        self._serving = asyncio.create_task(self.service._serve())
+        self._serving.add_done_callback(self._end)
+
+    def _end(self, serving: asyncio.Task[None]) -> None:
+        if not serving.cancelled():
+            serving.exception()  # Faust was told of it as it came.
+        self.service.set_shutdown()
+
+    def stop(self) -> None:
+        """Do nothing: no thread has to end."""
+
+
+class SliceFetcher(stock.AIOKafkaConsumerThread):
+    """Owns aiokafka's consumer; a thread only by the name that Faust gives it."""
+
+    Worker = _NoThread
 
     transport: SliceTransport
 
     #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
-    #: Replaced as a whole by the main thread, never changed, so that a fetch may read them at any time.
     budgets: Mapping[TP, int] = MappingProxyType({})
     others: frozenset[TP] = frozenset()
 
@@ -76,8 +99,7 @@ class SliceThread(stock.AIOKafkaConsumerThread):
 
     async def on_thread_stop(self) -> None:
         """Leave the group, within a bound."""
-        # With the broker away, aiokafka's close raises the cancellation of its own fetch,
-        # and the main thread would wait for the end of this one for ever.
+        # With the broker away, aiokafka's close raises the cancellation of its own fetch.
         with suppress(asyncio.CancelledError, TimeoutError):
             async with asyncio.timeout(STOP_SECONDS):
                 await super().on_thread_stop()
@@ -87,45 +109,35 @@ class SliceThread(stock.AIOKafkaConsumerThread):
         more = bool(budgets.keys() - self.budgets.keys()) or not others <= self.others
         self.budgets, self.others = budgets, others
         if more and self._consumer is not None:
-            with suppress(RuntimeError):  # A late ack: the thread's loop is closed.
-                self.thread_loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        fetcher = self._ensure_consumer()._fetcher
-        for waiter in list(fetcher._fetch_waiters):
-            fetcher._notify(waiter)
+            for waiter in list(self._consumer._fetcher._fetch_waiters):
+                self._consumer._fetcher._notify(waiter)
 
     async def fetch(self, timeout: float) -> Fetched:
         """Take what is there for the wanted partitions, or wait for it up to `timeout` seconds."""
-        return await self.call_thread(self._fetch, monotonic() + timeout)
+        deadline = monotonic() + timeout
+        # An exception must not pass through fetch_context: it would count this fetch as running for ever.
+        with self._ensure_consumer()._subscription.fetch_context():
+            try:
+                return await self._fetch_until(deadline)
+            except BaseException as exc:  # noqa: BLE001 - raised below
+                error = exc
+        raise error
 
-    async def seek_back(self, positions: Mapping[TP, int]) -> None:
+    def seek_back(self, positions: Mapping[TP, int]) -> None:
         """Read again from these positions."""
-        await self.call_thread(self._seek_back, positions)
+        for tp in positions.keys() & self.assignment():
+            self.seek(stock.ensure_aiokafka_TP(tp), positions[tp])
 
     async def seek_to_beginning(self, *tps: TP) -> None:
         """Read these partitions from their beginning; Faust's own hands aiokafka a type that it refuses."""
         await super().seek_to_beginning(*map(stock.ensure_aiokafka_TP, tps))
 
-    async def rejoin(self) -> None:
+    def rejoin(self) -> None:
         """Join the group again, which reads positions anew."""
-        await self.call_thread(self._rejoin)
-
-    async def _seek_back(self, positions: Mapping[TP, int]) -> None:
-        for tp in positions.keys() & self.assignment():
-            self.seek(stock.ensure_aiokafka_TP(tp), positions[tp])
-
-    async def _rejoin(self) -> None:
         self._ensure_consumer()._coordinator.request_rejoin()
 
-    async def _fetch(self, deadline: float) -> Fetched:
-        # An exception must not pass through fetch_context: it would count this fetch as running for ever.
-        with self._ensure_consumer()._subscription.fetch_context():
-            try:
-                return await self._fetch_until(deadline)
-            except Exception as exc:  # noqa: BLE001 - raised below
-                error = exc
-        raise error
+    async def _gather_remaining_tasks(self) -> None:
+        """Leave alone what else runs on the loop."""
 
     async def _fetch_until(self, deadline: float) -> Fetched:
         while True:
