@@ -20,8 +20,8 @@ from streamapp.settings import Settings
 NAME = "grow"
 #: By what is varied.
 _Rounds = Mapping[int, Sequence[Round]]
-#: Of all events, so many parts are looked at: those behind which this many parts are stored.
-_PARTS, _LOOKED_AT = 20, (1, 2, 5, 10, 20)
+#: Once such shares of all events are stored, those after them are watched: so many parts of all.
+_LOOKED_AT, _PART = (0.01, 0.1, 0.25, 0.5, 0.96), 0.04
 #: In a topic of large events.
 _BYTES_AT_MOST = 200_000_000
 
@@ -40,17 +40,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=_counts, default=(60, 1_000, 10_000), metavar="N,…", help="60,1000,10000")
     parser.add_argument("--workers", type=_counts, default=(1, 2, 4), metavar="N,…", help="default 1,2,4")
     parser.add_argument("--drained", type=int, default=300_000, help="events in each of those (default 300,000)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each of those is drained (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often all of it is done (default 3)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Drain many once, then different topics in turns; print what an event cost."""
+    """Drain many, then different topics in turns; print what an event cost."""
     with opened() as bench:
-        past = _past(bench, options.events)
+        past = _past(bench, options.events, options.rounds)
         widths = _widths(bench, options.partitions, options.drained, options.rounds)
         sizes = _sizes(bench, options.sizes, options.drained, options.rounds)
         workers = _workers(bench, options.workers, options.drained, options.rounds)
-    _print("events stored", past)
+    _print("events stored before", past)
     _print("partitions", widths)
     _print("bytes of an event", sizes)
     _print("workers, as events come", workers)
@@ -61,13 +61,17 @@ def _counts(text: str) -> Sequence[int]:
     return [int(count) for count in text.split(",")]
 
 
-def _past(bench: Bench, events: int) -> _Rounds:
-    """Let one worker drain all of it, and watch some parts."""
+def _past(bench: Bench, events: int, rounds: int) -> _Rounds:
+    """Let a worker drain all of it, and watch some parts."""
+    topic, part = Settings().topic, int(events * _PART)
     report.progress(f"{events:,} events")
-    bench.send(Settings().topic, events)
-    part = events // _PARTS
-    with _draining(bench, "grow", topic=Settings().topic) as watch:
-        return {part * number: [watch.up_to(part * number, last=part)] for number in _LOOKED_AT}
+    bench.send(topic, events)
+    found: dict[int, list[Round]] = {int(events * share): [] for share in _LOOKED_AT}
+    for round_, _ in bench.turns([f"{events:,} events"], rounds):
+        with _draining(bench, f"grow-{round_}", topic=topic) as watch:
+            for stored, of_one in found.items():
+                of_one.append(watch.up_to(stored + part, last=part))
+    return found
 
 
 @contextmanager
