@@ -14,7 +14,7 @@ from mode import loop as loops
 
 
 def choose() -> None:
-    """Take uvloop where there is one, unless `--loop` or FAUST_LOOP asks for another; for all threads."""
+    """Take uvloop where there is one, unless `--loop` or FAUST_LOOP asks for another."""
     if "FAUST_LOOP" not in os.environ:  # which Faust makes of --loop
         with suppress(ImportError):
             loops.use("uvloop")

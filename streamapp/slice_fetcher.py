@@ -67,8 +67,9 @@ class _NoThread(WorkerThread):
         self._serving.add_done_callback(self._end)
 
     def _end(self, serving: asyncio.Task[None]) -> None:
-        if not serving.cancelled():
-            serving.exception()  # Faust was told of it as it came.
+        error = None if serving.cancelled() else serving.exception()
+        if error and error is not self.service.crash_reason:  # of which Faust knows
+            log.error("left Kafka with an error: %r", error)
         self.service.set_shutdown()
 
     def stop(self) -> None:
@@ -137,7 +138,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         self._ensure_consumer()._coordinator.request_rejoin()
 
     async def _gather_remaining_tasks(self) -> None:
-        """Leave alone what else runs on the loop."""
+        """Leave alone what else runs on the loop: mode would cancel every task of the worker."""
 
     async def _fetch_until(self, deadline: float) -> Fetched:
         while True:
@@ -151,10 +152,12 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
 
     async def _news(self, timeout: float) -> None:
         waiter = self._ensure_consumer()._fetcher._create_fetch_waiter()
-        await asyncio.wait([waiter], timeout=timeout)
-        if not waiter.cancel():
-            # An error of the coordinator; _check_health hears of it too.
-            waiter.exception()
+        try:
+            await asyncio.wait([waiter], timeout=timeout)
+        finally:
+            if not waiter.cancel():
+                # An error of the coordinator; _check_health hears of it too.
+                waiter.exception()
 
     def _check_health(self) -> None:
         """Raise what only a restart can heal, and heal the rest: stock Faust never looks, and stalls."""
@@ -175,6 +178,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
             coordinator.request_rejoin()
 
     async def _take_all(self) -> Fetched:
+        # Nothing here waits, so that a fetch that is cancelled has taken nothing.
         consumer = self._ensure_consumer()
         generation = consumer._coordinator.generation
         ready = self.consumer.flow_active and not consumer._subscription.reassignment_in_progress

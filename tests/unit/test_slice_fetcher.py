@@ -53,3 +53,19 @@ def test_a_fetch_that_fails_is_over() -> None:
         return fetcher.fetches
 
     assert asyncio.run(fetches()) == 0
+
+
+def test_a_fetch_that_is_cancelled_leaves_no_waiter() -> None:
+    """An error that aiokafka gave to it would be told as one that nobody had looked at."""
+
+    async def is_cancelled() -> bool:
+        waiter = asyncio.get_running_loop().create_future()
+        fetcher = Fetcher(asyncio.get_running_loop().create_future())
+        fetcher._consumer._fetcher = SimpleNamespace(_create_fetch_waiter=lambda: waiter)
+        waiting = asyncio.create_task(fetcher._news(1.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        return waiter.cancelled()
+
+    assert asyncio.run(is_cancelled())
