@@ -110,8 +110,9 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         more = bool(budgets.keys() - self.budgets.keys()) or not others <= self.others
         self.budgets, self.others = budgets, others
         if more and self._consumer is not None:
-            for waiter in list(self._consumer._fetcher._fetch_waiters):
-                self._consumer._fetcher._notify(waiter)
+            fetcher = self._consumer._fetcher
+            for waiter in fetcher._fetch_waiters:
+                fetcher._notify(waiter)
 
     async def fetch(self, timeout: float) -> Fetched:
         """Take what is there for the wanted partitions, or wait for it up to `timeout` seconds."""

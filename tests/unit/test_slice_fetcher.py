@@ -69,3 +69,66 @@ def test_a_fetch_that_is_cancelled_leaves_no_waiter() -> None:
         return waiter.cancelled()
 
     assert asyncio.run(is_cancelled())
+
+
+class Idle(SliceFetcher):
+    """Reads nothing, and may fail to start or to stop."""
+
+    def __init__(self, start_error: Exception | None = None, stop_error: Exception | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self._errors = start_error, stop_error
+        consumer: Any = SimpleNamespace(transport=SimpleNamespace(app=None))
+        super().__init__(consumer, loop=loop, thread_loop=loop)
+
+    def __post_init__(self) -> None:
+        """Do without Faust's app."""
+
+    async def on_start(self) -> None:
+        """Fail if told to."""
+        if self._errors[0]:
+            raise self._errors[0]
+
+    async def on_thread_stop(self) -> None:
+        """Fail if told to."""
+        await super().on_thread_stop()
+        if self._errors[1]:
+            raise self._errors[1]
+
+
+def test_it_stops_alone() -> None:
+    """What else runs on the worker's loop goes on, and nothing of it is left."""
+
+    async def is_alone() -> bool:
+        other = asyncio.create_task(asyncio.sleep(60))
+        fetcher = Idle()
+        await fetcher.start()
+        async with asyncio.timeout(10):
+            await fetcher.stop()
+            await asyncio.gather(*asyncio.all_tasks() - {other, asyncio.current_task()}, return_exceptions=True)
+        return not other.done()
+
+    assert asyncio.run(is_alone())
+
+
+def test_an_error_at_the_start_is_raised() -> None:
+    """Faust ends by it."""
+
+    async def start() -> None:
+        await Idle(start_error=OSError("no broker")).start()
+
+    with pytest.raises(OSError, match="no broker"):
+        asyncio.run(start())
+
+
+def test_an_error_at_the_stop_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """It ends all the same."""
+
+    async def live() -> None:
+        fetcher = Idle(stop_error=OSError("no broker"))
+        await fetcher.start()
+        async with asyncio.timeout(10):
+            await fetcher.stop()
+
+    asyncio.run(live())
+
+    assert "left Kafka with an error: OSError('no broker')" in caplog.text

@@ -36,7 +36,7 @@ def test_dead_worker_is_replaced_within_15_seconds() -> None:
 
 @pytest.mark.parametrize(("arguments", "loop"), [([], "uvloop"), (["--loop", "aio"], "asyncio.unix_events")])
 def test_event_loop_is_uvloop_unless_another_is_asked_for(arguments: Sequence[str], loop: str) -> None:
-    """In a process of its own: it is the one of all threads."""
+    """In a process of its own: it is the one of the whole process."""
     said = "import asyncio, streamapp.worker; print(type(asyncio.new_event_loop()).__module__)"
 
     done = subprocess.run([sys.executable, "-c", said, *arguments], capture_output=True, text=True, check=True)
