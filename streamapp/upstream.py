@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from mode import Service
 
-from streamapp import event, garbage
+from streamapp import event, memory
 from streamapp.accumulator import Accumulator
 from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, canonical_form
@@ -64,7 +64,7 @@ class Upstream(Service):
 
     async def on_start(self) -> None:
         """Wait for Kafka, since Faust's consumer and producer would give up without it."""
-        garbage.look_less()
+        memory.collect_less()
         settings = self._settings
         self._broker = Broker(settings.kafka_bootstrap_servers)
         self._mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)

@@ -18,7 +18,7 @@ from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
 from mode import CrashingSupervisor
 
-from streamapp import event_loop, sampler, settings
+from streamapp import event_loop, memory, sampler, settings
 from streamapp.codec import EventCodec
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
@@ -67,6 +67,7 @@ broker_outages = Outages("Kafka")
 @cache
 def upstream() -> Upstream:
     """What the agents need from outside."""
+    memory.keep_less()
     # Half a second of imports, for which `--help` and the list of agents need not wait.
     from streamapp.upstream import Upstream  # noqa: PLC0415
 
