@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 #: Things a second: one in a thousand seconds.
 _LEAST_PACE = 0.001
+#: To sleep for less would cost more than most of what is paced; what has become due meanwhile follows at once.
+_LEAST_SLEEP_SECONDS = 0.005
 
 
 def pace(text: str) -> float:
@@ -40,9 +42,9 @@ def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
 
 
 def paced(things: Iterable[T], rate: float | None) -> Iterator[T]:
-    """Pass on so many a second at the most; without a rate, at full speed."""
+    """Pass on so many a second at the most, each when it is due or 5 ms later; without a rate, at full speed."""
     began = time.monotonic()
     for index, thing in enumerate(things):
         if rate is not None and (wait := began + index / rate - time.monotonic()) > 0:
-            time.sleep(wait)
+            time.sleep(max(wait, _LEAST_SLEEP_SECONDS))
         yield thing
