@@ -248,13 +248,20 @@ class Registry:
             raise SettingsError(message) from exc
 
     def _ensure_level(self) -> None:
+        if self._level() == "NONE":
+            try:
+                self._client.update_compatibility("BACKWARD", self.subject)
+            except ClientError:
+                if self._level() == "NONE":
+                    raise
+                # Someone has set one at the same time, which Apicurio tells the later one with 409.
+
+    def _level(self) -> str:
         # Where a subject has no level of its own, Confluent's registry answers 404 and Apicurio 200 with NONE.
         try:
-            level = self._get("get_compatibility", subject=self.subject).get("compatibilityLevel", "NONE")
+            return self._get("get_compatibility", subject=self.subject).get("compatibilityLevel", "NONE")
         except _NotFoundError:
-            level = "NONE"
-        if level == "NONE":
-            self._client.update_compatibility("BACKWARD", self.subject)
+            return "NONE"
 
     def _get(self, what: str, **parts: Any) -> Any:
         url, method = self._client.url_manager.url_for(what, **parts)

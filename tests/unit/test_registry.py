@@ -74,6 +74,36 @@ def test_a_subject_without_level_gets_backward() -> None:
     assert confluent.level == "BACKWARD"
 
 
+class Raced(Confluent):
+    """Someone sets a level just before us."""
+
+    theirs: str | None = "FULL"
+
+    def answer(self, call: str, parts: list[str], body: Any) -> Answer:
+        if call == "PUT config":
+            self.level = self.theirs
+            return 409, {"error_code": 409, "message": f"Unable to update level: {body['compatibility']}."}
+        return super().answer(call, parts, body)
+
+
+def test_a_level_that_someone_sets_at_the_same_time_stands() -> None:
+    """As where a worker and send-sample start together."""
+    raced = Raced()
+
+    asyncio.run(a_registry(raced).prepare(register=True, compatibility="backward"))
+
+    assert (raced.level, len(raced.versions)) == ("FULL", 2)
+
+
+def test_a_level_that_cannot_be_set_is_told() -> None:
+    """Nobody has set one either."""
+    raced = Raced()
+    raced.theirs = None
+
+    with pytest.raises(RegistryUnavailable, match=r"409: .*Unable to update level"):
+        asyncio.run(a_registry(raced).prepare(register=True, compatibility="backward"))
+
+
 def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for each request: that took some 40 ms of CPU, of which /readyz asks every 1.5 s."""
     reads = list[Any]()
