@@ -93,7 +93,8 @@ class History:
             asking = self._outages.insist(lambda: self._frontiers.frontier(lane(slice_)))
             self._asked[partition] = (slice_.assignment, asyncio.create_task(asking))
         _, asked = self._asked[partition]
-        await asyncio.wait([asked])
+        if not asked.done():
+            await asyncio.wait([asked])
         return asked.result()
 
 

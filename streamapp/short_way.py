@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -21,6 +22,8 @@ _INT64, _AFTER_INT64 = b"\x12offset\0", Struct("<q11sqx")
 _BEYOND_INT32 = 2**31
 #: Of the longest one, with a null behind it.
 _OFFSET_LENGTH = 20
+#: Partitions for which is remembered what is the same in every slice: many slices hold few events.
+_PARTITIONS = 1_000
 
 
 _Way = Callable[[Record, bytes], Encoded]
@@ -67,16 +70,13 @@ class ShortWay:
 
     def _compose(self, writer: WriterSchema, transcode: Transcode, incarnation: str) -> _Way:
         earliest, ahead = self._times.earliest, self._times.ahead
-        id_start = document.id_start(incarnation, self._slice.partition).encode()
-        # By the length of what follows.
-        id_starts = [b"\x02_id\0" + SIZES[len(id_start) + length] + id_start for length in range(_OFFSET_LENGTH + 1)]
+        topic, partition = self._slice.topic, self._slice.partition
+        id_starts = _id_starts(incarnation, partition)
         ours = {"schema_version": writer.version, "schema_id": writer.schema_id, "received_at": self._received_at}
-        place = {"topic": self._slice.topic, "partition": self._slice.partition}
         marker, rest = (
             (_INT32, _AFTER_INT32) if self._slice.records[-1].offset < _BEYOND_INT32 else (_INT64, _AFTER_INT64)
         )
-        kafka_size = len(bson.encode(place)) - 1 + len(marker) + rest.size
-        after = _elements(ours) + b"\x03kafka\0" + SIZES[kafka_size] + _elements(place) + marker
+        after = _elements(ours) + _place(topic, partition, marker, rest.size)
 
         def encode(record: Record, value: bytes) -> Encoded:
             offset, timestamp = record.offset, record.timestamp
@@ -88,6 +88,20 @@ class ShortWay:
             return Encoded(raw, (offset, at, user, values))
 
         return encode
+
+
+@lru_cache(_PARTITIONS)
+def _id_starts(incarnation: str, partition: int) -> Sequence[bytes]:
+    """What `_id` begins with, by the length of what follows."""
+    start = document.id_start(incarnation, partition).encode()
+    return [b"\x02_id\0" + SIZES[len(start) + length] + start for length in range(_OFFSET_LENGTH + 1)]
+
+
+@lru_cache(_PARTITIONS)
+def _place(topic: str, partition: int, marker: bytes, rest: int) -> bytes:
+    """What `kafka` begins with; `rest` bytes follow."""
+    place = _elements({"topic": topic, "partition": partition}) + marker
+    return b"\x03kafka\0" + SIZES[4 + len(place) + rest] + place
 
 
 def _elements(fields: Mapping[str, Any]) -> bytes:

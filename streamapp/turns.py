@@ -27,8 +27,10 @@ class Turn:
             CancelledError: one of them was given up, and so is this one.
         """
         if self._earlier is not None:
-            await asyncio.wait([self._earlier._is_over])  # noqa: SLF001 - one of us
-            if not self._earlier._is_over.result():  # noqa: SLF001
+            is_over = self._earlier._is_over  # noqa: SLF001 - one of us
+            if not is_over.done():
+                await asyncio.wait([is_over])
+            if not is_over.result():
                 raise asyncio.CancelledError
             self._earlier = None
 
