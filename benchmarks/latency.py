@@ -26,7 +26,7 @@ _RATES = (100, 1_000, 5_000, 20_000)
 _NOTED_PER_SECOND = 1_000
 _HOW = """\
 From the broker's stamp (LogAppendTime) until a change stream on majority reads brings the document; in ms.
-Before the stamp, `send-sample` gathers events for up to 20 ms: they come to the broker in small heaps.
+Before the stamp, `send-sample` gathers what is due every 5 ms for up to 20 ms: events come in small heaps.
 Above {noted:,} events/s, every n-th offset is looked at, {noted:,} events/s in all.
 The last two columns are what the change stream takes itself, from MongoDB's acknowledgement of another document on.
 """
