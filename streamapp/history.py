@@ -93,7 +93,7 @@ class History:
             asking = self._outages.insist(lambda: self._frontiers.frontier(lane(slice_)))
             self._asked[partition] = (slice_.assignment, asyncio.create_task(asking))
         _, asked = self._asked[partition]
-        if not asked.done():
+        if not asked.done():  # or each slice would wait for a round of the loop
             await asyncio.wait([asked])
         return asked.result()
 

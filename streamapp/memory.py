@@ -5,7 +5,8 @@ garbage collector look at the young ones, and now and then at everything, the mo
 the worker's CPU. It goes on collecting cycles, of which asyncio makes some, but less often.
 
 Fetches and inserts take blocks of up to some megabytes. As soon as such a block is freed, glibc takes the next ones
-from heaps, one for each thread, of which it gives back only what lies at their end (mallopt(3)).
+from heaps, one for each thread, of which it gives back only what lies at their end (mallopt(3)). What the environment
+tells glibc of that is overruled.
 """
 
 from __future__ import annotations

@@ -241,6 +241,8 @@ class Registry:
         except ClientError as exc:
             if _is_transient(exc.http_code):
                 raise
+            if self._registered(schema):  # someone has just registered it
+                return
             message = (
                 f"the registry at {self.url} refuses user_event_v{version}.avsc under {self.subject}:"
                 f" {exc.message} ({exc.http_code}). Compare it with the versions that are there"
@@ -254,7 +256,7 @@ class Registry:
             except ClientError:
                 if self._level() == "NONE":
                     raise
-                # Someone has set one at the same time, which Apicurio tells the later one with 409.
+                # Someone has just set one, and Apicurio answers 409 to whoever comes second.
 
     def _level(self) -> str:
         # Where a subject has no level of its own, Confluent's registry answers 404 and Apicurio 200 with NONE.

@@ -98,10 +98,10 @@ def _id_starts(incarnation: str, partition: int) -> Sequence[bytes]:
 
 
 @lru_cache(_PARTITIONS)
-def _place(topic: str, partition: int, marker: bytes, rest: int) -> bytes:
-    """What `kafka` begins with; `rest` bytes follow."""
+def _place(topic: str, partition: int, marker: bytes, rest_size: int) -> bytes:
+    """What `kafka` begins with; so many bytes follow."""
     place = _elements({"topic": topic, "partition": partition}) + marker
-    return b"\x03kafka\0" + SIZES[4 + len(place) + rest] + place
+    return b"\x03kafka\0" + SIZES[4 + len(place) + rest_size] + place
 
 
 def _elements(fields: Mapping[str, Any]) -> bytes:

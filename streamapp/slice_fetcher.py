@@ -216,6 +216,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
     async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
         records: list[Record] = []
         before, held, most = state.position, 0, self.transport.max_slice_records
+        # Asked for what it has not, aiokafka would go through all that it has.
         buffered = self._ensure_consumer()._fetcher._records
         while tp in buffered and len(records) < most and held < max_bytes:
             chunk = await self._chunk(tp, min(CHUNK_RECORDS, most - len(records)), raises=not records)

@@ -28,7 +28,7 @@ class Turn:
         """
         if self._earlier is not None:
             is_over = self._earlier._is_over  # noqa: SLF001 - one of us
-            if not is_over.done():
+            if not is_over.done():  # or each slice would wait for a round of the loop
                 await asyncio.wait([is_over])
             if not is_over.result():
                 raise asyncio.CancelledError

@@ -67,7 +67,7 @@ broker_outages = Outages("Kafka")
 @cache
 def upstream() -> Upstream:
     """What the agents need from outside."""
-    memory.keep_less()
+    memory.keep_less()  # no service has started, nor any thread
     # Half a second of imports, for which `--help` and the list of agents need not wait.
     from streamapp.upstream import Upstream  # noqa: PLC0415
 

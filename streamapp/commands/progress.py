@@ -42,7 +42,7 @@ def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
 
 
 def paced(things: Iterable[T], rate: float | None) -> Iterator[T]:
-    """Pass on so many a second at the most, each when it is due or 5 ms later; without a rate, at full speed."""
+    """Pass on so many a second at the most, each when it is due or up to 5 ms later; without a rate, at full speed."""
     began = time.monotonic()
     for index, thing in enumerate(things):
         if rate is not None and (wait := began + index / rate - time.monotonic()) > 0:

@@ -27,6 +27,29 @@ held = [small for _, small in held]
 print((process.memory_info().rss - before) // 1_000_000)
 """
 
+#: Threads take memory at the same time. Prints from how many heaps.
+THREADS = """
+import ctypes, threading
+from streamapp import memory
+memory.keep_less()
+taken, seen = threading.Barrier(6), threading.Barrier(6)
+def take():
+    mine = bytes(10_000)
+    taken.wait()
+    seen.wait()
+for _ in range(5):
+    threading.Thread(target=take).start()
+taken.wait()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+seen.wait()
+"""
+
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this is about glibc")
+
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
@@ -34,6 +57,11 @@ def _as_before() -> Iterator[None]:
     yield
     gc.unfreeze()
     gc.set_threshold(*before)
+
+
+def said_by(code: str) -> str:
+    """Run it in a process of its own: the settings are the whole process's."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 class Node:
@@ -62,12 +90,16 @@ def test_cycles_are_collected_all_the_same() -> None:
     assert gone() is None
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this is about glibc")
+@needs_glibc
 def test_what_large_blocks_took_is_given_back() -> None:
     """However many were freed before, and whatever small was taken meanwhile."""
-    stays = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True).stdout
+    assert int(said_by(FREED)) < 10
 
-    assert int(stays) < 10
+
+@needs_glibc
+def test_threads_share_two_heaps() -> None:
+    """By default each would have its own, and keep in it what is free."""
+    assert said_by(THREADS).count("<heap nr=") == 2
 
 
 def test_a_libc_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

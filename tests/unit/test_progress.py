@@ -39,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("rate", [0.5, 100, 5_000, 1e6])
-def test_each_is_passed_on_when_it_is_due_or_5_ms_later(clock: Clock, rate: float) -> None:
+def test_each_is_passed_on_when_it_is_due_or_up_to_5_ms_later(clock: Clock, rate: float) -> None:
     late = [at - index / rate for index, at in enumerate(clock.sent_at(rate, 1_000))]
 
     assert -1e-9 < min(late)

@@ -75,7 +75,7 @@ def test_a_subject_without_level_gets_backward() -> None:
 
 
 class Raced(Confluent):
-    """Someone sets a level just before us."""
+    """Someone sets a level, and registers each schema, just before us."""
 
     theirs: str | None = "FULL"
 
@@ -83,16 +83,20 @@ class Raced(Confluent):
         if call == "PUT config":
             self.level = self.theirs
             return 409, {"error_code": 409, "message": f"Unable to update level: {body['compatibility']}."}
-        return super().answer(call, parts, body)
+        answer = super().answer(call, parts, body)
+        if call == "POST subjects" and len(parts) == 3:
+            return 409, {"error_code": 409, "message": "Artifact already exists."}
+        return answer
 
 
-def test_a_level_that_someone_sets_at_the_same_time_stands() -> None:
-    """As where a worker and send-sample start together."""
+def test_whoever_comes_second_leaves_level_and_schemas_as_they_are() -> None:
+    """As where a worker and send-sample start together, and the registry answers 409 to one of them."""
     raced = Raced()
 
-    asyncio.run(a_registry(raced).prepare(register=True, compatibility="backward"))
+    ours = asyncio.run(a_registry(raced).prepare(register=True, compatibility="backward"))
 
     assert (raced.level, len(raced.versions)) == ("FULL", 2)
+    assert [ours[version].version for version in (1, 2)] == ["v1", "v2"]
 
 
 def test_a_level_that_cannot_be_set_is_told() -> None:

@@ -113,6 +113,12 @@ _values = st.one_of(
         for id_, fields, schema in ((1, _v1, None), (2, _v2, None), (3, _v3, V3_SCHEMA), (4, _v4, V4_SCHEMA))
     )
 )
+#: Topics, some of them made anew, and partitions, most of them seen before.
+_places = st.tuples(
+    st.sampled_from(["user_events", "t" * 249]),
+    st.sampled_from([INCARNATION, "B" * 22]),
+    st.integers(0, 3) | st.integers(0, 1_000),
+)
 _offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
 
 
@@ -123,22 +129,25 @@ def short(
     return ShortWay(a_slice(record, **of_slice), schemas, times=times, received_at=RECEIVED_AT).document(record)
 
 
-def ordinary(record: FakeRecord, times: EventTimes = TIMES) -> Mapping[str, Any]:
+def ordinary(record: FakeRecord, times: EventTimes = TIMES, incarnation: str = INCARNATION) -> Mapping[str, Any]:
     """Return where the ordinary way leads."""
     writer, values = codec.decode(record.value, SCHEMAS)
-    origin = Origin(record.topic, record.partition, record.offset, record.timestamp, INCARNATION)
+    origin = Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
     return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
 
 
-@given(_values, _offsets, st.integers(-1, 2**62), st.integers(0, 1_000))
+@given(_values, _offsets, st.integers(-1, 2**62), _places)
 @settings(max_examples=400, deadline=None)
-def test_both_ways_lead_to_the_same_bytes(value: bytes, offset: int, timestamp: int, partition: int) -> None:
+def test_both_ways_lead_to_the_same_bytes(
+    value: bytes, offset: int, timestamp: int, place: tuple[str, str, int]
+) -> None:
     """Whatever is in the fields; only what is larger than the short way is wide goes the other."""
-    record = FakeRecord(value=value, offset=offset, timestamp=timestamp, partition=partition)
-    expected = ordinary(record, ANY_TIME)
+    topic, incarnation, partition = place
+    record = FakeRecord(value=value, topic=topic, offset=offset, timestamp=timestamp, partition=partition)
+    expected = ordinary(record, ANY_TIME, incarnation)
     raw = bson.encode(expected)
 
-    made = short(record, times=ANY_TIME)
+    made = short(record, times=ANY_TIME, incarnation=incarnation)
 
     if len(raw) < len(SIZES):
         assert made is not None

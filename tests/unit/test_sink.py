@@ -479,6 +479,7 @@ def test_stored_events_are_counted_once_however_often_they_come() -> None:
     world.settle(a_slice(a_record(offset=0), incarnation="B" * 22, assignment=2))
 
     assert {6} == counts_at_every_level(world)
+    assert len(world.store.documents) == 6
 
 
 def test_events_whose_records_are_gone_are_counted_with_what_comes_behind_them() -> None:

@@ -1,13 +1,18 @@
 """Fetching: what it leaves behind in aiokafka."""
 
 import asyncio
+from collections.abc import Collection
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import TopicAuthorizationFailedError
+from faust.types import TP
 
-from streamapp.slice_fetcher import Fetched, SliceFetcher
+from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken
+
+FAILED = TP("user_events", 0)
 
 
 class Fetcher(SliceFetcher):
@@ -69,6 +74,35 @@ def test_a_fetch_that_is_cancelled_leaves_no_waiter() -> None:
         return waiter.cancelled()
 
     assert asyncio.run(is_cancelled())
+
+
+class Buffering(SliceFetcher):
+    """Holds an error for one partition, as aiokafka does, and nothing for another."""
+
+    def __init__(self) -> None:
+        self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
+        self._consumer._fetcher.fetched_records = self._fetched_records
+        self.transport: Any = SimpleNamespace(max_slice_records=4_000)
+
+    async def _fetched_records(self, tps: Collection[TP], **_: Any) -> Never:
+        raise TopicAuthorizationFailedError(*tps)
+
+    async def take(self, tp: TP) -> Taken:
+        """Take what there is of a partition, which is read from offset 5 on and ends at 9."""
+        return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000)
+
+
+def test_a_partition_without_news_is_not_read() -> None:
+    """To ask for it costs as much as to read a few records, and most fetches bring news of one partition."""
+    idle = TP("user_events", 1)
+
+    assert asyncio.run(Buffering().take(idle)) == Taken(idle, 5, [], 0, 5, 9)
+
+
+def test_an_error_of_a_partition_is_raised() -> None:
+    """It counts as news."""
+    with pytest.raises(TopicAuthorizationFailedError):
+        asyncio.run(Buffering().take(FAILED))
 
 
 class Idle(SliceFetcher):

@@ -76,6 +76,18 @@ def test_libraries_make_no_debug_records() -> None:
         loop.close()
 
 
+def test_memory_is_looked_after_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that are there already keep their heaps."""
+    from streamapp import memory, worker  # noqa: PLC0415 - not before the environment is cleared
+
+    calls = list[str]()
+    monkeypatch.setattr(memory, "keep_less", lambda: calls.append("keep_less"))
+
+    worker.upstream.__wrapped__()
+
+    assert calls == ["keep_less"]
+
+
 def test_failure_of_the_agent_ends_the_worker() -> None:
     """An agent that is started again would go on behind the record that it failed on."""
     from streamapp import worker  # noqa: PLC0415 - not before the environment is cleared
