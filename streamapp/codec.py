@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import lru_cache
 from typing import Any, cast
 
 import fastavro
@@ -101,8 +101,10 @@ class EventCodec:
         version = 2 if "browser" in event else 1
         schema, schema_id = self._ours[version]
         if self._is_plain[version]:
-            with suppress(AttributeError, LookupError, TypeError, ValueError):
+            try:
                 return HEADER.pack(MAGIC_BYTE, schema_id) + _body(event)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                pass  # fastavro has words for it, or takes it
         return write(event, schema=schema, schema_id=schema_id)
 
     def loads(self, value: bytes) -> Event:
@@ -145,6 +147,7 @@ def _body(event: Event) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(1_000)  # there are few different ones
 def _text(text: str) -> bytes:
     encoded = text.encode()
     return _LENGTHS[len(encoded)] + encoded
