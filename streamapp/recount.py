@@ -14,7 +14,7 @@ from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttribut
 from streamapp.document import Row, row_of
 from streamapp.levels import Level
 from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
-from streamapp.tally import Delta, count, grouped
+from streamapp.tally import Delta, Events, count, grouped
 
 #: What is read of an event to count it.
 FIELDS = (
@@ -81,7 +81,8 @@ class Recount:
         return taken
 
     def _add(self, lane: Lane, rows: Sequence[Row], add: Callable[[Rollup, Sequence[Delta]], None]) -> None:
-        minutes = count(rows)
+        _, times, users, values = zip(*rows, strict=True)
+        minutes = count(Events(times, users, values))
         for level, rollups in self.rollups.items():
             for start, deltas in grouped(minutes, level).items():
                 id_ = id_of(lane, start)
@@ -149,7 +150,7 @@ def _row(event: Document, lane: Lane) -> Row:
         offset, at, user, values = row_of(event)
     except (KeyError, TypeError):
         offset, at, user, values = row_of(_completed(event))
-    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), values)
+    return (-1 if lane == FOREIGN else offset, at, "" if user is None else str(user), values)
 
 
 def _completed(event: Document) -> Document:
