@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamapp.errors import PoisonFlood
-from streamapp.record import DeadLetter, Reason, Record
+from streamapp.record import DeadLetter, Reason, SliceRecord
 from streamapp.rollup import Lane
 
 #: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
@@ -54,13 +54,13 @@ class Breaker:
         #: What is to be said, once it has broken.
         self._flood: str | None = None
 
-    def expect(self, lane: Lane, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+    def expect(self, lane: Lane, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
         """Know of a slice that is to be judged when it has its turn."""
         if self._share and self._seen < self._least:
             reasons = Counter(letter.reason for letter in dead)
             self._expected[lane, records[0].offset] = (len(records) - len(dead), reasons)
 
-    async def judge(self, lane: Lane, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+    async def judge(self, lane: Lane, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
         """Return if the dead letters of these records, both in offset order, may be sent; may take FIRST_LOOK_SECONDS.
 
         Raises:
@@ -78,7 +78,7 @@ class Breaker:
         if self._flood:
             raise PoisonFlood(self._flood)
 
-    def _take_in(self, lane: Lane, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+    def _take_in(self, lane: Lane, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
         done = self._judged_before(lane, records)
         for letter in dead:
             index = bisect_left(records, letter.record.offset, key=_offset)
@@ -89,7 +89,7 @@ class Breaker:
                 done = index + 1
         self._add_good(len(records) - done, dead[-1] if dead else None)
 
-    def _judged_before(self, lane: Lane, records: Sequence[Record]) -> int:
+    def _judged_before(self, lane: Lane, records: Sequence[SliceRecord]) -> int:
         """How many of them have been; from now on all have been."""
         last = self._judged.get(lane, -1)
         self._judged[lane] = max(last, records[-1].offset)
@@ -184,5 +184,5 @@ class _Last:
             self.bad[reason] += records
 
 
-def _offset(record: Record) -> int:
+def _offset(record: SliceRecord) -> int:
     return record.offset

@@ -12,7 +12,7 @@ from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Document, Encoded, EventTimes
 from streamapp.errors import Undecodable
-from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, origin_of
+from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, SliceRecord, origin_of
 from streamapp.short_way import ShortWay
 
 log = logging.getLogger(__name__)
@@ -24,19 +24,19 @@ class Built:
 
     documents: list[Document]
     #: The records of the documents, in the same order.
-    records: list[Record]
+    records: list[SliceRecord]
     #: Their schema versions, likewise.
     versions: list[str]
     dead: list[DeadLetter]
     #: Indexes of the documents whose place in the partition is behind the rollups.
     apart: set[int]
 
-    def refuse(self, index: int, why: str, incarnation: str | None) -> None:
+    def refuse(self, index: int, why: str, slice_: Slice) -> None:
         """Make a dead letter of a document that the store refuses, too; it stays where it is."""
-        record = self.records[index]
+        record = slice_.placed(self.records[index])
         letter = DeadLetter(
             record=record,
-            origin=origin_of(record, incarnation),
+            origin=origin_of(record, slice_.incarnation),
             reason=Reason.REFUSED_BY_STORE,
             error=why,
             schema_id=self.documents[index]["schema_id"],
@@ -75,18 +75,19 @@ def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTim
             built.records.append(record)
             built.versions.append(made.row[3][4])
             continue
-        origin = origin_of(record, incarnation)
+        placed = slice_.placed(record)
+        origin = origin_of(placed, incarnation)
         try:
             writer, event = codec.decode(record.value, schemas)
             made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
         except Undecodable as exc:
-            built.dead.append(_dead_letter(record, origin, exc))
+            built.dead.append(_dead_letter(placed, origin, exc))
         except Exception as exc:  # noqa: BLE001 - a fault of ours that one record brings out must not stop its partition
-            _tell(record, exc)
+            _tell(placed, exc)
             unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
-            built.dead.append(_dead_letter(record, origin, unforeseen))
+            built.dead.append(_dead_letter(placed, origin, unforeseen))
         else:
-            if record.headers and origin.is_elsewhere(record, incarnation):
+            if record.headers and origin.is_elsewhere(placed, incarnation):
                 built.apart.add(len(built.documents))
             built.documents.append(made)
             built.records.append(record)

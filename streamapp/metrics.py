@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import Metric
 from streamapp.heartbeat import Consumer, lag_seconds
 from streamapp.latency import BOUNDS_MS, Latencies
 from streamapp.readiness import Readiness
-from streamapp.record import DeadLetter, Record
+from streamapp.record import DeadLetter, SliceRecord
 from streamapp.retry import Outages
 from streamapp.sink import Fates
 
@@ -86,14 +86,14 @@ class Metrics:
         """What Prometheus reads, in its text format."""
         return generate_latest(self._registry)
 
-    def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
+    def stored(self, records: Sequence[SliceRecord], versions: Sequence[str]) -> None:
         """Hear of events that are new in MongoDB, and of their schema versions."""
         self.latencies.add(records, now=self._now())
         for version, n in Counter(versions).items():
             is_told = version in self._events or len(self._events) < MOST_VERSIONS
             self._events[version if is_told else "other"] += n
 
-    def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+    def settled(self, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
         """Hear of a slice whose records have all had their fate."""
         self._slices.observe(len(records))
         self._dead_letters.update(letter.reason.value for letter in dead)

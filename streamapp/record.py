@@ -25,18 +25,8 @@ class Reason(StrEnum):
     REFUSED_BY_STORE = "refused-by-store"
 
 
-class Record(Protocol):
-    """One Kafka record. aiokafka's ConsumerRecord has this shape, so nothing is copied on the way."""
-
-    @property
-    def topic(self) -> str:
-        """The topic it stands in."""
-        ...
-
-    @property
-    def partition(self) -> int:
-        """The partition it stands in."""
-        ...
+class SliceRecord(Protocol):
+    """One record of a slice, which tells where it stands. What aiokafka decodes has this shape: nothing is copied."""
 
     @property
     def offset(self) -> int:
@@ -64,6 +54,32 @@ class Record(Protocol):
         ...
 
 
+class Record(SliceRecord, Protocol):
+    """One Kafka record."""
+
+    @property
+    def topic(self) -> str:
+        """The topic it stands in."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """The partition it stands in."""
+        ...
+
+
+class PlacedRecord(NamedTuple):
+    """A record of a slice, and where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class Slice:
     """Records of one partition, in offset order, fetched together and acked together.
@@ -81,7 +97,7 @@ class Slice:
     #: Where the slice before it ended, or the assignment began: offsets from here on that no record has hold none any
     #: more. None where that is not known.
     begin: int | None
-    records: Sequence[Record]
+    records: Sequence[SliceRecord]
     #: Bytes that they hold, see `ledger.size`.
     size: int
     #: Called with what is left in memory, once the records are forgotten.
@@ -92,6 +108,11 @@ class Slice:
         """Whether there are offsets without a record."""
         begin = self.records[0].offset if self.begin is None else self.begin
         return self.records[-1].offset - begin + 1 != len(self.records)
+
+    def placed(self, record: SliceRecord) -> Record:
+        """One of its records, and where it stands."""
+        own = (record.offset, record.timestamp, record.key, record.value, record.headers)
+        return PlacedRecord(self.topic, self.partition, *own)
 
     def forget_records(self, left: int) -> None:
         """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups.

@@ -13,7 +13,7 @@ import bson
 from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Encoded, EventTimes
-from streamapp.record import Record, Slice
+from streamapp.record import Slice, SliceRecord
 from streamapp.transcode import SIZES, Transcode
 
 # What comes after `kafka.offset`: its value, the timestamp, the end of `kafka`.
@@ -26,7 +26,7 @@ _OFFSET_LENGTH = 20
 _PARTITIONS = 1_000
 
 
-_Way = Callable[[Record, bytes], Encoded]
+_Way = Callable[[SliceRecord, bytes], Encoded]
 
 
 class ShortWay:
@@ -42,7 +42,7 @@ class ShortWay:
         #: By the first bytes of a value; None where there is none.
         self._ways: dict[bytes, _Way | None] = {}
 
-    def document(self, record: Record) -> Encoded | None:
+    def document(self, record: SliceRecord) -> Encoded | None:
         """The record's document; None where only the ordinary way can tell what the record is."""
         value = record.value
         if record.headers or not value:
@@ -78,7 +78,7 @@ class ShortWay:
         )
         after = _elements(ours) + _place(topic, partition, marker, rest.size)
 
-        def encode(record: Record, value: bytes) -> Encoded:
+        def encode(record: SliceRecord, value: bytes) -> Encoded:
             offset, timestamp = record.offset, record.timestamp
             ours_after = after + rest.pack(offset, b"\x09timestamp\0", timestamp)
             id_end = b"%d\0" % offset

@@ -28,7 +28,7 @@ from streamapp.building import Built, build
 from streamapp.document import Document, EventTimes
 from streamapp.history import History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
-from streamapp.record import DeadLetter, Record, Slice
+from streamapp.record import DeadLetter, Slice, SliceRecord
 from streamapp.retry import Outages
 from streamapp.room import Room
 from streamapp.tally import Tally
@@ -83,11 +83,11 @@ class Observer(Protocol):
         """An insert took so long, whether it failed or not."""
         ...
 
-    def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
+    def stored(self, records: Sequence[SliceRecord], versions: Sequence[str]) -> None:
         """Events are new in MongoDB; these are their schema versions."""
         ...
 
-    def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
+    def settled(self, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
         """The records of a slice have their fate; these are dead letters now."""
         ...
 
@@ -221,7 +221,7 @@ class Sink:
 
     def _note(self, outcome: Outcome, built: Built, slice_: Slice) -> Fates:
         for index, why in outcome.refused.items():
-            built.refuse(index, why, slice_.incarnation)
+            built.refuse(index, why, slice_)
         records, versions = built.records, built.versions
         if outcome.duplicates or outcome.refused:
             new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
@@ -244,7 +244,7 @@ def _left(slice_: Slice, tally: Tally | None) -> int:
     """Bytes that are held for the rollups once the records are forgotten, at the most."""
     if tally is None:
         return 0
-    # Of small events most is left: no need to look at each of them.
+    # Of small events a good part is left: not worth a look at each of them.
     return tally.size if slice_.size > _LARGE_RECORD_BYTES * len(slice_.records) else slice_.size
 
 
@@ -252,7 +252,7 @@ async def _nothing() -> None:
     """Be done at once."""
 
 
-def _schema_ids(records: Sequence[Record]) -> set[int]:
+def _schema_ids(records: Sequence[SliceRecord]) -> set[int]:
     # By the five header bytes: far fewer distinct ones than records.
     size = codec.HEADER.size
     headers = {record.value[:size] for record in records if record.value}

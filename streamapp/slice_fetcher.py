@@ -20,7 +20,7 @@ from mode import get_logger
 from mode.threads import WorkerThread
 
 from streamapp.ledger import UNKNOWN, Ends, size
-from streamapp.record import Record
+from streamapp.record import SliceRecord
 
 if TYPE_CHECKING:
     from streamapp.transport import SliceTransport
@@ -44,7 +44,7 @@ class Taken(NamedTuple):
 
     tp: TP
     before: int
-    records: Sequence[Record]
+    records: Sequence[SliceRecord]
     size: int
     after: int
     end: int | None
@@ -214,10 +214,12 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         return Ends(state.highwater, stable)
 
     async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
-        records: list[Record] = []
+        records: list[SliceRecord] = []
         before, held, most = state.position, 0, self.transport.max_slice_records
         # Asked for what it has not, aiokafka would go through all that it has.
         buffered = self._ensure_consumer()._fetcher._records
+        if (decoded := getattr(buffered.get(tp), "_partition_records", None)) is not None:
+            decoded._consumer_record = _as_decoded
         while tp in buffered and len(records) < most and held < max_bytes:
             chunk = await self._chunk(tp, min(CHUNK_RECORDS, most - len(records)), raises=not records)
             if not chunk:
@@ -226,7 +228,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
             held += sum(map(size, chunk))
         return Taken(tp, before, records, held, state.position, state.highwater)
 
-    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[Record]:
+    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[SliceRecord]:
         try:
             return (await self._read({tp}, max_records)).get(tp, [])
         except KafkaError:
@@ -266,6 +268,11 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         elif error is None and self._commits_fail:
             log.warning("commits succeed again")
         self._commits_fail = error is not None
+
+
+def _as_decoded(_: object, record: SliceRecord) -> SliceRecord:
+    """In place of aiokafka's, which copies each record into a larger one that tells topic and partition, too."""
+    return record
 
 
 def is_passing(exc: BaseException) -> bool:

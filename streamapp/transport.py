@@ -17,6 +17,7 @@ import faust
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
 from mode import get_logger
 from mode.utils.futures import notify
 from yarl import URL
@@ -24,7 +25,7 @@ from yarl import URL
 from streamapp.incarnations import IncarnationOf, Incarnations
 from streamapp.ledger import Ledger, Outstanding, Progress, cut, size
 from streamapp.quiet import hush_aiokafka
-from streamapp.record import Record, Slice
+from streamapp.record import Slice, SliceRecord
 from streamapp.retry import Outages
 from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken, is_passing
 
@@ -163,7 +164,7 @@ class SliceConsumer(stock.Consumer):
         if self._flows(generation):
             self.ledger.reach(taken.tp, taken.after)
 
-    def _cut(self, taken: Taken) -> Iterator[tuple[Sequence[Record], int]]:
+    def _cut(self, taken: Taken) -> Iterator[tuple[Sequence[SliceRecord], int]]:
         """Cut what was taken into slices, with their bytes; as nearly always, all of it is one."""
         limits = self.transport
         if 0 < len(taken.records) <= limits.max_slice_records and taken.size <= limits.max_slice_bytes:
@@ -185,17 +186,16 @@ class SliceConsumer(stock.Consumer):
                 taken.before,
             )
 
-    def _slice_message(self, tp: TP, records: Sequence[Record], held: int) -> Message:
-        message = self._to_message(tp, records[-1])
-        message.key, message.headers = None, []
+    def _slice_message(self, tp: TP, records: Sequence[SliceRecord], held: int) -> Message:
+        last = records[-1]
         outstanding = self.ledger.deliver(
             tp,
-            end=records[-1].offset + 1,
+            end=last.offset + 1,
             records=len(records),
             size=held,
             first_ms=records[0].timestamp,
         )
-        message.value = Slice(
+        value = Slice(
             topic=tp.topic,
             partition=tp.partition,
             incarnation=self._incarnations.known[tp.topic],
@@ -204,6 +204,19 @@ class SliceConsumer(stock.Consumer):
             records=records,
             size=held,
             on_forgotten=partial(self._forget_records, outstanding),
+        )
+        message = ConsumerMessage(
+            *tp,
+            last.offset,
+            timestamp=(last.timestamp or 0) / 1000,  # the oldest format has none
+            timestamp_type=0,
+            headers=[],
+            key=None,
+            value=value,
+            checksum=None,
+            serialized_value_size=held,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
         )
         message.outstanding = outstanding
         return message

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import fastavro
 
@@ -12,7 +11,7 @@ from streamapp import codec, event
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.dead_letters import headers_of
 from streamapp.ledger import size
-from streamapp.record import DeadLetter, Reason, Slice, origin_of
+from streamapp.record import DeadLetter, PlacedRecord, Reason, Slice, origin_of
 
 NOW = 1_790_000_000_000
 INCARNATION = "AAAAAAAAAAAAAAAAAAAAAB"
@@ -21,17 +20,24 @@ V1: WriterSchema = writer_schema(event.schema(1), schema_id=1, version="v1")
 V2: WriterSchema = writer_schema(event.schema(2), schema_id=2, version="v2")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FakeRecord:
+class FakeRecord(PlacedRecord):
     """A Kafka record that nobody sent."""
 
-    value: bytes | None
-    topic: str = "user_events"
-    partition: int = 0
-    offset: int = 0
-    timestamp: int = NOW
-    key: bytes | None = b"user-1"
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        *,
+        value: bytes | None,
+        topic: str = "user_events",
+        partition: int = 0,
+        offset: int = 0,
+        timestamp: int = NOW,
+        key: bytes | None = b"user-1",
+        headers: tuple[tuple[str, bytes | None], ...] = (),
+    ) -> Self:
+        """Make one; the same as `PlacedRecord` with other defaults."""
+        return super().__new__(cls, topic, partition, offset, timestamp, key, value, headers)
 
 
 def an_event(**changes: Any) -> dict[str, Any]:

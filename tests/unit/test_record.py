@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from tests.factories import INCARNATION, FakeRecord, a_letter, replayed
 def test_a_replay_is_elsewhere_unless_it_is_where_it_first_stood(place: dict[str, Any], is_elsewhere: bool) -> None:
     """Topic, partition, offset and incarnation say where."""
     headers = replayed(a_letter(topic="user_events", partition=0, offset=17))
-    record = replace(FakeRecord(value=b"", offset=17, headers=headers), **place)
+    record = FakeRecord(value=b"", offset=17, headers=headers)._replace(**place)
     origin = origin_of(record, INCARNATION)
 
     assert is_elsewhere == origin.is_elsewhere(record, INCARNATION)

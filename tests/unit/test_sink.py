@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -403,7 +402,7 @@ def test_replayed_dead_letters_that_fail_again_are_no_flood() -> None:
     """However many come together: else a replay before its time would stop every worker."""
     world = World(a_breaker())
     first = [a_letter(Reason.EMPTY, value=b"", offset=offset) for offset in range(200)]
-    slice_ = a_slice(*(replace(each.record, offset=300 + n, headers=replayed(each)) for n, each in enumerate(first)))
+    slice_ = a_slice(*(each.record._replace(offset=300 + n, headers=replayed(each)) for n, each in enumerate(first)))
 
     assert [Fates(dead_lettered=200)] == world.settle(slice_)
     assert {2} == {letter.origin.failures + 1 for letter in world.dead_letters.sent}

@@ -1,21 +1,26 @@
 """Fetching: what it leaves behind in aiokafka."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any, Never
 
 import pytest
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken
+from tests.factories import NOW
 
 FAILED = TP("user_events", 0)
 
 
-class Fetcher(SliceFetcher):
+class Waiting(SliceFetcher):
     """Fetches what it is told to."""
 
     def __init__(self, fetched: "asyncio.Future[Fetched]") -> None:
@@ -35,7 +40,7 @@ def test_a_fetch_that_is_cancelled_is_over() -> None:
     """Or aiokafka would never take the member for idle again."""
 
     async def fetches() -> tuple[int, int, bool]:
-        fetcher = Fetcher(asyncio.get_running_loop().create_future())
+        fetcher = Waiting(asyncio.get_running_loop().create_future())
         fetching = asyncio.create_task(fetcher.fetch(1.0))
         await asyncio.sleep(0)
         before = fetcher.fetches
@@ -52,7 +57,7 @@ def test_a_fetch_that_fails_is_over() -> None:
     async def fetches() -> int:
         fetched = asyncio.get_running_loop().create_future()
         fetched.set_exception(OSError("no broker"))
-        fetcher = Fetcher(fetched)
+        fetcher = Waiting(fetched)
         with pytest.raises(OSError, match="no broker"):
             await fetcher.fetch(1.0)
         return fetcher.fetches
@@ -65,7 +70,7 @@ def test_a_fetch_that_is_cancelled_leaves_no_waiter() -> None:
 
     async def is_cancelled() -> bool:
         waiter = asyncio.get_running_loop().create_future()
-        fetcher = Fetcher(asyncio.get_running_loop().create_future())
+        fetcher = Waiting(asyncio.get_running_loop().create_future())
         fetcher._consumer._fetcher = SimpleNamespace(_create_fetch_waiter=lambda: waiter)
         waiting = asyncio.create_task(fetcher._news(1.0))
         await asyncio.sleep(0)
@@ -103,6 +108,44 @@ def test_an_error_of_a_partition_is_raised() -> None:
     """It counts as news."""
     with pytest.raises(TopicAuthorizationFailedError):
         asyncio.run(Buffering().take(FAILED))
+
+
+class Holding(SliceFetcher):
+    """Holds a batch that aiokafka has received, of records with these values."""
+
+    def __init__(self, tp: TopicPartition, values: Sequence[bytes]) -> None:
+        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 16_384)
+        for offset, value in enumerate(values):
+            builder.append(offset, NOW, None, value, [])
+        batch = MemoryRecords(bytes(builder.build()))
+        subscription = SubscriptionState()
+        subscription.assign_from_user({tp})
+        subscription.seek(tp, 0)
+        assignment = subscription.subscription.assignment
+        found = PartitionRecords(tp, batch, [], 0, None, None, check_crcs=True, isolation_level=0)
+        self._held = {tp: FetchResult(tp, assignment=assignment, partition_records=found, backoff=0)}
+        fetcher = SimpleNamespace(_records=self._held, fetched_records=self._fetched_records)
+        self._consumer: Any = SimpleNamespace(_fetcher=fetcher)
+        self.transport: Any = SimpleNamespace(max_slice_records=4_000)
+        self.reading: Any = assignment.state_value(tp)
+
+    async def _fetched_records(self, tps: Collection[TP], *, max_records: int, **_: Any) -> dict[Any, Any]:
+        return {tp: self._held.pop(tp).getall(max_records) for tp in tps}
+
+
+def test_records_are_taken_as_they_were_decoded() -> None:
+    """Aiokafka's own objects for them take half of what a record costs here."""
+    tp = TopicPartition("user_events", 0)
+
+    async def taken() -> Taken:
+        holding = Holding(tp, [b"a", b"b"])
+        return await holding._take(TP(*tp), holding.reading, 1_000)
+
+    found = asyncio.run(taken())
+
+    assert [(0, b"a"), (1, b"b")] == [(record.offset, record.value) for record in found.records]
+    assert {DefaultRecord} == {type(record) for record in found.records}
+    assert found.after == 2
 
 
 class Idle(SliceFetcher):

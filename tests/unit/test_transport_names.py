@@ -92,6 +92,8 @@ READ = {
     fetcher.Fetcher._notify: "d3a30d94f34f",
     fetcher.Fetcher._get_actions_per_node: "1dab2cf937d1",
     fetcher.FetchResult.getall: "3e717e30de50",
+    fetcher.PartitionRecords._unpack_records: "b803e6d46480",
+    fetcher.PartitionRecords._consumer_record: "e668541600b0",
     group_coordinator.GroupCoordinator.check_errors: "ba6ca51ad348",
     group_coordinator.GroupCoordinator.commit_offsets: "5cbe31af28d6",
     group_coordinator.GroupCoordinator.ensure_active_group: "33c84c1a9301",
