@@ -21,7 +21,11 @@ NAME = "grow"
 #: By what is varied.
 _Rounds = Mapping[int, Sequence[Round]]
 #: Once such shares of all events are stored, those after them are watched: so many parts of all.
-_LOOKED_AT, _PART = (0.01, 0.1, 0.25, 0.5, 0.96), 0.04
+_LOOKED_AT, _PART = (0.01, 0.1, 0.25, 0.5), 0.04
+#: After so many a part is watched in turns, in each of which a worker drains as many as the few before; and at the most
+#: so many events until it has ended.
+_FEW, _MANY = 0.01, 0.96
+_UNTIL_ENDED = 300_000
 #: In a topic of large events.
 _BYTES_AT_MOST = 200_000_000
 
@@ -46,11 +50,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Drain many, then different topics in turns; print what an event cost."""
     with opened() as bench:
-        past = _past(bench, options.events, options.rounds)
+        on_the_way, past = _past(bench, options.events, options.rounds)
         widths = _widths(bench, options.partitions, options.drained, options.rounds)
         sizes = _sizes(bench, options.sizes, options.drained, options.rounds)
         workers = _workers(bench, options.workers, options.drained, options.rounds)
-    _print("events stored before", past)
+    _print("events stored before, in one drain", on_the_way)
+    _print("events stored before, in turns", past)
     _print("partitions", widths)
     _print("bytes of an event", sizes)
     _print("workers, as events come", workers)
@@ -61,22 +66,36 @@ def _counts(text: str) -> Sequence[int]:
     return [int(count) for count in text.split(",")]
 
 
-def _past(bench: Bench, events: int, rounds: int) -> _Rounds:
-    """Let a worker drain all of it, and watch some parts."""
+def _past(bench: Bench, events: int, rounds: int) -> tuple[_Rounds, _Rounds]:
+    """Let a worker drain most of it, and watch some parts; then let workers go on there, and begin anew, in turns.
+
+    A drain takes minutes, in which a machine that others use may become slower; those of a round take seconds.
+    """
     topic, part = Settings().topic, int(events * _PART)
-    report.progress(f"{events:,} events")
-    bench.send(topic, events)
-    found: dict[int, list[Round]] = {int(events * share): [] for share in _LOOKED_AT}
-    for round_, _ in bench.turns([f"{events:,} events"], rounds):
-        with _draining(bench, f"grow-{round_}", topic=topic) as watch:
-            for stored, of_one in found.items():
-                of_one.append(watch.up_to(stored + part, last=part))
-    return found
+    few, many = int(events * _FEW), int(events * _MANY)
+    sent = many + rounds * (few + part + _UNTIL_ENDED)
+    report.progress(f"{sent:,} events")
+    bench.send(topic, sent)
+    found: dict[int, list[Round]] = {few: [], many: []}
+    with bench.database("grow-many") as database:
+        report.progress(f"drain of {many:,} events")
+        with _draining(bench, "grow-many", topic=topic, drop=False) as watch:
+            on_the_way = {n: [watch.up_to(n + part, last=part)] for n in (int(events * share) for share in _LOOKED_AT)}
+            watch.up_to(many, last=part)
+        for round_, what in bench.turns([f"after {few:,}", f"after {many:,}"], rounds):
+            if what == f"after {few:,}":
+                with _draining(bench, f"grow-few-{round_}", topic=topic) as watch:
+                    found[few].append(watch.up_to(few + part, last=part))
+            else:
+                stored = database["events"].estimated_document_count()
+                with _draining(bench, "grow-many", topic=topic, drop=False) as watch:
+                    found[many].append(watch.up_to(stored + few + part, last=part))
+    return on_the_way, found
 
 
 @contextmanager
-def _draining(bench: Bench, name: str, *, topic: str) -> Generator[Watch]:
-    with bench.database(name) as database:
+def _draining(bench: Bench, name: str, *, topic: str, drop: bool = True) -> Generator[Watch]:
+    with bench.database(name, drop=drop) as database:
         command, began = OURS.command(), time.monotonic()
         with bench.running(name, command, bench.environment(name, topic=topic)) as server:
             yield Watch(server, began, bench.backend, database)

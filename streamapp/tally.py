@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict
@@ -47,7 +48,7 @@ class Events(NamedTuple):
     def joined(cls, parts: Sequence[Events]) -> Self:
         """Those of several, one after the other."""
         times, users, values = zip(*parts, strict=True)
-        return cls(array("q", chain(*times)), [*chain(*users)], [*chain(*values)])
+        return cls(_end_to_end(times), [*chain(*users)], [*chain(*values)])
 
     def since(self, index: int) -> Events:
         """Those from an index on."""
@@ -67,7 +68,7 @@ class Tally:
     def of(cls, documents: Sequence[Document]) -> Tally:
         """The tally of event documents."""
         offsets, times, users, values = zip(*map(row_of, documents), strict=True)
-        return cls(array("q", offsets), Events(array("q", times), users, values))
+        return cls(_packed(offsets), Events(_packed(times), users, values))
 
     @classmethod
     def joined(cls, tallies: Sequence[Tally]) -> Tally:
@@ -76,7 +77,7 @@ class Tally:
             return tallies[0]
         if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(tallies)):
             raise AssertionError("events to count are not in the order of their partition")
-        offsets = array("q", chain.from_iterable(tally.offsets for tally in tallies))
+        offsets = _end_to_end([tally.offsets for tally in tallies])
         return cls(offsets, Events.joined([tally.events for tally in tallies]))
 
     @property
@@ -103,6 +104,18 @@ class Tally:
         if begin not in self._minutes:
             self._minutes[begin] = count(self.events.since(begin))
         return self._minutes[begin]
+
+
+def _packed(numbers: Sequence[int]) -> Sequence[int]:
+    # An array makes itself of numbers at a third of the speed.
+    return array("q", struct.pack(f"{len(numbers)}q", *numbers))
+
+
+def _end_to_end(arrays: Sequence[Sequence[int]]) -> Sequence[int]:
+    together = array("q")
+    for each in arrays:
+        together.extend(each)
+    return together
 
 
 def grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
