@@ -39,7 +39,7 @@ _COLUMNS: Mapping[str, tuple[Callable[[Round], float], str]] = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--events", type=int, default=10_000_000, help="how many get stored (default 10,000,000)")
+    parser.add_argument("--events", type=int, default=10_000_000, help="of the long drain (default 10,000,000)")
     parser.add_argument("--partitions", type=_counts, default=(4, 1, 16, 64), metavar="N,…", help="default 4,1,16,64")
     parser.add_argument("--sizes", type=_counts, default=(60, 1_000, 10_000), metavar="N,…", help="60,1000,10000")
     parser.add_argument("--workers", type=_counts, default=(1, 2, 4), metavar="N,…", help="default 1,2,4")
@@ -76,20 +76,18 @@ def _past(bench: Bench, events: int, rounds: int) -> tuple[_Rounds, _Rounds]:
     sent = many + rounds * (few + part + _UNTIL_ENDED)
     report.progress(f"{sent:,} events")
     bench.send(topic, sent)
-    found: dict[int, list[Round]] = {few: [], many: []}
+    starts = {f"after {stored:,}": stored for stored in (few, many)}
+    found: dict[int, list[Round]] = {stored: [] for stored in starts.values()}
     with bench.database("grow-many") as database:
         report.progress(f"drain of {many:,} events")
         with _draining(bench, "grow-many", topic=topic, drop=False) as watch:
             on_the_way = {n: [watch.up_to(n + part, last=part)] for n in (int(events * share) for share in _LOOKED_AT)}
             watch.up_to(many, last=part)
-        for round_, what in bench.turns([f"after {few:,}", f"after {many:,}"], rounds):
-            if what == f"after {few:,}":
-                with _draining(bench, f"grow-few-{round_}", topic=topic) as watch:
-                    found[few].append(watch.up_to(few + part, last=part))
-            else:
-                stored = database["events"].estimated_document_count()
-                with _draining(bench, "grow-many", topic=topic, drop=False) as watch:
-                    found[many].append(watch.up_to(stored + few + part, last=part))
+        for round_, what in bench.turns([*starts], rounds):
+            is_new = starts[what] == few
+            stored = 0 if is_new else database["events"].estimated_document_count()
+            with _draining(bench, f"grow-few-{round_}" if is_new else "grow-many", topic=topic, drop=is_new) as watch:
+                found[starts[what]].append(watch.up_to(stored + few + part, last=part))
     return on_the_way, found
 
 

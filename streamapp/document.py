@@ -130,8 +130,7 @@ def row_of(document: Mapping[str, Any]) -> tuple[Any, Any, Any, Values]:
         document["schema_version"],
     )
     texts = tuple([value if value is None or isinstance(value, str) else str(value) for value in values])
-    # Somebody may have changed the time, and JavaScript's numbers are doubles.
-    return document["kafka"]["offset"], int(document["event_timestamp"]), document["user_id"], cast("Values", texts)
+    return document["kafka"]["offset"], document["event_timestamp"], document["user_id"], cast("Values", texts)
 
 
 def _check_fields(event: Event, writer: WriterSchema) -> None:

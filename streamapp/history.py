@@ -15,8 +15,8 @@ from streamapp.retry import Outages
 from streamapp.rollup import Lane
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,
-#: unless it is let to hold more than 200 MB.
-ORPHANS_WITHIN = 1_000_000
+#: unless it is let to hold more than 225 MB of them, at `tally.EVENT_BYTES` each.
+ORPHANS_WITHIN = 2_500_000
 LOOKED_UP_AT_ONCE = 5_000
 
 

@@ -26,11 +26,11 @@ class Reason(StrEnum):
 
 
 class SliceRecord(Protocol):
-    """One record of a slice, which tells where it stands. What aiokafka decodes has this shape: nothing is copied."""
+    """One record of a slice, whose topic and partition are the slice's. What aiokafka decodes has this shape."""
 
     @property
     def offset(self) -> int:
-        """Its offset there."""
+        """Its offset in the partition."""
         ...
 
     @property
@@ -68,8 +68,8 @@ class Record(SliceRecord, Protocol):
         ...
 
 
-class PlacedRecord(NamedTuple):
-    """A record of a slice, and where it stands."""
+class TopicRecord(NamedTuple):
+    """A record, and where it stands; see `Record`."""
 
     topic: str
     partition: int
@@ -112,7 +112,7 @@ class Slice:
     def placed(self, record: SliceRecord) -> Record:
         """One of its records, and where it stands."""
         own = (record.offset, record.timestamp, record.key, record.value, record.headers)
-        return PlacedRecord(self.topic, self.partition, *own)
+        return TopicRecord(self.topic, self.partition, *own)
 
     def forget_records(self, left: int) -> None:
         """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups.

@@ -150,7 +150,7 @@ def _row(event: Document, lane: Lane) -> Row:
         offset, at, user, values = row_of(event)
     except (KeyError, TypeError):
         offset, at, user, values = row_of(_completed(event))
-    return (-1 if lane == FOREIGN else offset, at, "" if user is None else str(user), values)
+    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), values)
 
 
 def _completed(event: Document) -> Document:

@@ -218,6 +218,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         before, held, most = state.position, 0, self.transport.max_slice_records
         # Asked for what it has not, aiokafka would go through all that it has.
         buffered = self._ensure_consumer()._fetcher._records
+        # A batch that came is decoded as it is read, by an object that may be an error as well.
         if (decoded := getattr(buffered.get(tp), "_partition_records", None)) is not None:
             decoded._consumer_record = _as_decoded
         while tp in buffered and len(records) < most and held < max_bytes:

@@ -20,7 +20,7 @@ from streamapp.transcode import Values
 
 _MINUTE_MS = 60_000
 #: What Python needs for an event beside its texts, as tracemalloc tells, roughly.
-_EVENT_BYTES = 90
+EVENT_BYTES = 90
 
 
 @dataclass(slots=True, eq=False)
@@ -91,7 +91,7 @@ class Tally:
         _, users, values = self.events
         shared = dict(zip(map(id, values), values, strict=True)).values()
         texts = sum(len(text) for text in chain.from_iterable(shared) if text)
-        return len(users) * _EVENT_BYTES + sum(map(len, map(str, users))) + texts
+        return len(users) * EVENT_BYTES + sum(map(len, map(str, users))) + texts
 
     def after(self, offset: int, level: Level) -> Buckets:
         """The events past `offset`, counted; in each bucket one delta per minute."""
@@ -107,8 +107,12 @@ class Tally:
 
 
 def _packed(numbers: Sequence[int]) -> Sequence[int]:
-    # An array makes itself of numbers at a third of the speed.
-    return array("q", struct.pack(f"{len(numbers)}q", *numbers))
+    # Three times as fast as what `array` does with numbers.
+    try:
+        packed = struct.pack(f"{len(numbers)}q", *numbers)
+    except struct.error:  # MongoDB's shell makes doubles of numbers, where somebody has changed a document
+        packed = struct.pack(f"{len(numbers)}q", *map(int, numbers))
+    return array("q", packed)
 
 
 def _end_to_end(arrays: Sequence[Sequence[int]]) -> Sequence[int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.broker import TIMEOUT, away, silent
+from streamapp.record import TopicRecord
 
 T = TypeVar("T")
 
@@ -32,18 +33,6 @@ _NO_COORDINATOR_YET = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
     }
 )
-
-
-class TopicRecord(NamedTuple):
-    """A record as it lies in Kafka; see `streamapp.record.Record`."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
 
 
 class TopicReader:

@@ -208,13 +208,12 @@ class SliceConsumer(stock.Consumer):
         message = ConsumerMessage(
             *tp,
             last.offset,
-            timestamp=(last.timestamp or 0) / 1000,  # the oldest format has none
+            timestamp=last.timestamp / 1000,
             timestamp_type=0,
             headers=[],
             key=None,
             value=value,
             checksum=None,
-            serialized_value_size=held,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )

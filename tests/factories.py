@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import fastavro
+from aiokafka.record.default_records import DefaultRecord
 
 from streamapp import codec, event
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.dead_letters import headers_of
 from streamapp.ledger import size
-from streamapp.record import DeadLetter, PlacedRecord, Reason, Slice, origin_of
+from streamapp.record import DeadLetter, Reason, Slice, TopicRecord, origin_of
 
 NOW = 1_790_000_000_000
 INCARNATION = "AAAAAAAAAAAAAAAAAAAAAB"
@@ -20,7 +21,7 @@ V1: WriterSchema = writer_schema(event.schema(1), schema_id=1, version="v1")
 V2: WriterSchema = writer_schema(event.schema(2), schema_id=2, version="v2")
 
 
-class FakeRecord(PlacedRecord):
+class FakeRecord(TopicRecord):
     """A Kafka record that nobody sent."""
 
     __slots__ = ()
@@ -36,7 +37,7 @@ class FakeRecord(PlacedRecord):
         key: bytes | None = b"user-1",
         headers: tuple[tuple[str, bytes | None], ...] = (),
     ) -> Self:
-        """Make one; the same as `PlacedRecord` with other defaults."""
+        """Make one; the same as `TopicRecord` with other defaults."""
         return super().__new__(cls, topic, partition, offset, timestamp, key, value, headers)
 
 
@@ -66,14 +67,14 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
 def a_slice(
     *records: FakeRecord, incarnation: str | None = INCARNATION, assignment: int = 0, begin: int | None = None
 ) -> Slice:
-    """Return these records as one slice."""
+    """Return these records as one slice, in which they are what aiokafka decodes."""
     return Slice(
         topic=records[0].topic,
         partition=records[0].partition,
         incarnation=incarnation,
         assignment=assignment,
         begin=begin,
-        records=records,
+        records=[DefaultRecord(each.offset, each.timestamp, 0, each.key, each.value, each.headers) for each in records],
         size=sum(map(size, records)),
     )
 

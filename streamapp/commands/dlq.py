@@ -15,8 +15,8 @@ from streamapp.commands.options import is_json, json_option, load_settings, told
 from streamapp.dlq import letter_text
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import Choice, Judged, histogram
+from streamapp.record import TopicRecord
 from streamapp.settings import Settings
-from streamapp.topic_reader import TopicRecord
 
 #: Bytes of a value that are shown.
 _SHOWN_BYTES = 1024

@@ -11,10 +11,10 @@ from streamapp.broker import Broker
 from streamapp.dlq.letters import Letter, Pile
 from streamapp.document import id_of
 from streamapp.mongo import Mongo
-from streamapp.record import origin_in
+from streamapp.record import TopicRecord, origin_in
 from streamapp.settings import Settings
 from streamapp.store import Store
-from streamapp.topic_reader import TopicReader, TopicRecord
+from streamapp.topic_reader import TopicReader
 
 _ASKED_AT_ONCE = 1_000
 _TOLD_EVERY = 100

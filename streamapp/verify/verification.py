@@ -18,10 +18,10 @@ from streamapp.broker import Broker
 from streamapp.document import id_of
 from streamapp.errors import StreamappError
 from streamapp.mongo import Mongo
-from streamapp.record import Origin, Record, origin_of
+from streamapp.record import Origin, Record, TopicRecord, origin_of
 from streamapp.registry import Registry
 from streamapp.settings import Settings
-from streamapp.topic_reader import TopicReader, TopicRecord
+from streamapp.topic_reader import TopicReader
 from streamapp.verify import counts, likeness
 from streamapp.verify.letter_index import LetterIndex
 from streamapp.verify.offsets import Bits

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
+from datasketches import hll_union
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.document import Document
 from streamapp.levels import LEVELS, kept_since
-from streamapp.rollup import MAX_CELLS, MAX_KEYS, NULL, OTHER, Lane, Rollup, id_of, key_of, lane_of, unique, value_of
+from streamapp.rollup import (
+    LG_K,
+    MAX_CELLS,
+    MAX_KEYS,
+    NULL,
+    OTHER,
+    Lane,
+    Rollup,
+    id_of,
+    key_of,
+    lane_of,
+    unique,
+    value_of,
+)
 from streamapp.tally import Events, Tally
 from tests.factories import INCARNATION, NOW
 
@@ -144,9 +159,31 @@ def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> No
     assert 50 * events + 1_000 < sizes[0] < 150 * events + 1_000
 
 
-def test_a_time_that_was_made_a_double_counts() -> None:
+def test_numbers_that_were_made_doubles_count() -> None:
     """As whoever changes a document in MongoDB's shell may leave it."""
-    assert [60_000] == [*Tally.of([an_event(0, event_timestamp=60_000.0)]).after(-1, MINUTE)]
+    tally = Tally.of([an_event(0, event_timestamp=60_000.0), an_event(1.0)])
+
+    assert [1] == [sum(each.cells.values()) for each in tally.after(-1, MINUTE)[60_000]]
+    assert tally.last_offset == 1
+
+
+def test_each_event_is_counted_with_its_own_user_and_values() -> None:
+    """Of tallies that go on from one another, whole and from an offset on, each minute by itself."""
+    events = [
+        an_event(n, event_timestamp=60_000 * (n % 2), user_id=f"u{n}", event_type=f"t{n}", browser=f"b{n}")
+        for n in range(6)
+    ]
+    tally = Tally.joined([Tally.of(events[:3]), Tally.of(events[3:])])
+
+    for offset, minute in product((-1, 1, 3), (0, 1)):
+        (delta,) = tally.after(offset, MINUTE)[60_000 * minute]
+        numbers = [n for n in range(offset + 1, 6) if n % 2 == minute]
+        assert [(f"t{n}", f"b{n}") for n in numbers] == sorted((key[0], key[2]) for key in delta.cells)
+        both = hll_union(LG_K)
+        both.update(delta.users)
+        for n in numbers:
+            both.update(f"u{n}")
+        assert both.get_estimate() == pytest.approx(len(numbers), rel=0.01)
 
 
 def test_tallies_out_of_order_are_refused() -> None:

@@ -134,7 +134,7 @@ class Holding(SliceFetcher):
 
 
 def test_records_are_taken_as_they_were_decoded() -> None:
-    """Aiokafka's own objects for them take half of what a record costs here."""
+    """Aiokafka's consumer would copy each into a larger object."""
     tp = TopicPartition("user_events", 0)
 
     async def taken() -> Taken:

@@ -75,6 +75,7 @@ READ = {
     driver.AIOKafkaConsumerThread.on_thread_stop: "8dfc004e258b",
     driver.Producer.flush: "36d0cb3615f6",
     driver.Producer.on_stop: "86799c5ab7b6",
+    Message.__init__: "afe1f7597559",
     Message.ack: "4751b72c4ed8",
     WorkerThread: "e213e6b441f9",
     ServiceThread.start: "f11841038a03",
