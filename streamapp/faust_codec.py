@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import faust
 
-from streamapp.codec import EventCodec
-from streamapp.event import Event
+if TYPE_CHECKING:
+    from streamapp.codec import EventCodec
+    from streamapp.event import Event
 
 
 class FaustCodec(faust.Codec):
-    """`dumps` and `loads` of events; what Faust makes of it by `|` or `clone` shares them."""
+    """`dumps` and `loads` of events; what Faust makes of it by `|` or `clone` shares them.
 
-    def __init__(self, events: EventCodec, **kwargs: Any) -> None:
+    Args:
+        events: tells the codec, once an event is read or written.
+        kwargs: Faust's.
+    """
+
+    def __init__(self, events: Callable[[], EventCodec], **kwargs: Any) -> None:
         super().__init__(events=events, **kwargs)
         self._events = events
 
     def _dumps(self, s: Event) -> bytes:
-        return self._events.dumps(s)
+        return self._events().dumps(s)
 
     def _loads(self, s: bytes) -> Event:
-        return self._events.loads(s)
+        return self._events().loads(s)

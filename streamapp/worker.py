@@ -19,7 +19,6 @@ from faust.serializers import codecs
 from mode import CrashingSupervisor
 
 from streamapp import event_loop, memory, sampler, settings
-from streamapp.codec import EventCodec
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
 from streamapp.faust_codec import FaustCodec
@@ -31,6 +30,7 @@ from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import SliceTransport
 
 if TYPE_CHECKING:
+    from streamapp.codec import EventCodec
     from streamapp.upstream import Upstream
 
 # They tell every request.
@@ -58,10 +58,19 @@ if config.log_format == "json":
     # A table for people, printed to the log's stream.
     worker_command.on_worker_created = lambda *_: None
 
-codec = EventCodec()
-codecs.register(CODEC, FaustCodec(codec))
 readiness = Readiness()
 broker_outages = Outages("Kafka")
+
+
+@cache
+def codec() -> EventCodec:
+    """What reads and writes our events."""
+    from streamapp.codec import EventCodec  # noqa: PLC0415 - see `upstream`
+
+    return EventCodec()
+
+
+codecs.register(CODEC, FaustCodec(codec))
 
 
 @cache
@@ -71,7 +80,7 @@ def upstream() -> Upstream:
     # Half a second of imports, for which `--help` and the list of agents need not wait.
     from streamapp.upstream import Upstream  # noqa: PLC0415
 
-    return Upstream(config, codec, readiness, broker_outages)
+    return Upstream(config, codec(), readiness, broker_outages)
 
 
 class Boot(base.BootStrategy):

@@ -19,15 +19,24 @@ def test_each_command_is_known_by_its_name(name: str) -> None:
     assert name == commands.load(name).name
 
 
+def imported(statements: str, names: set[str]) -> str:
+    """Return which of these modules a new process has after some statements."""
+    code = f"import sys; {statements}; print({names} & {{*sys.modules}})"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
 def test_commands_start_without_what_they_do_not_need() -> None:
     """Faust takes longer to import than most commands take to run."""
     loads = "; ".join(f"commands.load({name!r})" for name in commands.COMMANDS)
-    unneeded = {"faust", "aiohttp", "pygments"}
-    code = f"import sys; from streamapp import commands; {loads}; print({unneeded} & {{*sys.modules}})"
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert imported(f"from streamapp import commands; {loads}", {"faust", "aiohttp", "pygments"}) == "set()\n"
 
-    assert done.stdout == "set()\n"
+
+def test_the_app_is_there_without_what_only_a_worker_needs() -> None:
+    """Who asks for `--help` or the list of agents need not wait for it."""
+    workers = {"bson", "confluent_kafka", "datasketches", "fastavro", "httpx", "prometheus_client", "pymongo"}
+
+    assert imported("from streamapp import app", workers) == "set()\n"
 
 
 @pytest.mark.parametrize("command", [["send-sample"], ["dlq", "replay"]], ids=" ".join)
