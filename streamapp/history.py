@@ -13,10 +13,11 @@ from streamapp.inserter import Outcome
 from streamapp.record import Origin, Slice
 from streamapp.retry import Outages
 from streamapp.rollup import Lane
+from streamapp.tally import EVENT_BYTES
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,
-#: unless it is let to hold more than 225 MB of them, at `tally.EVENT_BYTES` each.
-ORPHANS_WITHIN = 2_500_000
+#: unless it is let to hold more than 225 MB of them.
+ORPHANS_WITHIN = 225_000_000 // EVENT_BYTES
 LOOKED_UP_AT_ONCE = 5_000
 
 

@@ -244,7 +244,7 @@ def _left(slice_: Slice, tally: Tally | None) -> int:
     """Bytes that are held for the rollups once the records are forgotten, at the most."""
     if tally is None:
         return 0
-    # Of small events a quarter is left; but to look at each takes longer than it is worth.
+    # Of small events a quarter is left; but to look at each takes time, and a larger bound would make nothing faster.
     return tally.size if slice_.size > _LARGE_RECORD_BYTES * len(slice_.records) else slice_.size
 
 
