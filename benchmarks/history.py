@@ -12,8 +12,8 @@ from typing import NamedTuple
 from streamapp import document
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.document import Document, EventTimes
-from streamapp.event import schema
-from streamapp.record import Origin
+from streamapp.model.event import schema
+from streamapp.model.record import Origin
 from streamapp.rollup import Lane
 from streamapp.sampler import Sample, samples
 

@@ -12,7 +12,8 @@ import fastavro
 import httpx
 from confluent_kafka import Producer
 
-from streamapp import codec, event, sampler
+from streamapp import codec, sampler
+from streamapp.model import event
 
 #: What an event takes without the field, roughly.
 PLAIN_BYTES = 60

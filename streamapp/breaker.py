@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamapp.errors import PoisonFlood
-from streamapp.record import DeadLetter, Reason, SliceRecord
+from streamapp.model.record import DeadLetter, Reason, SliceRecord
 from streamapp.rollup import Lane
 
 #: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and

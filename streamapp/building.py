@@ -12,7 +12,7 @@ from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Document, Encoded, EventTimes
 from streamapp.errors import Undecodable
-from streamapp.record import DeadLetter, Origin, Reason, Record, Slice, SliceRecord, origin_of
+from streamapp.model.record import DeadLetter, Origin, Reason, Record, Slice, SliceRecord, origin_of
 from streamapp.short_way import ShortWay
 
 log = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import fastavro
 
-from streamapp import event
 from streamapp.avro import WriterSchema
 from streamapp.errors import Undecodable
-from streamapp.event import Event, Schema
-from streamapp.record import Reason
+from streamapp.model import event
+from streamapp.model.event import Event, Schema
+from streamapp.model.record import Reason
 
 MAGIC_BYTE = 0
 HEADER = struct.Struct(">bi")

@@ -17,7 +17,7 @@ from bson import DatetimeMS
 from pymongo import UpdateOne
 
 from streamapp.document import id_of
-from streamapp.record import DeadLetter, ours_in
+from streamapp.model.record import DeadLetter, ours_in
 
 _MILLIS_PER_HOUR = 3_600_000
 #: Ids in one document, which has room for more; past it such events are no longer counted.

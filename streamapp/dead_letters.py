@@ -18,7 +18,7 @@ from streamapp import delivery
 from streamapp.broker import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
 from streamapp.kafka_tools import Tools
-from streamapp.record import OURS, DeadLetter
+from streamapp.model.record import OURS, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
 #: Seconds until a dead letter that nobody acknowledges counts as not delivered.

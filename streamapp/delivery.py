@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from confluent_kafka import Producer
 
 from streamapp.broker import silent
-from streamapp.record import Record
+from streamapp.model.record import Record
 
 #: Bytes of values, and records with their headers, that wait in a producer; or one value.
 QUEUE_BYTES = 32 * 1024 * 1024

@@ -14,8 +14,8 @@ from bson.raw_bson import RawBSONDocument
 
 from streamapp.avro import WriterSchema
 from streamapp.errors import Undecodable
-from streamapp.event import RESERVED, Event
-from streamapp.record import Origin, Reason
+from streamapp.model.event import RESERVED, Event
+from streamapp.model.record import Origin, Reason
 from streamapp.transcode import Values
 
 #: What rollups count an event by: its offset, its time in epoch ms, the user id, and the values.

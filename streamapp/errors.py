@@ -48,7 +48,7 @@ class Undecodable(Permanent):
     """The bytes of a record cannot become an event.
 
     Args:
-        reason: one of the reasons in `streamapp.record.Reason`.
+        reason: one of the reasons in `streamapp.model.record.Reason`.
         error: what exactly is wrong, for a reader of the dead letter.
     """
 

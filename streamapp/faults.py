@@ -14,7 +14,7 @@ from streamapp import codec
 from streamapp.avro import WriterSchema
 from streamapp.document import EventTimes
 from streamapp.errors import Undecodable
-from streamapp.record import Reason
+from streamapp.model.record import Reason
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR

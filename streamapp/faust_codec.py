@@ -9,7 +9,7 @@ import faust
 
 if TYPE_CHECKING:
     from streamapp.codec import EventCodec
-    from streamapp.event import Event
+    from streamapp.model.event import Event
 
 
 class FaustCodec(faust.Codec):

@@ -10,7 +10,7 @@ from typing import Protocol
 from streamapp import document
 from streamapp.document import Document
 from streamapp.inserter import Outcome
-from streamapp.record import Origin, Slice
+from streamapp.model.record import Origin, Slice
 from streamapp.retry import Outages
 from streamapp.rollup import Lane
 from streamapp.tally import EVENT_BYTES

@@ -16,8 +16,8 @@ from prometheus_client.metrics_core import Metric
 
 from streamapp.heartbeat import Consumer, lag_seconds
 from streamapp.latency import BOUNDS_MS, Latencies
+from streamapp.model.record import DeadLetter, SliceRecord
 from streamapp.readiness import Readiness
-from streamapp.record import DeadLetter, SliceRecord
 from streamapp.retry import Outages
 from streamapp.sink import Fates
 

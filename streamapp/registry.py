@@ -20,10 +20,10 @@ from schema_registry.client import SchemaRegistryClient
 from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
-from streamapp import event
 from streamapp.avro import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable, SettingsError
-from streamapp.event import Schema
+from streamapp.model import event
+from streamapp.model.event import Schema
 from streamapp.retry import Outages
 
 T = TypeVar("T")

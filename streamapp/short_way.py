@@ -13,7 +13,7 @@ import bson
 from streamapp import codec, document
 from streamapp.avro import WriterSchema
 from streamapp.document import Encoded, EventTimes
-from streamapp.record import Slice, SliceRecord
+from streamapp.model.record import Slice, SliceRecord
 from streamapp.transcode import SIZES, Transcode
 
 # What comes after `kafka.offset`: its value, the timestamp, the end of `kafka`.

@@ -28,7 +28,7 @@ from streamapp.building import Built, build
 from streamapp.document import Document, EventTimes
 from streamapp.history import History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
-from streamapp.record import DeadLetter, Slice, SliceRecord
+from streamapp.model.record import DeadLetter, Slice, SliceRecord
 from streamapp.retry import Outages
 from streamapp.room import Room
 from streamapp.tally import Tally

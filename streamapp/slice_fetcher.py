@@ -20,7 +20,7 @@ from mode import get_logger
 from mode.threads import WorkerThread
 
 from streamapp.ledger import UNKNOWN, Ends, size
-from streamapp.record import SliceRecord
+from streamapp.model.record import SliceRecord
 
 if TYPE_CHECKING:
     from streamapp.transport import SliceTransport

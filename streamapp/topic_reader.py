@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.broker import TIMEOUT, away, silent
-from streamapp.record import TopicRecord
+from streamapp.model.record import TopicRecord
 
 T = TypeVar("T")
 

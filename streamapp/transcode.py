@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import Any, NamedTuple, cast
 
-from streamapp.event import Schema
+from streamapp.model.event import Schema
 
 #: Location, event type, device, browser, schema version.
 Values = tuple[str | None, str | None, str | None, str | None, str]

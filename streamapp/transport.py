@@ -24,8 +24,8 @@ from yarl import URL
 
 from streamapp.incarnations import IncarnationOf, Incarnations
 from streamapp.ledger import Ledger, Outstanding, Progress, cut, size
+from streamapp.model.record import Slice, SliceRecord
 from streamapp.quiet import hush_aiokafka
-from streamapp.record import Slice, SliceRecord
 from streamapp.retry import Outages
 from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken, is_passing
 

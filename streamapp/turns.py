@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streamapp.record import Slice
+from streamapp.model.record import Slice
 
 
 class Turn:

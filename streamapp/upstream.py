@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from mode import Service
 
-from streamapp import event, memory
+from streamapp import memory
 from streamapp.accumulator import Accumulator
 from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, canonical_form
@@ -21,6 +21,7 @@ from streamapp.document import EventTimes
 from streamapp.errors import SettingsError
 from streamapp.heartbeat import BEAT_EVERY, Heartbeat
 from streamapp.metrics import Metrics, Transport
+from streamapp.model import event
 from streamapp.mongo import Mongo
 from streamapp.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
 from streamapp.registry import Registry

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from streamapp import event
+from streamapp.model import event
 from streamapp.settings import Settings
 from tests import foreign
 

@@ -8,11 +8,12 @@ from typing import Any, Self
 import fastavro
 from aiokafka.record.default_records import DefaultRecord
 
-from streamapp import codec, event
+from streamapp import codec
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.dead_letters import headers_of
 from streamapp.ledger import size
-from streamapp.record import DeadLetter, Reason, Slice, TopicRecord, origin_of
+from streamapp.model import event
+from streamapp.model.record import DeadLetter, Reason, Slice, TopicRecord, origin_of
 
 NOW = 1_790_000_000_000
 INCARNATION = "AAAAAAAAAAAAAAAAAAAAAB"

@@ -11,7 +11,7 @@ from streamapp.document import Document, Encoded
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level
-from streamapp.record import DeadLetter, Origin, Record
+from streamapp.model.record import DeadLetter, Origin, Record
 from streamapp.rollup import Lane, Rollup, Swap, id_of, lane_of
 from streamapp.tally import Tally
 

@@ -16,7 +16,7 @@ from typing import Any
 import faust
 
 from streamapp.broker import Broker
-from streamapp.record import Slice
+from streamapp.model.record import Slice
 from streamapp.retry import Outages
 from streamapp.transport import SliceTransport
 

@@ -15,7 +15,7 @@ from streamapp.commands.options import is_json, json_option, load_settings, told
 from streamapp.dlq import letter_text
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import Choice, Judged, histogram
-from streamapp.record import TopicRecord
+from streamapp.model.record import TopicRecord
 from streamapp.settings import Settings
 
 #: Bytes of a value that are shown.

@@ -14,7 +14,7 @@ from streamapp.commands.progress import progress
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import Choice, Judged, Letter, Pile, judged
 from streamapp.errors import StoreUnavailable
-from streamapp.record import Reason
+from streamapp.model.record import Reason
 from streamapp.settings import Settings
 
 

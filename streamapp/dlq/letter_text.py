@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streamapp.dlq.letters import Judged, Letter, Row, State
-from streamapp.record import Record
+from streamapp.model.record import Record
 
 #: Of an error in a line.
 _MOST_ERROR = 100

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 from streamapp.broker import Broker
 from streamapp.dlq.letters import Letter, Pile
 from streamapp.document import id_of
+from streamapp.model.record import TopicRecord, origin_in
 from streamapp.mongo import Mongo
-from streamapp.record import TopicRecord, origin_in
 from streamapp.settings import Settings
 from streamapp.store import Store
 from streamapp.topic_reader import TopicReader

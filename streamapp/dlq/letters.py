@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from streamapp.document import id_of
-from streamapp.record import Origin, Reason, Record, origin_in, ours_in
+from streamapp.model.record import Origin, Reason, Record, origin_in, ours_in
 
 #: Of a schema id, which is an unsigned number of 32 bits.
 _MOST_DIGITS = 10

@@ -17,7 +17,7 @@ from streamapp.broker import DEAD_LETTER_OVERHEAD, away
 from streamapp.dlq.letters import Letter
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka_tools import Tools
-from streamapp.record import TopicRecord
+from streamapp.model.record import TopicRecord
 from streamapp.topic_reader import TopicReader
 
 #: Bytes that a record takes beside key and value: our headers, whose error text may have 1 KiB, and Python's objects.

@@ -8,13 +8,14 @@ from typing import Any
 
 import fastavro
 
-from streamapp import codec, event
+from streamapp import codec
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.doctor.finding import Finding, Findings, fault, ok, skipped, warning
 from streamapp.doctor.kafka_verdicts import Bounds
 from streamapp.document import EventTimes, build
 from streamapp.errors import RegistryUnavailable, Undecodable
-from streamapp.record import Origin, Record, origin_of
+from streamapp.model import event
+from streamapp.model.record import Origin, Record, origin_of
 from streamapp.settings import Settings
 from streamapp.store import why_unencodable
 from streamapp.topic_reader import TopicReader
@@ -68,7 +69,7 @@ def sample_findings(settings: Settings, ours: Mapping[int, WriterSchema]) -> Fin
 
 def _encodable(check: str, document: dict[str, Any], source: str) -> Finding:
     if why := why_unencodable(document):
-        return fault(check, f"our own sample cannot be stored: {why}", "restore schemas/ and streamapp/event.py")
+        return fault(check, f"our own sample cannot be stored: {why}", "restore schemas/ and streamapp/model/event.py")
     return ok(check, f"a sample ({source}) goes through Avro, document and BSON")
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 
-from streamapp import event
 from streamapp.avro import WriterSchema
 from streamapp.doctor.finding import Findings, fault, ok, skipped
 from streamapp.doctor.registry_verdicts import SubjectFacts, judge_api, judge_subject
 from streamapp.errors import RegistryUnavailable
+from streamapp.model import event
 from streamapp.registry import Registry
 from streamapp.settings import Settings
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from streamapp import dead_letter_counts
 from streamapp.dlq.letters import letter_in
-from streamapp.record import Origin, Record
+from streamapp.model.record import Origin, Record
 from streamapp.topic_reader import TopicReader
 from streamapp.verify import sent
 

@@ -13,7 +13,7 @@ from streamapp import codec, document
 from streamapp.avro import UNREGISTERED, WriterSchema
 from streamapp.document import LENIENT, EventTimes
 from streamapp.errors import Undecodable
-from streamapp.record import Origin, Record
+from streamapp.model.record import Origin, Record
 
 #: Which times are believable is a matter of settings, which may have been others.
 _ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)

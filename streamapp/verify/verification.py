@@ -17,8 +17,8 @@ from streamapp.avro import WriterSchema
 from streamapp.broker import Broker
 from streamapp.document import id_of
 from streamapp.errors import StreamappError
+from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongo import Mongo
-from streamapp.record import Origin, Record, TopicRecord, origin_of
 from streamapp.registry import Registry
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from streamapp import event, registry, sink
+from streamapp import registry, sink
 from streamapp.avro import WriterSchema, writer_schema
+from streamapp.model import event
 from streamapp.registry import Registry
 from streamapp.settings import Settings
 from tests import foreign

@@ -11,8 +11,8 @@ import pytest
 
 from streamapp import sink
 from streamapp.document import Document, Encoded
+from streamapp.model.record import Reason
 from streamapp.mongo import Mongo
-from streamapp.record import Reason
 from streamapp.store import Store
 from tests.conftest import SettingsFactory
 from tests.factories import NOW, a_letter, replayed

@@ -8,7 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from streamapp import event
+from streamapp.model import event
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.workers import Worker

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from streamapp import event, sampler
+from streamapp import sampler
 from streamapp.levels import LEVELS
+from streamapp.model import event
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.workers import Worker

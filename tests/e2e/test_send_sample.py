@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streamapp import codec, event
+from streamapp import codec
 from streamapp.avro import writer_schema
+from streamapp.model import event
 from streamapp.settings import Settings
 from streamapp.verify import ledger_file
 from tests import foreign

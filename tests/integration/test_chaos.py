@@ -28,12 +28,12 @@ from streamapp.avro import WriterSchema, writer_schema
 from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes, id_of
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
-from streamapp.event import schema
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level
+from streamapp.model.event import schema
+from streamapp.model.record import DeadLetter, Slice, origin_of
 from streamapp.mongo import Mongo, translated
 from streamapp.reconcile import Findings, Reconciliation
-from streamapp.record import DeadLetter, Slice, origin_of
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.rollup import Lane, Rollup, Swap
 from streamapp.rollups import Rollups

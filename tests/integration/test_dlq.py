@@ -22,7 +22,7 @@ from streamapp.dead_letters import DeadLetterTopic
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import Choice, State
 from streamapp.dlq.replay import Replay
-from streamapp.record import DeadLetter, Reason, TopicRecord
+from streamapp.model.record import DeadLetter, Reason, TopicRecord
 from streamapp.settings import Settings
 from streamapp.topic_reader import TopicReader
 from tests import foreign, groups

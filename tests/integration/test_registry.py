@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from streamapp import codec, event, registry
+from streamapp import codec, registry
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.local.backend import Backend
+from streamapp.model import event
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings

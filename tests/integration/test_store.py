@@ -20,8 +20,8 @@ from streamapp import dead_letter_counts
 from streamapp.document import Encoded
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
+from streamapp.model.record import Reason
 from streamapp.mongo import Mongo, is_transient, translated
-from streamapp.record import Reason
 from streamapp.settings import Settings
 from streamapp.store import Store
 from tests.conftest import SettingsFactory

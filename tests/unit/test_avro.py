@@ -12,10 +12,11 @@ import fastavro
 import pytest
 from bson import DatetimeMS, Decimal128
 
-from streamapp import avro, codec, event
+from streamapp import avro, codec
 from streamapp.avro import writer_schema
 from streamapp.errors import Undecodable
-from streamapp.record import Reason
+from streamapp.model import event
+from streamapp.model.record import Reason
 from tests.factories import an_event, wire
 
 

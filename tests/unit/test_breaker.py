@@ -11,7 +11,7 @@ import pytest
 
 from streamapp.breaker import FIRST_LOOK_SECONDS, Breaker
 from streamapp.errors import PoisonFlood
-from streamapp.record import DeadLetter, Reason
+from streamapp.model.record import DeadLetter, Reason
 from streamapp.rollup import Lane
 from tests.factories import FakeRecord, a_letter, a_record
 

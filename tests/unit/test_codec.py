@@ -6,12 +6,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamapp import codec, event
+from streamapp import codec
 from streamapp.avro import writer_schema
 from streamapp.codec import EventCodec
 from streamapp.errors import Undecodable
 from streamapp.faust_codec import FaustCodec
-from streamapp.record import Reason
+from streamapp.model import event
+from streamapp.model.record import Reason
 from tests.factories import NOW, V1, V2, an_event, wire
 
 

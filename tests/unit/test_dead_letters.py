@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 from streamapp import delivery
 from streamapp.dead_letters import DeadLetterTopic, headers_of
 from streamapp.errors import BrokerUnavailable
-from streamapp.record import DeadLetter, Reason, origin_of
+from streamapp.model.record import DeadLetter, Reason, origin_of
 from tests.factories import INCARNATION, NOW, FakeRecord, a_letter
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)

@@ -9,11 +9,12 @@ import bson
 import pytest
 from bson import DatetimeMS
 
-from streamapp import document, event
+from streamapp import document
 from streamapp.avro import writer_schema
 from streamapp.document import Encoded, EventTimes, row_of
 from streamapp.errors import Undecodable
-from streamapp.record import Origin, Reason, origin_of
+from streamapp.model import event
+from streamapp.model.record import Origin, Reason, origin_of
 from tests.factories import INCARNATION, NOW, V1, V2, a_record, an_event
 
 RECEIVED_AT = datetime(2026, 9, 21, tzinfo=UTC)

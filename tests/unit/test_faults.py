@@ -13,7 +13,7 @@ from streamapp.avro import writer_schema
 from streamapp.document import EventTimes
 from streamapp.errors import Undecodable
 from streamapp.faults import REASONS, Fault, Faults, Ground, parse
-from streamapp.record import Origin, Reason
+from streamapp.model.record import Origin, Reason
 from streamapp.sampler import samples
 from tests.factories import NOW, V1, V2, wire
 

@@ -75,12 +75,3 @@ def test_check_names_what_is_stale(generate: ModuleType, tmp_path: Path) -> None
         lock.write("another==1.0\n")
 
     assert [tmp_path / "pyproject.toml"] == generate.stale(tmp_path)
-
-
-def test_every_module_has_its_row_in_the_architecture() -> None:
-    """Whoever adds one says there what it is about."""
-    package, told = ROOT / "streamapp", (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
-    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-
-    assert set() == {name for name in modules | packages if f"`{name}`" not in told}

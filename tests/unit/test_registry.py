@@ -14,8 +14,9 @@ import httpx
 import pytest
 from schema_registry.client import errors
 
-from streamapp import event, registry
+from streamapp import registry
 from streamapp.errors import RegistryUnavailable, SettingsError
+from streamapp.model import event
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience, Outages, RetryPolicy
 

@@ -7,7 +7,7 @@ from itertools import islice
 import fastavro
 import pytest
 
-from streamapp import event
+from streamapp.model import event
 from streamapp.sampler import Sample, samples
 
 

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp import codec, document, event, transcode
+from streamapp import codec, document, transcode
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.document import Encoded, EventTimes, row_of
 from streamapp.errors import Undecodable
-from streamapp.record import Origin
+from streamapp.model import event
+from streamapp.model.record import Origin
 from streamapp.short_way import ShortWay
 from streamapp.transcode import SIZES, _Unusual
 from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire

@@ -15,10 +15,10 @@ from streamapp.accumulator import Accumulator
 from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
-from streamapp.event import Event
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS
-from streamapp.record import DeadLetter, Origin, Reason, Slice
+from streamapp.model.event import Event
+from streamapp.model.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.sink import Fates, Sink
 from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_letter, a_record, a_slice, an_event, replayed, wire

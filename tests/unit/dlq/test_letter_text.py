@@ -16,7 +16,7 @@ from streamapp.dlq.letter_text import (
     row_json,
 )
 from streamapp.dlq.letters import Judged, State, histogram
-from streamapp.record import Reason
+from streamapp.model.record import Reason
 from tests.factories import INCARNATION, NOW, FakeRecord
 from tests.unit.dlq.test_letters import AT, a_letter
 

@@ -23,7 +23,7 @@ from streamapp.dlq.letters import (
     letter_in,
     plan,
 )
-from streamapp.record import DeadLetter, Reason, origin_of
+from streamapp.model.record import DeadLetter, Reason, origin_of
 from tests.factories import INCARNATION, NOW, FakeRecord
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamapp.dlq.letters import Pile
-from streamapp.record import Reason
+from streamapp.model.record import Reason
 from streamapp.verify import sent
 from streamapp.verify.letter_index import LetterIndex
 from tests.factories import INCARNATION, NOW, FakeRecord

@@ -9,7 +9,7 @@ import pytest
 from bson import DatetimeMS
 
 from streamapp import document
-from streamapp.record import origin_of
+from streamapp.model.record import origin_of
 from streamapp.verify import likeness, offsets
 from streamapp.verify.offsets import Bits, Runs
 from streamapp.verify.verdict import PartitionFates, Problem, Verdict

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.record import origin_of
+from streamapp.model.record import origin_of
 from tests.factories import INCARNATION, FakeRecord, a_letter, replayed
 
 

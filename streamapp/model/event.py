@@ -31,7 +31,7 @@ def schema_text(version: int) -> str:
     name = f"user_event_v{version}.avsc"
     packaged = Path(str(files("streamapp"))) / "schemas" / name
     # In a checkout the schemas stand beside the package; only the wheel has them inside.
-    path = packaged if packaged.exists() else Path(__file__).parent.parent / "schemas" / name
+    path = packaged if packaged.exists() else Path(__file__).parents[2] / "schemas" / name
     return path.read_text(encoding="utf-8")
 
 

@@ -1,0 +1,1 @@
+"""What an event, a Kafka record and its coordinates are."""
