@@ -14,12 +14,12 @@ from streamapp.accumulator import Accumulator
 from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, canonical_form
 from streamapp.breaker import Breaker
-from streamapp.broker import Broker
 from streamapp.codec import EventCodec
-from streamapp.dead_letters import DeadLetterTopic
 from streamapp.document import EventTimes
 from streamapp.errors import SettingsError
 from streamapp.heartbeat import BEAT_EVERY, Heartbeat
+from streamapp.kafka.admin import Broker
+from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.metrics import Metrics, Transport
 from streamapp.model import event
 from streamapp.mongo import Mongo

@@ -10,7 +10,7 @@ from aiokafka.record.default_records import DefaultRecord
 
 from streamapp import codec
 from streamapp.avro import WriterSchema, writer_schema
-from streamapp.dead_letters import headers_of
+from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.ledger import size
 from streamapp.model import event
 from streamapp.model.record import DeadLetter, Reason, Slice, TopicRecord, origin_of

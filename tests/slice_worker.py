@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 
-from streamapp.broker import Broker
+from streamapp.kafka.admin import Broker
 from streamapp.model.record import Slice
 from streamapp.retry import Outages
 from streamapp.transport import SliceTransport

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from streamapp.broker import Broker
 from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
@@ -19,6 +18,7 @@ from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
 from streamapp.dlq.replay import Fetched, Outcome, Replay
 from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError
+from streamapp.kafka.admin import Broker
 from streamapp.settings import Settings
 
 #: Letters that are told one by one.

@@ -18,13 +18,13 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from streamapp import faults, ground, sampler
 from streamapp.avro import WriterSchema
-from streamapp.broker import Broker, silent
 from streamapp.codec import EventCodec
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import instant, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.faults import REASONS, Fault, Faults, Ground
+from streamapp.kafka.admin import Broker, silent
 from streamapp.registry import Registry
 from streamapp.retry import NoPatience
 from streamapp.sampler import Sample

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 
-from streamapp.broker import Broker
 from streamapp.dlq.letters import Letter, Pile
 from streamapp.document import id_of
+from streamapp.kafka.admin import Broker
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord, origin_in
 from streamapp.mongo import Mongo
 from streamapp.settings import Settings
 from streamapp.store import Store
-from streamapp.topic_reader import TopicReader
 
 _ASKED_AT_ONCE = 1_000
 _TOLD_EVERY = 100

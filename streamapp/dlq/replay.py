@@ -12,13 +12,13 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from streamapp import delivery
-from streamapp.broker import DEAD_LETTER_OVERHEAD, away
 from streamapp.dlq.letters import Letter
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka_tools import Tools
+from streamapp.kafka import producer as kafka_producer
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, away
+from streamapp.kafka.cli_hints import Tools
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord
-from streamapp.topic_reader import TopicReader
 
 #: Bytes that a record takes beside key and value: our headers, whose error text may have 1 KiB, and Python's objects.
 _OVERHEAD = 2048
@@ -74,7 +74,7 @@ class Replay:
         self._timeout_seconds = timeout_seconds
         self._fetched_bytes = fetched_bytes
         self._outcome = Outcome()
-        self._producer = delivery.producer(
+        self._producer = kafka_producer.producer(
             bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds
         )
 
@@ -117,7 +117,7 @@ class Replay:
 
     def _produce(self, letter: Letter, record: TopicRecord) -> None:
         # Not the record, which would be kept until it is delivered.
-        size = delivery.size_of(record, record.headers)
+        size = kafka_producer.size_of(record, record.headers)
 
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
             self._note(letter, size, error)
@@ -134,7 +134,7 @@ class Replay:
             partition=partition if partition < self._partitions else _ANY,
         )
         try:
-            delivery.hand_over(self._producer, produce)
+            kafka_producer.hand_over(self._producer, produce)
         except KafkaException as exc:
             self._note(letter, size, exc.args[0])
         self._producer.poll(0)

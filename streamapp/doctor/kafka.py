@@ -17,14 +17,14 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from streamapp.broker import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, silent, uuid_of
 from streamapp.doctor import kafka_verdicts as judge
 from streamapp.doctor.finding import Findings, fault, ok, skipped
 from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, TopicFacts
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka_tools import Tools
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, silent, uuid_of
+from streamapp.kafka.cli_hints import Tools
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
-from streamapp.topic_reader import TopicReader
 
 REACH_SECONDS = 2.0
 ANSWER_SECONDS = 4.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
-from streamapp.kafka_tools import KEEP_ALL, Tools
+from streamapp.kafka.cli_hints import KEEP_ALL, Tools
 
 #: Below this many milliseconds a weekend's outage loses events.
 SHORT_RETENTION_MS = 86_400_000

@@ -14,11 +14,11 @@ from streamapp.doctor.finding import Finding, Findings, fault, ok, skipped, warn
 from streamapp.doctor.kafka_verdicts import Bounds
 from streamapp.document import EventTimes, build
 from streamapp.errors import RegistryUnavailable, Undecodable
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
 from streamapp.model.record import Origin, Record, origin_of
 from streamapp.settings import Settings
 from streamapp.store import why_unencodable
-from streamapp.topic_reader import TopicReader
 
 #: A transaction's marker takes an offset, and is no record.
 _FROM_THE_END = 5

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.mongo import Mongo
-from streamapp.topic_reader import TopicReader
 from streamapp.verify.offsets import Bits
 from streamapp.verify.verdict import PartitionFates
 

@@ -14,14 +14,14 @@ from typing import Any, cast
 
 from streamapp import codec
 from streamapp.avro import WriterSchema
-from streamapp.broker import Broker
 from streamapp.document import id_of
 from streamapp.errors import StreamappError
+from streamapp.kafka.admin import Broker
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongo import Mongo
 from streamapp.registry import Registry
 from streamapp.settings import Settings
-from streamapp.topic_reader import TopicReader
 from streamapp.verify import counts, likeness
 from streamapp.verify.letter_index import LetterIndex
 from streamapp.verify.offsets import Bits

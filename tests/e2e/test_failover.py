@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType, TopicMetadata
 from pymongo.write_concern import WriteConcern
 
-from streamapp.broker import Broker
+from streamapp.kafka.admin import Broker
 from streamapp.local.backend import Backend
 from streamapp.mongo import Mongo
 from streamapp.store import Store

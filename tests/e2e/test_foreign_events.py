@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from pymongo.database import Database
 
-from streamapp.broker import Broker
+from streamapp.kafka.admin import Broker
 from streamapp.settings import Settings
 from tests import events, foreign
 from tests.e2e.workers import Worker

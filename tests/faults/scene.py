@@ -17,8 +17,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 
-from streamapp.broker import Broker
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka.admin import Broker
 from streamapp.levels import LEVELS
 from streamapp.local.backend import Backend
 from streamapp.settings import Settings

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from streamapp.__main__ import main
 from streamapp.apart import Apart
-from streamapp.dead_letters import DeadLetterTopic
+from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.registry import Registry
 from streamapp.rollups import Rollups
 from streamapp.store import Store

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from streamapp import dead_letters, delivery
-from streamapp.broker import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, Broker
-from streamapp.dead_letters import DeadLetterTopic
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall, SettingsError
+from streamapp.kafka import dead_letter_producer, producer
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, Broker
+from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.settings import Settings
 from tests import foreign
 from tests.factories import NOW, a_letter
@@ -100,10 +100,10 @@ def test_the_topic_we_make_keeps_dead_letters_of_any_time_for_ever(
 def test_a_topic_that_deletes_dead_letters_is_warned_of(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """Once, with what it means and the command that ends it."""
     make_dead_letter_topic(settings, **{"retention.ms": "86400000"})
-    with caplog.at_level(logging.WARNING, "streamapp.broker"):
+    with caplog.at_level(logging.WARNING, "streamapp.kafka.admin"):
         opened(settings)
 
-    (record,) = [record for record in caplog.records if record.name == "streamapp.broker"]
+    (record,) = [record for record in caplog.records if record.name == "streamapp.kafka.admin"]
     for words in (settings.dead_letter_topic, "retention.ms=86400000", "kafka-configs", "retention.ms=-1"):
         assert words in record.getMessage()
 
@@ -140,7 +140,7 @@ def test_a_record_that_the_topic_never_takes_is_no_outage(
 def test_delivered_means_by_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """As asked for: one broker cannot show it, since Kafka takes min.insync.replicas for no more than there are."""
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(delivery, "Producer", lambda config, **_: asked.append(config))
+    monkeypatch.setattr(producer, "Producer", lambda config, **_: asked.append(config))
 
     DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq").open(max_message_bytes=1_000_000)
 
@@ -190,7 +190,7 @@ def test_a_topic_that_is_too_small_is_named_with_the_remedy(settings: Settings) 
 
 def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never a drop."""
-    monkeypatch.setattr(dead_letters, "_DELIVERY_TIMEOUT", 1.0)
+    monkeypatch.setattr(dead_letter_producer, "_DELIVERY_TIMEOUT", 1.0)
     topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
     topic.open(max_message_bytes=1_000_000)
 

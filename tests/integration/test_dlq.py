@@ -16,15 +16,15 @@ from confluent_kafka import Message
 from pydantic import SecretStr
 from pymongo.database import Database
 
-from streamapp.broker import Broker, away
 from streamapp.commands import dlq, dlq_choice, dlq_replay
-from streamapp.dead_letters import DeadLetterTopic
 from streamapp.dlq.letterbox import Letterbox
 from streamapp.dlq.letters import Choice, State
 from streamapp.dlq.replay import Replay
+from streamapp.kafka.admin import Broker, away
+from streamapp.kafka.dead_letter_producer import DeadLetterTopic
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import DeadLetter, Reason, TopicRecord
 from streamapp.settings import Settings
-from streamapp.topic_reader import TopicReader
 from tests import foreign, groups
 from tests.e2e.workers import environment
 from tests.factories import INCARNATION, NOW, a_letter, replayed
@@ -134,7 +134,7 @@ def test_a_list_without_mongodb_says_what_it_does_not_know(settings: Settings) -
 @pytest.mark.parametrize("arguments", [["list"], ["show", "0:0"], ["replay"]], ids=" ".join)
 def test_an_absent_kafka_is_named(settings: Settings, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With its setting and the way to a local one."""
-    monkeypatch.setattr("streamapp.topic_reader.TIMEOUT", 1.0)
+    monkeypatch.setattr("streamapp.kafka.topic_reader.TIMEOUT", 1.0)
 
     done = run(settings.model_copy(update={"kafka_bootstrap_servers": NOWHERE}), *arguments)
 

@@ -8,11 +8,11 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streamapp import topic_reader
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka import topic_reader
+from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local import ports
 from streamapp.settings import Settings
-from streamapp.topic_reader import TopicReader
 from tests import foreign, groups
 
 WITHIN = 20.0

@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from streamapp import broker, upstream
+from streamapp import upstream
 from streamapp.codec import EventCodec
-from streamapp.dead_letters import DeadLetterTopic
 from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
+from streamapp.kafka import admin
+from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.readiness import FRESH_FOR, Dependency, Part, Readiness, Waiting
 from streamapp.retry import Outages
 from streamapp.upstream import Upstream
@@ -106,7 +107,7 @@ def test_a_worker_without_partitions_of_its_own_is_ready() -> None:
 
 @pytest.fixture(autouse=True)
 def _short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broker, "PING_TIMEOUT", 0.1)
+    monkeypatch.setattr(admin, "PING_TIMEOUT", 0.1)
 
 
 def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[None]]) -> Upstream:

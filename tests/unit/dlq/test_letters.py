@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from streamapp.dead_letters import headers_of
 from streamapp.dlq.letters import (
     BEYOND_LIMIT,
     OF_ANOTHER_TOPIC,
@@ -23,6 +22,7 @@ from streamapp.dlq.letters import (
     letter_in,
     plan,
 )
+from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
 from tests.factories import INCARNATION, NOW, FakeRecord
 

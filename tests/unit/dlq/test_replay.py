@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamapp import delivery
 from streamapp.dlq.letters import Letter
 from streamapp.dlq.replay import Replay, in_bytes
+from streamapp.kafka import producer as kafka_producer
 from tests.unit.dlq.test_letters import a_letter
 
 
@@ -81,7 +81,7 @@ class _Silent:
 
 def test_no_record_is_held_once_it_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """But the one at hand: neither while it is delivered nor while others are fetched."""
-    monkeypatch.setattr(delivery, "Producer", lambda *_, **__: _Silent())
+    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: _Silent())
     topic = _Topic()
     going = Replay(
         bootstrap_servers="nowhere:1",

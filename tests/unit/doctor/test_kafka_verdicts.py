@@ -9,7 +9,7 @@ import pytest
 from streamapp.doctor import kafka_verdicts as judge
 from streamapp.doctor.finding import Finding
 from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, TopicFacts
-from streamapp.kafka_tools import Tools
+from streamapp.kafka.cli_hints import Tools
 
 TOOLS = Tools(servers="k:9092")
 HEALTHY = PartitionFacts(replicas=3, in_sync=3)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
-from streamapp import delivery
+from streamapp.kafka import producer as kafka_producer
 
 MIB = 1024 * 1024
 
@@ -16,13 +16,15 @@ MIB = 1024 * 1024
 @contextmanager
 def producer_to_nowhere(max_message_bytes: int) -> Generator[Producer]:
     """Yield one that delivers nothing."""
-    producer = delivery.producer("127.0.0.1:1", max_message_bytes=max_message_bytes, timeout_seconds=60)
+    producer = kafka_producer.producer("127.0.0.1:1", max_message_bytes=max_message_bytes, timeout_seconds=60)
     yield producer
     producer.purge()
     producer.flush(10)
 
 
-@pytest.mark.parametrize(("size", "most"), [(MIB, delivery.QUEUE_BYTES // MIB), (1, delivery.QUEUE_RECORDS)])
+@pytest.mark.parametrize(
+    ("size", "most"), [(MIB, kafka_producer.QUEUE_BYTES // MIB), (1, kafka_producer.QUEUE_RECORDS)]
+)
 def test_what_waits_is_bounded_in_bytes_and_in_records(size: int, most: int) -> None:
     """However long Kafka is away."""
     value = b"x" * size
@@ -36,7 +38,7 @@ def test_what_waits_is_bounded_in_bytes_and_in_records(size: int, most: int) -> 
 
 def test_a_record_larger_than_what_may_wait_is_taken_where_the_topic_takes_it() -> None:
     """Alone."""
-    size = delivery.QUEUE_BYTES + MIB
+    size = kafka_producer.QUEUE_BYTES + MIB
 
     with producer_to_nowhere(size + MIB) as producer:
         producer.produce("x", b"x" * size)
@@ -64,7 +66,7 @@ def test_a_full_queue_is_waited_for() -> None:
     """And then takes the record once."""
     producer = _Full(3)
 
-    delivery.hand_over(producer, producer.produce)
+    kafka_producer.hand_over(producer, producer.produce)
 
     assert (0, 1) == (producer.looks, producer.taken)
 
@@ -73,6 +75,6 @@ def test_a_full_queue_is_waited_for_no_longer_than_is_asked() -> None:
     """As by a worker that ends."""
     producer = _Full(1_000)
 
-    delivery.hand_over(producer, producer.produce, until=lambda: producer.looks <= 990)
+    kafka_producer.hand_over(producer, producer.produce, until=lambda: producer.looks <= 990)
 
     assert (990, 0) == (producer.looks, producer.taken)

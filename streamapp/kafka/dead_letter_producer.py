@@ -14,10 +14,10 @@ from weakref import WeakSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp import delivery
-from streamapp.broker import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
-from streamapp.kafka_tools import Tools
+from streamapp.kafka import producer as kafka_producer
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
+from streamapp.kafka.cli_hints import Tools
 from streamapp.model.record import OURS, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
@@ -89,7 +89,7 @@ class DeadLetterTopic:
     def open(self, *, max_message_bytes: int) -> None:
         """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
         self._max_message_bytes = max_message_bytes
-        self._producer = delivery.producer(
+        self._producer = kafka_producer.producer(
             self._bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=_DELIVERY_TIMEOUT
         )
 
@@ -153,12 +153,12 @@ class DeadLetterTopic:
             on_delivery=on_delivery,
         )
         try:
-            delivery.hand_over(producer, produce, until=self._closed.is_set)
+            kafka_producer.hand_over(producer, produce, until=self._closed.is_set)
         except KafkaException as exc:
             unsent[letter] = exc.args[0]
 
     def _too_small(self, letter: DeadLetter) -> str:
-        size = delivery.size_of(letter.record, headers_of(letter, failed_at=self._now()))
+        size = kafka_producer.size_of(letter.record, headers_of(letter, failed_at=self._now()))
         return (
             f"a dead letter of {size} bytes, headers included ({_place(letter)}) does not fit into {self.topic}, whose"
             f" max.message.bytes is {self._max_message_bytes}. Nothing of it is acked. Raise the limit and start the"

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 )
 
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.kafka_tools import KEEP_ALL, Tools
+from streamapp.kafka.cli_hints import KEEP_ALL, Tools
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

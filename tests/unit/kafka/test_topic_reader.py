@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from streamapp import topic_reader
+from streamapp.kafka import topic_reader
 
 
 class _Starting:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Producer
 
-from streamapp.broker import silent
+from streamapp.kafka.admin import silent
 from streamapp.model.record import Record
 
 #: Bytes of values, and records with their headers, that wait in a producer; or one value.

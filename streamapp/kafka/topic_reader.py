@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streamapp.broker import TIMEOUT, away, silent
+from streamapp.kafka.admin import TIMEOUT, away, silent
 from streamapp.model.record import TopicRecord
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
-from streamapp import delivery
-from streamapp.dead_letters import DeadLetterTopic, headers_of
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka import producer as kafka_producer
+from streamapp.kafka.dead_letter_producer import DeadLetterTopic, headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
 from tests.factories import INCARNATION, NOW, FakeRecord, a_letter
 
@@ -89,7 +89,7 @@ class _Refusing:
 def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage that begins amidst a slice's dead letters makes none of them come twice."""
     producer = _Refusing()
-    monkeypatch.setattr(delivery, "Producer", lambda *_, **__: producer)
+    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
     topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
     letters = [a_letter(value=value) for value in (b"first", b"second", b"third")]
@@ -106,7 +106,7 @@ def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slice of poison may hold more than waits in a producer."""
     producer = _Refusing()
     producer.is_full = True
-    monkeypatch.setattr(delivery, "Producer", lambda *_, **__: producer)
+    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
     topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from streamapp.broker import Broker
 from streamapp.errors import BrokerUnavailable, SettingsError
+from streamapp.kafka.admin import Broker
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Kafka, seen from outside the consumer group: topics, readers, producers."""
