@@ -12,7 +12,7 @@ from streamapp.codec import write
 from streamapp.document import EventTimes
 from streamapp.errors import SettingsError
 from streamapp.faults import Fault, Ground
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 
 #: The largest schema id there can be, and so the last that a registry would give.

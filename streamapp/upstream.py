@@ -24,7 +24,7 @@ from streamapp.metrics import Metrics, Transport
 from streamapp.model import event
 from streamapp.mongo import Mongo
 from streamapp.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.retry import Outages
 from streamapp.rollups import Rollups
 from streamapp.settings import Settings

@@ -25,7 +25,7 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.kafka.admin import Broker, silent
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.retry import NoPatience
 from streamapp.sampler import Sample
 from streamapp.settings import Settings

@@ -15,7 +15,7 @@ from streamapp.doctor.finding import Findings, fault, ok, skipped
 from streamapp.doctor.registry_verdicts import SubjectFacts, judge_api, judge_subject
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 
 ANSWER_SECONDS = 3.0

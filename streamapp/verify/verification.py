@@ -20,7 +20,7 @@ from streamapp.kafka.admin import Broker
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongo import Mongo
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 from streamapp.verify import counts, likeness
 from streamapp.verify.letter_index import LetterIndex

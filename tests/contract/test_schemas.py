@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from streamapp import registry, sink
+from streamapp import sink
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.model import event
-from streamapp.registry import Registry
+from streamapp.registry import client
+from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 from tests import foreign
 from tests.fakes import FakeSchemas
@@ -33,7 +34,7 @@ def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Return each in turn, knowing V1."""
     if request.param == "fake":
         return Subject(FakeSchemas(writer_schema(event.schema(1), schema_id=7, version="v1")), 7)
-    monkeypatch.setattr(registry, "ASK_FOR", 0.6)
+    monkeypatch.setattr(client, "ASK_FOR", 0.6)
     settings: Settings = request.getfixturevalue("settings")
     schema_id = foreign.register(settings, event.schema(1))
     return Subject(Registry(settings.schema_registry_url, settings.subject), schema_id)

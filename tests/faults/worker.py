@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from streamapp.__main__ import main
 from streamapp.apart import Apart
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.rollups import Rollups
 from streamapp.store import Store
 from streamapp.transport import SliceConsumer

@@ -22,7 +22,7 @@ from streamapp.doctor.finding import Finding, Verdict
 from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
 from streamapp.mongo import Mongo
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 from streamapp.store import Store
 from tests import factories, foreign

@@ -10,11 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from streamapp import codec, registry
+from streamapp import codec
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.local.backend import Backend
 from streamapp.model import event
-from streamapp.registry import Registry
+from streamapp.registry import client
+from streamapp.registry.client import Registry
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings
 from tests import foreign
@@ -162,7 +163,7 @@ def test_an_id_that_appears_within_the_grace_is_no_poison(settings: Settings) ->
 
 def test_an_unknown_id_is_asked_for_once_in_a_while(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second time nobody waits for the answer."""
-    monkeypatch.setattr(registry, "ASK_FOR", 0.5)
+    monkeypatch.setattr(client, "ASK_FOR", 0.5)
     view = Registry(settings.schema_registry_url, settings.subject)
 
     async def seconds() -> float:

@@ -10,7 +10,7 @@ import pytest
 from streamapp import codec, ground
 from streamapp.errors import SettingsError
 from streamapp.faults import Fault, Ground
-from streamapp.registry import Registry
+from streamapp.registry.client import Registry
 from tests.backends import plain_settings
 from tests.factories import V1, V2
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from schema_registry.client import errors
 
-from streamapp import registry
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
-from streamapp.registry import Registry
+from streamapp.registry import client as registry_client
+from streamapp.registry.client import Registry
 from streamapp.retry import NoPatience, Outages, RetryPolicy
 
 Answer = tuple[int, Any]
@@ -271,7 +271,7 @@ def test_an_unknown_id_is_asked_for_with_growing_waits(monkeypatch: pytest.Monke
         waits.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(registry.asyncio, "sleep", sleep)
+    monkeypatch.setattr(registry_client.asyncio, "sleep", sleep)
     view = a_registry(unknown(asked))
     view._clock = lambda: now[0]
 
@@ -281,15 +281,15 @@ def test_an_unknown_id_is_asked_for_with_growing_waits(monkeypatch: pytest.Monke
 
     asyncio.run(view.resolve({9}))
     assert len(asked) == 5
-    now[0] += registry.REMEMBER_FOR
+    now[0] += registry_client.REMEMBER_FOR
     asyncio.run(view.resolve({9}))
     assert len(asked) == 6
 
 
 def test_unknown_ids_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest is forgotten, and asked for again."""
-    monkeypatch.setattr(registry, "MOST_UNKNOWN", 3)
-    monkeypatch.setattr(registry, "_ASK_AFTER", ())
+    monkeypatch.setattr(registry_client, "MOST_UNKNOWN", 3)
+    monkeypatch.setattr(registry_client, "_ASK_AFTER", ())
     asked: list[str] = []
     view = a_registry(unknown(asked))
 
@@ -329,4 +329,4 @@ def test_every_error_class_is_an_outage(kind: type[Exception]) -> None:
         raise exc
 
     with pytest.raises(RegistryUnavailable):
-        registry._translated("http://registry", fail)
+        registry_client._translated("http://registry", fail)

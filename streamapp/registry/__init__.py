@@ -1,0 +1,1 @@
+"""The schema registry: writer schemas by id, and registration of schemas."""
