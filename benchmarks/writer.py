@@ -17,12 +17,12 @@ from streamapp.accumulator import Accumulator
 from streamapp.heartbeat import Heartbeat
 from streamapp.latency import Latencies
 from streamapp.ledger import Progress
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.retry import NoPatience
-from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.sink import Fates
-from streamapp.store import Store
 from streamapp.tally import Tally
 
 _AT_ONCE = 5_000

@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was read: documents as streamapp/heartbeat.py and streamapp/store.py write them."""
+    """What was read: documents as streamapp/heartbeat.py and streamapp/mongodb/event_store.py write them."""
 
     partitions: Sequence[Document] = ()
     workers: Sequence[Document] = ()

@@ -40,7 +40,7 @@ from pymongo.write_concern import WriteConcern
 from streamapp.errors import StreamappError
 from streamapp.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
 from streamapp.ledger import Progress
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
 from streamapp.sink import Fates
 
 log = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from bson import DatetimeMS
 from streamapp import heartbeat
 from streamapp.errors import StoreUnavailable
 from streamapp.levels import LEVELS, Keep, Level, kept_since
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.recount import Recount
 from streamapp.rollup import Lane, Rollup
-from streamapp.rollups import Rollups
 from streamapp.stretch import Difference, Key, Stale, Stretch, events_between
 
 #: Rollups that are compared at the same time, more or less.

@@ -11,7 +11,6 @@ from mode import Service
 
 from streamapp import memory
 from streamapp.accumulator import Accumulator
-from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, canonical_form
 from streamapp.breaker import Breaker
 from streamapp.codec import EventCodec
@@ -22,15 +21,16 @@ from streamapp.kafka.admin import Broker
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.metrics import Metrics, Transport
 from streamapp.model import event
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.out_of_order_store import Apart
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
 from streamapp.registry.client import Registry
 from streamapp.retry import Outages
-from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.shutdown import give_up
 from streamapp.sink import Sink
-from streamapp.store import Store
 
 
 class Upstream(Service):

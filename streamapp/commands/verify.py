@@ -18,7 +18,7 @@ from streamapp.commands.options import is_json, json_option, load_settings, repo
 from streamapp.commands.progress import progress
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
-from streamapp.mongo import Mongo, translated
+from streamapp.mongodb.client import Mongo, translated
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.settings import Settings
 from streamapp.verify import ledger_file

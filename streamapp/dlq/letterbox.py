@@ -12,9 +12,9 @@ from streamapp.document import id_of
 from streamapp.kafka.admin import Broker
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord, origin_in
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
 from streamapp.settings import Settings
-from streamapp.store import Store
 
 _ASKED_AT_ONCE = 1_000
 _TOLD_EVERY = 100

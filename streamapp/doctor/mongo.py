@@ -17,7 +17,7 @@ from streamapp.doctor.local_verdicts import judge_clock
 from streamapp.doctor.mongo_verdicts import EventsFacts, Rights, ServerFacts
 from streamapp.doctor.redaction import user_of
 from streamapp.document import Document
-from streamapp.mongo import reason
+from streamapp.mongodb.client import reason
 from streamapp.settings import Settings
 
 ANSWER_SECONDS = 4.0

@@ -17,8 +17,8 @@ from streamapp.errors import RegistryUnavailable, Undecodable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
 from streamapp.model.record import Origin, Record, origin_of
+from streamapp.mongodb.event_store import why_unencodable
 from streamapp.settings import Settings
-from streamapp.store import why_unencodable
 
 #: A transaction's marker takes an offset, and is no record.
 _FROM_THE_END = 5

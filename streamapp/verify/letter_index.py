@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streamapp import dead_letter_counts
 from streamapp.dlq.letters import letter_in
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record
+from streamapp.mongodb import dead_letter_counts
 from streamapp.verify import sent
 
 _TOLD_EVERY = 1_000

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from streamapp.kafka.topic_reader import TopicReader
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
 from streamapp.verify.offsets import Bits
 from streamapp.verify.verdict import PartitionFates
 

@@ -19,7 +19,7 @@ from streamapp.errors import StreamappError
 from streamapp.kafka.admin import Broker
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record, TopicRecord, origin_of
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 from streamapp.verify import counts, likeness

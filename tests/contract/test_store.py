@@ -12,8 +12,8 @@ import pytest
 from streamapp import sink
 from streamapp.document import Document, Encoded
 from streamapp.model.record import Reason
-from streamapp.mongo import Mongo
-from streamapp.store import Store
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
 from tests.conftest import SettingsFactory
 from tests.factories import NOW, a_letter, replayed
 from tests.fakes import FakeStore

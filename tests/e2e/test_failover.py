@@ -13,8 +13,8 @@ from pymongo.write_concern import WriteConcern
 
 from streamapp.kafka.admin import Broker
 from streamapp.local.backend import Backend
-from streamapp.mongo import Mongo
-from streamapp.store import Store
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
 from tests.backends import running_backend
 from tests.conftest import SettingsFactory
 from tests.faults import failover

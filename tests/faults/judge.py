@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import Message
 from pymongo import MongoClient
 
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
 from streamapp.settings import Settings
 from streamapp.verify.verification import Verification
 from tests import foreign

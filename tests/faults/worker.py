@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamapp.__main__ import main
-from streamapp.apart import Apart
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
+from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.out_of_order_store import Apart
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.registry.client import Registry
-from streamapp.rollups import Rollups
-from streamapp.store import Store
 from streamapp.transport import SliceConsumer
 
 #: In the order in which a slice comes to them.

@@ -23,7 +23,6 @@ from pymongo.monitoring import CommandListener
 
 from streamapp import reconcile, stretch
 from streamapp.accumulator import Accumulator
-from streamapp.apart import Apart
 from streamapp.avro import WriterSchema, writer_schema
 from streamapp.breaker import Breaker
 from streamapp.document import Document, EventTimes, id_of
@@ -32,14 +31,15 @@ from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level
 from streamapp.model.event import schema
 from streamapp.model.record import DeadLetter, Slice, origin_of
-from streamapp.mongo import Mongo, translated
+from streamapp.mongodb.client import Mongo, translated
+from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.out_of_order_store import Apart
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.rollup import Lane, Rollup, Swap
-from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.sink import Sink
-from streamapp.store import Store
 from tests.factories import NOW, V1, V2, FakeRecord, replayed, wire
 from tests.factories import an_event as values
 from tests.fakes import FakeObserver

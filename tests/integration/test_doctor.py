@@ -21,10 +21,10 @@ from streamapp.doctor import examination
 from streamapp.doctor.finding import Finding, Verdict
 from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
-from streamapp.store import Store
 from tests import factories, foreign
 from tests.conftest import SettingsFactory
 from tests.until import until

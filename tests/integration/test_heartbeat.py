@@ -15,7 +15,7 @@ from streamapp.errors import StoreUnavailable
 from streamapp.heartbeat import RECENT, Heartbeat
 from streamapp.latency import Latencies
 from streamapp.ledger import Progress
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
 from streamapp.settings import Settings
 from streamapp.sink import Fates
 

@@ -14,16 +14,16 @@ from pymongo.database import Database
 
 from streamapp import reconcile
 from streamapp.accumulator import Accumulator
-from streamapp.apart import Apart
 from streamapp.document import Document
 from streamapp.levels import LEVELS, Level
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.out_of_order_store import Apart
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.retry import Outages
 from streamapp.rollup import Lane
-from streamapp.rollups import Rollups
 from streamapp.settings import Settings
-from streamapp.store import Store
 from streamapp.tally import Tally
 from tests import rollup_factory
 from tests.factories import INCARNATION, NOW

@@ -12,14 +12,14 @@ import pymongo
 import pytest
 from pymongo.database import Database
 
-from streamapp import apart
-from streamapp.apart import Apart
 from streamapp.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.levels import LEVELS
-from streamapp.mongo import Mongo
+from streamapp.mongodb import out_of_order_store
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.out_of_order_store import Apart
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.rollup import Lane, Rollup, Swap, id_of
-from streamapp.rollups import Rollups
 from streamapp.settings import Settings
 from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
@@ -178,7 +178,7 @@ def test_a_transaction_that_takes_too_long_lets_go(
 ) -> None:
     """Of what it has written: others, and the next attempt, would wait for MongoDB to end it."""
     database.create_collection("events")
-    monkeypatch.setattr(apart, "ANSWER_TIMEOUT_MS", 500)
+    monkeypatch.setattr(out_of_order_store, "ANSWER_TIMEOUT_MS", 500)
     with pytest.raises(StoreUnavailable):
         asyncio.run(Apart(mongo, _Slow(mongo, keep={}), keep={}).insert([an_event(0)]))
 

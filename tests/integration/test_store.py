@@ -16,14 +16,14 @@ import pytest
 from bson import DatetimeMS
 from pymongo.database import Database
 
-from streamapp import dead_letter_counts
 from streamapp.document import Encoded
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.model.record import Reason
-from streamapp.mongo import Mongo, is_transient, translated
+from streamapp.mongodb import dead_letter_counts
+from streamapp.mongodb.client import Mongo, is_transient, translated
+from streamapp.mongodb.event_store import Store
 from streamapp.settings import Settings
-from streamapp.store import Store
 from tests.conftest import SettingsFactory
 from tests.factories import INCARNATION, NOW, V2, a_letter, replayed
 

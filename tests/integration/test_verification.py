@@ -20,11 +20,11 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from streamapp import commands
-from streamapp.dead_letter_counts import key_of
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local.backend import Backend
 from streamapp.model.record import OURS
-from streamapp.mongo import Mongo
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.dead_letter_counts import key_of
 from streamapp.settings import Settings
 from streamapp.verify import strangers
 from streamapp.verify.verdict import Verdict

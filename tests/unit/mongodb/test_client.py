@@ -10,7 +10,7 @@ from dns.resolver import NXDOMAIN, LifetimeTimeout, NoAnswer, NoNameservers
 from pymongo.errors import ConfigurationError
 
 from streamapp.errors import SettingsError, StoreUnavailable, StreamappError
-from streamapp.mongo import Mongo, translated
+from streamapp.mongodb.client import Mongo, translated
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from pymongo.errors import (
     OperationFailure,
 )
 
-from streamapp import dead_letter_counts
 from streamapp.avro import UNREGISTERED, WriterSchema
 from streamapp.document import Document, Encoded
 from streamapp.errors import StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.model.record import DeadLetter
-from streamapp.mongo import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
+from streamapp.mongodb import dead_letter_counts
+from streamapp.mongodb.client import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.recount import FIELDS
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 
 from streamapp.levels import LEVELS, Keep, Level
-from streamapp.mongo import DUPLICATE_KEY, Mongo, write_errors
+from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, write_errors
 from streamapp.rollup import Lane, Rollup, Swap, id_of
 
 _INDEX_CONFLICT = 85

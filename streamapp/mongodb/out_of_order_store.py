@@ -20,10 +20,10 @@ from pymongo.read_preferences import ReadPreference
 from streamapp.document import Document
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Keep, Level, kept_since
-from streamapp.mongo import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
+from streamapp.mongodb.client import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
+from streamapp.mongodb.event_store import why_unencodable
+from streamapp.mongodb.rollup_store import Rollups
 from streamapp.rollup import Lane, Rollup, Swap, by_lane, id_of
-from streamapp.rollups import Rollups
-from streamapp.store import why_unencodable
 from streamapp.tally import Delta, Tally
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""MongoDB: events, rollups and dead-letter counts."""
