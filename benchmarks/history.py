@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
 from typing import NamedTuple
 
-from streamapp import document
-from streamapp.avro import WriterSchema, writer_schema
-from streamapp.document import Document, EventTimes
+from streamapp.decode import document
+from streamapp.decode.document import Document, EventTimes
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.event import schema
 from streamapp.model.record import Origin
 from streamapp.rollup import Lane

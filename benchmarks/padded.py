@@ -12,7 +12,8 @@ import fastavro
 import httpx
 from confluent_kafka import Producer
 
-from streamapp import codec, sampler
+from streamapp import sampler
+from streamapp.decode import wire_format
 from streamapp.model import event
 
 #: What an event takes without the field, roughly.
@@ -34,7 +35,7 @@ def write(topic: str, events: int, *, size: int, servers: str, registry_url: str
     for number, sample in enumerate(islice(sampler.samples(seed=1, v2_ratio=1), events)):
         begin, length = source.randrange(_TEXT_CHARACTERS // 2), max(0, size - PLAIN_BYTES)
         made = {**sample.event(at=time.time_ns() // 1_000_000), "note": text[begin : begin + length]}
-        producer.produce(topic, codec.write(made, schema=parsed, schema_id=schema_id), made["user_id"].encode())
+        producer.produce(topic, wire_format.write(made, schema=parsed, schema_id=schema_id), made["user_id"].encode())
         if number % _BATCH == 0:
             producer.flush()
     producer.flush()

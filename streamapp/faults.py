@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
 
-from streamapp import codec
-from streamapp.avro import WriterSchema
-from streamapp.document import EventTimes
+from streamapp.decode import wire_format
+from streamapp.decode.document import EventTimes
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Reason
 
@@ -111,7 +111,9 @@ class Faults:
             Fault.CORRUPT: self._corrupted,
             Fault.TRUNCATED: lambda value: value[: self._source.randrange(1, len(value))],
             Fault.BAD_MAGIC: lambda value: bytes([self._source.randrange(1, 256)]) + value[1:],
-            Fault.UNKNOWN_ID: lambda value: codec.HEADER.pack(codec.MAGIC_BYTE, ground.unknown_id) + _body(value),
+            Fault.UNKNOWN_ID: lambda value: (
+                wire_format.HEADER.pack(wire_format.MAGIC_BYTE, ground.unknown_id) + _body(value)
+            ),
             Fault.FOREIGN_SCHEMA: lambda _: ground.foreign,
             Fault.NULL: lambda _: None,
             Fault.EMPTY: lambda _: b"",
@@ -137,7 +139,7 @@ class Faults:
 
     def _corrupted(self, value: bytes) -> bytes:
         """One byte of the body made 255, such that nobody can read it: a byte of a text, as a rule."""
-        start = codec.HEADER.size
+        start = wire_format.HEADER.size
         for index in self._source.sample(range(start, len(value)), len(value) - start):
             damaged = value[:index] + b"\xff" + value[index + 1 :]
             if self._is_undecodable(damaged):
@@ -146,11 +148,11 @@ class Faults:
 
     def _is_undecodable(self, value: bytes) -> bool:
         try:
-            codec.decode(value, self._ground.schemas)
+            wire_format.decode(value, self._ground.schemas)
         except Undecodable as exc:
             return exc.reason == Reason.UNDECODABLE
         return False
 
 
 def _body(value: bytes) -> bytes:
-    return value[codec.HEADER.size :]
+    return value[wire_format.HEADER.size :]

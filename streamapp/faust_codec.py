@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import faust
 
 if TYPE_CHECKING:
-    from streamapp.codec import EventCodec
+    from streamapp.decode.wire_format import EventCodec
     from streamapp.model.event import Event
 
 

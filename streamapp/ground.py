@@ -7,9 +7,9 @@ from typing import Any
 
 from fastavro import parse_schema
 
-from streamapp.avro import WriterSchema
-from streamapp.codec import write
-from streamapp.document import EventTimes
+from streamapp.decode.document import EventTimes
+from streamapp.decode.wire_format import write
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import SettingsError
 from streamapp.faults import Fault, Ground
 from streamapp.registry.client import Registry

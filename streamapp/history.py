@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
-from streamapp import document
-from streamapp.document import Document
+from streamapp.decode import document
+from streamapp.decode.document import Document
 from streamapp.inserter import Outcome
 from streamapp.model.record import Origin, Slice
 from streamapp.retry import Outages

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from streamapp.document import Document
+from streamapp.decode.document import Document
 
 FULL = 4_000
 AT_ONCE = 3

@@ -11,7 +11,7 @@ from math import isclose
 
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.document import Row, row_of
+from streamapp.decode.document import Row, row_of
 from streamapp.levels import Level
 from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
 from streamapp.tally import Delta, Events, count, grouped

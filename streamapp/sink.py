@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from streamapp import codec
 from streamapp.accumulator import Accumulator
-from streamapp.avro import WriterSchema
 from streamapp.breaker import Breaker
-from streamapp.building import Built, build
-from streamapp.document import Document, EventTimes
+from streamapp.decode import wire_format
+from streamapp.decode.batch import Built, build
+from streamapp.decode.document import Document, EventTimes
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.history import History, Stored, lane
 from streamapp.inserter import Inserter, Outcome
 from streamapp.model.record import DeadLetter, Slice, SliceRecord
@@ -254,7 +254,7 @@ async def _nothing() -> None:
 
 def _schema_ids(records: Sequence[SliceRecord]) -> set[int]:
     # By the five header bytes: far fewer distinct ones than records.
-    size = codec.HEADER.size
+    size = wire_format.HEADER.size
     headers = {record.value[:size] for record in records if record.value}
-    unpacked = [codec.HEADER.unpack(header) for header in headers if len(header) == size]
-    return {schema_id for magic_byte, schema_id in unpacked if magic_byte == codec.MAGIC_BYTE}
+    unpacked = [wire_format.HEADER.unpack(header) for header in headers if len(header) == size]
+    return {schema_id for magic_byte, schema_id in unpacked if magic_byte == wire_format.MAGIC_BYTE}

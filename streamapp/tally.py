@@ -13,10 +13,10 @@ from typing import NamedTuple, Self
 
 from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.document import row_of
+from streamapp.decode.document import row_of
+from streamapp.decode.transcoder import Values
 from streamapp.levels import Level
 from streamapp.rollup import LG_K, Document, key_of
-from streamapp.transcode import Values
 
 _MINUTE_MS = 60_000
 #: What Python needs for an event beside its texts, as tracemalloc tells, roughly.

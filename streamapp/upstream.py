@@ -11,10 +11,10 @@ from mode import Service
 
 from streamapp import memory
 from streamapp.accumulator import Accumulator
-from streamapp.avro import WriterSchema, canonical_form
 from streamapp.breaker import Breaker
-from streamapp.codec import EventCodec
-from streamapp.document import EventTimes
+from streamapp.decode.document import EventTimes
+from streamapp.decode.wire_format import EventCodec
+from streamapp.decode.writer_schema import WriterSchema, canonical_form
 from streamapp.errors import SettingsError
 from streamapp.heartbeat import BEAT_EVERY, Heartbeat
 from streamapp.kafka.admin import Broker

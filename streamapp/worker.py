@@ -30,7 +30,7 @@ from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import SliceTransport
 
 if TYPE_CHECKING:
-    from streamapp.codec import EventCodec
+    from streamapp.decode.wire_format import EventCodec
     from streamapp.upstream import Upstream
 
 # They tell every request.
@@ -65,7 +65,7 @@ broker_outages = Outages("Kafka")
 @cache
 def codec() -> EventCodec:
     """What reads and writes our events."""
-    from streamapp.codec import EventCodec  # noqa: PLC0415 - see `upstream`
+    from streamapp.decode.wire_format import EventCodec  # noqa: PLC0415 - see `upstream`
 
     return EventCodec()
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 import fastavro
 from aiokafka.record.default_records import DefaultRecord
 
-from streamapp import codec
-from streamapp.avro import WriterSchema, writer_schema
+from streamapp.decode import wire_format
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.ledger import size
 from streamapp.model import event
@@ -57,7 +57,7 @@ def wire(values: dict[str, Any], schema: event.Schema | None = None, schema_id: 
     """Return the wire bytes of an event, of V2 if it has a browser."""
     version = 2 if "browser" in values else 1
     parsed = fastavro.parse_schema(schema or event.schema(version), named_schemas={})
-    return codec.write(values, schema=parsed, schema_id=schema_id or version)
+    return wire_format.write(values, schema=parsed, schema_id=schema_id or version)
 
 
 def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord:

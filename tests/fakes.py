@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from streamapp.avro import WriterSchema
-from streamapp.document import Document, Encoded
+from streamapp.decode.document import Document, Encoded
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level

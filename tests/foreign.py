@@ -11,7 +11,7 @@ import httpx
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from streamapp import codec
+from streamapp.decode import wire_format
 from streamapp.settings import Settings
 from tests.until import until
 
@@ -34,7 +34,7 @@ def wire(values: dict[str, Any], schema: Any, schema_id: int) -> bytes:
 def writer(schema: Any, schema_id: int) -> Callable[[dict[str, Any]], bytes]:
     """Return `wire` for many events of one schema."""
     parsed = fastavro.parse_schema(schema, named_schemas={})
-    return lambda values: codec.write(values, schema=parsed, schema_id=schema_id)
+    return lambda values: wire_format.write(values, schema=parsed, schema_id=schema_id)
 
 
 def make_topic(settings: Settings, partitions: int = 4, **config: str) -> None:

@@ -17,11 +17,11 @@ import click
 from confluent_kafka import KafkaError, Message, Producer
 
 from streamapp import faults, ground, sampler
-from streamapp.avro import WriterSchema
-from streamapp.codec import EventCodec
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import instant, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
+from streamapp.decode.wire_format import EventCodec
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.kafka.admin import Broker, silent

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 
-from streamapp.document import id_of
+from streamapp.decode.document import id_of
 from streamapp.model.record import Origin, Reason, Record, origin_in, ours_in
 
 #: Of a schema id, which is an unsigned number of 32 bits.

@@ -11,12 +11,12 @@ from typing import Any
 from pymongo import MongoClient, timeout
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
+from streamapp.decode.document import Document
 from streamapp.doctor import mongo_verdicts as judge
 from streamapp.doctor.finding import Findings, fault, ok, skipped, warning
 from streamapp.doctor.local_verdicts import judge_clock
 from streamapp.doctor.mongo_verdicts import EventsFacts, Rights, ServerFacts
 from streamapp.doctor.redaction import user_of
-from streamapp.document import Document
 from streamapp.mongodb.client import reason
 from streamapp.settings import Settings
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import fastavro
 
-from streamapp import codec
-from streamapp.avro import WriterSchema, writer_schema
+from streamapp.decode import wire_format
+from streamapp.decode.document import EventTimes, build
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.doctor.finding import Finding, Findings, fault, ok, skipped, warning
 from streamapp.doctor.kafka_verdicts import Bounds
-from streamapp.document import EventTimes, build
 from streamapp.errors import RegistryUnavailable, Undecodable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
@@ -45,9 +45,11 @@ def _sample(settings: Settings, version: int, registered: WriterSchema | None) -
         **({"browser": "firefox"} if version == 2 else {}),  # noqa: PLR2004 - our second
     }
     parsed = fastavro.parse_schema(event.schema(version), named_schemas={})
-    wire = codec.write(values, schema=parsed, schema_id=writer.schema_id)
+    wire = wire_format.write(values, schema=parsed, schema_id=writer.schema_id)
     origin = Origin(settings.topic, 0, 0, millis, None)
-    return build(codec.read(wire, writer), writer=writer, origin=origin, received_at=now, times=times_of(settings))
+    return build(
+        wire_format.read(wire, writer), writer=writer, origin=origin, received_at=now, times=times_of(settings)
+    )
 
 
 def times_of(settings: Settings) -> EventTimes:
@@ -111,9 +113,9 @@ def newest_findings(
 
 def _why_bad(record: Record, settings: Settings, look_up: Callable[[int], WriterSchema | None]) -> str | None:
     try:
-        schema_id = codec.schema_id_of(record.value)
+        schema_id = wire_format.schema_id_of(record.value)
         writer = look_up(schema_id) if schema_id > 0 else None
-        found, read = codec.decode(record.value, {schema_id: writer} if writer else {})
+        found, read = wire_format.decode(record.value, {schema_id: writer} if writer else {})
         origin = origin_of(record, None)
         document = build(read, writer=found, origin=origin, received_at=datetime.now(UTC), times=times_of(settings))
     except Undecodable as exc:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from streamapp.avro import WriterSchema
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.doctor.finding import Findings, fault, ok, skipped
 from streamapp.doctor.registry_verdicts import SubjectFacts, judge_api, judge_subject
 from streamapp.errors import RegistryUnavailable

@@ -16,7 +16,7 @@ from typing import Any
 from bson import DatetimeMS
 from pymongo import UpdateOne
 
-from streamapp.document import id_of
+from streamapp.decode.document import id_of
 from streamapp.model.record import DeadLetter, ours_in
 
 _MILLIS_PER_HOUR = 3_600_000

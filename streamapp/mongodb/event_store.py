@@ -18,8 +18,8 @@ from pymongo.errors import (
     OperationFailure,
 )
 
-from streamapp.avro import UNREGISTERED, WriterSchema
-from streamapp.document import Document, Encoded
+from streamapp.decode.document import Document, Encoded
+from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.model.record import DeadLetter

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from streamapp.document import Document
+from streamapp.decode.document import Document
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Keep, Level, kept_since
 from streamapp.mongodb.client import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors

@@ -20,7 +20,7 @@ from schema_registry.client import SchemaRegistryClient
 from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
-from streamapp.avro import UNREGISTERED, WriterSchema, canonical_form, writer_schema
+from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
 from streamapp.model.event import Schema

@@ -9,9 +9,9 @@ from typing import Any
 import bson
 from bson import DatetimeMS
 
-from streamapp import codec, document
-from streamapp.avro import UNREGISTERED, WriterSchema
-from streamapp.document import LENIENT, EventTimes
+from streamapp.decode import document, wire_format
+from streamapp.decode.document import LENIENT, EventTimes
+from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Record
 
@@ -42,7 +42,7 @@ def id_in(raw: bytes) -> str:
 def difference(raw: bytes, record: Record, origin: Origin, schemas: Mapping[int, WriterSchema]) -> str | None:
     """What is wrong with the stored document of a record; None if nothing is. Names fields, never what they hold."""
     try:
-        writer, event = codec.decode(record.value, schemas)
+        writer, event = wire_format.decode(record.value, schemas)
         expected = document.build(event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME)
     except Undecodable as exc:
         return f"stored, but its record is no event ({exc.reason})"

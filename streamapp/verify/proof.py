@@ -7,7 +7,7 @@ from typing import Protocol
 
 import bson
 
-from streamapp.document import LENIENT
+from streamapp.decode.document import LENIENT
 from streamapp.faults import REASONS
 from streamapp.verify import sent
 from streamapp.verify.offsets import Run, Runs, has, spelled

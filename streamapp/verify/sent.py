@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from streamapp.document import RESERVED
+from streamapp.decode.document import RESERVED
 from streamapp.faults import REASONS
 from streamapp.verify.offsets import Run, extend
 

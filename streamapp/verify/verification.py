@@ -12,9 +12,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from streamapp import codec
-from streamapp.avro import WriterSchema
-from streamapp.document import id_of
+from streamapp.decode import wire_format
+from streamapp.decode.document import id_of
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import StreamappError
 from streamapp.kafka.admin import Broker
 from streamapp.kafka.topic_reader import TopicReader
@@ -157,9 +157,11 @@ class Verification:
         return {likeness.id_in(raw): raw for batch in batches for raw in likeness.documents_in(cast("Any", batch))}
 
     def _learn(self, values: set[bytes | None]) -> None:
-        headers = {value[: codec.HEADER.size] for value in values if value and len(value) >= codec.HEADER.size}
+        headers = {
+            value[: wire_format.HEADER.size] for value in values if value and len(value) >= wire_format.HEADER.size
+        }
         # Ids are positive: another is not asked for.
-        new = {id_ for header in headers if (id_ := codec.HEADER.unpack(header)[1]) > 0} - self._asked
+        new = {id_ for header in headers if (id_ := wire_format.HEADER.unpack(header)[1]) > 0} - self._asked
         self._asked |= new
         self._schemas.update(self._runner.run(self._look_up(new)))
 

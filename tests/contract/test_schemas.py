@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from streamapp import sink
-from streamapp.avro import WriterSchema, writer_schema
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model import event
 from streamapp.registry import client
 from streamapp.registry.client import Registry

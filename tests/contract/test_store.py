@@ -10,7 +10,7 @@ import bson
 import pytest
 
 from streamapp import sink
-from streamapp.document import Document, Encoded
+from streamapp.decode.document import Document, Encoded
 from streamapp.model.record import Reason
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from streamapp import codec
-from streamapp.avro import writer_schema
+from streamapp.decode import wire_format
+from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.settings import Settings
 from streamapp.verify import ledger_file
@@ -55,7 +55,7 @@ def test_times_run_on_from_the_start_at_the_rate(settings: Settings) -> None:
         settings=settings,
     )
     v1 = writer_schema(event.schema(1), schema_id=0, version="v1")
-    times = sorted(codec.read(value, v1)["event_timestamp"] for value in values(settings, 100))
+    times = sorted(wire_format.read(value, v1)["event_timestamp"] for value in values(settings, 100))
 
     assert 1_769_860_800_000 == times[0]
     assert 1_980 == times[-1] - times[0]

@@ -23,9 +23,9 @@ from pymongo.monitoring import CommandListener
 
 from streamapp import reconcile, stretch
 from streamapp.accumulator import Accumulator
-from streamapp.avro import WriterSchema, writer_schema
 from streamapp.breaker import Breaker
-from streamapp.document import Document, EventTimes, id_of
+from streamapp.decode.document import Document, EventTimes, id_of
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level

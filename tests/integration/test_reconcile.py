@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from streamapp import reconcile
 from streamapp.accumulator import Accumulator
-from streamapp.document import Document
+from streamapp.decode.document import Document
 from streamapp.levels import LEVELS, Level
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamapp import codec
+from streamapp.decode import wire_format
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.local.backend import Backend
 from streamapp.model import event
@@ -143,7 +143,7 @@ def test_a_schema_that_refers_to_another_subject_is_read(settings: Settings) -> 
 
     assert writer.problem is None
     whole = {**event.schema(1), "fields": [*fields, {"name": "metadata", "type": metadata}]}
-    assert an_event() == codec.read(foreign.wire(an_event(), whole, schema_id), writer)
+    assert an_event() == wire_format.read(foreign.wire(an_event(), whole, schema_id), writer)
 
 
 def test_an_id_that_appears_within_the_grace_is_no_poison(settings: Settings) -> None:

@@ -12,7 +12,7 @@ import pymongo
 import pytest
 from pymongo.database import Database
 
-from streamapp.document import Document
+from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.levels import LEVELS
 from streamapp.mongodb import out_of_order_store

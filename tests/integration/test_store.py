@@ -16,7 +16,7 @@ import pytest
 from bson import DatetimeMS
 from pymongo.database import Database
 
-from streamapp.document import Encoded
+from streamapp.decode.document import Encoded
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.model.record import Reason

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streamapp import accumulator
 from streamapp.accumulator import Accumulator
-from streamapp.document import Document
+from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.levels import LEVELS, Keep, Level
 from streamapp.retry import Outages, RetryPolicy

@@ -8,9 +8,9 @@ from itertools import islice
 
 import pytest
 
-from streamapp import codec, document
-from streamapp.avro import writer_schema
-from streamapp.document import EventTimes
+from streamapp.decode import document, wire_format
+from streamapp.decode.document import EventTimes
+from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.faults import REASONS, Fault, Faults, Ground, parse
 from streamapp.model.record import Origin, Reason
@@ -47,7 +47,7 @@ def fate(value: bytes | None) -> Reason | None:
     """Return why the worker would make it a dead letter, if it would."""
     origin = Origin("user_events", 0, 0, NOW, None)
     try:
-        writer, event = codec.decode(value, {1: V1, 2: V2, 9: FOREIGN})
+        writer, event = wire_format.decode(value, {1: V1, 2: V2, 9: FOREIGN})
         document.build(event, writer=writer, origin=origin, received_at=datetime.now(UTC), times=TIMES)
     except Undecodable as exc:
         return Reason(exc.reason)

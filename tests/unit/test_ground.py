@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from streamapp import codec, ground
+from streamapp import ground
+from streamapp.decode import wire_format
 from streamapp.errors import SettingsError
 from streamapp.faults import Fault, Ground
 from streamapp.registry.client import Registry
@@ -48,7 +49,7 @@ def test_a_foreign_schema_has_a_subject_of_its_own() -> None:
     """Registered there, and written with the id that it got."""
     registry = FakeRegistry()
 
-    assert 42 == codec.schema_id_of(prepare(Fault.FOREIGN_SCHEMA, registry=registry).foreign)
+    assert 42 == wire_format.schema_id_of(prepare(Fault.FOREIGN_SCHEMA, registry=registry).foreign)
     assert ["clicks-drill"] == registry.registered
 
 

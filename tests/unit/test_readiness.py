@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from streamapp import upstream
-from streamapp.codec import EventCodec
+from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
 from streamapp.kafka import admin
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.document import Document
+from streamapp.decode.document import Document
 from streamapp.levels import LEVELS
 from streamapp.recount import Recount, difference
 from streamapp.rollup import MAX_KEYS, Lane, Rollup, id_of

@@ -12,7 +12,7 @@ from datasketches import hll_union
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.document import Document
+from streamapp.decode.document import Document
 from streamapp.levels import LEVELS, kept_since
 from streamapp.rollup import (
     LG_K,

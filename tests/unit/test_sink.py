@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from streamapp import document
 from streamapp.accumulator import Accumulator
 from streamapp.breaker import Breaker
-from streamapp.document import Document, EventTimes
+from streamapp.decode import document
+from streamapp.decode.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
 from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS

@@ -8,7 +8,7 @@ import bson
 import pytest
 from bson import DatetimeMS
 
-from streamapp import document
+from streamapp.decode import document
 from streamapp.model.record import origin_of
 from streamapp.verify import likeness, offsets
 from streamapp.verify.offsets import Bits, Runs

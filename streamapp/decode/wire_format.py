@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import fastavro
 
-from streamapp.avro import WriterSchema
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.event import Event, Schema

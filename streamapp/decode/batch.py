@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from traceback import format_tb
 
-from streamapp import codec, document
-from streamapp.avro import WriterSchema
-from streamapp.document import Document, Encoded, EventTimes
+from streamapp.decode import document, wire_format
+from streamapp.decode.document import Document, Encoded, EventTimes
+from streamapp.decode.fast_path import ShortWay
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import DeadLetter, Origin, Reason, Record, Slice, SliceRecord, origin_of
-from streamapp.short_way import ShortWay
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTim
         placed = slice_.placed(record)
         origin = origin_of(placed, incarnation)
         try:
-            writer, event = codec.decode(record.value, schemas)
+            writer, event = wire_format.decode(record.value, schemas)
             made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
         except Undecodable as exc:
             built.dead.append(_dead_letter(placed, origin, exc))
@@ -97,7 +97,7 @@ def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTim
 
 def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:
     try:
-        schema_id = codec.schema_id_of(record.value)
+        schema_id = wire_format.schema_id_of(record.value)
     except Undecodable:
         schema_id = None
     return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp import codec, document, transcode
-from streamapp.avro import WriterSchema, writer_schema
-from streamapp.document import Encoded, EventTimes, row_of
+from streamapp.decode import document, transcoder, wire_format
+from streamapp.decode.document import Encoded, EventTimes, row_of
+from streamapp.decode.fast_path import ShortWay
+from streamapp.decode.transcoder import SIZES, _Unusual
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin
-from streamapp.short_way import ShortWay
-from streamapp.transcode import SIZES, _Unusual
 from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
 
 RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
@@ -132,7 +132,7 @@ def short(
 
 def ordinary(record: FakeRecord, times: EventTimes = TIMES, incarnation: str = INCARNATION) -> Mapping[str, Any]:
     """Return where the ordinary way leads."""
-    writer, values = codec.decode(record.value, SCHEMAS)
+    writer, values = wire_format.decode(record.value, SCHEMAS)
     origin = Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
     return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
 
@@ -322,7 +322,7 @@ def test_a_text_of_negative_length_is_none() -> None:
 
 def test_what_texts_become_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events with the same texts share what rollups count by, but for long ones; no more than so many are kept."""
-    monkeypatch.setattr(transcode, "_REMEMBERED_MOST", 3)
+    monkeypatch.setattr(transcoder, "_REMEMBERED_MOST", 3)
     schemas = {1: writer_schema(event.schema(1), schema_id=1, version="v1")}
 
     def values(event_type: str, **changes: Any) -> Any:

@@ -12,11 +12,11 @@ from bson import CodecOptions, DatetimeMS
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from streamapp.avro import WriterSchema
+from streamapp.decode.transcoder import Values
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.event import RESERVED, Event
 from streamapp.model.record import Origin, Reason
-from streamapp.transcode import Values
 
 #: What rollups count an event by: its offset, its time in epoch ms, the user id, and the values.
 Row = tuple[int, int, str, Values]

@@ -12,8 +12,9 @@ import fastavro
 import pytest
 from bson import DatetimeMS, Decimal128
 
-from streamapp import avro, codec
-from streamapp.avro import writer_schema
+from streamapp.decode import wire_format
+from streamapp.decode import writer_schema as decode_writer_schema
+from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Reason
@@ -30,7 +31,7 @@ def stored(kind: Any, value: Any) -> Any:
     """Return what a value of an additional field is read as, after a round through BSON's encoder."""
     schema = with_field("added", kind)
     writer = writer_schema(schema, schema_id=9, version="v9")
-    read = codec.read(wire(an_event(added=value), schema, 9), writer)["added"]
+    read = wire_format.read(wire(an_event(added=value), schema, 9), writer)["added"]
     bson.encode({"value": read})
     return read
 
@@ -91,7 +92,9 @@ def test_a_decimal_that_mongodb_has_no_number_for_is_left_to_be_refused() -> Non
     many = Decimal("1234567890123456789012345678901234567.89")
     schema = with_field("added", {"type": "bytes", "logicalType": "decimal", "precision": 39, "scale": 2})
 
-    read = codec.read(wire(an_event(added=many), schema, 9), writer_schema(schema, schema_id=9, version="v9"))["added"]
+    read = wire_format.read(wire(an_event(added=many), schema, 9), writer_schema(schema, schema_id=9, version="v9"))[
+        "added"
+    ]
 
     assert many == read
     with pytest.raises(bson.errors.InvalidDocument):
@@ -103,7 +106,7 @@ def test_an_event_timestamp_of_days_is_milliseconds() -> None:
     schema = with_field("event_timestamp", {"type": "int", "logicalType": "date"})
     writer = writer_schema(schema, schema_id=9, version="v9")
 
-    read = codec.read(wire(an_event(event_timestamp=dt.date(2026, 1, 31)), schema, 9), writer)
+    read = wire_format.read(wire(an_event(event_timestamp=dt.date(2026, 1, 31)), schema, 9), writer)
 
     assert int(dt.datetime(2026, 1, 31, tzinfo=dt.UTC).timestamp() * 1000) == read["event_timestamp"]
 
@@ -118,7 +121,7 @@ def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor:
 
     value = wire(an_event(event_timestamp=1_790_000_000_123 * factor), schema, 9)
 
-    assert 1_790_000_000_123 == codec.read(value, writer)["event_timestamp"]
+    assert 1_790_000_000_123 == wire_format.read(value, writer)["event_timestamp"]
 
 
 METADATA = {
@@ -144,7 +147,7 @@ METADATA = {
 )
 def test_event_shaped_schemas_are_events(schema: Any) -> None:
     """Names of records do not matter, nor do promotable types and nullable fields."""
-    assert avro.problem_as_event(schema) is None
+    assert decode_writer_schema.problem_as_event(schema) is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +167,7 @@ def test_event_shaped_schemas_are_events(schema: Any) -> None:
 )
 def test_other_schemas_are_not(schema: Any, problem: str) -> None:
     """And the field at fault is named."""
-    assert problem == avro.problem_as_event(schema)
+    assert problem == decode_writer_schema.problem_as_event(schema)
 
 
 def test_a_schema_that_cannot_be_read_is_a_problem_not_an_error() -> None:
@@ -182,7 +185,7 @@ def test_canonical_forms_ignore_docs_and_order_of_attributes() -> None:
         "type": "record",
     }
 
-    assert avro.canonical_form(event.schema(2)) == avro.canonical_form(spelled)
+    assert decode_writer_schema.canonical_form(event.schema(2)) == decode_writer_schema.canonical_form(spelled)
 
 
 def test_a_union_at_the_top_is_read_by_its_branch() -> None:
@@ -192,12 +195,14 @@ def test_a_union_at_the_top_is_read_by_its_branch() -> None:
 
     assert writer.problem is None
     assert "browser" in writer.names
-    assert an_event(browser="x") == codec.read(wire(an_event(browser="x"), schema, 9), writer)
+    assert an_event(browser="x") == wire_format.read(wire(an_event(browser="x"), schema, 9), writer)
 
 
 def test_a_type_may_be_named_as_avro_names_its_own() -> None:
     """`record` is a name like others."""
-    assert avro.problem_as_event({**event.schema(1), "name": "record", "namespace": "com.example"}) is None
+    assert (
+        decode_writer_schema.problem_as_event({**event.schema(1), "name": "record", "namespace": "com.example"}) is None
+    )
 
 
 NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
@@ -209,7 +214,7 @@ def test_a_record_without_bound_on_its_depth_is_undecodable(depth: int) -> None:
     writer = writer_schema(with_field("next", ["null", NODE]), schema_id=9, version="v9")
 
     with pytest.raises(Undecodable) as caught:
-        codec.read(wire(an_event(), schema_id=9) + b"\x02" * depth + b"\x00", writer)
+        wire_format.read(wire(an_event(), schema_id=9) + b"\x02" * depth + b"\x00", writer)
 
     assert Reason.UNDECODABLE == caught.value.reason
 
@@ -218,7 +223,7 @@ def test_a_schema_that_refers_to_itself_is_read() -> None:
     """As deep as MongoDB stores."""
     writer = writer_schema(with_field("next", ["null", NODE]), schema_id=9, version="v9")
 
-    read = codec.read(wire(an_event(), schema_id=9) + b"\x02\x02\x00", writer)
+    read = wire_format.read(wire(an_event(), schema_id=9) + b"\x02\x02\x00", writer)
 
     assert {"next": {"next": None}} == read["next"]
 
@@ -244,4 +249,4 @@ def test_a_schema_may_refer_to_definitions_elsewhere() -> None:
     writer = writer_schema(schema, schema_id=9, version="v9", definitions=[METADATA])
 
     assert writer.problem is None
-    assert an_event() == codec.read(wire(an_event(), whole, 9), writer)
+    assert an_event() == wire_format.read(wire(an_event(), whole, 9), writer)

@@ -9,9 +9,9 @@ import bson
 import pytest
 from bson import DatetimeMS
 
-from streamapp import document
-from streamapp.avro import writer_schema
-from streamapp.document import Encoded, EventTimes, row_of
+from streamapp.decode import document
+from streamapp.decode.document import Encoded, EventTimes, row_of
+from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin, Reason, origin_of

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamapp import codec
-from streamapp.avro import writer_schema
-from streamapp.codec import EventCodec
+from streamapp.decode import wire_format
+from streamapp.decode.wire_format import EventCodec
+from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.faust_codec import FaustCodec
 from streamapp.model import event
@@ -20,7 +20,7 @@ def test_an_event_reads_as_it_was_written() -> None:
     """What the writer's schema wrote comes back."""
     values = an_event(browser="firefox")
 
-    assert values == codec.read(wire(values), V2)
+    assert values == wire_format.read(wire(values), V2)
 
 
 def test_the_header_is_confluents() -> None:
@@ -41,7 +41,7 @@ def test_the_header_is_confluents() -> None:
 def test_a_value_without_header_has_a_reason(value: bytes | None, reason: Reason) -> None:
     """Whoever reads the dead letter learns what is wrong with the first bytes."""
     with pytest.raises(Undecodable) as caught:
-        codec.schema_id_of(value)
+        wire_format.schema_id_of(value)
 
     assert reason == caught.value.reason
 
@@ -52,14 +52,14 @@ def test_every_cut_is_noticed() -> None:
 
     for length in range(1, len(whole)):
         with pytest.raises(Undecodable) as caught:
-            codec.decode(whole[:length], {2: V2})
+            wire_format.decode(whole[:length], {2: V2})
         assert Reason.TRUNCATED == caught.value.reason, length
 
 
 def test_bytes_left_over_are_noticed() -> None:
     """A body that is longer than its schema says was written with another one."""
     with pytest.raises(Undecodable) as caught:
-        codec.read(wire(an_event(browser="firefox"), schema_id=1), V1)
+        wire_format.read(wire(an_event(browser="firefox"), schema_id=1), V1)
 
     assert Reason.UNDECODABLE == caught.value.reason
 
@@ -67,7 +67,7 @@ def test_bytes_left_over_are_noticed() -> None:
 def test_a_body_that_is_noise_is_undecodable() -> None:
     """Whatever the reader raises, it is the record's fault."""
     with pytest.raises(Undecodable):
-        codec.read(wire(an_event())[:5] + b"\x0a\xff\xfe\xfd\xfc\xfb" * 9, V1)
+        wire_format.read(wire(an_event())[:5] + b"\x0a\xff\xfe\xfd\xfc\xfb" * 9, V1)
 
 
 def test_a_schema_of_something_else_is_incompatible() -> None:
@@ -75,7 +75,7 @@ def test_a_schema_of_something_else_is_incompatible() -> None:
     order = {"type": "record", "name": "Order", "fields": [{"name": "total", "type": "double"}]}
 
     with pytest.raises(Undecodable) as caught:
-        codec.read(wire({"total": 1.5}, order, 3), writer_schema(order, schema_id=3, version="v3"))
+        wire_format.read(wire({"total": 1.5}, order, 3), writer_schema(order, schema_id=3, version="v3"))
 
     assert Reason.INCOMPATIBLE_SCHEMA == caught.value.reason
     assert "user_id is missing" in str(caught.value)
@@ -83,7 +83,7 @@ def test_a_schema_of_something_else_is_incompatible() -> None:
 
 def test_fausts_pair_is_each_others_inverse() -> None:
     """The codec registered with Faust writes V1 or V2 and reads both."""
-    pair = FaustCodec(lambda: codec.EventCodec({1: V1, 2: V2}))
+    pair = FaustCodec(lambda: wire_format.EventCodec({1: V1, 2: V2}))
 
     for values in (an_event(), an_event(browser=None), an_event(browser="safari")):
         assert values == pair.loads(pair.dumps(values))

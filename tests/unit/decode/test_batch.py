@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 from bson import DatetimeMS
 
-from streamapp.building import Built, build
-from streamapp.document import Encoded, EventTimes
+from streamapp.decode.batch import Built, build
+from streamapp.decode.document import Encoded, EventTimes
 from tests.factories import V1, V2, a_record, a_slice, an_event
 
 

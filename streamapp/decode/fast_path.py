@@ -10,11 +10,11 @@ from typing import Any
 
 import bson
 
-from streamapp import codec, document
-from streamapp.avro import WriterSchema
-from streamapp.document import Encoded, EventTimes
+from streamapp.decode import document, wire_format
+from streamapp.decode.document import Encoded, EventTimes
+from streamapp.decode.transcoder import SIZES, Transcode
+from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import Slice, SliceRecord
-from streamapp.transcode import SIZES, Transcode
 
 # What comes after `kafka.offset`: its value, the timestamp, the end of `kafka`.
 _INT32, _AFTER_INT32 = b"\x10offset\0", Struct("<i11sqx")
@@ -47,7 +47,7 @@ class ShortWay:
         value = record.value
         if record.headers or not value:
             return None
-        header = value[: codec.HEADER.size]
+        header = value[: wire_format.HEADER.size]
         try:
             if header not in self._ways:
                 self._ways[header] = self._way(header)
@@ -58,13 +58,13 @@ class ShortWay:
 
     def _way(self, header: bytes) -> _Way | None:
         incarnation, records = self._slice.incarnation, self._slice.records
-        if len(header) < codec.HEADER.size or incarnation is None:
+        if len(header) < wire_format.HEADER.size or incarnation is None:
             return None
         if records[0].offset < _BEYOND_INT32 <= records[-1].offset:  # offsets of one size are enough
             return None
-        magic_byte, schema_id = codec.HEADER.unpack(header)
+        magic_byte, schema_id = wire_format.HEADER.unpack(header)
         writer = self._schemas.get(schema_id)
-        if magic_byte != codec.MAGIC_BYTE or writer is None or writer.transcode is None:
+        if magic_byte != wire_format.MAGIC_BYTE or writer is None or writer.transcode is None:
             return None
         return self._compose(writer, writer.transcode, incarnation)
 

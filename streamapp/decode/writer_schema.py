@@ -15,8 +15,8 @@ from bson import DatetimeMS, Decimal128
 from fastavro import _read_py
 from fastavro.schema import to_parsing_canonical_form
 
+from streamapp.decode.transcoder import Transcode, compiled
 from streamapp.model.event import FIELDS, RESERVED, Schema
-from streamapp.transcode import Transcode, compiled
 
 UNREGISTERED = "unregistered"
 
