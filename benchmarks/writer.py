@@ -16,7 +16,6 @@ from streamapp import settings
 from streamapp.accumulator import Accumulator
 from streamapp.heartbeat import Heartbeat
 from streamapp.latency import Latencies
-from streamapp.ledger import Progress
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.rollup_store import Rollups
@@ -24,6 +23,7 @@ from streamapp.retry import NoPatience
 from streamapp.settings import Settings
 from streamapp.sink import Fates
 from streamapp.tally import Tally
+from streamapp.transport.offset_tracker import Progress
 
 _AT_ONCE = 5_000
 _FOLLOW_EVERY_SECONDS = 1.0

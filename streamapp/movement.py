@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from streamapp.ledger import Progress
+from streamapp.transport.offset_tracker import Progress
 
 #: A partition may stand still so long, in seconds: commits come every second, and take three at the most.
 STILL_FOR = 10.0

@@ -18,16 +18,17 @@ from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
 from mode import CrashingSupervisor
 
-from streamapp import event_loop, memory, sampler, settings
+from streamapp import memory, sampler, settings
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
-from streamapp.faust_codec import FaustCodec
 from streamapp.logs import JSON_LOGS
 from streamapp.producer import Pace, SampleProducer
 from streamapp.readiness import Readiness
 from streamapp.retry import Outages
 from streamapp.shutdown import BoundedWorker, give_up
-from streamapp.transport import SliceTransport
+from streamapp.transport import uvloop_compat
+from streamapp.transport.faust_codec import FaustCodec
+from streamapp.transport.transport import SliceTransport
 
 if TYPE_CHECKING:
     from streamapp.decode.wire_format import EventCodec
@@ -44,7 +45,7 @@ CODEC = "user_event"
 # paths of all modules would be resolved to find out.
 getattr(inspect, "modulesbyfile", {})[base.__file__] = base.__name__
 
-event_loop.choose()
+uvloop_compat.choose()
 
 try:
     config = settings.load()

@@ -11,9 +11,9 @@ from aiokafka.record.default_records import DefaultRecord
 from streamapp.decode import wire_format
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_producer import headers_of
-from streamapp.ledger import size
 from streamapp.model import event
 from streamapp.model.record import DeadLetter, Reason, Slice, TopicRecord, origin_of
+from streamapp.transport.offset_tracker import size
 
 NOW = 1_790_000_000_000
 INCARNATION = "AAAAAAAAAAAAAAAAAAAAAB"

@@ -14,7 +14,7 @@ from typing import Any
 
 from faust.streams import Stream
 
-from streamapp.transport import SliceConsumer
+from streamapp.transport.transport import SliceConsumer
 from streamapp.worker import app
 
 _FILE = Path(os.environ["NUMB_FILE"])

@@ -18,7 +18,7 @@ import faust
 from streamapp.kafka.admin import Broker
 from streamapp.model.record import Slice
 from streamapp.retry import Outages
-from streamapp.transport import SliceTransport
+from streamapp.transport.transport import SliceTransport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ _IMPORTED = [
     "faust.app.base",
     "faust.cli.worker",
     "faust.web.drivers.aiohttp",
-    "streamapp.faust_codec",
+    "streamapp.transport.faust_codec",
     "streamapp.metrics",
     "streamapp.producer",
     "streamapp.shutdown",

@@ -26,7 +26,7 @@ from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.registry.client import Registry
-from streamapp.transport import SliceConsumer
+from streamapp.transport.transport import SliceConsumer
 
 #: In the order in which a slice comes to them.
 STEPS: dict[str, tuple[type, str]] = {

@@ -14,10 +14,10 @@ from streamapp import heartbeat
 from streamapp.errors import StoreUnavailable
 from streamapp.heartbeat import RECENT, Heartbeat
 from streamapp.latency import Latencies
-from streamapp.ledger import Progress
 from streamapp.mongodb.client import Mongo
 from streamapp.settings import Settings
 from streamapp.sink import Fates
+from streamapp.transport.offset_tracker import Progress
 
 
 class FakeConsumer:

@@ -7,8 +7,8 @@ from typing import Any
 
 from streamapp.heartbeat import ENDS, Beat, Pulse
 from streamapp.latency import Latencies
-from streamapp.ledger import Ends, Ledger, Progress
 from streamapp.sink import Fates
+from streamapp.transport.offset_tracker import Ends, Ledger, Progress
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1_000)

@@ -10,12 +10,12 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.errors import StoreUnavailable
-from streamapp.ledger import Progress
 from streamapp.metrics import MOST_VERSIONS, Metrics
 from streamapp.model.record import Reason
 from streamapp.readiness import Readiness, Waiting
 from streamapp.retry import Outages
 from streamapp.sink import Fates
+from streamapp.transport.offset_tracker import Progress
 from tests.factories import FakeRecord, a_letter
 
 NOW = 1_000.0

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from streamapp.ledger import Progress
 from streamapp.movement import Movement
+from streamapp.transport.offset_tracker import Progress
 
 #: Seconds between two looks.
 STEP = 1.5

@@ -10,9 +10,9 @@ from streamapp.decode import wire_format
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
-from streamapp.faust_codec import FaustCodec
 from streamapp.model import event
 from streamapp.model.record import Reason
+from streamapp.transport.faust_codec import FaustCodec
 from tests.factories import NOW, V1, V2, an_event, wire
 
 

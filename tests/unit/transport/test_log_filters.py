@@ -8,7 +8,7 @@ import logging
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from streamapp.quiet import FirstSteps, Repeats, hush_aiokafka
+from streamapp.transport.log_filters import FirstSteps, Repeats, hush_aiokafka
 
 
 def a_record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamapp.ledger import RECORD_OVERHEAD_BYTES, Ledger, Outstanding, cut, size
+from streamapp.transport.offset_tracker import RECORD_OVERHEAD_BYTES, Ledger, Outstanding, cut, size
 
 A, B = ("user_events", 0), ("user_events", 1)
 MAX_BYTES = 4_000

@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from streamapp.errors import BrokerUnavailable
-from streamapp.incarnations import Incarnations
 from streamapp.retry import Outages
+from streamapp.transport.topic_ids import Incarnations
 
 
 class World:

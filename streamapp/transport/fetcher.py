@@ -19,11 +19,11 @@ from faust.types import TP
 from mode import get_logger
 from mode.threads import WorkerThread
 
-from streamapp.ledger import UNKNOWN, Ends, size
 from streamapp.model.record import SliceRecord
+from streamapp.transport.offset_tracker import UNKNOWN, Ends, size
 
 if TYPE_CHECKING:
-    from streamapp.transport import SliceTransport
+    from streamapp.transport.transport import SliceTransport
 
 log = get_logger(__name__)
 

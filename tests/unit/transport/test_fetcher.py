@@ -14,7 +14,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken
+from streamapp.transport.fetcher import Fetched, SliceFetcher, Taken
 from tests.factories import NOW
 
 FAILED = TP("user_events", 0)

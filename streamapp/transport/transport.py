@@ -22,12 +22,12 @@ from mode import get_logger
 from mode.utils.futures import notify
 from yarl import URL
 
-from streamapp.incarnations import IncarnationOf, Incarnations
-from streamapp.ledger import Ledger, Outstanding, Progress, cut, size
 from streamapp.model.record import Slice, SliceRecord
-from streamapp.quiet import hush_aiokafka
 from streamapp.retry import Outages
-from streamapp.slice_fetcher import Fetched, SliceFetcher, Taken, is_passing
+from streamapp.transport.fetcher import Fetched, SliceFetcher, Taken, is_passing
+from streamapp.transport.log_filters import hush_aiokafka
+from streamapp.transport.offset_tracker import Ledger, Outstanding, Progress, cut, size
+from streamapp.transport.topic_ids import IncarnationOf, Incarnations
 
 log = get_logger(__name__)
 

@@ -22,7 +22,8 @@ from faust.types.tuples import Message
 from mode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 from mode.utils.text import want_bytes
 
-from streamapp import slice_fetcher, transport
+from streamapp.transport import fetcher as transport_fetcher
+from streamapp.transport import transport
 
 #: What we override or call, why its body matters, and the hash of the source that was read.
 READ = {
@@ -125,8 +126,9 @@ def changed(what: str) -> str:
     """Return what to do about a change."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("faust-streaming", "mode-streaming", "aiokafka"))
     return (
-        f"{what} is not what streamapp/transport.py was written against (installed: {versions}). Read it anew, see that"
-        " the transport still holds, run tests/integration/test_transport.py, and enter the new hash here."
+        f"{what} differs from the version that streamapp/transport was written for (installed: {versions})."
+        " Read the new version, check that the transport still works with it,"
+        " run tests/integration/test_transport.py, and enter the new hash here."
     )
 
 
@@ -149,7 +151,7 @@ def test_compiled_source_is_the_one_that_was_read(name: str) -> None:
     [
         (transport.SliceConsumer, driver.Consumer),
         (transport.BoundedProducer, driver.Producer),
-        (slice_fetcher.SliceFetcher, driver.AIOKafkaConsumerThread),
+        (transport_fetcher.SliceFetcher, driver.AIOKafkaConsumerThread),
     ],
 )
 def test_every_override_is_watched(ours: type, theirs: type) -> None:

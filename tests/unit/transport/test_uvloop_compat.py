@@ -12,7 +12,7 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from streamapp import event_loop
+from streamapp.transport import uvloop_compat
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 _MORE_THAN_ENOUGH = 1_000
@@ -23,7 +23,7 @@ def test_a_connection_that_was_reset_is_told_and_closed(monkeypatch: pytest.Monk
     monkeypatch.setenv("FAUST_LOOP", "aio")
     for name in ("send", "_send_sasl_token"):
         monkeypatch.setattr(AIOKafkaConnection, name, getattr(AIOKafkaConnection, name))
-    event_loop.choose()
+    uvloop_compat.choose()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(KafkaConnectionError) as told:
         runner.run(_send_into_a_reset())
