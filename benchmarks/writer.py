@@ -21,7 +21,7 @@ from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings
-from streamapp.sink import Fates
+from streamapp.sink.settle import Fates
 from streamapp.tally import Tally
 from streamapp.transport.offset_tracker import Progress
 

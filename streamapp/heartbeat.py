@@ -40,7 +40,7 @@ from pymongo.write_concern import WriteConcern
 from streamapp.errors import StreamappError
 from streamapp.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
 from streamapp.mongodb.client import Mongo
-from streamapp.sink import Fates
+from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
 
 log = logging.getLogger(__name__)

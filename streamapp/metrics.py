@@ -19,7 +19,7 @@ from streamapp.latency import BOUNDS_MS, Latencies
 from streamapp.model.record import DeadLetter, SliceRecord
 from streamapp.readiness import Readiness
 from streamapp.retry import Outages
-from streamapp.sink import Fates
+from streamapp.sink.settle import Fates
 
 #: Schema versions that are told apart; the rest is "other".
 MOST_VERSIONS = 50

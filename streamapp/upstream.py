@@ -11,7 +11,6 @@ from mode import Service
 
 from streamapp import memory
 from streamapp.accumulator import Accumulator
-from streamapp.breaker import Breaker
 from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
@@ -30,7 +29,8 @@ from streamapp.registry.client import Registry
 from streamapp.retry import Outages
 from streamapp.settings import Settings
 from streamapp.shutdown import give_up
-from streamapp.sink import Sink
+from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.settle import Sink
 
 
 class Upstream(Service):

@@ -23,7 +23,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import SettingsError, StoreUnavailable
-from streamapp.inserter import AT_ONCE
+from streamapp.sink.insert_batcher import AT_ONCE
 
 T = TypeVar("T")
 

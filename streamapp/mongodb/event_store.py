@@ -21,11 +21,11 @@ from pymongo.errors import (
 from streamapp.decode.document import Document, Encoded
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
-from streamapp.inserter import Outcome
 from streamapp.model.record import DeadLetter
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.recount import FIELDS
+from streamapp.sink.insert_batcher import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from streamapp import sink
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model import event
 from streamapp.registry import client
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
+from streamapp.sink import settle
 from tests import foreign
 from tests.fakes import FakeSchemas
 
@@ -20,7 +20,7 @@ from tests.fakes import FakeSchemas
 class Subject:
     """The schemas under test, and the id of the one that they know."""
 
-    def __init__(self, schemas: sink.Schemas, schema_id: int) -> None:
+    def __init__(self, schemas: settle.Schemas, schema_id: int) -> None:
         self.schemas = schemas
         self.schema_id = schema_id
 

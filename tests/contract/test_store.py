@@ -9,11 +9,11 @@ from typing import Any
 import bson
 import pytest
 
-from streamapp import sink
 from streamapp.decode.document import Document, Encoded
 from streamapp.model.record import Reason
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
+from streamapp.sink import settle
 from tests.conftest import SettingsFactory
 from tests.factories import NOW, a_letter, replayed
 from tests.fakes import FakeStore
@@ -25,7 +25,7 @@ class Subject:
     #: What documents are made before they are inserted.
     form: Callable[[dict[str, Any]], Document] = dict
 
-    def __init__(self, store: sink.Store, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
+    def __init__(self, store: settle.Store, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
         self.store = store
         self.ids = ids
         self.dead = dead

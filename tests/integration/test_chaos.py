@@ -23,11 +23,9 @@ from pymongo.monitoring import CommandListener
 
 from streamapp import reconcile, stretch
 from streamapp.accumulator import Accumulator
-from streamapp.breaker import Breaker
 from streamapp.decode.document import Document, EventTimes, id_of
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
-from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS, Level
 from streamapp.model.event import schema
 from streamapp.model.record import DeadLetter, Slice, origin_of
@@ -39,7 +37,9 @@ from streamapp.reconcile import Findings, Reconciliation
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.rollup import Lane, Rollup, Swap
 from streamapp.settings import Settings
-from streamapp.sink import Sink
+from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.settle import Sink
 from tests.factories import NOW, V1, V2, FakeRecord, replayed, wire
 from tests.factories import an_event as values
 from tests.fakes import FakeObserver

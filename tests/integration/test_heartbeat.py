@@ -16,7 +16,7 @@ from streamapp.heartbeat import RECENT, Heartbeat
 from streamapp.latency import Latencies
 from streamapp.mongodb.client import Mongo
 from streamapp.settings import Settings
-from streamapp.sink import Fates
+from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamapp.heartbeat import ENDS, Beat, Pulse
 from streamapp.latency import Latencies
-from streamapp.sink import Fates
+from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Ends, Ledger, Progress
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from streamapp.metrics import MOST_VERSIONS, Metrics
 from streamapp.model.record import Reason
 from streamapp.readiness import Readiness, Waiting
 from streamapp.retry import Outages
-from streamapp.sink import Fates
+from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
 from tests.factories import FakeRecord, a_letter
 

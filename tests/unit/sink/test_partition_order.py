@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from streamapp.turns import Turn, Turns
+from streamapp.sink.partition_order import Turn, Turns
 from tests.factories import a_record, a_slice
 
 

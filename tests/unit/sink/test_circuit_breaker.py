@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from streamapp.breaker import FIRST_LOOK_SECONDS, Breaker
 from streamapp.errors import PoisonFlood
 from streamapp.model.record import DeadLetter, Reason
 from streamapp.rollup import Lane
+from streamapp.sink.circuit_breaker import FIRST_LOOK_SECONDS, Breaker
 from tests.factories import FakeRecord, a_letter, a_record
 
 GOOD, BAD = "g", "b"

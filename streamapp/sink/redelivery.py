@@ -9,10 +9,10 @@ from typing import Protocol
 
 from streamapp.decode import document
 from streamapp.decode.document import Document
-from streamapp.inserter import Outcome
 from streamapp.model.record import Origin, Slice
 from streamapp.retry import Outages
 from streamapp.rollup import Lane
+from streamapp.sink.insert_batcher import Outcome
 from streamapp.tally import EVENT_BYTES
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from streamapp.accumulator import Accumulator
-from streamapp.breaker import Breaker
 from streamapp.decode import document
 from streamapp.decode.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
-from streamapp.inserter import Outcome
 from streamapp.levels import LEVELS
 from streamapp.model.event import Event
 from streamapp.model.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.sink import Fates, Sink
+from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.settle import Fates, Sink
 from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_letter, a_record, a_slice, an_event, replayed, wire
 from tests.fakes import FakeApart, FakeDeadLetters, FakeObserver, FakeRollups, FakeSchemas, FakeStore
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from streamapp.room import Room
+from streamapp.sink.weighted_semaphore import Room
 
 
 class Guests:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamapp.errors import StoreUnavailable
-from streamapp.inserter import AT_ONCE, FULL, Inserter, Outcome
+from streamapp.sink.insert_batcher import AT_ONCE, FULL, Inserter, Outcome
 
 
 class Writes:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from streamapp import history
-from streamapp.history import History
 from streamapp.retry import Outages
 from streamapp.rollup import Lane
+from streamapp.sink import redelivery
+from streamapp.sink.redelivery import History
 from tests.factories import INCARNATION, a_record, a_slice
 
 
@@ -44,8 +44,8 @@ def test_orphans_are_looked_for_around_the_last_offset_counted(
     monkeypatch: pytest.MonkeyPatch, begin: int, offset: int, expected: range
 ) -> None:
     """However many offsets were deleted: a worker holds so many at the most; and never too many at once."""
-    monkeypatch.setattr(history, "ORPHANS_WITHIN", 100)
-    monkeypatch.setattr(history, "LOOKED_UP_AT_ONCE", 50)
+    monkeypatch.setattr(redelivery, "ORPHANS_WITHIN", 100)
+    monkeypatch.setattr(redelivery, "LOOKED_UP_AT_ONCE", 50)
     asked = Asked()
 
     asyncio.run(History(asked, asked, Outages("MongoDB")).orphans(a_slice(a_record(offset=offset), begin=begin)))

@@ -1,0 +1,1 @@
+"""One fate for every record of a partition batch."""
