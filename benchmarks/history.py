@@ -14,7 +14,7 @@ from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.event import schema
 from streamapp.model.record import Origin
-from streamapp.rollup import Lane
+from streamapp.rollups.rollup import Lane
 from streamapp.sampler import Sample, samples
 
 PARTITIONS = 4

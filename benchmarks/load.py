@@ -19,8 +19,8 @@ from pymongo.database import Database
 from benchmarks import report
 from benchmarks.history import PARTITIONS
 from streamapp.errors import BackendError
-from streamapp.levels import LEVELS, Level
 from streamapp.local.process import Server
+from streamapp.rollups.levels import LEVELS, Level
 
 _LOOK_EVERY_SECONDS = 0.5
 _TELL_EVERY_SECONDS = 10.0

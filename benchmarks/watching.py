@@ -12,9 +12,9 @@ from typing import Any
 import psutil
 from pymongo.database import Database
 
-from streamapp.levels import LEVELS
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
+from streamapp.rollups.levels import LEVELS
 
 GIVE_UP_AFTER_SECONDS = 900.0
 _LOOK_EVERY_SECONDS = 0.02

@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 
 from benchmarks.history import LIFE, PARTITIONS, WRITERS, Partition, Timeline
 from streamapp import settings
-from streamapp.accumulator import Accumulator
 from streamapp.heartbeat import Heartbeat
 from streamapp.latency import Latencies
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.retry import NoPatience
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.writer import Accumulator
 from streamapp.settings import Settings
 from streamapp.sink.settle import Fates
-from streamapp.tally import Tally
 from streamapp.transport.offset_tracker import Progress
 
 _AT_ONCE = 5_000

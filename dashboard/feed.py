@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dashboard import compute, health
 from dashboard.timeplan import window
 from dashboard.trouble import Trouble
-from streamapp.levels import LEVELS
+from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dashboard.pipeline import Pipeline
     from dashboard.reader import Reader
     from dashboard.snapshot import Overview, Query, Snapshot
-    from streamapp.levels import Keep
+    from streamapp.rollups.levels import Keep
 
 #: Younger than this is not read again, so that many visitors cost as much as one.
 FRESH_FOR = timedelta(seconds=2)

@@ -13,7 +13,7 @@ import pymongo
 from dashboard import labels, sums
 from dashboard.snapshot import FIELDS, Counts, Filter, Found, Overview
 from dashboard.timeplan import Window, from_ms, to_ms
-from streamapp.levels import LEVELS
+from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection

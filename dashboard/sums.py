@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dashboard import labels
 from dashboard.snapshot import FIELDS, Counts, Filter
-from streamapp.rollup import unique, unique_up_to, value_of
+from streamapp.rollups.rollup import unique, unique_up_to, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

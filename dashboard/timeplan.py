@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from streamapp.levels import LEVELS, Keep, Level, kept_since
+from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

@@ -17,11 +17,11 @@ from bson import DatetimeMS
 
 from streamapp import heartbeat
 from streamapp.errors import StoreUnavailable
-from streamapp.levels import LEVELS, Keep, Level, kept_since
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.recount import Recount
-from streamapp.rollup import Lane, Rollup
+from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
+from streamapp.rollups.recount import Recount
+from streamapp.rollups.rollup import Lane, Rollup
 from streamapp.stretch import Difference, Key, Stale, Stretch, events_between
 
 #: Rollups that are compared at the same time, more or less.

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamapp.errors import SettingsError
-from streamapp.levels import LEVELS, Keep
+from streamapp.rollups.levels import LEVELS, Keep
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

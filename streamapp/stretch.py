@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import pymongo
 
-from streamapp.levels import Level
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.recount import FIELDS, Recount, difference
-from streamapp.rollup import Document, Lane, Rollup, Swap
+from streamapp.rollups.levels import Level
+from streamapp.rollups.recount import FIELDS, Recount, difference
+from streamapp.rollups.rollup import Document, Lane, Rollup, Swap
 
 #: Events that are read at the same time.
 READ_AT_ONCE = 5_000

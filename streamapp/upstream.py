@@ -10,7 +10,6 @@ from importlib.metadata import version
 from mode import Service
 
 from streamapp import memory
-from streamapp.accumulator import Accumulator
 from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
@@ -27,6 +26,7 @@ from streamapp.mongodb.rollup_store import Rollups
 from streamapp.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
 from streamapp.registry.client import Registry
 from streamapp.retry import Outages
+from streamapp.rollups.writer import Accumulator
 from streamapp.settings import Settings
 from streamapp.shutdown import give_up
 from streamapp.sink.circuit_breaker import Breaker

@@ -9,11 +9,11 @@ from collections.abc import Set as AbstractSet
 from streamapp.decode.document import Document, Encoded
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
-from streamapp.levels import LEVELS, Level
 from streamapp.model.record import DeadLetter, Origin, Record
-from streamapp.rollup import Lane, Rollup, Swap, id_of, lane_of
+from streamapp.rollups.levels import LEVELS, Level
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of, lane_of
 from streamapp.sink.insert_batcher import Outcome
-from streamapp.tally import Tally
 
 
 class FakeSchemas:

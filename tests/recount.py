@@ -8,8 +8,8 @@ from typing import Any
 
 from pymongo.database import Database
 
-from streamapp.levels import LEVELS
-from streamapp.rollup import unique
+from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.rollup import unique
 
 Document = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 from pymongo import ReplaceOne
 from pymongo.database import Database
 
-from streamapp.levels import LEVELS, Level
-from streamapp.rollup import Lane, Rollup, by_lane, id_of
-from streamapp.tally import Tally
+from streamapp.rollups.levels import LEVELS, Level
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.rollup import Lane, Rollup, by_lane, id_of
 from tests.factories import INCARNATION, NOW
 
 Document = dict[str, Any]

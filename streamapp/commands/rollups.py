@@ -13,12 +13,12 @@ import click
 
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import progress
-from streamapp.levels import LEVELS, Keep, Level
 from streamapp.mongodb.client import Mongo, translated
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.reconcile import Findings, Reconciliation
-from streamapp.rollup import Rollup
+from streamapp.rollups.levels import LEVELS, Keep, Level
+from streamapp.rollups.rollup import Rollup
 from streamapp.stretch import Key
 
 #: Rollups that are told one by one, of those that differ.

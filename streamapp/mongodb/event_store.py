@@ -24,7 +24,7 @@ from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
-from streamapp.recount import FIELDS
+from streamapp.rollups.recount import FIELDS
 from streamapp.sink.insert_batcher import Outcome
 
 log = logging.getLogger(__name__)

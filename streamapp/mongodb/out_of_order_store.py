@@ -18,13 +18,13 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from streamapp.decode.document import Document
-from streamapp.levels import LEVELS, Keep, Level, kept_since
 from streamapp.mongodb.client import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.mongodb.event_store import why_unencodable
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.rollup import Lane, Rollup, Swap, by_lane, id_of
+from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
+from streamapp.rollups.pending import Delta, Tally
+from streamapp.rollups.rollup import Lane, Rollup, Swap, by_lane, id_of
 from streamapp.sink.insert_batcher import Outcome
-from streamapp.tally import Delta, Tally
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 
-from streamapp.levels import LEVELS, Keep, Level
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, write_errors
-from streamapp.rollup import Lane, Rollup, Swap, id_of
+from streamapp.rollups.levels import LEVELS, Keep, Level
+from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
 
 _INDEX_CONFLICT = 85
 

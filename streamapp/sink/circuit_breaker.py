@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from streamapp.errors import PoisonFlood
 from streamapp.model.record import DeadLetter, Reason, SliceRecord
-from streamapp.rollup import Lane
+from streamapp.rollups.rollup import Lane
 
 #: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
 #: in other partitions is looked at meanwhile, so that a worker that starts over and over amidst poison buries none.

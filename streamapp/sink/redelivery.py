@@ -11,9 +11,9 @@ from streamapp.decode import document
 from streamapp.decode.document import Document
 from streamapp.model.record import Origin, Slice
 from streamapp.retry import Outages
-from streamapp.rollup import Lane
+from streamapp.rollups.pending import EVENT_BYTES
+from streamapp.rollups.rollup import Lane
 from streamapp.sink.insert_batcher import Outcome
-from streamapp.tally import EVENT_BYTES
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,
 #: unless it is let to hold more than 225 MB of them.

@@ -20,19 +20,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from streamapp.accumulator import Accumulator
 from streamapp.decode import wire_format
 from streamapp.decode.batch import Built, build
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import DeadLetter, Slice, SliceRecord
 from streamapp.retry import Outages
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.writer import Accumulator
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.insert_batcher import Inserter, Outcome
 from streamapp.sink.partition_order import Turn, Turns
 from streamapp.sink.redelivery import History, Stored, lane
 from streamapp.sink.weighted_semaphore import Room
-from streamapp.tally import Tally
 
 #: Documents in memory at the same time: those that did not come the short way are twenty times as large as records.
 BUILT_AT_ONCE = 24_000

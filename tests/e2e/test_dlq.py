@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from streamapp.levels import LEVELS
 from streamapp.model import event
+from streamapp.rollups.levels import LEVELS
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.test_breaker import next_schema_id

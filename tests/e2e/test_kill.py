@@ -14,8 +14,8 @@ import pytest
 from pymongo.database import Database
 
 from streamapp import sampler
-from streamapp.levels import LEVELS
 from streamapp.model import event
+from streamapp.rollups.levels import LEVELS
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.workers import Worker

@@ -19,8 +19,8 @@ from pymongo import MongoClient
 
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka.admin import Broker
-from streamapp.levels import LEVELS
 from streamapp.local.backend import Backend
+from streamapp.rollups.levels import LEVELS
 from streamapp.settings import Settings
 from tests import foreign
 from tests.backends import plain_settings

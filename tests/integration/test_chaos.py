@@ -22,11 +22,9 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from streamapp import reconcile, stretch
-from streamapp.accumulator import Accumulator
 from streamapp.decode.document import Document, EventTimes, id_of
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
-from streamapp.levels import LEVELS, Level
 from streamapp.model.event import schema
 from streamapp.model.record import DeadLetter, Slice, origin_of
 from streamapp.mongodb.client import Mongo, translated
@@ -35,7 +33,9 @@ from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import Lane, Rollup, Swap
+from streamapp.rollups.levels import LEVELS, Level
+from streamapp.rollups.rollup import Lane, Rollup, Swap
+from streamapp.rollups.writer import Accumulator
 from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.insert_batcher import Outcome

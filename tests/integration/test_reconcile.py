@@ -13,18 +13,18 @@ import pytest
 from pymongo.database import Database
 
 from streamapp import reconcile
-from streamapp.accumulator import Accumulator
 from streamapp.decode.document import Document
-from streamapp.levels import LEVELS, Level
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.reconcile import Findings, Reconciliation
 from streamapp.retry import Outages
-from streamapp.rollup import Lane
+from streamapp.rollups.levels import LEVELS, Level
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.rollup import Lane
+from streamapp.rollups.writer import Accumulator
 from streamapp.settings import Settings
-from streamapp.tally import Tally
 from tests import rollup_factory
 from tests.factories import INCARNATION, NOW
 

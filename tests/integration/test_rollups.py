@@ -14,14 +14,14 @@ from pymongo.database import Database
 
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
-from streamapp.levels import LEVELS
 from streamapp.mongodb import out_of_order_store
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.rollup import Lane, Rollup, Swap, id_of
+from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
 from streamapp.settings import Settings
-from streamapp.tally import Tally
 from tests.factories import INCARNATION, NOW
 from tests.rollup_factory import an_event
 from tests.until import until

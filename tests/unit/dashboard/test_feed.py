@@ -9,7 +9,7 @@ from dashboard.health import Status
 from dashboard.snapshot import Filter, Query
 from dashboard.timeplan import DEFAULT, RANGES
 from dashboard.trouble import Disconnected, TooSlow
-from streamapp.levels import LEVELS
+from streamapp.rollups.levels import LEVELS
 from tests.dashboard_fakes import NOON, FakeReader, document
 from tests.pipeline_fakes import FakePipeline
 

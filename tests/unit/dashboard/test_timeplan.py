@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dashboard import timeplan
 from dashboard.timeplan import DEFAULT, RANGES, Range
-from streamapp.levels import LEVELS
+from streamapp.rollups.levels import LEVELS
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, 123_456, tzinfo=UTC)
 INSTANTS = st.datetimes(

@@ -11,7 +11,7 @@ import pytest
 
 from streamapp.errors import PoisonFlood
 from streamapp.model.record import DeadLetter, Reason
-from streamapp.rollup import Lane
+from streamapp.rollups.rollup import Lane
 from streamapp.sink.circuit_breaker import FIRST_LOOK_SECONDS, Breaker
 from tests.factories import FakeRecord, a_letter, a_record
 

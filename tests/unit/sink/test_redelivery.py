@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamapp.retry import Outages
-from streamapp.rollup import Lane
+from streamapp.rollups.rollup import Lane
 from streamapp.sink import redelivery
 from streamapp.sink.redelivery import History
 from tests.factories import INCARNATION, a_record, a_slice

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from streamapp.accumulator import Accumulator
 from streamapp.decode import document
 from streamapp.decode.document import Document, EventTimes
 from streamapp.errors import DeadLetterTopicTooSmall, PoisonFlood
-from streamapp.levels import LEVELS
 from streamapp.model.event import Event
 from streamapp.model.record import DeadLetter, Origin, Reason, Slice
 from streamapp.retry import Outages, RetryPolicy
+from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.writer import Accumulator
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.insert_batcher import Outcome
 from streamapp.sink.settle import Fates, Sink

@@ -27,7 +27,7 @@ from bson import DatetimeMS
 from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
 if TYPE_CHECKING:
-    from streamapp.tally import Delta
+    from streamapp.rollups.pending import Delta
 
 #: A document of MongoDB.
 Document = Mapping[str, Any]

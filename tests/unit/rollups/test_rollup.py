@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
-from streamapp.levels import LEVELS, kept_since
-from streamapp.rollup import (
+from streamapp.rollups.levels import LEVELS, kept_since
+from streamapp.rollups.pending import Events, Tally
+from streamapp.rollups.rollup import (
     LG_K,
     MAX_CELLS,
     MAX_KEYS,
@@ -28,7 +29,6 @@ from streamapp.rollup import (
     unique,
     value_of,
 )
-from streamapp.tally import Events, Tally
 from tests.factories import INCARNATION, NOW
 
 LANE = Lane(INCARNATION, 0)

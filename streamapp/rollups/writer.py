@@ -17,10 +17,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from streamapp.levels import LEVELS, Keep, Level, kept_since
 from streamapp.retry import Outages
-from streamapp.rollup import Lane, Rollup, Swap, id_of
-from streamapp.tally import Tally
+from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
 
 #: Seconds between two writes, at the least.
 EVERY_SECONDS = 1.0

@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp import accumulator
-from streamapp.accumulator import Accumulator
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
-from streamapp.levels import LEVELS, Keep, Level
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.rollup import Lane, id_of
-from streamapp.tally import Tally
+from streamapp.rollups import writer
+from streamapp.rollups.levels import LEVELS, Keep, Level
+from streamapp.rollups.pending import Tally
+from streamapp.rollups.rollup import Lane, id_of
+from streamapp.rollups.writer import Accumulator
 from tests.factories import INCARNATION, NOW
 from tests.fakes import FakeRollups
 
@@ -114,7 +114,7 @@ def test_rollups_are_written_once_a_second_at_the_most() -> None:
     first, *others = waits
     assert first == 0
     assert len(others) == 2
-    assert all(0.5 < wait <= accumulator.EVERY_SECONDS for wait in others)
+    assert all(0.5 < wait <= writer.EVERY_SECONDS for wait in others)
 
 
 def test_what_comes_while_rollups_are_written_is_written_next() -> None:
@@ -270,8 +270,8 @@ def test_buckets_that_are_not_kept_are_left_out() -> None:
 
 def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded, counts are not."""
-    monkeypatch.setattr(accumulator, "REMEMBERED", 2)
-    monkeypatch.setattr(accumulator, "AT_ONCE", 3)
+    monkeypatch.setattr(writer, "REMEMBERED", 2)
+    monkeypatch.setattr(writer, "AT_ONCE", 3)
     rollups = FakeRollups()
     events = [an_event(offset, event_timestamp=NOW + offset % 10 * 86_400_000) for offset in range(40)]
 

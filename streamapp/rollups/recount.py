@@ -12,9 +12,9 @@ from math import isclose
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
 from streamapp.decode.document import Row, row_of
-from streamapp.levels import Level
-from streamapp.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
-from streamapp.tally import Delta, Events, count, grouped
+from streamapp.rollups.levels import Level
+from streamapp.rollups.pending import Delta, Events, count, grouped
+from streamapp.rollups.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
 
 #: What is read of an event to count it.
 FIELDS = (

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from streamapp.decode.document import Document
-from streamapp.levels import LEVELS
-from streamapp.recount import Recount, difference
-from streamapp.rollup import MAX_KEYS, Lane, Rollup, id_of
+from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.recount import Recount, difference
+from streamapp.rollups.rollup import MAX_KEYS, Lane, Rollup, id_of
 from tests.factories import INCARNATION, NOW
 from tests.rollup_factory import an_event
 

@@ -15,8 +15,8 @@ from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttri
 
 from streamapp.decode.document import row_of
 from streamapp.decode.transcoder import Values
-from streamapp.levels import Level
-from streamapp.rollup import LG_K, Document, key_of
+from streamapp.rollups.levels import Level
+from streamapp.rollups.rollup import LG_K, Document, key_of
 
 _MINUTE_MS = 60_000
 #: What Python needs for an event beside its texts, as tracemalloc tells, roughly.

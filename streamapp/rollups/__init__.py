@@ -1,0 +1,1 @@
+"""Exact counts of events per bucket of event time."""
