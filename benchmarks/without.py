@@ -10,7 +10,7 @@ import sys
 
 from streamapp import upstream
 from streamapp.__main__ import main
-from streamapp.metrics import Metrics
+from streamapp.monitoring.metrics import Metrics
 
 
 class DoneAtOnce:

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 
 from benchmarks.history import LIFE, PARTITIONS, WRITERS, Partition, Timeline
 from streamapp import settings
-from streamapp.heartbeat import Heartbeat
-from streamapp.latency import Latencies
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.rollup_store import Rollups
+from streamapp.monitoring.heartbeat import Heartbeat
+from streamapp.monitoring.latency import Latencies
 from streamapp.retry import NoPatience
 from streamapp.rollups.pending import Tally
 from streamapp.rollups.writer import Accumulator

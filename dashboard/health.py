@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from dashboard.timeplan import EPOCH
-from streamapp.latency import BOUNDS_MS, Histogram
+from streamapp.monitoring.latency import BOUNDS_MS, Histogram
 
 LIVE_FOR = timedelta(seconds=10)
 #: A worker that has not written for so long is gone.
@@ -34,7 +34,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What was read: documents as streamapp/heartbeat.py and streamapp/mongodb/event_store.py write them."""
+    """What was read: documents as streamapp/monitoring/heartbeat.py and streamapp/mongodb/event_store.py write them."""
 
     partitions: Sequence[Document] = ()
     workers: Sequence[Document] = ()

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 import pymongo
 from bson import DatetimeMS
 
-from streamapp import heartbeat
 from streamapp.errors import StoreUnavailable
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import Rollups
+from streamapp.monitoring import heartbeat
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.recount import Recount
 from streamapp.rollups.rollup import Lane, Rollup

@@ -14,16 +14,16 @@ from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
 from streamapp.errors import SettingsError
-from streamapp.heartbeat import BEAT_EVERY, Heartbeat
 from streamapp.kafka.admin import Broker
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
-from streamapp.metrics import Metrics, Transport
 from streamapp.model import event
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
+from streamapp.monitoring.heartbeat import BEAT_EVERY, Heartbeat
+from streamapp.monitoring.metrics import Metrics, Transport
+from streamapp.monitoring.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
 from streamapp.registry.client import Registry
 from streamapp.retry import Outages
 from streamapp.rollups.writer import Accumulator

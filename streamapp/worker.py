@@ -21,9 +21,9 @@ from mode import CrashingSupervisor
 from streamapp import memory, sampler, settings
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
-from streamapp.logs import JSON_LOGS
+from streamapp.monitoring.json_logs import JSON_LOGS
+from streamapp.monitoring.readiness import Readiness
 from streamapp.producer import Pace, SampleProducer
-from streamapp.readiness import Readiness
 from streamapp.retry import Outages
 from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import uvloop_compat

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dashboard.health import Written
-from streamapp.latency import BOUNDS_MS
+from streamapp.monitoring.latency import BOUNDS_MS
 from tests.dashboard_fakes import NOON
 
 if TYPE_CHECKING:

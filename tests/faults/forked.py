@@ -24,7 +24,7 @@ _IMPORTED = [
     "faust.cli.worker",
     "faust.web.drivers.aiohttp",
     "streamapp.transport.faust_codec",
-    "streamapp.metrics",
+    "streamapp.monitoring.metrics",
     "streamapp.producer",
     "streamapp.shutdown",
     "streamapp.upstream",

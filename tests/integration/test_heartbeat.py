@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from streamapp import heartbeat
 from streamapp.errors import StoreUnavailable
-from streamapp.heartbeat import RECENT, Heartbeat
-from streamapp.latency import Latencies
 from streamapp.mongodb.client import Mongo
+from streamapp.monitoring import heartbeat
+from streamapp.monitoring.heartbeat import RECENT, Heartbeat
+from streamapp.monitoring.latency import Latencies
 from streamapp.settings import Settings
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress

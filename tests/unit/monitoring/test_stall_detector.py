@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamapp.movement import Movement
+from streamapp.monitoring.stall_detector import Movement
 from streamapp.transport.offset_tracker import Progress
 
 #: Seconds between two looks.

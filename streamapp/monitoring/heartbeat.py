@@ -38,8 +38,8 @@ from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import StreamappError
-from streamapp.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
 from streamapp.mongodb.client import Mongo
+from streamapp.monitoring.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from streamapp.logs import JsonFormatter
+from streamapp.monitoring.json_logs import JsonFormatter
 
 
 def logged(**changes: Any) -> Mapping[str, Any]:

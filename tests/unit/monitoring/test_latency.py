@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from streamapp.latency import BOUNDS_MS, Latencies
+from streamapp.monitoring.latency import BOUNDS_MS, Latencies
 
 NOW = 1_000_000.0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamapp.heartbeat import ENDS, Beat, Pulse
-from streamapp.latency import Latencies
+from streamapp.monitoring.heartbeat import ENDS, Beat, Pulse
+from streamapp.monitoring.latency import Latencies
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Ends, Ledger, Progress
 

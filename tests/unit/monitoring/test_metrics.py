@@ -10,9 +10,9 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.errors import StoreUnavailable
-from streamapp.metrics import MOST_VERSIONS, Metrics
 from streamapp.model.record import Reason
-from streamapp.readiness import Readiness, Waiting
+from streamapp.monitoring.metrics import MOST_VERSIONS, Metrics
+from streamapp.monitoring.readiness import Readiness, Waiting
 from streamapp.retry import Outages
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
@@ -135,7 +135,7 @@ def test_every_metric_is_documented() -> None:
     metrics.consumer = Transport()
     families = text_string_to_metric_families(metrics.page().decode())
     told = {family.name.removesuffix("_info") for family in families if family.name.startswith("streamapp_")}
-    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
     rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `streamapp_"))
 
     assert told == {re.sub(r"_(total|info)$", "", name) for name in re.findall(r"streamapp_[a-z_]+", rows)}

@@ -13,7 +13,7 @@ from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
 from streamapp.kafka import admin
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
-from streamapp.readiness import FRESH_FOR, Dependency, Part, Readiness, Waiting
+from streamapp.monitoring.readiness import FRESH_FOR, Dependency, Part, Readiness, Waiting
 from streamapp.retry import Outages
 from streamapp.upstream import Upstream
 from tests.backends import plain_settings

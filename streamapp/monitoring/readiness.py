@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamapp.errors import StreamappError
-from streamapp.movement import Movement
+from streamapp.monitoring.stall_detector import Movement
 from streamapp.retry import Outages
 
 #: Seconds for which an answer of a dependency counts.

@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, di
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from streamapp.heartbeat import Consumer, lag_seconds
-from streamapp.latency import BOUNDS_MS, Latencies
 from streamapp.model.record import DeadLetter, SliceRecord
-from streamapp.readiness import Readiness
+from streamapp.monitoring.heartbeat import Consumer, lag_seconds
+from streamapp.monitoring.latency import BOUNDS_MS, Latencies
+from streamapp.monitoring.readiness import Readiness
 from streamapp.retry import Outages
 from streamapp.sink.settle import Fates
 
