@@ -15,7 +15,7 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.event import schema
 from streamapp.model.record import Origin
 from streamapp.rollups.rollup import Lane
-from streamapp.sampler import Sample, samples
+from streamapp.samples.generator import Sample, samples
 
 PARTITIONS = 4
 #: The topic's incarnation.

@@ -12,9 +12,9 @@ import fastavro
 import httpx
 from confluent_kafka import Producer
 
-from streamapp import sampler
 from streamapp.decode import wire_format
 from streamapp.model import event
+from streamapp.samples import generator
 
 #: What an event takes without the field, roughly.
 PLAIN_BYTES = 60
@@ -32,7 +32,7 @@ def write(topic: str, events: int, *, size: int, servers: str, registry_url: str
     source = random.Random(1)  # noqa: S311 - sample data
     text = "".join(source.choices(string.ascii_letters, k=_TEXT_CHARACTERS))
     producer = Producer({"bootstrap.servers": servers, "compression.type": "lz4", "linger.ms": 20})
-    for number, sample in enumerate(islice(sampler.samples(seed=1, v2_ratio=1), events)):
+    for number, sample in enumerate(islice(generator.samples(seed=1, v2_ratio=1), events)):
         begin, length = source.randrange(_TEXT_CHARACTERS // 2), max(0, size - PLAIN_BYTES)
         made = {**sample.event(at=time.time_ns() // 1_000_000), "note": text[begin : begin + length]}
         producer.produce(topic, wire_format.write(made, schema=parsed, schema_id=schema_id), made["user_id"].encode())

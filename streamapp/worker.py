@@ -18,13 +18,14 @@ from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
 from mode import CrashingSupervisor
 
-from streamapp import memory, sampler, settings
+from streamapp import memory, settings
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
 from streamapp.monitoring.readiness import Readiness
-from streamapp.producer import Pace, SampleProducer
 from streamapp.retry import Outages
+from streamapp.samples import generator
+from streamapp.samples.producer import Pace, SampleProducer
 from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import uvloop_compat
 from streamapp.transport.faust_codec import FaustCodec
@@ -201,7 +202,7 @@ async def beat() -> None:
 
 
 producer = SampleProducer(
-    sampler.samples(seed=None, v2_ratio=config.v2_ratio),
+    generator.samples(seed=None, v2_ratio=config.v2_ratio),
     pace=Pace(config.produce_interval_seconds),
     send=lambda user_id, event: samples.send(key=user_id.encode(), value=event),
     outages=broker_outages,

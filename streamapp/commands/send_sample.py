@@ -16,18 +16,18 @@ from typing import Any, NamedTuple
 import click
 from confluent_kafka import KafkaError, Message, Producer
 
-from streamapp import faults, ground, sampler
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import instant, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.faults import REASONS, Fault, Faults, Ground
 from streamapp.kafka.admin import Broker, silent
 from streamapp.registry.client import Registry
 from streamapp.retry import NoPatience
-from streamapp.sampler import Sample
+from streamapp.samples import fault_context, faults, generator
+from streamapp.samples.faults import REASONS, Fault, Faults, Ground
+from streamapp.samples.generator import Sample
 from streamapp.settings import Settings
 from streamapp.verify import ledger_file, sent
 from streamapp.verify.sent import NoLedgerError, Sent
@@ -229,7 +229,7 @@ def new_producer(servers: str, *, tells_all: bool) -> Producer:
 
 def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing]:
     spoilt = Faults(plan.faults, seed=plan.seed, ground=known)
-    samples = islice(sampler.samples(seed=plan.seed, v2_ratio=plan.v2_ratio), plan.count)
+    samples = islice(generator.samples(seed=plan.seed, v2_ratio=plan.v2_ratio), plan.count)
     for index, sample in enumerate(_shown(paced(samples, plan.rate), plan.count)):
         fault = spoilt.draw()
         event = sample.event(at=spoilt.event_time(fault, plan.event_time(index)))
@@ -267,7 +267,7 @@ async def _prepare(settings: Settings, shares: Mapping[Fault, float]) -> tuple[M
     )
     registry = Registry(settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry"))
     ours = await registry.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
-    return ours, await ground.prepare(shares, settings=settings, registry=registry, ours=ours)
+    return ours, await fault_context.prepare(shares, settings=settings, registry=registry, ours=ours)
 
 
 async def _begun(settings: Settings) -> Sent:

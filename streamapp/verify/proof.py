@@ -8,7 +8,7 @@ from typing import Protocol
 import bson
 
 from streamapp.decode.document import LENIENT
-from streamapp.faults import REASONS
+from streamapp.samples.faults import REASONS
 from streamapp.verify import sent
 from streamapp.verify.offsets import Run, Runs, has, spelled
 from streamapp.verify.sent import Sent, Sum

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from streamapp.decode.document import RESERVED
-from streamapp.faults import REASONS
+from streamapp.samples.faults import REASONS
 from streamapp.verify.offsets import Run, extend
 
 #: What marks a line, and says how it is written.

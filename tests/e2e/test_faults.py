@@ -10,7 +10,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from streamapp.faults import REASONS, Fault
+from streamapp.samples.faults import REASONS, Fault
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.test_foreign_events import counted, letter_reason

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from streamapp import sampler
 from streamapp.model import event
 from streamapp.rollups.levels import LEVELS
+from streamapp.samples import generator
 from streamapp.settings import Settings
 from tests import foreign
 from tests.e2e.workers import Worker
@@ -32,7 +32,7 @@ def wire_events(settings: Settings, count: int) -> Iterator[bytes]:
     """Yield the bytes of sample events, of V1 and V2."""
     ids = {version: foreign.register(settings, event.schema(version)) for version in (1, 2)}
     encode = {version: foreign.writer(event.schema(version), ids[version]) for version in (1, 2)}
-    for number, sample in enumerate(islice(sampler.samples(seed=1, v2_ratio=0.7), count)):
+    for number, sample in enumerate(islice(generator.samples(seed=1, v2_ratio=0.7), count)):
         yield encode[sample.version](sample.event(at=1_790_000_000_000 + number))
 
 

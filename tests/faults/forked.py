@@ -25,7 +25,7 @@ _IMPORTED = [
     "faust.web.drivers.aiohttp",
     "streamapp.transport.faust_codec",
     "streamapp.monitoring.metrics",
-    "streamapp.producer",
+    "streamapp.samples.producer",
     "streamapp.shutdown",
     "streamapp.upstream",
 ]

@@ -12,7 +12,7 @@ from faust.exceptions import ProducerSendError
 
 from streamapp.errors import BrokerUnavailable
 from streamapp.retry import Outages
-from streamapp.sampler import Sample
+from streamapp.samples.generator import Sample
 
 #: Events that are made up for after an outage; for the rest of it there are none.
 MAX_BEHIND = 100

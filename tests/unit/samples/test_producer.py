@@ -8,9 +8,9 @@ from typing import Any
 
 from aiokafka.errors import KafkaTimeoutError
 
-from streamapp.producer import MAX_BEHIND, Pace, SampleProducer
 from streamapp.retry import Outages, RetryPolicy
-from streamapp.sampler import samples
+from streamapp.samples.generator import samples
+from streamapp.samples.producer import MAX_BEHIND, Pace, SampleProducer
 
 
 def test_the_first_event_is_due_at_once() -> None:

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from streamapp import ground
 from streamapp.decode import wire_format
 from streamapp.errors import SettingsError
-from streamapp.faults import Fault, Ground
 from streamapp.registry.client import Registry
+from streamapp.samples import fault_context
+from streamapp.samples.faults import Fault, Ground
 from tests.backends import plain_settings
 from tests.factories import V1, V2
 
@@ -36,7 +36,9 @@ def prepare(*faults: Fault, registry: FakeRegistry, **changes: Any) -> Ground:
     """Return the ground for these faults."""
     settings = plain_settings(topic="clicks", **changes)
     shares = dict.fromkeys(faults, 0.1)
-    preparing = ground.prepare(shares, settings=settings, registry=cast("Registry", registry), ours={1: V1, 2: V2})
+    preparing = fault_context.prepare(
+        shares, settings=settings, registry=cast("Registry", registry), ours={1: V1, 2: V2}
+    )
     return asyncio.run(preparing)
 
 

@@ -8,7 +8,7 @@ import fastavro
 import pytest
 
 from streamapp.model import event
-from streamapp.sampler import Sample, samples
+from streamapp.samples.generator import Sample, samples
 
 
 def some(count: int, *, seed: int = 7, v2_ratio: float = 0.7) -> list[Sample]:

@@ -11,8 +11,8 @@ from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import write
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import SettingsError
-from streamapp.faults import Fault, Ground
 from streamapp.registry.client import Registry
+from streamapp.samples.faults import Fault, Ground
 from streamapp.settings import Settings
 
 #: The largest schema id there can be, and so the last that a registry would give.

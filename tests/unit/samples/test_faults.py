@@ -12,9 +12,9 @@ from streamapp.decode import document, wire_format
 from streamapp.decode.document import EventTimes
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
-from streamapp.faults import REASONS, Fault, Faults, Ground, parse
 from streamapp.model.record import Origin, Reason
-from streamapp.sampler import samples
+from streamapp.samples.faults import REASONS, Fault, Faults, Ground, parse
+from streamapp.samples.generator import samples
 from tests.factories import NOW, V1, V2, wire
 
 HOUR, DAY = 3_600_000, 86_400_000

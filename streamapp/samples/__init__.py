@@ -1,0 +1,1 @@
+"""Sample events, and sample events with faults."""
