@@ -16,10 +16,10 @@ from streamapp.commands.progress import progress
 from streamapp.mongodb.client import Mongo, translated
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.reconcile import Findings, Reconciliation
+from streamapp.reconcile.bucket_range import Key
+from streamapp.reconcile.reconciliation import Findings, Reconciliation
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.rollup import Rollup
-from streamapp.stretch import Key
 
 #: Rollups that are told one by one, of those that differ.
 TOLD = 20

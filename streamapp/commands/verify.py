@@ -19,7 +19,7 @@ from streamapp.commands.progress import progress
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo, translated
-from streamapp.reconcile import Findings, Reconciliation
+from streamapp.reconcile.reconciliation import Findings, Reconciliation
 from streamapp.settings import Settings
 from streamapp.verify import ledger_file
 from streamapp.verify.proof import Proof

@@ -21,7 +21,6 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
-from streamapp import reconcile, stretch
 from streamapp.decode.document import Document, EventTimes, id_of
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
@@ -31,7 +30,8 @@ from streamapp.mongodb.client import Mongo, translated
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.reconcile import Findings, Reconciliation
+from streamapp.reconcile import bucket_range, reconciliation
+from streamapp.reconcile.reconciliation import Findings, Reconciliation
 from streamapp.retry import Outages, RetryPolicy
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.rollup import Lane, Rollup, Swap
@@ -617,9 +617,9 @@ def test_every_event_is_counted_once_whatever_happens(
     counted once for each reason.
     """
     world = World(settings, database, mongo, seed)
-    monkeypatch.setattr(reconcile, "time", world)
-    monkeypatch.setattr(reconcile, "COMPARED_AT_ONCE", 5)
-    monkeypatch.setattr(stretch, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(reconciliation, "time", world)
+    monkeypatch.setattr(reconciliation, "COMPARED_AT_ONCE", 5)
+    monkeypatch.setattr(bucket_range, "READ_AT_ONCE", 3)
 
     asyncio.run(world.go(120))
 

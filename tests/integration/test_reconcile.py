@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from streamapp import reconcile
 from streamapp.decode.document import Document
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.mongodb.out_of_order_store import Apart
 from streamapp.mongodb.rollup_store import Rollups
-from streamapp.reconcile import Findings, Reconciliation
+from streamapp.reconcile import reconciliation as reconcile_reconciliation
+from streamapp.reconcile.reconciliation import Findings, Reconciliation
 from streamapp.retry import Outages
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import Tally
@@ -38,8 +38,8 @@ def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo
     """Return the way to a database of the test's own."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     asyncio.run(Store(mongo).prepare())
-    monkeypatch.setattr(reconcile, "CLAIM_SECONDS", 0.01)
-    monkeypatch.setattr(reconcile, "HEARTBEAT_SECONDS", 2.0)
+    monkeypatch.setattr(reconcile_reconciliation, "CLAIM_SECONDS", 0.01)
+    monkeypatch.setattr(reconcile_reconciliation, "HEARTBEAT_SECONDS", 2.0)
     yield mongo
     mongo.close()
 
@@ -216,8 +216,8 @@ def test_more_rollups_than_are_compared_at_once(
     mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stretch by stretch, within a day and across days."""
-    monkeypatch.setattr(reconcile, "COMPARED_AT_ONCE", 20)
-    monkeypatch.setattr("streamapp.stretch.READ_AT_ONCE", 17)
+    monkeypatch.setattr(reconcile_reconciliation, "COMPARED_AT_ONCE", 20)
+    monkeypatch.setattr("streamapp.reconcile.bucket_range.READ_AT_ONCE", 17)
     some = [an_event(n, event_timestamp=NOW + n * 200_000) for n in range(600)]
     rollup_factory.insert(database, some)
     right = counted(database)

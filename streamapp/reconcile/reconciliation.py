@@ -19,10 +19,10 @@ from streamapp.errors import StoreUnavailable
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import Rollups
 from streamapp.monitoring import heartbeat
+from streamapp.reconcile.bucket_range import Difference, Key, Stale, Stretch, events_between
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.recount import Recount
 from streamapp.rollups.rollup import Lane, Rollup
-from streamapp.stretch import Difference, Key, Stale, Stretch, events_between
 
 #: Rollups that are compared at the same time, more or less.
 COMPARED_AT_ONCE = 500

@@ -1,0 +1,1 @@
+"""Rollups compared with the stored events, and repaired."""
