@@ -29,8 +29,8 @@ from streamapp.samples import fault_context, faults, generator
 from streamapp.samples.faults import REASONS, Fault, Faults, Ground
 from streamapp.samples.generator import Sample
 from streamapp.settings import Settings
-from streamapp.verify import ledger_file, sent
-from streamapp.verify.sent import NoLedgerError, Sent
+from streamapp.verify import manifest, manifest_file
+from streamapp.verify.manifest import NoLedgerError, Sent
 
 #: Seconds until an event that nobody acknowledges counts as not sent.
 _DELIVERY_TIMEOUT = 30.0
@@ -114,7 +114,7 @@ class Tally:
             return self.note
         is_bad = record.fault in REASONS
         kind = str(record.fault) if is_bad else self.labels[record.version]
-        content = sent.of_value(record.value) if is_bad else sent.of_event(record.event)
+        content = manifest.of_value(record.value) if is_bad else manifest.of_event(record.event)
 
         def note(error: KafkaError | None, message: Message | None) -> None:
             self.note(error, message)
@@ -135,7 +135,7 @@ def _ledger(_context: click.Context, parameter: click.Parameter, path: Path | No
     """Refuse a file that cannot be added to, before anything is sent."""
     try:
         if path:
-            ledger_file.try_out(path)
+            manifest_file.try_out(path)
     except (OSError, NoLedgerError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else exc
         raise click.BadParameter(f"{path}: {why}", param=parameter) from None
@@ -281,7 +281,7 @@ async def _begun(settings: Settings) -> Sent:
 def _enter(ledger: Path, run: Sent, *, unacknowledged: int) -> None:
     run.ended_at, run.unacknowledged = _now(), unacknowledged
     try:
-        ledger_file.append(ledger, run)
+        manifest_file.append(ledger, run)
     except OSError as exc:
         raise SettingsError(f"{ledger} cannot be written: {exc.strerror}") from exc
 

@@ -21,9 +21,9 @@ from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo, translated
 from streamapp.reconcile.reconciliation import Findings, Reconciliation
 from streamapp.settings import Settings
-from streamapp.verify import ledger_file
-from streamapp.verify.proof import Proof
-from streamapp.verify.sent import NoLedgerError, Sent
+from streamapp.verify import manifest_file
+from streamapp.verify.manifest import NoLedgerError, Sent
+from streamapp.verify.manifest_check import Proof
 from streamapp.verify.verdict import Problem, Verdict
 from streamapp.verify.verification import Verification
 
@@ -52,7 +52,7 @@ def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequenc
     runs: list[Sent] = []
     for path in paths:
         try:
-            found = ledger_file.read(path)
+            found = manifest_file.read(path)
         except (OSError, NoLedgerError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else exc
             raise click.BadParameter(f"{path}: {why}", param=parameter) from None

@@ -15,7 +15,7 @@ from streamapp.dlq.letters import letter_in
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record
 from streamapp.mongodb import dead_letter_counts
-from streamapp.verify import sent
+from streamapp.verify import manifest
 
 _TOLD_EVERY = 1_000
 
@@ -61,7 +61,7 @@ class LetterIndex:
         """Add one record of the dead-letter topic; what is no dead letter of ours is left out."""
         if (letter := letter_in(record)) is None:
             return
-        failure = Failure(letter.origin, _digest(record), letter.reason, sent.of_value(record.value))
+        failure = Failure(letter.origin, _digest(record), letter.reason, manifest.of_value(record.value))
         before = self.failures.get(letter.event_id)
         self.failures[letter.event_id] = failure if before is None else _both(before, failure)
         self.counted[dead_letter_counts.key_of(letter.reason, letter.origin.timestamp)].add(letter.event_id)

@@ -22,10 +22,10 @@ from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
-from streamapp.verify import counts, likeness
+from streamapp.verify import counts, document_diff
 from streamapp.verify.letter_index import LetterIndex
 from streamapp.verify.offsets import Bits
-from streamapp.verify.strangers import Strangers
+from streamapp.verify.orphans import Strangers
 from streamapp.verify.verdict import PartitionFates, Problem, Verdict
 
 #: Records compared at the same time, and bytes of them.
@@ -137,7 +137,7 @@ class Verification:
     ) -> None:
         failure = self.letters.failures.get(id_)
         if raw is not None:
-            if why := likeness.difference(raw, record, origin, self._schemas):
+            if why := document_diff.difference(raw, record, origin, self._schemas):
                 fates.differing.add(record.offset, why)
         elif failure is None or failure.origin.failures <= origin.failures:
             fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
@@ -154,7 +154,9 @@ class Verification:
     def stored(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """Those of the documents that are stored, as bytes."""
         batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=AT_ONCE)
-        return {likeness.id_in(raw): raw for batch in batches for raw in likeness.documents_in(cast("Any", batch))}
+        return {
+            document_diff.id_in(raw): raw for batch in batches for raw in document_diff.documents_in(cast("Any", batch))
+        }
 
     def _learn(self, values: set[bytes | None]) -> None:
         headers = {

@@ -14,7 +14,7 @@ from streamapp.decode import wire_format
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.settings import Settings
-from streamapp.verify import ledger_file
+from streamapp.verify import manifest_file
 from tests import foreign
 from tests.e2e.workers import STREAMAPP, environment, run
 from tests.offsets import end_offsets
@@ -75,7 +75,7 @@ def test_a_signal_ends_it_early_with_a_line_in_the_ledger(settings: Settings, tm
         finally:
             sending.kill()
 
-    (line,) = ledger_file.read(path)
+    (line,) = manifest_file.read(path)
     sent = {p: [(before[p], end - 1)] for p, end in end_offsets(settings).items() if end > before[p]}
     assert 128 + number == sending.returncode, told
     assert sent == {partition: to.offsets for partition, to in line.partitions.items()}

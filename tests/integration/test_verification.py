@@ -26,7 +26,7 @@ from streamapp.model.record import OURS
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.dead_letter_counts import key_of
 from streamapp.settings import Settings
-from streamapp.verify import strangers
+from streamapp.verify import orphans
 from streamapp.verify.verdict import Verdict
 from streamapp.verify.verification import Verification
 from tests import events, foreign, groups, offsets
@@ -252,7 +252,7 @@ def test_a_worker_beside_raises_no_alarm(
     settings = settings_for(produce_interval_seconds=0, breaker_share=0)
     foreign.make_topic(settings, partitions=2)
     senders = events.Senders(settings)
-    monkeypatch.setattr(strangers, "AT_ONCE", 10)
+    monkeypatch.setattr(orphans, "AT_ONCE", 10)
     with (
         Worker(settings, tmp_path),
         MongoClient[Any](settings.mongo_uri.get_secret_value()) as client,

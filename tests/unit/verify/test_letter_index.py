@@ -8,7 +8,7 @@ import pytest
 
 from streamapp.dlq.letters import Pile
 from streamapp.model.record import Reason
-from streamapp.verify import sent
+from streamapp.verify import manifest
 from streamapp.verify.letter_index import LetterIndex
 from tests.factories import INCARNATION, NOW, FakeRecord
 from tests.unit.dlq.test_letters import a_dead_record
@@ -58,7 +58,7 @@ def test_a_failure_is_kept_by_its_event_with_a_digest_and_its_content() -> None:
     index = an_index(a_dead_record())
 
     failure = index.failures[ID]
-    assert ("empty", 1, sent.of_value(b"abc")) == (failure.reason, failure.origin.failures, failure.content)
+    assert ("empty", 1, manifest.of_value(b"abc")) == (failure.reason, failure.origin.failures, failure.content)
     assert failure.is_of(FakeRecord(value=b"abc", key=b"k"))
     assert not failure.is_of(FakeRecord(value=b"abc", key=b"other"))
     assert {f"empty:{HOUR}": {ID}} == index.counted

@@ -10,7 +10,7 @@ from bson import DatetimeMS
 
 from streamapp.decode import document
 from streamapp.model.record import origin_of
-from streamapp.verify import likeness, offsets
+from streamapp.verify import document_diff, offsets
 from streamapp.verify.offsets import Bits, Runs
 from streamapp.verify.verdict import PartitionFates, Problem, Verdict
 from tests.factories import INCARNATION, V1, V2, a_record, an_event
@@ -67,7 +67,11 @@ def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
     record = a_record(an_event(browser="x"))
     origin = origin_of(record, INCARNATION)
     made = document.build(
-        an_event(browser="x"), writer=V2, origin=origin, received_at=likeness._SOME_TIME, times=likeness._ANY_TIME
+        an_event(browser="x"),
+        writer=V2,
+        origin=origin,
+        received_at=document_diff._SOME_TIME,
+        times=document_diff._ANY_TIME,
     )
     return record, origin, bson.decode(bson.encode(made)) | changes
 
@@ -86,15 +90,15 @@ def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
 )
 def test_fields_that_differ_are_named(changes: dict[str, Any], wrong: str | None) -> None:
     record, origin, found = stored(**changes)
-    assert wrong == likeness.difference(bson.encode(found), record, origin, SCHEMAS)
+    assert wrong == document_diff.difference(bson.encode(found), record, origin, SCHEMAS)
 
 
 def test_the_mark_of_an_event_apart_is_no_difference() -> None:
     record, origin, found = stored()
     found["kafka"]["apart"] = True
-    assert likeness.difference(bson.encode(found), record, origin, SCHEMAS) is None
+    assert document_diff.difference(bson.encode(found), record, origin, SCHEMAS) is None
     found["kafka"]["apart"] = "very"
-    assert likeness.difference(bson.encode(found), record, origin, SCHEMAS) == "kafka differs"
+    assert document_diff.difference(bson.encode(found), record, origin, SCHEMAS) == "kafka differs"
 
 
 def test_a_field_that_is_there_twice_differs() -> None:
@@ -104,24 +108,24 @@ def test_a_field_that_is_there_twice_differs() -> None:
     at = raw.index(b"\x02user_id")
     doubled = (len(raw) + len(twice)).to_bytes(4, "little") + raw[4:at] + twice + raw[at:]
     assert bson.decode(doubled) == found
-    assert likeness.difference(doubled, record, origin, SCHEMAS) == "its fields differ"
+    assert document_diff.difference(doubled, record, origin, SCHEMAS) == "its fields differ"
 
 
 def test_what_is_no_text_differs() -> None:
     record, origin, found = stored()
     raw = bson.encode(found).replace(found["user_id"].encode(), b"\xff" * len(found["user_id"]))
-    assert likeness.difference(raw, record, origin, SCHEMAS) == "user_id differs"
+    assert document_diff.difference(raw, record, origin, SCHEMAS) == "user_id differs"
 
 
 def test_a_poison_that_is_stored_differs() -> None:
     record = a_record(value=b"")
-    why = likeness.difference(bson.encode({}), record, origin_of(record, INCARNATION), SCHEMAS)
+    why = document_diff.difference(bson.encode({}), record, origin_of(record, INCARNATION), SCHEMAS)
     assert why == "stored, but its record is no event (empty)"
 
 
 def test_ids_are_read_from_raw_batches() -> None:
     batch = bson.encode({"_id": "é-1"}) + bson.encode({"_id": 7}) + bson.encode({"_id": "?"}).replace(b"?", b"\xff")
-    assert ["é-1", "7", "\ufffd"] == [likeness.id_in(raw) for raw in likeness.documents_in(batch)]
+    assert ["é-1", "7", "\ufffd"] == [document_diff.id_in(raw) for raw in document_diff.documents_in(batch)]
 
 
 def test_a_verdict_tells_runs_and_reasons() -> None:

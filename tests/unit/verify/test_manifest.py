@@ -11,23 +11,23 @@ import bson
 import pytest
 from bson import DatetimeMS
 
-from streamapp.verify import ledger_file, sent
-from streamapp.verify.proof import Proof
-from streamapp.verify.sent import NoLedgerError, Sent, Sum
+from streamapp.verify import manifest, manifest_file
+from streamapp.verify.manifest import NoLedgerError, Sent, Sum
+from streamapp.verify.manifest_check import Proof
 from tests.factories import INCARNATION, an_event
 
 
 def a_run() -> Sent:
     """Return a run of two events and a poison in partition 0, with a gap before the last."""
     run = Sent(topic="user_events", incarnation=INCARNATION, started_at="now")
-    run.add(0, "v1", 5, sent.of_event(an_event()))
-    run.add(0, "v1", 6, sent.of_event(an_event(user_id="other")))
-    run.add(0, "null", 8, sent.of_value(None))
+    run.add(0, "v1", 5, manifest.of_event(an_event()))
+    run.add(0, "v1", 6, manifest.of_event(an_event(user_id="other")))
+    run.add(0, "null", 8, manifest.of_value(None))
     return run
 
 
 #: Of the poison that `a_run` sends.
-BURIED = {8: SimpleNamespace(reason="tombstone", content=sent.of_value(None))}
+BURIED = {8: SimpleNamespace(reason="tombstone", content=manifest.of_value(None))}
 LATE = SimpleNamespace(reason="timestamp-out-of-range", content=b"bytes")
 
 
@@ -55,14 +55,14 @@ GOOD = {5: {**an_event(), "browser": None, "kafka": {}}, 6: an_event(user_id="ot
 
 def test_a_line_says_all_of_a_run() -> None:
     run = a_run()
-    assert [run] == sent.parse([sent.line_of(run)])
+    assert [run] == manifest.parse([manifest.line_of(run)])
     assert ([(5, 6), (8, 8)], [(8, 8)]) == (run.partitions[0].offsets, run.partitions[0].poisons)
 
 
 def test_a_line_has_offsets_in_order() -> None:
     run = a_run()
     run.add(0, "v1", 7, b"acknowledged late")
-    (parsed,) = sent.parse([sent.line_of(run)])
+    (parsed,) = manifest.parse([manifest.line_of(run)])
     assert [(5, 6), (7, 7), (8, 8)] == parsed.partitions[0].offsets
 
 
@@ -80,7 +80,7 @@ def test_the_order_of_acknowledgements_does_not_matter() -> None:
 @pytest.mark.parametrize("line", ["", "{", "7", "{}", '{"format": "streamapp ledger 2"}', "[" * 100_000])
 def test_what_is_no_ledger_is_named_by_its_line(line: str) -> None:
     with pytest.raises(NoLedgerError, match=r"line 2 is not what `send-sample --ledger` writes"):
-        sent.parse([sent.line_of(a_run()), line])
+        manifest.parse([manifest.line_of(a_run()), line])
 
 
 @pytest.mark.parametrize(
@@ -98,22 +98,22 @@ def test_what_is_no_ledger_is_named_by_its_line(line: str) -> None:
     ],
 )
 def test_a_line_that_says_what_cannot_be_is_refused(old: str, new: str) -> None:
-    line = sent.line_of(a_run())
+    line = manifest.line_of(a_run())
     assert old in line
     with pytest.raises(NoLedgerError, match="line 1 is not"):
-        sent.parse([line.replace(old, new)])
+        manifest.parse([line.replace(old, new)])
 
 
 def test_a_line_of_another_format_is_no_ledgers() -> None:
     with pytest.raises(NoLedgerError):
-        sent.parse([sent.line_of(a_run()).replace(sent.FORMAT, "streamapp ledger 9")])
+        manifest.parse([manifest.line_of(a_run()).replace(manifest.FORMAT, "streamapp ledger 9")])
 
 
 def test_runs_are_added_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "sent.jsonl"
-    ledger_file.append(path, a_run())
-    ledger_file.append(path, a_run())
-    assert [a_run(), a_run()] == ledger_file.read(path)
+    manifest_file.append(path, a_run())
+    manifest_file.append(path, a_run())
+    assert [a_run(), a_run()] == manifest_file.read(path)
     assert [path] == [*tmp_path.iterdir()]
 
 
@@ -122,22 +122,22 @@ def test_a_file_without_a_run_is_no_ledger(content: bytes, why: str, tmp_path: P
     path = tmp_path / "sent.jsonl"
     path.write_bytes(content)
     with pytest.raises(NoLedgerError, match=why):
-        ledger_file.read(path)
+        manifest_file.read(path)
 
 
 def test_a_link_to_a_ledger_stays_one(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     link = tmp_path / "link.jsonl"
     link.symlink_to("far/sent.jsonl")
-    ledger_file.append(link, a_run())
+    manifest_file.append(link, a_run())
     assert link.is_symlink()
-    assert [a_run()] == ledger_file.read(tmp_path / "far" / "sent.jsonl")
+    assert [a_run()] == manifest_file.read(tmp_path / "far" / "sent.jsonl")
 
 
 def test_trying_a_ledger_out_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     for name in ("empty.jsonl", "new.jsonl"):
-        ledger_file.try_out(tmp_path / name)
+        manifest_file.try_out(tmp_path / name)
     assert [tmp_path / "empty.jsonl"] == [*tmp_path.iterdir()]
 
 
@@ -147,10 +147,10 @@ def test_what_runs_cannot_be_added_to_is_refused(tmp_path: Path) -> None:
     other.write_text("mine")
     for path in (Path("/proc/x.jsonl"), tmp_path / "none" / "x.jsonl"):
         with pytest.raises(OSError, match="No such file"):
-            ledger_file.try_out(path)
+            manifest_file.try_out(path)
     for path in (Path("/dev/null"), tmp_path, other):
         with pytest.raises(NoLedgerError):
-            ledger_file.try_out(path)
+            manifest_file.try_out(path)
     assert [other] == [*tmp_path.iterdir()]
 
 
@@ -184,9 +184,9 @@ def test_a_good_event_that_has_failed_is_told_by_its_reason() -> None:
 def test_a_poison_that_is_stored_by_now_is_proven_by_its_dead_letter() -> None:
     """Also where good events had failed for the same reason."""
     run = Sent(topic="user_events", incarnation=INCARNATION, started_at="now")
-    run.add(0, "v1", 5, sent.of_event(an_event()))
-    run.add(0, "future", 6, sent.of_value(b"far"))
-    far = SimpleNamespace(reason="timestamp-out-of-range", content=sent.of_value(b"far"))
+    run.add(0, "v1", 5, manifest.of_event(an_event()))
+    run.add(0, "future", 6, manifest.of_value(b"far"))
+    far = SimpleNamespace(reason="timestamp-out-of-range", content=manifest.of_value(b"far"))
     assert ([], 0) == found(run, {5: GOOD[5], 6: an_event()}, letters={5: LATE, 6: far})
 
 

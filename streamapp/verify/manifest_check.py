@@ -9,9 +9,9 @@ import bson
 
 from streamapp.decode.document import LENIENT
 from streamapp.samples.faults import REASONS
-from streamapp.verify import sent
+from streamapp.verify import manifest
+from streamapp.verify.manifest import Sent, Sum
 from streamapp.verify.offsets import Run, Runs, has, spelled
-from streamapp.verify.sent import Sent, Sum
 from streamapp.verify.verdict import Problem
 
 #: Documents fetched at the same time.
@@ -82,7 +82,7 @@ class Proof:
         if raw is None:
             return None
         document = bson.decode(raw, LENIENT)
-        return str(document.get("schema_version")), sent.of_event(document)
+        return str(document.get("schema_version")), manifest.of_event(document)
 
 
 _KINDS = {str(reason): str(fault) for fault, reason in REASONS.items()}

@@ -8,14 +8,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from streamapp.verify import sent
-from streamapp.verify.sent import NoLedgerError, Sent
+from streamapp.verify import manifest
+from streamapp.verify.manifest import NoLedgerError, Sent
 
 
 def read(path: Path) -> Sequence[Sent]:
     """What the runs in it have sent; raises OSError and NoLedgerError."""
     try:
-        runs = sent.parse(path.read_text(encoding="utf-8").splitlines())
+        runs = manifest.parse(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError:
         raise NoLedgerError("it is no text") from None
     if not runs:
@@ -39,7 +39,7 @@ def append(path: Path, run: Sent) -> None:
     with _new_beside(path) as new:
         before = path.read_bytes() if path.exists() else b""
         with new.open("wb") as file:
-            file.write(before + sent.line_of(run).encode())
+            file.write(before + manifest.line_of(run).encode())
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
