@@ -13,8 +13,8 @@ from streamapp.commands import dlq_replay
 from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, told
 from streamapp.dlq import letter_text
-from streamapp.dlq.letterbox import Letterbox
-from streamapp.dlq.letters import Choice, Judged, histogram
+from streamapp.dlq.browser import Letterbox
+from streamapp.dlq.index import Choice, Judged, histogram
 from streamapp.model.record import TopicRecord
 from streamapp.settings import Settings
 

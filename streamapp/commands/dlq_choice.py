@@ -11,8 +11,8 @@ import click
 
 from streamapp.commands.options import instant
 from streamapp.commands.progress import progress
-from streamapp.dlq.letterbox import Letterbox
-from streamapp.dlq.letters import Choice, Judged, Letter, Pile, judged
+from streamapp.dlq.browser import Letterbox
+from streamapp.dlq.index import Choice, Judged, Letter, Pile, judged
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
 from streamapp.settings import Settings

@@ -14,8 +14,8 @@ from streamapp.commands.dlq_choice import choice_options, letterbox, read
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.dlq import letter_text
-from streamapp.dlq.letterbox import Letterbox
-from streamapp.dlq.letters import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
+from streamapp.dlq.browser import Letterbox
+from streamapp.dlq.index import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
 from streamapp.dlq.replay import Fetched, Outcome, Replay
 from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError
 from streamapp.kafka.admin import Broker

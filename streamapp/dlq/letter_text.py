@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from streamapp.dlq.letters import Judged, Letter, Row, State
+from streamapp.dlq.index import Judged, Letter, Row, State
 from streamapp.model.record import Record
 
 #: Of an error in a line.

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from streamapp.dlq.letters import Letter
+from streamapp.dlq.index import Letter
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, away

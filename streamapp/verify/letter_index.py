@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streamapp.dlq.letters import letter_in
+from streamapp.dlq.index import letter_in
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record
 from streamapp.mongodb import dead_letter_counts

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from pymongo.database import Database
 
 from streamapp.commands import dlq, dlq_choice, dlq_replay
-from streamapp.dlq.letterbox import Letterbox
-from streamapp.dlq.letters import Choice, State
+from streamapp.dlq.browser import Letterbox
+from streamapp.dlq.index import Choice, State
 from streamapp.dlq.replay import Replay
 from streamapp.kafka.admin import Broker, away
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
@@ -28,7 +28,7 @@ from streamapp.settings import Settings
 from tests import foreign, groups
 from tests.e2e.workers import environment
 from tests.factories import INCARNATION, NOW, a_letter, replayed
-from tests.unit.dlq.test_letters import a_letter as a_read_letter
+from tests.unit.dlq.test_index import a_letter as a_read_letter
 
 #: Nobody listens there.
 NOWHERE = "127.0.0.1:1"

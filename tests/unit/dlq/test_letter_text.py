@@ -6,6 +6,7 @@ import base64
 import json
 from datetime import timedelta
 
+from streamapp.dlq.index import Judged, State, histogram
 from streamapp.dlq.letter_text import (
     hex_lines,
     letter_json,
@@ -15,10 +16,9 @@ from streamapp.dlq.letter_text import (
     record_lines,
     row_json,
 )
-from streamapp.dlq.letters import Judged, State, histogram
 from streamapp.model.record import Reason
 from tests.factories import INCARNATION, NOW, FakeRecord
-from tests.unit.dlq.test_letters import AT, a_letter
+from tests.unit.dlq.test_index import AT, a_letter
 
 
 def test_letters_are_lines_in_columns() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from streamapp.dlq.letters import Letter
+from streamapp.dlq.index import Letter
 from streamapp.dlq.replay import Replay, in_bytes
 from streamapp.kafka import producer as kafka_producer
-from tests.unit.dlq.test_letters import a_letter
+from tests.unit.dlq.test_index import a_letter
 
 
 def sized(*sizes: int) -> Sequence[Letter]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from streamapp.dlq.letters import Pile
+from streamapp.dlq.index import Pile
 from streamapp.model.record import Reason
 from streamapp.verify import manifest
 from streamapp.verify.letter_index import LetterIndex
 from tests.factories import INCARNATION, NOW, FakeRecord
-from tests.unit.dlq.test_letters import a_dead_record
+from tests.unit.dlq.test_index import a_dead_record
 
 HOUR = NOW // 3_600_000 * 3_600_000
 ID = f"{INCARNATION}-0-0"

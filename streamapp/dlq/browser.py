@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 
 from streamapp.decode.document import id_of
-from streamapp.dlq.letters import Letter, Pile
+from streamapp.dlq.index import Letter, Pile
 from streamapp.kafka.admin import Broker
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord, origin_in

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.dlq.letters import (
+from streamapp.dlq.index import (
     BEYOND_LIMIT,
     OF_ANOTHER_TOPIC,
     REPLAYED_OFTEN,
