@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
-from streamapp.doctor.examination import examine
 from streamapp.doctor.finding import Finding, Verdict, count
+from streamapp.doctor.runner import examine
 
 
 @click.command("doctor")

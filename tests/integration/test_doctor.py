@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from streamapp.doctor import examination
+from streamapp.doctor import runner
 from streamapp.doctor.finding import Finding, Verdict
 from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
@@ -36,14 +36,14 @@ BROKEN = {"type": "record", "name": "Other", "fields": [{"name": "n", "type": "i
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "SERVERS_WITHIN", 90.0)
-    monkeypatch.setattr(examination, "RECORDS_WITHIN", 60.0)
+    monkeypatch.setattr(runner, "SERVERS_WITHIN", 90.0)
+    monkeypatch.setattr(runner, "RECORDS_WITHIN", 60.0)
 
 
 def examined(settings: Settings, folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, Finding]:
     """Return the findings by name, on ports that are nobody's."""
     free = settings.model_copy(update={"web_port": ports.choose(), "dashboard_port": ports.choose()})
-    found = examination.examine(free, environ or {}, folder)
+    found = runner.examine(free, environ or {}, folder)
     text = "\n".join(f"{finding.seen} {finding.fix}" for finding in found)
     assert SECRET not in text
     assert QUOTED not in text
@@ -226,7 +226,7 @@ def test_misspelt_settings_and_a_taken_port_are_named(settings: Settings, tmp_pa
     (tmp_path / ".env").write_text("STREAMAPP_TOPPIC=x\n", encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = settings.model_copy(update={"web_port": other.getsockname()[1], "dashboard_port": ports.choose()})
-        listed = examination.examine(taken, {"STREAMAPP_KAFKA_BOOTSTRAP_SERVER": "a:1"}, tmp_path)
+        listed = runner.examine(taken, {"STREAMAPP_KAFKA_BOOTSTRAP_SERVER": "a:1"}, tmp_path)
     found = {finding.check: finding for finding in listed}
 
     assert {"settings.names": "warning", "ports.worker": "fault"} == wrong(found)

@@ -6,11 +6,11 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure
 
-from streamapp.doctor import examination
+from streamapp.doctor import runner
+from streamapp.doctor.environment import port_findings
 from streamapp.doctor.finding import Findings, fault
 from streamapp.doctor.mongo import MongoExamination
 from streamapp.doctor.redaction import hiding
-from streamapp.doctor.surroundings import port_findings
 from streamapp.local import ports
 from tests.backends import plain_settings
 
@@ -45,7 +45,7 @@ def test_a_host_that_is_no_address_of_this_machine_is_named(host: str) -> None:
 
 def test_a_check_that_fails_shows_no_password_and_leaves_others_whole() -> None:
     """Even where the password is a word of ours."""
-    first, last = examination._at_once({"kafka": _failing}, 10.0, hiding("mongodb://streamapp:streamapp@h"))
+    first, last = runner._at_once({"kafka": _failing}, 10.0, hiding("mongodb://streamapp:streamapp@h"))
 
     assert "kafka-consumer-groups --group streamapp" == first.fix
     assert ("kafka.check", "a check has failed: ValueError: no login with ***") == (last.check, last.seen)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from streamapp.doctor.environment import port_findings, settings_findings
 from streamapp.doctor.finding import Finding, Findings, fault, skipped
 from streamapp.doctor.kafka import KafkaExamination
 from streamapp.doctor.mongo import MongoExamination
 from streamapp.doctor.records import newest_findings, sample_documents, sample_findings
 from streamapp.doctor.redaction import hiding, without_user_info
 from streamapp.doctor.registry import RegistryExamination
-from streamapp.doctor.surroundings import port_findings, settings_findings
 from streamapp.errors import Undecodable
 from streamapp.settings import Settings
 
