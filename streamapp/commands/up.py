@@ -19,7 +19,7 @@ import click
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import load_settings, told
 from streamapp.local.backend import Backend
-from streamapp.local.members import NUMBERS
+from streamapp.local.cluster_size import NUMBERS
 from streamapp.local.process import on_leash
 from streamapp.settings import Settings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from streamapp.errors import BackendError
-from streamapp.local import artifacts, kafka, lock, members, mongod, programs, registry
+from streamapp.local import artifacts, cluster_size, kafka, lock, mongod, programs, registry
 from streamapp.local.ports import HOST, Ports
 from streamapp.local.process import START_WITHIN_SECONDS, Server
 from streamapp.settings import Settings
@@ -138,9 +138,9 @@ class Backend:
             raise BackendError(f"No data can be kept in {self.data_dir}: {exc}. Choose another --data-dir.") from exc
 
     def _start(self, stack: ExitStack) -> None:
-        size = members.sized(self.data_dir, brokers=self._brokers, mongods=self._mongods)
+        size = cluster_size.sized(self.data_dir, brokers=self._brokers, mongods=self._mongods)
         found = _Programs.find(self._settings)
-        members.keep(self.data_dir, size)
+        cluster_size.keep(self.data_dir, size)
         # Somebody may take a port before our server does, above all another of us that starts at the same moment.
         for usual in (self._usual_ports, False):
             try:

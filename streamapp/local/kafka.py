@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from streamapp.errors import BackendError
-from streamapp.local import members, programs
+from streamapp.local import cluster_size, programs
 from streamapp.local.ports import HOST, Ports, is_open
 from streamapp.local.process import Server, on_leash, shorten
 
@@ -54,7 +54,7 @@ def servers(*, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports) -
         BackendError: a folder cannot be prepared.
     """
     nodes = [
-        _Node(number, members.folder(data_dir, "kafka", number), java, jars)
+        _Node(number, cluster_size.folder(data_dir, "kafka", number), java, jars)
         for number in range(1, len(ports.kafkas) + 1)
     ]
     for node in nodes:
@@ -98,7 +98,7 @@ class _Node:
         brokers = len(ports.kafkas)
         heap = HEAP if brokers == 1 else HEAP_OF_MANY
         return Server(
-            name=members.title("Kafka", self._number, brokers),
+            name=cluster_size.title("Kafka", self._number, brokers),
             command=[*self._run, heap, "kafka.Kafka", str(self._config)],
             log=self._folder / "kafka.log",
             answers=lambda: _answers(ports.kafkas[self._number - 1], self._number),

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from streamapp.local import members
+from streamapp.local import cluster_size
 from streamapp.local.ports import HOST, is_open
 from streamapp.local.process import Server
 
@@ -31,9 +31,9 @@ def servers(*, program: Path, data_dir: Path, ports: Sequence[int]) -> tuple[Ser
     return tuple(
         server(
             program=program,
-            folder=members.folder(data_dir, "mongod", number),
+            folder=cluster_size.folder(data_dir, "mongod", number),
             port=port,
-            name=members.title("MongoDB", number, len(ports)),
+            name=cluster_size.title("MongoDB", number, len(ports)),
             together=ports,
         )
         for number, port in enumerate(ports, start=1)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
-from streamapp.local.members import Size
+from streamapp.local.cluster_size import Size
 
 HOST = "127.0.0.1"
 USUAL = {"kafka": 9092, "registry": 8081, "mongod": 27017}

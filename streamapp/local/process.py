@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from streamapp.errors import BackendError
-from streamapp.local import leash
+from streamapp.local import parent_death
 
 START_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 10.0
@@ -32,7 +32,7 @@ _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 
 def on_leash(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
     """Return the command that runs `command` such that it gets the signal when the calling process dies."""
-    return [sys.executable, "-IS", leash.__file__, str(os.getpid()), str(int(death_signal)), *command]
+    return [sys.executable, "-IS", parent_death.__file__, str(os.getpid()), str(int(death_signal)), *command]
 
 
 def tail(log: Path) -> str:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from streamapp.local import ports
-from streamapp.local.members import Size
+from streamapp.local.cluster_size import Size
 from streamapp.local.ports import Ports
 
 
