@@ -28,7 +28,7 @@ _FAUST = str(Path(sys.executable).with_name("faust"))
 #: What ends by itself, and is timed as a whole.
 _PARTS: Mapping[str, Sequence[str]] = {
     "python, nothing imported": [sys.executable, "-c", "pass"],
-    "import streamapp.worker": [sys.executable, "-c", "import streamapp.worker"],
+    "import streamapp.worker.app": [sys.executable, "-c", "import streamapp.worker.app"],
     "streamapp --help": [sys.executable, "-m", "streamapp", "--help"],
     "faust -A streamapp --help": [_FAUST, "-A", "streamapp", "--help"],
 }

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from streamapp import upstream
 from streamapp.__main__ import main
 from streamapp.monitoring.metrics import Metrics
+from streamapp.worker import dependencies
 
 
 class DoneAtOnce:
@@ -46,5 +46,5 @@ _INSTEAD = {"rollups": ("Accumulator", DoneAtOnce), "metrics": ("Metrics", Deaf)
 
 
 if __name__ == "__main__":
-    setattr(upstream, *_INSTEAD[sys.argv.pop(1)])
+    setattr(dependencies, *_INSTEAD[sys.argv.pop(1)])
     main()

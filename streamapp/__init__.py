@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from streamapp.worker import app
+    from streamapp.worker.app import app
 
 __all__ = ["__version__", "app"]
 __version__ = version("streamapp")
@@ -20,7 +20,7 @@ sys.modules.setdefault("httpx._main", None)  # pyright: ignore[reportArgumentTyp
 def __getattr__(name: str) -> object:
     # Lazy, so that the dashboard and the pure modules do not pay for Faust; `faust -A streamapp` looks for `app`.
     if name == "app":
-        from streamapp.worker import app  # noqa: PLC0415
+        from streamapp.worker.app import app  # noqa: PLC0415
 
         return app
     message = f"module {__name__!r} has no attribute {name!r}"

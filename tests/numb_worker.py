@@ -15,7 +15,7 @@ from typing import Any
 from faust.streams import Stream
 
 from streamapp.transport.transport import SliceConsumer
-from streamapp.worker import app
+from streamapp.worker.app import app
 
 _FILE = Path(os.environ["NUMB_FILE"])
 _commit_offsets, _events = SliceConsumer._commit_offsets, Stream.events

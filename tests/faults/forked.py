@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.until import until
 
-#: What `streamapp.worker` imports, which itself reads the settings of one worker.
+#: What `streamapp.worker.app` imports, which itself reads the settings of one worker.
 _IMPORTED = [
     "faust.app.base",
     "faust.cli.worker",
@@ -26,8 +26,8 @@ _IMPORTED = [
     "streamapp.transport.faust_codec",
     "streamapp.monitoring.metrics",
     "streamapp.samples.producer",
-    "streamapp.shutdown",
-    "streamapp.upstream",
+    "streamapp.worker.shutdown",
+    "streamapp.worker.dependencies",
 ]
 #: By which coverage finds the processes that it is to measure. In workers that are hurt it would take a quarter of the
 #: time, and see nothing that it does not see elsewhere.

@@ -137,7 +137,7 @@ class Clock:
 
 def run() -> None:
     """Be `streamapp …`, as the arguments say, with a worker set up to be hurt."""
-    import_module("streamapp.worker")  # and with it all that has a clock
+    import_module("streamapp.worker.app")  # and with it all that has a clock
     trap = Trap(Path(os.environ["FAULT_TRAP"]))
     for step, (owner, name) in STEPS.items():
         setattr(owner, name, trap.around(step, vars(owner)[name]))

@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from streamapp import upstream
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
 from streamapp.kafka import admin
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.monitoring.readiness import FRESH_FOR, Dependency, Part, Readiness, Waiting
 from streamapp.retry import Outages
-from streamapp.upstream import Upstream
+from streamapp.worker import dependencies as worker_dependencies
+from streamapp.worker.dependencies import Upstream
 from tests.backends import plain_settings
 from tests.factories import a_letter
 
@@ -143,7 +143,7 @@ def test_the_worker_asks_all_of_its_servers_and_names_the_dead_letter_topic() ->
 def test_topics_that_kafka_refuses_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing else is started meanwhile, and the stop is not held up."""
     told: list[str] = []
-    monkeypatch.setattr(upstream, "give_up", told.append)
+    monkeypatch.setattr(worker_dependencies, "give_up", told.append)
 
     async def refused() -> None:
         raise SettingsError("no such topic")

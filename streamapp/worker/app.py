@@ -18,7 +18,7 @@ from faust.cli.worker import worker as worker_command
 from faust.serializers import codecs
 from mode import CrashingSupervisor
 
-from streamapp import memory, settings
+from streamapp import settings
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
@@ -26,14 +26,15 @@ from streamapp.monitoring.readiness import Readiness
 from streamapp.retry import Outages
 from streamapp.samples import generator
 from streamapp.samples.producer import Pace, SampleProducer
-from streamapp.shutdown import BoundedWorker, give_up
 from streamapp.transport import uvloop_compat
 from streamapp.transport.faust_codec import FaustCodec
 from streamapp.transport.transport import SliceTransport
+from streamapp.worker import memory
+from streamapp.worker.shutdown import BoundedWorker, give_up
 
 if TYPE_CHECKING:
     from streamapp.decode.wire_format import EventCodec
-    from streamapp.upstream import Upstream
+    from streamapp.worker.dependencies import Upstream
 
 # They tell every request.
 for talkative in ("httpx", "httpcore", "schema_registry"):
@@ -80,7 +81,7 @@ def upstream() -> Upstream:
     """What the agents need from outside."""
     memory.keep_less()  # no service has started, nor any thread
     # Half a second of imports, for which `--help` and the list of agents need not wait.
-    from streamapp.upstream import Upstream  # noqa: PLC0415
+    from streamapp.worker.dependencies import Upstream  # noqa: PLC0415
 
     return Upstream(config, codec(), readiness, broker_outages)
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamapp import memory
+from streamapp.worker import memory
 
 #: Threads take memory at the same time. Prints from how many heaps.
 THREADS = """
 import ctypes, threading
-from streamapp import memory
+from streamapp.worker import memory
 memory.keep_less()
 taken, seen = threading.Barrier(6), threading.Barrier(6)
 def take():

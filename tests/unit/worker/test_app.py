@@ -37,7 +37,7 @@ def test_dead_worker_is_replaced_within_15_seconds() -> None:
 @pytest.mark.parametrize(("arguments", "loop"), [([], "uvloop"), (["--loop", "aio"], "asyncio.unix_events")])
 def test_event_loop_is_uvloop_unless_another_is_asked_for(arguments: Sequence[str], loop: str) -> None:
     """In a process of its own: it is the one of the whole process."""
-    said = "import asyncio, streamapp.worker; print(type(asyncio.new_event_loop()).__module__)"
+    said = "import asyncio, streamapp.worker.app; print(type(asyncio.new_event_loop()).__module__)"
 
     done = subprocess.run([sys.executable, "-c", said, *arguments], capture_output=True, text=True, check=True)
 
@@ -61,7 +61,7 @@ def test_pages_are_for_this_machine_only() -> None:
 
 def test_libraries_make_no_debug_records() -> None:
     """They would at Faust's default level, for its spinner, at 6 % of the worker's CPU."""
-    from streamapp.shutdown import BoundedWorker  # noqa: PLC0415 - not before the environment is cleared
+    from streamapp.worker.shutdown import BoundedWorker  # noqa: PLC0415 - not before the environment is cleared
 
     root, loop = logging.getLogger(), asyncio.new_event_loop()
     level, handlers = root.level, [*root.handlers]
@@ -78,21 +78,22 @@ def test_libraries_make_no_debug_records() -> None:
 
 def test_memory_is_looked_after_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads that are there already keep their heaps."""
-    from streamapp import memory, worker  # noqa: PLC0415 - not before the environment is cleared
+    from streamapp.worker import app as worker_app  # noqa: PLC0415 - see below
+    from streamapp.worker import memory  # noqa: PLC0415 - not before the environment is cleared
 
     calls = list[str]()
     monkeypatch.setattr(memory, "keep_less", lambda: calls.append("keep_less"))
 
-    worker.upstream.__wrapped__()
+    worker_app.upstream.__wrapped__()
 
     assert calls == ["keep_less"]
 
 
 def test_failure_of_the_agent_ends_the_worker() -> None:
     """An agent that is started again would go on behind the record that it failed on."""
-    from streamapp import worker  # noqa: PLC0415 - not before the environment is cleared
+    from streamapp.worker import app as worker_app  # noqa: PLC0415 - not before the environment is cleared
 
-    assert worker.store_events.supervisor_strategy is CrashingSupervisor
+    assert worker_app.store_events.supervisor_strategy is CrashingSupervisor
 
 
 def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

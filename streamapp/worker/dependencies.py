@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 from mode import Service
 
-from streamapp import memory
 from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
@@ -28,9 +27,10 @@ from streamapp.registry.client import Registry
 from streamapp.retry import Outages
 from streamapp.rollups.writer import Accumulator
 from streamapp.settings import Settings
-from streamapp.shutdown import give_up
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.settle import Sink
+from streamapp.worker import memory
+from streamapp.worker.shutdown import give_up
 
 
 class Upstream(Service):
