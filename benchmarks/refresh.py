@@ -19,8 +19,8 @@ from benchmarks.history import PARTITIONS
 from benchmarks.load import Past, load
 from benchmarks.site import Site
 from benchmarks.viewer import BrokenPage, Shown, viewer
-from dashboard.feed import FRESH_FOR
-from dashboard.timeplan import RANGES, Range, range_named
+from dashboard.data.feed import FRESH_FOR
+from dashboard.model.time_window import RANGES, Range, range_named
 from streamapp.errors import BackendError
 from streamapp.local.backend import Backend
 from streamapp.settings import Settings

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 
 from benchmarks.history import PARTITIONS
 from benchmarks.load import Past
-from dashboard.timeplan import Range, from_ms, to_ms, window
+from dashboard.model.time_window import Range, from_ms, to_ms, window
 from streamapp.local import ports
 from streamapp.local.process import Server
 from streamapp.settings import Settings

@@ -19,8 +19,8 @@ from starlette.routing import Route
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from dashboard.connection import Connection  # noqa: E402 - only now can it be found
-from dashboard.trouble import Trouble  # noqa: E402
+from dashboard.data.connection import Connection  # noqa: E402 - only now can it be found
+from dashboard.model.errors import Trouble  # noqa: E402
 from streamapp import settings  # noqa: E402
 from streamapp.errors import SettingsError  # noqa: E402
 

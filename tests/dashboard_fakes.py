@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboard.snapshot import FIELDS, Counts, Filter, Found, Overview
-from dashboard.timeplan import bucket_start, from_ms, to_ms
+from dashboard.model.snapshot import FIELDS, Counts, Filter, Found, Overview
+from dashboard.model.time_window import bucket_start, from_ms, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dashboard.timeplan import Window
-    from dashboard.trouble import Trouble
+    from dashboard.model.errors import Trouble
+    from dashboard.model.time_window import Window
 
 NOON = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from dashboard.health import Written
+from dashboard.model.health import Written
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.dashboard_fakes import NOON
 
 if TYPE_CHECKING:
-    from dashboard.trouble import Trouble
+    from dashboard.model.errors import Trouble
 
 
 def seconds(ago: float) -> datetime:

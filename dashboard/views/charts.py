@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import figures
+from dashboard.model import figures
 from dashboard.views import controls
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from dashboard.snapshot import Part, Snapshot
+    from dashboard.model.snapshot import Part, Snapshot
 
 # No tool bar and no zoom: Streamlit builds a chart anew when its data changes, and would lose both.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}

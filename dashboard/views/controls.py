@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard import timeplan
-from dashboard.snapshot import FIELDS, Filter, Query
-from dashboard.timeplan import DEFAULT, RANGES, Range, range_named
+from dashboard.model import time_window
+from dashboard.model.snapshot import FIELDS, Filter, Query
+from dashboard.model.time_window import DEFAULT, RANGES, Range, range_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dashboard.feed import Feed
+    from dashboard.data.feed import Feed
 
 EVENTS, PIPELINE, LATEST = VIEWS = ("Events", "Pipeline", "Latest")
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}
@@ -59,7 +59,7 @@ def show(feed: Feed) -> Choice:
 
 def choose(edges: Sequence[str], zone: tzinfo) -> None:
     """Make the period that was drawn over a chart the page's range."""
-    ends = timeplan.drawn(edges, zone)
+    ends = time_window.drawn(edges, zone)
     if ends is not None:
         st.query_params[_FROM], st.query_params[_TO] = map(str, ends)
 
@@ -165,7 +165,7 @@ def _offered() -> Range:
 
 
 def _custom() -> Range | None:
-    return timeplan.custom(st.query_params.get(_FROM), st.query_params.get(_TO))
+    return time_window.custom(st.query_params.get(_FROM), st.query_params.get(_TO))
 
 
 def _zone() -> tzinfo:

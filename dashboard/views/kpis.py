@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import streamlit as st
 
-from dashboard import words
+from dashboard.model import formatting
 
 if TYPE_CHECKING:
-    from dashboard.feed import Reading
-    from dashboard.snapshot import Overview, Snapshot
-    from dashboard.timeplan import Range
+    from dashboard.data.feed import Reading
+    from dashboard.model.snapshot import Overview, Snapshot
+    from dashboard.model.time_window import Range
 
 _COMPARED = " The change is against the period before, without the bucket that is still filling."
 _HELP = {
@@ -53,43 +53,47 @@ def _cards(reading: Reading, chosen: Range) -> dict[str, _Card]:
 
 def _in_order(reading: Reading, chosen: Range) -> tuple[_Card, ...]:
     if reading.is_empty:
-        none = _Card(words.NONE, "no events")
-        return _Card("0", words.all_time(0, is_exact=True)), _Card("0", f"in the {chosen.words}"), none, none
+        none = _Card(formatting.NONE, "no events")
+        return _Card("0", formatting.all_time(0, is_exact=True)), _Card("0", f"in the {chosen.words}"), none, none
     shown = reading.snapshot
     if shown is None:
-        unknown = _Card(words.UNKNOWN, "not read")
-        return _Card(words.UNKNOWN, _all_time(reading.overview)), unknown, unknown, unknown
-    total = _Card(words.number(shown.total), _all_time(shown.overview, shown.total), words.change(shown.changes.total))
+        unknown = _Card(formatting.UNKNOWN, "not read")
+        return _Card(formatting.UNKNOWN, _all_time(reading.overview)), unknown, unknown, unknown
+    total = _Card(
+        formatting.number(shown.total), _all_time(shown.overview, shown.total), formatting.change(shown.changes.total)
+    )
     return total, _users(shown), _adoption(shown), _main_action(shown)
 
 
 def _all_time(overview: Overview | None, shown: int = 0) -> str:
     if overview is None:
-        return f"all time {words.UNKNOWN}"
+        return f"all time {formatting.UNKNOWN}"
     # Rollups are exact; where they lack events, MongoDB's own count of events is nearer. What is shown may be newer.
-    return words.all_time(max(overview.rolled_up, overview.stored, shown), is_exact=overview.is_exact)
+    return formatting.all_time(max(overview.rolled_up, overview.stored, shown), is_exact=overview.is_exact)
 
 
 def _users(shown: Snapshot) -> _Card:
     if shown.users is None:
         return _Card("n/a", "too many events for this filter")
-    return _Card(words.users(shown.users), f"in the {shown.query.chosen.words}", words.change(shown.changes.users))
+    return _Card(
+        formatting.users(shown.users), f"in the {shown.query.chosen.words}", formatting.change(shown.changes.users)
+    )
 
 
 def _adoption(shown: Snapshot) -> _Card:
     if shown.adoption is None:
-        return _Card(words.NONE, "no registered version" if shown.total else "no events")
+        return _Card(formatting.NONE, "no registered version" if shown.total else "no events")
     part = shown.adoption
-    beside = f"{words.number(part.n)} of {words.number(part.of)}"
-    return _Card(words.percent(part.share), beside, words.points(shown.changes.adoption))
+    beside = f"{formatting.number(part.n)} of {formatting.number(part.of)}"
+    return _Card(formatting.percent(part.share), beside, formatting.points(shown.changes.adoption))
 
 
 def _main_action(shown: Snapshot) -> _Card:
     part = shown.main_action
     if part is None:
-        return _Card(words.NONE, "no events")
-    beside = f"{words.percent(part.share)} of events"
-    return _Card(_literal(part.label), beside, words.points(shown.changes.main_action))
+        return _Card(formatting.NONE, "no events")
+    beside = f"{formatting.percent(part.share)} of events"
+    return _Card(_literal(part.label), beside, formatting.points(shown.changes.main_action))
 
 
 def _literal(text: str) -> str:

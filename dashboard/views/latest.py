@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 from bson import json_util
 
-from dashboard import words
-from dashboard.timeplan import from_ms
-from dashboard.trouble import Trouble
+from dashboard.model import formatting
+from dashboard.model.errors import Trouble
+from dashboard.model.time_window import from_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
-    from dashboard.health import Document
-    from dashboard.pipeline import Pipeline
+    from dashboard.data.pipeline import Pipeline
+    from dashboard.model.health import Document
 
 _TABLE, _ROWS = "latest", "latest_rows"
 
@@ -50,7 +50,8 @@ def _show_table(rows: Sequence[Document], zone: tzinfo) -> None:
         st.info("No event has been stored yet.")
         return
     st.caption(
-        f"The latest {len(rows)} events in the order in which they were stored; times are {words.zone_name(zone)}. "
+        f"The latest {len(rows)} events in the order in which they were stored; "
+        f"times are {formatting.zone_name(zone)}. "
         "Select one to see all of it."
     )
     st.dataframe(
@@ -91,15 +92,15 @@ def _row(found: Document, zone: tzinfo) -> dict[str, Any]:
 
 
 def _instant(at: object, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if isinstance(at, datetime) else words.UNKNOWN
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if isinstance(at, datetime) else formatting.UNKNOWN
 
 
 def _event_time(ms: object, zone: tzinfo) -> str:
     try:
         return _instant(from_ms(int(ms)), zone)  # pyright: ignore[reportArgumentType] - whatever is stored
     except (TypeError, ValueError, OverflowError):
-        return words.UNKNOWN
+        return formatting.UNKNOWN
 
 
 def _text(value: object) -> str:
-    return words.NONE if value is None else str(value)
+    return formatting.NONE if value is None else str(value)

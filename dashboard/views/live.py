@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from dashboard import export, words
-from dashboard.health import Status
+from dashboard.model import export, formatting
+from dashboard.model.health import Status
 from dashboard.views import charts, controls, kpis, latest, notices, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dashboard.feed import Feed, Reading
-    from dashboard.snapshot import Snapshot
+    from dashboard.data.feed import Feed, Reading
+    from dashboard.model.snapshot import Snapshot
     from dashboard.views.controls import Choice
 
 _COLOURS: Mapping[Status, Literal["green", "red", "orange"]] = {
@@ -53,7 +53,7 @@ def _show_events(feed: Feed, choice: Choice) -> None:
 
 def _show_status(feed: Feed, beside: str = "", exported: Snapshot | None = None) -> None:
     told = feed.told().health
-    age = words.age(told.last_event_age) if told.last_event_age is not None else words.UNKNOWN
+    age = formatting.age(told.last_event_age) if told.last_event_age is not None else formatting.UNKNOWN
     # Nothing stored is known, not unknown.
     last = "no event yet" if told.status is Status.WAITING else f"last event {age}"
     with st.container(horizontal=True, vertical_alignment="center", key="status"):
@@ -84,8 +84,8 @@ def _span(feed: Feed, reading: Reading, choice: Choice) -> str:
     shown, chosen = reading.snapshot, choice.query.chosen
     if shown is None:
         return f" · the {chosen.words}, by event time"
-    read_at = words.instant(shown.read_at, today=feed.now(), zone=choice.zone)
+    read_at = formatting.instant(shown.read_at, today=feed.now(), zone=choice.zone)
     if reading.trouble is not None:
         # Nothing is known of what came since, so "now" cannot be said.
         return f" · the {chosen.words} by event time, as of {read_at}"
-    return f" · the {chosen.words} by event time, {words.window(shown.window, choice.zone)} · read at {read_at}"
+    return f" · the {chosen.words} by event time, {formatting.window(shown.window, choice.zone)} · read at {read_at}"

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import words
-from dashboard.reader import MOST_DIRECT
-from dashboard.trouble import Disconnected, TooSlow, Trouble
+from dashboard.data.reader import MOST_DIRECT
+from dashboard.model import formatting
+from dashboard.model.errors import Disconnected, TooSlow, Trouble
 from dashboard.views import controls
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
-    from dashboard.feed import Reading
-    from dashboard.snapshot import Overview, Snapshot
+    from dashboard.data.feed import Reading
+    from dashboard.model.snapshot import Overview, Snapshot
     from dashboard.views.controls import Choice
 
 SEND = "streamapp send-sample --count 100"
@@ -71,7 +71,8 @@ def _as_of(reading: Reading, zone: tzinfo, now: datetime) -> str:
     if reading.snapshot is None:
         return "Nothing is known of this range yet."
     read_at = reading.snapshot.read_at
-    return f"What stands below is as of **{words.instant(read_at, today=now, zone=zone)}**, {words.age(now - read_at)}."
+    at = formatting.instant(read_at, today=now, zone=zone)
+    return f"What stands below is as of **{at}**, {formatting.age(now - read_at)}."
 
 
 def _what_to_do(trouble: Trouble | None) -> str:
@@ -99,5 +100,5 @@ def _newest(overview: Overview, zone: tzinfo, now: datetime) -> str:
     if newest is None:
         return "No stored event has a time."
     if newest > now:
-        return f"The newest event is of {words.instant(newest, today=now, zone=zone)}, ahead of this clock."
-    return f"The newest event is of {words.instant(newest, today=now, zone=zone)}, {words.age(now - newest)}."
+        return f"The newest event is of {formatting.instant(newest, today=now, zone=zone)}, ahead of this clock."
+    return f"The newest event is of {formatting.instant(newest, today=now, zone=zone)}, {formatting.age(now - newest)}."

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard.connection import Connection
-from dashboard.feed import Feed
-from dashboard.pipeline import MongoPipeline
-from dashboard.reader import MongoReader
+from dashboard.data.connection import Connection
+from dashboard.data.feed import Feed
+from dashboard.data.pipeline import MongoPipeline
+from dashboard.data.reader import MongoReader
 from dashboard.views import controls, live
 from streamapp import settings
 from streamapp.errors import SettingsError

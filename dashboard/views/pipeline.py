@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard import figures, words
+from dashboard.model import figures, formatting
 from dashboard.views import charts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta, tzinfo
 
-    from dashboard import health
-    from dashboard.feed import Told
-    from dashboard.health import Health, Written
+    from dashboard.data.feed import Told
+    from dashboard.model import health
+    from dashboard.model.health import Health, Written
 
 _HELP = {
     "Last event": "When the newest event was stored.",
@@ -99,22 +99,22 @@ def _dead_letter(found: health.Document, now: datetime, zone: tzinfo) -> dict[st
     return {
         "reason": found["_id"],
         "events": found["n"],
-        "last": words.instant(last_at, today=now, zone=zone) if last_at else words.UNKNOWN,
+        "last": formatting.instant(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN,
         "topic, partition:offset": _coordinates(found.get("sample")),
     }
 
 
 def _coordinates(sample: health.Document | None) -> str:
-    return f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else words.UNKNOWN
+    return f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else formatting.UNKNOWN
 
 
 def _schema(found: health.Document, now: datetime, zone: tzinfo) -> dict[str, Any]:
-    first_seen = words.instant(found["first_seen_at"], today=now, zone=zone)
+    first_seen = formatting.instant(found["first_seen_at"], today=now, zone=zone)
     return {"version": f"v{found['version']}", "schema id": found["schema_id"], "first seen": first_seen}
 
 
 def _worker(found: health.Worker) -> dict[str, Any]:
-    heartbeat = words.age(found.age)
+    heartbeat = formatting.age(found.age)
     return {
         "worker": found.name,
         "heartbeat": f"gone: {heartbeat}" if found.is_gone else heartbeat,
@@ -123,20 +123,20 @@ def _worker(found: health.Worker) -> dict[str, Any]:
 
 
 def _number(n: int | None) -> str:
-    return words.UNKNOWN if n is None else words.number(n)
+    return formatting.UNKNOWN if n is None else formatting.number(n)
 
 
 def _age(span: timedelta | None) -> str:
-    return words.UNKNOWN if span is None else words.age(span)
+    return formatting.UNKNOWN if span is None else formatting.age(span)
 
 
 def _unit(number: float | None, unit: str) -> str:
-    return words.UNKNOWN if number is None else f"{number:,.1f} {unit}"
+    return formatting.UNKNOWN if number is None else f"{number:,.1f} {unit}"
 
 
 def _milliseconds(ms: float | None) -> str:
     if ms is None:
-        return words.UNKNOWN
+        return formatting.UNKNOWN
     return f"{ms:,.0f} ms" if ms < 1_000 else f"{ms / 1_000:,.1f} s"  # noqa: PLR2004 - a second
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo import MongoClient
 
-from dashboard import reader, timeplan
-from dashboard.connection import Connection
-from dashboard.reader import MongoReader
-from dashboard.snapshot import Counts, Filter
+from dashboard.data import reader
+from dashboard.data.connection import Connection
+from dashboard.data.reader import MongoReader
+from dashboard.model import time_window
+from dashboard.model.snapshot import Counts, Filter
 from tests import rollup_factory
 from tests.dashboard_fakes import FakeReader, document, v1
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from streamapp.local.backend import Backend
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
-START = timeplan.window(timeplan.DEFAULT, NOW).start
-END = timeplan.window(timeplan.DEFAULT, NOW).end
+START = time_window.window(time_window.DEFAULT, NOW).start
+END = time_window.window(time_window.DEFAULT, NOW).end
 MILLISECOND = timedelta(milliseconds=1)
 
 CASES: dict[str, list[dict[str, Any]]] = {
@@ -78,8 +79,8 @@ def test_fake_and_real_count_the_same(case: str, real: MongoReader, database: Da
     if fake.documents:
         database["events"].insert_many(fake.documents)
 
-    for offered, wanted in product(timeplan.RANGES, FILTERS):
-        shown = timeplan.window(offered, NOW)
+    for offered, wanted in product(time_window.RANGES, FILTERS):
+        shown = time_window.window(offered, NOW)
         assert fake.found_directly(shown, wanted) == real.found_directly(shown, wanted)
     assert fake.overview() == real.overview()
 
@@ -96,8 +97,8 @@ def test_rollups_tell_the_same_as_events(case: str, real: MongoReader, database:
     if fake.documents:
         rollup_factory.insert(database, fake.documents)
 
-    for offered, wanted in product(timeplan.RANGES, FILTERS):
-        shown = timeplan.window(offered, NOW)
+    for offered, wanted in product(time_window.RANGES, FILTERS):
+        shown = time_window.window(offered, NOW)
         expected, found = fake.found(shown, wanted, settled_at=NOW), real.found(shown, wanted, settled_at=NOW)
         assert compared(expected.previous) == compared(found.previous)
         assert replace(expected, previous=None) == replace(found, previous=None)
@@ -110,14 +111,14 @@ def test_lost_rollups_are_noticed(received_at: datetime, real: MongoReader, data
     at = [NOW, NOW - timedelta(minutes=8), NOW - timedelta(minutes=20)]
     fake = FakeReader([document(at[0]), *[document(when, received_at=received_at) for when in at[1:]]])
     rollup_factory.insert(database, fake.documents)
-    level = timeplan.window(timeplan.DEFAULT, NOW).level
+    level = time_window.window(time_window.DEFAULT, NOW).level
 
     for when in at[:0:-1]:
-        bucket = timeplan.bucket_start(when, level.width)
+        bucket = time_window.bucket_start(when, level.width)
         fake.lost.add(bucket)
         database[level.collection].delete_many({"bucket": bucket})
-        for offered, wanted in product(timeplan.RANGES[:2], FILTERS):
-            shown = timeplan.window(offered, NOW)
+        for offered, wanted in product(time_window.RANGES[:2], FILTERS):
+            shown = time_window.window(offered, NOW)
             assert fake.found(shown, wanted, settled_at=NOW) == real.found(shown, wanted, settled_at=NOW)
 
 
@@ -134,7 +135,7 @@ def test_all_lives_of_all_topics_are_counted(real: MongoReader, database: Databa
 
     overview, found = (
         real.overview(),
-        real.found(timeplan.window(timeplan.DEFAULT, NOW), Filter(), settled_at=NOW),
+        real.found(time_window.window(time_window.DEFAULT, NOW), Filter(), settled_at=NOW),
     )
 
     assert overview
@@ -146,7 +147,7 @@ def test_users_of_too_many_events_are_not_counted(
 ) -> None:
     """Under a filter every event would have to be read."""
     monkeypatch.setattr(reader, "MOST_DIRECT", 2)
-    wanted, shown = Filter(browsers=("edge",)), timeplan.window(timeplan.DEFAULT, NOW)
+    wanted, shown = Filter(browsers=("edge",)), time_window.window(time_window.DEFAULT, NOW)
     rollup_factory.insert(database, [document(NOW), document(NOW, browser="edge")])
     assert 1 == real.found(shown, wanted, settled_at=NOW).counts.users
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pymongo import MongoClient
 
-from dashboard import timeplan
-from dashboard.connection import LIMIT_SECONDS, Connection, address
-from dashboard.reader import MongoReader, pipeline
-from dashboard.snapshot import Filter
-from dashboard.trouble import Disconnected, Refused, TooSlow
+from dashboard.data.connection import LIMIT_SECONDS, Connection, address
+from dashboard.data.reader import MongoReader, pipeline
+from dashboard.model import time_window
+from dashboard.model.errors import Disconnected, Refused, TooSlow
+from dashboard.model.snapshot import Filter
 from tests.dashboard_fakes import document
 from tests.until import until
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from streamapp.local.backend import Backend
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
-WINDOW = timeplan.window(timeplan.DEFAULT, NOW)
+WINDOW = time_window.window(time_window.DEFAULT, NOW)
 SUBJECT = "user_events-value"
 SECRET = "hunter2"
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard.connection import Connection
-from dashboard.health import Status, health
-from dashboard.pipeline import LATEST, MongoPipeline
+from dashboard.data.connection import Connection
+from dashboard.data.pipeline import LATEST, MongoPipeline
+from dashboard.model.health import Status, health
 from tests.dashboard_fakes import document
 from tests.pipeline_fakes import partition, worker
 

@@ -11,12 +11,12 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from dashboard import timeplan
-from dashboard.connection import Connection
-from dashboard.pipeline import MongoPipeline
-from dashboard.reader import MongoReader
-from dashboard.snapshot import Filter
-from dashboard.trouble import Refused
+from dashboard.data.connection import Connection
+from dashboard.data.pipeline import MongoPipeline
+from dashboard.data.reader import MongoReader
+from dashboard.model import time_window
+from dashboard.model.errors import Refused
+from dashboard.model.snapshot import Filter
 from streamapp.local import mongod, ports, programs
 from streamapp.local.process import Server
 from tests import rollup_factory
@@ -74,7 +74,7 @@ def test_users_rights_are_enough_for_the_page(port: int) -> None:
         MongoReader(reads, subject=SUBJECT),
         MongoPipeline(reads, topic="user_events", subject=SUBJECT),
     )
-    window = timeplan.window(timeplan.DEFAULT, NOW)
+    window = time_window.window(time_window.DEFAULT, NOW)
 
     overview = reader.overview()
     assert overview

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from dashboard import compute, timeplan
-from dashboard.snapshot import Changes, Filter, Part, Query, Users
+from dashboard.model import compute, time_window
+from dashboard.model.snapshot import Changes, Filter, Part, Query, Users
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
 
 if TYPE_CHECKING:
-    from dashboard.snapshot import Snapshot
+    from dashboard.model.snapshot import Snapshot
 
 
 def snapshot(*documents: dict[str, Any], v2_version: int = 2, **changes: Any) -> Snapshot:
@@ -20,8 +20,8 @@ def snapshot(*documents: dict[str, Any], v2_version: int = 2, **changes: Any) ->
     return snapshot_of(reader)
 
 
-def snapshot_of(reader: FakeReader, query: Query = Query(chosen=timeplan.DEFAULT)) -> Snapshot:  # noqa: B008 - frozen
-    shown = timeplan.window(query.chosen, NOON)
+def snapshot_of(reader: FakeReader, query: Query = Query(chosen=time_window.DEFAULT)) -> Snapshot:  # noqa: B008 - frozen
+    shown = time_window.window(query.chosen, NOON)
     overview = reader.overview()
     assert overview is not None
     found = reader.found(shown, query.filter, settled_at=NOON)
@@ -139,10 +139,10 @@ def test_nothing_finished_after_something_before() -> None:
 def test_direct_count_is_compared_with_nothing() -> None:
     """The period before was not read."""
     reader = FakeReader([document(BEFORE), document(FINISHED)])
-    shown = timeplan.window(timeplan.DEFAULT, NOON)
+    shown = time_window.window(time_window.DEFAULT, NOON)
     overview = reader.overview()
     assert overview
-    query, found = Query(chosen=timeplan.DEFAULT), reader.found_directly(shown, Filter())
+    query, found = Query(chosen=time_window.DEFAULT), reader.found_directly(shown, Filter())
 
     told = compute.snapshot(query=query, window=shown, read_at=NOON, overview=overview, found=found)
 
@@ -155,7 +155,7 @@ def test_users_under_a_filter_of_too_many_events_are_unknown() -> None:
     reader.most_direct = 1
     wanted = Filter(types=("click",))
 
-    shown = snapshot_of(reader, Query(chosen=timeplan.DEFAULT, filter=wanted))
+    shown = snapshot_of(reader, Query(chosen=time_window.DEFAULT, filter=wanted))
 
     assert shown.users is None
     assert shown.changes.users is None

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from dashboard import export
+from dashboard.model import export
 from tests.dashboard_fakes import FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from dashboard.feed import MOST_QUERIES, Feed
-from dashboard.health import Status
-from dashboard.snapshot import Filter, Query
-from dashboard.timeplan import DEFAULT, RANGES
-from dashboard.trouble import Disconnected, TooSlow
+from dashboard.data.feed import MOST_QUERIES, Feed
+from dashboard.model.errors import Disconnected, TooSlow
+from dashboard.model.health import Status
+from dashboard.model.snapshot import Filter, Query
+from dashboard.model.time_window import DEFAULT, RANGES
 from streamapp.rollups.levels import LEVELS
 from tests.dashboard_fakes import NOON, FakeReader, document
 from tests.pipeline_fakes import FakePipeline

@@ -10,13 +10,13 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import figures, labels, timeplan
-from dashboard.snapshot import Part, Series
+from dashboard.model import figures, labels, time_window
+from dashboard.model.snapshot import Part, Series
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 
 if TYPE_CHECKING:
-    from dashboard.snapshot import Snapshot
+    from dashboard.model.snapshot import Snapshot
 
 CASES = {
     "empty": [],
@@ -225,7 +225,7 @@ def test_chart_of_parts_has_one_of_two_heights() -> None:
 )
 def test_window_is_drawn_where_no_digits_mislead(at: str, key: str, zone: str, drawn_in: str) -> None:
     """An hour that comes twice would be drawn over itself, and a day of UTC is none of another zone."""
-    shown = timeplan.window(timeplan.range_named(key), datetime.fromisoformat(at))
+    shown = time_window.window(time_window.range_named(key), datetime.fromisoformat(at))
 
     assert drawn_in == str(figures.axis_zone(shown, ZoneInfo(zone)))
 
@@ -233,7 +233,7 @@ def test_window_is_drawn_where_no_digits_mislead(at: str, key: str, zone: str, d
 def test_hours_are_drawn_apart_when_the_clocks_go_back() -> None:
     """Every bucket has digits of its own."""
     at = datetime(2026, 11, 1, 12, 0, 30, tzinfo=UTC)
-    shown = timeplan.window(timeplan.range_named("24 h"), at)
+    shown = time_window.window(time_window.range_named("24 h"), at)
     zone = figures.axis_zone(shown, ZoneInfo("America/New_York"))
     chart = figures.volume((Series(version="v1", per_bucket=(1,) * len(shown.buckets)),), shown, (), zone)
 

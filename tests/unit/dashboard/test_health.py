@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.health import Health, Status, Written, health, unknown
+from dashboard.model.health import Health, Status, Written, health, unknown
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.dashboard_fakes import NOON
 from tests.pipeline_fakes import partition, points, seconds, worker

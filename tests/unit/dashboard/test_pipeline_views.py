@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 from streamlit.testing.v1 import AppTest
 
-from dashboard.feed import Feed
-from dashboard.health import Written
-from dashboard.trouble import Disconnected
+from dashboard.data.feed import Feed
+from dashboard.model.errors import Disconnected
+from dashboard.model.health import Written
 from tests.dashboard_fakes import NOON, FakeReader, document
 from tests.pipeline_fakes import FakePipeline, partition, points, seconds, worker
 

@@ -10,10 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import timeplan
-from dashboard.feed import Feed
-from dashboard.health import Written
-from dashboard.trouble import Disconnected, Refused, TooSlow
+from dashboard.data.feed import Feed
+from dashboard.model import time_window
+from dashboard.model.errors import Disconnected, Refused, TooSlow
+from dashboard.model.health import Written
 from dashboard.views import controls
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
 from tests.pipeline_fakes import FakePipeline, partition, seconds, worker
@@ -265,7 +265,7 @@ def test_users_that_would_cost_too_much_are_not_available() -> None:
 
 def test_custom_period_is_in_the_address_and_can_be_left() -> None:
     """Nothing refreshes it, and one button leads back."""
-    start = timeplan.to_ms(NOON - timedelta(hours=3, seconds=30))
+    start = time_window.to_ms(NOON - timedelta(hours=3, seconds=30))
     reader = FakeReader([document(NOON - timedelta(hours=3))])
     app = addressed(reader, **{"from": str(start), "to": str(start + 600_000)})
     assert "1" == kpis(app)["Total events"][0]

@@ -21,7 +21,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from dashboard.trouble import Disconnected, Refused, TooSlow, Trouble
+from dashboard.model.errors import Disconnected, Refused, TooSlow, Trouble
 
 if TYPE_CHECKING:
     from pymongo.database import Database

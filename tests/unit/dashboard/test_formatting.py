@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard import timeplan, words
-from dashboard.snapshot import Users
+from dashboard.model import formatting, time_window
+from dashboard.model.snapshot import Users
 from tests.dashboard_fakes import NOON
 
 
@@ -18,12 +18,12 @@ from tests.dashboard_fakes import NOON
 )
 def test_percent_is_never_all_or_nothing_unless_it_is(share: float, text: str) -> None:
     """One V1 event in a million keeps adoption below 100 %."""
-    assert text == words.percent(share)
+    assert text == formatting.percent(share)
 
 
 def test_numbers_have_full_digits_and_thousands_separators() -> None:
     """20,000, not 20k."""
-    assert "1,020,000" == words.number(1_020_000)
+    assert "1,020,000" == formatting.number(1_020_000)
 
 
 @pytest.mark.parametrize(
@@ -39,24 +39,24 @@ def test_numbers_have_full_digits_and_thousands_separators() -> None:
 )
 def test_age_in_its_largest_unit(seconds: float, text: str) -> None:
     """Short, and never negative when clocks differ."""
-    assert text == words.age(timedelta(seconds=seconds))
+    assert text == formatting.age(timedelta(seconds=seconds))
 
 
 def test_instant_of_another_day_has_its_date() -> None:
     """12:00:30 alone would be taken for today."""
-    assert "12:00:30 UTC" == words.instant(NOON, today=NOON)
-    assert "2026-03-01 12:00:30 UTC" == words.instant(NOON, today=NOON + timedelta(days=1))
+    assert "12:00:30 UTC" == formatting.instant(NOON, today=NOON)
+    assert "2026-03-01 12:00:30 UTC" == formatting.instant(NOON, today=NOON + timedelta(days=1))
 
 
 def test_estimated_total_is_marked() -> None:
     """A number that can be off is not shown as if it could not."""
-    assert "20,000 all time" == words.all_time(20_000, is_exact=True)
-    assert "≈ 20,000 all time" == words.all_time(20_000, is_exact=False)
+    assert "20,000 all time" == formatting.all_time(20_000, is_exact=True)
+    assert "≈ 20,000 all time" == formatting.all_time(20_000, is_exact=False)
 
 
 def test_instant_is_in_the_chosen_zone() -> None:
     """And says which one that is."""
-    assert "13:00:30 Europe/Berlin" == words.instant(NOON, today=NOON, zone=ZoneInfo("Europe/Berlin"))
+    assert "13:00:30 Europe/Berlin" == formatting.instant(NOON, today=NOON, zone=ZoneInfo("Europe/Berlin"))
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_instant_is_in_the_chosen_zone() -> None:
 )
 def test_change_has_its_sign(share: float | None, text: str | None) -> None:
     """In percent of what was before."""
-    assert text == words.change(share)
+    assert text == formatting.change(share)
 
 
 def test_difference_of_shares_is_in_points() -> None:
     """Not percent of percents."""
-    assert "+2.5 pp" == words.points(0.025)
-    assert words.points(None) is None
+    assert "+2.5 pp" == formatting.points(0.025)
+    assert formatting.points(None) is None
 
 
 def test_estimated_users_are_marked() -> None:
     """By ~."""
-    assert "~1,200" == words.users(Users(n=1_200, is_exact=False))
-    assert "12" == words.users(Users(n=12, is_exact=True))
+    assert "~1,200" == formatting.users(Users(n=1_200, is_exact=False))
+    assert "12" == formatting.users(Users(n=12, is_exact=True))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_estimated_users_are_marked() -> None:
 )
 def test_window_that_ends_now(key: str, text: str) -> None:
     """With its day when that is another one."""
-    assert text == words.window(timeplan.window(timeplan.range_named(key), NOON))
+    assert text == formatting.window(time_window.window(time_window.range_named(key), NOON))
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_window_that_ends_now(key: str, text: str) -> None:
 )
 def test_window_that_is_over(minutes: int, text: str) -> None:
     """Always with its day."""
-    start = timeplan.to_ms(NOON.replace(second=0) - timedelta(days=2))
-    chosen = timeplan.custom(str(start), str(start + minutes * 60_000))
+    start = time_window.to_ms(NOON.replace(second=0) - timedelta(days=2))
+    chosen = time_window.custom(str(start), str(start + minutes * 60_000))
     assert chosen
 
-    assert text == words.window(timeplan.window(chosen, NOON))
+    assert text == formatting.window(time_window.window(chosen, NOON))

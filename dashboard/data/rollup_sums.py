@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dashboard import labels
-from dashboard.snapshot import FIELDS, Counts, Filter
+from dashboard.model import labels
+from dashboard.model.snapshot import FIELDS, Counts, Filter
 from streamapp.rollups.rollup import unique, unique_up_to, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from dashboard.timeplan import Window
+    from dashboard.model.time_window import Window
 
     #: A half-open interval without rollups.
     Gap = tuple[datetime, datetime]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from dashboard.timeplan import Range, Window
+    from dashboard.model.time_window import Range, Window
 
 #: The fields that can be filtered, in the order of a rollup's cells.
 FIELDS = ("types", "devices", "browsers", "versions")

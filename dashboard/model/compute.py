@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from dashboard import labels
-from dashboard.snapshot import Changes, Counts, Found, Overview, Part, Query, Series, Snapshot, Users
+from dashboard.model import labels
+from dashboard.model.snapshot import Changes, Counts, Found, Overview, Part, Query, Series, Snapshot, Users
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from dashboard.timeplan import Window
+    from dashboard.model.time_window import Window
 
 MOST_BARS = 8
 #: Up to here a sketch is exact, see streamapp.rollup.unique.

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from dashboard.timeplan import EPOCH
+from dashboard.model.time_window import EPOCH
 from streamapp.monitoring.latency import BOUNDS_MS, Histogram
 
 LIVE_FOR = timedelta(seconds=10)

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pymongo
 
-from dashboard import labels, sums
-from dashboard.snapshot import FIELDS, Counts, Filter, Found, Overview
-from dashboard.timeplan import Window, from_ms, to_ms
+from dashboard.data import rollup_sums
+from dashboard.model import labels
+from dashboard.model.snapshot import FIELDS, Counts, Filter, Found, Overview
+from dashboard.model.time_window import Window, from_ms, to_ms
 from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
     from pymongo.database import Database
 
-    from dashboard.connection import Connection
-    from dashboard.sums import Gap
+    from dashboard.data.connection import Connection
+    from dashboard.data.rollup_sums import Gap
 
 #: Counting one by one costs up to 0.6 µs an event: not felt up to here, and beyond it MongoDB's own number is taken,
 #: which can be off after MongoDB was killed.
@@ -92,14 +93,14 @@ class MongoReader:
             collection = database[window.level.collection]
             rollups = _between(collection, window.start, window.end, ("cells",) if wanted else _MAPS)
             before = _between(collection, window.previous_start, window.start, ("cells",) if wanted else _COMPARED)
-            counts, finished = sums.of_window(rollups, window, wanted)
+            counts, finished = rollup_sums.of_window(rollups, window, wanted)
             users = self._users(database, window, wanted, counts.total) if wanted else counts.users
-            lost = _newest_lost(database, sums.gaps([*before, *rollups], window), settled_at)
+            lost = _newest_lost(database, rollup_sums.gaps([*before, *rollups], window), settled_at)
         return Found(
             counts=replace(counts, users=users),
             finished=finished,
             # Half a period would make a change of its own.
-            previous=sums.counts(before, wanted) if lost is None else None,
+            previous=rollup_sums.counts(before, wanted) if lost is None else None,
             users_are_counted=bool(wanted),
             is_incomplete=lost is not None and lost >= window.start,
         )

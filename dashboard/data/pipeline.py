@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.health import Document, Written
+from dashboard.model.health import Document, Written
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from dashboard.connection import Connection
+    from dashboard.data.connection import Connection
 
 MOST_ROWS = 200
 LATEST = 50

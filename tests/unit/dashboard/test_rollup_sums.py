@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from dashboard import sums, timeplan
-from dashboard.snapshot import Filter
-from dashboard.timeplan import DEFAULT
+from dashboard.data import rollup_sums
+from dashboard.model import time_window
+from dashboard.model.snapshot import Filter
+from dashboard.model.time_window import DEFAULT
 from tests.dashboard_fakes import NOON, FakeReader, document, v1
 from tests.rollup_factory import rollups
 
-WINDOW = timeplan.window(DEFAULT, NOON)
+WINDOW = time_window.window(DEFAULT, NOON)
 BEFORE = NOON - timedelta(minutes=5)
 EVENTS = [
     v1(),
@@ -26,7 +27,9 @@ EVENTS = [
 
 def read(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rollups as MongoDB gives them back: with the bucket as an instant."""
-    return [{**rollup, "bucket": timeplan.from_ms(int(rollup["bucket"]))} for rollup in rollups(events, WINDOW.level)]
+    return [
+        {**rollup, "bucket": time_window.from_ms(int(rollup["bucket"]))} for rollup in rollups(events, WINDOW.level)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_sums_equal_a_recount(wanted: Filter) -> None:
     """With a filter and without, over partitions and buckets."""
     expected = FakeReader(EVENTS).found(WINDOW, wanted, settled_at=NOON).counts
 
-    counted = sums.counts(read(EVENTS), wanted)
+    counted = rollup_sums.counts(read(EVENTS), wanted)
 
     assert expected.by_bucket == counted.by_bucket
     assert (expected.by_type, expected.by_browser, expected.by_device) == (
@@ -61,28 +64,28 @@ def test_a_window_is_what_is_finished_and_what_is_running(wanted: Filter) -> Non
     """Users of both are counted once."""
     found = read([*EVENTS, v1(user_id="user-2"), v1(BEFORE, user_id="user-3")])
 
-    whole, finished = sums.of_window(found, WINDOW, wanted)
+    whole, finished = rollup_sums.of_window(found, WINDOW, wanted)
 
-    assert sums.counts(found, wanted) == whole
-    assert sums.counts(sums.between(found, WINDOW.start, WINDOW.finished_end), wanted) == finished
+    assert rollup_sums.counts(found, wanted) == whole
+    assert rollup_sums.counts(rollup_sums.between(found, WINDOW.start, WINDOW.finished_end), wanted) == finished
     assert 0 < finished.total < whole.total
 
 
 def test_no_rollups_are_no_events() -> None:
     """Known to be none."""
-    assert (0, 0) == (sums.counts([], Filter()).total, sums.counts([], Filter()).users)
+    assert (0, 0) == (rollup_sums.counts([], Filter()).total, rollup_sums.counts([], Filter()).users)
 
 
 def test_values_beyond_the_cap_are_all_others() -> None:
     """In one word with those that have no bar of their own."""
     events = [document(browser=f"browser-{i}") for i in range(120)]
 
-    assert 20 == sums.counts(read(events), Filter()).by_browser["all others"]
+    assert 20 == rollup_sums.counts(read(events), Filter()).by_browser["all others"]
 
 
 def test_period_is_half_open() -> None:
     """Its end belongs to the next one."""
-    found = sums.between([{"bucket": BEFORE}, {"bucket": NOON}], BEFORE, NOON)
+    found = rollup_sums.between([{"bucket": BEFORE}, {"bucket": NOON}], BEFORE, NOON)
 
     assert [{"bucket": BEFORE}] == found
 
@@ -92,6 +95,6 @@ def test_gaps_are_where_no_bucket_has_a_rollup() -> None:
     first, last = WINDOW.previous_start, WINDOW.end - WINDOW.width
     held = {first + i * WINDOW.width for i in range(2, 20)}
 
-    gaps = sums.gaps([{"bucket": bucket} for bucket in held | {last}], WINDOW)
+    gaps = rollup_sums.gaps([{"bucket": bucket} for bucket in held | {last}], WINDOW)
 
     assert [(first, first + 2 * WINDOW.width), (first + 20 * WINDOW.width, last)] == gaps

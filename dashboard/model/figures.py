@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from plotly.basedatatypes import BaseFigure
 
-from dashboard import labels, words
-from dashboard.snapshot import Part, Series
-from dashboard.timeplan import MILLISECOND, Window
+from dashboard.model import formatting, labels
+from dashboard.model.snapshot import Part, Series
+from dashboard.model.time_window import MILLISECOND, Window
 
 if TYPE_CHECKING:
-    from dashboard.health import Point
-    from dashboard.snapshot import Snapshot
+    from dashboard.model.health import Point
+    from dashboard.model.snapshot import Snapshot
 
 Description = Mapping[str, Any]
 
@@ -86,7 +86,7 @@ def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) ->
         "line": {"color": labels.version_colour("v2"), "width": 2},
         "marker": {"size": 4},
         "customdata": [
-            [_told(bucket, zone), "" if share is None else words.percent(share)]
+            [_told(bucket, zone), "" if share is None else formatting.percent(share)]
             for bucket, share in zip(window.buckets, adopted, strict=True)
         ],
         "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
@@ -111,10 +111,10 @@ def bars(parts: tuple[Part, ...]) -> Chart:
         # Placed by number: two long labels may be cut to the same text.
         "y": list(range(len(parts))),
         "x": [part.n for part in parts],
-        "text": [words.part(part) for part in parts],
+        "text": [formatting.part(part) for part in parts],
         "textposition": "outside",
         "cliponaxis": False,
-        "customdata": [[_plain(part.label), words.part(part)] for part in parts],
+        "customdata": [[_plain(part.label), formatting.part(part)] for part in parts],
         "hovertemplate": "%{customdata[0]}: %{customdata[1]}<extra></extra>",
         "marker": {"color": [labels.bar_colour(part.label) for part in parts]},
         "width": 0.7,
@@ -174,7 +174,7 @@ def trend_alt(title: str, points: tuple[Point, ...], unit: str) -> str:
     """Return what a trend says, in a sentence."""
     known = [value for _, value in points if value is not None]
     if not known:
-        return f"{title}, last ten minutes: {words.UNKNOWN}."
+        return f"{title}, last ten minutes: {formatting.UNKNOWN}."
     return f"{title}, last ten minutes: now {_amount(known[-1], unit)}, at most {_amount(max(known), unit)}."
 
 
@@ -185,11 +185,11 @@ def volume_alt(shown: Snapshot, zone: tzinfo) -> str:
     if not sums:
         return "Events over time: none."
     peak = max(range(len(sums)), key=sums.__getitem__)
-    versions = ", ".join(f"{series.version} {words.number(sum(series.per_bucket))}" for series in shown.volume)
+    versions = ", ".join(f"{series.version} {formatting.number(sum(series.per_bucket))}" for series in shown.volume)
     return (
-        f"Events over time: {words.number(shown.total)} in the {shown.query.chosen.words}, {versions}; most in the "
-        f"{shown.window.bucket_words} from {buckets[peak].astimezone(zone):%Y-%m-%d %H:%M} {words.zone_name(zone)}, "
-        f"{words.number(sums[peak])}."
+        f"Events over time: {formatting.number(shown.total)} in the {shown.query.chosen.words}, {versions}; "
+        f"most in the {shown.window.bucket_words} from {buckets[peak].astimezone(zone):%Y-%m-%d %H:%M} "
+        f"{formatting.zone_name(zone)}, {formatting.number(sums[peak])}."
     )
 
 
@@ -198,12 +198,12 @@ def adoption_alt(shown: Snapshot) -> str:
     known = [share for share in shown.adopted if share is not None]
     if not known:
         return "V2 adoption over time: no events with a registered version."
-    return f"V2 adoption over time: from {words.percent(known[0])} to {words.percent(known[-1])}."
+    return f"V2 adoption over time: from {formatting.percent(known[0])} to {formatting.percent(known[-1])}."
 
 
 def bars_alt(title: str, parts: tuple[Part, ...]) -> str:
     """Return what a chart of parts says, in a sentence."""
-    told = ", ".join(f"{part.label} {words.part(part)}" for part in parts) or "none"
+    told = ", ".join(f"{part.label} {formatting.part(part)}" for part in parts) or "none"
     return f"{title}: {told}."
 
 
@@ -231,7 +231,7 @@ def _volume_bars(series: Series, window: Window, zone: tzinfo) -> Description:
             },
         },
         "customdata": [
-            [_told(bucket, zone), words.number(n), "" if i < unfinished else " so far"]
+            [_told(bucket, zone), formatting.number(n), "" if i < unfinished else " so far"]
             for i, (bucket, n) in enumerate(zip(buckets, series.per_bucket, strict=True))
         ],
         "hovertemplate": "%{customdata[0]}<br>%{fullData.name}: %{customdata[1]}%{customdata[2]}<extra></extra>",
@@ -242,7 +242,7 @@ def _time_axis(window: Window, zone: tzinfo) -> Description:
     return {
         "type": "date",
         "range": [_drawn(window.start, zone), _drawn(window.end, zone)],
-        "title": {"text": f"Event time ({words.zone_name(zone)})"},
+        "title": {"text": f"Event time ({formatting.zone_name(zone)})"},
         "tickformatstops": _TICKS,
         "nticks": 9,
         "fixedrange": True,
@@ -279,7 +279,7 @@ def _bars_height(room: int) -> int:
 
 def _amount(value: float | None, unit: str) -> str:
     if value is None:
-        return words.UNKNOWN
+        return formatting.UNKNOWN
     return f"{value:,.1f} {unit}" if unit else f"{value:,.0f}"
 
 
@@ -289,7 +289,7 @@ def _drawn(at: datetime, zone: tzinfo) -> str:
 
 
 def _told(at: datetime, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%d %b %H:%M} {words.zone_name(zone)}"
+    return f"{at.astimezone(zone):%d %b %H:%M} {formatting.zone_name(zone)}"
 
 
 def _short(label: str) -> str:

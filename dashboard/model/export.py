@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from dashboard.snapshot import Snapshot
+    from dashboard.model.snapshot import Snapshot
 
 COLUMNS = ("chart", "bucket_start", "label", "events")
 

@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from dashboard import compute, health
-from dashboard.timeplan import window
-from dashboard.trouble import Trouble
+from dashboard.model import compute, health
+from dashboard.model.errors import Trouble
+from dashboard.model.time_window import window
 from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dashboard.pipeline import Pipeline
-    from dashboard.reader import Reader
-    from dashboard.snapshot import Overview, Query, Snapshot
+    from dashboard.data.pipeline import Pipeline
+    from dashboard.data.reader import Reader
+    from dashboard.model.snapshot import Overview, Query, Snapshot
     from streamapp.rollups.levels import Keep
 
 #: Younger than this is not read again, so that many visitors cost as much as one.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime, timedelta, tzinfo
 
-    from dashboard.snapshot import Part, Users
-    from dashboard.timeplan import Window
+    from dashboard.model.snapshot import Part, Users
+    from dashboard.model.time_window import Window
 
 UNKNOWN = "unknown"
 NONE = "–"

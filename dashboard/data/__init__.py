@@ -1,0 +1,1 @@
+"""Read-only access to what the workers store."""
