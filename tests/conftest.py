@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from streamapp.local.backend import Backend
 from streamapp.settings import PREFIX, Settings
-from tests.backends import plain_settings, running_backend
+from tests.support.backends import plain_settings, running_backend
 
 # Nobody's own addresses or topics may reach a test; which programs to run here is theirs to say.
 KEPT = (f"{PREFIX}LOCAL_", f"{PREFIX}TEST_")

@@ -15,8 +15,8 @@ from dashboard.data.connection import Connection
 from dashboard.data.reader import MongoReader
 from dashboard.model import time_window
 from dashboard.model.snapshot import Counts, Filter
-from tests import rollup_factory
-from tests.dashboard_fakes import FakeReader, document, v1
+from tests.support import rollup_factory
+from tests.support.doubles.dashboard_reader import FakeReader, document, v1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

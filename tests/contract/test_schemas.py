@@ -13,8 +13,8 @@ from streamapp.registry import client
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 from streamapp.sink import settle
-from tests import foreign
-from tests.fakes import FakeSchemas
+from tests.support import foreign
+from tests.support.doubles.ports import FakeSchemas
 
 
 class Subject:

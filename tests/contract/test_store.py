@@ -15,8 +15,8 @@ from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.sink import settle
 from tests.conftest import SettingsFactory
-from tests.factories import NOW, a_letter, replayed
-from tests.fakes import FakeStore
+from tests.support.doubles.ports import FakeStore
+from tests.support.factories import NOW, a_letter, replayed
 
 
 class Subject:

@@ -10,10 +10,10 @@ from pymongo.database import Database
 
 from streamapp.model import event
 from streamapp.settings import Settings
-from tests import foreign
-from tests.e2e.workers import Worker
-from tests.offsets import committed, end_offsets
-from tests.until import until
+from tests.support import foreign
+from tests.support.offsets import committed, end_offsets
+from tests.support.until import until
+from tests.support.workers import Worker
 
 GOOD, FLOOD = 200, 2_000
 TAB = {"name": "tab", "type": ["null", "int"], "default": None}

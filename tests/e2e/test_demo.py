@@ -12,8 +12,8 @@ from urllib.request import urlopen
 import psutil
 from playwright.sync_api import Page, expect
 
-from tests.e2e.workers import STREAMAPP
-from tests.until import until
+from tests.support.until import until
+from tests.support.workers import STREAMAPP
 
 
 def test_demo_shows_events_and_ends_without_trace(tab: Page, tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ from pymongo.database import Database
 from streamapp.model import event
 from streamapp.rollups.levels import LEVELS
 from streamapp.settings import Settings
-from tests import foreign
 from tests.e2e.test_breaker import next_schema_id
 from tests.e2e.test_foreign_events import counted
-from tests.e2e.workers import STREAMAPP, Worker, environment, run
-from tests.events import V3, an_event
-from tests.offsets import end_offsets
-from tests.recount import recounted, stored
-from tests.until import until
+from tests.support import foreign
+from tests.support.events import V3, an_event
+from tests.support.offsets import end_offsets
+from tests.support.recount import recounted, stored
+from tests.support.until import until
+from tests.support.workers import STREAMAPP, Worker, environment, run
 
 GOOD, POISON, HOPELESS = 250, 25, 3
 

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from streamapp.local import ports
 from streamapp.settings import Settings
-from tests.backends import plain_settings
-from tests.e2e.workers import STREAMAPP, run
+from tests.support.backends import plain_settings
+from tests.support.workers import STREAMAPP, run
 
 
 def test_servers_that_are_there_are_found_well(settings: Settings, tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from streamapp.kafka.admin import Broker
 from streamapp.local.backend import Backend
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
-from tests.backends import running_backend
 from tests.conftest import SettingsFactory
 from tests.faults import failover
+from tests.faults.environment import Scene
 from tests.faults.judge import judge
-from tests.faults.scene import Scene
-from tests.until import until
+from tests.support.backends import running_backend
+from tests.support.until import until
 
 BACK_WITHIN = 90
 

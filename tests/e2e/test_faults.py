@@ -12,10 +12,10 @@ from pymongo.database import Database
 
 from streamapp.samples.faults import REASONS, Fault
 from streamapp.settings import Settings
-from tests import foreign
 from tests.e2e.test_foreign_events import counted, letter_reason
-from tests.e2e.workers import STREAMAPP, Worker, run
-from tests.until import until
+from tests.support import foreign
+from tests.support.until import until
+from tests.support.workers import STREAMAPP, Worker, run
 
 COUNT, SHARE = 1_000, 0.04
 START = "2026-01-31T12:00:00Z"

@@ -13,10 +13,10 @@ from pymongo.database import Database
 
 from streamapp.kafka.admin import Broker
 from streamapp.settings import Settings
-from tests import events, foreign
-from tests.e2e.workers import Worker
-from tests.offsets import end_offsets
-from tests.until import until
+from tests.support import events, foreign
+from tests.support.offsets import end_offsets
+from tests.support.until import until
+from tests.support.workers import Worker
 
 GOOD = 3000
 

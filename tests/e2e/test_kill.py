@@ -17,11 +17,11 @@ from streamapp.model import event
 from streamapp.rollups.levels import LEVELS
 from streamapp.samples import generator
 from streamapp.settings import Settings
-from tests import foreign
-from tests.e2e.workers import Worker
-from tests.offsets import committed, end_offsets
-from tests.recount import recounted, stored
-from tests.until import until
+from tests.support import foreign
+from tests.support.offsets import committed, end_offsets
+from tests.support.recount import recounted, stored
+from tests.support.until import until
+from tests.support.workers import Worker
 
 EVENTS = 20_000
 #: Each costs the time in which Kafka notices a dead member; test_survival.py kills at every step of a slice.

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from streamapp.local import ports
 from streamapp.settings import Settings
-from tests.backends import plain_settings
-from tests.e2e.workers import Worker
-from tests.until import until
+from tests.support.backends import plain_settings
+from tests.support.until import until
+from tests.support.workers import Worker
 
 
 def nowhere(**changes: Any) -> Settings:

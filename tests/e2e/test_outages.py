@@ -16,12 +16,12 @@ from pymongo.database import Database
 
 from streamapp.local.backend import Backend
 from streamapp.settings import Settings
-from tests import foreign
 from tests.conftest import SettingsFactory
 from tests.e2e.test_kill import offsets_stored, wire_events
-from tests.e2e.workers import FAUST, STREAMAPP, Worker, run
-from tests.offsets import committed, end_offsets
-from tests.until import until
+from tests.support import foreign
+from tests.support.offsets import committed, end_offsets
+from tests.support.until import until
+from tests.support.workers import FAUST, STREAMAPP, Worker, run
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from playwright.sync_api import Page, expect
 from pymongo import MongoClient
 
 from streamapp.local import mongod, programs
-from tests.dashboard_fakes import document, v1
-from tests.rollup_factory import insert
-from tests.until import until
+from tests.support.doubles.dashboard_reader import document, v1
+from tests.support.rollup_factory import insert
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import Any
 from pymongo.database import Database
 
 from streamapp.settings import Settings
-from tests import rollup_factory
-from tests.dashboard_fakes import document
-from tests.e2e.workers import STREAMAPP, run
+from tests.support import rollup_factory
+from tests.support.doubles.dashboard_reader import document
+from tests.support.workers import STREAMAPP, run
 
 
 def test_what_differs_is_told_and_mended(settings: Settings, database: Database[Any]) -> None:

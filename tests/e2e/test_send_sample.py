@@ -15,10 +15,10 @@ from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.settings import Settings
 from streamapp.verify import manifest_file
-from tests import foreign
-from tests.e2e.workers import STREAMAPP, environment, run
-from tests.offsets import end_offsets
-from tests.until import until
+from tests.support import foreign
+from tests.support.offsets import end_offsets
+from tests.support.until import until
+from tests.support.workers import STREAMAPP, environment, run
 
 START = "2026-01-31T12:00:00Z"
 

@@ -19,8 +19,8 @@ from streamapp.local.backend import Backend
 from tests.faults.all import ALL
 from tests.faults.backend import fault_backend
 from tests.faults.dying import Point, end_at
+from tests.faults.environment import Scene
 from tests.faults.judge import judge
-from tests.faults.scene import Scene
 from tests.faults.worker import MOMENTS, STEPS
 
 #: Seconds; most of it is the time in which Kafka notices a dead member, thrice.

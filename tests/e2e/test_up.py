@@ -17,7 +17,7 @@ import pytest
 
 from streamapp.commands.interrupts import Interrupts
 from streamapp.commands.up import watch
-from tests.until import until
+from tests.support.until import until
 
 # Says when it runs; ends with 5 at Ctrl-C, and with 9 at SIGTERM.
 WAITING = """

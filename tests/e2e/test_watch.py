@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from pymongo.database import Database
 
 from streamapp.settings import Settings
-from tests import foreign
 from tests.conftest import SettingsFactory
 from tests.e2e.test_kill import committed, end_offsets, wire_events
-from tests.e2e.workers import Worker
-from tests.until import until
+from tests.support import foreign
+from tests.support.until import until
+from tests.support.workers import Worker
 
 #: Seconds until a fault must show, with some for a loaded machine.
 SOON = 15 + 5
@@ -96,7 +96,7 @@ def test_each_fault_shows_and_its_end_too(
     settings = settings_for(produce_interval_seconds=0, log_format="json")
     foreign.make_topic(settings)
     file = tmp_path / "numb"
-    command = (sys.executable, "-m", "tests.numb_worker", "worker", "--loglevel", "info")
+    command = (sys.executable, "-m", "tests.support.faulty_worker", "worker", "--loglevel", "info")
     environ = {"NUMB_FILE": str(file), "PYTHONPATH": str(Path.cwd())}
     with Worker(settings, tmp_path, command=command, environ=environ) as worker:
         worker.wait_until_ready()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from streamapp.local import programs
 from streamapp.local.backend import Backend
-from tests.backends import running_backend
+from tests.support.backends import running_backend
 
 # By default MongoDB ends the transaction of a worker that was killed in the midst of one after 60 s; others wait for
 # the documents that it has touched.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.faults.scene import Scene
+    from tests.faults.environment import Scene
 
 Hurt = Callable[["Scene"], None]
 

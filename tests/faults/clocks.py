@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.catalogue import fault
-from tests.faults.scene import Scene
+from tests.faults.environment import Scene
 
 HOUR = 3600
 DAY_MS = 24 * HOUR * 1000

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tests.faults.catalogue import EVERYTHING, fault
-from tests.faults.crew import Member
-from tests.faults.scene import Scene
+from tests.faults.environment import Scene
 from tests.faults.worker import MOMENTS, STEPS
-from tests.until import until
+from tests.faults.workers import Member
+from tests.support.until import until
 
 #: Steps that only some slices come to.
 RARE = {"apart", "send", "count"}

@@ -11,8 +11,8 @@ from pymongo.errors import PyMongoError
 
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
-from tests.faults.scene import Scene
-from tests.offsets import committed
+from tests.faults.environment import Scene
+from tests.support.offsets import committed
 
 
 def leader_killed(scene: Scene) -> None:

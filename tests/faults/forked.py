@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
-from tests.until import until
+from tests.support.until import until
 
 #: What `streamapp.worker.app` imports, which itself reads the settings of one worker.
 _IMPORTED = [

@@ -15,12 +15,12 @@ from pymongo import MongoClient
 from streamapp.mongodb.client import Mongo
 from streamapp.settings import Settings
 from streamapp.verify.verification import Verification
-from tests import foreign
 from tests.faults.load import Place, Sent
-from tests.recount import recounted, stored
+from tests.support import foreign
+from tests.support.recount import recounted, stored
 
 if TYPE_CHECKING:
-    from tests.faults.scene import Scene
+    from tests.faults.environment import Scene
 
 Document = dict[str, Any]
 #: Problems of one kind that are told one by one.

@@ -15,7 +15,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.faults.catalogue import fault
-from tests.faults.scene import Scene
+from tests.faults.environment import Scene
 
 
 @fault("dead-letters-refused", "kafka", disturbs=False)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message, Producer
 
 from streamapp.settings import Settings
-from tests import events, foreign
-from tests.until import until
+from tests.support import events, foreign
+from tests.support.until import until
 
 #: Seconds between two rounds of sending.
 ROUND = 0.2

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.faults.catalogue import fault
-from tests.faults.crew import Member
-from tests.faults.scene import Scene
-from tests.offsets import committed
+from tests.faults.environment import Scene
+from tests.faults.workers import Member
+from tests.support.offsets import committed
 
 
 @fault("zombie", "workers", "kafka")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from streamapp.local.process import Server
 from tests.faults.catalogue import fault
-from tests.faults.scene import Scene
+from tests.faults.environment import Scene
 
 
 @contextmanager

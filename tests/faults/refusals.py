@@ -12,7 +12,7 @@ from pymongo import MongoClient
 
 from streamapp.errors import BackendError
 from tests.faults.catalogue import fault
-from tests.faults.scene import Scene
+from tests.faults.environment import Scene
 
 OUT_OF_DISK_SPACE = 14_031
 #: Bytes; every file of a MongoDB that is in use is larger.

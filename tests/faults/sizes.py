@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.faults.catalogue import fault
-from tests.faults.scene import Scene
+from tests.faults.environment import Scene
 
 #: By how much a worker may grow once it is warm: sketches and caches fill up for a while.
 GROWTH, GROWTH_MIB = 1.2, 40

@@ -7,11 +7,11 @@ from contextlib import suppress
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions
 
-from tests import foreign
 from tests.faults.catalogue import EVERYTHING, fault
-from tests.faults.scene import TOPIC, Scene
-from tests.offsets import committed, end_offsets
-from tests.until import until
+from tests.faults.environment import TOPIC, Scene
+from tests.support import foreign
+from tests.support.offsets import committed, end_offsets
+from tests.support.until import until
 
 
 @fault("topic-made-anew", *EVERYTHING)

@@ -40,10 +40,10 @@ from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.insert_batcher import Outcome
 from streamapp.sink.settle import Sink
-from tests.factories import NOW, V1, V2, FakeRecord, replayed, wire
-from tests.factories import an_event as values
-from tests.fakes import FakeObserver
-from tests.recount import recounted, stored
+from tests.support.doubles.ports import FakeObserver
+from tests.support.factories import NOW, V1, V2, FakeRecord, replayed, wire
+from tests.support.factories import an_event as values
+from tests.support.recount import recounted, stored
 
 T = TypeVar("T")
 

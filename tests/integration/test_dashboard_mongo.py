@@ -15,8 +15,8 @@ from dashboard.data.reader import MongoReader, pipeline
 from dashboard.model import time_window
 from dashboard.model.errors import Disconnected, Refused, TooSlow
 from dashboard.model.snapshot import Filter
-from tests.dashboard_fakes import document
-from tests.until import until
+from tests.support.doubles.dashboard_reader import document
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ import pytest
 from dashboard.data.connection import Connection
 from dashboard.data.pipeline import LATEST, MongoPipeline
 from dashboard.model.health import Status, health
-from tests.dashboard_fakes import document
-from tests.pipeline_fakes import partition, worker
+from tests.support.doubles.dashboard_pipeline import partition, worker
+from tests.support.doubles.dashboard_reader import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

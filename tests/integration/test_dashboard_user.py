@@ -19,9 +19,9 @@ from dashboard.model.errors import Refused
 from dashboard.model.snapshot import Filter
 from streamapp.local import mongod, ports, programs
 from streamapp.local.process import Server
-from tests import rollup_factory
-from tests.dashboard_fakes import document
-from tests.pipeline_fakes import partition, worker
+from tests.support import rollup_factory
+from tests.support.doubles.dashboard_pipeline import partition, worker
+from tests.support.doubles.dashboard_reader import document
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

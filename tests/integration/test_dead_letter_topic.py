@@ -15,9 +15,9 @@ from streamapp.kafka import dead_letter_producer, producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, Broker
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.settings import Settings
-from tests import foreign
-from tests.factories import NOW, a_letter
-from tests.until import until
+from tests.support import foreign
+from tests.support.factories import NOW, a_letter
+from tests.support.until import until
 
 
 def opened(settings: Settings) -> DeadLetterTopic:

@@ -25,9 +25,9 @@ from streamapp.kafka.dead_letter_producer import DeadLetterTopic
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import DeadLetter, Reason, TopicRecord
 from streamapp.settings import Settings
-from tests import foreign, groups
-from tests.e2e.workers import environment
-from tests.factories import INCARNATION, NOW, a_letter, replayed
+from tests.support import foreign, groups
+from tests.support.factories import INCARNATION, NOW, a_letter, replayed
+from tests.support.workers import environment
 from tests.unit.dlq.test_index import a_letter as a_read_letter
 
 #: Nobody listens there.

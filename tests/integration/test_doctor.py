@@ -25,9 +25,9 @@ from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import Store
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
-from tests import factories, foreign
 from tests.conftest import SettingsFactory
-from tests.until import until
+from tests.support import factories, foreign
+from tests.support.until import until
 
 SECRET = "hunter2/@:"
 QUOTED = "hunter2%2F%40%3A"

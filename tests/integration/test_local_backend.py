@@ -18,8 +18,8 @@ from streamapp.errors import BackendError
 from streamapp.local import artifacts, kafka, programs
 from streamapp.local.backend import Addresses, Backend
 from streamapp.local.ports import HOST, Ports
-from tests.backends import plain_settings, running_backend
-from tests.until import until
+from tests.support.backends import plain_settings, running_backend
+from tests.support.until import until
 
 LONG = pytest.mark.skipif("STREAMAPP_TEST_LONG" not in os.environ, reason="STREAMAPP_TEST_LONG=1 runs it")
 

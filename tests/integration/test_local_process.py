@@ -14,7 +14,7 @@ import pytest
 
 from streamapp.errors import BackendError
 from streamapp.local.process import Server
-from tests.until import until
+from tests.support.until import until
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 

@@ -25,8 +25,8 @@ from streamapp.rollups.pending import Tally
 from streamapp.rollups.rollup import Lane
 from streamapp.rollups.writer import Accumulator
 from streamapp.settings import Settings
-from tests import rollup_factory
-from tests.factories import INCARNATION, NOW
+from tests.support import rollup_factory
+from tests.support.factories import INCARNATION, NOW
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS

@@ -18,9 +18,9 @@ from streamapp.registry import client
 from streamapp.registry.client import Registry
 from streamapp.retry import NoPatience
 from streamapp.settings import Settings
-from tests import foreign
 from tests.conftest import SettingsFactory
-from tests.factories import an_event
+from tests.support import foreign
+from tests.support.factories import an_event
 
 
 def with_field(name: str) -> Any:

@@ -22,9 +22,9 @@ from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.pending import Tally
 from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
 from streamapp.settings import Settings
-from tests.factories import INCARNATION, NOW
-from tests.rollup_factory import an_event
-from tests.until import until
+from tests.support.factories import INCARNATION, NOW
+from tests.support.rollup_factory import an_event
+from tests.support.until import until
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, DAY = LEVELS[0], LEVELS[-1]

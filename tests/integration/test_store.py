@@ -25,7 +25,7 @@ from streamapp.mongodb.client import Mongo, is_transient, translated
 from streamapp.mongodb.event_store import Store
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
-from tests.factories import INCARNATION, NOW, V2, a_letter, replayed
+from tests.support.factories import INCARNATION, NOW, V2, a_letter, replayed
 
 Documents = list[dict[str, Any]]
 

@@ -13,7 +13,7 @@ from streamapp.kafka import topic_reader
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local import ports
 from streamapp.settings import Settings
-from tests import foreign, groups
+from tests.support import foreign, groups
 
 WITHIN = 20.0
 

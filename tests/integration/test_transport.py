@@ -21,9 +21,9 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
-from tests import groups
-from tests.slice_worker import Plan
-from tests.until import until
+from tests.support import groups
+from tests.support.batch_worker import Plan
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +110,7 @@ class Worker:
         self.log = self.report.with_suffix(".log")
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.slice_worker"],
+                [sys.executable, "-m", "tests.support.batch_worker"],
                 cwd=ROOT,
                 env=os.environ | plan.environment(),
                 stdout=log,

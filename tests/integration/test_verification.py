@@ -29,13 +29,13 @@ from streamapp.settings import Settings
 from streamapp.verify import orphans
 from streamapp.verify.verdict import Verdict
 from streamapp.verify.verification import Verification
-from tests import events, foreign, groups, offsets
-from tests.backends import plain_settings
 from tests.conftest import SettingsFactory
-from tests.e2e.workers import STREAMAPP, Worker, environment, run
-from tests.factories import NOW
 from tests.integration.test_dlq import bury, letter_at
-from tests.until import until
+from tests.support import events, foreign, groups, offsets
+from tests.support.backends import plain_settings
+from tests.support.factories import NOW
+from tests.support.until import until
+from tests.support.workers import STREAMAPP, Worker, environment, run
 
 WITHIN = 30.0
 

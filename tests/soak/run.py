@@ -11,8 +11,8 @@ from pathlib import Path
 
 from streamapp.local.backend import Backend
 from tests.faults.catalogue import Fault
+from tests.faults.environment import Scene
 from tests.faults.judge import Verdict, judge
-from tests.faults.scene import Scene
 
 #: Seconds in which a run must be back at zero lag, unaided, on a machine that does other things as well …
 BACK_WITHIN = 90.0

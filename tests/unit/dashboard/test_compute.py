@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.model import compute, time_window
 from dashboard.model.snapshot import Changes, Filter, Part, Query, Users
-from tests.dashboard_fakes import NOON, FakeReader, document, v1
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 
 if TYPE_CHECKING:
     from dashboard.model.snapshot import Snapshot

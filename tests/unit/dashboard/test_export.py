@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dashboard.model import export
-from tests.dashboard_fakes import FakeReader, document, v1
+from tests.support.doubles.dashboard_reader import FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 
 

@@ -10,8 +10,8 @@ from dashboard.model.health import Status
 from dashboard.model.snapshot import Filter, Query
 from dashboard.model.time_window import DEFAULT, RANGES
 from streamapp.rollups.levels import LEVELS
-from tests.dashboard_fakes import NOON, FakeReader, document
-from tests.pipeline_fakes import FakePipeline
+from tests.support.doubles.dashboard_pipeline import FakePipeline
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
 
 QUERY = Query(chosen=DEFAULT)
 

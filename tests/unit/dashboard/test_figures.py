@@ -12,7 +12,7 @@ import pytest
 
 from dashboard.model import figures, labels, time_window
 from dashboard.model.snapshot import Part, Series
-from tests.dashboard_fakes import NOON, FakeReader, document, v1
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 
 if TYPE_CHECKING:

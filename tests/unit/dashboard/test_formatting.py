@@ -9,7 +9,7 @@ import pytest
 
 from dashboard.model import formatting, time_window
 from dashboard.model.snapshot import Users
-from tests.dashboard_fakes import NOON
+from tests.support.doubles.dashboard_reader import NOON
 
 
 @pytest.mark.parametrize(

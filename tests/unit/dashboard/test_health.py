@@ -9,8 +9,8 @@ import pytest
 
 from dashboard.model.health import Health, Status, Written, health, unknown
 from streamapp.monitoring.latency import BOUNDS_MS
-from tests.dashboard_fakes import NOON
-from tests.pipeline_fakes import partition, points, seconds, worker
+from tests.support.doubles.dashboard_pipeline import partition, points, seconds, worker
+from tests.support.doubles.dashboard_reader import NOON
 
 HOUR_AGO = seconds(3_600)
 

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 from dashboard.data.feed import Feed
 from dashboard.model.errors import Disconnected
 from dashboard.model.health import Written
-from tests.dashboard_fakes import NOON, FakeReader, document
-from tests.pipeline_fakes import FakePipeline, partition, points, seconds, worker
+from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, points, seconds, worker
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 

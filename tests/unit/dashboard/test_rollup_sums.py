@@ -11,8 +11,8 @@ from dashboard.data import rollup_sums
 from dashboard.model import time_window
 from dashboard.model.snapshot import Filter
 from dashboard.model.time_window import DEFAULT
-from tests.dashboard_fakes import NOON, FakeReader, document, v1
-from tests.rollup_factory import rollups
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
+from tests.support.rollup_factory import rollups
 
 WINDOW = time_window.window(DEFAULT, NOON)
 BEFORE = NOON - timedelta(minutes=5)

@@ -15,8 +15,8 @@ from dashboard.model import time_window
 from dashboard.model.errors import Disconnected, Refused, TooSlow
 from dashboard.model.health import Written
 from dashboard.views import controls
-from tests.dashboard_fakes import NOON, FakeReader, document, v1
-from tests.pipeline_fakes import FakePipeline, partition, seconds, worker
+from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, seconds, worker
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable

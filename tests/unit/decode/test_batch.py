@@ -9,7 +9,7 @@ from bson import DatetimeMS
 
 from streamapp.decode.batch import Built, build
 from streamapp.decode.document import Encoded, EventTimes
-from tests.factories import V1, V2, a_record, a_slice, an_event
+from tests.support.factories import V1, V2, a_record, a_slice, an_event
 
 
 def test_what_comes_apart_has_no_turn() -> None:

@@ -15,7 +15,7 @@ from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin, Reason, origin_of
-from tests.factories import INCARNATION, NOW, V1, V2, a_record, an_event
+from tests.support.factories import INCARNATION, NOW, V1, V2, a_record, an_event
 
 RECEIVED_AT = datetime(2026, 9, 21, tzinfo=UTC)
 TIMES = EventTimes(earliest=946_684_800_000, ahead=86_400_000)

@@ -21,7 +21,7 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin
-from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
+from tests.support.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
 
 RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 TIMES = EventTimes(earliest=0, ahead=86_400_000)

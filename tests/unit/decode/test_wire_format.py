@@ -13,7 +13,7 @@ from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Reason
 from streamapp.transport.faust_codec import FaustCodec
-from tests.factories import NOW, V1, V2, an_event, wire
+from tests.support.factories import NOW, V1, V2, an_event, wire
 
 
 def test_an_event_reads_as_it_was_written() -> None:

@@ -18,7 +18,7 @@ from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Reason
-from tests.factories import an_event, wire
+from tests.support.factories import an_event, wire
 
 
 def with_field(name: str, kind: Any, /, **changes: Any) -> dict[str, Any]:

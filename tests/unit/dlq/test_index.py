@@ -24,7 +24,7 @@ from streamapp.dlq.index import (
 )
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
-from tests.factories import INCARNATION, NOW, FakeRecord
+from tests.support.factories import INCARNATION, NOW, FakeRecord
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from streamapp.dlq.letter_text import (
     row_json,
 )
 from streamapp.model.record import Reason
-from tests.factories import INCARNATION, NOW, FakeRecord
+from tests.support.factories import INCARNATION, NOW, FakeRecord
 from tests.unit.dlq.test_index import AT, a_letter
 
 

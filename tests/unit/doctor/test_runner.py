@@ -12,7 +12,7 @@ from streamapp.doctor.finding import Findings, fault
 from streamapp.doctor.mongo import MongoExamination
 from streamapp.doctor.redaction import hiding
 from streamapp.local import ports
-from tests.backends import plain_settings
+from tests.support.backends import plain_settings
 
 
 def _failing() -> Findings:

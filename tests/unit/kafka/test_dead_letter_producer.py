@@ -12,7 +12,7 @@ from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.dead_letter_producer import DeadLetterTopic, headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
-from tests.factories import INCARNATION, NOW, FakeRecord, a_letter
+from tests.support.factories import INCARNATION, NOW, FakeRecord, a_letter
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from streamapp.commands import up
 from streamapp.errors import BackendError
 from streamapp.local import artifacts, kafka, mongod, ports, programs, registry
 from streamapp.local.backend import Backend
-from tests.backends import plain_settings
+from tests.support.backends import plain_settings
 
 
 class Fake:

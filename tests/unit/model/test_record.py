@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamapp.model.record import origin_of
-from tests.factories import INCARNATION, FakeRecord, a_letter, replayed
+from tests.support.factories import INCARNATION, FakeRecord, a_letter, replayed
 
 
 @pytest.mark.parametrize(

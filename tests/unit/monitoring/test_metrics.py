@@ -16,7 +16,7 @@ from streamapp.monitoring.readiness import Readiness, Waiting
 from streamapp.retry import Outages
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
-from tests.factories import FakeRecord, a_letter
+from tests.support.factories import FakeRecord, a_letter
 
 NOW = 1_000.0
 

@@ -16,8 +16,8 @@ from streamapp.monitoring.readiness import FRESH_FOR, Dependency, Part, Readines
 from streamapp.retry import Outages
 from streamapp.worker import dependencies as worker_dependencies
 from streamapp.worker.dependencies import Upstream
-from tests.backends import plain_settings
-from tests.factories import a_letter
+from tests.support.backends import plain_settings
+from tests.support.factories import a_letter
 
 
 class Pinged:

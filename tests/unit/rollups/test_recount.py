@@ -12,8 +12,8 @@ from streamapp.decode.document import Document
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.recount import Recount, difference
 from streamapp.rollups.rollup import MAX_KEYS, Lane, Rollup, id_of
-from tests.factories import INCARNATION, NOW
-from tests.rollup_factory import an_event
+from tests.support.factories import INCARNATION, NOW
+from tests.support.rollup_factory import an_event
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, _, HOUR, DAY = LEVELS

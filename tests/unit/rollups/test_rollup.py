@@ -29,7 +29,7 @@ from streamapp.rollups.rollup import (
     unique,
     value_of,
 )
-from tests.factories import INCARNATION, NOW
+from tests.support.factories import INCARNATION, NOW
 
 LANE = Lane(INCARNATION, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS

@@ -21,8 +21,8 @@ from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.pending import Tally
 from streamapp.rollups.rollup import Lane, id_of
 from streamapp.rollups.writer import Accumulator
-from tests.factories import INCARNATION, NOW
-from tests.fakes import FakeRollups
+from tests.support.doubles.ports import FakeRollups
+from tests.support.factories import INCARNATION, NOW
 
 LANE = Lane(INCARNATION, 0)
 

@@ -12,8 +12,8 @@ from streamapp.errors import SettingsError
 from streamapp.registry.client import Registry
 from streamapp.samples import fault_context
 from streamapp.samples.faults import Fault, Ground
-from tests.backends import plain_settings
-from tests.factories import V1, V2
+from tests.support.backends import plain_settings
+from tests.support.factories import V1, V2
 
 LAST_ID = 2**31 - 1
 

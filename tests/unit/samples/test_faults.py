@@ -15,7 +15,7 @@ from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Reason
 from streamapp.samples.faults import REASONS, Fault, Faults, Ground, parse
 from streamapp.samples.generator import samples
-from tests.factories import NOW, V1, V2, wire
+from tests.support.factories import NOW, V1, V2, wire
 
 HOUR, DAY = 3_600_000, 86_400_000
 TIMES = EventTimes(earliest=NOW - 10 * DAY, ahead=DAY)

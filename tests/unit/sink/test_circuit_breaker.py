@@ -13,7 +13,7 @@ from streamapp.errors import PoisonFlood
 from streamapp.model.record import DeadLetter, Reason
 from streamapp.rollups.rollup import Lane
 from streamapp.sink.circuit_breaker import FIRST_LOOK_SECONDS, Breaker
-from tests.factories import FakeRecord, a_letter, a_record
+from tests.support.factories import FakeRecord, a_letter, a_record
 
 GOOD, BAD = "g", "b"
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from streamapp.sink.partition_order import Turn, Turns
-from tests.factories import a_record, a_slice
+from tests.support.factories import a_record, a_slice
 
 
 def a_turn(turns: Turns, assignment: int = 0) -> Turn:

@@ -12,7 +12,7 @@ from streamapp.retry import Outages
 from streamapp.rollups.rollup import Lane
 from streamapp.sink import redelivery
 from streamapp.sink.redelivery import History
-from tests.factories import INCARNATION, a_record, a_slice
+from tests.support.factories import INCARNATION, a_record, a_slice
 
 
 class Asked:

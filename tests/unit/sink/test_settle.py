@@ -21,8 +21,20 @@ from streamapp.rollups.writer import Accumulator
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.insert_batcher import Outcome
 from streamapp.sink.settle import Fates, Sink
-from tests.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_letter, a_record, a_slice, an_event, replayed, wire
-from tests.fakes import FakeApart, FakeDeadLetters, FakeObserver, FakeRollups, FakeSchemas, FakeStore
+from tests.support.doubles.ports import FakeApart, FakeDeadLetters, FakeObserver, FakeRollups, FakeSchemas, FakeStore
+from tests.support.factories import (
+    INCARNATION,
+    NOW,
+    V1,
+    V2,
+    FakeRecord,
+    a_letter,
+    a_record,
+    a_slice,
+    an_event,
+    replayed,
+    wire,
+)
 
 
 class World:

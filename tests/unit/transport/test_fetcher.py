@@ -15,7 +15,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streamapp.transport.fetcher import Fetched, SliceFetcher, Taken
-from tests.factories import NOW
+from tests.support.factories import NOW
 
 FAILED = TP("user_events", 0)
 

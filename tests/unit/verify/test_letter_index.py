@@ -10,7 +10,7 @@ from streamapp.dlq.index import Pile
 from streamapp.model.record import Reason
 from streamapp.verify import manifest
 from streamapp.verify.letter_index import LetterIndex
-from tests.factories import INCARNATION, NOW, FakeRecord
+from tests.support.factories import INCARNATION, NOW, FakeRecord
 from tests.unit.dlq.test_index import a_dead_record
 
 HOUR = NOW // 3_600_000 * 3_600_000

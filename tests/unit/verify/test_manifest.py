@@ -14,7 +14,7 @@ from bson import DatetimeMS
 from streamapp.verify import manifest, manifest_file
 from streamapp.verify.manifest import NoLedgerError, Sent, Sum
 from streamapp.verify.manifest_check import Proof
-from tests.factories import INCARNATION, an_event
+from tests.support.factories import INCARNATION, an_event
 
 
 def a_run() -> Sent:

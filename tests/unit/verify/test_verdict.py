@@ -13,7 +13,7 @@ from streamapp.model.record import origin_of
 from streamapp.verify import document_diff, offsets
 from streamapp.verify.offsets import Bits, Runs
 from streamapp.verify.verdict import PartitionFates, Problem, Verdict
-from tests.factories import INCARNATION, V1, V2, a_record, an_event
+from tests.support.factories import INCARNATION, V1, V2, a_record, an_event
 
 SCHEMAS = {1: V1, 2: V2}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from tests.until import until
+from tests.support.until import until
 
 # What a broker says for some seconds after its start.
 _NO_COORDINATOR_YET = {

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from streamapp.local import ports
 from streamapp.settings import PREFIX, Settings
-from tests.until import until
+from tests.support.until import until
 
 FAUST = str(Path(sys.executable).with_name("faust"))
 STREAMAPP = str(Path(sys.executable).with_name("streamapp"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from streamapp.model import event
 from streamapp.settings import Settings
-from tests import foreign
+from tests.support import foreign
 
 STARTED = int(time.time() * 1000)
 V3 = {

@@ -6,7 +6,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streamapp.settings import Settings
-from tests import groups
+from tests.support import groups
 
 
 def end_offsets(settings: Settings) -> dict[int, int]:

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import Tally
 from streamapp.rollups.rollup import Lane, Rollup, by_lane, id_of
-from tests.factories import INCARNATION, NOW
+from tests.support.factories import INCARNATION, NOW
 
 Document = dict[str, Any]
 

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from streamapp.decode import wire_format
 from streamapp.settings import Settings
-from tests.until import until
+from tests.support.until import until
 
 
 def register(settings: Settings, schema: Any, subject: str | None = None, references: Sequence[Any] = ()) -> int:

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamapp.settings import Settings
-from tests.e2e.workers import Process, Worker
 from tests.faults.forked import Forked
-from tests.until import until
+from tests.support.until import until
+from tests.support.workers import Process, Worker
 
 LOST = re.compile(r"Kafka has deleted (\d+) offsets of ")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.model.health import Written
 from streamapp.monitoring.latency import BOUNDS_MS
-from tests.dashboard_fakes import NOON
+from tests.support.doubles.dashboard_reader import NOON
 
 if TYPE_CHECKING:
     from dashboard.model.errors import Trouble

@@ -22,12 +22,12 @@ from streamapp.kafka.admin import Broker
 from streamapp.local.backend import Backend
 from streamapp.rollups.levels import LEVELS
 from streamapp.settings import Settings
-from tests import foreign
-from tests.backends import plain_settings
-from tests.faults.crew import Crew, Member
 from tests.faults.load import Load
-from tests.offsets import committed, end_offsets
-from tests.until import until
+from tests.faults.workers import Crew, Member
+from tests.support import foreign
+from tests.support.backends import plain_settings
+from tests.support.offsets import committed, end_offsets
+from tests.support.until import until
 
 #: As short as the settings allow, or nearly.
 SHORT = {"session_timeout_seconds": 6.0, "max_poll_interval_seconds": 6.0}

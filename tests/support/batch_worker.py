@@ -1,6 +1,6 @@
 """A small Faust worker for the transport's tests: writes down what it saw and when it was told to hold it back.
 
-Run as `python -m tests.slice_worker`, with its Plan as JSON in SLICE_WORKER_PLAN.
+Run as `python -m tests.support.batch_worker`, with its Plan as JSON in SLICE_WORKER_PLAN.
 """
 
 from __future__ import annotations
