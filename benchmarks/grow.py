@@ -124,7 +124,7 @@ def _sizes(bench: Bench, sizes: Sequence[int], events: int, rounds: int) -> _Rou
 def _workers(bench: Bench, counts: Sequence[int], events: int, rounds: int) -> _Rounds:
     """Let so many workers share what is sent at full speed."""
     crews = {f"grow-{count}-workers": count for count in counts}
-    return _in_turns(bench, crews, rounds, lambda crew, name: _shared(bench, name, crews[crew], events))
+    return _in_turns(bench, crews, rounds, lambda workers, name: _shared(bench, name, crews[workers], events))
 
 
 def _in_turns(bench: Bench, numbers: Mapping[str, int], rounds: int, once: Callable[[str, str], Round]) -> _Rounds:

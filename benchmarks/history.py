@@ -14,7 +14,7 @@ from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.event import schema
 from streamapp.model.record import Origin
-from streamapp.rollups.rollup import Lane
+from streamapp.rollups.rollup import PartitionId
 from streamapp.samples.generator import Sample, samples
 
 PARTITIONS = 4
@@ -85,9 +85,9 @@ class Partition:
         self._samples = cycle(islice(samples(seed=self.number, v2_ratio=0.7), _SAMPLES))
 
     @property
-    def lane(self) -> Lane:
+    def partition_id(self) -> PartitionId:
         """Where its rollups are."""
-        return Lane(LIFE, self.number)
+        return PartitionId(LIFE, self.number)
 
     def take(self, *, most: int, until_ms: int) -> list[Document]:
         """The documents of the next events that have happened by then."""

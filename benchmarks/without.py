@@ -24,7 +24,7 @@ class DoneAtOnce:
         applied.set_result(None)
         return applied
 
-    async def frontier(self, *_: object) -> int:
+    async def high_watermark(self, *_: object) -> int:
         """See `Accumulator.frontier`."""
         return -1
 
@@ -42,7 +42,7 @@ class Deaf(Metrics):
         """See `Metrics.inserted`."""
 
 
-_INSTEAD = {"rollups": ("Accumulator", DoneAtOnce), "metrics": ("Metrics", Deaf)}
+_INSTEAD = {"rollups": ("RollupWriter", DoneAtOnce), "metrics": ("Metrics", Deaf)}
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from benchmarks.history import LIFE, PARTITIONS, WRITERS, Partition, Timeline
 from streamapp import settings
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.monitoring.heartbeat import Heartbeat
 from streamapp.monitoring.latency import Latencies
-from streamapp.retry import NoPatience
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.writer import Accumulator
+from streamapp.retry import NoRetry
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
@@ -57,11 +57,11 @@ class Writer:
         self._subject = known.subject
         # The driver's own retries are off: whatever goes wrong ends this.
         self._mongo = Mongo(known.mongo_uri.get_secret_value(), known.mongo_database)
-        self._store = Store(self._mongo)
-        self._rollups = Rollups(self._mongo, keep=known.keep)
-        self._counting = Accumulator(
+        self._store = EventStore(self._mongo)
+        self._rollups = RollupStore(self._mongo, keep=known.keep)
+        self._counting = RollupWriter(
             self._rollups,
-            outages=NoPatience("MongoDB"),
+            outages=NoRetry("MongoDB"),
             keep=known.keep,
             now=lambda: datetime.now(UTC),
             sleep=lambda _: asyncio.sleep(0),  # a writer that loads has no second to wait
@@ -102,7 +102,7 @@ class Writer:
             Progress(
                 topic="user_events",
                 partition=partition.number,
-                incarnation=LIFE,
+                topic_id=LIFE,
                 settled=partition.offset,
                 end=partition.offset,
                 oldest_ms=None,
@@ -133,7 +133,7 @@ class Writer:
             outcome = await self._store.insert(documents)
             if outcome.duplicates or outcome.refused:
                 raise AssertionError(f"not all events of partition {partition.number} could be stored")
-            await self._counting.add(partition.lane, Tally.of(documents))
+            await self._counting.add(partition.partition_id, PendingCounts.of(documents))
         return len(documents)
 
 

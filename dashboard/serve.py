@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from dashboard.data.connection import Connection  # noqa: E402 - only now can it be found
-from dashboard.model.errors import Trouble  # noqa: E402
+from dashboard.model.errors import DashboardError  # noqa: E402
 from streamapp import settings  # noqa: E402
 from streamapp.errors import SettingsError  # noqa: E402
 
@@ -35,7 +35,7 @@ def readyz(_: Request) -> JSONResponse:
     """Whether MongoDB answers; names no address and no user."""
     try:
         _connection().reach(PING_SECONDS)
-    except (PyMongoError, SettingsError, Trouble) as exc:
+    except (PyMongoError, SettingsError, DashboardError) as exc:
         return JSONResponse({"ready": False, "mongodb": f"no answer: {type(exc).__name__}"}, status_code=503)
     return JSONResponse({"ready": True, "mongodb": "ok"})
 

@@ -29,7 +29,7 @@ class RetryPolicy:
         return ceiling * (0.5 + jitter / 2)
 
 
-class Outages:
+class OutageRetrier:
     """Insists on operations of one dependency, and knows since when it is away.
 
     Many slices may wait for the same dependency; the log hears of it once.
@@ -61,7 +61,7 @@ class Outages:
         """Seconds since the outage began; 0 without one."""
         return 0.0 if self.away_since is None else self._clock() - self.away_since
 
-    async def insist(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat `operation` while it raises Transient; anything else goes through."""
         attempt = 0
         try:
@@ -94,9 +94,9 @@ class Outages:
             self.away_since = None
 
 
-class NoPatience(Outages):
+class NoRetry(OutageRetrier):
     """For commands, whose user is told at once."""
 
-    async def insist(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Do `operation` once."""
         return await operation()

@@ -125,6 +125,6 @@ def named(text: str) -> Sequence[Program]:
     """Return the programs of a list with commas."""
     known = {program.name: program for program in PROGRAMS}
     names = list(dict.fromkeys(text.split(",")))
-    if strangers := [name for name in names if name not in known]:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(strangers)}; there are {', '.join(known)}")
+    if orphans := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(orphans)}; there are {', '.join(known)}")
     return [known[name] for name in names]

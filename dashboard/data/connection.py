@@ -21,7 +21,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from dashboard.model.errors import Disconnected, Refused, TooSlow, Trouble
+from dashboard.model.errors import DashboardError, DisconnectedError, RefusedError, TooSlowError
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -73,15 +73,15 @@ class Connection:
             self._client = self._client or _client(self._uri)
         return self._client.get_database(self._database, CodecOptions(tz_aware=True, tzinfo=UTC))
 
-    def _trouble(self, exc: PyMongoError) -> Trouble:
+    def _trouble(self, exc: PyMongoError) -> DashboardError:
         server = f"MongoDB at {address(self._uri)}"
         if self._was_cut_off(exc):
-            return TooSlow(f"The query to {server} took longer than {self._limit_seconds:g} s and was stopped.")
+            return TooSlowError(f"The query to {server} took longer than {self._limit_seconds:g} s and was stopped.")
         if isinstance(exc, ConnectionFailure):
-            return Disconnected(f"{server} does not answer.")
+            return DisconnectedError(f"{server} does not answer.")
         if isinstance(exc, OperationFailure):
-            return Refused(f"{server} refuses to be read: {_code_name(exc)}.")
-        return Disconnected(f"{server} gave no usable answer ({type(exc).__name__}).")
+            return RefusedError(f"{server} refuses to be read: {_code_name(exc)}.")
+        return DisconnectedError(f"{server} gave no usable answer ({type(exc).__name__}).")
 
     def _was_cut_off(self, exc: PyMongoError) -> bool:
         if not isinstance(exc, NetworkTimeout):
@@ -111,7 +111,7 @@ def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
     except (InvalidURI, ConfigurationError, ValueError):
         # Not chained: the driver's message quotes the connection string.
         message = "STREAMAPP_MONGO_URI is not a connection string that can be used."
-        raise Refused(message) from None
+        raise RefusedError(message) from None
 
 
 def _code_name(exc: OperationFailure) -> str:

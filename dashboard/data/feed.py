@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from dashboard.model import compute, health
-from dashboard.model.errors import Trouble
+from dashboard.model.errors import DashboardError
 from dashboard.model.time_window import window
 from streamapp.rollups.levels import LEVELS
 
@@ -38,7 +38,7 @@ class Reading:
     at: datetime
     snapshot: Snapshot | None = None
     overview: Overview | None = None
-    trouble: Trouble | None = None
+    trouble: DashboardError | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -47,12 +47,12 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class Subscription:
     """What is known of the pipeline now."""
 
     at: datetime
     health: health.Health
-    written: health.Written | None = None
+    state: health.PipelineState | None = None
     """None: there was no answer."""
 
 
@@ -76,9 +76,9 @@ class Feed:
         self._lock = Lock()
         self._stored: deque[tuple[datetime, int]] = deque(maxlen=100)
         self._overview_lock = Lock()
-        self._overview_read: tuple[datetime, Overview | Trouble | None] | None = None
+        self._overview_read: tuple[datetime, Overview | DashboardError | None] | None = None
         self._told_lock = Lock()
-        self._told: Told | None = None
+        self._told: Subscription | None = None
 
     def latest(self, query: Query) -> Reading:
         """Return the newest reading of the query; troubles of MongoDB are in it, not raised."""
@@ -88,7 +88,7 @@ class Feed:
                 slot.reading = self._read(query, slot.reading)
             return slot.reading
 
-    def told(self) -> Told:
+    def told(self) -> Subscription:
         """Return what the workers wrote and how the pipeline is, unknown during an outage."""
         with self._told_lock:
             now = self._clock()
@@ -100,12 +100,12 @@ class Feed:
         """Return the present by the feed's clock."""
         return self._clock()
 
-    def _read_told(self, now: datetime) -> Told:
+    def _read_told(self, now: datetime) -> Subscription:
         try:
-            written = self.pipeline.written()
-        except Trouble as trouble:
-            return Told(at=now, health=health.unknown(str(trouble)))
-        return Told(at=now, health=health.health(written, now), written=written)
+            state = self.pipeline.state()
+        except DashboardError as trouble:
+            return Subscription(at=now, health=health.unknown(str(trouble)))
+        return Subscription(at=now, health=health.health(state, now), state=state)
 
     def _slot(self, query: Query) -> _Slot:
         with self._lock:
@@ -120,7 +120,7 @@ class Feed:
         try:
             overview = self._overview()
             snapshot = None if overview is None else self._snapshot(query, overview)
-        except Trouble as trouble:
+        except DashboardError as trouble:
             last_good = before.snapshot if before else None
             # Without its traceback, which would keep this frame, and so every reading before it, alive.
             trouble = trouble.with_traceback(None)
@@ -134,14 +134,14 @@ class Feed:
                 # Dated by its end: who waited for it takes it too, so that an outage is not waited for in a row.
                 self._overview_read = self._clock(), read
             read = self._overview_read[1]
-        if isinstance(read, Trouble):
+        if isinstance(read, DashboardError):
             raise read
         return read
 
-    def _read_overview(self) -> Overview | Trouble | None:
+    def _read_overview(self) -> Overview | DashboardError | None:
         try:
             return self._reader.overview()
-        except Trouble as trouble:
+        except DashboardError as trouble:
             return trouble
 
     def _snapshot(self, query: Query, overview: Overview) -> Snapshot:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.model.health import Document, Written
+from dashboard.model.health import Document, PipelineState
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -23,7 +23,7 @@ _COLUMNS = ("received_at", "event_timestamp", "event_type", "user_id", "browser"
 class Pipeline(Protocol):
     """What the views of the pipeline read; every method raises Trouble when there is no answer."""
 
-    def written(self) -> Written:
+    def state(self) -> PipelineState:
         """Return what the workers wrote about themselves."""
         ...
 
@@ -44,13 +44,13 @@ class MongoPipeline:
         self._topic = topic
         self._subject = subject
 
-    def written(self) -> Written:
+    def state(self) -> PipelineState:
         """Return what the workers wrote about themselves."""
         with self._connection.asking() as database:
             last = database["events"].find_one({}, {"received_at": 1}, sort=[("$natural", pymongo.DESCENDING)])
             schemas = database["schema_versions"].find({"subject": self._subject}).sort("version")
             received_at = last and last.get("received_at")
-            return Written(
+            return PipelineState(
                 partitions=_newest(database, {"kind": "partition", "topic": self._topic}),
                 workers=_newest(database, {"kind": "worker"}),
                 dead_letters=[*database["dead_letters"].aggregate(_BY_REASON)],

@@ -12,7 +12,7 @@ import pymongo
 
 from dashboard.data import rollup_sums
 from dashboard.model import labels
-from dashboard.model.snapshot import FIELDS, Counts, Filter, Found, Overview
+from dashboard.model.snapshot import FIELDS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import Window, from_ms, to_ms
 from streamapp.rollups.levels import LEVELS
 
@@ -49,14 +49,14 @@ class Reader(Protocol):
         """Return what is known of the whole collection, None when it does not exist yet."""
         ...
 
-    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
+    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> QueryResult:
         """Return the events of the window and of the period before it, by rollups.
 
         What was stored up to `settled_at` must be in them.
         """
         ...
 
-    def found_directly(self, window: Window, wanted: Filter) -> Found:
+    def found_directly(self, window: Window, wanted: Filter) -> QueryResult:
         """Return the events of the window, the newest ones if there are too many, without rollups."""
         ...
 
@@ -87,7 +87,7 @@ class MongoReader:
                 **_versions(database, self._subject),
             )
 
-    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
+    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> QueryResult:
         """Return the events of the window and of the period before it, by rollups."""
         with self._connection.asking() as database:
             collection = database[window.level.collection]
@@ -96,7 +96,7 @@ class MongoReader:
             counts, finished = rollup_sums.of_window(rollups, window, wanted)
             users = self._users(database, window, wanted, counts.total) if wanted else counts.users
             lost = _newest_lost(database, rollup_sums.gaps([*before, *rollups], window), settled_at)
-        return Found(
+        return QueryResult(
             counts=replace(counts, users=users),
             finished=finished,
             # Half a period would make a change of its own.
@@ -105,11 +105,11 @@ class MongoReader:
             is_incomplete=lost is not None and lost >= window.start,
         )
 
-    def found_directly(self, window: Window, wanted: Filter) -> Found:
+    def found_directly(self, window: Window, wanted: Filter) -> QueryResult:
         """Return the events of the window, the newest ones if there are too many, without rollups."""
         with self._connection.asking() as database:
             (facets,) = database["events"].aggregate(pipeline(window, wanted))
-        return Found(
+        return QueryResult(
             counts=_counts(facets, wanted),
             is_direct=True,
             is_cut=bool(facets["read"]) and facets["read"][0]["n"] >= MOST_DIRECT,

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dashboard.model import labels
-from dashboard.model.snapshot import Changes, Counts, Found, Overview, Part, Query, Series, Snapshot, Users
+from dashboard.model.snapshot import Changes, Counts, Overview, Part, Query, QueryResult, Series, Snapshot, Users
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ MOST_BARS = 8
 EXACT_USERS = 190
 
 
-def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overview, found: Found) -> Snapshot:
+def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overview, found: QueryResult) -> Snapshot:
     """Return all that the page shows."""
     counts, v2 = found.counts, overview.v2_version
     total = counts.total
@@ -47,14 +47,14 @@ def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overv
     )
 
 
-def _users(found: Found) -> Users | None:
+def _users(found: QueryResult) -> Users | None:
     n = found.counts.users
     if n is None:
         return None
     return Users(n=n, is_exact=found.users_are_counted or n <= EXACT_USERS)
 
 
-def _changes(found: Found, v2: int, main_action: Part | None) -> Changes:
+def _changes(found: QueryResult, v2: int, main_action: Part | None) -> Changes:
     now, before = found.finished, found.previous
     if now is None or before is None or not before.total:
         return Changes()

@@ -7,21 +7,21 @@ from typing import ClassVar
 from streamapp.errors import StreamappError
 
 
-class Trouble(StreamappError):  # noqa: N818 - a class of errors, named by what it means
+class DashboardError(StreamappError):
     """MongoDB gave no answer; the message is for the page and names no user and no password."""
 
     retry_after_seconds: ClassVar[float] = 1.0
 
 
-class Disconnected(Trouble):
+class DisconnectedError(DashboardError):
     """MongoDB cannot be reached, or does not answer."""
 
 
-class Refused(Trouble):
+class RefusedError(DashboardError):
     """MongoDB answered that it will not do this: wrong password, no right to read, wrong connection string."""
 
 
-class TooSlow(Trouble):
+class TooSlowError(DashboardError):
     """MongoDB cut the query off at its limit."""
 
     # Such a query costs the server the whole limit each time: not again with every refresh.

@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class PipelineState:
     """What was read: documents as streamapp/monitoring/heartbeat.py and streamapp/mongodb/event_store.py write them."""
 
     partitions: Sequence[Document] = ()
@@ -82,25 +82,25 @@ def unknown(why: str) -> Health:
     return Health(status=Status.UNKNOWN, why=why, latency=dict.fromkeys((50, 95, 99)))
 
 
-def health(written: Written, now: datetime) -> Health:
+def health(state: PipelineState, now: datetime) -> Health:
     """Return the pipeline's health at an instant."""
-    partitions = _present(written.partitions)
-    workers = tuple(_worker(found, now) for found in written.workers)
-    fresh = [found for found in written.workers if now - found["at"] <= GONE_AFTER]
-    status, why = _status(written, partitions, now)
+    partitions = _present(state.partitions)
+    workers = tuple(_worker(found, now) for found in state.workers)
+    fresh = [found for found in state.workers if now - found["at"] <= GONE_AFTER]
+    status, why = _status(state, partitions, now)
     # What was told long ago is told by the trend; it is not the case now.
     told = partitions if _is_fresh(partitions, now) else []
     lag_seconds, is_bound = _lag_seconds(told)
     return Health(
         status=status,
         why=why,
-        last_event_age=now - written.last_received_at if written.last_received_at else None,
+        last_event_age=now - state.last_received_at if state.last_received_at else None,
         lag=_lag(told),
         lag_seconds=lag_seconds,
         lag_seconds_is_bound=is_bound,
         rate=_sum(found["rate"] for found in fresh),
-        duplicates=_sum(found["fates"]["duplicates"] for found in written.workers),
-        dead_letters=sum(found["n"] for found in written.dead_letters),
+        duplicates=_sum(found["fates"]["duplicates"] for found in state.workers),
+        dead_letters=sum(found["n"] for found in state.dead_letters),
         latency=_latency(fresh),
         lag_trend=_trend(partitions, lambda point: point["lag"], sum, now),
         lag_seconds_trend=_trend(partitions, _age_at_most, max, now),
@@ -115,16 +115,16 @@ def _present(partitions: Sequence[Document]) -> list[Document]:
     return [found for found in partitions if newest and found["incarnation"] == newest["incarnation"]]
 
 
-def _status(written: Written, partitions: Sequence[Document], now: datetime) -> tuple[Status, str]:
+def _status(state: PipelineState, partitions: Sequence[Document], now: datetime) -> tuple[Status, str]:
     lag = _lag(partitions)
     is_fresh = _is_fresh(partitions, now)
     if lag and not is_fresh:
         return Status.STALLED, f"No worker has told of some partition for 15 s; {lag:,} events were waiting at last."
     if any(_stands_still(found, now) for found in partitions):
         return Status.STALLED, "Events are waiting in a partition where nothing has been settled for 30 s."
-    if written.last_received_at and now - written.last_received_at < LIVE_FOR:
+    if state.last_received_at and now - state.last_received_at < LIVE_FOR:
         return Status.LIVE, "Events are coming in."
-    if not written.has_events and not lag:
+    if not state.has_events and not lag:
         return Status.WAITING, "No event has been stored yet."
     if not is_fresh or lag is None:
         return Status.UNKNOWN, "No worker tells how far it is: events may be waiting in Kafka."

@@ -83,7 +83,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class QueryResult:
     """What was read of one window."""
 
     counts: Counts
@@ -150,7 +150,7 @@ class Snapshot:
     window: Window
     read_at: datetime
     overview: Overview
-    found: Found
+    found: QueryResult
     total: int
     users: Users | None
     adoption: Part | None

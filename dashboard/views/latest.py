@@ -9,7 +9,7 @@ import streamlit as st
 from bson import json_util
 
 from dashboard.model import formatting
-from dashboard.model.errors import Trouble
+from dashboard.model.errors import DashboardError
 from dashboard.model.time_window import from_ms
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def show(pipeline: Pipeline, zone: tzinfo) -> None:
 def _read(pipeline: Pipeline) -> None:
     try:
         st.session_state[_ROWS] = pipeline.latest()
-    except Trouble as trouble:
+    except DashboardError as trouble:
         st.warning(f"{trouble} What stands below was read before." if _ROWS in st.session_state else str(trouble))
 
 
@@ -69,7 +69,7 @@ def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) 
         return
     try:
         document = pipeline.document(rows[selected]["_id"])
-    except Trouble as trouble:
+    except DashboardError as trouble:
         st.warning(str(trouble))
         return
     if document is None:

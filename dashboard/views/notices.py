@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard.data.reader import MOST_DIRECT
 from dashboard.model import formatting
-from dashboard.model.errors import Disconnected, TooSlow, Trouble
+from dashboard.model.errors import DashboardError, DisconnectedError, TooSlowError
 from dashboard.views import controls
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def _none_by_filter(choice: Choice) -> None:
 
 def _trouble(reading: Reading, zone: tzinfo, now: datetime) -> None:
     trouble = reading.trouble
-    kind = "Too slow" if isinstance(trouble, TooSlow) else "Disconnected"
+    kind = "Too slow" if isinstance(trouble, TooSlowError) else "DisconnectedError"
     text = f"**{kind}.** {trouble} {_as_of(reading, zone, now)} {_what_to_do(trouble)}"
-    if isinstance(trouble, TooSlow):
+    if isinstance(trouble, TooSlowError):
         st.warning(text)
     else:
         st.error(text)
@@ -75,10 +75,10 @@ def _as_of(reading: Reading, zone: tzinfo, now: datetime) -> str:
     return f"What stands below is as of **{at}**, {formatting.age(now - read_at)}."
 
 
-def _what_to_do(trouble: Trouble | None) -> str:
-    if isinstance(trouble, TooSlow):
+def _what_to_do(trouble: DashboardError | None) -> str:
+    if isinstance(trouble, TooSlowError):
         return "Choose a shorter range."
-    if isinstance(trouble, Disconnected):
+    if isinstance(trouble, DisconnectedError):
         return "Every refresh tries again. Is `STREAMAPP_MONGO_URI` right? A local MongoDB starts with `streamapp up`."
     return "Every refresh tries again."
 

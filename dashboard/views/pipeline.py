@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta, tzinfo
 
-    from dashboard.data.feed import Told
+    from dashboard.data.feed import Subscription
     from dashboard.model import health
-    from dashboard.model.health import Health, Written
+    from dashboard.model.health import Health, PipelineState
 
 _HELP = {
     "Last event": "When the newest event was stored.",
@@ -30,13 +30,13 @@ _HELP = {
 }
 
 
-def show(told: Told, zone: tzinfo) -> None:
+def show(told: Subscription, zone: tzinfo) -> None:
     """Show the pipeline's health."""
     st.markdown(_plain(told.health.why))
     _show_cards(told.health)
-    if told.written is not None:
+    if told.state is not None:
         _show_trends(told.health, zone)
-        _show_tables(told.written, told.health, told.at, zone)
+        _show_tables(told.state, told.health, told.at, zone)
 
 
 def _show_cards(told: Health) -> None:
@@ -72,9 +72,9 @@ def _show_trends(told: Health, zone: tzinfo) -> None:
             charts.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
 
 
-def _show_tables(written: Written, told: Health, now: datetime, zone: tzinfo) -> None:
-    letters = [_dead_letter(found, now, zone) for found in written.dead_letters]
-    schemas = [_schema(found, now, zone) for found in written.schemas]
+def _show_tables(state: PipelineState, told: Health, now: datetime, zone: tzinfo) -> None:
+    letters = [_dead_letter(found, now, zone) for found in state.dead_letters]
+    schemas = [_schema(found, now, zone) for found in state.schemas]
     left, right = st.columns(2)
     with left:
         _table(f"Dead letters: {_number(told.dead_letters)}", letters)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import click
 
 from streamapp.commands import dlq_replay
-from streamapp.commands.dlq_choice import choice_options, letterbox, read
+from streamapp.commands.dlq_choice import browser, choice_options, read
 from streamapp.commands.options import is_json, json_option, load_settings, told
 from streamapp.dlq import letter_text
-from streamapp.dlq.browser import Letterbox
-from streamapp.dlq.index import Choice, Judged, histogram
+from streamapp.dlq.browser import DeadLetterBrowser
+from streamapp.dlq.index import ClassifiedDeadLetter, DeadLetterFilter, histogram
 from streamapp.model.record import TopicRecord
 from streamapp.settings import Settings
 
@@ -36,15 +36,15 @@ def command() -> None:
 )
 @json_option
 @told
-def list_letters(*, choice: Choice, limit: int, as_json: bool) -> None:
+def list_letters(*, choice: DeadLetterFilter, limit: int, as_json: bool) -> None:
     """Count the dead letters by reason, and show them, the newest first."""
     settings = load_settings()
-    with letterbox(settings) as box:
+    with browser(settings) as box:
         is_there = bool(box.letters.partitions())
-        pile, chosen = read(box, choice, insist=False)
+        index, chosen = read(box, choice, run=False)
     newest = sorted(chosen, key=lambda one: (one.letter.failed_at, one.letter.offset), reverse=True)
     shown = newest[: limit or None]
-    foreign = pile.foreign if choice == Choice() else []
+    foreign = index.foreign if choice == DeadLetterFilter() else []
     if is_json(as_json=as_json):
         _print_json(settings, chosen, shown, foreign)
     else:
@@ -54,7 +54,10 @@ def list_letters(*, choice: Choice, limit: int, as_json: bool) -> None:
 
 
 def _print_json(
-    settings: Settings, chosen: Sequence[Judged], shown: Sequence[Judged], foreign: Sequence[tuple[int, int]]
+    settings: Settings,
+    chosen: Sequence[ClassifiedDeadLetter],
+    shown: Sequence[ClassifiedDeadLetter],
+    foreign: Sequence[tuple[int, int]],
 ) -> None:
     facts = {
         "topic": settings.dead_letter_topic,
@@ -66,15 +69,17 @@ def _print_json(
     click.echo(json.dumps(facts))
 
 
-def _tell_none(settings: Settings, choice: Choice, *, is_there: bool) -> None:
+def _tell_none(settings: Settings, choice: DeadLetterFilter, *, is_there: bool) -> None:
     topic = settings.dead_letter_topic
     if not is_there:
         click.echo(f"there is no topic {topic}, and so no dead letter", err=True)
     else:
-        click.echo(f"no {'' if choice == Choice() else 'such '}dead letters in {topic}", err=True)
+        click.echo(f"no {'' if choice == DeadLetterFilter() else 'such '}dead letters in {topic}", err=True)
 
 
-def _print_lines(chosen: Sequence[Judged], shown: Sequence[Judged], foreign: Sequence[tuple[int, int]]) -> None:
+def _print_lines(
+    chosen: Sequence[ClassifiedDeadLetter], shown: Sequence[ClassifiedDeadLetter], foreign: Sequence[tuple[int, int]]
+) -> None:
     if chosen:
         click.echo("\n".join(letter_text.reason_lines(histogram(chosen))))
         click.echo()
@@ -100,7 +105,7 @@ def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> 
     if raw and is_json(as_json=as_json):
         raise click.UsageError("--raw or --json, not both.")
     settings = load_settings()
-    with letterbox(settings) as box:
+    with browser(settings) as box:
         if not box.letters.partitions():
             raise click.ClickException(f"there is no topic {box.letters.topic}, and so no dead letter.")
         partition, offset = _place(place) if place else _place_of_origin(box, origin or "")
@@ -122,7 +127,7 @@ def _place(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def _place_of_origin(box: Letterbox, text: str) -> tuple[int, int]:
+def _place_of_origin(box: DeadLetterBrowser, text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(.+)-(\d{1,9})-(\d{1,18})", text)
     if not found:
         raise click.BadParameter(

@@ -11,8 +11,8 @@ import click
 
 from streamapp.commands.options import instant
 from streamapp.commands.progress import progress
-from streamapp.dlq.browser import Letterbox
-from streamapp.dlq.index import Choice, Judged, Letter, Pile, judged
+from streamapp.dlq.browser import DeadLetterBrowser
+from streamapp.dlq.index import ClassifiedDeadLetter, DeadLetterFilter, DeadLetterIndex, Letter, classified
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
 from streamapp.settings import Settings
@@ -35,7 +35,7 @@ def choice_options(function: Callable[..., None]) -> Callable[..., None]:
     def choosing(
         *, reasons: Sequence[str], partition: int | None, since: str | None, until: str | None, **others: Any
     ) -> None:
-        choice = Choice(
+        choice = DeadLetterFilter(
             reasons=reasons,
             partition=partition,
             since=instant(since, option="--since"),
@@ -47,34 +47,41 @@ def choice_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def letterbox(settings: Settings) -> Generator[Letterbox]:
+def browser(settings: Settings) -> Generator[DeadLetterBrowser]:
     """Open it, with a bar while it reads."""
-    box = Letterbox(settings, watch=progress)
+    box = DeadLetterBrowser(settings, watch=progress)
     try:
         yield box
     finally:
         box.close()
 
 
-def read(box: Letterbox, choice: Choice, *, insist: bool) -> tuple[Pile, Sequence[Judged]]:
+def read(
+    box: DeadLetterBrowser, choice: DeadLetterFilter, *, run: bool
+) -> tuple[DeadLetterIndex, Sequence[ClassifiedDeadLetter]]:
     """All letters, and what has become of the chosen ones; without MongoDB that is unknown, unless insisted on."""
     # First: what fails again while we look is behind what was committed, and so "in topic". Asked last, it would be
     # "open" by its old letter, and be replayed beside the new one.
     committed = box.committed()
-    pile = box.read()
-    return pile, _judge(box, [letter for letter in pile.letters if choice.has(letter)], pile, committed, insist=insist)
+    index = box.read()
+    return index, _judge(box, [letter for letter in index.letters if choice.has(letter)], index, committed, run=run)
 
 
 def _judge(
-    box: Letterbox, letters: Sequence[Letter], pile: Pile, committed: Mapping[int, int], *, insist: bool
-) -> Sequence[Judged]:
-    last = [letter for letter in letters if pile.is_last(letter)]
+    box: DeadLetterBrowser,
+    letters: Sequence[Letter],
+    index: DeadLetterIndex,
+    committed: Mapping[int, int],
+    *,
+    run: bool,
+) -> Sequence[ClassifiedDeadLetter]:
+    last = [letter for letter in letters if index.is_last(letter)]
     try:
         stored = box.stored(last)
     except StoreUnavailable as exc:
-        if insist:
+        if run:
             raise
         click.echo(f"Which events are stored is not known: {exc}", err=True)
         stored = None
     in_topic = box.in_topic([letter for letter in last if letter.event_id not in (stored or ())], committed)
-    return judged(letters, pile, stored=stored, in_topic=in_topic)
+    return classified(letters, index, stored=stored, in_topic=in_topic)

@@ -10,15 +10,23 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from streamapp.commands.dlq_choice import choice_options, letterbox, read
+from streamapp.commands.dlq_choice import browser, choice_options, read
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.dlq import letter_text
-from streamapp.dlq.browser import Letterbox
-from streamapp.dlq.index import OF_ANOTHER_TOPIC, REPLAYED_OFTEN, Choice, Judged, Plan, State, plan
-from streamapp.dlq.replay import Fetched, Outcome, Replay
+from streamapp.dlq.browser import DeadLetterBrowser
+from streamapp.dlq.index import (
+    OF_ANOTHER_TOPIC,
+    REPLAYED_OFTEN,
+    ClassifiedDeadLetter,
+    DeadLetterFilter,
+    ReplayPlan,
+    State,
+    plan,
+)
+from streamapp.dlq.replay import Replay, ReplayItem, ReplayOutcome
 from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError
-from streamapp.kafka.admin import Broker
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.settings import Settings
 
 #: Letters that are told one by one.
@@ -40,7 +48,7 @@ _TOLD = 20
 @json_option
 @told
 def command(  # noqa: PLR0913 - its options
-    *, choice: Choice, limit: int, max_replays: int, rate: float | None, dry_run: bool, as_json: bool
+    *, choice: DeadLetterFilter, limit: int, max_replays: int, rate: float | None, dry_run: bool, as_json: bool
 ) -> None:
     """Send dead letters to their original topic again, where a worker stores them under their original _id.
 
@@ -48,11 +56,11 @@ def command(  # noqa: PLR0913 - its options
     was called off or killed goes on where it was, and repeating one stores nothing twice.
     """
     settings, began = load_settings(), time.monotonic()
-    with letterbox(settings) as box:
+    with browser(settings) as box:
         partitions = box.originals.partitions()
         if not partitions:
             raise SettingsError(f"there is no topic {settings.topic} (STREAMAPP_TOPIC) to replay to.")
-        _, chosen = read(box, choice, insist=True)
+        _, chosen = read(box, choice, run=True)
         planned = plan(chosen, topic=settings.topic, max_replays=max_replays, limit=limit)
         if dry_run:
             _tell_plan(planned, settings, as_json=as_json)
@@ -62,11 +70,13 @@ def command(  # noqa: PLR0913 - its options
     _end(outcome, planned, settings)
 
 
-def _replayed(box: Letterbox, planned: Plan, settings: Settings, *, partitions: int, rate: float | None) -> Outcome:
+def _replayed(
+    box: DeadLetterBrowser, planned: ReplayPlan, settings: Settings, *, partitions: int, rate: float | None
+) -> ReplayOutcome:
     if not planned.letters:
-        return Outcome()
+        return ReplayOutcome()
     servers = settings.kafka_bootstrap_servers
-    limit = asyncio.run(Broker(servers).max_message_bytes(settings.topic))
+    limit = asyncio.run(KafkaAdmin(servers).max_message_bytes(settings.topic))
     going = Replay(
         bootstrap_servers=servers,
         letters=box.letters,
@@ -75,7 +85,7 @@ def _replayed(box: Letterbox, planned: Plan, settings: Settings, *, partitions: 
         max_message_bytes=limit,
     )
 
-    def shown(fetched: Iterator[Fetched]) -> Iterator[Fetched]:
+    def shown(fetched: Iterator[ReplayItem]) -> Iterator[ReplayItem]:
         with progress("replaying", len(planned.letters)) as advance:
             for one in paced(fetched, rate):
                 yield one
@@ -84,13 +94,13 @@ def _replayed(box: Letterbox, planned: Plan, settings: Settings, *, partitions: 
     return going.run(planned.letters, paced=shown)
 
 
-def _tell_plan(planned: Plan, settings: Settings, *, as_json: bool) -> None:
+def _tell_plan(planned: ReplayPlan, settings: Settings, *, as_json: bool) -> None:
     if is_json(as_json=as_json):
         letters = [letter_text.letter_json(letter) for letter in planned.letters]
         click.echo(json.dumps({"would_replay": len(letters), "skipped": {**planned.skipped}, "letters": letters}))
         return
     report({"would replay": len(planned.letters), **_told_skipped(planned)}, as_json=False)
-    first = [Judged(letter=letter, state=State.OPEN) for letter in planned.letters[:_TOLD]]
+    first = [ClassifiedDeadLetter(letter=letter, state=State.OPEN) for letter in planned.letters[:_TOLD]]
     if first:
         click.echo()
         click.echo("\n".join(letter_text.letter_lines(first)))
@@ -100,7 +110,7 @@ def _tell_plan(planned: Plan, settings: Settings, *, as_json: bool) -> None:
     _explain(planned, settings)
 
 
-def _tell(outcome: Outcome, planned: Plan, *, seconds: float, as_json: bool) -> None:
+def _tell(outcome: ReplayOutcome, planned: ReplayPlan, *, seconds: float, as_json: bool) -> None:
     left = len(planned.letters) - outcome.replayed - len(outcome.refused)
     facts = {"replayed": outcome.replayed, "refused": len(outcome.refused), "left": left, "seconds": round(seconds, 3)}
     if is_json(as_json=as_json):
@@ -109,11 +119,11 @@ def _tell(outcome: Outcome, planned: Plan, *, seconds: float, as_json: bool) -> 
         report({**facts, **_told_skipped(planned)}, as_json=False)
 
 
-def _told_skipped(planned: Plan) -> Mapping[str, int]:
+def _told_skipped(planned: ReplayPlan) -> Mapping[str, int]:
     return {f"skipped, {why}": n for why, n in sorted(planned.skipped.items())}
 
 
-def _explain(planned: Plan, settings: Settings) -> None:
+def _explain(planned: ReplayPlan, settings: Settings) -> None:
     if planned.skipped.get(OF_ANOTHER_TOPIC):
         click.echo(
             f"Some are of another topic than {settings.topic} (STREAMAPP_TOPIC), and go nowhere: `streamapp dlq list`"
@@ -129,7 +139,7 @@ def _explain(planned: Plan, settings: Settings) -> None:
         )
 
 
-def _end(outcome: Outcome, planned: Plan, settings: Settings) -> None:
+def _end(outcome: ReplayOutcome, planned: ReplayPlan, settings: Settings) -> None:
     """Say what is to be known or done, and exit."""
     _explain(planned, settings)
     for letter, why in outcome.refused[:_TOLD]:

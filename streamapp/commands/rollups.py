@@ -14,10 +14,10 @@ import click
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import progress
 from streamapp.mongodb.client import Mongo, translated
-from streamapp.mongodb.event_store import Store
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile.bucket_range import Key
-from streamapp.reconcile.reconciliation import Findings, Reconciliation
+from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.rollup import Rollup
 
@@ -59,7 +59,9 @@ def rebuild(*, names: Sequence[str], as_json: bool) -> None:
     _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
 
 
-def _run(go: Callable[[Reconciliation], Findings], what: str, names: Sequence[str], *, as_json: bool) -> bool:
+def _run(
+    go: Callable[[Reconciliation], ReconciliationResult], what: str, names: Sequence[str], *, as_json: bool
+) -> bool:
     settings, began = load_settings(), time.monotonic()
     levels = [level for level in LEVELS if not names or level.name in names]
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
@@ -74,16 +76,18 @@ def _run(go: Callable[[Reconciliation], Findings], what: str, names: Sequence[st
 
 
 async def _prepare(mongo: Mongo, keep: Keep) -> None:
-    await Store(mongo).prepare()
-    await Rollups(mongo, keep=keep).prepare()
+    await EventStore(mongo).prepare()
+    await RollupStore(mongo, keep=keep).prepare()
 
 
-def _shown(go: Callable[[Reconciliation], Findings], mongo: Mongo, keep: Keep, levels: Sequence[Level]) -> Findings:
+def _shown(
+    go: Callable[[Reconciliation], ReconciliationResult], mongo: Mongo, keep: Keep, levels: Sequence[Level]
+) -> ReconciliationResult:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
         return go(Reconciliation(mongo, keep=keep, now=lambda: datetime.now(UTC), levels=levels, on_read=advance))
 
 
-def _report(findings: Findings, what: str, *, seconds: float, as_json: bool) -> None:
+def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_json: bool) -> None:
     facts = {
         "events": findings.events,
         "rollups": findings.rollups,
@@ -108,4 +112,4 @@ def _named(key: Key) -> str:
     level, id_ = key
     rollup = Rollup(id_)
     bucket = datetime.fromtimestamp(rollup.bucket_ms / 1000, UTC)
-    return f"{level.collection} of {bucket:%Y-%m-%d %H:%M} UTC, partition {rollup.lane.partition} ({id_})"
+    return f"{level.collection} of {bucket:%Y-%m-%d %H:%M} UTC, partition {rollup.partition_id.partition} ({id_})"

@@ -22,15 +22,15 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.kafka.admin import Broker, silent
+from streamapp.kafka.admin import KafkaAdmin, silent
 from streamapp.registry.client import Registry
-from streamapp.retry import NoPatience
+from streamapp.retry import NoRetry
 from streamapp.samples import fault_context, faults, generator
-from streamapp.samples.faults import REASONS, Fault, Faults, Ground
+from streamapp.samples.faults import REASONS, Fault, FaultContext, Faults
 from streamapp.samples.generator import Sample
 from streamapp.settings import Settings
 from streamapp.verify import manifest, manifest_file
-from streamapp.verify.manifest import NoLedgerError, Sent
+from streamapp.verify.manifest import Manifest, NoManifestError
 
 #: Seconds until an event that nobody acknowledges counts as not sent.
 _DELIVERY_TIMEOUT = 30.0
@@ -73,7 +73,7 @@ class Outgoing(NamedTuple):
 
 
 @dataclass(slots=True)
-class Tally:
+class PendingCounts:
     """What became of it."""
 
     #: By schema version and fault.
@@ -85,7 +85,7 @@ class Tally:
     #: What a signal has asked to end with.
     exit_code: int = 0
     #: For a ledger: what was sent, and what the registry calls our versions.
-    run: Sent | None = None
+    run: Manifest | None = None
     labels: Mapping[int, str] = field(default_factory=dict[int, str])
 
     @property
@@ -136,7 +136,7 @@ def _ledger(_context: click.Context, parameter: click.Parameter, path: Path | No
     try:
         if path:
             manifest_file.try_out(path)
-    except (OSError, NoLedgerError) as exc:
+    except (OSError, NoManifestError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else exc
         raise click.BadParameter(f"{path}: {why}", param=parameter) from None
     return path
@@ -156,10 +156,12 @@ def _ledger(_context: click.Context, parameter: click.Parameter, path: Path | No
     help=f"Spoil these shares of the events, for a drill: {', '.join(Fault)}.",
 )
 @click.option(
+    "--manifest",
     "--ledger",
+    "manifest",
     type=click.Path(dir_okay=False, path_type=Path),
     callback=_ledger,
-    help="Add to this file what was sent, for `streamapp verify --ledger`.",
+    help="Add to this file what was sent, for `streamapp verify --manifest`.",
 )
 @json_option
 @told
@@ -171,7 +173,7 @@ def command(  # noqa: PLR0913 - its options
     v2_ratio: float | None,
     start: str | None,
     shares: Mapping[Fault, float],
-    ledger: Path | None,
+    manifest: Path | None,
     as_json: bool,
 ) -> None:
     """Send sample events to the topic and wait until Kafka has acknowledged them."""
@@ -181,32 +183,34 @@ def command(  # noqa: PLR0913 - its options
         count=count, rate=rate, seed=seed, v2_ratio=ratio, start=instant(start, option="--start"), faults=shares
     )
     ours, known = asyncio.run(_prepare(settings, shares))
-    tally = Tally(labels={version: writer.version for version, writer in ours.items()})
-    if ledger:
-        tally.run = asyncio.run(_begun(settings))
+    pending = PendingCounts(labels={version: writer.version for version, writer in ours.items()})
+    if manifest:
+        pending.run = asyncio.run(_begun(settings))
     began = time.monotonic()
-    producer = new_producer(settings.kafka_bootstrap_servers, tells_all=ledger is not None)
+    producer = new_producer(settings.kafka_bootstrap_servers, tells_all=manifest is not None)
     records = _outgoing(plan, EventCodec(ours), known)
     with Interrupts() as interrupts:
-        send(records, tally, producer=producer, topic=settings.topic, interrupts=interrupts)
-        if ledger and tally.run:
-            _enter(ledger, tally.run, unacknowledged=tally.sent.total() - tally.acknowledged)
-    _report(tally, shares, seconds=time.monotonic() - began, as_json=as_json)
+        send(records, pending, producer=producer, topic=settings.topic, interrupts=interrupts)
+        if manifest and pending.run:
+            _enter(manifest, pending.run, unacknowledged=pending.sent.total() - pending.acknowledged)
+    _report(pending, shares, seconds=time.monotonic() - began, as_json=as_json)
 
 
-def send(records: Iterable[Outgoing], tally: Tally, *, producer: Producer, topic: str, interrupts: Interrupts) -> None:
+def send(
+    records: Iterable[Outgoing], pending: PendingCounts, *, producer: Producer, topic: str, interrupts: Interrupts
+) -> None:
     """Send and wait for the acknowledgements; a signal ends it early, and has no effect afterwards."""
     try:
         for record in records:
             interrupts.hold()  # what is acknowledged meanwhile is noted as a whole
-            _produce(producer, topic, record, tally)
+            _produce(producer, topic, record, pending)
             interrupts.let_go()
         interrupts.ignore()
     except Interrupted as exc:
-        tally.exit_code = exc.exit_code
+        pending.exit_code = exc.exit_code
     left = producer.flush(_DELIVERY_TIMEOUT)
     # A failure that is about to be told counts twice there.
-    tally.left = min(left, tally.sent.total() - tally.failed)
+    pending.left = min(left, pending.sent.total() - pending.failed)
 
 
 def new_producer(servers: str, *, tells_all: bool) -> Producer:
@@ -227,8 +231,8 @@ def new_producer(servers: str, *, tells_all: bool) -> Producer:
     )
 
 
-def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing]:
-    spoilt = Faults(plan.faults, seed=plan.seed, ground=known)
+def _outgoing(plan: Plan, codec: EventCodec, known: FaultContext) -> Iterator[Outgoing]:
+    spoilt = Faults(plan.faults, seed=plan.seed, context=known)
     samples = islice(generator.samples(seed=plan.seed, v2_ratio=plan.v2_ratio), plan.count)
     for index, sample in enumerate(_shown(paced(samples, plan.rate), plan.count)):
         fault = spoilt.draw()
@@ -240,8 +244,8 @@ def _outgoing(plan: Plan, codec: EventCodec, known: Ground) -> Iterator[Outgoing
         yield Outgoing(key=key, value=value, version=version, fault=fault, event=event)
 
 
-def _produce(producer: Producer, topic: str, record: Outgoing, tally: Tally) -> None:
-    on_delivery = tally.noting(record)
+def _produce(producer: Producer, topic: str, record: Outgoing, pending: PendingCounts) -> None:
+    on_delivery = pending.noting(record)
     while True:
         try:
             producer.produce(topic, key=record.key, value=record.value, on_delivery=on_delivery)
@@ -249,7 +253,7 @@ def _produce(producer: Producer, topic: str, record: Outgoing, tally: Tally) -> 
             producer.poll(0.1)
         else:
             break
-    tally.sent[record.version, record.fault] += 1
+    pending.sent[record.version, record.fault] += 1
     producer.poll(0)
 
 
@@ -261,47 +265,49 @@ def _shown(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
                 advance(100)
 
 
-async def _prepare(settings: Settings, shares: Mapping[Fault, float]) -> tuple[Mapping[int, WriterSchema], Ground]:
-    await Broker(settings.kafka_bootstrap_servers).ensure_topics(
+async def _prepare(
+    settings: Settings, shares: Mapping[Fault, float]
+) -> tuple[Mapping[int, WriterSchema], FaultContext]:
+    await KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
         topic=settings.topic, partitions=settings.partitions, dead_letter_topic=settings.dead_letter_topic
     )
-    registry = Registry(settings.schema_registry_url, settings.subject, outages=NoPatience("the schema registry"))
+    registry = Registry(settings.schema_registry_url, settings.subject, outages=NoRetry("the schema registry"))
     ours = await registry.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
     return ours, await fault_context.prepare(shares, settings=settings, registry=registry, ours=ours)
 
 
-async def _begun(settings: Settings) -> Sent:
-    incarnation = await Broker(settings.kafka_bootstrap_servers).incarnation_of(settings.topic)
-    if incarnation is None:
+async def _begun(settings: Settings) -> Manifest:
+    topic_id = await KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic)
+    if topic_id is None:
         message = "This Kafka gives topics no UUID, by which a ledger finds again what was sent: it is older than 2.8."
         raise SettingsError(message)
-    return Sent(topic=settings.topic, incarnation=incarnation, started_at=_now())
+    return Manifest(topic=settings.topic, topic_id=topic_id, started_at=_now())
 
 
-def _enter(ledger: Path, run: Sent, *, unacknowledged: int) -> None:
+def _enter(manifest: Path, run: Manifest, *, unacknowledged: int) -> None:
     run.ended_at, run.unacknowledged = _now(), unacknowledged
     try:
-        manifest_file.append(ledger, run)
+        manifest_file.append(manifest, run)
     except OSError as exc:
-        raise SettingsError(f"{ledger} cannot be written: {exc.strerror}") from exc
+        raise SettingsError(f"{manifest} cannot be written: {exc.strerror}") from exc
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _report(tally: Tally, shares: Mapping[Fault, float], *, seconds: float, as_json: bool) -> None:
-    sent = tally.sent.total()
+def _report(pending: PendingCounts, shares: Mapping[Fault, float], *, seconds: float, as_json: bool) -> None:
+    sent = pending.sent.total()
     facts = {
         "sent": sent,
-        "acknowledged": tally.acknowledged,
-        **{f"v{version}": tally.to_be_stored(version) for version in (1, 2)},
-        **{fault.value: tally.with_fault(fault) for fault in shares},
+        "acknowledged": pending.acknowledged,
+        **{f"v{version}": pending.to_be_stored(version) for version in (1, 2)},
+        **{fault.value: pending.with_fault(fault) for fault in shares},
         "seconds": round(seconds, 3),
     }
     report(facts, as_json=as_json)
-    if tally.exit_code:
-        sys.exit(tally.exit_code)
-    if tally.acknowledged < sent:
-        message = f"{sent - tally.acknowledged} events were not acknowledged: {tally.error or 'no answer in time'}"
+    if pending.exit_code:
+        sys.exit(pending.exit_code)
+    if pending.acknowledged < sent:
+        message = f"{sent - pending.acknowledged} events were not acknowledged: {pending.error or 'no answer in time'}"
         raise BrokerUnavailable(message)

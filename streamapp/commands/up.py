@@ -20,7 +20,7 @@ from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import load_settings, told
 from streamapp.local.backend import Backend
 from streamapp.local.cluster_size import NUMBERS
-from streamapp.local.process import on_leash
+from streamapp.local.process import die_with_parent
 from streamapp.settings import Settings
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -130,7 +130,7 @@ def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts, tell: Ca
 def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> int:
     environ = os.environ | backend.addresses.environment()
     # Its own process group would be in the terminal's background: it stays in ours, and gets Ctrl-C from the terminal.
-    process = subprocess.Popen(on_leash(command, signal.SIGTERM), env=environ)
+    process = subprocess.Popen(die_with_parent(command, signal.SIGTERM), env=environ)
     interrupts.pass_to(lambda number: None if number == signal.SIGINT else process.send_signal(number))
     try:
         return _exit_code(process, backend)

@@ -19,11 +19,11 @@ from streamapp.commands.progress import progress
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo, translated
-from streamapp.reconcile.reconciliation import Findings, Reconciliation
+from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.settings import Settings
 from streamapp.verify import manifest_file
-from streamapp.verify.manifest import NoLedgerError, Sent
-from streamapp.verify.manifest_check import Proof
+from streamapp.verify.manifest import Manifest, NoManifestError
+from streamapp.verify.manifest_check import ManifestCheck
 from streamapp.verify.verdict import Problem, Verdict
 from streamapp.verify.verification import Verification
 
@@ -37,9 +37,9 @@ class Found:
     """All that a run of the command has found."""
 
     verdict: Verdict
-    incarnation: str | None
-    proof: Proof | None = None
-    rollups: Findings | None = None
+    topic_id: str | None
+    manifest_check: ManifestCheck | None = None
+    rollups: ReconciliationResult | None = None
     problems: list[Problem] = field(default_factory=list[Problem])
 
     @property
@@ -48,12 +48,12 @@ class Found:
         return self.verdict.is_good and not self.problems
 
 
-def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequence[Path]) -> Sequence[Sent]:
-    runs: list[Sent] = []
+def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequence[Path]) -> Sequence[Manifest]:
+    runs: list[Manifest] = []
     for path in paths:
         try:
             found = manifest_file.read(path)
-        except (OSError, NoLedgerError) as exc:
+        except (OSError, NoManifestError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else exc
             raise click.BadParameter(f"{path}: {why}", param=parameter) from None
         for run in found:
@@ -64,17 +64,18 @@ def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequenc
 
 @click.command("verify")
 @click.option(
+    "--manifest",
     "--ledger",
     "sent",
     type=click.Path(path_type=Path),
     multiple=True,
     callback=_ledgers,
-    help="Prove also what was sent, by this file of `send-sample --ledger`; may be given again.",
+    help="Prove also what was sent, by this file of `send-sample --manifest`; may be given again.",
 )
 @click.option("--no-rollups", is_flag=True, help="Leave out the comparison of the rollups with the events.")
 @json_option
 @told
-def command(*, sent: Sequence[Sent], no_rollups: bool, as_json: bool) -> None:
+def command(*, sent: Sequence[Manifest], no_rollups: bool, as_json: bool) -> None:
     """Compare the topic with documents, dead letters and rollups: exit 1 if anything is missing, double or changed."""
     settings, began = load_settings(), time.monotonic()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
@@ -89,30 +90,32 @@ def command(*, sent: Sequence[Sent], no_rollups: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Sent]) -> Found:
+def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Manifest]) -> Found:
     with closing(Verification(settings, mongo)) as verification:
         total = verification.begin()
-        _refuse_others(sent, settings.topic, verification.incarnation)
+        _refuse_others(sent, settings.topic, verification.topic_id)
         with progress("comparing", total) as advance:
-            found = Found(verdict=verification.go(advance), incarnation=verification.incarnation)
+            found = Found(verdict=verification.go(advance), topic_id=verification.topic_id)
         if sent:
-            found.proof = Proof(
-                stored=verification.stored, buried=verification.letters.failures, committed=verification.committed
+            found.manifest_check = ManifestCheck(
+                stored=verification.stored,
+                dead_lettered=verification.letters.failures,
+                committed=verification.committed,
             )
             for run in sent:
-                found.problems += found.proof.judge(run)
+                found.problems += found.manifest_check.judge(run)
         return found
 
 
-def _refuse_others(sent: Sequence[Sent], topic: str, incarnation: str | None) -> None:
+def _refuse_others(sent: Sequence[Manifest], topic: str, topic_id: str | None) -> None:
     for run in sent:
         if run.topic != topic:
             message = f"The ledger is of the topic {run.topic}, and STREAMAPP_TOPIC is {topic}."
             raise StreamappError(message)
-        if run.incarnation != incarnation:
+        if run.topic_id != topic_id:
             message = (
                 f"The ledger's run of {run.started_at} went to an earlier topic {topic}, which was deleted and made"
-                f" again since (it was {run.incarnation}, and is {incarnation}): its offsets mean nothing any more."
+                f" again since (it was {run.topic_id}, and is {topic_id}): its offsets mean nothing any more."
             )
             raise StreamappError(message)
 
@@ -133,16 +136,19 @@ def _report(found: Found, settings: Settings, *, seconds: float, as_json: bool) 
     facts = {
         "topic": settings.topic,
         "group": settings.app_id,
-        "incarnation": found.incarnation,
+        "incarnation": found.topic_id,
         **found.verdict.totals(),
         **_further(found),
         "seconds": round(seconds, 3),
         "wrong": not found.is_good,
     }
     if is_json(as_json=as_json):
-        lanes = [{"partition": lane.partition, **lane.counts()} for lane in found.verdict.lanes]
+        partition_ids = [
+            {"partition": partition_id.partition, **partition_id.counts()}
+            for partition_id in found.verdict.partition_ids
+        ]
         told = [problem._asdict() for problem in problems[:TOLD_AS_JSON]]
-        report({**facts, "partitions": lanes, "problems": told, "problems_total": len(problems)}, as_json=True)
+        report({**facts, "partitions": partition_ids, "problems": told, "problems_total": len(problems)}, as_json=True)
         return
     click.echo(_table(found.verdict))
     report({name: facts[name] for name in ("topic", "group", *_further(found), "seconds")}, as_json=False)
@@ -153,16 +159,16 @@ def _further(found: Found) -> Mapping[str, Any]:
     facts: dict[str, Any] = {}
     if found.rollups:
         facts |= {"rollups": found.rollups.rollups, "rollups_different": len(found.rollups.different)}
-    if found.proof:
-        facts |= {"sent": found.proof.records, "sent_not_settled": found.proof.not_settled}
+    if found.manifest_check:
+        facts |= {"sent": found.manifest_check.records, "sent_not_settled": found.manifest_check.not_settled}
     return facts
 
 
 def _table(verdict: Verdict) -> str:
     rows = [["partition", *(name.replace("_", " ") for name in verdict.totals())]]
-    for lane in verdict.lanes:
-        name = "none" if lane.partition is None else str(lane.partition)
-        rows.append([name, *(f"{n:,}" for n in lane.counts().values())])
+    for partition_id in verdict.partition_ids:
+        name = "none" if partition_id.partition is None else str(partition_id.partition)
+        rows.append([name, *(f"{n:,}" for n in partition_id.counts().values())])
     rows.append(["all", *(f"{n:,}" for n in verdict.totals().values())])
     return "\n".join(columns(rows, right=range(len(rows[0]))))
 

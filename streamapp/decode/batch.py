@@ -9,34 +9,34 @@ from datetime import datetime
 from traceback import format_tb
 
 from streamapp.decode import document, wire_format
-from streamapp.decode.document import Document, Encoded, EventTimes
-from streamapp.decode.fast_path import ShortWay
+from streamapp.decode.document import Document, EventTimes, LazyDocument
+from streamapp.decode.fast_path import FastPath
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
-from streamapp.model.record import DeadLetter, Origin, Reason, Record, Slice, SliceRecord, origin_of
+from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBatch, Reason, Record, origin_of
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Built:
+class DecodedBatch:
     """A slice's records after decoding: each is a document or a dead letter."""
 
     documents: list[Document]
     #: The records of the documents, in the same order.
-    records: list[SliceRecord]
+    records: list[BatchRecord]
     #: Their schema versions, likewise.
     versions: list[str]
     dead: list[DeadLetter]
     #: Indexes of the documents whose place in the partition is behind the rollups.
-    apart: set[int]
+    out_of_order: set[int]
 
-    def refuse(self, index: int, why: str, slice_: Slice) -> None:
+    def refuse(self, index: int, why: str, batch: PartitionBatch) -> None:
         """Make a dead letter of a document that the store refuses, too; it stays where it is."""
-        record = slice_.placed(self.records[index])
+        record = batch.placed(self.records[index])
         letter = DeadLetter(
             record=record,
-            origin=origin_of(record, slice_.incarnation),
+            origin=origin_of(record, batch.topic_id),
             reason=Reason.REFUSED_BY_STORE,
             error=why,
             schema_id=self.documents[index]["schema_id"],
@@ -46,53 +46,57 @@ class Built:
     def places(self) -> Iterator[tuple[int, str]]:
         """Offset and `_id` of each document that comes in its turn."""
         for index, (record, made) in enumerate(zip(self.records, self.documents, strict=True)):
-            if index not in self.apart:
+            if index not in self.out_of_order:
                 yield record.offset, made["_id"]
 
-    def split(self) -> tuple[Built, Built]:
+    def split(self) -> tuple[DecodedBatch, DecodedBatch]:
         """What comes in its turn, and what comes apart; both with the same dead letters."""
-        if not self.apart:
-            return self, Built([], [], [], self.dead, set())
-        in_turn = self._part([index for index in range(len(self.documents)) if index not in self.apart])
-        apart = self._part(sorted(self.apart))
+        if not self.out_of_order:
+            return self, DecodedBatch([], [], [], self.dead, set())
+        in_turn = self._part([index for index in range(len(self.documents)) if index not in self.out_of_order])
+        out_of_order = self._part(sorted(self.out_of_order))
         # A mark will be added to each.
-        apart.documents = [each.decoded() if isinstance(each, Encoded) else each for each in apart.documents]
-        return in_turn, apart
+        out_of_order.documents = [
+            each.decoded() if isinstance(each, LazyDocument) else each for each in out_of_order.documents
+        ]
+        return in_turn, out_of_order
 
-    def _part(self, indexes: Sequence[int]) -> Built:
+    def _part(self, indexes: Sequence[int]) -> DecodedBatch:
         documents = [self.documents[i] for i in indexes]
         records, versions = [self.records[i] for i in indexes], [self.versions[i] for i in indexes]
-        return Built(documents, records, versions, self.dead, set())
+        return DecodedBatch(documents, records, versions, self.dead, set())
 
 
-def build(slice_: Slice, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime) -> Built:
+def build(
+    batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
+) -> DecodedBatch:
     """Decode each record of a slice, by the schemas that exist; those that cannot be stored become dead letters."""
-    built, incarnation = Built([], [], [], [], set()), slice_.incarnation
-    short_way = ShortWay(slice_, schemas, times=times, received_at=received_at)
-    for record in slice_.records:
-        if (made := short_way.document(record)) is not None:
-            built.documents.append(made)
-            built.records.append(record)
-            built.versions.append(made.row[3][4])
+    decoded, topic_id = DecodedBatch([], [], [], [], set()), batch.topic_id
+    fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
+    for record in batch.records:
+        if (made := fast_path.document(record)) is not None:
+            decoded.documents.append(made)
+            decoded.records.append(record)
+            decoded.versions.append(made.row[3][4])
             continue
-        placed = slice_.placed(record)
-        origin = origin_of(placed, incarnation)
+        placed = batch.placed(record)
+        origin = origin_of(placed, topic_id)
         try:
             writer, event = wire_format.decode(record.value, schemas)
             made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
         except Undecodable as exc:
-            built.dead.append(_dead_letter(placed, origin, exc))
+            decoded.dead.append(_dead_letter(placed, origin, exc))
         except Exception as exc:  # noqa: BLE001 - a fault of ours that one record brings out must not stop its partition
             _tell(placed, exc)
             unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
-            built.dead.append(_dead_letter(placed, origin, unforeseen))
+            decoded.dead.append(_dead_letter(placed, origin, unforeseen))
         else:
-            if record.headers and origin.is_elsewhere(placed, incarnation):
-                built.apart.add(len(built.documents))
-            built.documents.append(made)
-            built.records.append(record)
-            built.versions.append(writer.version)
-    return built
+            if record.headers and origin.is_elsewhere(placed, topic_id):
+                decoded.out_of_order.add(len(decoded.documents))
+            decoded.documents.append(made)
+            decoded.records.append(record)
+            decoded.versions.append(writer.version)
+    return decoded
 
 
 def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:

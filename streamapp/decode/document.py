@@ -27,7 +27,7 @@ LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
 )
 
 
-class Encoded(Mapping[str, Any]):
+class LazyDocument(Mapping[str, Any]):
     """A document whose fields are only decoded if somebody looks at them, and what rollups count by.
 
     The driver's `RawBSONDocument` without what it checks, which takes twice as long as all else about it.
@@ -55,7 +55,7 @@ class Encoded(Mapping[str, Any]):
         return len(self.decoded())
 
 
-Document = dict[str, Any] | Encoded
+Document = dict[str, Any] | LazyDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,19 +107,19 @@ def id_of(origin: Origin) -> str:
     A topic that is deleted and made again starts its offsets anew; its incarnation tells the two apart, or, where
     the broker has none, the record's timestamp does.
     """
-    if origin.incarnation is None:
+    if origin.topic_id is None:
         return f"{origin.topic}-{origin.partition}-{origin.offset}-{origin.timestamp}"
-    return f"{id_start(origin.incarnation, origin.partition)}{origin.offset}"
+    return f"{id_start(origin.topic_id, origin.partition)}{origin.offset}"
 
 
-def id_start(incarnation: str, partition: int) -> str:
+def id_start(topic_id: str, partition: int) -> str:
     """What comes before the offset in the `_id` of an event that stood in this partition."""
-    return f"{incarnation}-{partition}-"
+    return f"{topic_id}-{partition}-"
 
 
 def row_of(document: Mapping[str, Any]) -> tuple[Any, Any, Any, Values]:
     """The `Row` of a document, whoever stored it; raises KeyError and TypeError where it has no such fields."""
-    if isinstance(document, Encoded):
+    if isinstance(document, LazyDocument):
         return document.row
     metadata = document["metadata"]
     values = (

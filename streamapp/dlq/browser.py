@@ -8,12 +8,12 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 
 from streamapp.decode.document import id_of
-from streamapp.dlq.index import Letter, Pile
-from streamapp.kafka.admin import Broker
+from streamapp.dlq.index import DeadLetterIndex, Letter
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord, origin_in
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
 
 _ASKED_AT_ONCE = 1_000
@@ -23,7 +23,7 @@ _TOLD_EVERY = 100
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
-class Letterbox:
+class DeadLetterBrowser:
     """The dead-letter topic, beside its original topic, the worker's group and the store."""
 
     def __init__(self, settings: Settings, *, watch: Watch) -> None:
@@ -31,18 +31,18 @@ class Letterbox:
         self.letters = TopicReader(servers, settings.dead_letter_topic)
         self.originals = TopicReader(servers, settings.topic)
         self._group = settings.app_id
-        self._broker = Broker(servers)
+        self._broker = KafkaAdmin(servers)
         self._mongo_uri, self._database = settings.mongo_uri.get_secret_value(), settings.mongo_database
         self._watch = watch
 
-    def read(self) -> Pile:
+    def read(self) -> DeadLetterIndex:
         """All that lies there."""
-        pile = Pile()
+        index = DeadLetterIndex()
         bounds = {partition: self.letters.bounds(partition) for partition in self.letters.partitions()}
         spans = [(partition, low, high) for partition, (low, high) in bounds.items()]
         for record in self._read(self.letters, "reading dead letters", spans):
-            pile.add(record)
-        return pile
+            index.add(record)
+        return index
 
     def record(self, partition: int, offset: int) -> TopicRecord | None:
         """The record that lies at this place of the dead-letter topic."""
@@ -59,7 +59,7 @@ class Letterbox:
         ids = [letter.event_id for letter in letters]
         mongo = Mongo(self._mongo_uri, self._database)
         try:
-            return asyncio.run(_known(Store(mongo), ids))
+            return asyncio.run(_known(EventStore(mongo), ids))
         finally:
             mongo.close()
 
@@ -72,9 +72,9 @@ class Letterbox:
         if not letters or not self.originals.partitions():
             return set()
         spans = self._unread(committed)
-        incarnation = asyncio.run(self._broker.incarnation_of(self.originals.topic))
+        topic_id = asyncio.run(self._broker.topic_id_of(self.originals.topic))
         unread = {partition: start for partition, start, _ in spans}
-        found = {letter.event_id for letter in letters if _is_first_unread(letter, unread, incarnation)}
+        found = {letter.event_id for letter in letters if _is_first_unread(letter, unread, topic_id)}
         for record in self._read(self.originals, "reading what the worker has not read yet", spans):
             if record.headers and (origin := origin_in(record.headers)):
                 found.add(id_of(origin))
@@ -98,13 +98,13 @@ class Letterbox:
                         advance(_TOLD_EVERY)
 
 
-def _is_first_unread(letter: Letter, unread: dict[int, int], incarnation: str | None) -> bool:
+def _is_first_unread(letter: Letter, unread: dict[int, int], topic_id: str | None) -> bool:
     """Whether the event's own record, of this life of the topic, comes to the worker once more by itself."""
     origin = letter.origin
-    return origin.incarnation == incarnation and origin.offset >= unread.get(origin.partition, origin.offset + 1)
+    return origin.topic_id == topic_id and origin.offset >= unread.get(origin.partition, origin.offset + 1)
 
 
-async def _known(store: Store, ids: Sequence[str]) -> AbstractSet[str]:
+async def _known(store: EventStore, ids: Sequence[str]) -> AbstractSet[str]:
     found: set[str] = set()
     for start in range(0, len(ids), _ASKED_AT_ONCE):
         found |= (await store.known(ids[start : start + _ASKED_AT_ONCE])).keys()

@@ -93,7 +93,7 @@ def _number(text: bytes) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class DeadLetterFilter:
     """Which dead letters are meant; all of them where nothing is said."""
 
     reasons: Collection[str] = ()
@@ -114,7 +114,7 @@ class Choice:
 
 
 @dataclass(slots=True)
-class Pile:
+class DeadLetterIndex:
     """All dead letters of the topic, and which is the last of each event."""
 
     letters: list[Letter] = field(default_factory=list[Letter])
@@ -145,20 +145,20 @@ class Pile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class ClassifiedDeadLetter:
     """A dead letter and what has become of it."""
 
     letter: Letter
     state: State
 
 
-def judged(
-    letters: Iterable[Letter], pile: Pile, *, stored: Collection[str] | None, in_topic: Collection[str]
-) -> Sequence[Judged]:
+def classified(
+    letters: Iterable[Letter], index: DeadLetterIndex, *, stored: Collection[str] | None, in_topic: Collection[str]
+) -> Sequence[ClassifiedDeadLetter]:
     """Each with its state; `stored` and `in_topic` hold ids of events, and no `stored` means that nobody knows."""
 
     def state_of(letter: Letter) -> State:
-        if not pile.is_last(letter):
+        if not index.is_last(letter):
             return State.SUPERSEDED
         if stored is not None and letter.event_id in stored:
             return State.STORED
@@ -166,11 +166,11 @@ def judged(
             return State.IN_TOPIC
         return State.UNKNOWN if stored is None else State.OPEN
 
-    return [Judged(letter=letter, state=state_of(letter)) for letter in letters]
+    return [ClassifiedDeadLetter(letter=letter, state=state_of(letter)) for letter in letters]
 
 
 @dataclass(slots=True, kw_only=True)
-class Row:
+class ReasonRow:
     """A reason, and how often it stands in dead letters."""
 
     reason: str
@@ -180,7 +180,7 @@ class Row:
     #: How many letters there are of which attempt.
     attempts: Counter[int] = field(default_factory=Counter[int])
 
-    def note(self, one: Judged) -> None:
+    def note(self, one: ClassifiedDeadLetter) -> None:
         """Count one more."""
         self.states[one.state] += 1
         self.attempts[one.letter.attempt] += 1
@@ -188,12 +188,12 @@ class Row:
         self.last_failed_at = max(self.last_failed_at, one.letter.failed_at)
 
 
-def histogram(letters: Iterable[Judged]) -> Sequence[Row]:
+def histogram(letters: Iterable[ClassifiedDeadLetter]) -> Sequence[ReasonRow]:
     """The reasons, the most frequent first."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, ReasonRow] = {}
     for one in letters:
         at = one.letter.failed_at
-        fresh = Row(reason=one.letter.reason, first_failed_at=at, last_failed_at=at)
+        fresh = ReasonRow(reason=one.letter.reason, first_failed_at=at, last_failed_at=at)
         rows.setdefault(one.letter.reason, fresh).note(one)
     return sorted(rows.values(), key=lambda row: (-row.states.total(), row.reason))
 
@@ -205,7 +205,7 @@ BEYOND_LIMIT = "beyond the limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ReplayPlan:
     """What a replay does."""
 
     #: In the order in which the records once stood.
@@ -213,7 +213,7 @@ class Plan:
     skipped: Mapping[str, int]
 
 
-def plan(letters: Iterable[Judged], *, topic: str, max_replays: int, limit: int) -> Plan:
+def plan(letters: Iterable[ClassifiedDeadLetter], *, topic: str, max_replays: int, limit: int) -> ReplayPlan:
     """What is to be replayed, `limit` at most (0 means all), and how many are not, by the reason why."""
     chosen: list[Letter] = []
     skipped = Counter[str]()
@@ -223,10 +223,10 @@ def plan(letters: Iterable[Judged], *, topic: str, max_replays: int, limit: int)
             skipped[why] += 1
         else:
             chosen.append(one.letter)
-    return Plan(letters=chosen, skipped=skipped)
+    return ReplayPlan(letters=chosen, skipped=skipped)
 
 
-def _why_not(one: Judged, topic: str, max_replays: int) -> str | None:
+def _why_not(one: ClassifiedDeadLetter, topic: str, max_replays: int) -> str | None:
     if one.state is not State.OPEN:
         return one.state
     if one.letter.origin.topic != topic:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from streamapp.dlq.index import Judged, Letter, Row, State
+from streamapp.dlq.index import ClassifiedDeadLetter, Letter, ReasonRow, State
 from streamapp.model.record import Record
 
 #: Of an error in a line.
@@ -17,14 +17,14 @@ _BYTES_A_LINE = 16
 _STATES = (State.OPEN, State.IN_TOPIC, State.STORED, State.SUPERSEDED, State.UNKNOWN)
 
 
-def reason_lines(rows: Sequence[Row]) -> Sequence[str]:
+def reason_lines(rows: Sequence[ReasonRow]) -> Sequence[str]:
     """The histogram of reasons; nobody asks for a column of nothing but zeros about what is not known."""
     states = [state for state in _STATES if state is not State.UNKNOWN or any(row.states[state] for row in rows)]
     head = ("reason", "letters", *states, "attempts", "first failed at", "last failed at")
     return columns([head, *(_row_cells(row, states) for row in rows)], right=range(1, 2 + len(states)))
 
 
-def _row_cells(row: Row, states: Sequence[State]) -> Sequence[str]:
+def _row_cells(row: ReasonRow, states: Sequence[State]) -> Sequence[str]:
     least, most = min(row.attempts), max(row.attempts)
     attempts = str(most) if least == most else f"{least}–{most}"
     counts = (str(row.states[state]) for state in states)
@@ -32,13 +32,13 @@ def _row_cells(row: Row, states: Sequence[State]) -> Sequence[str]:
     return row.reason, str(row.states.total()), *counts, attempts, *at
 
 
-def letter_lines(letters: Sequence[Judged]) -> Sequence[str]:
+def letter_lines(letters: Sequence[ClassifiedDeadLetter]) -> Sequence[str]:
     """A line for each."""
     head = ("at", "state", "origin", "reason", "attempt", "failed at", "schema id", "error")
     return columns([head, *map(_letter_cells, letters)], right=[4, 6])
 
 
-def _letter_cells(one: Judged) -> Sequence[str]:
+def _letter_cells(one: ClassifiedDeadLetter) -> Sequence[str]:
     letter, origin = one.letter, one.letter.origin
     return (
         f"{letter.partition}:{letter.offset}",
@@ -65,7 +65,7 @@ def columns(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> Sequ
     return [*map(line, rows)]
 
 
-def row_json(row: Row) -> Mapping[str, Any]:
+def row_json(row: ReasonRow) -> Mapping[str, Any]:
     """A reason as JSON."""
     return {
         "reason": row.reason,
@@ -89,7 +89,7 @@ def letter_json(letter: Letter) -> Mapping[str, Any]:
             "partition": origin.partition,
             "offset": origin.offset,
             "timestamp": origin.timestamp,
-            "incarnation": origin.incarnation,
+            "incarnation": origin.topic_id,
         },
         "reason": letter.reason,
         "attempt": letter.attempt,

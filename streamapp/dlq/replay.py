@@ -29,11 +29,11 @@ _REFUSALS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD,
 #: By the key; librdkafka's RD_KAFKA_PARTITION_UA.
 _ANY = -1
 
-Fetched = tuple[Letter, TopicRecord]
+ReplayItem = tuple[Letter, TopicRecord]
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReplayOutcome:
     """How far a replay came."""
 
     replayed: int = 0
@@ -73,14 +73,14 @@ class Replay:
         self._max_message_bytes = max_message_bytes
         self._timeout_seconds = timeout_seconds
         self._fetched_bytes = fetched_bytes
-        self._outcome = Outcome()
+        self._outcome = ReplayOutcome()
         self._producer = kafka_producer.producer(
             bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds
         )
 
     def run(
-        self, letters: Sequence[Letter], *, paced: Callable[[Iterator[Fetched]], Iterable[Fetched]] = iter
-    ) -> Outcome:
+        self, letters: Sequence[Letter], *, paced: Callable[[Iterator[ReplayItem]], Iterable[ReplayItem]] = iter
+    ) -> ReplayOutcome:
         """Deliver them in this order and return when all are acknowledged; `paced` passes them on. Ctrl-C ends it."""
         try:
             for letter, record in paced(self._fetched(letters)):
@@ -95,7 +95,7 @@ class Replay:
             self._outcome.away = str(away(self._servers, "no answer in time"))
         return self._outcome
 
-    def _fetched(self, letters: Sequence[Letter]) -> Iterator[Fetched]:
+    def _fetched(self, letters: Sequence[Letter]) -> Iterator[ReplayItem]:
         for together in in_bytes(letters, self._fetched_bytes):
             records = self._records(together)
             for letter in together:

@@ -33,7 +33,7 @@ OFFSETS_TOPIC = "__consumer_offsets"
 _STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_KAFKA_BOOTSTRAP_SERVERS=<host:port>"
 
 
-class KafkaExamination:
+class KafkaChecks:
     """The checks of Kafka; what others need of it is known when they are done."""
 
     def __init__(self, settings: Settings) -> None:

@@ -27,7 +27,7 @@ _STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_MONGO_URI=mon
 _REST = ("mongodb.writable", "mongodb.rights", "mongodb.events", "mongodb.disk")
 
 
-class MongoExamination:
+class MongoChecks:
     """The checks of MongoDB."""
 
     def __init__(self, settings: Settings, samples: Mapping[str, Document], hide: Callable[[str], str]) -> None:

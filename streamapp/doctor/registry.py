@@ -24,7 +24,7 @@ _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 _STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_SCHEMA_REGISTRY_URL=<address>"
 
 
-class RegistryExamination:
+class RegistryChecks:
     """The checks of the registry; what others need of it is known when they are done."""
 
     def __init__(self, settings: Settings) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from streamapp.doctor.environment import port_findings, settings_findings
 from streamapp.doctor.finding import Finding, Findings, fault, skipped
-from streamapp.doctor.kafka import KafkaExamination
-from streamapp.doctor.mongo import MongoExamination
+from streamapp.doctor.kafka import KafkaChecks
+from streamapp.doctor.mongo import MongoChecks
 from streamapp.doctor.records import newest_findings, sample_documents, sample_findings
 from streamapp.doctor.redaction import hiding, without_user_info
-from streamapp.doctor.registry import RegistryExamination
+from streamapp.doctor.registry import RegistryChecks
 from streamapp.errors import Undecodable
 from streamapp.settings import Settings
 
@@ -25,17 +25,17 @@ RECORDS_WITHIN = 5.0
 
 def examine(settings: Settings, environ: Mapping[str, str], folder: Path) -> Sequence[Finding]:
     """All findings, in their order, without a secret; writes nothing anywhere."""
-    with closing(RegistryExamination(settings)) as registry:
+    with closing(RegistryChecks(settings)) as registry:
         found = _examine(settings, environ, folder, registry)
     return [finding.changed(without_user_info) for finding in found]
 
 
 def _examine(
-    settings: Settings, environ: Mapping[str, str], folder: Path, registry: RegistryExamination
+    settings: Settings, environ: Mapping[str, str], folder: Path, registry: RegistryChecks
 ) -> Sequence[Finding]:
     hide = hiding(settings.mongo_uri.get_secret_value())
-    kafka = KafkaExamination(settings)
-    mongo = MongoExamination(settings, _samples(settings), hide)
+    kafka = KafkaChecks(settings)
+    mongo = MongoChecks(settings, _samples(settings), hide)
     found = _at_once(
         {
             "settings": lambda: settings_findings(settings, environ, folder),
@@ -58,7 +58,7 @@ def _samples(settings: Settings) -> Mapping[str, dict[str, object]]:
         return {}  # which the codec's checks tell of
 
 
-def _newest(settings: Settings, kafka: KafkaExamination, registry: RegistryExamination) -> Findings:
+def _newest(settings: Settings, kafka: KafkaChecks, registry: RegistryChecks) -> Findings:
     if not kafka.bounds:
         yield skipped("records.newest", "a topic whose records can be read")
     elif not registry.answers:

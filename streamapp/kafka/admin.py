@@ -62,7 +62,7 @@ silent = logging.getLogger("streamapp.librdkafka")
 silent.propagate = False
 
 
-class Broker:
+class KafkaAdmin:
     """Administration of one Kafka cluster."""
 
     def __init__(self, bootstrap_servers: str) -> None:
@@ -100,7 +100,7 @@ class Broker:
         """The topic's max.message.bytes."""
         return _max_message_bytes(await self._config(topic))
 
-    async def incarnation_of(self, topic: str) -> str | None:
+    async def topic_id_of(self, topic: str) -> str | None:
         """The topic's UUID, 22 characters of base64url; None from a broker that has none (before Kafka 2.8)."""
         return await self._call(lambda: self._topic_id(topic))
 

@@ -53,14 +53,14 @@ def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, by
         "schema_id": "" if letter.schema_id is None else str(letter.schema_id),
         "failed_at": failed_at.isoformat(),
         "attempt": str(origin.failures + 1),
-        "incarnation": origin.incarnation or "",
+        "incarnation": origin.topic_id or "",
     }
     added = {OURS + name: text.encode() for name, text in ours.items()}
     own = [(name, value) for name, value in letter.record.headers if name not in added]
     return own + list(added.items())
 
 
-class DeadLetterTopic:
+class DeadLetterProducer:
     """Delivers dead letters; every one is acknowledged by all in-sync replicas before `send` returns.
 
     On confluent-kafka: aiokafka refuses a record that has neither key nor value, which a dead letter may well be.

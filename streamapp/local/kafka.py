@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from streamapp.errors import BackendError
 from streamapp.local import cluster_size, programs
 from streamapp.local.ports import HOST, Ports, is_open
-from streamapp.local.process import Server, on_leash, shorten
+from streamapp.local.process import Server, die_with_parent, shorten
 
 CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, since a folder of data is one cluster for ever
 #: More would be slower, and survive no more than a laptop does.
@@ -90,7 +90,9 @@ class _Node:
         if (self._folder / "data" / "meta.properties").exists():
             return
         tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(self._config)]
-        done = subprocess.run(on_leash([*self._run, *tool], SIGKILL), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            die_with_parent([*self._run, *tool], SIGKILL), capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise BackendError(f"Kafka's storage cannot be formatted:\n{shorten(done.stdout + done.stderr)}")
 

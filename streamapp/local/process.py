@@ -30,7 +30,7 @@ SEVERE = re.compile(r'"s":"[EF]"')
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 
 
-def on_leash(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
+def die_with_parent(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
     """Return the command that runs `command` such that it gets the signal when the calling process dies."""
     return [sys.executable, "-IS", parent_death.__file__, str(os.getpid()), str(int(death_signal)), *command]
 
@@ -152,7 +152,7 @@ class Server:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                on_leash(self._command, signal.SIGKILL),
+                die_with_parent(self._command, signal.SIGKILL),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

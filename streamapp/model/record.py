@@ -25,7 +25,7 @@ class Reason(StrEnum):
     REFUSED_BY_STORE = "refused-by-store"
 
 
-class SliceRecord(Protocol):
+class BatchRecord(Protocol):
     """One record of a slice, whose topic and partition are the slice's. What aiokafka decodes has this shape."""
 
     @property
@@ -54,7 +54,7 @@ class SliceRecord(Protocol):
         ...
 
 
-class Record(SliceRecord, Protocol):
+class Record(BatchRecord, Protocol):
     """One Kafka record."""
 
     @property
@@ -81,7 +81,7 @@ class TopicRecord(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Slice:
+class PartitionBatch:
     """Records of one partition, in offset order, fetched together and acked together.
 
     Never empty before its records are forgotten. Offsets may have gaps (compaction, transaction markers).
@@ -90,14 +90,14 @@ class Slice:
     topic: str
     partition: int
     #: The topic's UUID, 22 characters of base64url; None where the broker has none.
-    incarnation: str | None
+    topic_id: str | None
     #: Grows with each assignment of the partition, and whenever its offsets go back. The slices of one assignment come
     #: in order, each where the one before it ends.
     assignment: int
     #: Where the slice before it ended, or the assignment began: offsets from here on that no record has hold none any
     #: more. None where that is not known.
     begin: int | None
-    records: Sequence[SliceRecord]
+    records: Sequence[BatchRecord]
     #: Bytes that they hold, see `ledger.size`.
     size: int
     #: Called with what is left in memory, once the records are forgotten.
@@ -109,7 +109,7 @@ class Slice:
         begin = self.records[0].offset if self.begin is None else self.begin
         return self.records[-1].offset - begin + 1 != len(self.records)
 
-    def placed(self, record: SliceRecord) -> Record:
+    def placed(self, record: BatchRecord) -> Record:
         """One of its records, and where it stands."""
         own = (record.offset, record.timestamp, record.key, record.value, record.headers)
         return TopicRecord(self.topic, self.partition, *own)
@@ -133,14 +133,14 @@ class Origin(NamedTuple):
     #: Milliseconds since the epoch, UTC.
     timestamp: int
     #: See `Slice.incarnation`.
-    incarnation: str | None
+    topic_id: str | None
     #: How often the event has been a dead letter before.
     failures: int = 0
 
-    def is_elsewhere(self, record: Record, incarnation: str | None) -> bool:
+    def is_elsewhere(self, record: Record, topic_id: str | None) -> bool:
         """Whether the record, of this incarnation of its topic, is a replayed dead letter of another place."""
-        own = (record.topic, record.partition, record.offset, incarnation)
-        return own != (self.topic, self.partition, self.offset, self.incarnation)
+        own = (record.topic, record.partition, record.offset, topic_id)
+        return own != (self.topic, self.partition, self.offset, self.topic_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -155,11 +155,11 @@ class DeadLetter:
     schema_id: int | None
 
 
-def origin_of(record: Record, incarnation: str | None) -> Origin:
+def origin_of(record: Record, topic_id: str | None) -> Origin:
     """The record's own coordinates, or those in its headers if it is a replayed dead letter."""
     if record.headers and (replayed := origin_in(record.headers)):
         return replayed
-    return Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
+    return Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
 
 
 def origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
@@ -171,7 +171,7 @@ def origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
             partition=_int64(ours["partition"]),
             offset=_int64(ours["offset"]),
             timestamp=_int64(ours["timestamp"]),
-            incarnation=ours["incarnation"].decode() or None,
+            topic_id=ours["incarnation"].decode() or None,
             failures=_int64(ours["attempt"]),
         )
     except (KeyError, ValueError):

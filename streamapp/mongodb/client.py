@@ -23,7 +23,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import SettingsError, StoreUnavailable
-from streamapp.sink.insert_batcher import AT_ONCE
+from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Mongo:
         self.primary = self.database.with_options(
             read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority")
         )
-        self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="store")
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_INSERTS + 1, thread_name_prefix="store")
         self._is_closed = False
 
     async def call(self, call: Callable[[], T]) -> T:

@@ -46,7 +46,7 @@ def _seed(letter: DeadLetter) -> UpdateOne:
 def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     origin = letter.origin
     # A topic's name may have dots, which would nest.
-    last = f"offsets.{(origin.incarnation or origin.topic).replace('.', '_')}-{origin.partition}"
+    last = f"offsets.{(origin.topic_id or origin.topic).replace('.', '_')}-{origin.partition}"
     return UpdateOne(
         {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
         {"$inc": {"n": 1}, "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)}},

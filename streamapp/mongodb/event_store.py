@@ -18,7 +18,7 @@ from pymongo.errors import (
     OperationFailure,
 )
 
-from streamapp.decode.document import Document, Encoded
+from streamapp.decode.document import Document, LazyDocument
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 #: sends in one command.
 MAX_BYTES = 16 * 1024 * 1024
 
-_Raw = RawBSONDocument | Encoded
+_Raw = RawBSONDocument | LazyDocument
 
 _INDEX_CONFLICTS = frozenset({85, 86})
 # What encoding a document raises, before anything is sent.
 _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 
 
-class Store:
+class EventStore:
     """The `events` collection and its companions."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -98,8 +98,10 @@ class Store:
         by_time = [("event_timestamp", pymongo.ASCENDING)]
         self._make_index(by_time, "which the dashboard reads by")
         # Few or none: replayed dead letters.
-        apart = {"kafka.apart": True}
-        self._make_index(by_time, "which `rollups rebuild` reads by", name="apart", partialFilterExpression=apart)
+        out_of_order = {"kafka.apart": True}
+        self._make_index(
+            by_time, "which `rollups rebuild` reads by", name="apart", partialFilterExpression=out_of_order
+        )
 
     def _make_index(self, keys: Sequence[tuple[str, int]], why: str, **options: Any) -> None:
         try:
@@ -124,10 +126,10 @@ class Store:
         others = {
             index: _encoded(each)
             for index, each in enumerate(documents)
-            if type(each) is not Encoded or len(each.raw) > MAX_BYTES
+            if type(each) is not LazyDocument or len(each.raw) > MAX_BYTES
         }
         if not others:
-            return self._insert_encoded(cast("Sequence[Encoded]", documents))
+            return self._insert_encoded(cast("Sequence[LazyDocument]", documents))
         refused = {index: why for index, why in others.items() if isinstance(why, str)}
         rest = [index for index in range(len(documents)) if index not in refused]
         encoded = [others.get(index, documents[index]) for index in rest]

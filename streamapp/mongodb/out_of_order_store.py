@@ -20,25 +20,25 @@ from pymongo.read_preferences import ReadPreference
 from streamapp.decode.document import Document
 from streamapp.mongodb.client import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.mongodb.event_store import why_unencodable
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
-from streamapp.rollups.pending import Delta, Tally
-from streamapp.rollups.rollup import Lane, Rollup, Swap, by_lane, id_of
+from streamapp.rollups.pending import Delta, PendingCounts
+from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, by_partition, id_of
 from streamapp.sink.insert_batcher import Outcome
 
 log = logging.getLogger(__name__)
 
 #: Events in one transaction.
-AT_ONCE = 200
+MAX_EVENTS_PER_TRANSACTION = 200
 
 _NO_TRANSACTIONS = 20
 
 
-class Apart:
+class OutOfOrderStore:
     """Stores and counts events out of their turn."""
 
     def __init__(
-        self, mongo: Mongo, rollups: Rollups, *, keep: Keep, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self, mongo: Mongo, rollups: RollupStore, *, keep: Keep, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._mongo = mongo
         self._rollups = rollups
@@ -53,8 +53,8 @@ class Apart:
             StoreUnavailable: some may be done, some not; the same call may be repeated.
         """
         outcome = Outcome()
-        for start in range(0, len(documents), AT_ONCE):
-            chunk = documents[start : start + AT_ONCE]
+        for start in range(0, len(documents), MAX_EVENTS_PER_TRANSACTION):
+            chunk = documents[start : start + MAX_EVENTS_PER_TRANSACTION]
             outcome = outcome.joined(await self._mongo.call(lambda chunk=chunk: self._insert(chunk)), start)
         return outcome
 
@@ -131,14 +131,18 @@ class Apart:
             raise _Refused(index, f"{error.get('errmsg', '')} ({error['code']})") from exc
 
     def _count(self, documents: Sequence[Document], session: ClientSession | None) -> None:
-        for lane, together in by_lane(documents).items():
-            tally = Tally.of(together)
+        for partition_id, together in by_partition(documents).items():
+            pending = PendingCounts.of(together)
             for level in LEVELS:
-                self._count_at(level, lane, tally, session)
+                self._count_at(level, partition_id, pending, session)
 
-    def _count_at(self, level: Level, lane: Lane, tally: Tally, session: ClientSession | None) -> None:
+    def _count_at(
+        self, level: Level, partition_id: PartitionId, pending: PendingCounts, session: ClientSession | None
+    ) -> None:
         since = kept_since(level, self._keep, self._now())
-        deltas = {id_of(lane, start): found for start, found in tally.after(-1, level).items() if start >= since}
+        deltas = {
+            id_of(partition_id, start): found for start, found in pending.after(-1, level).items() if start >= since
+        }
         for id_, found in deltas.items():
             while not self._add(level, id_, found, session):
                 if session is not None:
@@ -146,9 +150,9 @@ class Apart:
 
     def _add(self, level: Level, id_: str, deltas: Sequence[Delta], session: ClientSession | None) -> bool:
         rollup = self._rollups.find(level, [id_], session).get(id_) or Rollup(id_)
-        guard = rollup.guard
-        rollup.add_apart(deltas)
-        return self._rollups.write(level, [Swap(guard, rollup.document())], session)
+        expected_version = rollup.expected_version
+        rollup.add_out_of_order(deltas)
+        return self._rollups.write(level, [ConditionalWrite(expected_version, rollup.document())], session)
 
 
 class _Changed(Exception):  # noqa: N818 - no error

@@ -12,12 +12,12 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, write_errors
 from streamapp.rollups.levels import LEVELS, Keep, Level
-from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
+from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of
 
 _INDEX_CONFLICT = 85
 
 
-class Rollups:
+class RollupStore:
     """The four rollup collections."""
 
     def __init__(self, mongo: Mongo, *, keep: Keep) -> None:
@@ -34,30 +34,30 @@ class Rollups:
         """Those of them that are stored."""
         return await self._mongo.call(lambda: self.find(level, ids)) if ids else {}
 
-    async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
+    async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
         """Write each of them that nobody else has changed; False if that was not all."""
-        return await self._mongo.call(lambda: self.write(level, swaps))
+        return await self._mongo.call(lambda: self.write(level, writes))
 
-    async def frontier(self, lane: Lane) -> int:
+    async def high_watermark(self, partition_id: PartitionId) -> int:
         """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
-        return await self._mongo.call(lambda: self.last_offset(lane))
+        return await self._mongo.call(lambda: self.last_offset(partition_id))
 
     def find(self, level: Level, ids: Sequence[str], session: ClientSession | None = None) -> dict[str, Rollup]:
         """See `load`."""
         return self._read(level, {"_id": {"$in": ids}}, session)
 
-    def write(self, level: Level, swaps: Sequence[Swap], session: ClientSession | None = None) -> bool:
+    def write(self, level: Level, writes: Sequence[ConditionalWrite], session: ClientSession | None = None) -> bool:
         """See `swap`."""
-        if not swaps:
+        if not writes:
             return True
         collection = self._database[level.collection]
         try:
-            result = collection.bulk_write([*map(_operation, swaps)], ordered=False, session=session)
+            result = collection.bulk_write([*map(_operation, writes)], ordered=False, session=session)
         except BulkWriteError as exc:
             if {error["code"] for error in write_errors(exc.details)} != {DUPLICATE_KEY}:
                 raise
             return False
-        return result.matched_count + result.inserted_count == len(swaps)
+        return result.matched_count + result.inserted_count == len(writes)
 
     def between(self, level: Level, start_ms: int, end_ms: int) -> dict[str, Rollup]:
         """The stored rollups of the buckets that begin in [start, end), epoch ms."""
@@ -65,13 +65,15 @@ class Rollups:
 
     def remove(self, level: Level, rollups: Sequence[Rollup]) -> None:
         """Delete each of them that nobody has changed."""
-        if operations := [DeleteOne(_unchanged(rollup.id, *rollup.guard)) for rollup in rollups if rollup.guard]:
+        if operations := [
+            DeleteOne(_unchanged(rollup.id, *rollup.expected_version)) for rollup in rollups if rollup.expected_version
+        ]:
             self._database[level.collection].bulk_write(operations)
 
-    def last_offset(self, lane: Lane) -> int:
+    def last_offset(self, partition_id: PartitionId) -> int:
         """See `frontier`."""
         # ";" comes after ":", so these are the rollups of the lane.
-        ids = {"$gte": id_of(lane, 0)[:-1], "$lt": f"{lane.life}:{lane.partition};"}
+        ids = {"$gte": id_of(partition_id, 0)[:-1], "$lt": f"{partition_id.life}:{partition_id.partition};"}
         newest = (
             self._database[level.collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
             for level in LEVELS
@@ -95,10 +97,13 @@ class Rollups:
             collection.create_index("bucket", **options)
 
 
-def _operation(swap: Swap) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
-    if swap.guard is None:
-        return InsertOne(swap.document)
-    return ReplaceOne(_unchanged(swap.document["_id"], *swap.guard), swap.document)
+def _operation(write_if_unchanged: ConditionalWrite) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+    if write_if_unchanged.expected_version is None:
+        return InsertOne(write_if_unchanged.document)
+    return ReplaceOne(
+        _unchanged(write_if_unchanged.document["_id"], *write_if_unchanged.expected_version),
+        write_if_unchanged.document,
+    )
 
 
 def _unchanged(rollup_id: str, offset: int | None, n: int | None) -> dict[str, Any]:

@@ -47,8 +47,8 @@ log = logging.getLogger(__name__)
 
 COLLECTION = "pipeline_state"
 #: Seconds between two writings, and between two looks for partitions that are new here.
-BEAT_EVERY = 5.0
-LOOK_EVERY = 0.5
+HEARTBEAT_SECONDS = 5.0
+SAMPLE_SECONDS = 0.5
 RECENT = 120
 #: Log ends that are remembered of each partition, to tell how old a record is at most that has not been read.
 ENDS = 120
@@ -80,7 +80,7 @@ class Consumer(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
+class HeartbeatSample:
     """The state at one instant."""
 
     at: datetime
@@ -92,12 +92,12 @@ class Beat:
 
 
 @dataclass(slots=True)
-class Pulse:
+class HeartbeatBuilder:
     """Turns one worker's beats into writes; remembers the last one, for the rates."""
 
     started_at: datetime
     worker: str = field(default_factory=lambda: f"worker:{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-    _last: Beat | None = None
+    _last: HeartbeatSample | None = None
     #: When each of the last log ends was seen last.
     _ends: dict[_Key, OrderedDict[int, datetime]] = field(default_factory=dict[_Key, OrderedDict[int, datetime]])
 
@@ -113,7 +113,7 @@ class Pulse:
         known = {progress.key for progress in self._last.partitions} if self._last else set[object]()
         return any(progress.key not in known for progress in partitions)
 
-    def writes(self, beat: Beat) -> list[Write]:
+    def writes(self, beat: HeartbeatSample) -> list[Write]:
         """Return the writes of a beat, one per document."""
         self.look(beat.partitions, beat.at)
         before = {progress.key: progress for progress in self._last.partitions} if self._last else {}
@@ -134,7 +134,7 @@ class Pulse:
             "kind": "partition",
             "topic": progress.topic,
             "partition": progress.partition,
-            "incarnation": progress.incarnation,
+            "incarnation": progress.topic_id,
             "worker": self.worker,
             "at": at,
             "settled": progress.settled,
@@ -142,7 +142,7 @@ class Pulse:
             **changing,
         }
         recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -RECENT}}
-        name = f"partition:{progress.incarnation or progress.topic}:{progress.partition}"
+        name = f"partition:{progress.topic_id or progress.topic}:{progress.partition}"
         return name, {"$set": state, "$push": recent}
 
 
@@ -165,7 +165,7 @@ class Heartbeat:
         self._latencies = latencies
         #: Told of each writing what went wrong, or None.
         self._note = note
-        self._pulse = Pulse(datetime.now(UTC))
+        self._builder = HeartbeatBuilder(datetime.now(UTC))
         self._has_index = False
 
     async def run(self) -> None:
@@ -186,7 +186,7 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """Write the present state once."""
-        beat = Beat(
+        beat = HeartbeatSample(
             at=datetime.now(UTC),
             partitions=self._consumer.progress(),
             fates=self._fates(),
@@ -194,16 +194,16 @@ class Heartbeat:
             latencies=self._latencies,
             deleted_offsets=self._consumer.deleted_offsets,
         )
-        writes = self._pulse.writes(beat)
+        writes = self._builder.writes(beat)
         await self._call(lambda: self._write(writes))
 
     async def _wait(self) -> None:
-        for _ in range(round(BEAT_EVERY / LOOK_EVERY)):
-            await asyncio.sleep(LOOK_EVERY)
+        for _ in range(round(HEARTBEAT_SECONDS / SAMPLE_SECONDS)):
+            await asyncio.sleep(SAMPLE_SECONDS)
             partitions = self._consumer.progress()
-            if self._pulse.is_news(partitions):
+            if self._builder.is_news(partitions):
                 return
-            self._pulse.look(partitions, datetime.now(UTC))
+            self._builder.look(partitions, datetime.now(UTC))
 
     def _write(self, writes: Sequence[Write]) -> None:
         with pymongo.timeout(WRITE_SECONDS):
@@ -244,8 +244,8 @@ def _lag_seconds_at_most(progress: Progress, ends: Mapping[int, datetime], at: d
     return None if seen_at is None else round((at - seen_at).total_seconds(), 3)
 
 
-def _worker(beat: Beat, *, rate: float | None, worker: str, started_at: datetime) -> Write:
-    slices, held = beat.in_flight
+def _worker(beat: HeartbeatSample, *, rate: float | None, worker: str, started_at: datetime) -> Write:
+    batches, held = beat.in_flight
     state = {
         "kind": "worker",
         "started_at": started_at,
@@ -253,7 +253,7 @@ def _worker(beat: Beat, *, rate: float | None, worker: str, started_at: datetime
         "partitions": len(beat.partitions),
         "fates": asdict(beat.fates),
         "rate": rate,
-        "in_flight": {"slices": slices, "bytes": held},
+        "in_flight": {"slices": batches, "bytes": held},
         "deleted_offsets": beat.deleted_offsets,
         "latency": _latency(beat.latencies, beat.at),
     }

@@ -14,17 +14,17 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, di
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from streamapp.model.record import DeadLetter, SliceRecord
+from streamapp.model.record import BatchRecord, DeadLetter
 from streamapp.monitoring.heartbeat import Consumer, lag_seconds
 from streamapp.monitoring.latency import BOUNDS_MS, Latencies
 from streamapp.monitoring.readiness import Readiness
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 from streamapp.sink.settle import Fates
 
 #: Schema versions that are told apart; the rest is "other".
 MOST_VERSIONS = 50
 
-_SLICE_BUCKETS = (1, 10, 100, 500, 1_000, 2_000, 4_000)
+_BATCH_BUCKETS = (1, 10, 100, 500, 1_000, 2_000, 4_000)
 _INSERT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 disable_created_metrics()
@@ -55,7 +55,7 @@ class Metrics:
         *,
         version: str,
         readiness: Readiness,
-        outages: Mapping[str, Outages],
+        outages: Mapping[str, OutageRetrier],
         now: Callable[[], float] = time.time,
     ) -> None:
         self.latencies = Latencies()
@@ -70,8 +70,8 @@ class Metrics:
         self._events = Counter[str]()
         self._dead_letters = Counter[str]()
         self._registry = CollectorRegistry()
-        self._slices = Histogram(
-            "streamapp_slice_records", "Records per settled slice.", buckets=_SLICE_BUCKETS, registry=self._registry
+        self._batches = Histogram(
+            "streamapp_slice_records", "Records per settled slice.", buckets=_BATCH_BUCKETS, registry=self._registry
         )
         self._inserts = Histogram(
             "streamapp_insert_seconds",
@@ -86,16 +86,16 @@ class Metrics:
         """What Prometheus reads, in its text format."""
         return generate_latest(self._registry)
 
-    def stored(self, records: Sequence[SliceRecord], versions: Sequence[str]) -> None:
+    def stored(self, records: Sequence[BatchRecord], versions: Sequence[str]) -> None:
         """Hear of events that are new in MongoDB, and of their schema versions."""
         self.latencies.add(records, now=self._now())
         for version, n in Counter(versions).items():
             is_told = version in self._events or len(self._events) < MOST_VERSIONS
             self._events[version if is_told else "other"] += n
 
-    def settled(self, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
+    def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
         """Hear of a slice whose records have all had their fate."""
-        self._slices.observe(len(records))
+        self._batches.observe(len(records))
         self._dead_letters.update(letter.reason.value for letter in dead)
 
     def inserted(self, seconds: float) -> None:
@@ -167,6 +167,6 @@ def _transport(consumer: Transport) -> Iterator[Metric]:
     yield CounterMetricFamily("streamapp_deleted_offsets", "Deleted by Kafka before they were read.", deleted)
     yield CounterMetricFamily("streamapp_empty_offsets", "Compacted, aborted, or control records.", empty)
     yield CounterMetricFamily("streamapp_rewinds", "Times that a partition's offsets went back.", consumer.rewinds)
-    slices, held = consumer.in_flight
-    yield GaugeMetricFamily("streamapp_in_flight_slices", "Slices delivered and not acked.", slices)
+    batches, held = consumer.in_flight
+    yield GaugeMetricFamily("streamapp_in_flight_slices", "Slices delivered and not acked.", batches)
     yield GaugeMetricFamily("streamapp_in_flight_bytes", "Bytes of those slices.", held)

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamapp.errors import StreamappError
-from streamapp.monitoring.stall_detector import Movement
-from streamapp.retry import Outages
+from streamapp.monitoring.stall_detector import StallDetector
+from streamapp.retry import OutageRetrier
 
 #: Seconds for which an answer of a dependency counts.
 FRESH_FOR = 5.0
@@ -48,12 +48,12 @@ class Part(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Told:
+class DependencyStatus:
     """Something that answers or fails now and then; an answer counts for a while."""
 
     name: str
     #: What is being repeated because of it.
-    outages: Sequence[Outages] = ()
+    outages: Sequence[OutageRetrier] = ()
     fresh_for: float = FRESH_FOR
     clock: Callable[[], float] = time.monotonic
     answered_at: float | None = None
@@ -76,7 +76,7 @@ class Told:
 
 
 @dataclass(slots=True, kw_only=True)
-class Dependency(Told):
+class Dependency(DependencyStatus):
     """Something that the worker needs, asked in the background, so that /readyz answers at once."""
 
     ping: Callable[[], Awaitable[None]]
@@ -97,7 +97,7 @@ class Waiting:
     """Something that is noticed only by what is being repeated because of it."""
 
     name: str
-    outages: Sequence[Outages]
+    outages: Sequence[OutageRetrier]
 
     @property
     def state(self) -> str:
@@ -105,7 +105,7 @@ class Waiting:
         return _waiting(self.outages)
 
 
-def _waiting(outages: Sequence[Outages]) -> str:
+def _waiting(outages: Sequence[OutageRetrier]) -> str:
     away = [each for each in outages if each.away_for > HICCUP]
     return f"away for {away[0].away_for:.0f} s: {away[0].error}" if away else "ok"
 
@@ -118,7 +118,7 @@ class Readiness:
     #: Number of partitions assigned; None before the first assignment and while partitions move.
     partitions: int | None = None
     is_agent_running: Callable[[], bool] = lambda: True
-    movement: Movement = field(default_factory=Movement)
+    stall_detector: StallDetector = field(default_factory=StallDetector)
     clock: Callable[[], float] = time.monotonic
 
     def report(self) -> tuple[bool, dict[str, str]]:
@@ -126,8 +126,8 @@ class Readiness:
         states = {
             "partitions": "not assigned yet" if self.partitions is None else "ok",
             "agent": "ok" if self.is_agent_running() else "it does not run",
-            "settling": self.movement.settling(self.clock()),
-            "commits": self.movement.commits(self.clock()),
+            "settling": self.stall_detector.settling(self.clock()),
+            "commits": self.stall_detector.commits(self.clock()),
             **{part.name: part.state for part in self.parts},
         }
         return all(state == "ok" for state in states.values()), states

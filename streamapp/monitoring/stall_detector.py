@@ -16,7 +16,7 @@ _Key = tuple[str, int, str | None]
 
 
 @dataclass(slots=True)
-class _Stand:
+class _LastProgress:
     """An offset that should move, and since when it does not."""
 
     offset: int
@@ -24,15 +24,15 @@ class _Stand:
 
 
 @dataclass(slots=True)
-class Movement:
+class StallDetector:
     """Remembers of each partition since when it stands still, by looks that are at most a few seconds apart.
 
     All instants are of one monotonic clock, in seconds.
     """
 
     _looked_at: float | None = None
-    _settling: dict[_Key, _Stand] = field(default_factory=dict[_Key, _Stand])
-    _commits: dict[_Key, _Stand] = field(default_factory=dict[_Key, _Stand])
+    _settling: dict[_Key, _LastProgress] = field(default_factory=dict[_Key, _LastProgress])
+    _commits: dict[_Key, _LastProgress] = field(default_factory=dict[_Key, _LastProgress])
 
     def look(self, partitions: Iterable[Progress], now: float) -> None:
         """Note how far each partition is that is held."""
@@ -52,12 +52,12 @@ class Movement:
         """`ok`, or which partition has settled more than is committed."""
         return self._state(self._commits, "more is settled than the committed offset {}, for {:.0f} s", now)
 
-    def _state(self, stands: Mapping[_Key, _Stand], what: str, now: float) -> str:
+    def _state(self, last_seen: Mapping[_Key, _LastProgress], what: str, now: float) -> str:
         if self._looked_at is None:
             return "not looked at yet"
         if now - self._looked_at > LOOKED_WITHIN:
             return f"not looked at for {now - self._looked_at:.0f} s"
-        still = {key: stand for key, stand in stands.items() if now - stand.since > STILL_FOR}
+        still = {key: stand for key, stand in last_seen.items() if now - stand.since > STILL_FOR}
         if not still:
             return "ok"
         (_, partition, _), stand = min(still.items(), key=lambda item: item[1].since)
@@ -65,8 +65,8 @@ class Movement:
         return f"partition {partition}: {what.format(stand.offset, now - stand.since)}{more}"
 
 
-def _still(before: _Stand | None, offset: int, now: float) -> _Stand:
-    return before if before is not None and before.offset == offset else _Stand(offset, now)
+def _still(before: _LastProgress | None, offset: int, now: float) -> _LastProgress:
+    return before if before is not None and before.offset == offset else _LastProgress(offset, now)
 
 
 def _settling(partitions: Iterable[Progress]) -> dict[_Key, int]:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import pymongo
 
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.levels import Level
 from streamapp.rollups.recount import FIELDS, Recount, difference
-from streamapp.rollups.rollup import Document, Lane, Rollup, Swap
+from streamapp.rollups.rollup import ConditionalWrite, Document, PartitionId, Rollup
 
 #: Events that are read at the same time.
 READ_AT_ONCE = 5_000
@@ -28,7 +28,7 @@ Key = tuple[Level, str]
 Stored = Mapping[Key, Rollup]
 
 
-class Stale(Exception):  # noqa: N818 - no error
+class ConcurrentChange(Exception):  # noqa: N818 - no error
     """More has changed meanwhile than can be made out from here: begin anew."""
 
 
@@ -42,12 +42,12 @@ class Difference(NamedTuple):
     wanted: Rollup | None
 
     @property
-    def lane(self) -> Lane:
+    def partition_id(self) -> PartitionId:
         """Whose rollup it is."""
-        return Rollup(self.key[1]).lane
+        return Rollup(self.key[1]).partition_id
 
 
-class Stretch:
+class BucketRange:
     """The buckets of some spans, one per level.
 
     A lane that a worker holds has a bound, the last offset that it has settled: every rollup of the lane holds all
@@ -60,11 +60,11 @@ class Stretch:
     def __init__(
         self,
         mongo: Mongo,
-        rollups: Rollups,
+        rollups: RollupStore,
         *,
         spans: Mapping[Level, Span],
         recount: Recount,
-        bounds: Mapping[Lane, int],
+        bounds: Mapping[PartitionId, int],
     ) -> None:
         self._events = mongo.primary["events"]
         self._rollups = rollups
@@ -72,7 +72,7 @@ class Stretch:
         self._recount = recount
         self._bounds = bounds
         #: Of a lane with later offsets: how far its events are counted, and the count.
-        self._ahead: dict[Lane, tuple[int, Recount]] = {}
+        self._ahead: dict[PartitionId, tuple[int, Recount]] = {}
         #: How many rollups there are and should be.
         self.size = 0
 
@@ -82,46 +82,54 @@ class Stretch:
         Raises:
             Stale: they are changed faster than they can be read.
         """
-        stored, apart = self._read()
-        keys = {*stored, *self._keys(self._recount.with_apart(apart))}
+        stored, out_of_order = self._read()
+        keys = {*stored, *self._keys(self._recount.with_out_of_order(out_of_order))}
         self.size = len(keys)
         keys = keys if only is None else keys & {*only}
         later = {key for key in keys if key in stored and stored[key].offset > self._bound(stored[key])}
-        found = _differences(keys - later, stored, self._recount.with_apart(apart))
-        for (lane, offset), together in sorted(_by_offset(later, stored).items()):
-            found += _differences(together, stored, self._counted_up_to(lane, offset).with_apart(apart))
+        found = _differences(keys - later, stored, self._recount.with_out_of_order(out_of_order))
+        for (partition_id, offset), together in sorted(_by_offset(later, stored).items()):
+            found += _differences(
+                together, stored, self._counted_up_to(partition_id, offset).with_out_of_order(out_of_order)
+            )
         return found
 
     def mend(self, differences: Sequence[Difference]) -> Collection[Key]:
         """Write what must be there; return where somebody else was faster."""
-        swaps = {each.key: self._swap(each) for each in differences}
+        writes = {each.key: self._swap(each) for each in differences}
         for level in self._spans:
-            ours = [(each, swaps[each.key]) for each in differences if each.key[0] is level]
-            self._rollups.write(level, [swap for _, swap in ours if swap])
-            self._rollups.remove(level, [each.stored for each, swap in ours if each.stored and not swap])
+            ours = [(each, writes[each.key]) for each in differences if each.key[0] is level]
+            self._rollups.write(level, [write_if_unchanged for _, write_if_unchanged in ours if write_if_unchanged])
+            self._rollups.remove(
+                level, [each.stored for each, write_if_unchanged in ours if each.stored and not write_if_unchanged]
+            )
         stored, _ = self._read()
-        return [key for key, swap in swaps.items() if not _is_done(stored.get(key), swap)]
+        return [key for key, write_if_unchanged in writes.items() if not _is_done(stored.get(key), write_if_unchanged)]
 
-    def _swap(self, each: Difference) -> Swap | None:
+    def _swap(self, each: Difference) -> ConditionalWrite | None:
         if each.wanted is None:
             return None
-        offset = max(each.wanted.offset, self._bounds.get(each.lane, -1), each.stored.offset if each.stored else -1)
-        return Swap(each.stored.guard if each.stored else None, {**each.wanted.document(), "offset": offset})
+        offset = max(
+            each.wanted.offset, self._bounds.get(each.partition_id, -1), each.stored.offset if each.stored else -1
+        )
+        return ConditionalWrite(
+            each.stored.expected_version if each.stored else None, {**each.wanted.document(), "offset": offset}
+        )
 
     def _read(self) -> tuple[Stored, Sequence[Document]]:
         """The stored rollups, and the events that were counted in them out of their turn."""
         for _ in range(ATTEMPTS):
-            before = [*self._apart()]
+            before = [*self._out_of_order()]
             stored = {
                 (level, id_): rollup
                 for level, span in self._spans.items()
                 for id_, rollup in self._rollups.between(level, *span).items()
             }
-            if before == (apart := [*self._apart()]):
-                return stored, apart
-        raise Stale
+            if before == (out_of_order := [*self._out_of_order()]):
+                return stored, out_of_order
+        raise ConcurrentChange
 
-    def _apart(self) -> Iterable[Document]:
+    def _out_of_order(self) -> Iterable[Document]:
         start, end = self._time()
         return self._events.find({"event_timestamp": {"$gte": start, "$lt": end}, "kafka.apart": True}, FIELDS)
 
@@ -131,20 +139,20 @@ class Stretch:
             yield from ((level, id_) for id_, rollup in rollups.items() if start <= rollup.bucket_ms < end)
 
     def _bound(self, rollup: Rollup) -> int:
-        return self._bounds.get(rollup.lane, rollup.offset)
+        return self._bounds.get(rollup.partition_id, rollup.offset)
 
-    def _counted_up_to(self, lane: Lane, offset: int) -> Recount:
-        if not _INCARNATION.fullmatch(lane.life):
-            raise Stale  # the `_id` of its events cannot be told from their offset
-        reached, recount = self._ahead.get(lane) or (self._bounds[lane], self._recount.copy())
+    def _counted_up_to(self, partition_id: PartitionId, offset: int) -> Recount:
+        if not _INCARNATION.fullmatch(partition_id.life):
+            raise ConcurrentChange  # the `_id` of its events cannot be told from their offset
+        reached, recount = self._ahead.get(partition_id) or (self._bounds[partition_id], self._recount.copy())
         if offset < reached:
-            raise Stale
+            raise ConcurrentChange
         start, end = self._time()
-        ids = iter(f"{lane.life}-{lane.partition}-{each}" for each in range(reached + 1, offset + 1))
+        ids = iter(f"{partition_id.life}-{partition_id.partition}-{each}" for each in range(reached + 1, offset + 1))
         while some := [*islice(ids, READ_AT_ONCE)]:
             events = self._events.find({"_id": {"$in": some}, "kafka.apart": {"$ne": True}}, FIELDS)
             recount.add([event for event in events if start <= event["event_timestamp"] < end], {})
-        self._ahead[lane] = offset, recount
+        self._ahead[partition_id] = offset, recount
         return recount
 
     def _time(self) -> Span:
@@ -170,14 +178,14 @@ def _differences(keys: Iterable[Key], stored: Stored, recount: Recount) -> list[
     return found
 
 
-def _by_offset(keys: Iterable[Key], stored: Stored) -> dict[tuple[Lane, int], list[Key]]:
-    found: dict[tuple[Lane, int], list[Key]] = {}
+def _by_offset(keys: Iterable[Key], stored: Stored) -> dict[tuple[PartitionId, int], list[Key]]:
+    found: dict[tuple[PartitionId, int], list[Key]] = {}
     for key in keys:
-        found.setdefault((stored[key].lane, stored[key].offset), []).append(key)
+        found.setdefault((stored[key].partition_id, stored[key].offset), []).append(key)
     return found
 
 
-def _is_done(stored: Rollup | None, swap: Swap | None) -> bool:
-    if stored is None or swap is None:
-        return stored is None and swap is None
-    return stored.guard == (swap.document["offset"], swap.document["n"])
+def _is_done(stored: Rollup | None, write_if_unchanged: ConditionalWrite | None) -> bool:
+    if stored is None or write_if_unchanged is None:
+        return stored is None and write_if_unchanged is None
+    return stored.expected_version == (write_if_unchanged.document["offset"], write_if_unchanged.document["n"])

@@ -17,12 +17,12 @@ from bson import DatetimeMS
 
 from streamapp.errors import StoreUnavailable
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.monitoring import heartbeat
-from streamapp.reconcile.bucket_range import Difference, Key, Stale, Stretch, events_between
+from streamapp.reconcile.bucket_range import BucketRange, ConcurrentChange, Difference, Key, events_between
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.recount import Recount
-from streamapp.rollups.rollup import Lane, Rollup
+from streamapp.rollups.rollup import PartitionId, Rollup
 
 #: Rollups that are compared at the same time, more or less.
 COMPARED_AT_ONCE = 500
@@ -39,11 +39,11 @@ _FIRST, _END = -62_135_596_800_000, 253_402_300_800_000
 _DAY = LEVELS[-1]
 
 #: What is to be done with a stretch, of which some lanes are held; returns what was not as the events say.
-Settle = Callable[[Stretch, Mapping[Lane, int]], Sequence[Difference]]
+Comparison = Callable[[BucketRange, Mapping[PartitionId, int]], Sequence[Difference]]
 
 
 @dataclass(slots=True, kw_only=True)
-class Findings:
+class ReconciliationResult:
     """What was found."""
 
     #: Events that were read.
@@ -57,7 +57,7 @@ class Findings:
     #: Events without a time in the years 1 to 9999, and so without a bucket.
     untimed: int = 0
 
-    def add(self, other: Findings) -> None:
+    def add(self, other: ReconciliationResult) -> None:
         """Add what was found elsewhere."""
         self.events += other.events
         self.rollups += other.rollups
@@ -77,20 +77,20 @@ class Reconciliation:
         on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._mongo = mongo
-        self._rollups = Rollups(mongo, keep=keep)
+        self._rollups = RollupStore(mongo, keep=keep)
         self._keep = keep
         self._now = now
         self._levels = levels
         self._on_read = on_read
 
-    def check(self) -> Findings:
+    def check(self) -> ReconciliationResult:
         """Tell which rollups differ; nothing is written."""
         while True:
-            held, findings = self._held(), self._go_through(lambda stretch, _: stretch.compare())
+            held, findings = self._held(), self._go_through(lambda bucket_range, _: bucket_range.compare())
             if not findings.different or not self._is_newly_held(held):
                 return findings
 
-    def rebuild(self) -> Findings:
+    def rebuild(self) -> ReconciliationResult:
         """Write those that differ anew, and tell which."""
         mended: dict[Key, str] = {}
         self._await_heartbeats()
@@ -102,34 +102,34 @@ class Reconciliation:
                 findings.different = mended
                 return findings
 
-    def _go_through(self, settle: Settle) -> Findings:
-        findings = Findings(untimed=self._untimed())
+    def _go_through(self, compare: Comparison) -> ReconciliationResult:
+        findings = ReconciliationResult(untimed=self._untimed())
         oldest = self._next_event(_FIRST)
         since = {level: self._since(level, _END if oldest is None else oldest, findings) for level in self._levels}
         at = _FIRST
         while (day := self._next_day(at, since)) is not None:
-            findings.add(self._insist(lambda day=day: self._day(day, since, settle)))
+            findings.add(self._insist(lambda day=day: self._day(day, since, compare)))
             at = day + _DAY.width_ms
         return findings
 
-    def _insist(self, work: Callable[[], Findings]) -> Findings:
+    def _insist(self, work: Callable[[], ReconciliationResult]) -> ReconciliationResult:
         for _ in range(ATTEMPTS):
             try:
                 return work()
-            except Stale:
+            except ConcurrentChange:
                 time.sleep(CLAIM_SECONDS)
         raise StoreUnavailable("rollups are written faster than they can be compared; try again without a worker")
 
-    def _day(self, day: int, since: Mapping[Level, int], settle: Settle) -> Findings:
-        found, held = Findings(), self._held()
-        for stretch in self._stretches(day, since, held, found):
-            found.different.update({each.key: each.why for each in settle(stretch, held)})
-            found.rollups += stretch.size
+    def _day(self, day: int, since: Mapping[Level, int], compare: Comparison) -> ReconciliationResult:
+        found, held = ReconciliationResult(), self._held()
+        for bucket_range in self._bucket_ranges(day, since, held, found):
+            found.different.update({each.key: each.why for each in compare(bucket_range, held)})
+            found.rollups += bucket_range.size
         return found
 
-    def _stretches(
-        self, day: int, since: Mapping[Level, int], bounds: Mapping[Lane, int], found: Findings
-    ) -> Iterator[Stretch]:
+    def _bucket_ranges(
+        self, day: int, since: Mapping[Level, int], bounds: Mapping[PartitionId, int], found: ReconciliationResult
+    ) -> Iterator[BucketRange]:
         recount, begun = Recount(self._levels), day
         for events in events_between(self._mongo, day, day + _DAY.width_ms):
             recount.add(events, bounds)
@@ -137,29 +137,29 @@ class Reconciliation:
             self._on_read(len(events))
             if len(recount) >= COMPARED_AT_ONCE:
                 upto = int(events[-1]["event_timestamp"])
-                yield self._stretch(begun, upto, since, recount.take(upto), bounds)
+                yield self._bucket_range(begun, upto, since, recount.take(upto), bounds)
                 begun = upto
-        yield self._stretch(begun, day + _DAY.width_ms, since, recount, bounds)
+        yield self._bucket_range(begun, day + _DAY.width_ms, since, recount, bounds)
 
-    def _stretch(
-        self, begun: int, upto: int, since: Mapping[Level, int], recount: Recount, bounds: Mapping[Lane, int]
-    ) -> Stretch:
+    def _bucket_range(
+        self, begun: int, upto: int, since: Mapping[Level, int], recount: Recount, bounds: Mapping[PartitionId, int]
+    ) -> BucketRange:
         spans = {level: (max(level.start_of(begun), since[level]), level.start_of(upto)) for level in self._levels}
-        return Stretch(self._mongo, self._rollups, spans=spans, recount=recount, bounds=bounds)
+        return BucketRange(self._mongo, self._rollups, spans=spans, recount=recount, bounds=bounds)
 
-    def _mended(self, stretch: Stretch, held: Mapping[Lane, int]) -> Sequence[Difference]:
-        found = stretch.compare()
+    def _mended(self, bucket_range: BucketRange, held: Mapping[PartitionId, int]) -> Sequence[Difference]:
+        found = bucket_range.compare()
         mended = [*found]
         for _ in range(ATTEMPTS):
             if not found:
                 return mended
-            if any(each.stored and each.lane not in held for each in found):
+            if any(each.stored and each.partition_id not in held for each in found):
                 # Nobody seems to hold it, but somebody may just have got it.
                 time.sleep(CLAIM_SECONDS)
                 if self._is_newly_held(held):
-                    raise Stale
-            found = stretch.compare(only=stretch.mend(found))
-        raise Stale
+                    raise ConcurrentChange
+            found = bucket_range.compare(only=bucket_range.mend(found))
+        raise ConcurrentChange
 
     def _await_heartbeats(self) -> None:
         """Wait until all workers have told how far they are, lest what they just counted be taken for not settled."""
@@ -167,19 +167,20 @@ class Reconciliation:
         while self._held(HELD_FOR).keys() - self._held(self._now() - since).keys() and time.monotonic() < end:
             time.sleep(CLAIM_SECONDS / 10)
 
-    def _held(self, within: timedelta = HELD_FOR) -> dict[Lane, int]:
+    def _held(self, within: timedelta = HELD_FOR) -> dict[PartitionId, int]:
         """Of each partition that a worker holds, the last offset that it has settled."""
         query = {"kind": "partition", "at": {"$gt": self._now() - within}}
         found = self._mongo.primary[heartbeat.COLLECTION].find(query)
         # None settled: it has just got the partition.
         return {
-            Lane(each["incarnation"] or each["topic"], each["partition"]): (each["settled"] or 0) - 1 for each in found
+            PartitionId(each["incarnation"] or each["topic"], each["partition"]): (each["settled"] or 0) - 1
+            for each in found
         }
 
-    def _is_newly_held(self, held: Mapping[Lane, int]) -> bool:
+    def _is_newly_held(self, held: Mapping[PartitionId, int]) -> bool:
         return not self._held().keys() <= held.keys()
 
-    def _since(self, level: Level, oldest: int, findings: Findings) -> int:
+    def _since(self, level: Level, oldest: int, findings: ReconciliationResult) -> int:
         """The first bucket that can be compared: one that is kept, and whose events are not older than all others."""
         kept = max(_FIRST, kept_since(level, self._keep, self._now()))
         first = level.start_of(oldest)

@@ -24,7 +24,7 @@ from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
 from streamapp.model.event import Schema
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 
 T = TypeVar("T")
 
@@ -54,13 +54,13 @@ class Registry:
         url: str,
         subject: str,
         *,
-        outages: Outages | None = None,
+        outages: OutageRetrier | None = None,
         on_learned: Callable[[WriterSchema], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = url
         self.subject = subject
-        self.outages = outages or Outages("the schema registry")
+        self.outages = outages or OutageRetrier("the schema registry")
         self._on_learned = on_learned
         self._clock = clock
         self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
@@ -85,11 +85,11 @@ class Registry:
 
     async def knows(self, schema_id: int) -> bool:
         """Whether there is such a schema now."""
-        return await self.outages.insist(lambda: self._call(lambda: self._find(schema_id) is not None))
+        return await self.outages.run(lambda: self._call(lambda: self._find(schema_id) is not None))
 
     async def register_elsewhere(self, subject: str, schema: Schema) -> int:
         """Register a schema under another subject than ours; its id."""
-        return await self.outages.insist(lambda: self._call(lambda: self._client.register(subject, AvroSchema(schema))))
+        return await self.outages.run(lambda: self._call(lambda: self._client.register(subject, AvroSchema(schema))))
 
     async def registered(self, schema: Schema) -> tuple[int, int] | None:
         """Schema id and version under the subject, if the schema stands there in any spelling, asked for once."""
@@ -131,7 +131,7 @@ class Registry:
     async def _ask_again(self, schema_id: int) -> WriterSchema | None:
         waits = iter(() if schema_id in self._stale_at else _ASK_AFTER)
         deadline = self._clock() + ASK_FOR
-        while (found := await self.outages.insist(lambda: self.look_up(schema_id))) is None:
+        while (found := await self.outages.run(lambda: self.look_up(schema_id))) is None:
             wait = next(waits, None)
             if wait is None or self._clock() >= deadline:
                 break
@@ -200,10 +200,10 @@ class Registry:
         ours: dict[int, WriterSchema] = {}
         for version in (1, 2):
             schema = event.schema(version)
-            ours[version] = await self.outages.insist(lambda s=schema, v=version: self._ensure(s, v, register=register))
+            ours[version] = await self.outages.run(lambda s=schema, v=version: self._ensure(s, v, register=register))
             if version == 1 and register and compatibility == "backward":
                 # After V1, since some registries know no level for a subject without schemas; before V2, to hold it.
-                await self.outages.insist(lambda: self._call(self._ensure_level))
+                await self.outages.run(lambda: self._call(self._ensure_level))
         return ours
 
     async def _ensure(self, schema: Schema, version: int, *, register: bool) -> WriterSchema:

@@ -55,7 +55,7 @@ class Events(NamedTuple):
         return Events(self.times[index:], self.users[index:], self.values[index:]) if index else self
 
 
-class Tally:
+class PendingCounts:
     """Events of one lane as far as rollups are concerned, by their offset, ascending."""
 
     def __init__(self, offsets: Sequence[int], events: Events) -> None:
@@ -65,20 +65,20 @@ class Tally:
         self._buckets: dict[tuple[int, Level], Buckets] = {}
 
     @classmethod
-    def of(cls, documents: Sequence[Document]) -> Tally:
+    def of(cls, documents: Sequence[Document]) -> PendingCounts:
         """The tally of event documents."""
         offsets, times, users, values = zip(*map(row_of, documents), strict=True)
         return cls(_packed(offsets), Events(_packed(times), users, values))
 
     @classmethod
-    def joined(cls, tallies: Sequence[Tally]) -> Tally:
+    def joined(cls, pending_counts: Sequence[PendingCounts]) -> PendingCounts:
         """One tally of several, each of which goes on where the one before it ends."""
-        if len(tallies) == 1:
-            return tallies[0]
-        if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(tallies)):
+        if len(pending_counts) == 1:
+            return pending_counts[0]
+        if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(pending_counts)):
             raise AssertionError("events to count are not in the order of their partition")
-        offsets = _end_to_end([tally.offsets for tally in tallies])
-        return cls(offsets, Events.joined([tally.events for tally in tallies]))
+        offsets = _end_to_end([pending.offsets for pending in pending_counts])
+        return cls(offsets, Events.joined([pending.events for pending in pending_counts]))
 
     @property
     def last_offset(self) -> int:

@@ -14,7 +14,7 @@ from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttribut
 from streamapp.decode.document import Row, row_of
 from streamapp.rollups.levels import Level
 from streamapp.rollups.pending import Delta, Events, count, grouped
-from streamapp.rollups.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, Lane, Rollup, by_lane, id_of
+from streamapp.rollups.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, PartitionId, Rollup, by_partition, id_of
 
 #: What is read of an event to count it.
 FIELDS = (
@@ -31,25 +31,25 @@ FIELDS = (
 )
 
 #: Rollups by their `_id`.
-Rollups = dict[str, Rollup]
+RollupsById = dict[str, Rollup]
 
 
 class Recount:
     """The rollups that hold some events, at some levels."""
 
     def __init__(self, levels: Iterable[Level]) -> None:
-        self.rollups: Mapping[Level, Rollups] = {level: {} for level in levels}
+        self.rollups: Mapping[Level, RollupsById] = {level: {} for level in levels}
 
     def __len__(self) -> int:
         return sum(map(len, self.rollups.values()))
 
-    def add(self, events: Iterable[Document], bounds: Mapping[Lane, int]) -> None:
+    def add(self, events: Iterable[Document], bounds: Mapping[PartitionId, int]) -> None:
         """Count events that came in their turn; of each lane that has a bound, those up to this offset."""
-        for lane, rows in _rows(events).items():
-            counted = [row for row in rows if lane not in bounds or row[0] <= bounds[lane]]
+        for partition_id, rows in _rows(events).items():
+            counted = [row for row in rows if partition_id not in bounds or row[0] <= bounds[partition_id]]
             if counted:
                 last = max(row[0] for row in counted)
-                self._add(lane, counted, lambda rollup, deltas, last=last: _add(rollup, deltas, last))
+                self._add(partition_id, counted, lambda rollup, deltas, last=last: _add(rollup, deltas, last))
 
     def copy(self) -> Recount:
         """One that holds the same."""
@@ -58,18 +58,18 @@ class Recount:
             copy.rollups[level].update({id_: rollup.copy() for id_, rollup in rollups.items()})
         return copy
 
-    def with_apart(self, events: Sequence[Document]) -> Recount:
+    def with_out_of_order(self, events: Sequence[Document]) -> Recount:
         """The same, and events that came out of their turn."""
         if not events:
             return self
         both = self.copy()
-        both.add_apart(events)
+        both.add_out_of_order(events)
         return both
 
-    def add_apart(self, events: Iterable[Document]) -> None:
+    def add_out_of_order(self, events: Iterable[Document]) -> None:
         """Count events that came out of their turn."""
-        for lane, rows in _rows(events).items():
-            self._add(lane, rows, Rollup.add_apart)
+        for partition_id, rows in _rows(events).items():
+            self._add(partition_id, rows, Rollup.add_out_of_order)
 
     def take(self, before_ms: int) -> Recount:
         """Take out the rollups of the buckets that end before an instant, epoch ms."""
@@ -80,12 +80,14 @@ class Recount:
                 taken.rollups[level][id_] = rollups.pop(id_)
         return taken
 
-    def _add(self, lane: Lane, rows: Sequence[Row], add: Callable[[Rollup, Sequence[Delta]], None]) -> None:
+    def _add(
+        self, partition_id: PartitionId, rows: Sequence[Row], add: Callable[[Rollup, Sequence[Delta]], None]
+    ) -> None:
         _, times, users, values = zip(*rows, strict=True)
         minutes = count(Events(times, users, values))
         for level, rollups in self.rollups.items():
             for start, deltas in grouped(minutes, level).items():
-                id_ = id_of(lane, start)
+                id_ = id_of(partition_id, start)
                 add(rollups.setdefault(id_, Rollup(id_)), deltas)
 
 
@@ -106,8 +108,8 @@ def _wrongs(stored: Rollup, wanted: Rollup) -> Iterator[str]:
             yield f"{name}: {wrong}"
     if wrong := _wrong(stored.cells, wanted.cells):
         yield f"cells: {wrong}"
-    if stored.apart != wanted.apart:
-        yield f"apart is {stored.apart}, and {wanted.apart} such events are stored"
+    if stored.out_of_order != wanted.out_of_order:
+        yield f"apart is {stored.out_of_order}, and {wanted.out_of_order} such events are stored"
     if not _has_same_users(stored, wanted):
         yield "users: the sketch holds other users than the events"
 
@@ -140,17 +142,20 @@ def _add(rollup: Rollup, deltas: Iterable[Delta], last_offset: int) -> None:
     rollup.offset = max(rollup.offset, last_offset)
 
 
-def _rows(events: Iterable[Document]) -> dict[Lane, list[Row]]:
-    return {lane: [_row(event, lane) for event in together] for lane, together in by_lane(events).items()}
+def _rows(events: Iterable[Document]) -> dict[PartitionId, list[Row]]:
+    return {
+        partition_id: [_row(event, partition_id) for event in together]
+        for partition_id, together in by_partition(events).items()
+    }
 
 
-def _row(event: Document, lane: Lane) -> Row:
+def _row(event: Document, partition_id: PartitionId) -> Row:
     """Whatever was stored counts, with what it has."""
     try:
         offset, at, user, values = row_of(event)
     except (KeyError, TypeError):
         offset, at, user, values = row_of(_completed(event))
-    return (-1 if lane == FOREIGN else offset, int(at), "" if user is None else str(user), values)
+    return (-1 if partition_id == FOREIGN else offset, int(at), "" if user is None else str(user), values)
 
 
 def _completed(event: Document) -> Document:

@@ -51,7 +51,7 @@ MAPS = (*CUBE, "locations")
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
 
 
-class Lane(NamedTuple):
+class PartitionId(NamedTuple):
     """One partition in one life of its topic."""
 
     #: The topic's incarnation, or its name where the broker has none.
@@ -60,15 +60,15 @@ class Lane(NamedTuple):
 
 
 #: Of documents that did not come by streamapp.
-FOREIGN = Lane("", -1)
+FOREIGN = PartitionId("", -1)
 
 
-def id_of(lane: Lane, bucket_ms: int) -> str:
+def id_of(partition_id: PartitionId, bucket_ms: int) -> str:
     """The `_id` of a rollup."""
-    return f"{lane.life}:{lane.partition}:{bucket_ms}"
+    return f"{partition_id.life}:{partition_id.partition}:{bucket_ms}"
 
 
-def lane_of(event: Document) -> Lane:
+def partition_id_of(event: Document) -> PartitionId:
     """The lane whose rollups hold an event document; one of its own for documents that did not come by streamapp."""
     try:
         kafka, event_id = event["kafka"], str(event["_id"])
@@ -76,17 +76,17 @@ def lane_of(event: Document) -> Lane:
         life = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
         # Without an incarnation, the record's timestamp comes last.
         is_ours = event_id.startswith(f"{life}{ours}") and isinstance(kafka["offset"], int)
-        return Lane(life, int(kafka["partition"])) if is_ours else FOREIGN
+        return PartitionId(life, int(kafka["partition"])) if is_ours else FOREIGN
     except (KeyError, TypeError, ValueError):
         return FOREIGN
 
 
-def by_lane(events: Iterable[D]) -> dict[Lane, list[D]]:
+def by_partition(events: Iterable[D]) -> dict[PartitionId, list[D]]:
     """Event documents by their lane, in the order in which they are given."""
-    lanes: dict[Lane, list[D]] = {}
+    partition_ids: dict[PartitionId, list[D]] = {}
     for event in events:
-        lanes.setdefault(lane_of(event), []).append(event)
-    return lanes
+        partition_ids.setdefault(partition_id_of(event), []).append(event)
+    return partition_ids
 
 
 def key_of(value: object) -> str:
@@ -122,7 +122,7 @@ def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
 
 
 #: None of them where a foreign hand has taken it out of the document.
-Guard = tuple[int | None, int | None]
+ExpectedVersion = tuple[int | None, int | None]
 
 
 class Rollup:
@@ -131,11 +131,11 @@ class Rollup:
     def __init__(self, rollup_id: str, found: Document | None = None) -> None:
         self.id = rollup_id
         #: Its offset and number of events as they are stored: who writes it back must find them unchanged.
-        self.guard: Guard | None = None if found is None else (found.get("offset"), found.get("n"))
+        self.expected_version: ExpectedVersion | None = None if found is None else (found.get("offset"), found.get("n"))
         found = found or {}
         self.n: int = found.get("n", 0)
         self.offset: int = found.get("offset", -1)
-        self.apart: int = found.get("apart", 0)
+        self.out_of_order: int = found.get("apart", 0)
         self.maps: dict[str, dict[str, int]] = {name: dict(found.get(name, ())) for name in MAPS}
         self.cells: dict[str, int] = dict(found.get("cells", ()))
         self._users = hll_union(LG_K)
@@ -145,10 +145,10 @@ class Rollup:
                 self._users.update(hll_sketch.deserialize(found["users"]))
 
     @property
-    def lane(self) -> Lane:
+    def partition_id(self) -> PartitionId:
         """The lane whose events it holds."""
         life, partition, _ = self.id.rsplit(":", 2)
-        return Lane(life, int(partition))
+        return PartitionId(life, int(partition))
 
     @property
     def bucket_ms(self) -> int:
@@ -167,7 +167,7 @@ class Rollup:
 
     def note_stored(self) -> None:
         """Take it for stored as it is now."""
-        self.guard = (self.offset, self.n)
+        self.expected_version = (self.offset, self.n)
 
     def copy(self) -> Rollup:
         """One that holds the same."""
@@ -182,11 +182,11 @@ class Rollup:
                 _add(self.maps["locations"], key, n)
             self._users.update(delta.users)
 
-    def add_apart(self, deltas: Iterable[Delta]) -> None:
+    def add_out_of_order(self, deltas: Iterable[Delta]) -> None:
         """Count events that come out of their turn."""
         before = self.n
         self.add(deltas)
-        self.apart += self.n - before
+        self.out_of_order += self.n - before
 
     def _add_cell(self, keys: Sequence[str], n: int) -> None:
         self.n += n
@@ -198,21 +198,21 @@ class Rollup:
         return {
             "_id": self.id,
             "bucket": DatetimeMS(self.bucket_ms),
-            "partition": self.lane.partition,
+            "partition": self.partition_id.partition,
             "n": self.n,
             **self.maps,
             "cells": self.cells,
             "users": self.users,
             "offset": self.offset,
-            "apart": self.apart,
+            "apart": self.out_of_order,
         }
 
 
-class Swap(NamedTuple):
+class ConditionalWrite(NamedTuple):
     """A rollup's new document, and the `offset` and `n` that must still be stored for it to be written."""
 
     #: None: nothing must be stored under its `_id`.
-    guard: Guard | None
+    expected_version: ExpectedVersion | None
     document: dict[str, Any]
 
 

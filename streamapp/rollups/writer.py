@@ -17,50 +17,50 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of
 
 #: Seconds between two writes, at the least.
-EVERY_SECONDS = 1.0
+WRITE_INTERVAL_SECONDS = 1.0
 #: Rollups that are read, added to and written together …
-AT_ONCE = 400
+MAX_ROLLUPS_PER_WRITE = 400
 #: … and that are remembered for the next time.
-REMEMBERED = 1_000
+MAX_CACHED_ROLLUPS = 1_000
 
 
-class Rollups(Protocol):
+class RollupPort(Protocol):
     """Where rollups are kept. All raise StoreUnavailable while MongoDB is away; all may be repeated."""
 
     async def load(self, level: Level, ids: Sequence[str]) -> Mapping[str, Rollup]:
         """Those of them that are stored."""
         ...
 
-    async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
+    async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
         """Write each of them that nobody else has changed; False if that was not all."""
         ...
 
-    async def frontier(self, lane: Lane) -> int:
+    async def high_watermark(self, partition_id: PartitionId) -> int:
         """The last offset of a lane that any rollup holds, -1 for none."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
-    lane: Lane
-    tally: Tally
+    partition_id: PartitionId
+    pending: PendingCounts
     applied: asyncio.Future[None]
 
 
-class Accumulator:
+class RollupWriter:
     """Gathers tallies and adds them to the rollups."""
 
     def __init__(
         self,
-        rollups: Rollups,
+        rollups: RollupPort,
         *,
-        outages: Outages,
+        outages: OutageRetrier,
         keep: Keep,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -72,25 +72,25 @@ class Accumulator:
         self._sleep = sleep
         self._waiting: list[_Waiting] = []
         # By level too: the first bucket of one has the `_id` of the wider one's.
-        self._remembered: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
+        self._cached: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
         self._writing: asyncio.Task[None] | None = None
         self._applying = asyncio.Lock()
         self._next_at = 0.0
 
-    def add(self, lane: Lane, tally: Tally) -> asyncio.Future[None]:
+    def add(self, partition_id: PartitionId, pending: PendingCounts) -> asyncio.Future[None]:
         """Enter the events of a slice, after all that lie before them; done when they are in the stored rollups."""
         applied = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(lane, tally, applied))
+        self._waiting.append(_Waiting(partition_id, pending, applied))
         self._start()
         return applied
 
-    async def frontier(self, lane: Lane) -> int:
+    async def high_watermark(self, partition_id: PartitionId) -> int:
         """The last offset of a lane that any rollup holds, -1 for none; raises StoreUnavailable.
 
         What is being added for an assignment that is over comes first, or it would move the frontier afterwards.
         """
         async with self._applying:
-            return await self._rollups.frontier(lane)
+            return await self._rollups.high_watermark(partition_id)
 
     def _start(self) -> None:
         if self._waiting and self._writing is None:
@@ -106,7 +106,7 @@ class Accumulator:
 
     async def _write(self) -> None:
         await self._sleep(max(0.0, self._next_at - time.monotonic()))
-        self._next_at = time.monotonic() + EVERY_SECONDS
+        self._next_at = time.monotonic() + WRITE_INTERVAL_SECONDS
         batch = _present(self._waiting)
         self._waiting = [*batch]
         async with self._applying:
@@ -115,45 +115,49 @@ class Accumulator:
         _tell(batch, None)
 
     async def _apply(self, batch: Sequence[_Waiting]) -> None:
-        tallies = _by_lane(batch)
-        for tally in tallies.values():
+        pending_counts = _by_partition(batch)
+        for pending in pending_counts.values():
             # To count thousands of events takes milliseconds, in which nothing else is done: one lane after the other.
-            tally.after(-1, LEVELS[0])
+            pending.after(-1, LEVELS[0])
             await asyncio.sleep(0)
         # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `frontier`.
         for level in reversed(LEVELS):
-            buckets = [*self._buckets(level, tallies)]
-            for chunk in _chunks(buckets, AT_ONCE):
-                await self._outages.insist(lambda level=level, chunk=chunk: self._add_to(level, chunk, batch))
+            buckets = [*self._buckets(level, pending_counts)]
+            for chunk in _chunks(buckets, MAX_ROLLUPS_PER_WRITE):
+                await self._outages.run(lambda level=level, chunk=chunk: self._add_to(level, chunk, batch))
 
-    def _buckets(self, level: Level, tallies: Mapping[Lane, Tally]) -> Iterator[_Bucket]:
+    def _buckets(self, level: Level, pending_counts: Mapping[PartitionId, PendingCounts]) -> Iterator[_Bucket]:
         since = kept_since(level, self._keep, self._now())
-        for lane, tally in tallies.items():
-            for start in tally.after(-1, level):
+        for partition_id, pending in pending_counts.items():
+            for start in pending.after(-1, level):
                 if start >= since:
-                    yield _Bucket(id_of(lane, start), level, start, lane, tally)
+                    yield _Bucket(id_of(partition_id, start), level, start, partition_id, pending)
 
     async def _add_to(self, level: Level, buckets: Sequence[_Bucket], batch: Sequence[_Waiting]) -> None:
         while True:
-            lanes = {waiting.lane for waiting in _present(batch)}
-            if not lanes:  # nor would it say anything of MongoDB to go on
+            partition_ids = {waiting.partition_id for waiting in _present(batch)}
+            if not partition_ids:  # nor would it say anything of MongoDB to go on
                 raise asyncio.CancelledError
-            buckets = [bucket for bucket in buckets if bucket.lane in lanes]
+            buckets = [bucket for bucket in buckets if bucket.partition_id in partition_ids]
             # Taken out until they are known to be stored as they are.
-            held = {bucket.id: self._remembered.pop((level, bucket.id), None) for bucket in buckets}
+            held = {bucket.id: self._cached.pop((level, bucket.id), None) for bucket in buckets}
             found = await self._rollups.load(level, [id_ for id_, rollup in held.items() if rollup is None])
             rollups = {bucket.id: held[bucket.id] or found.get(bucket.id) or Rollup(bucket.id) for bucket in buckets}
-            swaps = [swap for bucket in buckets if (swap := bucket.swap(rollups[bucket.id]))]
-            if not swaps or await self._rollups.swap(level, swaps):
-                self._remember(level, rollups)
+            writes = [
+                write_if_unchanged
+                for bucket in buckets
+                if (write_if_unchanged := bucket.write_if_unchanged(rollups[bucket.id]))
+            ]
+            if not writes or await self._rollups.write_if_unchanged(level, writes):
+                self._cache(level, rollups)
                 return
 
-    def _remember(self, level: Level, rollups: Mapping[str, Rollup]) -> None:
+    def _cache(self, level: Level, rollups: Mapping[str, Rollup]) -> None:
         for id_, rollup in rollups.items():
             rollup.note_stored()
-            self._remembered[level, id_] = rollup
-        while len(self._remembered) > REMEMBERED:
-            self._remembered.popitem(last=False)
+            self._cached[level, id_] = rollup
+        while len(self._cached) > MAX_CACHED_ROLLUPS:
+            self._cached.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,18 +167,18 @@ class _Bucket:
     id: str
     level: Level
     start: int
-    lane: Lane
-    tally: Tally
+    partition_id: PartitionId
+    pending: PendingCounts
 
-    def swap(self, rollup: Rollup) -> Swap | None:
+    def write_if_unchanged(self, rollup: Rollup) -> ConditionalWrite | None:
         """Add the events that the rollup lacks; None if it has them all."""
-        deltas = self.tally.after(rollup.offset, self.level).get(self.start)
+        deltas = self.pending.after(rollup.offset, self.level).get(self.start)
         if not deltas:
             return None
-        guard = rollup.guard
+        expected_version = rollup.expected_version
         rollup.add(deltas)
-        rollup.offset = self.tally.last_offset
-        return Swap(guard, rollup.document())
+        rollup.offset = self.pending.last_offset
+        return ConditionalWrite(expected_version, rollup.document())
 
 
 def _present(waiting: Sequence[_Waiting]) -> list[_Waiting]:
@@ -190,11 +194,11 @@ def _tell(waiting: Sequence[_Waiting], error: BaseException | None) -> None:
             each.applied.set_exception(error)
 
 
-def _by_lane(batch: Sequence[_Waiting]) -> dict[Lane, Tally]:
-    tallies: dict[Lane, list[Tally]] = {}
+def _by_partition(batch: Sequence[_Waiting]) -> dict[PartitionId, PendingCounts]:
+    pending_counts: dict[PartitionId, list[PendingCounts]] = {}
     for waiting in batch:
-        tallies.setdefault(waiting.lane, []).append(waiting.tally)
-    return {lane: Tally.joined(together) for lane, together in tallies.items()}
+        pending_counts.setdefault(waiting.partition_id, []).append(waiting.pending)
+    return {partition_id: PendingCounts.joined(together) for partition_id, together in pending_counts.items()}
 
 
 def _chunks(buckets: Sequence[_Bucket], size: int) -> Iterator[Sequence[_Bucket]]:

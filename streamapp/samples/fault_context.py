@@ -12,7 +12,7 @@ from streamapp.decode.wire_format import write
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import SettingsError
 from streamapp.registry.client import Registry
-from streamapp.samples.faults import Fault, Ground
+from streamapp.samples.faults import Fault, FaultContext
 from streamapp.settings import Settings
 
 #: The largest schema id there can be, and so the last that a registry would give.
@@ -29,7 +29,7 @@ _FOREIGN = {
 
 async def prepare(
     shares: Mapping[Fault, float], *, settings: Settings, registry: Registry, ours: Mapping[int, WriterSchema]
-) -> Ground:
+) -> FaultContext:
     """What these faults need, and no more; `ours` are the schemas that samples are written with.
 
     Raises:
@@ -41,7 +41,7 @@ async def prepare(
     if shares.get(Fault.FOREIGN_SCHEMA):
         more["foreign"] = await _foreign(settings, registry)
     times = EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
-    return Ground(times=times, schemas={writer.schema_id: writer for writer in ours.values()}, **more)
+    return FaultContext(times=times, schemas={writer.schema_id: writer for writer in ours.values()}, **more)
 
 
 async def _unknown_id(registry: Registry) -> int:

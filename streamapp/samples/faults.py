@@ -54,7 +54,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class FaultContext:
     """What faults must know of registry and settings."""
 
     times: EventTimes
@@ -102,19 +102,19 @@ class Faults:
     It draws from a source of its own, so that the good events are those of a run without faults.
     """
 
-    def __init__(self, shares: Mapping[Fault, float], *, seed: int | None, ground: Ground) -> None:
+    def __init__(self, shares: Mapping[Fault, float], *, seed: int | None, context: FaultContext) -> None:
         self._source = random.Random(None if seed is None else f"faults {seed}")  # noqa: S311 - sample data
         self._faults = [*shares]
         self._thresholds = [*accumulate(shares.values())]
-        self._ground = ground
+        self._ground = context
         self._spoil: dict[Fault, Callable[[bytes], bytes | None]] = {
             Fault.CORRUPT: self._corrupted,
             Fault.TRUNCATED: lambda value: value[: self._source.randrange(1, len(value))],
             Fault.BAD_MAGIC: lambda value: bytes([self._source.randrange(1, 256)]) + value[1:],
             Fault.UNKNOWN_ID: lambda value: (
-                wire_format.HEADER.pack(wire_format.MAGIC_BYTE, ground.unknown_id) + _body(value)
+                wire_format.HEADER.pack(wire_format.MAGIC_BYTE, context.unknown_id) + _body(value)
             ),
-            Fault.FOREIGN_SCHEMA: lambda _: ground.foreign,
+            Fault.FOREIGN_SCHEMA: lambda _: context.foreign,
             Fault.NULL: lambda _: None,
             Fault.EMPTY: lambda _: b"",
         }

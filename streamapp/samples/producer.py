@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from streamapp.errors import BrokerUnavailable
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 from streamapp.samples.generator import Sample
 
 #: Events that are made up for after an outage; for the rest of it there are none.
@@ -47,7 +47,7 @@ class SampleProducer:
         *,
         pace: Pace,
         send: Send,
-        outages: Outages,
+        outages: OutageRetrier,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sent = 0
@@ -63,7 +63,7 @@ class SampleProducer:
         self.is_idle = False
         at = int(self._clock() * 1000)
         events = [next(self._samples).event(at=at) for _ in range(self._pace.due(now))]
-        await asyncio.gather(*(self._outages.insist(lambda e=event: self._deliver(e)) for event in events))
+        await asyncio.gather(*(self._outages.run(lambda e=event: self._deliver(e)) for event in events))
         self.sent += len(events)
         self.is_idle = True
 

@@ -13,8 +13,8 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamapp.errors import PoisonFlood
-from streamapp.model.record import DeadLetter, Reason, SliceRecord
-from streamapp.rollups.rollup import Lane
+from streamapp.model.record import BatchRecord, DeadLetter, Reason
+from streamapp.rollups.rollup import PartitionId
 
 #: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
 #: in other partitions is looked at meanwhile, so that a worker that starts over and over amidst poison buries none.
@@ -47,20 +47,22 @@ class Breaker:
         self._seen = 0
         #: Good records and reasons of bad ones, by the place where a slice begins, since it may come again: all since
         #: the start that have been judged or wait for their turn, until there are enough to judge by.
-        self._expected: dict[tuple[Lane, int], tuple[int, Counter[Reason]]] = {}
+        self._expected: dict[tuple[PartitionId, int], tuple[int, Counter[Reason]]] = {}
         #: Offset of the last record that was judged.
-        self._judged: dict[Lane, int] = {}
+        self._judged: dict[PartitionId, int] = {}
         self._looking: asyncio.Task[None] | None = None
         #: What is to be said, once it has broken.
         self._flood: str | None = None
 
-    def expect(self, lane: Lane, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
+    def expect(self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
         """Know of a slice that is to be judged when it has its turn."""
         if self._share and self._seen < self._least:
             reasons = Counter(letter.reason for letter in dead)
-            self._expected[lane, records[0].offset] = (len(records) - len(dead), reasons)
+            self._expected[partition_id, records[0].offset] = (len(records) - len(dead), reasons)
 
-    async def judge(self, lane: Lane, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
+    async def judge(
+        self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]
+    ) -> None:
         """Return if the dead letters of these records, both in offset order, may be sent; may take FIRST_LOOK_SECONDS.
 
         Raises:
@@ -68,7 +70,7 @@ class Breaker:
         """
         if not self._share:
             return
-        self._take_in(lane, records, dead)
+        self._take_in(partition_id, records, dead)
         if not dead:
             return
         if self._is_undecided:
@@ -78,8 +80,8 @@ class Breaker:
         if self._flood:
             raise PoisonFlood(self._flood)
 
-    def _take_in(self, lane: Lane, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
-        done = self._judged_before(lane, records)
+    def _take_in(self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
+        done = self._judged_before(partition_id, records)
         for letter in dead:
             index = bisect_left(records, letter.record.offset, key=_offset)
             if index >= done:
@@ -89,10 +91,10 @@ class Breaker:
                 done = index + 1
         self._add_good(len(records) - done, dead[-1] if dead else None)
 
-    def _judged_before(self, lane: Lane, records: Sequence[SliceRecord]) -> int:
+    def _judged_before(self, partition_id: PartitionId, records: Sequence[BatchRecord]) -> int:
         """How many of them have been; from now on all have been."""
-        last = self._judged.get(lane, -1)
-        self._judged[lane] = max(last, records[-1].offset)
+        last = self._judged.get(partition_id, -1)
+        self._judged[partition_id] = max(last, records[-1].offset)
         return bisect_right(records, last, key=_offset) if records[0].offset <= last else 0
 
     def _add_good(self, records: int, letter: DeadLetter | None) -> None:
@@ -184,5 +186,5 @@ class _Last:
             self.bad[reason] += records
 
 
-def _offset(record: SliceRecord) -> int:
+def _offset(record: BatchRecord) -> int:
     return record.offset

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from streamapp.decode.document import Document
 
-FULL = 4_000
-AT_ONCE = 3
+MAX_BATCH_DOCUMENTS = 4_000
+MAX_CONCURRENT_INSERTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class _Waiting:
     outcome: asyncio.Future[Outcome]
 
 
-class Inserter:
+class InsertBatcher:
     """Turns many small inserts into few; each caller learns the outcome of its own documents."""
 
     def __init__(self, write: Callable[[list[Document]], Awaitable[Outcome]]) -> None:
@@ -71,8 +71,8 @@ class Inserter:
         return await waiting.outcome
 
     def _start(self) -> None:
-        while self._waiting and len(self._in_flight) < AT_ONCE:
-            if self._in_flight and sum(len(w.documents) for w in self._waiting) < FULL:
+        while self._waiting and len(self._in_flight) < MAX_CONCURRENT_INSERTS:
+            if self._in_flight and sum(len(w.documents) for w in self._waiting) < MAX_BATCH_DOCUMENTS:
                 return
             task = asyncio.create_task(self._insert_next())
             self._in_flight.add(task)
@@ -96,7 +96,7 @@ class Inserter:
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
         size = 0
-        while self._waiting and (not group or size + len(self._waiting[0].documents) <= FULL):
+        while self._waiting and (not group or size + len(self._waiting[0].documents) <= MAX_BATCH_DOCUMENTS):
             waiting = self._waiting.popleft()
             if not waiting.outcome.done():  # its caller may have gone
                 group.append(waiting)

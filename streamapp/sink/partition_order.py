@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streamapp.model.record import Slice
+from streamapp.model.record import PartitionBatch
 
 
 class Turn:
@@ -20,7 +20,7 @@ class Turn:
         #: Whether the slice and all before it have had their turn; False: they were given up.
         self._is_over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    async def come(self) -> None:
+    async def wait_turn(self) -> None:
         """Wait until all earlier slices have had their turn.
 
         Raises:
@@ -44,19 +44,19 @@ class Turn:
             self._is_over.set_result(False)
 
 
-class Turns:
+class PartitionOrder:
     """The last turn of each partition."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], Turn] = {}
 
-    def queue_up(self, slice_: Slice) -> Turn:
+    def queue_up(self, batch: PartitionBatch) -> Turn:
         """The turn of a slice, after those of its assignment that came before."""
-        partition = (slice_.topic, slice_.partition)
+        partition = (batch.topic, batch.partition)
         earlier = self._last.get(partition)
-        if earlier is not None and slice_.assignment < earlier.assignment:
+        if earlier is not None and batch.assignment < earlier.assignment:
             # A straggler of an assignment that is over: nothing of it may be counted before what comes again.
             raise asyncio.CancelledError
-        is_same = earlier is not None and earlier.assignment == slice_.assignment
-        self._last[partition] = turn = Turn(slice_.assignment, earlier if is_same else None)
+        is_same = earlier is not None and earlier.assignment == batch.assignment
+        self._last[partition] = turn = Turn(batch.assignment, earlier if is_same else None)
         return turn

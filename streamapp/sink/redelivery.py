@@ -9,10 +9,10 @@ from typing import Protocol
 
 from streamapp.decode import document
 from streamapp.decode.document import Document
-from streamapp.model.record import Origin, Slice
-from streamapp.retry import Outages
+from streamapp.model.record import Origin, PartitionBatch
+from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import EVENT_BYTES
-from streamapp.rollups.rollup import Lane
+from streamapp.rollups.rollup import PartitionId
 from streamapp.sink.insert_batcher import Outcome
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,
@@ -33,76 +33,76 @@ class Stored(Protocol):
         ...
 
 
-class Frontiers(Protocol):
+class HighWatermarks(Protocol):
     """Knows how far rollups are; raises StoreUnavailable."""
 
-    async def frontier(self, lane: Lane) -> int:
+    async def high_watermark(self, partition_id: PartitionId) -> int:
         """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
         ...
 
 
-class History:
+class Redelivery:
     """Looks up what is not known of a slice's events; waits out outages."""
 
-    def __init__(self, store: Stored, frontiers: Frontiers, outages: Outages) -> None:
+    def __init__(self, store: Stored, frontiers: HighWatermarks, outages: OutageRetrier) -> None:
         self._store = store
         self._frontiers = frontiers
         self._outages = outages
         self._asked: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
 
-    async def missed(self, slice_: Slice, events: Iterable[tuple[int, str]]) -> set[str]:
+    async def previously_failed(self, batch: PartitionBatch, events: Iterable[tuple[int, str]]) -> set[str]:
         """Of events, by offset and `_id`, those not stored when they had their turn: dead letters then, none now."""
-        frontier = await self._frontier(slice_)
-        if slice_.records[0].offset > frontier:  # as nearly always
+        high_watermark = await self._high_watermark(batch)
+        if batch.records[0].offset > high_watermark:  # as nearly always
             return set()
-        behind = [id_ for offset, id_ in events if offset <= frontier]
+        behind = [id_ for offset, id_ in events if offset <= high_watermark]
         if not behind:
             return set()
-        return {*behind}.difference(await self._outages.insist(lambda: self._store.known(behind)))
+        return {*behind}.difference(await self._outages.run(lambda: self._store.known(behind)))
 
     async def countable(self, documents: Sequence[Document], outcome: Outcome) -> Sequence[Document]:
         """The events that are stored after an insert, but for those that were counted when they were."""
         if not outcome.duplicates and not outcome.refused:
             return documents
         ids = {index: documents[index]["_id"] for index in outcome.duplicates}
-        known = await self._outages.insist(lambda: self._store.known([*ids.values()]))
+        known = await self._outages.run(lambda: self._store.known([*ids.values()]))
         counted = {index for index, id_ in ids.items() if known.get(id_)}
         return [each for i, each in enumerate(documents) if i not in counted and i not in outcome.refused]
 
-    async def orphans(self, slice_: Slice) -> Sequence[Document]:
+    async def orphans(self, batch: PartitionBatch) -> Sequence[Document]:
         """Events that were stored before they could be counted, and whose records Kafka has deleted since.
 
         Nobody will deliver them again, so they are counted with what comes behind them.
         """
-        if slice_.begin is None or slice_.incarnation is None or not slice_.lacks_offsets:
+        if batch.begin is None or batch.topic_id is None or not batch.lacks_offsets:
             return ()
-        frontier = await self._frontier(slice_)
-        there = {record.offset for record in slice_.records}
+        high_watermark = await self._high_watermark(batch)
+        there = {record.offset for record in batch.records}
         # Those up to the frontier may be counted in some rollups and not in others; each knows which it holds.
-        begin = max(slice_.begin, frontier - ORPHANS_WITHIN)
-        end = min(slice_.records[-1].offset, frontier + ORPHANS_WITHIN) + 1
-        ids = (_id_at(slice_, offset) for offset in range(begin, end) if offset not in there)
+        begin = max(batch.begin, high_watermark - ORPHANS_WITHIN)
+        end = min(batch.records[-1].offset, high_watermark + ORPHANS_WITHIN) + 1
+        ids = (_id_at(batch, offset) for offset in range(begin, end) if offset not in there)
         found: list[Document] = []
         while chunk := [*islice(ids, LOOKED_UP_AT_ONCE)]:
-            found += await self._outages.insist(lambda c=chunk: self._store.uncounted(c))
+            found += await self._outages.run(lambda c=chunk: self._store.uncounted(c))
         return found
 
-    async def _frontier(self, slice_: Slice) -> int:
+    async def _high_watermark(self, batch: PartitionBatch) -> int:
         """How far the rollups were when the assignment began."""
-        partition = (slice_.topic, slice_.partition)
-        if partition not in self._asked or self._asked[partition][0] != slice_.assignment:
-            asking = self._outages.insist(lambda: self._frontiers.frontier(lane(slice_)))
-            self._asked[partition] = (slice_.assignment, asyncio.create_task(asking))
+        partition = (batch.topic, batch.partition)
+        if partition not in self._asked or self._asked[partition][0] != batch.assignment:
+            asking = self._outages.run(lambda: self._frontiers.high_watermark(partition_id(batch)))
+            self._asked[partition] = (batch.assignment, asyncio.create_task(asking))
         _, asked = self._asked[partition]
         if not asked.done():  # or each slice would wait for a round of the loop
             await asyncio.wait([asked])
         return asked.result()
 
 
-def lane(slice_: Slice) -> Lane:
+def partition_id(batch: PartitionBatch) -> PartitionId:
     """The lane whose rollups count a slice's events."""
-    return Lane(slice_.incarnation or slice_.topic, slice_.partition)
+    return PartitionId(batch.topic_id or batch.topic, batch.partition)
 
 
-def _id_at(slice_: Slice, offset: int) -> str:
-    return document.id_of(Origin(slice_.topic, slice_.partition, offset, 0, slice_.incarnation))
+def _id_at(batch: PartitionBatch, offset: int) -> str:
+    return document.id_of(Origin(batch.topic, batch.partition, offset, 0, batch.topic_id))

@@ -21,21 +21,21 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from streamapp.decode import wire_format
-from streamapp.decode.batch import Built, build
+from streamapp.decode.batch import DecodedBatch, build
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema
-from streamapp.model.record import DeadLetter, Slice, SliceRecord
-from streamapp.retry import Outages
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.writer import Accumulator
+from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
+from streamapp.retry import OutageRetrier
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import Breaker
-from streamapp.sink.insert_batcher import Inserter, Outcome
-from streamapp.sink.partition_order import Turn, Turns
-from streamapp.sink.redelivery import History, Stored, lane
-from streamapp.sink.weighted_semaphore import Room
+from streamapp.sink.insert_batcher import InsertBatcher, Outcome
+from streamapp.sink.partition_order import PartitionOrder, Turn
+from streamapp.sink.redelivery import Redelivery, Stored, partition_id
+from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 #: Documents in memory at the same time: those that did not come the short way are twenty times as large as records.
-BUILT_AT_ONCE = 24_000
+MAX_DECODED_RECORDS = 24_000
 #: Records that are larger, with what Python needs for them, leave little of themselves behind.
 _LARGE_RECORD_BYTES = 800
 
@@ -48,7 +48,7 @@ class Schemas(Protocol):
         ...
 
 
-class Store(Stored, Protocol):
+class EventStore(Stored, Protocol):
     """Where documents go. All raise StoreUnavailable while MongoDB takes no writes; all may be repeated."""
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
@@ -60,7 +60,7 @@ class Store(Stored, Protocol):
         ...
 
 
-class Apart(Protocol):
+class OutOfOrderStore(Protocol):
     """Where events go that come out of their turn; raises StoreUnavailable, and may be repeated."""
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
@@ -83,11 +83,11 @@ class Observer(Protocol):
         """An insert took so long, whether it failed or not."""
         ...
 
-    def stored(self, records: Sequence[SliceRecord], versions: Sequence[str]) -> None:
+    def stored(self, records: Sequence[BatchRecord], versions: Sequence[str]) -> None:
         """Events are new in MongoDB; these are their schema versions."""
         ...
 
-    def settled(self, records: Sequence[SliceRecord], dead: Sequence[DeadLetter]) -> None:
+    def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
         """The records of a slice have their fate; these are dead letters now."""
         ...
 
@@ -117,8 +117,8 @@ class Fates:
 class _Inserted:
     """What is left to do once a slice's documents are stored; they are not held any longer."""
 
-    tally: Tally | None
-    apart: Built
+    pending: PendingCounts | None
+    out_of_order: DecodedBatch
     fates: Fates
 
 
@@ -129,14 +129,14 @@ class Sink:
         self,
         *,
         schemas: Schemas,
-        store: Store,
-        accumulator: Accumulator,
-        apart: Apart,
+        store: EventStore,
+        rollup_writer: RollupWriter,
+        out_of_order: OutOfOrderStore,
         dead_letters: DeadLetters,
         breaker: Breaker,
         times: EventTimes,
-        store_outages: Outages,
-        dead_letter_outages: Outages,
+        store_outages: OutageRetrier,
+        dead_letter_outages: OutageRetrier,
         observer: Observer,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         stopwatch: Callable[[], float] = time.perf_counter,
@@ -144,10 +144,10 @@ class Sink:
         self.fates = Fates()
         self._schemas = schemas
         self._store = store
-        self._inserter = Inserter(self._timed_insert)
-        self._accumulator = accumulator
-        self._history = History(store, accumulator, store_outages)
-        self._apart = apart
+        self._insert_batcher = InsertBatcher(self._timed_insert)
+        self._rollup_writer = rollup_writer
+        self._redelivery = Redelivery(store, rollup_writer, store_outages)
+        self._out_of_order = out_of_order
         self._dead_letters = dead_letters
         self._breaker = breaker
         self._times = times
@@ -156,19 +156,19 @@ class Sink:
         self._now = now
         self._observer = observer
         self._stopwatch = stopwatch
-        self._room = Room(BUILT_AT_ONCE)
-        self._turns = Turns()
+        self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
+        self._order = PartitionOrder()
 
-    async def settle(self, slice_: Slice) -> Fates:
+    async def settle(self, batch: PartitionBatch) -> Fates:
         """Give each record its fate, waiting out every outage; all of them are durable when it returns.
 
         Raises:
             PoisonFlood: too many of the last records are poison; nothing may be acked.
             DeadLetterTopicTooSmall: a dead letter does not fit its topic; nothing may be acked.
         """
-        turn = self._turns.queue_up(slice_)
+        turn = self._order.queue_up(batch)
         try:
-            fates, counted = await self._settle(slice_, turn)
+            fates, counted = await self._settle(batch, turn)
             await counted
         except BaseException:
             turn.give_up()
@@ -183,46 +183,48 @@ class Sink:
         finally:
             self._observer.inserted(self._stopwatch() - began)
 
-    async def _settle(self, slice_: Slice, turn: Turn) -> tuple[Fates, Awaitable[None]]:
-        schemas = await self._schemas.resolve(_schema_ids(slice_.records))
-        async with self._room.take(len(slice_.records)):
-            inserted = await self._insert(slice_, schemas)
-        self._breaker.expect(lane(slice_), slice_.records, _for_the_first_time(inserted.apart.dead))
-        await turn.come()
+    async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None]]:
+        schemas = await self._schemas.resolve(_schema_ids(batch.records))
+        async with self._decode_slots.take(len(batch.records)):
+            inserted = await self._insert(batch, schemas)
+        self._breaker.expect(partition_id(batch), batch.records, _for_the_first_time(inserted.out_of_order.dead))
+        await turn.wait_turn()
         fates = inserted.fates
-        if inserted.apart.documents:
-            outcome = await self._store_outages.insist(lambda: self._apart.insert(inserted.apart.documents))
-            fates += self._note(outcome, inserted.apart, slice_)
-        dead = sorted(inserted.apart.dead, key=lambda letter: letter.record.offset)
-        await self._breaker.judge(lane(slice_), slice_.records, _for_the_first_time(dead))
+        if inserted.out_of_order.documents:
+            outcome = await self._store_outages.run(lambda: self._out_of_order.insert(inserted.out_of_order.documents))
+            fates += self._note(outcome, inserted.out_of_order, batch)
+        dead = sorted(inserted.out_of_order.dead, key=lambda letter: letter.record.offset)
+        await self._breaker.judge(partition_id(batch), batch.records, _for_the_first_time(dead))
         if dead:
-            await self._bury(dead)
-        counted = self._accumulator.add(lane(slice_), inserted.tally) if inserted.tally else _nothing()
+            await self._send_dead_letters(dead)
+        counted = self._rollup_writer.add(partition_id(batch), inserted.pending) if inserted.pending else _nothing()
         turn.end()
-        self._observer.settled(slice_.records, dead)
+        self._observer.settled(batch.records, dead)
         fates += Fates(dead_lettered=len(dead))
-        if fates.records != len(slice_.records):
-            message = f"{len(slice_.records)} records met {fates.records} fates: {fates}"
+        if fates.records != len(batch.records):
+            message = f"{len(batch.records)} records met {fates.records} fates: {fates}"
             raise AssertionError(message)
-        slice_.forget_records(_left(slice_, inserted.tally))
+        batch.forget_records(_left(batch, inserted.pending))
         return fates, counted
 
-    async def _insert(self, slice_: Slice, schemas: Mapping[int, WriterSchema]) -> _Inserted:
-        built = build(slice_, schemas, times=self._times, received_at=self._now())
-        if missed := await self._history.missed(slice_, built.places()):
-            built.apart.update(index for index, made in enumerate(built.documents) if made["_id"] in missed)
-        ours, apart = built.split()
-        outcome = await self._store_outages.insist(lambda: self._inserter.insert(ours.documents))
-        fates = self._note(outcome, ours, slice_)
-        counted = await self._history.countable(ours.documents, outcome)
-        if orphans := await self._history.orphans(slice_):
+    async def _insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
+        decoded = build(batch, schemas, times=self._times, received_at=self._now())
+        if previously_failed := await self._redelivery.previously_failed(batch, decoded.places()):
+            decoded.out_of_order.update(
+                index for index, made in enumerate(decoded.documents) if made["_id"] in previously_failed
+            )
+        ours, out_of_order = decoded.split()
+        outcome = await self._store_outages.run(lambda: self._insert_batcher.insert(ours.documents))
+        fates = self._note(outcome, ours, batch)
+        counted = await self._redelivery.countable(ours.documents, outcome)
+        if orphans := await self._redelivery.orphans(batch):
             counted = sorted([*counted, *orphans], key=lambda event: event["kafka"]["offset"])
-        return _Inserted(Tally.of(counted) if counted else None, apart, fates)
+        return _Inserted(PendingCounts.of(counted) if counted else None, out_of_order, fates)
 
-    def _note(self, outcome: Outcome, built: Built, slice_: Slice) -> Fates:
+    def _note(self, outcome: Outcome, decoded: DecodedBatch, batch: PartitionBatch) -> Fates:
         for index, why in outcome.refused.items():
-            built.refuse(index, why, slice_)
-        records, versions = built.records, built.versions
+            decoded.refuse(index, why, batch)
+        records, versions = decoded.records, decoded.versions
         if outcome.duplicates or outcome.refused:
             new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
             records, versions = [records[i] for i in new], [versions[i] for i in new]
@@ -230,9 +232,9 @@ class Sink:
             self._observer.stored(records, versions)
         return Fates(stored=len(records), duplicates=len(outcome.duplicates))
 
-    async def _bury(self, dead: Sequence[DeadLetter]) -> None:
-        await self._dead_letter_outages.insist(lambda: self._dead_letters.send(dead))
-        await self._store_outages.insist(lambda: self._store.count_dead_letters(dead))
+    async def _send_dead_letters(self, dead: Sequence[DeadLetter]) -> None:
+        await self._dead_letter_outages.run(lambda: self._dead_letters.send(dead))
+        await self._store_outages.run(lambda: self._store.count_dead_letters(dead))
 
 
 def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
@@ -240,19 +242,19 @@ def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
     return [letter for letter in dead if not letter.origin.failures]
 
 
-def _left(slice_: Slice, tally: Tally | None) -> int:
+def _left(batch: PartitionBatch, pending: PendingCounts | None) -> int:
     """Bytes that are held for the rollups once the records are forgotten, at the most."""
-    if tally is None:
+    if pending is None:
         return 0
     # Of small events a quarter is left; but to look at each takes time, and a larger bound would make nothing faster.
-    return tally.size if slice_.size > _LARGE_RECORD_BYTES * len(slice_.records) else slice_.size
+    return pending.size if batch.size > _LARGE_RECORD_BYTES * len(batch.records) else batch.size
 
 
 async def _nothing() -> None:
     """Be done at once."""
 
 
-def _schema_ids(records: Sequence[SliceRecord]) -> set[int]:
+def _schema_ids(records: Sequence[BatchRecord]) -> set[int]:
     # By the five header bytes: far fewer distinct ones than records.
     size = wire_format.HEADER.size
     headers = {record.value[:size] for record in records if record.value}

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 
-class Room:
+class WeightedSemaphore:
     """Like a semaphore, but whoever enters says how much room it takes."""
 
     def __init__(self, size: int) -> None:

@@ -19,11 +19,11 @@ from faust.types import TP
 from mode import get_logger
 from mode.threads import WorkerThread
 
-from streamapp.model.record import SliceRecord
+from streamapp.model.record import BatchRecord
 from streamapp.transport.offset_tracker import UNKNOWN, Ends, size
 
 if TYPE_CHECKING:
-    from streamapp.transport.transport import SliceTransport
+    from streamapp.transport.transport import BatchTransport
 
 log = get_logger(__name__)
 
@@ -39,12 +39,12 @@ STOP_SECONDS = 1.5
 SEEK_SECONDS = 10.0
 
 
-class Taken(NamedTuple):
+class FetchedPartition(NamedTuple):
     """What one partition gave: its position before and after, the records between, their bytes, and the log's end."""
 
     tp: TP
     before: int
-    records: Sequence[SliceRecord]
+    records: Sequence[BatchRecord]
     size: int
     after: int
     end: int | None
@@ -54,7 +54,7 @@ class Fetched(NamedTuple):
     """What one fetch brought."""
 
     generation: int
-    slices: list[Taken]
+    batches: list[FetchedPartition]
     others: Mapping[TP, list[Any]]
 
 
@@ -76,12 +76,12 @@ class _NoThread(WorkerThread):
         """Do nothing: no thread has to end."""
 
 
-class SliceFetcher(stock.AIOKafkaConsumerThread):
+class BatchFetcher(stock.AIOKafkaConsumerThread):
     """Owns aiokafka's consumer; a thread only by the name that Faust gives it."""
 
     Worker = _NoThread
 
-    transport: SliceTransport
+    transport: BatchTransport
 
     #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
     budgets: Mapping[TP, int] = MappingProxyType({})
@@ -147,7 +147,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
             fetched = await self._take_all()
             left = deadline - monotonic()
             # Also where a position has only moved, past aborted records, say: what is told of it counts.
-            if fetched.others or any(taken.after != taken.before for taken in fetched.slices) or left <= 0:
+            if fetched.others or any(taken.after != taken.before for taken in fetched.batches) or left <= 0:
                 return fetched
             await self._news(left)
 
@@ -187,10 +187,10 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
             return Fetched(generation, [], {})
         budgets, others = self.budgets, self.others
         states = [(tp, state) for tp in self._in_turn(budgets) if (state := self._state(tp))]
-        slices = [await self._take(tp, state, budgets[tp]) for tp, state in states]
+        batches = [await self._take(tp, state, budgets[tp]) for tp, state in states]
         # An empty set would mean every partition to aiokafka.
         more = await self._read(others, consumer._max_poll_records) if others else {}
-        return Fetched(generation, slices, more)
+        return Fetched(generation, batches, more)
 
     def _in_turn(self, budgets: Collection[TP]) -> list[TP]:
         tps = sorted(budgets)
@@ -213,9 +213,9 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         stable = state.highwater if state.lso in {None, -1} else min(state.highwater, state.lso)
         return Ends(state.highwater, stable)
 
-    async def _take(self, tp: TP, state: Any, max_bytes: int) -> Taken:
-        records: list[SliceRecord] = []
-        before, held, most = state.position, 0, self.transport.max_slice_records
+    async def _take(self, tp: TP, state: Any, max_bytes: int) -> FetchedPartition:
+        records: list[BatchRecord] = []
+        before, held, most = state.position, 0, self.transport.max_batch_records
         # Asked for what it has not, aiokafka would go through all that it has.
         buffered = self._ensure_consumer()._fetcher._records
         # A batch that came is decoded as it is read, by an object that may be an error as well.
@@ -227,9 +227,9 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
                 break
             records += chunk
             held += sum(map(size, chunk))
-        return Taken(tp, before, records, held, state.position, state.highwater)
+        return FetchedPartition(tp, before, records, held, state.position, state.highwater)
 
-    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[SliceRecord]:
+    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:
         try:
             return (await self._read({tp}, max_records)).get(tp, [])
         except KafkaError:
@@ -271,7 +271,7 @@ class SliceFetcher(stock.AIOKafkaConsumerThread):
         self._commits_fail = error is not None
 
 
-def _as_decoded(_: object, record: SliceRecord) -> SliceRecord:
+def _as_decoded(_: object, record: BatchRecord) -> BatchRecord:
     """In place of aiokafka's, which copies each record into a larger one that tells topic and partition, too."""
     return record
 

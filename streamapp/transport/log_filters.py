@@ -13,7 +13,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 _LOGGERS = ("", ".cluster", ".conn", ".consumer.fetcher", ".consumer.group_coordinator", ".producer.sender")
 
 
-class Repeats(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Passes a warning or an error once per interval, whatever its arguments."""
 
     def __init__(self, every_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -33,7 +33,7 @@ class Repeats(logging.Filter):
         return True
 
 
-class FirstSteps(logging.Filter):
+class StartupFilter(logging.Filter):
     """Holds back that a group has no coordinator yet, as is usual where it is the broker's first, unless it lasts."""
 
     def __init__(self, patience_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,10 +60,10 @@ def is_wanted(record: logging.LogRecord) -> bool:
     return not (isinstance(error, KafkaError) and record.getMessage().startswith("Task exception was never retrieved"))
 
 
-_first_steps, _repeats = FirstSteps(), Repeats()
+_first_steps, _repeats = StartupFilter(), RateLimitFilter()
 
 
-def hush_aiokafka() -> None:
+def install_log_filters() -> None:
     """Hold back what aiokafka repeats, and the errors of what it goes on with though we do not wait for it."""
     logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_first_steps)
     for name in _LOGGERS:

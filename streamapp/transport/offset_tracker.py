@@ -51,10 +51,10 @@ def cut(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[S
 
 
 @dataclass(slots=True, eq=False)
-class Outstanding:
+class InFlightBatch:
     """One delivered slice, until everything before it and itself is acked."""
 
-    lane: Lane
+    assignment: PartitionAssignment
     #: See `Slice.begin`.
     begin: int | None
     end: int
@@ -66,7 +66,7 @@ class Outstanding:
 
 
 @dataclass(slots=True, eq=False)
-class Lane:
+class PartitionAssignment:
     """One partition for as long as it is ours and its offsets only grow."""
 
     tp: TP
@@ -80,7 +80,7 @@ class Lane:
     settled: int | None
     #: What the broker holds for our group.
     confirmed: int | None
-    queue: deque[Outstanding] = field(default_factory=deque[Outstanding])
+    queue: deque[InFlightBatch] = field(default_factory=deque[InFlightBatch])
     held: int = 0
 
     def __post_init__(self) -> None:
@@ -113,7 +113,7 @@ class Progress:
     topic: str
     partition: int
     #: See `Slice.incarnation`.
-    incarnation: str | None
+    topic_id: str | None
     #: The next offset to settle; None until the first fetch of a group without a committed offset.
     settled: int | None
     #: The log's end; None until a fetch tells.
@@ -128,7 +128,7 @@ class Progress:
     @property
     def key(self) -> tuple[str, int, str | None]:
         """What makes it the same partition."""
-        return self.topic, self.partition, self.incarnation
+        return self.topic, self.partition, self.topic_id
 
     @property
     def lag(self) -> int | None:
@@ -136,17 +136,17 @@ class Progress:
         return None if self.settled is None or self.end is None else max(0, self.end - self.settled)
 
 
-class Ledger:
+class OffsetTracker:
     """The slices in flight of all partitions, their bytes, and what may be committed.
 
     An `Outstanding` belongs to one lane. A rebalance, or offsets that went back, put a new lane in its place,
     so that a late ack finds nothing to change.
     """
 
-    def __init__(self, *, max_bytes: int, max_slices: int) -> None:
+    def __init__(self, *, max_bytes: int, max_batches: int) -> None:
         self._max_bytes = max_bytes
-        self._max_slices = max_slices
-        self._lanes: dict[TP, Lane] = {}
+        self._max_slices = max_batches
+        self._assignments: dict[TP, PartitionAssignment] = {}
         self._numbers = count()
         #: How often offsets went back: the topic was made anew, or the group's offsets were reset.
         self.rewinds = 0
@@ -158,20 +158,22 @@ class Ledger:
     @property
     def in_flight_bytes(self) -> int:
         """Bytes of all slices that are not acked."""
-        return sum(lane.held for lane in self._lanes.values())
+        return sum(assignment.held for assignment in self._assignments.values())
 
     @property
-    def in_flight_slices(self) -> int:
+    def in_flight_batches(self) -> int:
         """Slices that are delivered and not acked."""
-        return sum(not slice_.acked for lane in self._lanes.values() for slice_ in lane.queue)
+        return sum(not in_flight.acked for assignment in self._assignments.values() for in_flight in assignment.queue)
 
     def assign(self, committed: Mapping[TP, int | None]) -> None:
         """Hold exactly these partitions, each from its committed offset on."""
-        self._lanes = {tp: Lane(tp, next(self._numbers), offset, offset, offset) for tp, offset in committed.items()}
+        self._assignments = {
+            tp: PartitionAssignment(tp, next(self._numbers), offset, offset, offset) for tp, offset in committed.items()
+        }
 
     def drop(self) -> None:
         """Forget everything in flight: the partitions are no longer ours."""
-        self._lanes = {}
+        self._assignments = {}
 
     def budgets(self) -> dict[TP, int]:
         """Bytes that one fetch may take from each partition; those that hold enough are left out.
@@ -179,115 +181,119 @@ class Ledger:
         Half of the bound is divided, so that partitions whose slices do not get acked cannot starve another.
         What is free of the other half is offered to all, since one fetch may take from all.
         """
-        if not self._lanes:
+        if not self._assignments:
             return {}
-        own = max(2, self._max_bytes // (2 * len(self._lanes)))  # so that half of it is more than nothing
-        borrowed = sum(max(0, lane.held - own) for lane in self._lanes.values())
-        offer = max(0, self._max_bytes // 2 - borrowed) // len(self._lanes)
-        max_slices = max(1, self._max_slices // len(self._lanes))
+        own = max(2, self._max_bytes // (2 * len(self._assignments)))  # so that half of it is more than nothing
+        borrowed = sum(max(0, assignment.held - own) for assignment in self._assignments.values())
+        offer = max(0, self._max_bytes // 2 - borrowed) // len(self._assignments)
+        max_batches = max(1, self._max_slices // len(self._assignments))
         budgets = {
-            tp: max(0, own - lane.held) + offer for tp, lane in self._lanes.items() if len(lane.queue) < max_slices
+            tp: max(0, own - assignment.held) + offer
+            for tp, assignment in self._assignments.items()
+            if len(assignment.queue) < max_batches
         }
         # Or what is free would be taken in ever smaller slices, each of which costs as much as a large one.
         return {tp: budget for tp, budget in budgets.items() if budget >= own // 2}
 
     def __contains__(self, tp: TP) -> bool:
         """Whether the partition is ours."""
-        return tp in self._lanes
+        return tp in self._assignments
 
     def goes_back(self, tp: TP, position: int) -> bool:
         """Whether a fetch from `position` starts below what was already delivered."""
-        known = self._lanes[tp].position
+        known = self._assignments[tp].position
         return known is not None and position < known
 
     def rewind(self, tp: TP, position: int) -> None:
         """Start a partition anew from `position`; acks of what was in flight do nothing any more."""
         self.rewinds += 1
-        self._lanes[tp] = Lane(tp, next(self._numbers), position, position, self._lanes[tp].confirmed)
+        self._assignments[tp] = PartitionAssignment(
+            tp, next(self._numbers), position, position, self._assignments[tp].confirmed
+        )
 
     def lose_up_to(self, tp: TP, offset: int) -> int:
         """Go on from `offset`, which is the first that is left, and return how many before it are lost."""
-        lane = self._lanes[tp]
-        lost = 0 if lane.position is None else offset - lane.position
+        assignment = self._assignments[tp]
+        lost = 0 if assignment.position is None else offset - assignment.position
         self.deleted_offsets += lost
-        lane.position = offset
+        assignment.position = offset
         return lost
 
-    def deliver(self, tp: TP, *, end: int, records: int, size: int, first_ms: int | None = None) -> Outstanding:
+    def deliver(self, tp: TP, *, end: int, records: int, size: int, first_ms: int | None = None) -> InFlightBatch:
         """Enter a slice of so many records that ends before `end`."""
-        lane = self._lanes[tp]
-        self.empty_offsets += 0 if lane.position is None else end - lane.position - records
-        slice_ = Outstanding(lane, lane.delivered, end, size, first_ms)
-        lane.queue.append(slice_)
-        lane.held += size
-        lane.position = lane.delivered = end
-        return slice_
+        assignment = self._assignments[tp]
+        self.empty_offsets += 0 if assignment.position is None else end - assignment.position - records
+        in_flight = InFlightBatch(assignment, assignment.delivered, end, size, first_ms)
+        assignment.queue.append(in_flight)
+        assignment.held += size
+        assignment.position = assignment.delivered = end
+        return in_flight
 
     def reach(self, tp: TP, position: int) -> None:
         """Note that nothing below `position` is still to come, control records and holes included."""
-        lane = self._lanes[tp]
-        self.empty_offsets += 0 if lane.position is None else position - lane.position
-        lane.position = position
-        lane.settle()
+        assignment = self._assignments[tp]
+        self.empty_offsets += 0 if assignment.position is None else position - assignment.position
+        assignment.position = position
+        assignment.settle()
 
-    def forget_records(self, slice_: Outstanding, left: int) -> bool:
+    def forget_records(self, in_flight: InFlightBatch, left: int) -> bool:
         """Note that a slice holds only so many bytes any more, see `Slice.forget_records`; False if that frees none."""
-        freed = slice_.size - left
-        if freed <= 0 or not self._is_in_flight(slice_):
+        freed = in_flight.size - left
+        if freed <= 0 or not self._is_in_flight(in_flight):
             return False
-        slice_.size = left
-        slice_.lane.held -= freed
+        in_flight.size = left
+        in_flight.assignment.held -= freed
         return True
 
-    def ack(self, slice_: Outstanding) -> bool:
+    def ack(self, in_flight: InFlightBatch) -> bool:
         """Let a slice be committed once everything before it is acked; False if that is no longer ours to say."""
-        if not self._is_in_flight(slice_):
+        if not self._is_in_flight(in_flight):
             return False
-        lane = slice_.lane
-        slice_.acked = True
-        lane.held -= slice_.size
-        lane.settle()
+        assignment = in_flight.assignment
+        in_flight.acked = True
+        assignment.held -= in_flight.size
+        assignment.settle()
         return True
 
-    def _is_in_flight(self, slice_: Outstanding) -> bool:
-        return not slice_.acked and self._lanes.get(slice_.lane.tp) is slice_.lane
+    def _is_in_flight(self, in_flight: InFlightBatch) -> bool:
+        return not in_flight.acked and self._assignments.get(in_flight.assignment.tp) is in_flight.assignment
 
     def unsettle(self, topic: str) -> None:
         """Take the settled offsets of a topic as unknown: they are those of another life."""
-        for lane in self._lanes.values():
-            if lane.tp[0] == topic:
-                lane.settled = None
+        for assignment in self._assignments.values():
+            if assignment.tp[0] == topic:
+                assignment.settled = None
 
-    def progress(self, ends: Mapping[TP, Ends], incarnations: Mapping[str, str | None]) -> list[Progress]:
+    def progress(self, ends: Mapping[TP, Ends], topic_ids: Mapping[str, str | None]) -> list[Progress]:
         """How far each partition is, of the topics whose incarnation is known."""
         return [
             Progress(
                 topic=topic,
                 partition=partition,
-                incarnation=incarnations[topic],
-                settled=lane.settled,
-                end=ends.get(lane.tp, UNKNOWN).log,
-                stable_end=ends.get(lane.tp, UNKNOWN).stable,
-                oldest_ms=lane.queue[0].first_ms if lane.queue else None,
-                committed=lane.confirmed,
+                topic_id=topic_ids[topic],
+                settled=assignment.settled,
+                end=ends.get(assignment.tp, UNKNOWN).log,
+                stable_end=ends.get(assignment.tp, UNKNOWN).stable,
+                oldest_ms=assignment.queue[0].first_ms if assignment.queue else None,
+                committed=assignment.confirmed,
             )
-            for (topic, partition), lane in self._lanes.items()
-            if topic in incarnations
+            for (topic, partition), assignment in self._assignments.items()
+            if topic in topic_ids
         ]
 
     def committable(self, tp: TP) -> int | None:
         """Tell the offset to commit, None if the broker has it; nothing changes, so a failed commit is repeated."""
-        lane = self._lanes.get(tp)
-        if lane is None or lane.settled is None or lane.settled == (lane.confirmed or 0):
+        assignment = self._assignments.get(tp)
+        if assignment is None or assignment.settled is None or assignment.settled == (assignment.confirmed or 0):
             return None
-        return lane.settled
+        return assignment.settled
 
     def committable_partitions(self) -> Iterable[TP]:
         """Partitions with something to commit."""
-        return [tp for tp in self._lanes if self.committable(tp) is not None]
+        return [tp for tp in self._assignments if self.committable(tp) is not None]
 
     def confirm(self, offsets: Mapping[TP, int]) -> None:
         """Note what the broker has taken."""
         for tp, offset in offsets.items():
-            if tp in self._lanes:
-                self._lanes[tp].confirmed = offset
+            if tp in self._assignments:
+                self._assignments[tp].confirmed = offset

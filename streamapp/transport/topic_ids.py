@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 
-IncarnationOf = Callable[[str], Awaitable["str | None"]]
+TopicIdOf = Callable[[str], Awaitable["str | None"]]
 
 
-class Incarnations:
+class TopicIds:
     """The incarnations of the topics that are being read.
 
     Args:
@@ -25,20 +25,20 @@ class Incarnations:
 
     def __init__(
         self,
-        incarnation_of: IncarnationOf,
+        topic_id_of: TopicIdOf,
         *,
-        outages: Outages,
+        outages: OutageRetrier,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Future[None]],
         on_known: Callable[[], None],
-        on_another_life: Callable[[str], Awaitable[bool]],
+        on_changed: Callable[[str], Awaitable[bool]],
     ) -> None:
         #: Of the topics that may be read now.
         self.known: dict[str, str | None] = {}
-        self._incarnation_of = incarnation_of
+        self._incarnation_of = topic_id_of
         self._outages = outages
         self._spawn = spawn
         self._on_known = on_known
-        self._on_another_life = on_another_life
+        self._on_another_life = on_changed
         #: Of every topic that was ever known.
         self._last: dict[str, str | None] = {}
         self._learning: dict[str, asyncio.Future[None]] = {}
@@ -55,9 +55,9 @@ class Incarnations:
             self._learning.pop(topic).cancel()
 
     async def _learn(self, topic: str) -> None:
-        incarnation = await self._outages.insist(lambda: self._incarnation_of(topic))
-        before = self._last.get(topic, incarnation)
-        self._last[topic] = incarnation
-        if incarnation == before or await self._on_another_life(topic):
-            self.known[topic] = incarnation
+        topic_id = await self._outages.run(lambda: self._incarnation_of(topic))
+        before = self._last.get(topic, topic_id)
+        self._last[topic] = topic_id
+        if topic_id == before or await self._on_another_life(topic):
+            self.known[topic] = topic_id
             self._on_known()

@@ -22,21 +22,21 @@ from mode import get_logger
 from mode.utils.futures import notify
 from yarl import URL
 
-from streamapp.model.record import Slice, SliceRecord
-from streamapp.retry import Outages
-from streamapp.transport.fetcher import Fetched, SliceFetcher, Taken, is_passing
-from streamapp.transport.log_filters import hush_aiokafka
-from streamapp.transport.offset_tracker import Ledger, Outstanding, Progress, cut, size
-from streamapp.transport.topic_ids import IncarnationOf, Incarnations
+from streamapp.model.record import BatchRecord, PartitionBatch
+from streamapp.retry import OutageRetrier
+from streamapp.transport.fetcher import BatchFetcher, Fetched, FetchedPartition, is_passing
+from streamapp.transport.log_filters import install_log_filters
+from streamapp.transport.offset_tracker import InFlightBatch, OffsetTracker, Progress, cut, size
+from streamapp.transport.topic_ids import TopicIdOf, TopicIds
 
 log = get_logger(__name__)
 
-MAX_SLICE_RECORDS = 4_000
-MAX_SLICE_BYTES = 4 * 1024 * 1024
+MAX_BATCH_RECORDS = 4_000
+MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
 #: Slices in flight, however small. Well below Faust's queue length: beyond that the drain loop would block on `put`.
-MAX_IN_FLIGHT_SLICES = 4_096
+MAX_IN_FLIGHT_BATCHES = 4_096
 #: Slices that are being written when partitions are revoked.
 REVOKE_SECONDS = 3.0
 #: Records under way, when a commit, a rebalance or the stop waits for them.
@@ -45,22 +45,22 @@ FLUSH_SECONDS = 1.0
 LEAVE_COMMIT_SECONDS = 2.0
 
 
-class SliceConsumer(stock.Consumer):
+class BatchConsumer(stock.Consumer):
     """Faust's consumer, with a ledger of slices in place of lists of acked offsets."""
 
-    transport: SliceTransport
-    _thread: SliceFetcher
+    transport: BatchTransport
+    _thread: BatchFetcher
 
-    def __init__(self, transport: SliceTransport, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, transport: BatchTransport, *args: Any, **kwargs: Any) -> None:
         super().__init__(transport, *args, **kwargs)
-        max_slices = min(MAX_IN_FLIGHT_SLICES, self.app.conf.stream_buffer_maxsize // 4)
-        self.ledger = Ledger(max_bytes=transport.max_in_flight_bytes, max_slices=max_slices)
-        self._incarnations = Incarnations(
-            transport.incarnation_of,
+        max_batches = min(MAX_IN_FLIGHT_BATCHES, self.app.conf.stream_buffer_maxsize // 4)
+        self.offset_tracker = OffsetTracker(max_bytes=transport.max_in_flight_bytes, max_batches=max_batches)
+        self._topic_ids = TopicIds(
+            transport.topic_id_of,
             outages=transport.outages,
             spawn=self.add_future,
             on_known=self._want,
-            on_another_life=self._reread,
+            on_changed=self._reread,
         )
         self._leave_by: float | None = None
         self._gave_up = False
@@ -68,33 +68,33 @@ class SliceConsumer(stock.Consumer):
     @property
     def rewinds(self) -> int:
         """How often the offsets of a partition went back."""
-        return self.ledger.rewinds
+        return self.offset_tracker.rewinds
 
     @property
     def deleted_offsets(self) -> int:
         """Offsets that Kafka had deleted before they were read."""
-        return self.ledger.deleted_offsets
+        return self.offset_tracker.deleted_offsets
 
     @property
     def empty_offsets(self) -> int:
         """Offsets that hold no record."""
-        return self.ledger.empty_offsets
+        return self.offset_tracker.empty_offsets
 
     @property
     def in_flight(self) -> tuple[int, int]:
         """Slices that are delivered and not acked, and their bytes."""
-        return self.ledger.in_flight_slices, self.ledger.in_flight_bytes
+        return self.offset_tracker.in_flight_batches, self.offset_tracker.in_flight_bytes
 
     def progress(self) -> list[Progress]:
         """How far each partition is, of the sliced topics whose incarnation is known."""
-        ends = {tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.ledger}
-        return self.ledger.progress(ends, self._incarnations.known)
+        ends = {tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.offset_tracker}
+        return self.offset_tracker.progress(ends, self._topic_ids.known)
 
-    def _new_consumer_thread(self) -> SliceFetcher:
-        return SliceFetcher(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> BatchFetcher:
+        return BatchFetcher(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
 
-    def _is_sliced(self, tp: TP) -> bool:
-        return tp[0] in self.transport.slice_topics
+    def _is_batched(self, tp: TP) -> bool:
+        return tp[0] in self.transport.batch_topics
 
     # -- reading
 
@@ -108,17 +108,17 @@ class SliceConsumer(stock.Consumer):
         for tp, message in self._others(fetched):
             yield tp, message
         for taken in self._readable(fetched):
-            for message in self._slices(taken, fetched.generation):
+            for message in self._batches(taken, fetched.generation):
                 yield taken.tp, message
 
     def _want(self) -> None:
         active = self._get_active_partitions()
-        budgets, known, limit = self.ledger.budgets(), self._incarnations.known, self.transport.max_slice_bytes
+        budgets, known, limit = self.offset_tracker.budgets(), self._topic_ids.known, self.transport.max_batch_bytes
         wanted = {tp: min(budgets[tp], limit) for tp in active if tp in budgets and tp.topic in known}
-        self._thread.want(wanted, frozenset(tp for tp in active if not self._is_sliced(tp)))
+        self._thread.want(wanted, frozenset(tp for tp in active if not self._is_batched(tp)))
 
-    def _forget_records(self, outstanding: Outstanding, left: int) -> None:
-        if self.ledger.forget_records(outstanding, left):
+    def _forget_records(self, in_flight_batch: InFlightBatch, left: int) -> None:
+        if self.offset_tracker.forget_records(in_flight_batch, left):
             self._want()
 
     def _flows(self, generation: int) -> bool:
@@ -133,50 +133,50 @@ class SliceConsumer(stock.Consumer):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 yield tp, self._to_message(tp, record)
 
-    def _readable(self, fetched: Fetched) -> list[Taken]:
+    def _readable(self, fetched: Fetched) -> list[FetchedPartition]:
         """Set aside, to be read again, what must wait until its topic's incarnation is known."""
         if not self._flows(fetched.generation):
             return []
-        ours = [taken for taken in fetched.slices if taken.tp in self.ledger]
-        rewound = [taken for taken in ours if self.ledger.goes_back(taken.tp, taken.before)]
+        ours = [taken for taken in fetched.batches if taken.tp in self.offset_tracker]
+        rewound = [taken for taken in ours if self.offset_tracker.goes_back(taken.tp, taken.before)]
         for taken in rewound:
             self._rewind(taken.tp, taken.before)
         for topic in {taken.tp.topic for taken in rewound}:
-            self._incarnations.learn(topic)
-        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._incarnations.known}
+            self._topic_ids.learn(topic)
+        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._topic_ids.known}
         if early:
             self._thread.seek_back(early)
         return [taken for taken in ours if taken.tp not in early]
 
     def _rewind(self, tp: TP, position: int) -> None:
         log.warning("offsets of %s went back to %d: topic made anew, or offsets reset", tp, position)
-        self.ledger.rewind(tp, position)
+        self.offset_tracker.rewind(tp, position)
         # Faust drops what lies below these.
         self._read_offset[tp] = self._committed_offset[tp] = None
 
-    def _slices(self, taken: Taken, generation: int) -> Iterator[Message]:
-        if self._flows(generation) and taken.tp in self.ledger:
+    def _batches(self, taken: FetchedPartition, generation: int) -> Iterator[Message]:
+        if self._flows(generation) and taken.tp in self.offset_tracker:
             self._note_start(taken)
         for records, held in self._cut(taken):
             if not self._flows(generation):
                 return
-            yield self._slice_message(taken.tp, records, held)
+            yield self._batch_message(taken.tp, records, held)
         if self._flows(generation):
-            self.ledger.reach(taken.tp, taken.after)
+            self.offset_tracker.reach(taken.tp, taken.after)
 
-    def _cut(self, taken: Taken) -> Iterator[tuple[Sequence[SliceRecord], int]]:
+    def _cut(self, taken: FetchedPartition) -> Iterator[tuple[Sequence[BatchRecord], int]]:
         """Cut what was taken into slices, with their bytes; as nearly always, all of it is one."""
         limits = self.transport
-        if 0 < len(taken.records) <= limits.max_slice_records and taken.size <= limits.max_slice_bytes:
+        if 0 < len(taken.records) <= limits.max_batch_records and taken.size <= limits.max_batch_bytes:
             yield taken.records, taken.size
             return
-        for records in cut(taken.records, max_records=limits.max_slice_records, max_bytes=limits.max_slice_bytes):
+        for records in cut(taken.records, max_records=limits.max_batch_records, max_bytes=limits.max_batch_bytes):
             yield records, sum(map(size, records))
 
-    def _note_start(self, taken: Taken) -> None:
+    def _note_start(self, taken: FetchedPartition) -> None:
         if taken.end is not None:
             self.app.monitor.track_tp_end_offset(taken.tp, taken.end)
-        if lost := self.ledger.lose_up_to(taken.tp, taken.before):
+        if lost := self.offset_tracker.lose_up_to(taken.tp, taken.before):
             log.error(
                 "Kafka has deleted %d offsets of %s, partition %d, before they were read, up to %d: they are lost."
                 " Is its retention shorter than the worker's lag?",
@@ -186,24 +186,24 @@ class SliceConsumer(stock.Consumer):
                 taken.before,
             )
 
-    def _slice_message(self, tp: TP, records: Sequence[SliceRecord], held: int) -> Message:
+    def _batch_message(self, tp: TP, records: Sequence[BatchRecord], held: int) -> Message:
         last = records[-1]
-        outstanding = self.ledger.deliver(
+        in_flight_batch = self.offset_tracker.deliver(
             tp,
             end=last.offset + 1,
             records=len(records),
             size=held,
             first_ms=records[0].timestamp,
         )
-        value = Slice(
+        value = PartitionBatch(
             topic=tp.topic,
             partition=tp.partition,
-            incarnation=self._incarnations.known[tp.topic],
-            assignment=outstanding.lane.number,
-            begin=outstanding.begin,
+            topic_id=self._topic_ids.known[tp.topic],
+            assignment=in_flight_batch.assignment.number,
+            begin=in_flight_batch.begin,
             records=records,
             size=held,
-            on_forgotten=partial(self._forget_records, outstanding),
+            on_forgotten=partial(self._forget_records, in_flight_batch),
         )
         message = ConsumerMessage(
             *tp,
@@ -217,22 +217,22 @@ class SliceConsumer(stock.Consumer):
             tp=tp,
             generation_id=self.app.consumer_generation_id,
         )
-        message.outstanding = outstanding
+        message.in_flight_batch = in_flight_batch
         return message
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
-        if not self._is_sliced(tp):
+        if not self._is_batched(tp):
             await super()._add_gap(tp, offset_from, offset_to)
 
     # -- acks and commits
 
     def ack(self, message: Message) -> bool:
         """Let a slice be committed once everything before it is acked."""
-        if not self._is_sliced(message.tp):
+        if not self._is_batched(message.tp):
             return super().ack(message)
         message.acked = True
         self._unacked_messages.discard(message)
-        acked = self.ledger.ack(message.outstanding)
+        acked = self.offset_tracker.ack(message.in_flight_batch)
         notify(self._waiting_for_ack)
         self._want()
         return acked
@@ -244,32 +244,32 @@ class SliceConsumer(stock.Consumer):
 
     def _filter_tps_with_pending_acks(self, topics: Collection[TP | str] | None = None) -> Iterator[TP]:
         yield from super()._filter_tps_with_pending_acks(topics)
-        for tp in self.ledger.committable_partitions():
+        for tp in self.offset_tracker.committable_partitions():
             if topics is None or tp in topics or tp[0] in topics:
                 yield TP(*tp)
 
     def _new_offset(self, tp: TP) -> int | None:
-        return self.ledger.committable(tp) if self._is_sliced(tp) else super()._new_offset(tp)
+        return self.offset_tracker.committable(tp) if self._is_batched(tp) else super()._new_offset(tp)
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
-        return self._is_sliced(tp) or super()._should_commit(tp, offset)
+        return self._is_batched(tp) or super()._should_commit(tp, offset)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         did_commit = await super()._commit_offsets(offsets, start_new_transaction)
         if did_commit:
-            self.ledger.confirm(offsets)
+            self.offset_tracker.confirm(offsets)
         return did_commit
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Stay quiet about slices: in an outage they wait, and stock logs an error per partition and interval."""
-        if not self._is_sliced(tp):
+        if not self._is_batched(tp):
             super().verify_event_path(now, tp)
 
     # -- coming and leaving
 
     async def perform_seek(self) -> None:
         """Start all partitions at their committed offsets, and learn the topics' incarnations."""
-        self.ledger.drop()
+        self.offset_tracker.drop()
         try:
             await super().perform_seek()
         except (KafkaError, TimeoutError) as exc:
@@ -278,14 +278,14 @@ class SliceConsumer(stock.Consumer):
             log.warning("committed offsets cannot be read, joining again: %r", exc)
             self._thread.rejoin()
             return
-        sliced = [tp for tp in self.assignment() if self._is_sliced(tp)]
-        self.ledger.assign({tp: self._read_offset[tp] for tp in sliced})
-        for topic in {tp.topic for tp in sliced}:
-            self._incarnations.learn(topic)
+        batched = [tp for tp in self.assignment() if self._is_batched(tp)]
+        self.offset_tracker.assign({tp: self._read_offset[tp] for tp in batched})
+        for topic in {tp.topic for tp in batched}:
+            self._topic_ids.learn(topic)
 
     async def _reread(self, topic: str) -> bool:
         """Read a topic that was made anew from its beginning: the committed offsets may be those of the life before."""
-        self.ledger.unsettle(topic)
+        self.offset_tracker.unsettle(topic)
         try:
             await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
         except KafkaError as exc:
@@ -301,10 +301,10 @@ class SliceConsumer(stock.Consumer):
             self.app.flow_control.suspend()
             self.app.flow_control.clear()
             await self.wait_empty()
-        self.ledger.drop()
+        self.offset_tracker.drop()
         self._unacked_messages.clear()
-        for topic in self.transport.slice_topics:
-            self._incarnations.forget(topic)
+        for topic in self.transport.batch_topics:
+            self._topic_ids.forget(topic)
         await super().on_partitions_revoked(revoked)
 
     async def wait_empty(self) -> None:
@@ -359,7 +359,7 @@ class BoundedProducer(stock.Producer):
             log.warning("stopped with records under way: Kafka does not answer")
 
 
-class SliceTransport(stock.Transport):
+class BatchTransport(stock.Transport):
     """Faust's aiokafka transport, with slices for the topics that ask for them.
 
     Args:
@@ -370,7 +370,7 @@ class SliceTransport(stock.Transport):
         stop_seconds: what slices that are being written get when the worker stops.
     """
 
-    Consumer = SliceConsumer
+    Consumer = BatchConsumer
     Producer = BoundedProducer
 
     def __init__(  # noqa: PLR0913 - settings
@@ -379,20 +379,20 @@ class SliceTransport(stock.Transport):
         app: faust.App,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
-        slice_topics: Iterable[str],
-        incarnation_of: IncarnationOf,
-        outages: Outages,
+        batch_topics: Iterable[str],
+        topic_id_of: TopicIdOf,
+        outages: OutageRetrier,
         max_in_flight_bytes: int = MAX_IN_FLIGHT_BYTES,
-        max_slice_records: int = MAX_SLICE_RECORDS,
-        max_slice_bytes: int = MAX_SLICE_BYTES,
+        max_batch_records: int = MAX_BATCH_RECORDS,
+        max_batch_bytes: int = MAX_BATCH_BYTES,
         stop_seconds: float = REVOKE_SECONDS,
     ) -> None:
         super().__init__(url, app, loop)
-        hush_aiokafka()
-        self.slice_topics = frozenset(slice_topics)
-        self.incarnation_of = incarnation_of
+        install_log_filters()
+        self.batch_topics = frozenset(batch_topics)
+        self.topic_id_of = topic_id_of
         self.outages = outages
         self.max_in_flight_bytes = max_in_flight_bytes
-        self.max_slice_records = max_slice_records
-        self.max_slice_bytes = max_slice_bytes
+        self.max_batch_records = max_batch_records
+        self.max_batch_bytes = max_batch_bytes
         self.stop_seconds = stop_seconds

@@ -23,7 +23,7 @@ _MASK = 2**64 - 1
 _MOST = 2**63
 
 
-class NoLedgerError(ValueError):
+class NoManifestError(ValueError):
     """Not what `send-sample --ledger` writes."""
 
 
@@ -54,7 +54,7 @@ def of_value(value: bytes | None) -> bytes:
 
 
 @dataclass(slots=True)
-class SentTo:
+class PartitionManifest:
     """What a partition has acknowledged of a run."""
 
     offsets: list[Run] = field(default_factory=list[Run])
@@ -70,22 +70,22 @@ class SentTo:
 
 
 @dataclass(slots=True, kw_only=True)
-class Sent:
+class Manifest:
     """What a run has sent."""
 
     topic: str
-    incarnation: str
+    topic_id: str
     started_at: str
     ended_at: str = ""
     unacknowledged: int = 0
-    partitions: dict[int, SentTo] = field(default_factory=dict[int, SentTo])
+    partitions: dict[int, PartitionManifest] = field(default_factory=dict[int, PartitionManifest])
 
     def add(self, partition: int, kind: str, offset: int, content: bytes) -> None:
         """Add an acknowledged record."""
-        self.partitions.setdefault(partition, SentTo()).add(kind, offset, content)
+        self.partitions.setdefault(partition, PartitionManifest()).add(kind, offset, content)
 
 
-def line_of(sent: Sent) -> str:
+def line_of(manifest: Manifest) -> str:
     """Its line in the ledger."""
     partitions = {
         str(partition): {
@@ -96,21 +96,21 @@ def line_of(sent: Sent) -> str:
                 for kind, each_kind in sorted(each.kinds.items())
             },
         }
-        for partition, each in sorted(sent.partitions.items())
+        for partition, each in sorted(manifest.partitions.items())
     }
     facts = {
         "format": FORMAT,
-        "topic": sent.topic,
-        "incarnation": sent.incarnation,
-        "started_at": sent.started_at,
-        "ended_at": sent.ended_at,
-        "unacknowledged": sent.unacknowledged,
+        "topic": manifest.topic,
+        "incarnation": manifest.topic_id,
+        "started_at": manifest.started_at,
+        "ended_at": manifest.ended_at,
+        "unacknowledged": manifest.unacknowledged,
         "partitions": partitions,
     }
     return json.dumps(facts) + "\n"
 
 
-def parse(lines: Iterable[str]) -> Sequence[Sent]:
+def parse(lines: Iterable[str]) -> Sequence[Manifest]:
     """What the runs of a ledger have sent.
 
     Raises:
@@ -119,31 +119,31 @@ def parse(lines: Iterable[str]) -> Sequence[Sent]:
     return [_parse_one(number, line) for number, line in enumerate(lines, start=1)]
 
 
-def _parse_one(number: int, line: str) -> Sent:
+def _parse_one(number: int, line: str) -> Manifest:
     try:
         facts = json.loads(line)
         is_ours = facts["format"] == FORMAT
-        sent = Sent(
+        manifest = Manifest(
             topic=str(facts["topic"]),
-            incarnation=str(facts["incarnation"]),
+            topic_id=str(facts["incarnation"]),
             started_at=str(facts["started_at"]),
             ended_at=str(facts["ended_at"]),
             unacknowledged=_whole(facts["unacknowledged"]),
             partitions={int(name): _sent_to(each) for name, each in facts["partitions"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        is_ours, sent = False, None
-    if sent is None or not is_ours:
-        raise NoLedgerError(f"line {number} is not what `send-sample --ledger` writes")
-    return sent
+        is_ours, manifest = False, None
+    if manifest is None or not is_ours:
+        raise NoManifestError(f"line {number} is not what `send-sample --ledger` writes")
+    return manifest
 
 
-def _sent_to(facts: Mapping[str, Any]) -> SentTo:
+def _sent_to(facts: Mapping[str, Any]) -> PartitionManifest:
     kinds = {kind: Sum(_whole(each["count"]), int(each["checksum"], 16)) for kind, each in facts["kinds"].items()}
-    sent = SentTo(_runs(facts["offsets"]), _runs(facts["poisons"]), kinds)
-    if sum(last + 1 - first for first, last in sent.offsets) != sum(each.count for each in kinds.values()):
-        raise ValueError(sent)
-    return sent
+    manifest = PartitionManifest(_runs(facts["offsets"]), _runs(facts["poisons"]), kinds)
+    if sum(last + 1 - first for first, last in manifest.offsets) != sum(each.count for each in kinds.values()):
+        raise ValueError(manifest)
+    return manifest
 
 
 def _runs(pairs: Iterable[tuple[Any, Any]]) -> list[Run]:

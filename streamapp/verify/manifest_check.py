@@ -10,18 +10,18 @@ import bson
 from streamapp.decode.document import LENIENT
 from streamapp.samples.faults import REASONS
 from streamapp.verify import manifest
-from streamapp.verify.manifest import Sent, Sum
+from streamapp.verify.manifest import Manifest, Sum
 from streamapp.verify.offsets import Run, Runs, has, spelled
 from streamapp.verify.verdict import Problem
 
 #: Documents fetched at the same time.
-AT_ONCE = 5_000
+MAX_IDS_PER_QUERY = 5_000
 
 #: The documents that are stored, as bytes, of those with these ids.
 Stored = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 
-class Buried(Protocol):
+class DeadLettered(Protocol):
     """What is known of a dead letter."""
 
     @property
@@ -35,18 +35,20 @@ class Buried(Protocol):
         ...
 
 
-class Proof:
+class ManifestCheck:
     """Compares a ledger's runs with what has become of them."""
 
-    def __init__(self, *, stored: Stored, buried: Mapping[str, Buried], committed: Mapping[int, int]) -> None:
+    def __init__(
+        self, *, stored: Stored, dead_lettered: Mapping[str, DeadLettered], committed: Mapping[int, int]
+    ) -> None:
         self._stored = stored
-        self._buried = buried
+        self._buried = dead_lettered
         self._committed = committed
         self.records = 0
         #: Sent, and not settled yet: nothing is said of their partition of that run.
         self.not_settled = 0
 
-    def judge(self, run: Sent) -> Iterator[Problem]:
+    def judge(self, run: Manifest) -> Iterator[Problem]:
         """What is wrong with a run."""
         for partition, part in run.partitions.items():
             end = self._committed.get(partition, 0)
@@ -58,12 +60,12 @@ class Proof:
                 yield Problem("sent and missing", partition, spelled(gap), f"sent at {run.started_at}")
             yield from _differences(run, partition, part.kinds, found)
 
-    def _found(self, run: Sent, partition: int) -> tuple[dict[str, Sum], Runs]:
+    def _found(self, run: Manifest, partition: int) -> tuple[dict[str, Sum], Runs]:
         found: dict[str, Sum] = {}
         missing = Runs()
         part = run.partitions[partition]
         for some in _chunks(part.offsets):
-            ids = {offset: f"{run.incarnation}-{partition}-{offset}" for offset in some}
+            ids = {offset: f"{run.topic_id}-{partition}-{offset}" for offset in some}
             documents = self._stored([*ids.values()])
             self.records += len(ids)
             for offset, id_ in ids.items():
@@ -88,7 +90,9 @@ class Proof:
 _KINDS = {str(reason): str(fault) for fault, reason in REASONS.items()}
 
 
-def _differences(run: Sent, partition: int, wanted: Mapping[str, Sum], found: Mapping[str, Sum]) -> Iterator[Problem]:
+def _differences(
+    run: Manifest, partition: int, wanted: Mapping[str, Sum], found: Mapping[str, Sum]
+) -> Iterator[Problem]:
     for kind in sorted({*wanted, *found}):
         ours, theirs = wanted.get(kind, Sum()), found.get(kind, Sum())
         if ours.count != theirs.count:
@@ -103,5 +107,5 @@ def _differences(run: Sent, partition: int, wanted: Mapping[str, Sum], found: Ma
 
 def _chunks(runs: Sequence[Run]) -> Iterator[range]:
     for first, last in runs:
-        for start in range(first, last + 1, AT_ONCE):
-            yield range(start, min(start + AT_ONCE, last + 1))
+        for start in range(first, last + 1, MAX_IDS_PER_QUERY):
+            yield range(start, min(start + MAX_IDS_PER_QUERY, last + 1))

@@ -9,31 +9,31 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamapp.verify import manifest
-from streamapp.verify.manifest import NoLedgerError, Sent
+from streamapp.verify.manifest import Manifest, NoManifestError
 
 
-def read(path: Path) -> Sequence[Sent]:
+def read(path: Path) -> Sequence[Manifest]:
     """What the runs in it have sent; raises OSError and NoLedgerError."""
     try:
         runs = manifest.parse(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError:
-        raise NoLedgerError("it is no text") from None
+        raise NoManifestError("it is no text") from None
     if not runs:
-        raise NoLedgerError("it holds no run")
+        raise NoManifestError("it holds no run")
     return runs
 
 
 def try_out(path: Path) -> None:
     """Find out whether runs can be added to it, and leave it alone; raises OSError and NoLedgerError."""
     if path.exists() and not path.is_file():
-        raise NoLedgerError("it is no file")
+        raise NoManifestError("it is no file")
     if path.exists() and path.stat().st_size:
         read(path)
     with _new_beside(path.resolve()) as new:
         new.touch()
 
 
-def append(path: Path, run: Sent) -> None:
+def append(path: Path, run: Manifest) -> None:
     """Add a run, after those that others add at the same time; raises OSError."""
     path = path.resolve()  # a link to it stays one
     with _new_beside(path) as new:

@@ -17,7 +17,7 @@ from streamapp.verify.offsets import Bits
 from streamapp.verify.verdict import PartitionFates
 
 #: Ids that are read, and places that are judged, at the same time.
-AT_ONCE = 5_000
+MAX_IDS_PER_QUERY = 5_000
 _INCARNATION = 22
 _PLACE = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
 _COORDINATES = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1}
@@ -32,7 +32,7 @@ class _Place(NamedTuple):
     is_document: bool = True
 
 
-class Strangers:
+class OrphanSearch:
     """Looks for them in what a comparison has not read as records.
 
     Args:
@@ -46,7 +46,7 @@ class Strangers:
         reader: TopicReader,
         mongo: Mongo,
         *,
-        incarnation: str | None,
+        topic_id: str | None,
         is_compacted: bool,
         records: Mapping[int, Bits],
         fates: Mapping[int, PartitionFates],
@@ -54,7 +54,7 @@ class Strangers:
     ) -> None:
         self._reader = reader
         self._events = mongo.primary["events"]
-        self._incarnation = incarnation
+        self._topic_id = topic_id
         self._is_compacted = is_compacted
         self._records = records
         self._fates = fates
@@ -65,7 +65,7 @@ class Strangers:
         """Judge all documents, and dead letters by the `_id` of their events; tells how many documents are read."""
         # Now that the records have been read: what was deleted meanwhile lies before the first that is left.
         self._bounds = self._ask_bounds()
-        with self._events.find({}, {"_id": 1}, batch_size=AT_ONCE).hint([("_id", 1)]) as found:
+        with self._events.find({}, {"_id": 1}, batch_size=MAX_IDS_PER_QUERY).hint([("_id", 1)]) as found:
             for documents in _chunks(found):
                 self._judge(self._places_of([document["_id"] for document in documents]))
                 advance(len(documents))
@@ -77,8 +77,8 @@ class Strangers:
 
     def _place_of(self, id_: object) -> _Place | None:
         """The place of an `_id` of this incarnation; None if it is another."""
-        prefix = f"{self._incarnation}-"
-        if self._incarnation is None or not isinstance(id_, str) or not id_.startswith(prefix):
+        prefix = f"{self._topic_id}-"
+        if self._topic_id is None or not isinstance(id_, str) or not id_.startswith(prefix):
             return None
         place = _PLACE.fullmatch(id_, len(prefix))
         return place and _Place(int(place[1]), int(place[2]))
@@ -106,10 +106,10 @@ class Strangers:
             return None
         if topic != self._reader.topic:
             return None
-        if _is_of_another_life(id_, partition, offset):
+        if _has_another_topic_id(id_, partition, offset):
             self._fates.get(partition, self._nowhere).older += 1
             return None
-        if self._incarnation is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
+        if self._topic_id is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
             return _Place(partition, offset)
         if self._has_record(partition, offset):
             self._fates[partition].double.add(offset, f"stored also as _id {id_!r:.100}")
@@ -153,11 +153,11 @@ class Strangers:
 
 def _chunks(found: Iterable[Any]) -> Iterator[Sequence[Any]]:
     each = iter(found)
-    while chunk := [*islice(each, AT_ONCE)]:
+    while chunk := [*islice(each, MAX_IDS_PER_QUERY)]:
         yield chunk
 
 
-def _is_of_another_life(id_: Any, partition: int, offset: int) -> bool:
+def _has_another_topic_id(id_: Any, partition: int, offset: int) -> bool:
     """Whether it is the `_id` of these coordinates in an earlier incarnation of the topic."""
     end = f"-{partition}-{offset}"
     return isinstance(id_, str) and len(id_) == _INCARNATION + len(end) and id_.endswith(end)

@@ -81,18 +81,18 @@ class PartitionFates:
 class Verdict:
     """All that was found."""
 
-    lanes: Sequence[PartitionFates]
+    partition_ids: Sequence[PartitionFates]
     #: Problems that lie in no partition.
     others: list[Problem] = field(default_factory=list[Problem])
 
     def totals(self) -> Mapping[str, int]:
         """The numbers of all partitions together."""
-        counts = [lane.counts() for lane in self.lanes]
+        counts = [partition_id.counts() for partition_id in self.partition_ids]
         return {name: sum(each[name] for each in counts) for name in PartitionFates(partition=None).counts()}
 
     def problems(self) -> Sequence[Problem]:
         """All that are told."""
-        return [*(problem for lane in self.lanes for problem in lane.problems()), *self.others]
+        return [*(problem for partition_id in self.partition_ids for problem in partition_id.problems()), *self.others]
 
     @property
     def is_good(self) -> bool:

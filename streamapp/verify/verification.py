@@ -16,7 +16,7 @@ from streamapp.decode import wire_format
 from streamapp.decode.document import id_of
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import StreamappError
-from streamapp.kafka.admin import Broker
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongodb.client import Mongo
@@ -25,12 +25,12 @@ from streamapp.settings import Settings
 from streamapp.verify import counts, document_diff
 from streamapp.verify.letter_index import LetterIndex
 from streamapp.verify.offsets import Bits
-from streamapp.verify.orphans import Strangers
+from streamapp.verify.orphans import OrphanSearch
 from streamapp.verify.verdict import PartitionFates, Problem, Verdict
 
 #: Records compared at the same time, and bytes of them.
-AT_ONCE = 5_000
-BYTES_AT_ONCE = 16 * 1024 * 1024
+MAX_IDS_PER_QUERY = 5_000
+MAX_BYTES_PER_QUERY = 16 * 1024 * 1024
 
 Advance = Callable[[int], None]
 
@@ -41,7 +41,7 @@ class Verification:
     def __init__(self, settings: Settings, mongo: Mongo) -> None:
         servers = settings.kafka_bootstrap_servers
         self._settings = settings
-        self._broker = Broker(servers)
+        self._broker = KafkaAdmin(servers)
         self._reader = TopicReader(servers, settings.topic)
         self._letter_reader = TopicReader(servers, settings.dead_letter_topic)
         self._registry = Registry(settings.schema_registry_url, settings.subject)
@@ -56,7 +56,7 @@ class Verification:
         self._nowhere = PartitionFates(partition=None)
         self.letters = LetterIndex()
         self.committed: Mapping[int, int] = {}
-        self.incarnation: str | None = None
+        self.topic_id: str | None = None
 
     def close(self) -> None:
         """Give up the connections."""
@@ -70,7 +70,7 @@ class Verification:
         if not self._reader.partitions():
             message = f"Kafka has no topic {self._reader.topic} (STREAMAPP_TOPIC): there is nothing to compare."
             raise StreamappError(message)
-        self.incarnation = self._ask_incarnation()
+        self.topic_id = self._ask_topic_id()
         self.committed = self._ask_committed()
         self.letters.read(self._letter_reader)
         self._counted_first = self.letters.counted_of(self._reader.topic)
@@ -86,16 +86,16 @@ class Verification:
             self._go_through(partition, fates, advance)
             if not fates.is_settled:
                 raise AssertionError(fates.counts())
-        self._find_strangers(advance)
+        self._find_orphans(advance)
         others = self._compare_counts()
-        if self._ask_incarnation() != self.incarnation:
+        if self._ask_topic_id() != self.topic_id:
             message = f"The topic {self._reader.topic} was deleted and made again meanwhile; verify again."
             raise StreamappError(message)
-        lanes = [*self._fates.values(), *([self._nowhere] if any(self._nowhere.counts().values()) else [])]
-        return Verdict(lanes=lanes, others=others)
+        partition_ids = [*self._fates.values(), *([self._nowhere] if any(self._nowhere.counts().values()) else [])]
+        return Verdict(partition_ids=partition_ids, others=others)
 
-    def _ask_incarnation(self) -> str | None:
-        return self._runner.run(self._broker.incarnation_of(self._reader.topic))
+    def _ask_topic_id(self) -> str | None:
+        return self._runner.run(self._broker.topic_id_of(self._reader.topic))
 
     def _ask_committed(self) -> Mapping[int, int]:
         return self._reader.committed(self._settings.app_id)
@@ -115,12 +115,12 @@ class Verification:
             advance(len(records))
 
     def _judge(self, records: Sequence[TopicRecord], fates: PartitionFates, bits: Bits) -> None:
-        origins = [origin_of(record, self.incarnation) for record in records]
+        origins = [origin_of(record, self.topic_id) for record in records]
         ids = [id_of(origin) for origin in origins]
         stored = self.stored(ids)
         self._learn({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
         for record, origin, id_ in zip(records, origins, ids, strict=True):
-            is_replay = bool(record.headers) and origin.is_elsewhere(record, self.incarnation)
+            is_replay = bool(record.headers) and origin.is_elsewhere(record, self.topic_id)
             if not is_replay:
                 bits.add(record.offset)
             self._judge_one(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)
@@ -153,7 +153,7 @@ class Verification:
 
     def stored(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """Those of the documents that are stored, as bytes."""
-        batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=AT_ONCE)
+        batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=MAX_IDS_PER_QUERY)
         return {
             document_diff.id_in(raw): raw for batch in batches for raw in document_diff.documents_in(cast("Any", batch))
         }
@@ -173,17 +173,17 @@ class Verification:
 
     # Every document and dead letter has its record
 
-    def _find_strangers(self, advance: Advance) -> None:
-        strangers = Strangers(
+    def _find_orphans(self, advance: Advance) -> None:
+        orphans = OrphanSearch(
             self._reader,
             self._mongo,
-            incarnation=self.incarnation,
+            topic_id=self.topic_id,
             is_compacted=self._is_compacted,
             records=self._records,
             fates=self._fates,
             nowhere=self._nowhere,
         )
-        strangers.find(self.letters.failures, advance)
+        orphans.find(self.letters.failures, advance)
 
     # Dead letters are counted once
 
@@ -204,8 +204,8 @@ class Verification:
 
     def _may_count_others(self, offsets: Iterable[str]) -> bool:
         """Whether dead letters of other topics, or such as are deleted by now, may be counted with these."""
-        lanes = {f"{self.incarnation or self._reader.topic.replace('.', '_')}-{p}" for p in self._records}
-        return self.letters.is_cut or not {*offsets} <= lanes
+        partition_ids = {f"{self.topic_id or self._reader.topic.replace('.', '_')}-{p}" for p in self._records}
+        return self.letters.is_cut or not {*offsets} <= partition_ids
 
 
 def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:
@@ -214,7 +214,7 @@ def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:
     for record in records:
         chunk.append(record)
         size += len(record.value or b"")
-        if len(chunk) >= AT_ONCE or size >= BYTES_AT_ONCE:
+        if len(chunk) >= MAX_IDS_PER_QUERY or size >= MAX_BYTES_PER_QUERY:
             yield chunk
             chunk, size = [], 0
     if chunk:

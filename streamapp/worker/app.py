@@ -23,18 +23,18 @@ from streamapp.commands import COMMANDS, Later
 from streamapp.errors import Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
 from streamapp.monitoring.readiness import Readiness
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 from streamapp.samples import generator
 from streamapp.samples.producer import Pace, SampleProducer
 from streamapp.transport import uvloop_compat
 from streamapp.transport.faust_codec import FaustCodec
-from streamapp.transport.transport import SliceTransport
+from streamapp.transport.transport import BatchTransport
 from streamapp.worker import memory
 from streamapp.worker.shutdown import BoundedWorker, give_up
 
 if TYPE_CHECKING:
     from streamapp.decode.wire_format import EventCodec
-    from streamapp.worker.dependencies import Upstream
+    from streamapp.worker.dependencies import WorkerDependencies
 
 # They tell every request.
 for talkative in ("httpx", "httpcore", "schema_registry"):
@@ -62,7 +62,7 @@ if config.log_format == "json":
     worker_command.on_worker_created = lambda *_: None
 
 readiness = Readiness()
-broker_outages = Outages("Kafka")
+broker_outages = OutageRetrier("Kafka")
 
 
 @cache
@@ -77,23 +77,23 @@ codecs.register(CODEC, FaustCodec(codec))
 
 
 @cache
-def upstream() -> Upstream:
+def dependencies() -> WorkerDependencies:
     """What the agents need from outside."""
-    memory.keep_less()  # no service has started, nor any thread
+    memory.limit_malloc_arenas()  # no service has started, nor any thread
     # Half a second of imports, for which `--help` and the list of agents need not wait.
-    from streamapp.worker.dependencies import Upstream  # noqa: PLC0415
+    from streamapp.worker.dependencies import WorkerDependencies  # noqa: PLC0415
 
-    return Upstream(config, codec(), readiness, broker_outages)
+    return WorkerDependencies(config, codec(), readiness, broker_outages)
 
 
-class Boot(base.BootStrategy):
+class StartupOrder(base.BootStrategy):
     """The pages answer first, then Kafka is waited for, then all else starts as Faust has it."""
 
     def server(self) -> Iterable[Any]:
         """Services in the order of their start."""
         yield from self.sensors()
         yield from self.web_server()
-        yield upstream()
+        yield dependencies()
         yield from self.kafka_producer()
         yield from self.kafka_consumer()
         yield from self.agents()
@@ -104,7 +104,7 @@ class Boot(base.BootStrategy):
 class App(faust.App):
     """Faust's app, without the folder for tables that it would make in the current one."""
 
-    BootStrategy = Boot
+    BootStrategy = StartupOrder
 
     def _create_directories(self) -> None: ...
 
@@ -136,11 +136,11 @@ app = App(
     producer_request_timeout=30.0,
     producer_compression_type="lz4",
 )
-app.transport = SliceTransport(
+app.transport = BatchTransport(
     app.conf.broker_consumer,
     app,
-    slice_topics=[config.topic],
-    incarnation_of=lambda topic: upstream().incarnation_of(topic),
+    batch_topics=[config.topic],
+    topic_id_of=lambda topic: dependencies().topic_id_of(topic),
     outages=broker_outages,
     max_in_flight_bytes=config.max_in_flight_bytes,
 )
@@ -162,7 +162,7 @@ async def store_events(stream: Any) -> None:
 
 async def _settle(event: Any) -> None:
     try:
-        await upstream().sink.settle(event.value)
+        await dependencies().sink.settle(event.value)
     except (Permanent, SettingsError) as exc:
         give_up(str(exc))
     else:
@@ -181,7 +181,7 @@ readiness.is_agent_running = _is_storing
 
 
 @app.on_partitions_revoked.connect
-async def drop_slices(*_: object, **__: object) -> None:
+async def drop_batches(*_: object, **__: object) -> None:
     """Give up slices of the old assignment, or they would pile up in an outage; they come again."""
     readiness.partitions = None
     for task in _under_way:
@@ -192,14 +192,14 @@ async def drop_slices(*_: object, **__: object) -> None:
 async def note_partitions(_: object, assigned: Any, **__: object) -> None:
     """Tell /readyz and /metrics."""
     readiness.partitions = len(assigned)
-    upstream().metrics.rebalances += 1
+    dependencies().metrics.rebalances += 1
 
 
 @app.task
 async def beat() -> None:
     """Tell the page how far this worker is."""
     if not app.should_stop:  # by a signal before there was a consumer: Faust starts its tasks all the same
-        await upstream().beat(app.consumer)
+        await dependencies().beat(app.consumer)
 
 
 producer = SampleProducer(
@@ -214,7 +214,7 @@ ticks = app.channel(maxsize=1)
 @app.agent(ticks, concurrency=1)
 async def produce_events(stream: Any) -> None:
     """Send the sample events that are due."""
-    await upstream().registered.wait()
+    await dependencies().registered.wait()
     producer.is_idle = True
     async for now in stream:
         await producer.produce_due(now)
@@ -245,5 +245,5 @@ async def readyz(self: Any, _: Any) -> Any:
 @app.page("/metrics")
 async def metrics(self: Any, _: Any) -> Any:
     """What Prometheus collects."""
-    told = upstream().metrics
+    told = dependencies().metrics
     return self.bytes(told.page(), headers={"Content-Type": told.CONTENT_TYPE})

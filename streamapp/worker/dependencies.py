@@ -13,19 +13,19 @@ from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
 from streamapp.errors import SettingsError
-from streamapp.kafka.admin import Broker
-from streamapp.kafka.dead_letter_producer import DeadLetterTopic
+from streamapp.kafka.admin import KafkaAdmin
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.model import event
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
-from streamapp.mongodb.out_of_order_store import Apart
-from streamapp.mongodb.rollup_store import Rollups
-from streamapp.monitoring.heartbeat import BEAT_EVERY, Heartbeat
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.out_of_order_store import OutOfOrderStore
+from streamapp.mongodb.rollup_store import RollupStore
+from streamapp.monitoring.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from streamapp.monitoring.metrics import Metrics, Transport
-from streamapp.monitoring.readiness import ASK_EVERY, FRESH_FOR, Dependency, Readiness, Told, Waiting
+from streamapp.monitoring.readiness import ASK_EVERY, FRESH_FOR, Dependency, DependencyStatus, Readiness, Waiting
 from streamapp.registry.client import Registry
-from streamapp.retry import Outages
-from streamapp.rollups.writer import Accumulator
+from streamapp.retry import OutageRetrier
+from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.settle import Sink
@@ -33,21 +33,23 @@ from streamapp.worker import memory
 from streamapp.worker.shutdown import give_up
 
 
-class Upstream(Service):
+class WorkerDependencies(Service):
     """Starts once Kafka is there; the registry and MongoDB may come later, whoever needs them waits."""
 
     sink: Sink
 
-    def __init__(self, settings: Settings, codec: EventCodec, readiness: Readiness, broker_outages: Outages) -> None:
+    def __init__(
+        self, settings: Settings, codec: EventCodec, readiness: Readiness, broker_outages: OutageRetrier
+    ) -> None:
         super().__init__()
         self.registered = asyncio.Event()
         self._settings = settings
         self._codec = codec
         self._readiness = readiness
-        self._store_outages = Outages("MongoDB")
+        self._store_outages = OutageRetrier("MongoDB")
         self._broker_outages = broker_outages
-        self._registry_outages = Outages("the schema registry")
-        self._dead_letter_outages = Outages(f"the dead-letter topic {settings.dead_letter_topic}")
+        self._registry_outages = OutageRetrier("the schema registry")
+        self._dead_letter_outages = OutageRetrier(f"the dead-letter topic {settings.dead_letter_topic}")
         self.metrics = Metrics(
             version=version("streamapp"),
             readiness=readiness,
@@ -59,19 +61,19 @@ class Upstream(Service):
             },
         )
         self._learned: asyncio.Queue[WriterSchema] = asyncio.Queue()
-        self._writes = Told(name="mongodb_writes", fresh_for=BEAT_EVERY + FRESH_FOR)
+        self._writes = DependencyStatus(name="mongodb_writes", fresh_for=HEARTBEAT_SECONDS + FRESH_FOR)
         #: Of what has been opened: the stop may come before the start has got far.
         self._closes: list[Callable[[], None]] = []
 
     async def on_start(self) -> None:
         """Wait for Kafka, since Faust's consumer and producer would give up without it."""
-        memory.collect_less()
+        memory.relax_gc()
         settings = self._settings
-        self._broker = Broker(settings.kafka_bootstrap_servers)
+        self._broker = KafkaAdmin(settings.kafka_bootstrap_servers)
         self._mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
         self._closes.append(self._mongo.close)
-        self._store = Store(self._mongo)
-        self._rollups = Rollups(self._mongo, keep=settings.keep)
+        self._store = EventStore(self._mongo)
+        self._rollups = RollupStore(self._mongo, keep=settings.keep)
         self._registry = Registry(
             settings.schema_registry_url,
             settings.subject,
@@ -79,7 +81,7 @@ class Upstream(Service):
             outages=self._registry_outages,
         )
         self._closes.append(self._registry.close)
-        self._dead_letters = DeadLetterTopic(
+        self._dead_letters = DeadLetterProducer(
             bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic
         )
         self._closes.append(self._dead_letters.close)
@@ -101,9 +103,9 @@ class Upstream(Service):
         for close in self._closes:
             close()
 
-    async def incarnation_of(self, topic: str) -> str | None:
+    async def topic_id_of(self, topic: str) -> str | None:
         """The topic's UUID; see `Broker.incarnation_of`."""
-        return await self._broker.incarnation_of(topic)
+        return await self._broker.topic_id_of(topic)
 
     async def beat(self, consumer: Transport) -> None:
         """Write `pipeline_state` and look whether all moves, until cancelled."""
@@ -119,7 +121,7 @@ class Upstream(Service):
 
     async def _look(self, consumer: Transport) -> None:
         while True:
-            self._readiness.movement.look(consumer.progress(), self._readiness.clock())
+            self._readiness.stall_detector.look(consumer.progress(), self._readiness.clock())
             await asyncio.sleep(ASK_EVERY)
 
     def _make_sink(self) -> Sink:
@@ -128,10 +130,10 @@ class Upstream(Service):
         return Sink(
             schemas=self._registry,
             store=self._store,
-            accumulator=Accumulator(
+            rollup_writer=RollupWriter(
                 self._rollups, outages=self._store_outages, keep=self._settings.keep, now=lambda: datetime.now(UTC)
             ),
-            apart=Apart(self._mongo, self._rollups, keep=self._settings.keep),
+            out_of_order=OutOfOrderStore(self._mongo, self._rollups, keep=self._settings.keep),
             dead_letters=self._dead_letters,
             breaker=Breaker(
                 share=settings.breaker_share,
@@ -146,7 +148,7 @@ class Upstream(Service):
 
     async def _have_topics(self) -> None:
         try:
-            await self._broker_outages.insist(self._prepare_topics)
+            await self._broker_outages.run(self._prepare_topics)
         except SettingsError as exc:
             give_up(str(exc))
             await asyncio.Event().wait()  # for the stop: nothing else may start without the topics
@@ -172,8 +174,8 @@ class Upstream(Service):
 
     async def _prepare_store(self) -> None:
         try:
-            await self._store_outages.insist(self._store.prepare)
-            await self._store_outages.insist(self._rollups.prepare)
+            await self._store_outages.run(self._store.prepare)
+            await self._store_outages.run(self._rollups.prepare)
         except SettingsError as exc:
             give_up(str(exc))
         else:
@@ -183,7 +185,7 @@ class Upstream(Service):
         v2 = canonical_form(event.schema(2))
         while True:
             writer = await self._learned.get()
-            await self._store_outages.insist(lambda w=writer: self._note(w, is_v2=w.canonical == v2))
+            await self._store_outages.run(lambda w=writer: self._note(w, is_v2=w.canonical == v2))
 
     def _note(self, writer: WriterSchema, *, is_v2: bool) -> Awaitable[None]:
         return self._store.note_schema(writer, subject=self._settings.subject, is_v2=is_v2)

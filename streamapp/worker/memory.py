@@ -22,13 +22,13 @@ HEAPS = 2
 _M_ARENA_MAX = -8
 
 
-def collect_less() -> None:
+def relax_gc() -> None:
     """Leave out what is there by now, which stays, and look at what comes less often."""
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
 
 
-def keep_less() -> None:
+def limit_malloc_arenas() -> None:
     """Have glibc keep less of what is freed; to be called before there are threads. Nothing with another libc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

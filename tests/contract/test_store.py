@@ -9,13 +9,13 @@ from typing import Any
 import bson
 import pytest
 
-from streamapp.decode.document import Document, Encoded
+from streamapp.decode.document import Document, LazyDocument
 from streamapp.model.record import Reason
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.event_store import EventStore
 from streamapp.sink import settle
 from tests.conftest import SettingsFactory
-from tests.support.doubles.ports import FakeStore
+from tests.support.doubles.ports import FakeEventStore
 from tests.support.factories import NOW, a_letter, replayed
 
 
@@ -25,7 +25,9 @@ class Subject:
     #: What documents are made before they are inserted.
     form: Callable[[dict[str, Any]], Document] = dict
 
-    def __init__(self, store: settle.Store, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
+    def __init__(
+        self, store: settle.EventStore, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]
+    ) -> None:
         self.store = store
         self.ids = ids
         self.dead = dead
@@ -43,7 +45,7 @@ class Subject:
 def encoded(document: dict[str, Any]) -> Document:
     """Return it as it comes the short way, if it can be encoded."""
     try:
-        return Encoded(bson.encode(document), (0, 0, "", ("", "", "", None, "v1")))
+        return LazyDocument(bson.encode(document), (0, 0, "", ("", "", "", None, "v1")))
     except OverflowError:
         return document
 
@@ -52,12 +54,12 @@ def encoded(document: dict[str, Any]) -> Document:
 def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> Iterator[Subject]:
     """Return each in turn."""
     if request.param == "fake":
-        fake = FakeStore()
+        fake = FakeEventStore()
         yield Subject(fake, lambda: set(fake.documents), lambda: dict(fake.dead_letters))
         return
     settings = settings_for()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    store, database = Store(mongo), mongo.database
+    store, database = EventStore(mongo), mongo.database
     yield Subject(
         store,
         lambda: {document["_id"] for document in database["events"].find()},

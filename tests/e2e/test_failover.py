@@ -11,13 +11,13 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType, TopicMetadata
 from pymongo.write_concern import WriteConcern
 
-from streamapp.kafka.admin import Broker
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.local.backend import Backend
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.event_store import EventStore
 from tests.conftest import SettingsFactory
 from tests.faults import failover
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 from tests.faults.judge import judge
 from tests.support.backends import running_backend
 from tests.support.until import until
@@ -34,16 +34,16 @@ def cluster() -> Iterator[Backend]:
         yield backend
 
 
-def go(cluster: Backend, folder: Path, *hurts: Callable[[Scene], None], is_disturbed: bool) -> None:
+def go(cluster: Backend, folder: Path, *hurts: Callable[[Environment], None], is_disturbed: bool) -> None:
     """Let a scene lose members one after another, and be judged."""
-    with Scene(cluster, folder, seed=11, rate=100) as scene:
-        scene.begin(1)
-        scene.is_disturbed = is_disturbed
+    with Environment(cluster, folder, seed=11, rate=100) as environment:
+        environment.begin(1)
+        environment.is_disturbed = is_disturbed
         for hurt in hurts:
-            hurt(scene)
-        scene.come_back(BACK_WITHIN)
-        assert [0] == scene.crew.stop()
-        verdict = judge(scene)
+            hurt(environment)
+        environment.come_back(BACK_WITHIN)
+        assert [0] == environment.workers.stop()
+        verdict = judge(environment)
 
     assert [] == verdict.problems, verdict
     assert verdict.events > 500
@@ -65,7 +65,7 @@ def test_topics_that_we_make_have_the_replicas_that_the_cluster_gives(
 ) -> None:
     """Three, of which two must have what is acknowledged; also of Kafka's own topics for groups."""
     settings = settings_for(cluster)
-    made = Broker(settings.kafka_bootstrap_servers).ensure_topics(
+    made = KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
         topic=settings.topic, partitions=2, dead_letter_topic=settings.dead_letter_topic
     )
     asyncio.run(made)
@@ -91,7 +91,7 @@ def test_what_only_the_primary_has_counts_as_not_stored(cluster: Backend, settin
         server.pause()
     try:
         events.with_options(write_concern=WriteConcern(1)).insert_one({"_id": "on the primary"})
-        known = asyncio.run(Store(mongo).known(["everywhere", "on the primary"]))
+        known = asyncio.run(EventStore(mongo).known(["everywhere", "on the primary"]))
     finally:
         for server in others:
             server.resume()

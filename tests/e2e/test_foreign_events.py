@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from pymongo.database import Database
 
-from streamapp.kafka.admin import Broker
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.settings import Settings
 from tests.support import events, foreign
 from tests.support.offsets import end_offsets
@@ -88,11 +88,11 @@ def _name(document: dict[str, Any]) -> str:
 
 def _check_documents(settings: Settings, database: Database[Any], expected: dict[str, dict[str, Any]]) -> None:
     documents = list(database.events.find())
-    incarnation = _incarnation(settings)
+    topic_id = _topic_id(settings)
     assert GOOD == len(documents)
     for document in documents:
         kafka = document.pop("kafka")
-        assert document.pop("_id") == f"{incarnation}-{kafka['partition']}-{kafka['offset']}"
+        assert document.pop("_id") == f"{topic_id}-{kafka['partition']}-{kafka['offset']}"
         assert settings.topic == kafka["topic"]
         assert abs(kafka["timestamp"].timestamp() - time.time()) < 300
         assert abs(document.pop("received_at").timestamp() - time.time()) < 300
@@ -100,8 +100,8 @@ def _check_documents(settings: Settings, database: Database[Any], expected: dict
     assert {} == expected
 
 
-def _incarnation(settings: Settings) -> str | None:
-    return asyncio.run(Broker(settings.kafka_bootstrap_servers).incarnation_of(settings.topic))
+def _topic_id(settings: Settings) -> str | None:
+    return asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
 
 
 def _check_letters(settings: Settings, sent: dict[bytes, tuple[bytes | None, str]], letters: list[Message]) -> None:

@@ -19,7 +19,7 @@ from streamapp.local.backend import Backend
 from tests.faults.all import ALL
 from tests.faults.backend import fault_backend
 from tests.faults.dying import Point, end_at
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 from tests.faults.judge import judge
 from tests.faults.worker import MOMENTS, STEPS
 
@@ -31,40 +31,40 @@ ROUNDS = 3 if os.environ.get("STREAMAPP_TEST_LONG") else 1
 
 pytestmark = pytest.mark.timeout(900)
 
-Hurt = Callable[[Scene], None]
+Hurt = Callable[[Environment], None]
 
 
 def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed: bool) -> None:
     """Let a scene be hurt, come back by itself, and be judged."""
     folder.mkdir()
-    with Scene(backend, folder, seed=7, rate=100) as scene:
-        scene.begin(workers)
-        scene.is_disturbed = is_disturbed
-        hurt(scene)
-        scene.come_back(BACK_WITHIN)
-        peak = max(member.peak_mib for member in scene.crew.fit)
-        assert {0} == {*scene.crew.stop()}
-        verdict = judge(scene)
+    with Environment(backend, folder, seed=7, rate=100) as environment:
+        environment.begin(workers)
+        environment.is_disturbed = is_disturbed
+        hurt(environment)
+        environment.come_back(BACK_WITHIN)
+        peak = max(member.peak_mib for member in environment.workers.fit)
+        assert {0} == {*environment.workers.stop()}
+        verdict = judge(environment)
 
     assert [] == verdict.problems, verdict
     assert verdict.events > 1_000
     assert peak < PEAK_MIB
 
 
-def at_every_step(scene: Scene, number: signal.Signals) -> None:
+def at_every_step(environment: Environment, number: signal.Signals) -> None:
     """End all workers at once, each at another step of a slice, until there is no further step."""
     for turn in range(ROUNDS):
         moments = MOMENTS[turn:] + MOMENTS[:turn]
         points = iter([Point(step, moments[index % 3]) for index, step in enumerate(STEPS)])
-        while some := [*islice(points, len(scene.crew.fit))]:
-            end_at(scene, dict(zip(scene.crew.fit, some, strict=True)), number)
-            scene.crew.wait_until_ready(within=120)
+        while some := [*islice(points, len(environment.workers.fit))]:
+            end_at(environment, dict(zip(environment.workers.fit, some, strict=True)), number)
+            environment.workers.wait_until_ready(within=120)
 
 
-def one_by_one(names: Sequence[str], scene: Scene) -> None:
+def one_by_one(names: Sequence[str], environment: Environment) -> None:
     """Let faults happen one after another."""
     for name in names:
-        ALL[name].hurt(scene)
+        ALL[name].hurt(environment)
 
 
 #: What leaves the servers alone, so that it can be side by side; with how many workers it begins.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tests.faults.environment import Scene
+    from tests.faults.environment import Environment
 
-Hurt = Callable[["Scene"], None]
+Hurt = Callable[["Environment"], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from tests.faults.catalogue import fault
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 
 HOUR = 3600
 DAY_MS = 24 * HOUR * 1000
 
 
 @fault("clock-jumps", "workers", disturbs=False)
-def clock_jumps(scene: Scene) -> None:
+def clock_jumps(environment: Environment) -> None:
     """The wall clock of a worker jumps by hours, forward and back."""
-    member = scene.victim()
+    member = environment.victim()
     for hours in (20, -20, 0):
         member.clock.write_text(f"{hours * HOUR}", encoding="utf-8")
-        scene.linger(scene.seconds(1.5, 60))
+        environment.linger(environment.seconds(1.5, 60))
 
 
 @fault("timestamps-behind", "load", disturbs=False)
-def timestamps_behind(scene: Scene) -> None:
+def timestamps_behind(environment: Environment) -> None:
     """Records with Kafka timestamps years behind."""
-    skewed(scene, -scene.source.randint(400, 4_000) * DAY_MS)
+    skewed(environment, -environment.source.randint(400, 4_000) * DAY_MS)
 
 
 @fault("timestamps-ahead", "load", disturbs=False)
-def timestamps_ahead(scene: Scene) -> None:
+def timestamps_ahead(environment: Environment) -> None:
     """Records with Kafka timestamps weeks ahead."""
-    skewed(scene, scene.source.randint(2, 60) * DAY_MS)
+    skewed(environment, environment.source.randint(2, 60) * DAY_MS)
 
 
-def skewed(scene: Scene, skew_ms: int) -> None:
+def skewed(environment: Environment, skew_ms: int) -> None:
     """Let the records of a while have another time."""
-    scene.load.skew_ms = skew_ms
+    environment.load.skew_ms = skew_ms
     try:
-        scene.linger(scene.seconds(3, 120))
+        environment.linger(environment.seconds(3, 120))
     finally:
-        scene.load.skew_ms = 0
+        environment.load.skew_ms = 0

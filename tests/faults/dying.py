@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tests.faults.catalogue import EVERYTHING, fault
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 from tests.faults.worker import MOMENTS, STEPS
 from tests.faults.workers import Member
 from tests.support.until import until
@@ -25,35 +25,35 @@ class Point(NamedTuple):
 
 
 @fault("kill-at-step", *EVERYTHING)
-def kill_at_step(scene: Scene) -> None:
+def kill_at_step(environment: Environment) -> None:
     """kill -9 of a worker before, during or after a step of a slice."""
-    end_at(scene, {scene.victim(): draw(scene)}, signal.SIGKILL)
+    end_at(environment, {environment.victim(): draw(environment)}, signal.SIGKILL)
 
 
 @fault("term-at-step", *EVERYTHING)
-def term_at_step(scene: Scene) -> None:
+def term_at_step(environment: Environment) -> None:
     """SIGTERM before, during or after a step of a slice."""
-    end_at(scene, {scene.victim(): draw(scene)}, signal.SIGTERM)
+    end_at(environment, {environment.victim(): draw(environment)}, signal.SIGTERM)
 
 
 @fault("kill-any-time", "workers")
-def kill_any_time(scene: Scene) -> None:
+def kill_any_time(environment: Environment) -> None:
     """kill -9 of a worker at any moment, whatever else is going on."""
-    member = scene.victim()
+    member = environment.victim()
     member.is_doomed = True
-    scene.linger(scene.source.random())
+    environment.linger(environment.source.random())
     member.kill()
-    scene.linger(scene.source.random() * scene.seconds(3, 30))
-    scene.crew.start()
+    environment.linger(environment.source.random() * environment.seconds(3, 30))
+    environment.workers.start()
 
 
-def draw(scene: Scene) -> Point:
+def draw(environment: Environment) -> Point:
     """Choose a step, a moment, and the number of the call."""
-    step, moment = scene.source.choice([*STEPS]), scene.source.choice(MOMENTS)
-    return Point(step, moment, 1 if step in RARE else scene.source.randrange(1, 6))
+    step, moment = environment.source.choice([*STEPS]), environment.source.choice(MOMENTS)
+    return Point(step, moment, 1 if step in RARE else environment.source.randrange(1, 6))
 
 
-def end_at(scene: Scene, points: Mapping[Member, Point], number: signal.Signals) -> None:
+def end_at(environment: Environment, points: Mapping[Member, Point], number: signal.Signals) -> None:
     """Have workers end, each at its point, and put others in their places."""
     for member, point in points.items():
         member.end_at(*point, number=number)
@@ -61,12 +61,12 @@ def end_at(scene: Scene, points: Mapping[Member, Point], number: signal.Signals)
 
     def have_sprung() -> bool:
         if needs_poison:
-            scene.load.poison()
-        scene.linger(0.5)
+            environment.load.poison()
+        environment.linger(0.5)
         return not any(member.trap.exists() for member in points)
 
     until(have_sprung, within=180, what=f"{number.name} at {[*points.values()]}")
     for member in points:
         code = member.process.wait(30)
         assert code == (-number if number == signal.SIGKILL else 0), member.log
-        scene.crew.start()
+        environment.workers.start()

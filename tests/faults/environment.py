@@ -18,12 +18,12 @@ from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka.admin import Broker
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.local.backend import Backend
 from streamapp.rollups.levels import LEVELS
 from streamapp.settings import Settings
 from tests.faults.load import Load
-from tests.faults.workers import Crew, Member
+from tests.faults.workers import Member, Workers
 from tests.support import foreign
 from tests.support.backends import plain_settings
 from tests.support.offsets import committed, end_offsets
@@ -33,7 +33,7 @@ from tests.support.until import until
 SHORT = {"session_timeout_seconds": 6.0, "max_poll_interval_seconds": 6.0}
 
 
-def scene_settings(backend: Backend, **changes: Any) -> Settings:
+def environment_settings(backend: Backend, **changes: Any) -> Settings:
     """Return settings with names of their own."""
     name = f"soak-{uuid.uuid4().hex[:12]}"
     addresses = backend.addresses
@@ -55,7 +55,7 @@ class CalledOff(Exception):  # noqa: N818 - no error
     """Somebody has ended the run."""
 
 
-class Scene:
+class Environment:
     """One run's world; a context manager that leaves nothing behind on the servers.
 
     Args:
@@ -70,11 +70,11 @@ class Scene:
         self, backend: Backend, folder: Path, *, seed: int, rate: int = 500, is_long: bool = False, **changes: Any
     ) -> None:
         self.backend = backend
-        self.settings = scene_settings(backend, **({} if is_long else SHORT), **changes)
+        self.settings = environment_settings(backend, **({} if is_long else SHORT), **changes)
         self.source = random.Random(seed)
         self.is_long = is_long
         self.folder = folder
-        self.crew = Crew(self.settings, folder)
+        self.workers = Workers(self.settings, folder)
         #: Offsets that Kafka deleted unread, from and to, by life and partition.
         self.cuts: dict[tuple[str, int], tuple[int, int]] = {}
         #: Whether records may have been delivered again, and dead letters with them.
@@ -90,7 +90,7 @@ class Scene:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.crew.kill()
+        self.workers.kill()
         with suppress(AssertionError):
             self.load.stop()
         self._clean()
@@ -112,11 +112,11 @@ class Scene:
 
     def life(self) -> str:
         """Return the topic's incarnation, as soon as the broker has heard of it."""
-        broker = Broker(self.settings.kafka_bootstrap_servers)
+        broker = KafkaAdmin(self.settings.kafka_bootstrap_servers)
 
         def told() -> str | None:
             with suppress(BrokerUnavailable):
-                return asyncio.run(broker.incarnation_of(self.settings.topic))
+                return asyncio.run(broker.topic_id_of(self.settings.topic))
             return None
 
         return until(told, what="the topic's incarnation") or ""
@@ -124,8 +124,8 @@ class Scene:
     def begin(self, workers: int) -> None:
         """Start workers, then the load, and wait until something is stored."""
         for _ in range(workers):
-            self.crew.start()
-        self.crew.wait_until_ready(within=120)
+            self.workers.start()
+        self.workers.wait_until_ready(within=120)
         self.load.start()
         self.wait_for(lambda: any(committed(self.settings).values()), what="the first commit")
 
@@ -144,7 +144,7 @@ class Scene:
         """Fail if a worker has ended by itself, or if nobody wants to know any more."""
         if self.called_off.is_set():
             raise CalledOff
-        for member in self.crew.fallen():
+        for member in self.workers.fallen():
             raise AssertionError(f"a worker has ended by itself, exit code {member.process.poll()}: {member.log}")
 
     def wait_for(self, fact: Callable[[], Any], *, what: str, within: float = 60) -> Any:
@@ -159,7 +159,7 @@ class Scene:
 
     def victim(self) -> Member:
         """Return a worker to be hurt, after which no other fault is."""
-        return self.source.choice(self.crew.fit)
+        return self.source.choice(self.workers.fit)
 
     def is_drained(self) -> bool:
         """Whether everything is committed."""
@@ -172,7 +172,7 @@ class Scene:
         self.load.stop()
         self.wait_for(self.is_drained, what="zero lag", within=within)
         took = time.monotonic() - began
-        self.crew.wait_until_ready(within=30)
+        self.workers.wait_until_ready(within=30)
         return took
 
 

@@ -11,48 +11,48 @@ from pymongo.errors import PyMongoError
 
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 from tests.support.offsets import committed
 
 
-def leader_killed(scene: Scene) -> None:
+def leader_killed(environment: Environment) -> None:
     """kill -9 of the broker that leads a partition, which comes back and catches up."""
-    _broker_killed(scene, _topic(scene).partitions[0].leader)
+    _broker_killed(environment, _topic(environment).partitions[0].leader)
 
 
-def coordinator_killed(scene: Scene) -> None:
+def coordinator_killed(environment: Environment) -> None:
     """kill -9 of the broker that coordinates the group, likewise."""
-    described = scene.admin.describe_consumer_groups([scene.settings.app_id])
-    _broker_killed(scene, described[scene.settings.app_id].result(10).coordinator.id)
+    described = environment.admin.describe_consumer_groups([environment.settings.app_id])
+    _broker_killed(environment, described[environment.settings.app_id].result(10).coordinator.id)
 
 
-def primary_killed(scene: Scene) -> None:
+def primary_killed(environment: Environment) -> None:
     """kill -9 of MongoDB's primary, which comes back as a secondary."""
-    before = primary(scene.backend)
+    before = primary(environment.backend)
     before.kill()
-    scene.wait_for(lambda: primary(scene.backend) is not before, what="another primary")
-    goes_on(scene)
+    environment.wait_for(lambda: primary(environment.backend) is not before, what="another primary")
+    goes_on(environment)
     before.start()
 
 
-def primary_steps_down(scene: Scene) -> None:
+def primary_steps_down(environment: Environment) -> None:
     """`replSetStepDown`: another member becomes the primary."""
-    before = primary(scene.backend)
-    with suppress(PyMongoError), MongoClient[Any](scene.backend.addresses.mongo_uri) as client:
+    before = primary(environment.backend)
+    with suppress(PyMongoError), MongoClient[Any](environment.backend.addresses.mongo_uri) as client:
         client.admin.command({"replSetStepDown": 20, "secondaryCatchUpPeriodSecs": 5})
-    scene.wait_for(lambda: primary(scene.backend) is not before, what="another primary")
-    goes_on(scene)
+    environment.wait_for(lambda: primary(environment.backend) is not before, what="another primary")
+    goes_on(environment)
 
 
-def goes_on(scene: Scene) -> None:
+def goes_on(environment: Environment) -> None:
     """Wait until each partition has got somewhere from here."""
-    before = committed(scene.settings)
+    before = committed(environment.settings)
 
     def has_moved() -> bool:
-        now = committed(scene.settings)
+        now = committed(environment.settings)
         return all(now[partition] > offset for partition, offset in before.items())
 
-    scene.wait_for(has_moved, what="commits of all partitions")
+    environment.wait_for(has_moved, what="commits of all partitions")
 
 
 def primary(cluster: Backend) -> Server:
@@ -63,22 +63,22 @@ def primary(cluster: Backend) -> Server:
     return cluster.mongods[cluster.ports.mongods.index(port)]
 
 
-def _broker_killed(scene: Scene, number: int) -> None:
-    broker = scene.backend.kafkas[number - 1]
+def _broker_killed(environment: Environment, number: int) -> None:
+    broker = environment.backend.kafkas[number - 1]
     broker.kill()
-    scene.wait_for(lambda: all(led != number for led in _leaders(scene)), what="other leaders")
-    goes_on(scene)
+    environment.wait_for(lambda: all(led != number for led in _leaders(environment)), what="other leaders")
+    goes_on(environment)
     broker.start()
-    scene.wait_for(lambda: _is_whole(scene), what="all replicas in sync")
+    environment.wait_for(lambda: _is_whole(environment), what="all replicas in sync")
 
 
-def _topic(scene: Scene) -> TopicMetadata:
-    return scene.admin.list_topics(scene.settings.topic, timeout=5).topics[scene.settings.topic]
+def _topic(environment: Environment) -> TopicMetadata:
+    return environment.admin.list_topics(environment.settings.topic, timeout=5).topics[environment.settings.topic]
 
 
-def _leaders(scene: Scene) -> list[int]:
-    return [partition.leader for partition in _topic(scene).partitions.values()]
+def _leaders(environment: Environment) -> list[int]:
+    return [partition.leader for partition in _topic(environment).partitions.values()]
 
 
-def _is_whole(scene: Scene) -> bool:
-    return all(len(each.isrs) == len(scene.backend.kafkas) for each in _topic(scene).partitions.values())
+def _is_whole(environment: Environment) -> bool:
+    return all(len(each.isrs) == len(environment.backend.kafkas) for each in _topic(environment).partitions.values())

@@ -20,7 +20,7 @@ from tests.support import foreign
 from tests.support.recount import recounted, stored
 
 if TYPE_CHECKING:
-    from tests.faults.environment import Scene
+    from tests.faults.environment import Environment
 
 Document = dict[str, Any]
 #: Problems of one kind that are told one by one.
@@ -56,73 +56,79 @@ class Verdict:
         return len(examples)
 
 
-def judge(scene: Scene) -> Verdict:
+def judge(environment: Environment) -> Verdict:
     """Look at everything, once there is no lag and no worker any more."""
     verdict = Verdict()
-    standing = _standing(scene, verdict)
-    with MongoClient[Document](scene.settings.mongo_uri.get_secret_value(), tz_aware=True) as client:
-        database = client[scene.settings.mongo_database]
+    standing = _standing(environment, verdict)
+    with MongoClient[Document](environment.settings.mongo_uri.get_secret_value(), tz_aware=True) as client:
+        database = client[environment.settings.mongo_database]
         documents = {document["_id"]: document for document in database["events"].find()}
-        _judge_documents(scene, verdict, standing, documents)
-        _judge_letters(scene, verdict, standing, sum(each["n"] for each in database["dead_letters"].find()))
+        _judge_documents(environment, verdict, standing, documents)
+        _judge_letters(environment, verdict, standing, sum(each["n"] for each in database["dead_letters"].find()))
         _judge_rollups(verdict, recounted([*documents.values()]), stored(database))
-    verdict.complain("records refused by Kafka", scene.load.ledger.failed)
-    _judge_losses(scene, verdict)
-    verdict.complain("problems told by `streamapp verify`", _verify(scene))
+    verdict.complain("records refused by Kafka", environment.load.sent_log.failed)
+    _judge_losses(environment, verdict)
+    verdict.complain("problems told by `streamapp verify`", _verify(environment))
     return verdict
 
 
-def _verify(scene: Scene) -> list[str]:
+def _verify(environment: Environment) -> list[str]:
     """What the tool itself finds, but for what is due.
 
     A replay keeps its letter's bytes, and the load's do not. And a broker that is killed soon after it has deleted
     records holds them again.
     """
     due = {
-        "differing": {sent.origin for sent in scene.load.ledger.sent.values() if sent.origin},
-        "missing": {Place(*lane, offset) for lane, cut in scene.cuts.items() for offset in range(*cut)},
+        "differing": {sent.origin for sent in environment.load.sent_log.sent.values() if sent.origin},
+        "missing": {
+            Place(*partition_id, offset) for partition_id, cut in environment.cuts.items() for offset in range(*cut)
+        },
     }
-    mongo = Mongo(scene.settings.mongo_uri.get_secret_value(), scene.settings.mongo_database)
-    with closing(mongo), closing(Verification(scene.settings, mongo)) as verification:
+    mongo = Mongo(environment.settings.mongo_uri.get_secret_value(), environment.settings.mongo_database)
+    with closing(mongo), closing(Verification(environment.settings, mongo)) as verification:
         verification.begin()
         found = verification.go(lambda _: None)
     problems = [f"{problem}" for problem in found.problems() if problem.what not in due]
-    for lane in found.lanes:
+    for partition_id in found.partition_ids:
         for what, places in due.items():
-            offsets = {offset for first, last in getattr(lane, what).runs for offset in range(first, last + 1)}
-            offsets -= {place.offset for place in places if place[:2] == (scene.load.life, lane.partition)}
+            offsets = {offset for first, last in getattr(partition_id, what).runs for offset in range(first, last + 1)}
+            offsets -= {
+                place.offset for place in places if place[:2] == (environment.load.life, partition_id.partition)
+            }
             if offsets:
-                problems.append(f"{what}: partition {lane.partition}, offsets {sorted(offsets)[:TOLD]}")
+                problems.append(f"{what}: partition {partition_id.partition}, offsets {sorted(offsets)[:TOLD]}")
     return problems
 
 
-def _standing(scene: Scene, verdict: Verdict) -> dict[Place, Sent]:
+def _standing(environment: Environment, verdict: Verdict) -> dict[Place, Sent]:
     """Every record that Kafka acknowledged, or holds all the same, by its place."""
-    ledger, life = scene.load.ledger, scene.load.life
-    standing = {**ledger.acknowledged}
+    sent_log, life = environment.load.sent_log, environment.load.life
+    standing = {**sent_log.acknowledged}
     read: dict[Place, Message] = {}
-    for record in foreign.read_to_end(scene.settings, scene.settings.topic, within=600):
+    for record in foreign.read_to_end(environment.settings, environment.settings.topic, within=600):
         read[Place(life, record.partition() or 0, record.offset() or 0)] = record
     for place, record in read.items():
-        if sent := ledger.sent.get(record.key() or b""):
+        if sent := sent_log.sent.get(record.key() or b""):
             standing.setdefault(place, sent)
-    gone = [place for place in standing if place.life == life and place not in read and not _is_deleted(scene, place)]
+    gone = [
+        place for place in standing if place.life == life and place not in read and not _is_deleted(environment, place)
+    ]
     verdict.complain("records acknowledged by Kafka, and gone from it", gone)
     return standing
 
 
-def _is_deleted(scene: Scene, place: Place) -> bool:
-    _, end = scene.cuts.get((place.life, place.partition), (0, 0))
+def _is_deleted(environment: Environment, place: Place) -> bool:
+    _, end = environment.cuts.get((place.life, place.partition), (0, 0))
     return place.offset < end
 
 
-def _is_cut(scene: Scene, place: Place) -> bool:
-    begin, end = scene.cuts.get((place.life, place.partition), (0, 0))
+def _is_cut(environment: Environment, place: Place) -> bool:
+    begin, end = environment.cuts.get((place.life, place.partition), (0, 0))
     return begin <= place.offset < end
 
 
 def _judge_documents(
-    scene: Scene, verdict: Verdict, standing: Mapping[Place, Sent], documents: Mapping[str, Document]
+    environment: Environment, verdict: Verdict, standing: Mapping[Place, Sent], documents: Mapping[str, Document]
 ) -> None:
     expected: dict[str, tuple[Place, Sent]] = {}
     for place, sent in standing.items():
@@ -131,25 +137,25 @@ def _judge_documents(
             expected[origin.id] = (place, sent)
     verdict.events = len(expected)
     missing = [id_ for id_ in expected if id_ not in documents]
-    cut = [id_ for id_ in missing if _is_cut(scene, expected[id_][0])]
+    cut = [id_ for id_ in missing if _is_cut(environment, expected[id_][0])]
     verdict.lost += len(cut)
     verdict.missing = verdict.complain("events missing", [id_ for id_ in missing if id_ not in {*cut}])
     verdict.extra = verdict.complain("documents too many", [id_ for id_ in documents if id_ not in expected])
     wrong = [
         (id_, documents[id_])
         for id_, (place, sent) in expected.items()
-        if id_ in documents and not _is_right(documents[id_], place, sent, scene)
+        if id_ in documents and not _is_right(documents[id_], place, sent, environment)
     ]
     verdict.wrong = verdict.complain("documents wrong", wrong)
 
 
-def _is_right(document: Document, place: Place, sent: Sent, scene: Scene) -> bool:
+def _is_right(document: Document, place: Place, sent: Sent, environment: Environment) -> bool:
     origin = sent.origin or place
     found = {**document}
     kafka, received_at = {**found.pop("kafka")}, found.pop("received_at")
-    at = scene.load.ledger.acknowledged[origin].timestamp if sent.origin else sent.timestamp
+    at = environment.load.sent_log.acknowledged[origin].timestamp if sent.origin else sent.timestamp
     coordinates = {
-        "topic": scene.settings.topic,
+        "topic": environment.settings.topic,
         "partition": origin.partition,
         "offset": origin.offset,
         "timestamp": datetime.fromtimestamp(at / 1000, UTC),
@@ -163,27 +169,29 @@ def _is_right(document: Document, place: Place, sent: Sent, scene: Scene) -> boo
     )
 
 
-def _judge_letters(scene: Scene, verdict: Verdict, standing: Mapping[Place, Sent], counted: int) -> None:
+def _judge_letters(environment: Environment, verdict: Verdict, standing: Mapping[Place, Sent], counted: int) -> None:
     poisons = {place: sent for place, sent in standing.items() if sent.reason}
     verdict.poisons = len(poisons)
     came = Counter[Place]()
     extra: list[Any] = []
-    for letter in foreign.read_to_end(scene.settings, scene.settings.dead_letter_topic, within=600):
+    for letter in foreign.read_to_end(environment.settings, environment.settings.dead_letter_topic, within=600):
         headers = dict(letter.headers() or ())
         place = _place(headers)
-        if place in poisons and _is_faithful(letter, headers, poisons[place], scene.settings):
+        if place in poisons and _is_faithful(letter, headers, poisons[place], environment.settings):
             came[place] += 1
         else:
             extra.append((place, headers))
     missing = [place for place in poisons if place not in came]
-    cut = [place for place in missing if _is_cut(scene, place)]
+    cut = [place for place in missing if _is_cut(environment, place)]
     verdict.lost += len(cut)
     verdict.letters_missing = verdict.complain("dead letters missing", [each for each in missing if each not in {*cut}])
     verdict.letters_extra = verdict.complain("dead letters that nobody sent, or changed", extra)
     again = [place for place, number in came.items() if number > 1]
-    verdict.letters_again = len(again) if scene.is_disturbed else verdict.complain("dead letters came twice", again)
+    verdict.letters_again = (
+        len(again) if environment.is_disturbed else verdict.complain("dead letters came twice", again)
+    )
     # A letter may have been delivered and not counted yet when Kafka deleted its record.
-    due = len(came) - sum(_is_cut(scene, place) for place in came)
+    due = len(came) - sum(_is_cut(environment, place) for place in came)
     if not due <= counted <= len(came):
         verdict.problems.append(f"{len(came)} dead letters are counted as {counted}")
 
@@ -221,7 +229,7 @@ def _is_same(ours: Document | None, theirs: Document | None) -> bool:
     return off_by <= USERS_ARE_OFF_BY * ours["users"] and {**ours, "users": 0} == {**theirs, "users": 0}
 
 
-def _judge_losses(scene: Scene, verdict: Verdict) -> None:
-    told = sum(member.lost for member in scene.crew.members)
-    if told < verdict.lost or (told and not scene.cuts):
+def _judge_losses(environment: Environment, verdict: Verdict) -> None:
+    told = sum(member.lost for member in environment.workers.members)
+    if told < verdict.lost or (told and not environment.cuts):
         verdict.problems.append(f"{verdict.lost} records were deleted unread, and the workers tell of {told}")

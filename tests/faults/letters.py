@@ -15,31 +15,31 @@ from confluent_kafka.admin import (
 )
 
 from tests.faults.catalogue import fault
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 
 
 @fault("dead-letters-refused", "kafka", disturbs=False)
-def dead_letters_refused(scene: Scene) -> None:
+def dead_letters_refused(environment: Environment) -> None:
     """Kafka takes no dead letters, since nobody may write to their topic."""
-    with forbidden(scene):
+    with forbidden(environment):
         for _ in range(10):
-            scene.load.poison()
-            scene.linger(scene.seconds(0.6, 30))
+            environment.load.poison()
+            environment.linger(environment.seconds(0.6, 30))
 
 
 @contextmanager
-def forbidden(scene: Scene) -> Iterator[None]:
+def forbidden(environment: Environment) -> Iterator[None]:
     """Let nobody write dead letters."""
-    where = (ResourceType.TOPIC, scene.settings.dead_letter_topic, ResourcePatternType.LITERAL)
+    where = (ResourceType.TOPIC, environment.settings.dead_letter_topic, ResourcePatternType.LITERAL)
     rules = [
         AclBinding(*where, "User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW),
         AclBinding(*where, "User:*", "*", AclOperation.WRITE, AclPermissionType.DENY),
     ]
-    for made in scene.admin.create_acls(rules).values():
+    for made in environment.admin.create_acls(rules).values():
         made.result(20)
     try:
         yield
     finally:
         every = AclBindingFilter(*where, None, None, AclOperation.ANY, AclPermissionType.ANY)
-        for deleted in scene.admin.delete_acls([every]).values():
+        for deleted in environment.admin.delete_acls([every]).values():
             deleted.result(20)

@@ -59,7 +59,7 @@ class Sent:
 
 
 @dataclass(slots=True)
-class Ledger:
+class SentLog:
     """What was sent, by its key, and what Kafka acknowledged, by its place."""
 
     sent: dict[bytes, Sent] = field(default_factory=dict[bytes, Sent])
@@ -71,7 +71,7 @@ class Load:
     """Sends events of three versions, poisons and replayed dead letters, at a rate, until it is stopped."""
 
     def __init__(self, settings: Settings, life: str, *, rate: int, seed: int) -> None:
-        self.ledger = Ledger()
+        self.sent_log = SentLog()
         self.life = life
         self.rate = rate
         #: Milliseconds by which Kafka's timestamps of the records are off.
@@ -246,12 +246,12 @@ class Load:
         return int(time.time() * 1000) + self.skew_ms
 
     def _send(self, sent: Sent, producer: Producer | None = None) -> None:
-        self.ledger.sent[sent.key] = sent
+        self.sent_log.sent[sent.key] = sent
         life = self.life
 
         def delivered(error: Any, message: Message) -> None:
             if error:
-                self.ledger.failed.append(f"{sent.key!r}: {error}")
+                self.sent_log.failed.append(f"{sent.key!r}: {error}")
             elif (offset := message.offset()) is not None and offset >= 0:
                 self._note(Place(life, message.partition() or 0, offset), sent)
 
@@ -274,6 +274,6 @@ class Load:
                 return
 
     def _note(self, place: Place, sent: Sent) -> None:
-        self.ledger.acknowledged[place] = sent
+        self.sent_log.acknowledged[place] = sent
         if sent.reason:
             self._buried.append((place, sent))

@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 from tests.faults.catalogue import fault
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 from tests.faults.workers import Member
 from tests.support.offsets import committed
 
 
 @fault("zombie", "workers", "kafka")
-def zombie(scene: Scene) -> None:
+def zombie(environment: Environment) -> None:
     """A worker frozen past its session timeout comes back and believes that it owns its partitions."""
-    frozen = scene.victim()
-    if len(scene.crew.fit) == 1:
-        scene.crew.start()
-        scene.crew.wait_until_ready(within=120)
+    frozen = environment.victim()
+    if len(environment.workers.fit) == 1:
+        environment.workers.start()
+        environment.workers.wait_until_ready(within=120)
     try:
         frozen.is_doomed = True  # to others
         frozen.freeze()
-        scene.linger(scene.settings.session_timeout_seconds + 1)
+        environment.linger(environment.settings.session_timeout_seconds + 1)
         # Somebody else has all partitions by now.
-        before = committed(scene.settings)
+        before = committed(environment.settings)
 
         def has_moved() -> bool:
-            return all(now > before[partition] for partition, now in committed(scene.settings).items())
+            return all(now > before[partition] for partition, now in committed(environment.settings).items())
 
-        scene.wait_for(has_moved, what="commits of all partitions")
-        scene.linger(scene.source.random() * scene.seconds(1, 30))
+        environment.wait_for(has_moved, what="commits of all partitions")
+        environment.linger(environment.source.random() * environment.seconds(1, 30))
     finally:
         frozen.thaw()
         frozen.is_doomed = False
-    scene.linger(1)
+    environment.linger(1)
 
 
 @fault("hang", "workers", "kafka")
-def hang(scene: Scene) -> None:
+def hang(environment: Environment) -> None:
     """A worker frozen for less than its session timeout."""
-    frozen = scene.victim()
+    frozen = environment.victim()
     frozen.freeze()
     try:
-        scene.linger(scene.source.random() * (scene.settings.session_timeout_seconds - 2))
+        environment.linger(environment.source.random() * (environment.settings.session_timeout_seconds - 2))
     finally:
         frozen.thaw()
 
 
 @fault("join-and-leave", "workers", "kafka")
-def join_and_leave(scene: Scene) -> None:
+def join_and_leave(environment: Environment) -> None:
     """Three more workers, joining and leaving one after another."""
-    for _ in range(20 if scene.is_long else 1):
+    for _ in range(20 if environment.is_long else 1):
         guests: list[Member] = []
         for _ in range(3):
-            guests.append(scene.crew.start())
-            scene.linger(scene.source.random())
-        scene.source.shuffle(guests)
+            guests.append(environment.workers.start())
+            environment.linger(environment.source.random())
+        environment.source.shuffle(guests)
         for guest in guests:
-            scene.wait_for(lambda guest=guest: guest.is_ready, what="a ready guest")
+            environment.wait_for(lambda guest=guest: guest.is_ready, what="a ready guest")
             guest.is_doomed = True
             assert guest.stop(within=30) == 0, guest.log

@@ -8,108 +8,112 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions
 
 from tests.faults.catalogue import EVERYTHING, fault
-from tests.faults.environment import TOPIC, Scene
+from tests.faults.environment import TOPIC, Environment
 from tests.support import foreign
 from tests.support.offsets import committed, end_offsets
 from tests.support.until import until
 
 
 @fault("topic-made-anew", *EVERYTHING)
-def topic_made_anew(scene: Scene) -> None:
+def topic_made_anew(environment: Environment) -> None:
     """The topic is deleted once all of it is stored, and made again; both lives stay."""
-    with scene.load.paused():
-        scene.wait_for(scene.is_drained, what="zero lag before the topic's end", within=90)
-        scene.admin.delete_topics([scene.settings.topic])[scene.settings.topic].result(20)
-        scene.settings = scene.settings.model_copy(update={"partitions": 4})
-        until(lambda: is_made(scene), what="the topic's second life")
+    with environment.load.paused():
+        environment.wait_for(environment.is_drained, what="zero lag before the topic's end", within=90)
+        environment.admin.delete_topics([environment.settings.topic])[environment.settings.topic].result(20)
+        environment.settings = environment.settings.model_copy(update={"partitions": 4})
+        until(lambda: is_made(environment), what="the topic's second life")
         for name, value in TOPIC.items():
-            foreign.set_topic_config(scene.settings, scene.settings.topic, name, value)
-        scene.load.life = scene.life()
-        scene.load.connect()
-    scene.linger(scene.seconds(1, 60))
+            foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
+        environment.load.life = environment.life()
+        environment.load.connect()
+    environment.linger(environment.seconds(1, 60))
 
 
-def is_made(scene: Scene) -> bool:
+def is_made(environment: Environment) -> bool:
     """Make the topic, unless it has just been made: the broker makes it for a worker that asks for it."""
-    before = scene.load.life
+    before = environment.load.life
     with suppress(KafkaException):
-        foreign.make_topic(scene.settings)
-    return scene.life() != before
+        foreign.make_topic(environment.settings)
+    return environment.life() != before
 
 
 @fault("partitions-added", "kafka", "load", disturbs=True)
-def partitions_added(scene: Scene) -> None:
+def partitions_added(environment: Environment) -> None:
     """The topic gets two more partitions, which are found and read."""
-    more = scene.settings.partitions + 2
-    scene.admin.create_partitions([NewPartitions(scene.settings.topic, more)])[scene.settings.topic].result(20)
-    scene.settings = scene.settings.model_copy(update={"partitions": more})
-    scene.wait_for(lambda: committed(scene.settings)[more - 1] > 0, what="commits in the last partition", within=120)
+    more = environment.settings.partitions + 2
+    environment.admin.create_partitions([NewPartitions(environment.settings.topic, more)])[
+        environment.settings.topic
+    ].result(20)
+    environment.settings = environment.settings.model_copy(update={"partitions": more})
+    environment.wait_for(
+        lambda: committed(environment.settings)[more - 1] > 0, what="commits in the last partition", within=120
+    )
 
 
 @fault("retention", "kafka", "workers", "load", disturbs=True)
-def retention(scene: Scene) -> None:
+def retention(environment: Environment) -> None:
     """Kafka deletes records that the workers, frozen for a moment, have not read."""
-    life = scene.load.life
-    frozen = scene.crew.fit
+    life = environment.load.life
+    frozen = environment.workers.fit
     for member in frozen:
         member.freeze()
     try:
         # A partition of which nothing is committed yet begins for the group where Kafka has it begin.
-        before = {partition: offset for partition, offset in committed(scene.settings).items() if offset}
-        scene.load.events(4_000)
-        scene.load.flush()
-        ends = end_offsets(scene.settings)
+        before = {partition: offset for partition, offset in committed(environment.settings).items() if offset}
+        environment.load.events(4_000)
+        environment.load.flush()
+        ends = end_offsets(environment.settings)
         cuts = {partition: max(ends[partition] - 100, offset) for partition, offset in before.items()}
         for partition, cut in cuts.items():
-            begin, _ = scene.cuts.get((life, partition), (before[partition], 0))
-            scene.cuts[life, partition] = (min(begin, before[partition]), cut)
-        tps = [TopicPartition(scene.settings.topic, partition, cut) for partition, cut in cuts.items()]
+            begin, _ = environment.cuts.get((life, partition), (before[partition], 0))
+            environment.cuts[life, partition] = (min(begin, before[partition]), cut)
+        tps = [TopicPartition(environment.settings.topic, partition, cut) for partition, cut in cuts.items()]
         # Which a topic that was compacted a moment ago takes as soon as its broker has heard that it is none any more.
-        until(lambda: is_taken(scene, tps), what="deleted records")
+        until(lambda: is_taken(environment, tps), what="deleted records")
     finally:
         for member in frozen:
             member.thaw()
 
 
-def is_taken(scene: Scene, tps: list[TopicPartition]) -> bool:
+def is_taken(environment: Environment, tps: list[TopicPartition]) -> bool:
     """Ask Kafka to delete the records before these offsets; return whether it has."""
     with suppress(KafkaException):
-        for deleted in scene.admin.delete_records(tps).values():
+        for deleted in environment.admin.delete_records(tps).values():
             deleted.result(20)
         return True
     return False
 
 
 @fault("transactions", "kafka", disturbs=False)
-def transactions(scene: Scene) -> None:
+def transactions(environment: Environment) -> None:
     """Transactions, some of them aborted, among other records."""
-    for _ in range(int(scene.seconds(4, 100))):
-        scene.load.transaction(scene.source.randrange(1, 100), commit=scene.source.random() < 0.5)
-        scene.linger(0.2)
+    for _ in range(int(environment.seconds(4, 100))):
+        environment.load.transaction(environment.source.randrange(1, 100), commit=environment.source.random() < 0.5)
+        environment.linger(0.2)
 
 
 @fault("compaction", *EVERYTHING)
-def compaction(scene: Scene) -> None:
+def compaction(environment: Environment) -> None:
     """A compacted topic, with gaps where records were superseded before anybody read them."""
-    number = len(scene.crew.fit)
-    for member in scene.crew.fit:
+    number = len(environment.workers.fit)
+    for member in environment.workers.fit:
         member.is_doomed = True
         assert member.stop(within=30) == 0, member.log
     compacted = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.0", "cleanup.policy": "compact"}
     for name, value in compacted.items():
-        foreign.set_topic_config(scene.settings, scene.settings.topic, name, value)
-    scene.load.superseded(500)
-    until(lambda: not superseded(scene), within=60, what="a compacted topic")
+        foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
+    environment.load.superseded(500)
+    until(lambda: not superseded(environment), within=60, what="a compacted topic")
     for name, value in {"cleanup.policy": "delete", "segment.ms": "604800000"}.items():
-        foreign.set_topic_config(scene.settings, scene.settings.topic, name, value)
+        foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
     for _ in range(number):
-        scene.crew.start()
+        environment.workers.start()
 
 
-def superseded(scene: Scene) -> int:
+def superseded(environment: Environment) -> int:
     """Return how many records are left that compaction is to remove."""
     # The segment that is being written is never compacted; a record in each partition begins the next.
-    scene.load.events(20)
-    scene.load.flush()
-    records = foreign.read_to_end(scene.settings, scene.settings.topic)
+    environment.load.events(20)
+    environment.load.flush()
+    records = foreign.read_to_end(environment.settings, environment.settings.topic)
     return sum(record.value() == b"superseded" for record in records)

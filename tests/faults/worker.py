@@ -21,23 +21,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamapp.__main__ import main
-from streamapp.kafka.dead_letter_producer import DeadLetterTopic
-from streamapp.mongodb.event_store import Store
-from streamapp.mongodb.out_of_order_store import Apart
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.out_of_order_store import OutOfOrderStore
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.registry.client import Registry
-from streamapp.transport.transport import SliceConsumer
+from streamapp.transport.transport import BatchConsumer
 
 #: In the order in which a slice comes to them.
 STEPS: dict[str, tuple[type, str]] = {
     "schemas": (Registry, "resolve"),
-    "insert": (Store, "insert"),
-    "apart": (Apart, "insert"),
-    "send": (DeadLetterTopic, "send"),
-    "count": (Store, "count_dead_letters"),
-    "rollups": (Rollups, "swap"),
-    "ack": (SliceConsumer, "ack"),
-    "commit": (SliceConsumer, "_commit_offsets"),
+    "insert": (EventStore, "insert"),
+    "apart": (OutOfOrderStore, "insert"),
+    "send": (DeadLetterProducer, "send"),
+    "count": (EventStore, "count_dead_letters"),
+    "rollups": (RollupStore, "write_if_unchanged"),
+    "ack": (BatchConsumer, "ack"),
+    "commit": (BatchConsumer, "_commit_offsets"),
 }
 MOMENTS = ("before", "during", "after")
 #: Somewhere within a call to a server on the same machine.

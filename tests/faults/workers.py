@@ -70,7 +70,7 @@ class Member(Worker):
         return sum(map(int, LOST.findall(self.text)))
 
 
-class Crew:
+class Workers:
     """All workers that a scene has had."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:

@@ -25,17 +25,17 @@ from streamapp.decode.document import Document, EventTimes, id_of
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.event import schema
-from streamapp.model.record import DeadLetter, Slice, origin_of
+from streamapp.model.record import DeadLetter, PartitionBatch, origin_of
 from streamapp.mongodb.client import Mongo, translated
-from streamapp.mongodb.event_store import Store
-from streamapp.mongodb.out_of_order_store import Apart
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.out_of_order_store import OutOfOrderStore
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile import bucket_range, reconciliation
-from streamapp.reconcile.reconciliation import Findings, Reconciliation
-from streamapp.retry import Outages, RetryPolicy
+from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups.levels import LEVELS, Level
-from streamapp.rollups.rollup import Lane, Rollup, Swap
-from streamapp.rollups.writer import Accumulator
+from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup
+from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
 from streamapp.sink.insert_batcher import Outcome
@@ -160,22 +160,22 @@ class ChaosMongo(Mongo):
             await asyncio.Event().wait()
 
 
-class PartialRollups(Rollups):
+class PartialRollups(RollupStore):
     """A bulk may be written in part, and its answer lost."""
 
     def __init__(self, mongo: ChaosMongo) -> None:
         super().__init__(mongo, keep={})
         self.chaos = mongo
 
-    def write(self, level: Level, swaps: Sequence[Swap], session: Any = None) -> bool:
+    def write(self, level: Level, writes: Sequence[ConditionalWrite], session: Any = None) -> bool:
         if self.chaos.source.random() < self.chaos.trouble:
-            some = self.chaos.source.sample([*swaps], self.chaos.source.randint(0, len(swaps)))
+            some = self.chaos.source.sample([*writes], self.chaos.source.randint(0, len(writes)))
             super().write(level, some, session)
             raise StoreUnavailable("away")
-        return super().write(level, swaps, session)
+        return super().write(level, writes, session)
 
 
-class PartialStore(Store):
+class PartialStore(EventStore):
     """Likewise."""
 
     def __init__(self, mongo: ChaosMongo, dead: DeadCounts) -> None:
@@ -244,18 +244,18 @@ class Worker:
     def __init__(self, world: World) -> None:
         self.world = world
         self.mongo = ChaosMongo(world.mongo, world.source)
-        outages = Outages("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep)
+        outages = OutageRetrier("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep)
         rollups = PartialRollups(self.mongo)
         self.sink = Sink(
             schemas=Registry(world.topic),
             store=PartialStore(self.mongo, world.dead),
-            accumulator=Accumulator(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
-            apart=Apart(self.mongo, rollups, keep={}),
+            rollup_writer=RollupWriter(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
+            out_of_order=OutOfOrderStore(self.mongo, rollups, keep={}),
             dead_letters=DeadLetters(world.topic),
             breaker=Breaker(share=0, window=1, least=1),
             times=EventTimes(earliest=0, ahead=2**60),
             store_outages=outages,
-            dead_letter_outages=Outages("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep),
+            dead_letter_outages=OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep),
             observer=FakeObserver(),
         )
         self.feeds: dict[int, Feed] = {}
@@ -324,16 +324,16 @@ class Feed:
         if not records:
             return
         begin, self.position = self.position, records[-1].offset + 1
-        slice_ = Slice(
+        batch = PartitionBatch(
             topic="user_events",
             partition=self.partition,
-            incarnation=self.life,
+            topic_id=self.life,
             assignment=self.number,
             begin=begin,
             records=records,
             size=0,
         )
-        self.queue.append((asyncio.create_task(self.worker.sink.settle(slice_)), self.position))
+        self.queue.append((asyncio.create_task(self.worker.sink.settle(batch)), self.position))
 
     def _reap(self) -> None:
         while self.queue and self.queue[0][0].done():
@@ -365,12 +365,12 @@ async def _no_sleep(_: float) -> None:
 class Stepped(CommandListener):
     """Runs a check or a rebuild in a thread of its own, one command of MongoDB after the other, when it is told to."""
 
-    def __init__(self, world: World, work: Callable[[Reconciliation], Findings]) -> None:
+    def __init__(self, world: World, work: Callable[[Reconciliation], ReconciliationResult]) -> None:
         self.world = world
         self.may_go, self.has_paused = threading.Semaphore(0), threading.Semaphore(0)
         self.is_over = False
         self.sleeps = False
-        self.found: Findings | BaseException | None = None
+        self.found: ReconciliationResult | BaseException | None = None
         self.work = work
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -486,14 +486,20 @@ class World:
             assert found
             if stepped.work is Reconciliation.check:
                 if not self.is_planted:
-                    assert [] == [why for key, why in found.different.items() if self.is_held(Rollup(key[1]).lane)]
+                    assert [] == [
+                        why for key, why in found.different.items() if self.is_held(Rollup(key[1]).partition_id)
+                    ]
             elif not self.planted_during:
                 self.is_planted = False
             self.planted_during = False
 
-    def is_held(self, lane: Lane) -> bool:
+    def is_held(self, partition_id: PartitionId) -> bool:
         """Whether a worker counts what is stored there and not counted yet, before it tells that it has settled it."""
-        return lane.life == self.topic.life and lane.partition in self.owners and lane.partition not in self.cut
+        return (
+            partition_id.life == self.topic.life
+            and partition_id.partition in self.owners
+            and partition_id.partition not in self.cut
+        )
 
     def pass_time(self) -> None:
         self.clock.seconds += self.source.random() * 3
@@ -603,8 +609,8 @@ class World:
 def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo]:
     """Return the way to a database of the test's own."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    asyncio.run(Store(mongo).prepare())
-    asyncio.run(Rollups(mongo, keep={}).prepare())
+    asyncio.run(EventStore(mongo).prepare())
+    asyncio.run(RollupStore(mongo, keep={}).prepare())
     yield mongo
     mongo.close()
 

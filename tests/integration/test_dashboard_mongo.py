@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from dashboard.data.connection import LIMIT_SECONDS, Connection, address
 from dashboard.data.reader import MongoReader, pipeline
 from dashboard.model import time_window
-from dashboard.model.errors import Disconnected, Refused, TooSlow
+from dashboard.model.errors import DisconnectedError, RefusedError, TooSlowError
 from dashboard.model.snapshot import Filter
 from tests.support.doubles.dashboard_reader import document
 from tests.support.until import until
@@ -73,7 +73,7 @@ def test_query_beyond_its_limit_is_stopped_and_said(
     connection = Connection(uri=backend.addresses.mongo_uri, database=unique_name, limit_seconds=limit)
     reader = MongoReader(connection, subject=SUBJECT)
 
-    with pytest.raises(TooSlow, match=r"took longer than 0\.03 s"):
+    with pytest.raises(TooSlowError, match=r"took longer than 0\.03 s"):
         reader.found_directly(WINDOW, Filter())
 
     until(lambda: not list(database.client.admin.aggregate(in_progress)), within=LIMIT_SECONDS, what="its end")
@@ -88,7 +88,7 @@ def test_absent_server_is_told_within_the_limit_and_without_the_password() -> No
     reader = MongoReader(connection, subject=SUBJECT)
     started_at = time.monotonic()
 
-    with pytest.raises(Disconnected, match=f"MongoDB at 127.0.0.1:{port} does not answer") as caught:
+    with pytest.raises(DisconnectedError, match=f"MongoDB at 127.0.0.1:{port} does not answer") as caught:
         reader.overview()
 
     assert time.monotonic() - started_at < LIMIT_SECONDS + 1
@@ -102,7 +102,7 @@ def test_unusable_connection_string_is_never_quoted(uri: str) -> None:
     connection = Connection(uri=uri, database="any")
     reader = MongoReader(connection, subject=SUBJECT)
 
-    with pytest.raises(Refused, match="STREAMAPP_MONGO_URI") as caught:
+    with pytest.raises(RefusedError, match="STREAMAPP_MONGO_URI") as caught:
         reader.overview()
 
     assert SECRET not in str(caught.value)

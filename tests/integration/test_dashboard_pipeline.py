@@ -32,7 +32,7 @@ def pipeline(settings: Settings) -> Iterator[MongoPipeline]:
 
 def test_nothing_written_is_nothing_known(pipeline: MongoPipeline, database: Database[Any]) -> None:
     """And reading makes no collection."""
-    assert Status.WAITING == health(pipeline.written(), NOON).status
+    assert Status.WAITING == health(pipeline.state(), NOON).status
     assert [] == pipeline.latest()
     assert pipeline.document("any") is None
     assert [] == database.list_collection_names()
@@ -50,7 +50,7 @@ def test_what_was_written_is_read(pipeline: MongoPipeline, database: Database[An
     database["schema_versions"].insert_many([{"subject": "user_events-value", "version": v} for v in (2, 1)])
     database["events"].insert_one(document(NOON))
 
-    written = pipeline.written()
+    written = pipeline.state()
 
     told = health(written, NOON)
     assert (4, 2.0, 5) == (told.lag, told.rate, told.dead_letters)

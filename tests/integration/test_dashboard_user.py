@@ -15,7 +15,7 @@ from dashboard.data.connection import Connection
 from dashboard.data.pipeline import MongoPipeline
 from dashboard.data.reader import MongoReader
 from dashboard.model import time_window
-from dashboard.model.errors import Refused
+from dashboard.model.errors import RefusedError
 from dashboard.model.snapshot import Filter
 from streamapp.local import mongod, ports, programs
 from streamapp.local.process import Server
@@ -82,7 +82,7 @@ def test_users_rights_are_enough_for_the_page(port: int) -> None:
     assert 2 == reader.found(window, Filter(), settled_at=NOW).counts.total
     assert 1 == reader.found(window, Filter(browsers=("edge",)), settled_at=NOW).counts.users
     assert 2 == reader.found_directly(window, Filter()).counts.total
-    assert 1 == len(pipeline.written().partitions)
+    assert 1 == len(pipeline.state().partitions)
     assert pipeline.document(pipeline.latest()[0]["_id"])
     reads.close()
 
@@ -102,7 +102,7 @@ def test_user_without_rights_is_told_why(user: str, password: str, why: str, por
     """And no password is."""
     reads = connection(port, user, password)
 
-    with pytest.raises(Refused, match=why) as caught:
+    with pytest.raises(RefusedError, match=why) as caught:
         MongoReader(reads, subject=SUBJECT).overview()
 
     assert password not in str(caught.value)

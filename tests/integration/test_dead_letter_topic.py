@@ -12,21 +12,21 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall, SettingsError
 from streamapp.kafka import dead_letter_producer, producer
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, Broker
-from streamapp.kafka.dead_letter_producer import DeadLetterTopic
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, KafkaAdmin
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.settings import Settings
 from tests.support import foreign
 from tests.support.factories import NOW, a_letter
 from tests.support.until import until
 
 
-def opened(settings: Settings) -> DeadLetterTopic:
+def opened(settings: Settings) -> DeadLetterProducer:
     """Return the topic, made and open."""
-    broker = Broker(settings.kafka_bootstrap_servers)
+    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
     limit = asyncio.run(
         broker.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic=settings.dead_letter_topic)
     )
-    topic = DeadLetterTopic(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
+    topic = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
     topic.open(max_message_bytes=limit)
     return topic
 
@@ -59,7 +59,7 @@ def test_topics_that_are_there_are_left_alone(settings: Settings) -> None:
     ]
     for made in admin.create_topics(topics).values():
         made.result(20)
-    broker = Broker(settings.kafka_bootstrap_servers)
+    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
 
     limit = asyncio.run(
         broker.ensure_topics(topic=settings.topic, partitions=9, dead_letter_topic=settings.dead_letter_topic)
@@ -73,7 +73,7 @@ def test_topics_that_are_there_are_left_alone(settings: Settings) -> None:
 def test_the_topic_we_make_has_room_for_the_source_topics_records(settings: Settings) -> None:
     """Plus our headers."""
     foreign.make_topic(settings, **{"max.message.bytes": "3000000"})
-    broker = Broker(settings.kafka_bootstrap_servers)
+    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
 
     limit = asyncio.run(
         broker.ensure_topics(topic=settings.topic, partitions=4, dead_letter_topic=settings.dead_letter_topic)
@@ -110,7 +110,7 @@ def test_a_topic_that_deletes_dead_letters_is_warned_of(settings: Settings, capl
 
 def test_a_topic_that_kafka_will_never_make_is_a_wrong_setting(settings: Settings) -> None:
     """No outage to be waited out."""
-    broker = Broker(settings.kafka_bootstrap_servers)
+    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
 
     with pytest.raises(SettingsError, match=r"TOPIC_EXCEPTION.*\n.*kafka-topics"):
         asyncio.run(broker.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic="x" * 250))
@@ -142,7 +142,7 @@ def test_delivered_means_by_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(producer, "Producer", lambda config, **_: asked.append(config))
 
-    DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq").open(max_message_bytes=1_000_000)
+    DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq").open(max_message_bytes=1_000_000)
 
     assert [("all", True)] == [(config["acks"], config["enable.idempotence"]) for config in asked]
 
@@ -191,7 +191,7 @@ def test_a_topic_that_is_too_small_is_named_with_the_remedy(settings: Settings) 
 def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never a drop."""
     monkeypatch.setattr(dead_letter_producer, "_DELIVERY_TIMEOUT", 1.0)
-    topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
     topic.open(max_message_bytes=1_000_000)
 
     with pytest.raises(BrokerUnavailable, match="nowhere"):
@@ -200,7 +200,7 @@ def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_close_does_not_wait_for_a_broker_that_is_away() -> None:
     """The process would not end before the thread does."""
-    topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
     topic.open(max_message_bytes=1_000_000)
 
     async def scenario() -> None:
@@ -216,15 +216,15 @@ def test_a_close_does_not_wait_for_a_broker_that_is_away() -> None:
 def test_incarnations_tell_two_lives_of_a_topic_apart(settings: Settings) -> None:
     """22 characters, another one after the topic was deleted and made again."""
     foreign.make_topic(settings)
-    broker = Broker(settings.kafka_bootstrap_servers)
-    first = asyncio.run(broker.incarnation_of(settings.topic))
+    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
+    first = asyncio.run(broker.topic_id_of(settings.topic))
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.delete_topics([settings.topic])[settings.topic].result(20)
     foreign.make_again(settings)
 
     def now_there() -> str | None:
         with suppress(BrokerUnavailable):  # The broker that is asked may not have heard of it yet.
-            return asyncio.run(broker.incarnation_of(settings.topic))
+            return asyncio.run(broker.topic_id_of(settings.topic))
         return None
 
     second = until(now_there, what="the second life")

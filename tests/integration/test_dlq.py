@@ -17,16 +17,16 @@ from pydantic import SecretStr
 from pymongo.database import Database
 
 from streamapp.commands import dlq, dlq_choice, dlq_replay
-from streamapp.dlq.browser import Letterbox
-from streamapp.dlq.index import Choice, State
+from streamapp.dlq.browser import DeadLetterBrowser
+from streamapp.dlq.index import DeadLetterFilter, State
 from streamapp.dlq.replay import Replay
-from streamapp.kafka.admin import Broker, away
-from streamapp.kafka.dead_letter_producer import DeadLetterTopic
+from streamapp.kafka.admin import KafkaAdmin, away
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import DeadLetter, Reason, TopicRecord
 from streamapp.settings import Settings
 from tests.support import foreign, groups
-from tests.support.factories import INCARNATION, NOW, a_letter, replayed
+from tests.support.factories import NOW, TOPIC_ID, a_letter, replayed
 from tests.support.workers import environment
 from tests.unit.dlq.test_index import a_letter as a_read_letter
 
@@ -49,11 +49,11 @@ def told(settings: Settings, *arguments: str) -> dict[str, Any]:
 def bury(settings: Settings, *letters: DeadLetter, partitions: int = 4) -> None:
     """Deliver dead letters as the worker does, into topics that it makes."""
     limit = asyncio.run(
-        Broker(settings.kafka_bootstrap_servers).ensure_topics(
+        KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
             topic=settings.topic, partitions=partitions, dead_letter_topic=settings.dead_letter_topic
         )
     )
-    topic = DeadLetterTopic(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
+    topic = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
     topic.open(max_message_bytes=limit)
     asyncio.run(topic.send(letters))
 
@@ -79,7 +79,7 @@ def test_dead_letters_are_listed_with_what_became_of_them(settings: Settings, da
     bury(settings, *first, letter_at(settings, 9, headers=replayed(first[1]), error="a\nb"))
     beside = foreign.ForeignProducer(settings.model_copy(update={"topic": settings.dead_letter_topic}))
     beside.send_all([b"no dead letter"])
-    database.events.insert_one({"_id": f"{INCARNATION}-0-0"})
+    database.events.insert_one({"_id": f"{TOPIC_ID}-0-0"})
     assert 1 == told(settings, "replay", "--limit", "1")["replayed"]
 
     found = told(settings, "list")
@@ -229,17 +229,17 @@ def test_a_replay_brings_records_back_as_they_were(settings: Settings) -> None:
     assert (None, None) == (last.key(), last.value())
     headers = dict(first.headers())
     assert (b"\x01broken", b"\xff", str(NOW).encode()) == (first.value(), headers["t"], headers["streamapp.timestamp"])
-    assert (b"1", INCARNATION.encode()) == (headers["streamapp.attempt"], headers["streamapp.incarnation"])
+    assert (b"1", TOPIC_ID.encode()) == (headers["streamapp.attempt"], headers["streamapp.incarnation"])
     assert first.timestamp()[1] >= began
 
 
 def test_a_replay_takes_nothing_twice(settings: Settings) -> None:
     """What was delivered is found in the topic; what comes to the worker by itself is not sent at all."""
     bury(settings, *(letter_at(settings, offset) for offset in range(3)))
-    incarnation = asyncio.run(Broker(settings.kafka_bootstrap_servers).incarnation_of(settings.topic))
+    topic_id = asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
     foreign.ForeignProducer(settings).send_all([b""])
     unread = letter_at(settings, 0)
-    bury(settings, DeadLetter(**_fields(unread), origin=unread.origin._replace(incarnation=incarnation)))
+    bury(settings, DeadLetter(**_fields(unread), origin=unread.origin._replace(topic_id=topic_id)))
 
     first, second = told(settings, "replay", "--limit", "2"), told(settings, "replay")
     third = told(settings, "replay")
@@ -263,8 +263,8 @@ def test_what_fails_again_while_a_replay_looks_is_not_replayed_beside_it(setting
             bury(settings, letter_at(settings, 9, headers=replayed(first)))
             groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 1})
 
-    with closing(Letterbox(settings, watch=watch)) as box:
-        _, (seen,) = dlq_choice.read(box, Choice(), insist=True)
+    with closing(DeadLetterBrowser(settings, watch=watch)) as box:
+        _, (seen,) = dlq_choice.read(box, DeadLetterFilter(), run=True)
 
     assert State.IN_TOPIC == seen.state
     assert {"0:0": "superseded", "0:1": "open"} == states(settings)

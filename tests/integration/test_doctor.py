@@ -22,7 +22,7 @@ from streamapp.doctor.finding import Finding, Verdict
 from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.event_store import EventStore
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
@@ -93,7 +93,7 @@ def left_behind(settings: Settings, database: Database[Any]) -> tuple[Any, ...]:
 async def prepared(settings: Settings) -> int:
     """Do what a worker does at its start; the id of V1."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    await Store(mongo).prepare()
+    await EventStore(mongo).prepare()
     mongo.close()
     registry = Registry(settings.schema_registry_url, settings.subject)
     ours = await registry.prepare(register=True, compatibility="backward")

@@ -35,7 +35,7 @@ class FakeConsumer:
         self._asked += 1
         if self._asked >= 3:
             self.enough.set()
-        return [Progress(topic="t", partition=1, incarnation=f"life-{self._asked}", settled=5, end=15, oldest_ms=None)]
+        return [Progress(topic="t", partition=1, topic_id=f"life-{self._asked}", settled=5, end=15, oldest_ms=None)]
 
 
 class SteadyConsumer(FakeConsumer):
@@ -43,7 +43,7 @@ class SteadyConsumer(FakeConsumer):
 
     def progress(self) -> Sequence[Progress]:
         """Tell the partition's state."""
-        return [Progress(topic="t", partition=1, incarnation="life", settled=5, end=15, oldest_ms=None)]
+        return [Progress(topic="t", partition=1, topic_id="life", settled=5, end=15, oldest_ms=None)]
 
 
 def beating(mongo: Mongo, consumer: FakeConsumer) -> Heartbeat:

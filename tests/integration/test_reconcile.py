@@ -14,21 +14,21 @@ from pymongo.database import Database
 
 from streamapp.decode.document import Document
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.event_store import Store
-from streamapp.mongodb.out_of_order_store import Apart
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.out_of_order_store import OutOfOrderStore
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile import reconciliation as reconcile_reconciliation
-from streamapp.reconcile.reconciliation import Findings, Reconciliation
-from streamapp.retry import Outages
+from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.retry import OutageRetrier
 from streamapp.rollups.levels import LEVELS, Level
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.rollup import Lane
-from streamapp.rollups.writer import Accumulator
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import PartitionId
+from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from tests.support import rollup_factory
-from tests.support.factories import INCARNATION, NOW
+from tests.support.factories import NOW, TOPIC_ID
 
-LANE = Lane(INCARNATION, 0)
+LANE = PartitionId(TOPIC_ID, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS
 DAY_MS = DAY.width_ms
 
@@ -37,7 +37,7 @@ DAY_MS = DAY.width_ms
 def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo]:
     """Return the way to a database of the test's own."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    asyncio.run(Store(mongo).prepare())
+    asyncio.run(EventStore(mongo).prepare())
     monkeypatch.setattr(reconcile_reconciliation, "CLAIM_SECONDS", 0.01)
     monkeypatch.setattr(reconcile_reconciliation, "HEARTBEAT_SECONDS", 2.0)
     yield mongo
@@ -47,7 +47,7 @@ def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo
 def an_event(offset: int, **changes: Any) -> Document:
     """Return the document of an event; they lie in several minutes, hours and days."""
     document = {
-        "_id": f"{INCARNATION}-0-{offset}",
+        "_id": f"{TOPIC_ID}-0-{offset}",
         "user_id": f"user-{offset % 300}",
         "event_type": f"type-{offset % 5}",
         "event_timestamp": NOW + offset % 11 * 20_000_000 + offset % 7 * 61_000,
@@ -69,7 +69,7 @@ def a_reconciliation(mongo: Mongo, *, levels: Sequence[Level] = LEVELS) -> Recon
     return Reconciliation(mongo, keep={}, now=lambda: datetime.now(UTC), levels=levels)
 
 
-def whys(findings: Findings) -> list[str]:
+def whys(findings: ReconciliationResult) -> list[str]:
     """Return what was wrong."""
     return sorted(findings.different.values())
 
@@ -102,7 +102,7 @@ def test_every_planted_fault_is_told_and_mended(mongo: Mongo, database: Database
     rollup_factory.insert(database, events(*range(1_000)))
     right, hours = counted(database), database["rollups_1h"]
     ids = [each["_id"] for each in hours.find().sort("bucket")]
-    surplus = hours.find_one({"_id": ids[0]}) | {"_id": f"{INCARNATION}:9:{ids[0].split(':')[2]}"}
+    surplus = hours.find_one({"_id": ids[0]}) | {"_id": f"{TOPIC_ID}:9:{ids[0].split(':')[2]}"}
     hours.insert_one(surplus)
     hours.delete_one({"_id": ids[1]})
     planted = [
@@ -140,7 +140,7 @@ def test_rollups_that_are_absent_are_made_as_the_worker_makes_them(mongo: Mongo,
 
     assert right == counted(database)
     assert len(findings.different) == sum(map(len, right.values()))
-    assert Rollups(mongo, keep={}).last_offset(LANE) == 499
+    assert RollupStore(mongo, keep={}).last_offset(LANE) == 499
 
 
 def test_only_the_level_that_is_asked_for_is_written(mongo: Mongo, database: Database[Any]) -> None:
@@ -176,7 +176,7 @@ def test_documents_of_others_are_counted_with_what_they_have(mongo: Mongo, datab
 def test_events_that_came_apart_are_counted_as_such(mongo: Mongo, database: Database[Any]) -> None:
     """By the worker, and anew."""
     rollup_factory.insert(database, events(*range(50)))
-    asyncio.run(Apart(mongo, Rollups(mongo, keep={}), keep={}).insert(events(7_000)))
+    asyncio.run(OutOfOrderStore(mongo, RollupStore(mongo, keep={}), keep={}).insert(events(7_000)))
     right = counted(database)
 
     assert {} == a_reconciliation(mongo).check().different
@@ -245,7 +245,7 @@ def test_what_a_worker_has_not_settled_is_left_to_it(mongo: Mongo, database: Dat
 def test_a_worker_that_has_just_come_has_settled_nothing(mongo: Mongo, database: Database[Any]) -> None:
     """What it finds counted is compared all the same."""
     rollup_factory.insert(database, events(*range(20)))
-    asyncio.run(Rollups(mongo, keep={}).prepare())
+    asyncio.run(RollupStore(mongo, keep={}).prepare())
     for level in LEVELS:
         database[level.collection].update_many({}, {"$set": {"offset": 19}})
     settled(database, None)
@@ -258,7 +258,7 @@ def test_a_worker_that_has_just_come_has_settled_nothing(mongo: Mongo, database:
 
 def settled(database: Database[Any], offset: int | None) -> None:
     """Tell how far the worker is, as its heartbeat does."""
-    state = {"kind": "partition", "topic": "t", "incarnation": INCARNATION, "partition": 0, "settled": offset}
+    state = {"kind": "partition", "topic": "t", "incarnation": TOPIC_ID, "partition": 0, "settled": offset}
     database["pipeline_state"].replace_one({"_id": "partition"}, {**state, "at": datetime.now(UTC)}, upsert=True)
 
 
@@ -280,14 +280,14 @@ class CountingWorker(threading.Thread):
             self.failure = exc
 
     async def _work(self) -> None:
-        store, rollups = Store(self._mongo), Rollups(self._mongo, keep={})
-        counting = Accumulator(rollups, outages=Outages("MongoDB"), keep={}, now=lambda: datetime.now(UTC))
+        store, rollups = EventStore(self._mongo), RollupStore(self._mongo, keep={})
+        counting = RollupWriter(rollups, outages=OutageRetrier("MongoDB"), keep={}, now=lambda: datetime.now(UTC))
         chance = random.Random(5)
         while not self.ends.is_set():
-            slices = [events(*range(at, at + 200)) for at in range(self._next, self._next + 800, 200)]
+            batches = [events(*range(at, at + 200)) for at in range(self._next, self._next + 800, 200)]
             # Not in their order: what comes later is stored earlier.
-            await asyncio.gather(*[store.insert(each) for each in chance.sample(slices, len(slices))])
-            await asyncio.gather(*[counting.add(LANE, Tally.of(each)) for each in slices])
+            await asyncio.gather(*[store.insert(each) for each in chance.sample(batches, len(batches))])
+            await asyncio.gather(*[counting.add(LANE, PendingCounts.of(each)) for each in batches])
             self._next += 800
             settled(self._database, self._next)
 

@@ -16,7 +16,7 @@ from streamapp.local.backend import Backend
 from streamapp.model import event
 from streamapp.registry import client
 from streamapp.registry.client import Registry
-from streamapp.retry import NoPatience
+from streamapp.retry import NoRetry
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
 from tests.support import foreign
@@ -35,7 +35,7 @@ METADATA_FIELDS = [{"name": "device", "type": "string"}, {"name": "location", "t
 
 def prepare(settings: Settings, **options: Any) -> dict[int, tuple[int, str]]:
     """Prepare; return id and version of ours."""
-    view = Registry(settings.schema_registry_url, settings.subject, outages=NoPatience("registry"))
+    view = Registry(settings.schema_registry_url, settings.subject, outages=NoRetry("registry"))
     ours = asyncio.run(view.prepare(**{"register": True, "compatibility": "backward"} | options))
     return {version: (writer.schema_id, writer.version) for version, writer in ours.items()}
 
@@ -181,7 +181,7 @@ def test_an_unknown_id_is_asked_for_once_in_a_while(settings: Settings, monkeypa
 
 def test_a_wrong_path_is_no_unknown_id(settings: Settings) -> None:
     """A 404 of something that is no registry must not make poison of every record."""
-    view = Registry(f"{settings.schema_registry_url}/nowhere", settings.subject, outages=NoPatience("registry"))
+    view = Registry(f"{settings.schema_registry_url}/nowhere", settings.subject, outages=NoRetry("registry"))
 
     with pytest.raises(RegistryUnavailable, match="answers 404"):
         asyncio.run(view.resolve({1}))

@@ -16,17 +16,17 @@ from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.mongodb import out_of_order_store
 from streamapp.mongodb.client import Mongo
-from streamapp.mongodb.out_of_order_store import Apart
-from streamapp.mongodb.rollup_store import Rollups
+from streamapp.mongodb.out_of_order_store import OutOfOrderStore
+from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.levels import LEVELS
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of
 from streamapp.settings import Settings
-from tests.support.factories import INCARNATION, NOW
+from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
 from tests.support.until import until
 
-LANE = Lane(INCARNATION, 0)
+LANE = PartitionId(TOPIC_ID, 0)
 MINUTE, DAY = LEVELS[0], LEVELS[-1]
 
 
@@ -39,14 +39,14 @@ def mongo(settings: Settings) -> Iterator[Mongo]:
 
 
 @pytest.fixture
-def rollups(mongo: Mongo) -> Rollups:
+def rollups(mongo: Mongo) -> RollupStore:
     """Return rollups that are kept for ever."""
-    return Rollups(mongo, keep={})
+    return RollupStore(mongo, keep={})
 
 
 def counted(events: Sequence[Document], *, offset: int) -> Rollup:
     """Return a new rollup of the day that holds the events."""
-    start, deltas = next(iter(Tally.of(events).after(-1, DAY).items()))
+    start, deltas = next(iter(PendingCounts.of(events).after(-1, DAY).items()))
     rollup = Rollup(id_of(LANE, start))
     rollup.add(deltas)
     rollup.offset = offset
@@ -61,25 +61,25 @@ def numbers(database: Database[Any]) -> dict[str, list[tuple[int, int]]]:
     }
 
 
-def test_only_who_has_read_the_present_state_may_write(rollups: Rollups) -> None:
+def test_only_who_has_read_the_present_state_may_write(rollups: RollupStore) -> None:
     """Neither a second first one, nor one that has missed another's writing."""
     rollup = counted([an_event(0)], offset=0)
-    new = Swap(None, rollup.document())
+    new = ConditionalWrite(None, rollup.document())
 
     assert rollups.write(DAY, [new])
     assert not rollups.write(DAY, [new])
-    assert not rollups.write(DAY, [Swap((5, 1), rollup.document())])
-    assert not rollups.write(DAY, [Swap((0, 2), rollup.document())])
-    assert rollups.write(DAY, [Swap((0, 1), rollup.document())])
+    assert not rollups.write(DAY, [ConditionalWrite((5, 1), rollup.document())])
+    assert not rollups.write(DAY, [ConditionalWrite((0, 2), rollup.document())])
+    assert rollups.write(DAY, [ConditionalWrite((0, 1), rollup.document())])
 
 
-def test_one_that_may_not_be_written_holds_back_no_other(rollups: Rollups) -> None:
+def test_one_that_may_not_be_written_holds_back_no_other(rollups: RollupStore) -> None:
     """All others are written, and what was read is what was written."""
     first, second = counted([an_event(0)], offset=0), counted([an_event(0)], offset=0)
     second.id = id_of(LANE, 0)
-    rollups.write(DAY, [Swap(None, first.document())])
+    rollups.write(DAY, [ConditionalWrite(None, first.document())])
 
-    assert not rollups.write(DAY, [Swap(None, first.document()), Swap(None, second.document())])
+    assert not rollups.write(DAY, [ConditionalWrite(None, first.document()), ConditionalWrite(None, second.document())])
 
     found = asyncio.run(rollups.load(DAY, [first.id, second.id, "none"]))
     assert {first.id: first.document(), second.id: second.document()} == {
@@ -87,33 +87,33 @@ def test_one_that_may_not_be_written_holds_back_no_other(rollups: Rollups) -> No
     }
 
 
-def test_the_frontier_is_the_partitions_own(rollups: Rollups) -> None:
+def test_the_frontier_is_the_partitions_own(rollups: RollupStore) -> None:
     """Neither that of partition 10, nor that of the topic's next life."""
-    for life, partition, offset in ((INCARNATION, 0, 7), (INCARNATION, 10, 99), ("B" * 22, 0, 50)):
+    for life, partition, offset in ((TOPIC_ID, 0, 7), (TOPIC_ID, 10, 99), ("B" * 22, 0, 50)):
         rollup = counted([an_event(0)], offset=offset)
-        rollup.id = id_of(Lane(life, partition), 0)
-        rollups.write(DAY, [Swap(None, rollup.document())])
+        rollup.id = id_of(PartitionId(life, partition), 0)
+        rollups.write(DAY, [ConditionalWrite(None, rollup.document())])
 
-    assert [7, 99, -1] == [rollups.last_offset(Lane(INCARNATION, partition)) for partition in (0, 10, 1)]
+    assert [7, 99, -1] == [rollups.last_offset(PartitionId(TOPIC_ID, partition)) for partition in (0, 10, 1)]
 
 
 def test_what_is_kept_for_another_time_than_before_gets_another_index(mongo: Mongo, database: Database[Any]) -> None:
     """Settings change between two starts."""
     for days, expected in ((7, 7 * 86_400), (1, 86_400), (None, None)):
         keep = {MINUTE: timedelta(days=days) if days else None}
-        asyncio.run(Rollups(mongo, keep=keep).prepare())
+        asyncio.run(RollupStore(mongo, keep=keep).prepare())
 
         index = database[MINUTE.collection].index_information()["bucket_1"]
         assert expected == index.get("expireAfterSeconds")
 
 
-def test_an_event_apart_is_stored_and_counted_once(mongo: Mongo, rollups: Rollups, database: Database[Any]) -> None:
+def test_an_event_apart_is_stored_and_counted_once(mongo: Mongo, rollups: RollupStore, database: Database[Any]) -> None:
     """Twice in one call, and called again; marked, and beside the offset that the rollup holds."""
-    rollups.write(DAY, [Swap(None, counted([an_event(5)], offset=9).document())])
-    apart = Apart(mongo, rollups, keep={})
+    rollups.write(DAY, [ConditionalWrite(None, counted([an_event(5)], offset=9).document())])
+    out_of_order = OutOfOrderStore(mongo, rollups, keep={})
 
-    first = asyncio.run(apart.insert([an_event(3), an_event(3)]))
-    again = asyncio.run(apart.insert([an_event(3)]))
+    first = asyncio.run(out_of_order.insert([an_event(3), an_event(3)]))
+    again = asyncio.run(out_of_order.insert([an_event(3)]))
 
     assert [{1}, {0}] == [first.duplicates, again.duplicates]
     assert [True] == [document["kafka"]["apart"] for document in database["events"].find()]
@@ -122,12 +122,14 @@ def test_an_event_apart_is_stored_and_counted_once(mongo: Mongo, rollups: Rollup
 
 
 def test_an_event_apart_that_cannot_be_stored_is_refused_alone(
-    mongo: Mongo, rollups: Rollups, database: Database[Any]
+    mongo: Mongo, rollups: RollupStore, database: Database[Any]
 ) -> None:
     """One for MongoDB's limit, one for a validator; the rest is stored and counted."""
     database.create_collection("events", validator={"user_id": {"$ne": "user-1"}})
 
-    outcome = asyncio.run(Apart(mongo, rollups, keep={}).insert([an_event(0, n=2**70), an_event(1), an_event(2)]))
+    outcome = asyncio.run(
+        OutOfOrderStore(mongo, rollups, keep={}).insert([an_event(0, n=2**70), an_event(1), an_event(2)])
+    )
 
     assert {0, 1} == set(outcome.refused)
     assert [(1, 1)] == numbers(database)["1d"]
@@ -135,7 +137,7 @@ def test_an_event_apart_that_cannot_be_stored_is_refused_alone(
 
 
 def test_an_event_apart_is_neither_stored_nor_counted_in_part(
-    mongo: Mongo, rollups: Rollups, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+    mongo: Mongo, rollups: RollupStore, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever ends it between two writes."""
     write = rollups.write
@@ -148,23 +150,23 @@ def test_an_event_apart_is_neither_stored_nor_counted_in_part(
     monkeypatch.setattr(rollups, "write", fail_at_the_last)
 
     with pytest.raises(ConnectionResetError):
-        asyncio.run(Apart(mongo, rollups, keep={}).insert([an_event(0)]))
+        asyncio.run(OutOfOrderStore(mongo, rollups, keep={}).insert([an_event(0)]))
 
     assert database["events"].count_documents({}) == 0
     assert [] == [each for found in numbers(database).values() for each in found]
 
 
-def test_expired_buckets_are_not_counted_apart(mongo: Mongo, rollups: Rollups, database: Database[Any]) -> None:
+def test_expired_buckets_are_not_counted_apart(mongo: Mongo, rollups: RollupStore, database: Database[Any]) -> None:
     """They would be deleted at once."""
     keep = {MINUTE: timedelta(days=7)}
     now = datetime.fromtimestamp(NOW / 1000, UTC) + timedelta(days=8)
 
-    asyncio.run(Apart(mongo, rollups, keep=keep, now=lambda: now).insert([an_event(0)]))
+    asyncio.run(OutOfOrderStore(mongo, rollups, keep=keep, now=lambda: now).insert([an_event(0)]))
 
     assert {"1m": 0, "10m": 1, "1h": 1, "1d": 1} == {name: len(found) for name, found in numbers(database).items()}
 
 
-class _Slow(Rollups):
+class _Slow(RollupStore):
     """Rollups that are found too late."""
 
     def find(self, *args: Any, **values: Any) -> dict[str, Rollup]:
@@ -180,7 +182,7 @@ def test_a_transaction_that_takes_too_long_lets_go(
     database.create_collection("events")
     monkeypatch.setattr(out_of_order_store, "ANSWER_TIMEOUT_MS", 500)
     with pytest.raises(StoreUnavailable):
-        asyncio.run(Apart(mongo, _Slow(mongo, keep={}), keep={}).insert([an_event(0)]))
+        asyncio.run(OutOfOrderStore(mongo, _Slow(mongo, keep={}), keep={}).insert([an_event(0)]))
 
     with pymongo.timeout(5):
         database["events"].insert_one(an_event(0))

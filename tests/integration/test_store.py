@@ -16,25 +16,25 @@ import pytest
 from bson import DatetimeMS
 from pymongo.database import Database
 
-from streamapp.decode.document import Encoded
+from streamapp.decode.document import LazyDocument
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.model.record import Reason
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import Mongo, is_transient, translated
-from streamapp.mongodb.event_store import Store
+from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
-from tests.support.factories import INCARNATION, NOW, V2, a_letter, replayed
+from tests.support.factories import NOW, TOPIC_ID, V2, a_letter, replayed
 
 Documents = list[dict[str, Any]]
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[Store]:
+def store(settings: Settings) -> Iterator[EventStore]:
     """Return a store of this test's own."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    yield Store(mongo)
+    yield EventStore(mongo)
     mongo.close()
 
 
@@ -58,7 +58,7 @@ UNSTORABLE = {
 
 
 @pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
-def test_one_unstorable_document_condemns_no_other(store: Store, database: Database[Any], value: object) -> None:
+def test_one_unstorable_document_condemns_no_other(store: EventStore, database: Database[Any], value: object) -> None:
     """Whether the driver refuses it before anything is sent, or the server."""
     documents: Documents = [{"_id": i, "value": value if i == 3 else i} for i in range(8)]
 
@@ -68,11 +68,11 @@ def test_one_unstorable_document_condemns_no_other(store: Store, database: Datab
     assert [0, 1, 2, 4, 5, 6, 7] == sorted(document["_id"] for document in database["events"].find())
 
 
-def test_more_than_a_command_holds_goes_in_several(store: Store, database: Database[Any]) -> None:
+def test_more_than_a_command_holds_goes_in_several(store: EventStore, database: Database[Any]) -> None:
     """And a single document that is too large is refused, and no outage."""
     row = (0, 0, "", ("", "", "", None, ""))
     sizes = [15_000_000] * 4 + [50_000_000, 1]
-    documents = [Encoded(bson.encode({"_id": i, "value": "x" * size}), row) for i, size in enumerate(sizes)]
+    documents = [LazyDocument(bson.encode({"_id": i, "value": "x" * size}), row) for i, size in enumerate(sizes)]
 
     outcome = asyncio.run(store.insert(documents))
 
@@ -80,7 +80,7 @@ def test_more_than_a_command_holds_goes_in_several(store: Store, database: Datab
     assert [0, 1, 2, 3, 5] == sorted(document["_id"] for document in database["events"].find({}, {"_id": 1}))
 
 
-def test_a_validator_refuses_single_documents(store: Store, database: Database[Any]) -> None:
+def test_a_validator_refuses_single_documents(store: EventStore, database: Database[Any]) -> None:
     """A rule of the collection's owner is no outage."""
     database.create_collection("events", validator={"n": {"$lt": 5}})
 
@@ -89,7 +89,7 @@ def test_a_validator_refuses_single_documents(store: Store, database: Database[A
     assert {1} == set(outcome.refused)
 
 
-def test_another_unique_index_is_no_duplicate(store: Store, database: Database[Any]) -> None:
+def test_another_unique_index_is_no_duplicate(store: EventStore, database: Database[Any]) -> None:
     """Only `_id` says that the event is already stored."""
     database["events"].create_index("user_id", unique=True)
 
@@ -99,7 +99,9 @@ def test_another_unique_index_is_no_duplicate(store: Store, database: Database[A
     assert {1} == set(outcome.refused)
 
 
-def test_what_the_server_shows_of_a_refused_document_may_be_anything(store: Store, database: Database[Any]) -> None:
+def test_what_the_server_shows_of_a_refused_document_may_be_anything(
+    store: EventStore, database: Database[Any]
+) -> None:
     """A time beyond Python's, say."""
     database["events"].create_index("at", unique=True)
 
@@ -108,7 +110,7 @@ def test_what_the_server_shows_of_a_refused_document_may_be_anything(store: Stor
     assert {1} == set(outcome.refused)
 
 
-def test_only_the_indexes_that_are_read_are_made(store: Store, database: Database[Any]) -> None:
+def test_only_the_indexes_that_are_read_are_made(store: EventStore, database: Database[Any]) -> None:
     """Beside `_id`."""
     asyncio.run(store.prepare())
     asyncio.run(store.prepare())
@@ -116,7 +118,7 @@ def test_only_the_indexes_that_are_read_are_made(store: Store, database: Databas
     assert {"_id_", "event_timestamp_1", "apart"} == set(database["events"].index_information())
 
 
-def test_an_index_of_someone_elses_is_no_outage(store: Store, database: Database[Any]) -> None:
+def test_an_index_of_someone_elses_is_no_outage(store: EventStore, database: Database[Any]) -> None:
     """Ours cannot be made beside it: that is told, and the worker goes on."""
     database["events"].create_index("user_id", name="event_timestamp_1")
 
@@ -191,7 +193,7 @@ def test_a_failover_is_an_outage(code: int) -> None:
     assert is_transient(pymongo.errors.BulkWriteError(of_the_majority))
 
 
-def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, database: Database[Any]) -> None:
+def test_dead_letters_have_one_document_per_reason_and_hour(store: EventStore, database: Database[Any]) -> None:
     """With a sample's coordinates and never its payload."""
     asyncio.run(
         store.count_dead_letters(
@@ -202,12 +204,12 @@ def test_dead_letters_have_one_document_per_reason_and_hour(store: Store, databa
     first, second = database["dead_letters"].find().sort("hour")
     assert (2, 1) == (first["n"], second["n"])
     assert {"topic": "user_events", "partition": 0, "offset": 2} == first["sample"]
-    assert {f"{INCARNATION}-0": 2} == first["offsets"]
+    assert {f"{TOPIC_ID}-0": 2} == first["offsets"]
     assert datetime.fromtimestamp(NOW // 3_600_000 * 3600, UTC) == first["hour"]
 
 
 def test_events_that_fail_again_are_kept_by_id_only_where_their_reason_changes(
-    store: Store, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+    store: EventStore, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In both documents, as many as there is room for: a document that grows past MongoDB's limit stops the worker."""
     first = a_letter(offset=1)
@@ -218,14 +220,14 @@ def test_events_that_fail_again_are_kept_by_id_only_where_their_reason_changes(
     asyncio.run(store.count_dead_letters([a_letter(Reason.EMPTY, offset=8, headers=replayed(a_letter(offset=2)))]))
 
     counts = {found["reason"]: (found["n"], found["again"]) for found in database["dead_letters"].find()}
-    assert {"undecodable": (1, [f"{INCARNATION}-0-1"]), "empty": (1, [f"{INCARNATION}-0-1"])} == counts
+    assert {"undecodable": (1, [f"{TOPIC_ID}-0-1"]), "empty": (1, [f"{TOPIC_ID}-0-1"])} == counts
     told = database["dead_letters"].find_one({"reason": "empty"})
     assert told is not None
     assert {"topic": "user_events", "partition": 0, "offset": 1} == told["sample"]
     assert "last_at" in told
 
 
-def test_a_schema_version_keeps_when_it_was_first_seen(store: Store, database: Database[Any]) -> None:
+def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, database: Database[Any]) -> None:
     """However often it is seen."""
     for _ in range(2):
         asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
@@ -248,7 +250,7 @@ def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for:
     """A server that is gone, and one that is back."""
     settings = settings_for(private_backend)
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    store = Store(mongo)
+    store = EventStore(mongo)
     private_backend.mongod.stop()
 
     with pytest.raises(StoreUnavailable, match="STREAMAPP_MONGO_URI"):

@@ -177,9 +177,9 @@ def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callabl
     """A group on slices and a group on the stock driver read the same, whatever the producer's codec."""
     for index, codec in enumerate(("none", "gzip", "lz4", "zstd", "snappy")):
         kafka.send(numbers(400, 400 * index), **{"compression.type": codec})
-    sliced, stock = run(kafka, group="sliced-" + kafka.topic), run(kafka, group="stock-" + kafka.topic, sliced=False)
+    batched, stock = run(kafka, group="sliced-" + kafka.topic), run(kafka, group="stock-" + kafka.topic, batched=False)
 
-    for worker in (sliced, stock):
+    for worker in (batched, stock):
         until(lambda group=worker.plan.group: kafka.is_drained(group), what="the end, committed")
 
     def records(worker: Worker) -> list[tuple[int, int, str]]:
@@ -189,17 +189,17 @@ def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callabl
             for offset, value in zip(fact["offsets"], fact["values"], strict=True)
         )
 
-    assert records(sliced) == records(stock)
-    assert len(records(sliced)) == 2_000
-    assert kafka.committed(sliced.plan.group) == kafka.committed(stock.plan.group)
-    sliced.stop()
+    assert records(batched) == records(stock)
+    assert len(records(batched)) == 2_000
+    assert kafka.committed(batched.plan.group) == kafka.committed(stock.plan.group)
+    batched.stop()
 
 
 def test_slices_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> None:
     """A slice ends at its number of records and at its bytes of values."""
     kafka.send(["x" * 1_000] * 400, **{"compression.type": "zstd"})
 
-    worker = run(kafka, transport={"max_slice_records": 50, "max_slice_bytes": 10_000})
+    worker = run(kafka, transport={"max_batch_records": 50, "max_batch_bytes": 10_000})
     until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
 
     assert {len(fact["values"]) for fact in worker.settled()} == {10}
@@ -263,7 +263,7 @@ def test_outage_of_five_poll_intervals_costs_no_rebalance(
     worker = run(
         kafka,
         hold=str(hold),
-        transport={"max_in_flight_bytes": 20_000, "max_slice_records": 20},
+        transport={"max_in_flight_bytes": 20_000, "max_batch_records": 20},
         settings={"broker_max_poll_interval": 1.0},
     )
     until(worker.assignments, what="an assignment")
@@ -302,7 +302,7 @@ def test_stuck_slice_holds_back_its_partition_only_and_stop_commits_the_prefix(
     hold = tmp_path / "hold"
     hold.write_text("0 250")
     kafka.send(numbers(2_000))
-    worker = run(kafka, hold=str(hold), transport={"max_slice_records": 100, "stop_seconds": 1.0})
+    worker = run(kafka, hold=str(hold), transport={"max_batch_records": 100, "stop_seconds": 1.0})
 
     until(lambda: kafka.committed(worker.plan.group) == [200, 1_000], what="all but the slice that is stuck")
     until(lambda: len(worker.values()) == 1_900, what="acks behind the stuck slice")

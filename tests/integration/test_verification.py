@@ -57,16 +57,24 @@ def settings(backend: Backend) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a ledger."""
     return tmp_path_factory.mktemp("ledger") / "sent.jsonl"
 
 
 @pytest.fixture(scope="module")
-def database(settings: Settings, ledger: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Database[Any]]:
+def database(settings: Settings, manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Database[Any]]:
     """Return what a worker has stored of samples, poisons, transactions and replays; no worker is left."""
     foreign.make_topic(settings, partitions=2)
-    sample = ("send-sample", "--count", "1500", "--faults", "corrupt=0.03,null=0.02,late=0.02", "--ledger", str(ledger))
+    sample = (
+        "send-sample",
+        "--count",
+        "1500",
+        "--faults",
+        "corrupt=0.03,null=0.02,late=0.02",
+        "--ledger",
+        str(manifest),
+    )
     done = run(STREAMAPP, *sample, settings=settings)
     assert done.returncode == 0, done.stderr
     senders = events.Senders(settings)
@@ -126,12 +134,12 @@ def told(settings: Settings) -> list[str]:
 
 
 def test_nothing_is_wrong_with_what_a_worker_has_done(
-    settings: Settings, database: Database[Any], ledger: Path
+    settings: Settings, database: Database[Any], manifest: Path
 ) -> None:
     """Poisons, replays, transactions and a third schema included; and all that was sent is there, counted once."""
-    twice = ledger.with_name("twice.jsonl")
-    twice.write_text(ledger.read_text() * 2)
-    done = run(STREAMAPP, "verify", "--json", "--ledger", str(ledger), "--ledger", str(twice), settings=settings)
+    twice = manifest.with_name("twice.jsonl")
+    twice.write_text(manifest.read_text() * 2)
+    done = run(STREAMAPP, "verify", "--json", "--ledger", str(manifest), "--ledger", str(twice), settings=settings)
 
     facts = json.loads(done.stdout)
     assert (0, [], 0) == (done.returncode, facts["problems"], facts["problems_total"]), done.stdout
@@ -172,29 +180,29 @@ def test_faults_in_documents_and_counts_are_named(settings: Settings, database: 
 
 def test_documents_as_no_worker_writes_them_are_told(settings: Settings, database: Database[Any]) -> None:
     """Whatever they hold: times and texts that Python has not, numbers without end, an `_id` of any type."""
-    collection, buried = database["events"], database["dead_letters"]
+    collection, dead_lettered = database["events"], database["dead_letters"]
     timeless, unreadable, nowhere = collection.find({"kafka.partition": 1}).sort("kafka.offset").skip(60).limit(3)
     bare = bson.encode(unreadable).replace(unreadable["event_type"].encode(), b"\xff" * len(unreadable["event_type"]))
     ids = [DatetimeMS(2**60), timeless["_id"] + "9" * 5_000]
     endless = {**nowhere["kafka"], "offset": float("inf")}
     broken_id = bson.encode({"_id": "broken"}).replace(b"broken", b"\xff" * 6)
-    count = buried.find_one({})
+    count = dead_lettered.find_one({})
     assert count
 
     collection.update_one({"_id": timeless["_id"]}, {"$set": {"event_timestamp": DatetimeMS(2**60)}})
     collection.delete_one({"_id": unreadable["_id"]})
     collection.insert_many([RawBSONDocument(bare), RawBSONDocument(broken_id)])
     collection.insert_many([{"_id": each, "kafka": endless} for each in ids])
-    buried.update_one({"_id": count["_id"]}, {"$set": {"n": None}})
-    buried.insert_one({"_id": {"a": 1}})
+    dead_lettered.update_one({"_id": count["_id"]}, {"$set": {"n": None}})
+    dead_lettered.insert_one({"_id": {"a": 1}})
     found = told(settings)
     with_rollups = CliRunner().invoke(commands.load("verify"), ["--json"], env=environment(settings))
     collection.delete_many({"kafka.offset": float("inf")})
     collection.delete_many({"_id": {"$gt": "\ufffd"}})
     for document in (timeless, unreadable):
         collection.replace_one({"_id": document["_id"]}, document)
-    buried.replace_one({"_id": count["_id"]}, count)
-    buried.delete_one({"_id": {"a": 1}})
+    dead_lettered.replace_one({"_id": count["_id"]}, count)
+    dead_lettered.delete_one({"_id": {"a": 1}})
 
     places = [f"partition 1, offset {each['kafka']['offset']}" for each in (timeless, unreadable)]
     assert {
@@ -214,12 +222,12 @@ def test_documents_as_no_worker_writes_them_are_told(settings: Settings, databas
 def test_problems_that_are_not_told_are_counted(settings: Settings, database: Database[Any]) -> None:
     """Beyond the first 20 lines, or 200 as JSON."""
     life = database["events"].find_one({}, {"_id": 1})["_id"].rsplit("-", 2)[0]  # pyright: ignore[reportOptionalSubscript]
-    strangers = [f"{life}-0-{offset}" for offset in range(100_000, 100_500, 2)]
-    database["events"].insert_many([{"_id": each} for each in strangers])
+    orphans = [f"{life}-0-{offset}" for offset in range(100_000, 100_500, 2)]
+    database["events"].insert_many([{"_id": each} for each in orphans])
     arguments, env = ["--no-rollups"], environment(settings)
     as_text = CliRunner().invoke(commands.load("verify"), arguments, env=env)
     as_json = CliRunner().invoke(commands.load("verify"), [*arguments, "--json"], env=env)
-    database["events"].delete_many({"_id": {"$in": strangers}})
+    database["events"].delete_many({"_id": {"$in": orphans}})
 
     facts = json.loads(as_json.stdout)
     assert (1, 1) == (as_text.exit_code, as_json.exit_code)
@@ -227,13 +235,13 @@ def test_problems_that_are_not_told_are_counted(settings: Settings, database: Da
     assert "… and 230 more" in as_text.stdout.splitlines()
 
 
-def test_what_was_sent_and_is_not_there_is_named(settings: Settings, database: Database[Any], ledger: Path) -> None:
+def test_what_was_sent_and_is_not_there_is_named(settings: Settings, database: Database[Any], manifest: Path) -> None:
     """By the ledger; a rollup that differs too, and the exit code is 1."""
     (document,) = database["events"].find({"schema_version": "v1"}).limit(1)
     database["events"].update_one({"_id": document["_id"]}, {"$set": {"user_id": "somebody"}})
     rollup = database["rollups_1d"].find_one_and_update({}, {"$inc": {"n": 7}})
     assert rollup
-    done = run(STREAMAPP, "verify", "--ledger", str(ledger), settings=settings)
+    done = run(STREAMAPP, "verify", "--ledger", str(manifest), settings=settings)
     database["rollups_1d"].replace_one({"_id": rollup["_id"]}, rollup)
     database["events"].replace_one({"_id": document["_id"]}, document)
 
@@ -252,7 +260,7 @@ def test_a_worker_beside_raises_no_alarm(
     settings = settings_for(produce_interval_seconds=0, breaker_share=0)
     foreign.make_topic(settings, partitions=2)
     senders = events.Senders(settings)
-    monkeypatch.setattr(orphans, "AT_ONCE", 10)
+    monkeypatch.setattr(orphans, "MAX_IDS_PER_QUERY", 10)
     with (
         Worker(settings, tmp_path),
         MongoClient[Any](settings.mongo_uri.get_secret_value()) as client,
@@ -307,7 +315,7 @@ def test_what_is_deleted_meanwhile_is_older(settings_for: SettingsFactory) -> No
     groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 10})
     with MongoClient[Any](settings.mongo_uri.get_secret_value()) as client, comparison(settings) as verification:
         verification.begin()
-        ids = [f"{verification.incarnation}-0-{offset}" for offset in range(10)]
+        ids = [f"{verification.topic_id}-0-{offset}" for offset in range(10)]
         client[settings.mongo_database]["events"].insert_many([{"_id": each} for each in ids])
         delete_before(settings, 5)
         verdict = verification.go(lambda _: delete_before(settings, 8))

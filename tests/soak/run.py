@@ -11,7 +11,7 @@ from pathlib import Path
 
 from streamapp.local.backend import Backend
 from tests.faults.catalogue import Fault
-from tests.faults.environment import Scene
+from tests.faults.environment import Environment
 from tests.faults.judge import Verdict, judge
 
 #: Seconds in which a run must be back at zero lag, unaided, on a machine that does other things as well …
@@ -55,8 +55,10 @@ def run(backend: Backend, folder: Path, *, seed: int, pool: Sequence[Fault], is_
     drawn = draw(source, pool)
     began = time.monotonic()
     try:
-        with Scene(backend, folder, seed=seed, is_long=is_long, rate=source.choice((300, 700, 1_500))) as scene:
-            _go(scene, found, drawn)
+        with Environment(
+            backend, folder, seed=seed, is_long=is_long, rate=source.choice((300, 700, 1_500))
+        ) as environment:
+            _go(environment, found, drawn)
     except AssertionError as exc:
         found.verdict.problems.append(str(exc))
     except Exception as exc:  # noqa: BLE001 - told, and the next run goes on
@@ -71,19 +73,19 @@ def draw(source: random.Random, pool: Sequence[Fault]) -> list[tuple[Fault, bool
     return [(fault, source.random() < 0.5) for fault in chosen]
 
 
-def _go(scene: Scene, found: Run, drawn: Sequence[tuple[Fault, bool]]) -> None:
-    scene.begin(found.workers)
-    scene.is_disturbed = any(fault.disturbs for fault, _ in drawn)
-    _hurt(scene, found, drawn)
-    found.back_seconds = scene.come_back(BACK_WITHIN_LONG if scene.is_long else BACK_WITHIN)
-    found.peak_mib = max(member.peak_mib for member in scene.crew.fit)
-    codes = scene.crew.stop()
-    found.verdict = judge(scene)
+def _go(environment: Environment, found: Run, drawn: Sequence[tuple[Fault, bool]]) -> None:
+    environment.begin(found.workers)
+    environment.is_disturbed = any(fault.disturbs for fault, _ in drawn)
+    _hurt(environment, found, drawn)
+    found.back_seconds = environment.come_back(BACK_WITHIN_LONG if environment.is_long else BACK_WITHIN)
+    found.peak_mib = max(member.peak_mib for member in environment.workers.fit)
+    codes = environment.workers.stop()
+    found.verdict = judge(environment)
     if any(codes):
         found.verdict.problems.append(f"workers that were asked to stop ended with {codes}")
 
 
-def _hurt(scene: Scene, found: Run, drawn: Sequence[tuple[Fault, bool]]) -> None:
+def _hurt(environment: Environment, found: Run, drawn: Sequence[tuple[Fault, bool]]) -> None:
     began = time.monotonic()
     going: dict[Future[None], Fault] = {}
 
@@ -91,7 +93,7 @@ def _hurt(scene: Scene, found: Run, drawn: Sequence[tuple[Fault, bool]]) -> None
         happened = Happened(fault.name, at=round(time.monotonic() - began, 1))
         found.faults.append(happened)
         try:
-            fault.hurt(scene)
+            fault.hurt(environment)
         finally:
             happened.seconds = round(time.monotonic() - began - happened.at, 1)
 
@@ -101,11 +103,11 @@ def _hurt(scene: Scene, found: Run, drawn: Sequence[tuple[Fault, bool]]) -> None
                 while going and (not together or any(fault.uses & other.uses for other in going.values())):
                     _finish(going)
                 going[threads.submit(hurt, fault)] = fault
-                scene.linger(scene.source.random() * 2)
+                environment.linger(environment.source.random() * 2)
             while going:
                 _finish(going)
         except BaseException:
-            scene.called_off.set()
+            environment.called_off.set()
             raise
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import faust
 
-from streamapp.kafka.admin import Broker
-from streamapp.model.record import Slice
-from streamapp.retry import Outages
-from streamapp.transport.transport import SliceTransport
+from streamapp.kafka.admin import KafkaAdmin
+from streamapp.model.record import PartitionBatch
+from streamapp.retry import OutageRetrier
+from streamapp.transport.transport import BatchTransport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Plan:
     forget: bool = False
     #: A topic of single, typed records beside the sliced one.
     json_topic: str = ""
-    sliced: bool = True
+    batched: bool = True
     transport: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -66,13 +66,13 @@ def make_app(plan: Plan) -> faust.App:
         "datadir": str(Path(plan.report).parent / "faust"),
     }
     app = faust.App(plan.group, **(settings | plan.settings))
-    if plan.sliced:
-        app.transport = SliceTransport(
+    if plan.batched:
+        app.transport = BatchTransport(
             app.conf.broker_consumer,
             app,
-            slice_topics={plan.topic},
-            incarnation_of=Broker(plan.servers).incarnation_of,
-            outages=Outages("Kafka"),
+            batch_topics={plan.topic},
+            topic_id_of=KafkaAdmin(plan.servers).topic_id_of,
+            outages=OutageRetrier("Kafka"),
             **plan.transport,
         )
     return app
@@ -104,22 +104,22 @@ class Desk:
             task.cancel()
 
     async def _settle(self, event: Any) -> None:
-        slice_: Slice = event.value
-        offsets = [record.offset for record in slice_.records]
+        batch: PartitionBatch = event.value
+        offsets = [record.offset for record in batch.records]
         if not self._forgets:
-            await self._wait(slice_.partition, offsets)
-        values = [(record.value or b"").decode() for record in slice_.records]
+            await self._wait(batch.partition, offsets)
+        values = [(record.value or b"").decode() for record in batch.records]
         consumer: Any = self._app.consumer
         self.write(
-            partition=slice_.partition,
+            partition=batch.partition,
             offsets=offsets,
             values=values,
-            incarnation=slice_.incarnation,
+            topic_id=batch.topic_id,
             rewinds=consumer.rewinds,
         )
         if self._forgets:
-            slice_.forget_records(left=len(offsets))
-            await self._wait(slice_.partition, offsets)
+            batch.forget_records(left=len(offsets))
+            await self._wait(batch.partition, offsets)
         event.ack()
 
     async def _wait(self, partition: int, offsets: list[int]) -> None:
@@ -141,10 +141,10 @@ def main() -> None:
     desk = Desk(plan, app)
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 
-    @app.agent(app.topic(plan.topic, **raw), concurrency=1, name="slices" if plan.sliced else "records")
+    @app.agent(app.topic(plan.topic, **raw), concurrency=1, name="slices" if plan.batched else "records")
     async def read(stream: Any) -> None:
         async for event in stream.noack().events():
-            if plan.sliced:
+            if plan.batched:
                 desk.begin(event)
             else:
                 value = event.value.decode()

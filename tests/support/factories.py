@@ -12,11 +12,11 @@ from streamapp.decode import wire_format
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model import event
-from streamapp.model.record import DeadLetter, Reason, Slice, TopicRecord, origin_of
+from streamapp.model.record import DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
 from streamapp.transport.offset_tracker import size
 
 NOW = 1_790_000_000_000
-INCARNATION = "AAAAAAAAAAAAAAAAAAAAAB"
+TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAB"
 #: Our schemas as a registry might know them.
 V1: WriterSchema = writer_schema(event.schema(1), schema_id=1, version="v1")
 V2: WriterSchema = writer_schema(event.schema(2), schema_id=2, version="v2")
@@ -65,14 +65,14 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
     return FakeRecord(**{"value": wire(values or an_event()), **changes})
 
 
-def a_slice(
-    *records: FakeRecord, incarnation: str | None = INCARNATION, assignment: int = 0, begin: int | None = None
-) -> Slice:
+def a_batch(
+    *records: FakeRecord, topic_id: str | None = TOPIC_ID, assignment: int = 0, begin: int | None = None
+) -> PartitionBatch:
     """Return these records as one slice, in which they are what aiokafka decodes."""
-    return Slice(
+    return PartitionBatch(
         topic=records[0].topic,
         partition=records[0].partition,
-        incarnation=incarnation,
+        topic_id=topic_id,
         assignment=assignment,
         begin=begin,
         records=[DefaultRecord(each.offset, each.timestamp, 0, each.key, each.value, each.headers) for each in records],
@@ -83,7 +83,7 @@ def a_slice(
 def a_letter(reason: Reason = Reason.UNDECODABLE, error: str = "broken", **changes: Any) -> DeadLetter:
     """Return a dead letter; `changes` are of its record."""
     record = FakeRecord(**{"value": b"\x01broken", **changes})
-    return DeadLetter(record=record, origin=origin_of(record, INCARNATION), reason=reason, error=error, schema_id=None)
+    return DeadLetter(record=record, origin=origin_of(record, TOPIC_ID), reason=reason, error=error, schema_id=None)
 
 
 def replayed(letter: DeadLetter) -> tuple[tuple[str, bytes | None], ...]:

@@ -14,18 +14,18 @@ from typing import Any
 
 from faust.streams import Stream
 
-from streamapp.transport.transport import SliceConsumer
+from streamapp.transport.transport import BatchConsumer
 from streamapp.worker.app import app
 
 _FILE = Path(os.environ["NUMB_FILE"])
-_commit_offsets, _events = SliceConsumer._commit_offsets, Stream.events
+_commit_offsets, _events = BatchConsumer._commit_offsets, Stream.events
 
 
 def _numb() -> str:
     return _FILE.read_text(encoding="utf-8") if _FILE.exists() else ""
 
 
-async def _maybe_commit(self: SliceConsumer, *args: Any, **kwargs: Any) -> bool:
+async def _maybe_commit(self: BatchConsumer, *args: Any, **kwargs: Any) -> bool:
     return False if _numb() == "commit" else await _commit_offsets(self, *args, **kwargs)
 
 
@@ -36,7 +36,7 @@ async def _events_until(self: Stream[Any]) -> AsyncIterator[Any]:
         yield event
 
 
-SliceConsumer._commit_offsets = _maybe_commit
+BatchConsumer._commit_offsets = _maybe_commit
 Stream.events = _events_until
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from streamapp.rollups.levels import LEVELS, Level
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.rollup import Lane, Rollup, by_lane, id_of
-from tests.support.factories import INCARNATION, NOW
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import PartitionId, Rollup, by_partition, id_of
+from tests.support.factories import NOW, TOPIC_ID
 
 Document = dict[str, Any]
 
@@ -19,7 +19,7 @@ Document = dict[str, Any]
 def an_event(offset: int, **changes: Any) -> Document:
     """Return the document of an event that came in partition 0."""
     document = {
-        "_id": f"{INCARNATION}-0-{offset}",
+        "_id": f"{TOPIC_ID}-0-{offset}",
         "user_id": f"user-{offset}",
         "event_type": "click",
         "event_timestamp": NOW,
@@ -35,8 +35,8 @@ def rollups(documents: Iterable[Document], level: Level) -> list[Document]:
     """Return the rollups of one level."""
     return [
         rollup
-        for lane, of_lane in by_lane(sorted(documents, key=_offset)).items()
-        for rollup in _of_lane(lane, Tally.of(of_lane), level)
+        for partition_id, of_lane in by_partition(sorted(documents, key=_offset)).items()
+        for rollup in _of_partition(partition_id, PendingCounts.of(of_lane), level)
     ]
 
 
@@ -49,9 +49,9 @@ def insert(database: Database[Any], documents: Sequence[Document]) -> None:
         database[level.collection].bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in found])
 
 
-def _of_lane(lane: Lane, tally: Tally, level: Level) -> Iterable[Document]:
-    for bucket_ms, deltas in tally.after(-1, level).items():
-        rollup = Rollup(id_of(lane, bucket_ms))
+def _of_partition(partition_id: PartitionId, pending: PendingCounts, level: Level) -> Iterable[Document]:
+    for bucket_ms, deltas in pending.after(-1, level).items():
+        rollup = Rollup(id_of(partition_id, bucket_ms))
         rollup.add(deltas)
         yield rollup.document()
 

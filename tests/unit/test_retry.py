@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from streamapp.errors import Permanent, StoreUnavailable
-from streamapp.retry import NoPatience, Outages, RetryPolicy
+from streamapp.retry import NoRetry, OutageRetrier, RetryPolicy
 
 
 class Flaky:
@@ -47,7 +47,7 @@ def test_transient_faults_are_repeated_until_it_works() -> None:
     """However many there are."""
     sleeps = Sleeps()
 
-    assert asyncio.run(Outages("MongoDB", sleep=sleeps).insist(Flaky(9))) == "done"
+    assert asyncio.run(OutageRetrier("MongoDB", sleep=sleeps).run(Flaky(9))) == "done"
     assert len(sleeps.waits) == 9
 
 
@@ -58,15 +58,15 @@ def test_other_faults_go_through() -> None:
         raise Permanent("no")
 
     with pytest.raises(Permanent):
-        asyncio.run(Outages("MongoDB", sleep=Sleeps()).insist(broken))
+        asyncio.run(OutageRetrier("MongoDB", sleep=Sleeps()).run(broken))
 
 
 def test_an_outage_is_one_line_where_it_begins_and_one_where_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     """However many attempts and slices wait for it."""
-    outages = Outages("MongoDB", sleep=Sleeps(), clock=iter([100.0, 107.5]).__next__)
+    outages = OutageRetrier("MongoDB", sleep=Sleeps(), clock=iter([100.0, 107.5]).__next__)
 
     with caplog.at_level(logging.WARNING):
-        asyncio.run(outages.insist(Flaky(5)))
+        asyncio.run(outages.run(Flaky(5)))
 
     assert ["MongoDB is away, waiting for it: down", "MongoDB is back after 7.5 s"] == caplog.messages
 
@@ -76,11 +76,11 @@ def test_an_outage_lasts_while_any_operation_fails() -> None:
     flaky = Flaky(1)
 
     async def pause(_: float) -> None:
-        await outages.insist(Flaky(0))
+        await outages.run(Flaky(0))
         seen.append((outages.away_since is not None, outages.count))
 
-    outages, seen = Outages("MongoDB", sleep=pause), list[tuple[bool, int]]()
-    asyncio.run(outages.insist(flaky))
+    outages, seen = OutageRetrier("MongoDB", sleep=pause), list[tuple[bool, int]]()
+    asyncio.run(outages.run(flaky))
 
     assert [(True, 1)] == seen
     assert (None, 1) == (outages.away_since, outages.count)
@@ -88,13 +88,13 @@ def test_an_outage_lasts_while_any_operation_fails() -> None:
 
 def test_an_operation_that_is_called_off_leaves_it_to_others_to_end_the_outage() -> None:
     """Nobody knows whether it would have worked."""
-    outages = Outages("MongoDB")
+    outages = OutageRetrier("MongoDB")
 
     async def scenario() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(outages.insist(Flaky(1_000)), timeout=0.01)
+            await asyncio.wait_for(outages.run(Flaky(1_000)), timeout=0.01)
         assert outages.away_since is not None
-        await outages.insist(Flaky(0))
+        await outages.run(Flaky(0))
 
     asyncio.run(scenario())
 
@@ -104,4 +104,4 @@ def test_an_operation_that_is_called_off_leaves_it_to_others_to_end_the_outage()
 def test_commands_have_no_patience() -> None:
     """Their user is told at once."""
     with pytest.raises(StoreUnavailable):
-        asyncio.run(NoPatience("MongoDB").insist(Flaky(1)))
+        asyncio.run(NoRetry("MongoDB").run(Flaky(1)))

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from dashboard.model.health import Written
+from dashboard.model.health import PipelineState
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.support.doubles.dashboard_reader import NOON
 
 if TYPE_CHECKING:
-    from dashboard.model.errors import Trouble
+    from dashboard.model.errors import DashboardError
 
 
 def seconds(ago: float) -> datetime:
@@ -59,12 +59,12 @@ def worker(name: str = "host-1-ab", *, duplicates: int = 0, counts: Sequence[flo
 class FakePipeline:
     """A Pipeline that answers with what it is given, or with a trouble."""
 
-    def __init__(self, written: Written | None = None, events: Sequence[Mapping[str, Any]] = ()) -> None:
-        self._written = written or Written()
+    def __init__(self, state: PipelineState | None = None, events: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._written = state or PipelineState()
         self.events = [*events]
-        self.trouble: Trouble | None = None
+        self.trouble: DashboardError | None = None
 
-    def written(self) -> Written:
+    def state(self) -> PipelineState:
         """Return what the workers wrote."""
         self._raise()
         return self._written

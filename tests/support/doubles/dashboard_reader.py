@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboard.model.snapshot import FIELDS, Counts, Filter, Found, Overview
+from dashboard.model.snapshot import FIELDS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import bucket_start, from_ms, to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dashboard.model.errors import Trouble
+    from dashboard.model.errors import DashboardError
     from dashboard.model.time_window import Window
 
 NOON = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
@@ -56,8 +56,8 @@ class FakeReader:
         self.most_direct = 50_000
         #: Buckets whose rollups were lost, by their start.
         self.lost: set[datetime] = set()
-        self.trouble: Trouble | None = None
-        self.trouble_of_counts: Trouble | None = None
+        self.trouble: DashboardError | None = None
+        self.trouble_of_counts: DashboardError | None = None
         self.reads = 0
 
     def overview(self) -> Overview | None:
@@ -75,7 +75,7 @@ class FakeReader:
             first_seen=self.first_seen,
         )
 
-    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> Found:
+    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> QueryResult:
         """Return the documents of the window and of the period before it, counted."""
         self.reads += 1
         kept = [d for d in self.documents if _bucket(d, window) not in self.lost]
@@ -87,7 +87,7 @@ class FakeReader:
             finished, previous = replace(finished, users=None), replace(previous, users=None)
             counts = replace(counts, users=users)
         lost = self._newest_lost(window, settled_at)
-        return Found(
+        return QueryResult(
             counts=counts,
             finished=finished,
             previous=None if lost else previous,
@@ -95,10 +95,12 @@ class FakeReader:
             is_incomplete=lost is not None and lost >= window.start,
         )
 
-    def found_directly(self, window: Window, wanted: Filter) -> Found:
+    def found_directly(self, window: Window, wanted: Filter) -> QueryResult:
         """Return the documents of the window, counted."""
         counts = self._counted(self.documents, window, wanted, window.start, window.end, by_location=True)
-        return Found(counts=counts, is_direct=True, is_cut=counts.total >= self.most_direct, users_are_counted=True)
+        return QueryResult(
+            counts=counts, is_direct=True, is_cut=counts.total >= self.most_direct, users_are_counted=True
+        )
 
     def _newest_lost(self, window: Window, settled_at: datetime) -> datetime | None:
         lost = [d for d in self.documents if _bucket(d, window) in self.lost and d["received_at"] <= settled_at]

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from streamapp.decode.document import Document, Encoded
+from streamapp.decode.document import Document, LazyDocument
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.record import DeadLetter, Origin, Record
 from streamapp.rollups.levels import LEVELS, Level
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.rollup import Lane, Rollup, Swap, id_of, lane_of
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of, partition_id_of
 from streamapp.sink.insert_batcher import Outcome
 
 
@@ -27,7 +27,7 @@ class FakeSchemas:
         return self.known
 
 
-class FakeStore:
+class FakeEventStore:
     """Keeps documents in memory; refuses integers that BSON has no room for, as MongoDB's driver does."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class FakeStore:
             elif document["_id"] in self.documents:
                 duplicates.add(index)
             else:
-                self.documents[document["_id"]] = document.decoded() if isinstance(document, Encoded) else document
+                self.documents[document["_id"]] = document.decoded() if isinstance(document, LazyDocument) else document
         return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
@@ -83,7 +83,7 @@ class FakeObserver:
     def __init__(self) -> None:
         self.inserts: list[float] = []
         self.new: list[tuple[int, str]] = []
-        self.slices: list[tuple[int, list[str]]] = []
+        self.batches: list[tuple[int, list[str]]] = []
 
     def inserted(self, seconds: float) -> None:
         """Note an insert."""
@@ -95,7 +95,7 @@ class FakeObserver:
 
     def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
         """Note a slice."""
-        self.slices.append((len(records), [letter.reason.value for letter in dead]))
+        self.batches.append((len(records), [letter.reason.value for letter in dead]))
 
 
 class FakeRollups:
@@ -113,26 +113,30 @@ class FakeRollups:
         found = self.documents[level.name]
         return {id_: Rollup(id_, found[id_]) for id_ in ids if id_ in found}
 
-    async def swap(self, level: Level, swaps: Sequence[Swap]) -> bool:
+    async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
         """Write those whose guard holds."""
         self._check()
         if self.is_read_only:
             raise StoreUnavailable("read-only")
         self.before_swap()
-        written = [self._swap(self.documents[level.name], swap) for swap in swaps]
+        written = [self._swap(self.documents[level.name], write_if_unchanged) for write_if_unchanged in writes]
         return all(written)
 
-    def _swap(self, stored: dict[str, Document], swap: Swap) -> bool:
-        id_ = swap.document["_id"]
-        guard = (stored[id_]["offset"], stored[id_]["n"]) if id_ in stored else None
-        if guard == swap.guard:
-            stored[id_] = swap.document
-        return guard == swap.guard
+    def _swap(self, stored: dict[str, Document], write_if_unchanged: ConditionalWrite) -> bool:
+        id_ = write_if_unchanged.document["_id"]
+        expected_version = (stored[id_]["offset"], stored[id_]["n"]) if id_ in stored else None
+        if expected_version == write_if_unchanged.expected_version:
+            stored[id_] = write_if_unchanged.document
+        return expected_version == write_if_unchanged.expected_version
 
-    async def frontier(self, lane: Lane) -> int:
+    async def high_watermark(self, partition_id: PartitionId) -> int:
         """The last offset of a lane in the coarsest level."""
         self._check()
-        ours = [each for id_, each in self.documents["1d"].items() if id_.startswith(f"{lane.life}:{lane.partition}:")]
+        ours = [
+            each
+            for id_, each in self.documents["1d"].items()
+            if id_.startswith(f"{partition_id.life}:{partition_id.partition}:")
+        ]
         return max((each["offset"] for each in ours), default=-1)
 
     def total(self, level: str) -> int:
@@ -144,10 +148,10 @@ class FakeRollups:
             raise StoreUnavailable("away")
 
 
-class FakeApart:
+class FakeOutOfOrderStore:
     """Stores and counts in the doubles."""
 
-    def __init__(self, store: FakeStore, rollups: FakeRollups) -> None:
+    def __init__(self, store: FakeEventStore, rollups: FakeRollups) -> None:
         self._store = store
         self._rollups = rollups
 
@@ -161,10 +165,10 @@ class FakeApart:
         return outcome
 
     def _count(self, document: Document) -> None:
-        lane = lane_of(document)
+        partition_id = partition_id_of(document)
         for level in LEVELS:
-            for start, deltas in Tally.of([document]).after(-1, level).items():
-                id_ = id_of(lane, start)
+            for start, deltas in PendingCounts.of([document]).after(-1, level).items():
+                id_ = id_of(partition_id, start)
                 rollup = Rollup(id_, self._rollups.documents[level.name].get(id_))
                 rollup.add(deltas)
                 self._rollups.documents[level.name][id_] = rollup.document()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from dashboard.data.feed import MOST_QUERIES, Feed
-from dashboard.model.errors import Disconnected, TooSlow
+from dashboard.model.errors import DisconnectedError, TooSlowError
 from dashboard.model.health import Status
 from dashboard.model.snapshot import Filter, Query
 from dashboard.model.time_window import DEFAULT, RANGES
@@ -66,7 +66,7 @@ def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
     good = feed.latest(QUERY).snapshot
-    reader.trouble = Disconnected("away")
+    reader.trouble = DisconnectedError("away")
 
     clock.forward(5)
     feed.latest(QUERY)
@@ -76,13 +76,13 @@ def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
     assert good is reading.snapshot
     assert good
     assert NOON == good.read_at
-    assert isinstance(reading.trouble, Disconnected)
+    assert isinstance(reading.trouble, DisconnectedError)
 
 
 def test_outage_from_the_start_is_unknown_not_empty() -> None:
     """Nothing is known, which is not the same as nothing stored."""
     reader = FakeReader()
-    reader.trouble = Disconnected("away")
+    reader.trouble = DisconnectedError("away")
 
     reading = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()).latest(QUERY)
 
@@ -94,7 +94,7 @@ def test_end_of_the_outage_is_seen() -> None:
     """By itself, with the next refresh."""
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
-    reader.trouble = Disconnected("away")
+    reader.trouble = DisconnectedError("away")
     feed.latest(QUERY)
     reader.trouble = None
 
@@ -107,7 +107,7 @@ def test_query_that_is_too_slow_is_not_repeated_with_every_refresh() -> None:
     """It costs the server its whole limit each time; the cheap overview is still told."""
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
-    reader.trouble_of_counts = TooSlow("cut off")
+    reader.trouble_of_counts = TooSlowError("cut off")
     first = feed.latest(Query(chosen=RANGES[-1]))
 
     clock.forward(5)
@@ -213,11 +213,11 @@ def test_queries_are_apart_and_the_oldest_are_forgotten() -> None:
 def test_trouble_is_waited_for_once() -> None:
     """Also by those who ask for something else; MongoDB that is away would hold up each of them."""
     reader, clock = FakeReader([document()]), Clock()
-    reader.trouble = Disconnected("away")
+    reader.trouble = DisconnectedError("away")
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
 
     first = feed.latest(QUERY)
-    reader.trouble = Disconnected("still away")
+    reader.trouble = DisconnectedError("still away")
     second = feed.latest(Query(chosen=RANGES[1]))
 
     assert ["away", "away"] == [str(first.trouble), str(second.trouble)]
@@ -230,6 +230,6 @@ def test_health_is_read_once_for_all_and_unknown_in_an_outage() -> None:
     first = feed.told()
 
     assert first is feed.told()
-    pipeline.trouble = Disconnected("away")
+    pipeline.trouble = DisconnectedError("away")
     clock.forward(5)
     assert Status.UNKNOWN is feed.told().health.status

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.model.health import Health, Status, Written, health, unknown
+from dashboard.model.health import Health, PipelineState, Status, health, unknown
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.support.doubles.dashboard_pipeline import partition, points, seconds, worker
 from tests.support.doubles.dashboard_reader import NOON
@@ -17,11 +17,11 @@ HOUR_AGO = seconds(3_600)
 
 def status(*partitions: dict[str, Any], **changes: Any) -> Status:
     values: dict[str, Any] = {"has_events": True, "last_received_at": HOUR_AGO}
-    return health(Written(partitions=partitions, **(values | changes)), NOON).status
+    return health(PipelineState(partitions=partitions, **(values | changes)), NOON).status
 
 
 def told(*partitions: dict[str, Any], **changes: Any) -> Health:
-    return health(Written(partitions=partitions, **changes), NOON)
+    return health(PipelineState(partitions=partitions, **changes), NOON)
 
 
 def test_event_of_this_moment_is_live() -> None:

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from streamlit.testing.v1 import AppTest
 
 from dashboard.data.feed import Feed
-from dashboard.model.errors import Disconnected
-from dashboard.model.health import Written
+from dashboard.model.errors import DisconnectedError
+from dashboard.model.health import PipelineState
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, points, seconds, worker
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
 
@@ -43,7 +43,7 @@ def test_pipeline_that_works() -> None:
     """Numbers with their units, and tables of what was seen."""
     counts = [0.0] * 19
     counts[4] = 10
-    written = Written(
+    state = PipelineState(
         partitions=[partition(lag=1_234, lag_seconds=2.5, recent=points(1_234, rate=10))],
         workers=[worker(rate=10.0, duplicates=3, counts=counts), worker("old", at=seconds(60))],
         dead_letters=[
@@ -55,7 +55,7 @@ def test_pipeline_that_works() -> None:
         last_received_at=seconds(3),
     )
 
-    app = shown(FakePipeline(written))
+    app = shown(FakePipeline(state))
 
     assert {
         "Last event": "3 s ago",
@@ -81,7 +81,7 @@ def test_bound_of_the_lag_is_marked_as_one() -> None:
     """A record that the worker has not read yet makes a healthy pipeline neither unknown nor exact."""
     waiting = partition(lag=2, lag_seconds=None, lag_seconds_at_most=0.4)
 
-    app = shown(FakePipeline(Written(partitions=[partition(1), waiting], workers=[worker()], has_events=True)))
+    app = shown(FakePipeline(PipelineState(partitions=[partition(1), waiting], workers=[worker()], has_events=True)))
 
     assert ("2", "≤ 0.4 s") == (cards(app)["Lag"], cards(app)["Lag in seconds"])
 
@@ -96,8 +96,8 @@ def test_what_nobody_told_is_unknown() -> None:
 
 def test_trouble_makes_all_unknown_and_is_named() -> None:
     """No number stays that nobody vouches for."""
-    pipeline = FakePipeline(Written(partitions=[partition()]))
-    pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
+    pipeline = FakePipeline(PipelineState(partitions=[partition()]))
+    pipeline.trouble = DisconnectedError("MongoDB at somewhere does not answer.")
 
     app = shown(pipeline)
 
@@ -125,7 +125,7 @@ def test_no_event_and_no_answer_are_told_apart() -> None:
     app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
     assert "No event" in app.info[0].value
 
-    pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
+    pipeline.trouble = DisconnectedError("MongoDB at somewhere does not answer.")
     assert "does not answer" in app.run().warning[0].value
 
 
@@ -133,7 +133,7 @@ def test_latest_events_stay_through_an_outage() -> None:
     """Marked as what they are: read before. The document of a row is read when it is asked for."""
     pipeline = FakePipeline(events=[document()])
     app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
-    pipeline.trouble = Disconnected("MongoDB at somewhere does not answer.")
+    pipeline.trouble = DisconnectedError("MongoDB at somewhere does not answer.")
     app.run()
     assert 1 == len(app.dataframe[0].value)
     assert "was read before" in app.warning[0].value

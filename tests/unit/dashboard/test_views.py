@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from dashboard.data.feed import Feed
 from dashboard.model import time_window
-from dashboard.model.errors import Disconnected, Refused, TooSlow
-from dashboard.model.health import Written
+from dashboard.model.errors import DisconnectedError, RefusedError, TooSlowError
+from dashboard.model.health import PipelineState
 from dashboard.views import controls
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, seconds, worker
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
@@ -131,13 +131,13 @@ def test_refresh_can_be_turned_off() -> None:
 def test_outage_from_the_start_shows_unknown_never_zero() -> None:
     """What was not read is not 0."""
     reader = FakeReader()
-    reader.trouble = Disconnected("MongoDB at db:27017 does not answer.")
+    reader.trouble = DisconnectedError("MongoDB at db:27017 does not answer.")
 
     app = opened(reader)
 
     assert {"unknown"} == {value for value, _ in kpis(app).values()}
     assert "all time unknown" == kpis(app)["Total events"][1]
-    assert "Disconnected" in notice(app)
+    assert "DisconnectedError" in notice(app)
     assert "streamapp up" in notice(app)
 
 
@@ -145,7 +145,7 @@ def test_outage_keeps_the_last_numbers_with_their_time() -> None:
     """Marked as what they are: old."""
     reader, times = FakeReader([document()]), [NOON]
     app = opened(reader, lambda: times[-1])
-    reader.trouble = Disconnected("MongoDB at db:27017 does not answer.")
+    reader.trouble = DisconnectedError("MongoDB at db:27017 does not answer.")
     times.append(NOON + timedelta(seconds=42))
 
     app.run()
@@ -158,7 +158,7 @@ def test_outage_keeps_the_last_numbers_with_their_time() -> None:
 def test_query_limit_is_told() -> None:
     """The range is unknown, the total is not."""
     reader = FakeReader([document()])
-    reader.trouble_of_counts = TooSlow("The query to MongoDB at db:27017 took longer than 2 s and was stopped.")
+    reader.trouble_of_counts = TooSlowError("The query to MongoDB at db:27017 took longer than 2 s and was stopped.")
 
     app = opened(reader)
 
@@ -169,7 +169,7 @@ def test_query_limit_is_told() -> None:
 def test_refusal_is_told() -> None:
     """A wrong password is not an outage that ends by itself."""
     reader = FakeReader()
-    reader.trouble = Refused("MongoDB at db:27017 refuses to be read: AuthenticationFailed.")
+    reader.trouble = RefusedError("MongoDB at db:27017 refuses to be read: AuthenticationFailed.")
 
     assert "AuthenticationFailed" in notice(opened(reader))
 
@@ -310,13 +310,13 @@ def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    ("written", "badge"),
+    ("state", "badge"),
     [
-        (Written(), "waiting"),
-        (Written(has_events=True, last_received_at=NOON, workers=[worker()]), "live"),
-        (Written(has_events=True, last_received_at=OLD, partitions=[partition()], workers=[worker()]), "idle"),
+        (PipelineState(), "waiting"),
+        (PipelineState(has_events=True, last_received_at=NOON, workers=[worker()]), "live"),
+        (PipelineState(has_events=True, last_received_at=OLD, partitions=[partition()], workers=[worker()]), "idle"),
         (
-            Written(
+            PipelineState(
                 has_events=True,
                 last_received_at=OLD,
                 partitions=[partition(lag=5, end=105, at=seconds(20))],
@@ -326,9 +326,9 @@ def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None
         ),
     ],
 )
-def test_state_of_the_pipeline_stands_above_the_charts(written: Written, badge: str) -> None:
+def test_state_of_the_pipeline_stands_above_the_charts(state: PipelineState, badge: str) -> None:
     """As its own view tells it."""
-    feed = Feed(pipeline=FakePipeline(written), reader=FakeReader([document()]), clock=lambda: NOON)
+    feed = Feed(pipeline=FakePipeline(state), reader=FakeReader([document()]), clock=lambda: NOON)
 
     app = AppTest.from_function(script, args=(feed,), default_timeout=20).run()
 

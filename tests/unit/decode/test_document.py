@@ -10,16 +10,16 @@ import pytest
 from bson import DatetimeMS
 
 from streamapp.decode import document
-from streamapp.decode.document import Encoded, EventTimes, row_of
+from streamapp.decode.document import EventTimes, LazyDocument, row_of
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin, Reason, origin_of
-from tests.support.factories import INCARNATION, NOW, V1, V2, a_record, an_event
+from tests.support.factories import NOW, TOPIC_ID, V1, V2, a_record, an_event
 
 RECEIVED_AT = datetime(2026, 9, 21, tzinfo=UTC)
 TIMES = EventTimes(earliest=946_684_800_000, ahead=86_400_000)
-ORIGIN = Origin("user_events", 3, 42, NOW, INCARNATION)
+ORIGIN = Origin("user_events", 3, 42, NOW, TOPIC_ID)
 
 
 def build(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def build(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
 def test_the_document_is_the_contracts() -> None:
     """Every field, and no other."""
     expected = {
-        "_id": f"{INCARNATION}-3-42",
+        "_id": f"{TOPIC_ID}-3-42",
         **an_event(),
         "browser": None,
         "schema_version": "v1",
@@ -51,14 +51,14 @@ def test_a_browser_is_kept() -> None:
 
 def test_a_topic_made_again_has_other_ids() -> None:
     """Same partition and offset, another life."""
-    again = ORIGIN._replace(incarnation="AAAAAAAAAAAAAAAAAAAAAC")
+    again = ORIGIN._replace(topic_id="AAAAAAAAAAAAAAAAAAAAAC")
 
     assert document.id_of(ORIGIN) != document.id_of(again)
 
 
 def test_without_incarnation_the_timestamp_tells_lives_apart() -> None:
     """For brokers that have no topic ids."""
-    assert document.id_of(ORIGIN._replace(incarnation=None)) == f"user_events-3-42-{NOW}"
+    assert document.id_of(ORIGIN._replace(topic_id=None)) == f"user_events-3-42-{NOW}"
 
 
 def test_fields_named_like_ours_go_under_extra() -> None:
@@ -143,7 +143,7 @@ def test_a_replayed_dead_letter_keeps_its_first_origin() -> None:
         "offset": "42",
         "timestamp": str(NOW),
         "attempt": "1",
-        "incarnation": INCARNATION,
+        "incarnation": TOPIC_ID,
     }
     record = a_record(
         offset=977, partition=1, headers=tuple((f"streamapp.{k}", v.encode()) for k, v in headers.items())
@@ -179,7 +179,7 @@ def test_headers_that_are_not_a_dead_letters_say_nothing(headers: dict[str, byte
     """A record's own coordinates hold."""
     pairs = tuple((f"streamapp.{name}", value) for name, value in headers.items())
 
-    assert origin_of(a_record(offset=5, headers=pairs), INCARNATION).offset == 5
+    assert origin_of(a_record(offset=5, headers=pairs), TOPIC_ID).offset == 5
 
 
 def test_a_document_can_be_encoded() -> None:
@@ -192,7 +192,7 @@ def test_a_document_can_be_encoded() -> None:
 def test_an_encoded_document_is_the_one_that_it_encodes() -> None:
     """To whoever looks at its fields."""
     made = build(an_event())
-    encoded = Encoded(bson.encode(made), row_of(made))
+    encoded = LazyDocument(bson.encode(made), row_of(made))
 
     assert encoded == bson.decode(encoded.raw)
     assert list(made) == list(encoded)

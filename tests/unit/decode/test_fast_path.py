@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamapp.decode import document, transcoder, wire_format
-from streamapp.decode.document import Encoded, EventTimes, row_of
-from streamapp.decode.fast_path import ShortWay
+from streamapp.decode.document import EventTimes, LazyDocument, row_of
+from streamapp.decode.fast_path import FastPath
 from streamapp.decode.transcoder import SIZES, _Unusual
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin
-from tests.support.factories import INCARNATION, NOW, V1, V2, FakeRecord, a_record, a_slice, an_event, wire
+from tests.support.factories import NOW, TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
 RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 TIMES = EventTimes(earliest=0, ahead=86_400_000)
@@ -117,7 +117,7 @@ _values = st.one_of(
 #: Topics, some of them made anew, and partitions, most of them seen before.
 _places = st.tuples(
     st.sampled_from(["user_events", "t" * 249]),
-    st.sampled_from([INCARNATION, "B" * 22]),
+    st.sampled_from([TOPIC_ID, "B" * 22]),
     st.integers(0, 3) | st.integers(0, 1_000),
 )
 _offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
@@ -125,15 +125,15 @@ _offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
 
 def short(
     record: FakeRecord, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES, **of_slice: Any
-) -> Encoded | None:
+) -> LazyDocument | None:
     """Return where the short way leads."""
-    return ShortWay(a_slice(record, **of_slice), schemas, times=times, received_at=RECEIVED_AT).document(record)
+    return FastPath(a_batch(record, **of_slice), schemas, times=times, received_at=RECEIVED_AT).document(record)
 
 
-def ordinary(record: FakeRecord, times: EventTimes = TIMES, incarnation: str = INCARNATION) -> Mapping[str, Any]:
+def ordinary(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPIC_ID) -> Mapping[str, Any]:
     """Return where the ordinary way leads."""
     writer, values = wire_format.decode(record.value, SCHEMAS)
-    origin = Origin(record.topic, record.partition, record.offset, record.timestamp, incarnation)
+    origin = Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
     return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
 
 
@@ -143,12 +143,12 @@ def test_both_ways_lead_to_the_same_bytes(
     value: bytes, offset: int, timestamp: int, place: tuple[str, str, int]
 ) -> None:
     """Whatever is in the fields; only what is larger than the short way is wide goes the other."""
-    topic, incarnation, partition = place
+    topic, topic_id, partition = place
     record = FakeRecord(value=value, topic=topic, offset=offset, timestamp=timestamp, partition=partition)
-    expected = ordinary(record, ANY_TIME, incarnation)
+    expected = ordinary(record, ANY_TIME, topic_id)
     raw = bson.encode(expected)
 
-    made = short(record, times=ANY_TIME, incarnation=incarnation)
+    made = short(record, times=ANY_TIME, topic_id=topic_id)
 
     if len(raw) < len(SIZES):
         assert made is not None
@@ -246,7 +246,7 @@ def test_a_union_has_no_third_branch() -> None:
         ({"value": b"\x01" + wire(an_event())[1:]}, {}),
         ({"value": wire(an_event(), schema_id=7)}, {}),
         ({"headers": (("trace", b"7"),)}, {}),  # it may be a replayed dead letter
-        ({}, {"incarnation": None}),
+        ({}, {"topic_id": None}),
     ],
 )
 def test_there_is_not_always_a_short_way(changes: Mapping[str, Any], of_slice: Mapping[str, Any]) -> None:
@@ -258,7 +258,7 @@ def test_there_is_not_always_a_short_way(changes: Mapping[str, Any], of_slice: M
 def test_offsets_of_two_sizes_in_one_slice_go_the_ordinary_way() -> None:
     """BSON has them as int32 up to 2³¹ - 1; once in the life of a partition a slice has both."""
     below, beyond = (a_record(offset=offset) for offset in (2**31 - 1, 2**31))
-    both = ShortWay(a_slice(below, beyond), SCHEMAS, times=TIMES, received_at=RECEIVED_AT)
+    both = FastPath(a_batch(below, beyond), SCHEMAS, times=TIMES, received_at=RECEIVED_AT)
 
     assert [None, None] == [both.document(below), both.document(beyond)]
     assert None not in [short(below), short(beyond)]

@@ -12,19 +12,19 @@ from streamapp.dlq.index import (
     BEYOND_LIMIT,
     OF_ANOTHER_TOPIC,
     REPLAYED_OFTEN,
-    Choice,
-    Judged,
+    ClassifiedDeadLetter,
+    DeadLetterFilter,
+    DeadLetterIndex,
     Letter,
-    Pile,
     State,
+    classified,
     histogram,
-    judged,
     letter_in,
     plan,
 )
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
-from tests.support.factories import INCARNATION, NOW, FakeRecord
+from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
 
@@ -35,7 +35,7 @@ def a_dead_record(
     """Return a record of the dead-letter topic, at `offset` there; `origin` is where the event once stood."""
     values = {"reason": Reason.EMPTY, "error": "no bytes", "schema_id": 7, "topic": "user_events", **changes}
     first = FakeRecord(value=b"abc", key=b"k", topic=values.pop("topic"), partition=partition, offset=origin)
-    found = origin_of(first, INCARNATION)._replace(failures=attempt - 1)
+    found = origin_of(first, TOPIC_ID)._replace(failures=attempt - 1)
     headers = headers_of(DeadLetter(record=first, origin=found, **values), failed_at=failed_at)
     return FakeRecord(value=b"abc", key=b"k", topic="user_events.dlq", offset=offset, headers=tuple(headers))
 
@@ -47,12 +47,12 @@ def a_letter(offset: int = 0, **changes: Any) -> Letter:
     return found
 
 
-def a_pile(*records: FakeRecord) -> Pile:
+def a_pile(*records: FakeRecord) -> DeadLetterIndex:
     """Return them as one."""
-    pile = Pile()
+    index = DeadLetterIndex()
     for record in records:
-        pile.add(record)
-    return pile
+        index.add(record)
+    return index
 
 
 def test_a_letter_tells_what_its_headers_say() -> None:
@@ -60,7 +60,7 @@ def test_a_letter_tells_what_its_headers_say() -> None:
     letter = a_letter(24, origin=118, partition=2, attempt=2, reason=Reason.TRUNCATED, error="é")
 
     assert (0, 24, 4) == (letter.partition, letter.offset, letter.size)
-    assert ("user_events", 2, 118, NOW, INCARNATION, 2) == letter.origin
+    assert ("user_events", 2, 118, NOW, TOPIC_ID, 2) == letter.origin
     assert ("truncated", "é", 7, AT, 2) == (
         letter.reason,
         letter.error,
@@ -68,7 +68,7 @@ def test_a_letter_tells_what_its_headers_say() -> None:
         letter.failed_at,
         letter.attempt,
     )
-    assert letter.event_id == f"{INCARNATION}-2-118"
+    assert letter.event_id == f"{TOPIC_ID}-2-118"
 
 
 def without(name: str) -> FakeRecord:
@@ -81,10 +81,10 @@ def without(name: str) -> FakeRecord:
 @pytest.mark.parametrize("name", ["topic", "partition", "offset", "timestamp", "attempt", "reason", "failed_at"])
 def test_a_record_without_our_headers_is_foreign(name: str) -> None:
     """Nothing breaks on it."""
-    pile = a_pile(without(name), FakeRecord(value=b"x", offset=3), a_dead_record(9))
+    index = a_pile(without(name), FakeRecord(value=b"x", offset=3), a_dead_record(9))
 
-    assert [(0, 0), (0, 3)] == pile.foreign
-    assert [9] == [letter.offset for letter in pile.letters]
+    assert [(0, 0), (0, 3)] == index.foreign
+    assert [9] == [letter.offset for letter in index.letters]
 
 
 def with_header(name: str, value: bytes) -> FakeRecord:
@@ -138,17 +138,17 @@ def test_what_may_be_missing_is_empty() -> None:
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        (Choice(), [0, 1, 2]),
-        (Choice(reasons=["empty", "truncated"]), [0, 1]),
-        (Choice(reasons=["undecodable"]), [2]),
-        (Choice(partition=1), [1, 2]),
-        (Choice(since=AT + timedelta(minutes=1)), [1, 2]),
-        (Choice(until=AT + timedelta(minutes=1)), [0]),
-        (Choice(reasons=["empty"], partition=1), []),
+        (DeadLetterFilter(), [0, 1, 2]),
+        (DeadLetterFilter(reasons=["empty", "truncated"]), [0, 1]),
+        (DeadLetterFilter(reasons=["undecodable"]), [2]),
+        (DeadLetterFilter(partition=1), [1, 2]),
+        (DeadLetterFilter(since=AT + timedelta(minutes=1)), [1, 2]),
+        (DeadLetterFilter(until=AT + timedelta(minutes=1)), [0]),
+        (DeadLetterFilter(reasons=["empty"], partition=1), []),
     ],
     ids=str,
 )
-def test_letters_are_chosen_by_all_that_is_said(choice: Choice, expected: Sequence[int]) -> None:
+def test_letters_are_chosen_by_all_that_is_said(choice: DeadLetterFilter, expected: Sequence[int]) -> None:
     """From `since` on, before `until`."""
     letters = [
         a_letter(0, reason=Reason.EMPTY),
@@ -171,51 +171,51 @@ def test_the_last_letter_of_an_event_is_that_of_the_last_attempt() -> None:
     ]
     expected = {1, 4, 5}
 
-    for pile in (a_pile(*records), a_pile(*reversed(records))):
-        assert expected == {letter.offset for letter in pile.letters if pile.is_last(letter)}
+    for index in (a_pile(*records), a_pile(*reversed(records))):
+        assert expected == {letter.offset for letter in index.letters if index.is_last(letter)}
 
 
 def test_a_letter_is_found_by_where_its_event_stood() -> None:
     """The last one."""
-    pile = a_pile(a_dead_record(0, origin=5, partition=2), a_dead_record(1, origin=5, partition=2, attempt=2))
+    index = a_pile(a_dead_record(0, origin=5, partition=2), a_dead_record(1, origin=5, partition=2, attempt=2))
 
-    found = pile.last_of("user_events", 2, 5)
+    found = index.last_of("user_events", 2, 5)
 
     assert found
-    assert (1, None) == (found.offset, pile.last_of("user_events", 2, 6))
+    assert (1, None) == (found.offset, index.last_of("user_events", 2, 6))
 
 
-def states(pile: Pile, **known: Any) -> Sequence[State]:
+def states(index: DeadLetterIndex, **known: Any) -> Sequence[State]:
     """Return the state of each."""
-    return [one.state for one in judged(pile.letters, pile, **known)]
+    return [one.state for one in classified(index.letters, index, **known)]
 
 
 def test_each_letter_is_told_what_became_of_its_event() -> None:
     """Superseded comes first: the later letter tells the rest."""
-    pile = a_pile(
+    index = a_pile(
         a_dead_record(0, origin=1), a_dead_record(1, origin=1, attempt=2), *(a_dead_record(n, origin=n) for n in (2, 3))
     )
-    ids = {letter.offset: letter.event_id for letter in pile.letters}
+    ids = {letter.offset: letter.event_id for letter in index.letters}
 
     assert [State.SUPERSEDED, State.STORED, State.IN_TOPIC, State.OPEN] == states(
-        pile, stored={ids[1]}, in_topic={ids[1], ids[2]}
+        index, stored={ids[1]}, in_topic={ids[1], ids[2]}
     )
     assert [State.SUPERSEDED, State.UNKNOWN, State.IN_TOPIC, State.UNKNOWN] == states(
-        pile, stored=None, in_topic={ids[2]}
+        index, stored=None, in_topic={ids[2]}
     )
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     """With states, attempts, and first and last time."""
     later = AT + timedelta(hours=1)
-    pile = a_pile(
+    index = a_pile(
         a_dead_record(0, origin=1, failed_at=later),
         a_dead_record(1, origin=2),
         a_dead_record(2, origin=2, attempt=2, failed_at=later + timedelta(hours=1)),
         a_dead_record(3, origin=3, reason=Reason.TRUNCATED),
         a_dead_record(4, origin=4, reason=Reason.BAD_MAGIC_BYTE),
     )
-    first, *others = histogram(judged(pile.letters, pile, stored=(), in_topic=()))
+    first, *others = histogram(classified(index.letters, index, stored=(), in_topic=()))
 
     assert ["bad-magic-byte", "truncated"] == [row.reason for row in others]
     assert ("empty", {State.OPEN: 2, State.SUPERSEDED: 1}, {1: 2, 2: 1}) == (first.reason, first.states, first.attempts)
@@ -225,7 +225,7 @@ def test_reasons_are_counted_the_most_frequent_first() -> None:
 def planned(*letters: Letter, state: State = State.OPEN, **limits: Any) -> tuple[list[int], dict[str, int]]:
     """Return the places of what is replayed, and why the rest is not."""
     found = plan(
-        [Judged(letter=letter, state=state) for letter in letters],
+        [ClassifiedDeadLetter(letter=letter, state=state) for letter in letters],
         **{"topic": "user_events", "max_replays": 3, "limit": 0, **limits},
     )
     return [letter.offset for letter in found.letters], {**found.skipped}

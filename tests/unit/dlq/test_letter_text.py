@@ -6,7 +6,7 @@ import base64
 import json
 from datetime import timedelta
 
-from streamapp.dlq.index import Judged, State, histogram
+from streamapp.dlq.index import ClassifiedDeadLetter, State, histogram
 from streamapp.dlq.letter_text import (
     hex_lines,
     letter_json,
@@ -17,7 +17,7 @@ from streamapp.dlq.letter_text import (
     row_json,
 )
 from streamapp.model.record import Reason
-from tests.support.factories import INCARNATION, NOW, FakeRecord
+from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 from tests.unit.dlq.test_index import AT, a_letter
 
 
@@ -25,8 +25,12 @@ def test_letters_are_lines_in_columns() -> None:
     """Errors in one line, cut."""
     lines = letter_lines(
         [
-            Judged(letter=a_letter(24, origin=118, partition=2, error="a\n b" + "c" * 200), state=State.IN_TOPIC),
-            Judged(letter=a_letter(5, reason=Reason.TOMBSTONE, schema_id=None, error=""), state=State.OPEN),
+            ClassifiedDeadLetter(
+                letter=a_letter(24, origin=118, partition=2, error="a\n b" + "c" * 200), state=State.IN_TOPIC
+            ),
+            ClassifiedDeadLetter(
+                letter=a_letter(5, reason=Reason.TOMBSTONE, schema_id=None, error=""), state=State.OPEN
+            ),
         ]
     )
 
@@ -42,7 +46,7 @@ def test_no_header_speaks_to_the_terminal() -> None:
     letter = a_letter(0, topic="other\x1b[2J", error="\x1b]0;title\x07\n\u202e")
     record = FakeRecord(value=None, key=b"\x1b[31m", headers=(("\x1b[2K", b"\x1b[1A"),))
 
-    lines = [*letter_lines([Judged(letter=letter, state=State.OPEN)]), *record_lines(record, most=16)]
+    lines = [*letter_lines([ClassifiedDeadLetter(letter=letter, state=State.OPEN)]), *record_lines(record, most=16)]
 
     assert all(line.isprintable() for line in lines)
     assert "other\\x1b[2J-0-0" in lines[1]
@@ -53,8 +57,8 @@ def test_no_header_speaks_to_the_terminal() -> None:
 def test_reasons_are_lines_in_columns() -> None:
     """What nobody could ask for gets a column only then."""
     letters = [a_letter(0), a_letter(1, attempt=2, failed_at=AT + timedelta(days=1)), a_letter(2, reason=Reason.EMPTY)]
-    known = histogram([Judged(letter=letter, state=State.OPEN) for letter in letters])
-    unknown = histogram([Judged(letter=letters[0], state=State.UNKNOWN)])
+    known = histogram([ClassifiedDeadLetter(letter=letter, state=State.OPEN) for letter in letters])
+    unknown = histogram([ClassifiedDeadLetter(letter=letters[0], state=State.UNKNOWN)])
 
     assert [
         "reason  letters  open  in topic  stored  superseded  attempts  first failed at       last failed at",
@@ -66,18 +70,18 @@ def test_reasons_are_lines_in_columns() -> None:
 def test_a_letter_and_a_reason_are_json() -> None:
     """All that is known of them."""
     letter = a_letter(24, origin=118, partition=2)
-    (row,) = histogram([Judged(letter=letter, state=State.IN_TOPIC)])
+    (row,) = histogram([ClassifiedDeadLetter(letter=letter, state=State.IN_TOPIC)])
 
     assert {
         "partition": 0,
         "offset": 24,
-        "id": f"{INCARNATION}-2-118",
+        "id": f"{TOPIC_ID}-2-118",
         "origin": {
             "topic": "user_events",
             "partition": 2,
             "offset": 118,
             "timestamp": NOW,
-            "incarnation": INCARNATION,
+            "incarnation": TOPIC_ID,
         },
         "reason": "empty",
         "attempt": 1,

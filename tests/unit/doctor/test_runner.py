@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure
 from streamapp.doctor import runner
 from streamapp.doctor.environment import port_findings
 from streamapp.doctor.finding import Findings, fault
-from streamapp.doctor.mongo import MongoExamination
+from streamapp.doctor.mongo import MongoChecks
 from streamapp.doctor.redaction import hiding
 from streamapp.local import ports
 from tests.support.backends import plain_settings
@@ -27,7 +27,7 @@ def _failing() -> Findings:
 )
 def test_a_refused_login_names_the_user_if_there_is_one(uri: str, expected: str) -> None:
     """The certificate may be the one who tells."""
-    examination = MongoExamination(plain_settings(mongo_uri=SecretStr(uri)), {}, hiding(uri))
+    examination = MongoChecks(plain_settings(mongo_uri=SecretStr(uri)), {}, hiding(uri))
 
     assert expected in examination._refusal(OperationFailure("no", 18)).seen
 

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.kafka.admin import Broker
+from streamapp.kafka.admin import KafkaAdmin
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,12 @@ from streamapp.kafka.admin import Broker
 )
 def test_incarnations_are_base64url(told: str, expected: str | None) -> None:
     """As Kafka's own tools write them; a broker without topic ids tells of zero bytes."""
-    broker = Broker("127.0.0.1:1")
+    broker = KafkaAdmin("127.0.0.1:1")
     answer: Future[SimpleNamespace] = Future()
     answer.set_result(SimpleNamespace(topic_id=told))
     broker._admin = SimpleNamespace(describe_topics=lambda *_, **__: {"user_events": answer})
 
-    assert expected == asyncio.run(broker.incarnation_of("user_events"))
+    assert expected == asyncio.run(broker.topic_id_of("user_events"))
 
 
 class FakeAdmin:
@@ -72,7 +72,7 @@ class FakeAdmin:
 
 def ensure(admin: FakeAdmin) -> None:
     """Ensure the topics t and t.dlq."""
-    broker = Broker("127.0.0.1:1")
+    broker = KafkaAdmin("127.0.0.1:1")
     broker._admin = admin
     asyncio.run(broker.ensure_topics(topic="t", partitions=1, dead_letter_topic="t.dlq"))
 

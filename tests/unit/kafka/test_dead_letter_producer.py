@@ -10,9 +10,9 @@ from confluent_kafka import KafkaError
 
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
-from streamapp.kafka.dead_letter_producer import DeadLetterTopic, headers_of
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer, headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
-from tests.support.factories import INCARNATION, NOW, FakeRecord, a_letter
+from tests.support.factories import NOW, TOPIC_ID, FakeRecord, a_letter
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def test_headers_are_the_contracts() -> None:
         ("streamapp.schema_id", b""),
         ("streamapp.failed_at", b"2026-09-21T12:00:00+00:00"),
         ("streamapp.attempt", b"1"),
-        ("streamapp.incarnation", INCARNATION.encode()),
+        ("streamapp.incarnation", TOPIC_ID.encode()),
     ]
     assert expected == headers_of(letter, failed_at=AT)
 
@@ -49,7 +49,7 @@ def test_a_second_failure_keeps_the_first_coordinates_and_counts() -> None:
     first = a_letter(partition=2, offset=9, headers=(("reason", b"theirs"),))
     replayed = FakeRecord(value=b"\x01broken", partition=0, offset=100, headers=tuple(headers_of(first, failed_at=AT)))
     second = DeadLetter(
-        record=replayed, origin=origin_of(replayed, INCARNATION), reason=Reason.EMPTY, error="", schema_id=5
+        record=replayed, origin=origin_of(replayed, TOPIC_ID), reason=Reason.EMPTY, error="", schema_id=5
     )
 
     headers = headers_of(second, failed_at=AT)
@@ -90,7 +90,7 @@ def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.M
     """An outage that begins amidst a slice's dead letters makes none of them come twice."""
     producer = _Refusing()
     monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
-    topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
+    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
     letters = [a_letter(value=value) for value in (b"first", b"second", b"third")]
 
@@ -107,7 +107,7 @@ def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     producer = _Refusing()
     producer.is_full = True
     monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
-    topic = DeadLetterTopic(bootstrap_servers="nowhere:1", topic="x.dlq")
+    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 
     asyncio.run(topic.send([a_letter(value=b"first")]))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamapp.model.record import origin_of
-from tests.support.factories import INCARNATION, FakeRecord, a_letter, replayed
+from tests.support.factories import TOPIC_ID, FakeRecord, a_letter, replayed
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_a_replay_is_elsewhere_unless_it_is_where_it_first_stood(place: dict[str
     """Topic, partition, offset and incarnation say where."""
     headers = replayed(a_letter(topic="user_events", partition=0, offset=17))
     record = FakeRecord(value=b"", offset=17, headers=headers)._replace(**place)
-    origin = origin_of(record, INCARNATION)
+    origin = origin_of(record, TOPIC_ID)
 
-    assert is_elsewhere == origin.is_elsewhere(record, INCARNATION)
+    assert is_elsewhere == origin.is_elsewhere(record, TOPIC_ID)
     assert origin.is_elsewhere(record, None)

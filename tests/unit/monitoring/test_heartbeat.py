@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamapp.monitoring.heartbeat import ENDS, Beat, Pulse
+from streamapp.monitoring.heartbeat import ENDS, HeartbeatBuilder, HeartbeatSample
 from streamapp.monitoring.latency import Latencies
 from streamapp.sink.settle import Fates
-from streamapp.transport.offset_tracker import Ends, Ledger, Progress
+from streamapp.transport.offset_tracker import Ends, OffsetTracker, Progress
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1_000)
@@ -16,43 +16,43 @@ NOON_MS = int(NOON.timestamp() * 1_000)
 
 def partition(**changes: Any) -> Progress:
     """Return a partition that has settled everything, with what the test cares about changed."""
-    values: dict[str, Any] = {"topic": "user_events", "partition": 0, "incarnation": "A" * 22}
+    values: dict[str, Any] = {"topic": "user_events", "partition": 0, "topic_id": "A" * 22}
     values |= {"settled": 100, "end": 100, "oldest_ms": None}
     return Progress(**(values | changes))
 
 
-def beat(*partitions: Progress, at: datetime = NOON, stored: int = 0) -> Beat:
+def beat(*partitions: Progress, at: datetime = NOON, stored: int = 0) -> HeartbeatSample:
     """Return the state at an instant."""
     fates = Fates(stored=stored)
-    return Beat(at=at, partitions=partitions, fates=fates, in_flight=(1, 1_000), latencies=Latencies())
+    return HeartbeatSample(at=at, partitions=partitions, fates=fates, in_flight=(1, 1_000), latencies=Latencies())
 
 
-def written(pulse: Pulse, state: Beat) -> list[dict[str, Any]]:
+def written(builder: HeartbeatBuilder, state: HeartbeatSample) -> list[dict[str, Any]]:
     """Return what each write sets, partitions first, the worker last."""
-    return [change["$set"] for _, change in pulse.writes(state)]
+    return [change["$set"] for _, change in builder.writes(state)]
 
 
 def test_settled_partition_has_no_lag() -> None:
     """Nothing is waiting, and so nothing is old."""
-    state, _ = written(Pulse(NOON), beat(partition()))
+    state, _ = written(HeartbeatBuilder(NOON), beat(partition()))
 
     assert (100, 100, 0, 0.0) == (state["settled"], state["end"], state["lag"], state["lag_seconds"])
 
 
 def test_lag_in_seconds_is_the_age_of_the_oldest_record() -> None:
     """By Kafka's timestamp of the first record that is not settled."""
-    state, _ = written(Pulse(NOON), beat(partition(end=130, oldest_ms=NOON_MS - 2_500)))
+    state, _ = written(HeartbeatBuilder(NOON), beat(partition(end=130, oldest_ms=NOON_MS - 2_500)))
 
     assert (30, 2.5) == (state["lag"], state["lag_seconds"])
 
 
 def test_record_that_is_not_read_is_younger_than_the_last_end_before_it() -> None:
     """A bound, not the age itself; and none where the log's end was beyond the record from the first look on."""
-    pulse = Pulse(NOON)
-    first, _ = written(pulse, beat(partition(settled=90), at=NOON - timedelta(seconds=3)))
-    pulse.look([partition(end=100)], NOON - timedelta(seconds=1.5))
-    state, _ = written(pulse, beat(partition(end=102)))
-    read, _ = written(pulse, beat(partition(end=102, oldest_ms=NOON_MS)))
+    builder = HeartbeatBuilder(NOON)
+    first, _ = written(builder, beat(partition(settled=90), at=NOON - timedelta(seconds=3)))
+    builder.look([partition(end=100)], NOON - timedelta(seconds=1.5))
+    state, _ = written(builder, beat(partition(end=102)))
+    read, _ = written(builder, beat(partition(end=102, oldest_ms=NOON_MS)))
 
     assert [None, 1.5, None] == [told["lag_seconds_at_most"] for told in (first, state, read)]
     assert [None, None, 0.0] == [told["lag_seconds"] for told in (first, state, read)]
@@ -60,22 +60,22 @@ def test_record_that_is_not_read_is_younger_than_the_last_end_before_it() -> Non
 
 def test_ends_that_are_remembered_are_few() -> None:
     """The oldest are forgotten, and so are those of partitions that are others' now."""
-    pulse = Pulse(NOON)
+    builder = HeartbeatBuilder(NOON)
     for end in range(100, 100 + ENDS + 1):
-        pulse.look([partition(end=end)], NOON)
-    forgotten, _ = written(pulse, beat(partition(end=300)))
-    pulse.look([partition(end=300)], NOON)
-    pulse.look([], NOON)
-    lost, _ = written(pulse, beat(partition(settled=300, end=301)))
+        builder.look([partition(end=end)], NOON)
+    forgotten, _ = written(builder, beat(partition(end=300)))
+    builder.look([partition(end=300)], NOON)
+    builder.look([], NOON)
+    lost, _ = written(builder, beat(partition(settled=300, end=301)))
 
     assert [None, None] == [told["lag_seconds_at_most"] for told in (forgotten, lost)]
 
 
 def test_unknown_is_null() -> None:
     """Before the first fetch there is neither end nor lag nor rate, and a record that is not read has no age."""
-    pulse = Pulse(NOON)
-    new, _ = written(pulse, beat(partition(settled=None, end=None)))
-    unread, _ = written(pulse, beat(partition(end=130)))
+    builder = HeartbeatBuilder(NOON)
+    new, _ = written(builder, beat(partition(settled=None, end=None)))
+    unread, _ = written(builder, beat(partition(end=130)))
 
     assert [None] * 4 == [new[name] for name in ("settled", "lag", "lag_seconds", "rate")]
     assert unread["lag_seconds"] is None
@@ -83,17 +83,17 @@ def test_unknown_is_null() -> None:
 
 def test_rate_is_what_was_settled_since_the_last_beat() -> None:
     """Of the partition by offsets, of the worker by records; offsets that went back tell nothing."""
-    pulse = Pulse(NOON)
-    pulse.writes(beat(partition(settled=100), stored=100))
-    state, worker = written(pulse, beat(partition(settled=150), at=NOON + timedelta(seconds=5), stored=160))
-    back, _ = written(pulse, beat(partition(settled=3), at=NOON + timedelta(seconds=10), stored=160))
+    builder = HeartbeatBuilder(NOON)
+    builder.writes(beat(partition(settled=100), stored=100))
+    state, worker = written(builder, beat(partition(settled=150), at=NOON + timedelta(seconds=5), stored=160))
+    back, _ = written(builder, beat(partition(settled=3), at=NOON + timedelta(seconds=10), stored=160))
 
     assert (10.0, 12.0, None) == (state["rate"], worker["rate"], back["rate"])
 
 
 def test_worker_tells_its_fates_and_latencies() -> None:
     """Also without any event."""
-    worker = written(Pulse(NOON), beat(partition(), stored=7))[-1]
+    worker = written(HeartbeatBuilder(NOON), beat(partition(), stored=7))[-1]
 
     assert {"stored": 7, "duplicates": 0, "dead_lettered": 0} == worker["fates"]
     assert {"slices": 1, "bytes": 1_000} == worker["in_flight"]
@@ -103,35 +103,35 @@ def test_worker_tells_its_fates_and_latencies() -> None:
 
 def test_new_life_of_a_partition_is_news() -> None:
     """A partition that was not in the last beat is written at once; one that was is not."""
-    pulse = Pulse(NOON)
-    pulse.writes(beat(partition()))
+    builder = HeartbeatBuilder(NOON)
+    builder.writes(beat(partition()))
 
-    assert not pulse.is_news([partition(settled=200)])
-    assert pulse.is_news([partition(incarnation="B" * 22)])
+    assert not builder.is_news([partition(settled=200)])
+    assert builder.is_news([partition(topic_id="B" * 22)])
 
 
 def test_settled_offset_of_another_life_is_unknown() -> None:
     """Offsets below it were settled in a topic that is no more."""
-    ledger = Ledger(max_bytes=1_000, max_slices=10)
-    ledger.assign({("user_events", 0): 500, ("others", 0): 5})
-    ledger.unsettle("user_events")
+    offset_tracker = OffsetTracker(max_bytes=1_000, max_batches=10)
+    offset_tracker.assign({("user_events", 0): 500, ("others", 0): 5})
+    offset_tracker.unsettle("user_events")
 
-    (known,) = ledger.progress({}, {"user_events": "B" * 22})
+    (known,) = offset_tracker.progress({}, {"user_events": "B" * 22})
     assert known.settled is None
 
 
 def test_oldest_record_is_the_first_that_is_not_settled() -> None:
     """Acks behind it change nothing."""
-    ledger = Ledger(max_bytes=1_000, max_slices=10)
+    offset_tracker = OffsetTracker(max_bytes=1_000, max_batches=10)
     tp = ("user_events", 0)
-    ledger.assign({tp: 0})
-    first = ledger.deliver(tp, end=10, records=10, size=1, first_ms=1_000)
-    second = ledger.deliver(tp, end=20, records=10, size=1, first_ms=2_000)
+    offset_tracker.assign({tp: 0})
+    first = offset_tracker.deliver(tp, end=10, records=10, size=1, first_ms=1_000)
+    second = offset_tracker.deliver(tp, end=20, records=10, size=1, first_ms=2_000)
 
-    ledger.ack(second)
-    (before,) = ledger.progress({tp: Ends(25, 22)}, {"user_events": None})
-    ledger.ack(first)
-    (after,) = ledger.progress({tp: Ends(25, 22)}, {"user_events": None})
+    offset_tracker.ack(second)
+    (before,) = offset_tracker.progress({tp: Ends(25, 22)}, {"user_events": None})
+    offset_tracker.ack(first)
+    (after,) = offset_tracker.progress({tp: Ends(25, 22)}, {"user_events": None})
 
     assert (0, 25, 1_000) == (before.settled, before.lag, before.oldest_ms)
     assert (20, 5, None) == (after.settled, after.lag, after.oldest_ms)

@@ -13,7 +13,7 @@ from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
 from streamapp.monitoring.metrics import MOST_VERSIONS, Metrics
 from streamapp.monitoring.readiness import Readiness, Waiting
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
 from tests.support.factories import FakeRecord, a_letter
@@ -34,14 +34,14 @@ class Transport:
         waits: dict[str, Any] = {"settled": 5, "end": 15, "oldest_ms": int(NOW * 1_000) - 2_500}
         unknown: dict[str, Any] = {"settled": None, "end": None, "oldest_ms": None}
         return [
-            Progress(topic="t", partition=number, incarnation=None, **values)
+            Progress(topic="t", partition=number, topic_id=None, **values)
             for number, values in enumerate((waits, unknown))
         ]
 
 
 def some_metrics() -> Metrics:
     """Return metrics of a worker whose MongoDB is away."""
-    outages = Outages("MongoDB", clock=lambda: NOW)
+    outages = OutageRetrier("MongoDB", clock=lambda: NOW)
     readiness = Readiness(parts=[Waiting("dead_letters", [])], partitions=4)
     metrics = Metrics(version="1.2.3", readiness=readiness, outages={"mongodb": outages}, now=lambda: NOW)
     outages._note_failure(StoreUnavailable("x"))

@@ -11,11 +11,11 @@ import pytest
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
 from streamapp.kafka import admin
-from streamapp.kafka.dead_letter_producer import DeadLetterTopic
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.monitoring.readiness import FRESH_FOR, Dependency, Part, Readiness, Waiting
-from streamapp.retry import Outages
+from streamapp.retry import OutageRetrier
 from streamapp.worker import dependencies as worker_dependencies
-from streamapp.worker.dependencies import Upstream
+from streamapp.worker.dependencies import WorkerDependencies
 from tests.support.backends import plain_settings
 from tests.support.factories import a_letter
 
@@ -26,7 +26,7 @@ class Pinged:
     def __init__(self) -> None:
         self.is_away = False
         self.now = 0.0
-        self.outages = Outages("MongoDB", clock=lambda: self.now)
+        self.outages = OutageRetrier("MongoDB", clock=lambda: self.now)
         self.dependency = Dependency(name="mongodb", ping=self.ping, outages=[self.outages], clock=lambda: self.now)
 
     async def ping(self) -> None:
@@ -38,7 +38,7 @@ class Pinged:
 def a_readiness(*parts: Part) -> Readiness:
     """Return that of a worker that has looked and found nothing amiss."""
     readiness = Readiness(parts=parts, clock=lambda: 0.0)
-    readiness.movement.look([], 0.0)
+    readiness.stall_detector.look([], 0.0)
     return readiness
 
 
@@ -110,7 +110,7 @@ def _short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admin, "PING_TIMEOUT", 0.1)
 
 
-def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[None]]) -> Upstream:
+def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[None]]) -> WorkerDependencies:
     """Return one at whose addresses nobody answers."""
     settings = plain_settings(
         kafka_bootstrap_servers="127.0.0.1:1",
@@ -118,7 +118,7 @@ def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[Non
         mongo_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
         topic="t",
     )
-    made = Upstream(settings, EventCodec(), readiness, Outages("Kafka"))
+    made = WorkerDependencies(settings, EventCodec(), readiness, OutageRetrier("Kafka"))
     made._prepare_topics = prepare_topics
     return made
 
@@ -174,7 +174,7 @@ def test_a_stop_before_the_start_is_no_error() -> None:
 def test_dead_letters_do_not_wait_for_the_threads_of_others() -> None:
     """Nor are any taken once they are closed."""
     go_on = threading.Event()
-    topic = DeadLetterTopic(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
+    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
     topic._send = lambda _: None
 
     async def scenario() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamapp.monitoring.stall_detector import Movement
+from streamapp.monitoring.stall_detector import StallDetector
 from streamapp.transport.offset_tracker import Progress
 
 #: Seconds between two looks.
@@ -18,7 +18,7 @@ def partition(*, settled: int | None, committed: int | None, end: int | None, nu
     return Progress(
         topic="t",
         partition=number,
-        incarnation=None,
+        topic_id=None,
         settled=settled,
         end=end,
         stable_end=end,
@@ -29,10 +29,10 @@ def partition(*, settled: int | None, committed: int | None, end: int | None, nu
 
 def states(at: Callable[[float], list[Progress]], seconds: float) -> list[tuple[float, str, str]]:
     """Return what is said at each look."""
-    movement, now, said = Movement(), 0.0, list[tuple[float, str, str]]()
+    stall_detector, now, said = StallDetector(), 0.0, list[tuple[float, str, str]]()
     while now <= seconds:
-        movement.look(at(now), now)
-        said.append((now, movement.settling(now), movement.commits(now)))
+        stall_detector.look(at(now), now)
+        said.append((now, stall_detector.settling(now), stall_detector.commits(now)))
         now += STEP
     return said
 
@@ -107,19 +107,17 @@ def test_the_oldest_trouble_is_named_and_the_rest_counted() -> None:
 
 def test_records_of_an_open_transaction_do_not_wait() -> None:
     """The log goes on, and nothing of it may be read yet."""
-    held = Progress(
-        topic="t", partition=0, incarnation=None, settled=5, end=90, stable_end=5, oldest_ms=None, committed=5
-    )
+    held = Progress(topic="t", partition=0, topic_id=None, settled=5, end=90, stable_end=5, oldest_ms=None, committed=5)
 
     assert first_red(states(lambda _: [held], 900)) is None
 
 
 def test_time_in_which_nobody_looked_does_not_count() -> None:
     """A process that was stopped is not ready, and has to be seen standing still anew when it goes on."""
-    movement, waiting = Movement(), [partition(settled=5, committed=3, end=9)]
-    assert movement.settling(0) == "not looked at yet"
-    movement.look(waiting, 0)
-    assert movement.settling(300) == "not looked at for 300 s"
+    stall_detector, waiting = StallDetector(), [partition(settled=5, committed=3, end=9)]
+    assert stall_detector.settling(0) == "not looked at yet"
+    stall_detector.look(waiting, 0)
+    assert stall_detector.settling(300) == "not looked at for 300 s"
 
-    movement.look(waiting, 300)
-    assert ("ok", "ok") == (movement.settling(300), movement.commits(300))
+    stall_detector.look(waiting, 300)
+    assert ("ok", "ok") == (stall_detector.settling(300), stall_detector.commits(300))

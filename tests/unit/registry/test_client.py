@@ -18,7 +18,7 @@ from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
 from streamapp.registry import client as registry_client
 from streamapp.registry.client import Registry
-from streamapp.retry import NoPatience, Outages, RetryPolicy
+from streamapp.retry import NoRetry, OutageRetrier, RetryPolicy
 
 Answer = tuple[int, Any]
 
@@ -58,9 +58,9 @@ class Confluent:
                 return 404, {"error_code": 40403}
 
 
-def a_registry(request: Callable[..., httpx.Response], outages: Outages | None = None) -> Registry:
+def a_registry(request: Callable[..., httpx.Response], outages: OutageRetrier | None = None) -> Registry:
     """Return a registry at the end of this request function."""
-    made = Registry("http://registry", "user_events-value", outages=outages or NoPatience("registry"))
+    made = Registry("http://registry", "user_events-value", outages=outages or NoRetry("registry"))
     made._client.request = request
     return made
 
@@ -198,7 +198,7 @@ def test_an_outage_is_waited_out_and_asked_once_for_all() -> None:
             raise answer
         return answer
 
-    view = a_registry(request, Outages("registry", policy=RetryPolicy(first_wait=0, max_wait=0)))
+    view = a_registry(request, OutageRetrier("registry", policy=RetryPolicy(first_wait=0, max_wait=0)))
 
     async def scenario() -> list[str]:
         found = await asyncio.gather(*(view.resolve({9}) for _ in range(5)))

@@ -11,11 +11,11 @@ import pytest
 from streamapp.decode.document import Document
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.recount import Recount, difference
-from streamapp.rollups.rollup import MAX_KEYS, Lane, Rollup, id_of
-from tests.support.factories import INCARNATION, NOW
+from streamapp.rollups.rollup import MAX_KEYS, PartitionId, Rollup, id_of
+from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
 
-LANE = Lane(INCARNATION, 0)
+LANE = PartitionId(TOPIC_ID, 0)
 MINUTE, _, HOUR, DAY = LEVELS
 
 
@@ -51,11 +51,11 @@ def test_events_that_came_apart_are_counted_beside_the_others() -> None:
     recount.add([an_event(3)], {})
     (id_,) = recount.rollups[DAY]
 
-    both = recount.with_apart([an_event(7)])
+    both = recount.with_out_of_order([an_event(7)])
 
-    assert (2, 1, 3) == (both.rollups[DAY][id_].n, both.rollups[DAY][id_].apart, both.rollups[DAY][id_].offset)
+    assert (2, 1, 3) == (both.rollups[DAY][id_].n, both.rollups[DAY][id_].out_of_order, both.rollups[DAY][id_].offset)
     assert recount.rollups[DAY][id_].n == 1
-    assert recount.with_apart([]) is recount
+    assert recount.with_out_of_order([]) is recount
 
 
 def test_buckets_that_are_over_are_taken_out() -> None:
@@ -80,10 +80,10 @@ def test_documents_of_others_are_counted_with_what_they_have() -> None:
     ]
     recount = Recount([DAY])
 
-    recount.add([*foreign, {"_id": f"{INCARNATION}-0-5", "event_timestamp": NOW, "kafka": an_event(5)["kafka"]}], {})
+    recount.add([*foreign, {"_id": f"{TOPIC_ID}-0-5", "event_timestamp": NOW, "kafka": an_event(5)["kafka"]}], {})
 
     start = DAY.start_of(NOW)
-    theirs, ours = recount.rollups[DAY][id_of(Lane("", -1), start)], recount.rollups[DAY][id_of(LANE, start)]
+    theirs, ours = recount.rollups[DAY][id_of(PartitionId("", -1), start)], recount.rollups[DAY][id_of(LANE, start)]
     assert (2, -1, {"%null": 1, "['a']": 1}) == (theirs.n, theirs.offset, theirs.maps["browsers"])
     assert (1, 5, {"%null": 1}) == (ours.n, ours.offset, ours.maps["devices"])
 

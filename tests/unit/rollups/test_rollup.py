@@ -14,31 +14,31 @@ from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
 from streamapp.rollups.levels import LEVELS, kept_since
-from streamapp.rollups.pending import Events, Tally
+from streamapp.rollups.pending import Events, PendingCounts
 from streamapp.rollups.rollup import (
     LG_K,
     MAX_CELLS,
     MAX_KEYS,
     NULL,
     OTHER,
-    Lane,
+    PartitionId,
     Rollup,
     id_of,
     key_of,
-    lane_of,
+    partition_id_of,
     unique,
     value_of,
 )
-from tests.support.factories import INCARNATION, NOW
+from tests.support.factories import NOW, TOPIC_ID
 
-LANE = Lane(INCARNATION, 0)
+LANE = PartitionId(TOPIC_ID, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS
 
 
 def an_event(offset: int = 0, *, device: str = "mobile", **changes: Any) -> Document:
     """Return the document of an event."""
     document = {
-        "_id": f"{INCARNATION}-0-{offset}",
+        "_id": f"{TOPIC_ID}-0-{offset}",
         "user_id": f"user-{offset}",
         "event_type": "click",
         "event_timestamp": NOW,
@@ -52,7 +52,7 @@ def an_event(offset: int = 0, *, device: str = "mobile", **changes: Any) -> Docu
 
 def counted(*events: Document) -> dict[str, Any]:
     """Return the rollup of the day in which they all are."""
-    ((start, deltas),) = Tally.of(events).after(-1, DAY).items()
+    ((start, deltas),) = PendingCounts.of(events).after(-1, DAY).items()
     rollup = Rollup(id_of(LANE, start))
     rollup.add(deltas)
     return rollup.document()
@@ -125,9 +125,9 @@ def test_values_that_are_no_texts_are_counted_as_their_text() -> None:
 def test_each_level_has_its_buckets() -> None:
     """Half-open, and late events belong to the one they happened in."""
     times = [0, 59_999, 60_000, 600_000, 3_600_000, 86_399_999, 86_400_000]
-    tally = Tally.of([an_event(i, event_timestamp=at) for i, at in enumerate(reversed(times))])
+    pending = PendingCounts.of([an_event(i, event_timestamp=at) for i, at in enumerate(reversed(times))])
 
-    starts = {level.name: sorted(tally.after(-1, level)) for level in LEVELS}
+    starts = {level.name: sorted(pending.after(-1, level)) for level in LEVELS}
 
     assert starts["1m"] == [0, 60_000, 600_000, 3_600_000, 86_340_000, 86_400_000]
     assert starts["10m"] == [0, 600_000, 3_600_000, 85_800_000, 86_400_000]
@@ -138,20 +138,22 @@ def test_each_level_has_its_buckets() -> None:
 
 def test_only_what_lies_past_an_offset_is_counted() -> None:
     """Of tallies that go on from one another."""
-    tally = Tally.joined([Tally.of([an_event(0), an_event(3)]), Tally.of([an_event(7)])])
+    pending = PendingCounts.joined([PendingCounts.of([an_event(0), an_event(3)]), PendingCounts.of([an_event(7)])])
 
-    sizes = [sum(sum(d.cells.values()) for ds in tally.after(at, HOUR).values() for d in ds) for at in (-1, 0, 2, 3, 7)]
+    sizes = [
+        sum(sum(d.cells.values()) for ds in pending.after(at, HOUR).values() for d in ds) for at in (-1, 0, 2, 3, 7)
+    ]
 
     assert [3, 2, 2, 1, 0] == sizes
-    assert not tally.after(7, HOUR)
-    assert tally.last_offset == 7
+    assert not pending.after(7, HOUR)
+    assert pending.last_offset == 7
 
 
 def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> None:
     """Texts that many share count once."""
     browser, events = "b" * 1_000, 100
     sizes = [
-        Tally(range(events), Events([0] * events, [user] * events, [values] * events)).size
+        PendingCounts(range(events), Events([0] * events, [user] * events, [values] * events)).size
         for user, values in (("", ("", "", "", browser, "")), ("u" * 1_000, ("", "", "", browser, "")))
     ]
 
@@ -161,10 +163,10 @@ def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> No
 
 def test_numbers_that_were_made_doubles_count() -> None:
     """As whoever changes a document in MongoDB's shell may leave it."""
-    tally = Tally.of([an_event(0, event_timestamp=60_000.0), an_event(1.0)])
+    pending = PendingCounts.of([an_event(0, event_timestamp=60_000.0), an_event(1.0)])
 
-    assert [1] == [sum(each.cells.values()) for each in tally.after(-1, MINUTE)[60_000]]
-    assert tally.last_offset == 1
+    assert [1] == [sum(each.cells.values()) for each in pending.after(-1, MINUTE)[60_000]]
+    assert pending.last_offset == 1
 
 
 def test_each_event_is_counted_with_its_own_user_and_values() -> None:
@@ -173,10 +175,10 @@ def test_each_event_is_counted_with_its_own_user_and_values() -> None:
         an_event(n, event_timestamp=60_000 * (n % 2), user_id=f"u{n}", event_type=f"t{n}", browser=f"b{n}")
         for n in range(6)
     ]
-    tally = Tally.joined([Tally.of(events[:3]), Tally.of(events[3:])])
+    pending = PendingCounts.joined([PendingCounts.of(events[:3]), PendingCounts.of(events[3:])])
 
     for offset, minute in product((-1, 1, 3), (0, 1)):
-        (delta,) = tally.after(offset, MINUTE)[60_000 * minute]
+        (delta,) = pending.after(offset, MINUTE)[60_000 * minute]
         numbers = [n for n in range(offset + 1, 6) if n % 2 == minute]
         assert [(f"t{n}", f"b{n}") for n in numbers] == sorted((key[0], key[2]) for key in delta.cells)
         both = hll_union(LG_K)
@@ -189,7 +191,7 @@ def test_each_event_is_counted_with_its_own_user_and_values() -> None:
 def test_tallies_out_of_order_are_refused() -> None:
     """They would be counted wrongly without anyone knowing."""
     with pytest.raises(AssertionError, match="order"):
-        Tally.joined([Tally.of([an_event(3)]), Tally.of([an_event(3)])])
+        PendingCounts.joined([PendingCounts.of([an_event(3)]), PendingCounts.of([an_event(3)])])
 
 
 def test_a_stored_rollup_goes_on_where_it_was() -> None:
@@ -197,9 +199,9 @@ def test_a_stored_rollup_goes_on_where_it_was() -> None:
     stored = counted(an_event(0)) | {"offset": 5}
     rollup = Rollup(stored["_id"], stored)
 
-    assert (5, 1) == rollup.guard
+    assert (5, 1) == rollup.expected_version
     assert stored == rollup.document()
-    assert Rollup("x:0:0").guard is None
+    assert Rollup("x:0:0").expected_version is None
 
 
 def test_users_of_many_rollups_are_counted_together() -> None:
@@ -222,12 +224,12 @@ def test_an_event_is_counted_in_the_lane_that_its_id_names() -> None:
     """Or its topic's, where the broker knows no incarnation; foreign documents have one of their own."""
     kafka = {"topic": "user_events", "partition": 2, "offset": 5}
     events = [
-        {"_id": f"{INCARNATION}-2-5", "kafka": kafka},
+        {"_id": f"{TOPIC_ID}-2-5", "kafka": kafka},
         {"_id": "user_events-2-5-1790000000000", "kafka": kafka},
         {"_id": 7},
         {"_id": 7, "kafka": "none"},
     ]
 
-    found = Counter(map(lane_of, events))
+    found = Counter(map(partition_id_of, events))
 
-    assert {Lane(INCARNATION, 2): 1, Lane("user_events", 2): 1, Lane("", -1): 2} == found
+    assert {PartitionId(TOPIC_ID, 2): 1, PartitionId("user_events", 2): 1, PartitionId("", -1): 2} == found

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
-from streamapp.retry import Outages, RetryPolicy
+from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups import writer
 from streamapp.rollups.levels import LEVELS, Keep, Level
-from streamapp.rollups.pending import Tally
-from streamapp.rollups.rollup import Lane, id_of
-from streamapp.rollups.writer import Accumulator
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import PartitionId, id_of
+from streamapp.rollups.writer import RollupWriter
 from tests.support.doubles.ports import FakeRollups
-from tests.support.factories import INCARNATION, NOW
+from tests.support.factories import NOW, TOPIC_ID
 
-LANE = Lane(INCARNATION, 0)
+LANE = PartitionId(TOPIC_ID, 0)
 
 
 def an_event(offset: int, **changes: Any) -> Document:
@@ -41,9 +41,9 @@ def an_event(offset: int, **changes: Any) -> Document:
     return document | changes
 
 
-def quick_outages() -> Outages:
+def quick_outages() -> OutageRetrier:
     """Return those of a MongoDB that is asked again at once."""
-    return Outages("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0))
+    return OutageRetrier("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0))
 
 
 def an_accumulator(
@@ -51,8 +51,8 @@ def an_accumulator(
     *,
     keep: Keep | None = None,
     waits: list[float] | None = None,
-    outages: Outages | None = None,
-) -> Accumulator:
+    outages: OutageRetrier | None = None,
+) -> RollupWriter:
     """Return one that does not wait, but says what it would have waited."""
 
     async def sleep(seconds: float) -> None:
@@ -61,7 +61,7 @@ def an_accumulator(
         await asyncio.sleep(0)
 
     now = datetime.fromtimestamp(NOW / 1000, UTC)
-    return Accumulator(rollups, outages=outages or quick_outages(), keep=keep or {}, now=lambda: now, sleep=sleep)
+    return RollupWriter(rollups, outages=outages or quick_outages(), keep=keep or {}, now=lambda: now, sleep=sleep)
 
 
 def recounted(events: Sequence[Document]) -> dict[str, Counter[str]]:
@@ -81,18 +81,18 @@ def stored(rollups: FakeRollups) -> dict[str, Counter[str]]:
 def test_events_are_in_every_level_when_their_adding_is_done() -> None:
     """Those of many slices with one write, the coarsest level first."""
     rollups, order = FakeRollups(), []
-    swap = rollups.swap
+    write_if_unchanged = rollups.write_if_unchanged
 
-    async def note(level: Level, swaps: Any) -> bool:
+    async def note(level: Level, writes: Any) -> bool:
         order.append(level.name)
-        return await swap(level, swaps)
+        return await write_if_unchanged(level, writes)
 
-    rollups.swap = note  # pyright: ignore[reportAttributeAccessIssue]
+    rollups.write_if_unchanged = note  # pyright: ignore[reportAttributeAccessIssue]
     events = [an_event(offset) for offset in range(9)]
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
-        await asyncio.gather(*[adding.add(LANE, Tally.of(events[at : at + 3])) for at in (0, 3, 6)])
+        await asyncio.gather(*[adding.add(LANE, PendingCounts.of(events[at : at + 3])) for at in (0, 3, 6)])
 
     asyncio.run(scenario())
 
@@ -107,14 +107,14 @@ def test_rollups_are_written_once_a_second_at_the_most() -> None:
     async def scenario() -> None:
         adding = an_accumulator(FakeRollups(), waits=waits)
         for offset in range(3):
-            await adding.add(LANE, Tally.of([an_event(offset)]))
+            await adding.add(LANE, PendingCounts.of([an_event(offset)]))
 
     asyncio.run(scenario())
 
     first, *others = waits
     assert first == 0
     assert len(others) == 2
-    assert all(0.5 < wait <= writer.EVERY_SECONDS for wait in others)
+    assert all(0.5 < wait <= writer.WRITE_INTERVAL_SECONDS for wait in others)
 
 
 def test_what_comes_while_rollups_are_written_is_written_next() -> None:
@@ -127,10 +127,10 @@ def test_what_comes_while_rollups_are_written_is_written_next() -> None:
 
         def add_another() -> None:
             if not later:
-                later.append(adding.add(LANE, Tally.of([an_event(1)])))
+                later.append(adding.add(LANE, PendingCounts.of([an_event(1)])))
 
         rollups.before_swap = add_another
-        await adding.add(LANE, Tally.of([an_event(0)]))
+        await adding.add(LANE, PendingCounts.of([an_event(0)]))
         await later[0]
 
     asyncio.run(scenario())
@@ -144,8 +144,8 @@ def test_who_has_gone_is_not_counted() -> None:
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
-        adding.add(LANE, Tally.of([an_event(0)])).cancel()
-        await adding.add(Lane(INCARNATION, 1), Tally.of([an_event(0)]))
+        adding.add(LANE, PendingCounts.of([an_event(0)])).cancel()
+        await adding.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
 
     asyncio.run(scenario())
 
@@ -159,7 +159,7 @@ def test_who_goes_while_mongodb_is_away_is_not_counted_when_it_is_back() -> None
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
-        gone, stays = (adding.add(Lane(INCARNATION, n), Tally.of([an_event(0)])) for n in range(2))
+        gone, stays = (adding.add(PartitionId(TOPIC_ID, n), PendingCounts.of([an_event(0)])) for n in range(2))
         for _ in range(20):
             await asyncio.sleep(0)
         gone.cancel()
@@ -178,7 +178,7 @@ def test_an_outage_does_not_end_because_all_have_gone() -> None:
 
     async def scenario() -> bool:
         adding = an_accumulator(rollups, outages=outages)
-        gone = adding.add(LANE, Tally.of([an_event(0)]))
+        gone = adding.add(LANE, PendingCounts.of([an_event(0)]))
         for _ in range(20):
             await asyncio.sleep(0)
         gone.cancel()
@@ -186,7 +186,7 @@ def test_an_outage_does_not_end_because_all_have_gone() -> None:
             await asyncio.sleep(0)
         is_away = outages.away_since is not None
         rollups.is_read_only = False
-        await adding.add(LANE, Tally.of([an_event(1)]))
+        await adding.add(LANE, PendingCounts.of([an_event(1)]))
         return is_away
 
     assert asyncio.run(scenario())
@@ -196,23 +196,23 @@ def test_an_outage_does_not_end_because_all_have_gone() -> None:
 def test_what_is_being_written_comes_before_the_frontier() -> None:
     """Though who entered it has gone: MongoDB may have it already."""
     rollups, arrived, answered = FakeRollups(), asyncio.Event(), asyncio.Event()
-    swap = rollups.swap
+    write_if_unchanged = rollups.write_if_unchanged
 
-    async def answer_late(level: Level, swaps: Any) -> bool:
+    async def answer_late(level: Level, writes: Any) -> bool:
         arrived.set()
         await answered.wait()
-        return await swap(level, swaps)
+        return await write_if_unchanged(level, writes)
 
     async def scenario() -> int:
-        rollups.swap = answer_late
+        rollups.write_if_unchanged = answer_late
         adding = an_accumulator(rollups)
-        gone = adding.add(LANE, Tally.of([an_event(7)]))
+        gone = adding.add(LANE, PendingCounts.of([an_event(7)]))
         await arrived.wait()
         gone.cancel()
-        frontier = asyncio.create_task(adding.frontier(LANE))
+        high_watermark = asyncio.create_task(adding.high_watermark(LANE))
         await asyncio.sleep(0)
         answered.set()
-        return await frontier
+        return await high_watermark
 
     assert asyncio.run(scenario()) == 7
 
@@ -220,20 +220,20 @@ def test_what_is_being_written_comes_before_the_frontier() -> None:
 def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
     """The level that is not known to be written is read again."""
     rollups, calls = FakeRollups(), []
-    swap = rollups.swap
+    write_if_unchanged = rollups.write_if_unchanged
 
-    async def lose_the_answer(level: Level, swaps: Any) -> bool:
+    async def lose_the_answer(level: Level, writes: Any) -> bool:
         calls.append(level.name)
-        written = await swap(level, swaps)
+        written = await write_if_unchanged(level, writes)
         if len(calls) in {2, 5}:
             raise StoreUnavailable("the connection broke after the write")
         return written
 
-    rollups.swap = lose_the_answer  # pyright: ignore[reportAttributeAccessIssue]
+    rollups.write_if_unchanged = lose_the_answer  # pyright: ignore[reportAttributeAccessIssue]
     events = [an_event(offset) for offset in range(5)]
 
     async def scenario() -> None:
-        await an_accumulator(rollups).add(LANE, Tally.of(events))
+        await an_accumulator(rollups).add(LANE, PendingCounts.of(events))
 
     asyncio.run(scenario())
 
@@ -245,8 +245,8 @@ def test_a_fault_reaches_everyone_who_waits() -> None:
 
     async def scenario() -> list[Any]:
         adding = an_accumulator(FakeRollups())
-        waiting = [adding.add(LANE, Tally.of([an_event(3)])) for _ in range(2)]
-        gone = adding.add(Lane(INCARNATION, 1), Tally.of([an_event(0)]))
+        waiting = [adding.add(LANE, PendingCounts.of([an_event(3)])) for _ in range(2)]
+        gone = adding.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
         outcome = asyncio.gather(*waiting, return_exceptions=True)
         await asyncio.sleep(0)
         gone.cancel()
@@ -261,7 +261,7 @@ def test_buckets_that_are_not_kept_are_left_out() -> None:
     old = an_event(0, event_timestamp=NOW - 8 * 86_400_000)
 
     async def scenario() -> None:
-        await an_accumulator(rollups, keep={LEVELS[0]: timedelta(days=7)}).add(LANE, Tally.of([old]))
+        await an_accumulator(rollups, keep={LEVELS[0]: timedelta(days=7)}).add(LANE, PendingCounts.of([old]))
 
     asyncio.run(scenario())
 
@@ -270,16 +270,16 @@ def test_buckets_that_are_not_kept_are_left_out() -> None:
 
 def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded, counts are not."""
-    monkeypatch.setattr(writer, "REMEMBERED", 2)
-    monkeypatch.setattr(writer, "AT_ONCE", 3)
+    monkeypatch.setattr(writer, "MAX_CACHED_ROLLUPS", 2)
+    monkeypatch.setattr(writer, "MAX_ROLLUPS_PER_WRITE", 3)
     rollups = FakeRollups()
     events = [an_event(offset, event_timestamp=NOW + offset % 10 * 86_400_000) for offset in range(40)]
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
         for at in range(0, 40, 5):
-            await adding.add(LANE, Tally.of(events[at : at + 5]))
-        assert len(adding._remembered) == 2
+            await adding.add(LANE, PendingCounts.of(events[at : at + 5]))
+        assert len(adding._cached) == 2
 
     asyncio.run(scenario())
 
@@ -301,8 +301,8 @@ def test_what_is_remembered_is_not_read_again() -> None:
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
-        await adding.add(LANE, Tally.of(events))
-        await adding.add(LANE, Tally.of([an_event(2, event_timestamp=midnight)]))
+        await adding.add(LANE, PendingCounts.of(events))
+        await adding.add(LANE, PendingCounts.of([an_event(2, event_timestamp=midnight)]))
 
     asyncio.run(scenario())
 
@@ -316,7 +316,7 @@ def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
 
     async def scenario() -> None:
         for begin in (0, 2, 0, 2):
-            await an_accumulator(rollups).add(LANE, Tally.of(events[begin : begin + 2]))
+            await an_accumulator(rollups).add(LANE, PendingCounts.of(events[begin : begin + 2]))
 
     asyncio.run(scenario())
 
@@ -328,7 +328,7 @@ async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: r
     adding = an_accumulator(rollups)
     while committed < len(events):
         size = source.randrange(1, 6)
-        await adding.add(LANE, Tally.of(events[committed : committed + size]))
+        await adding.add(LANE, PendingCounts.of(events[committed : committed + size]))
         committed += size
         await asyncio.sleep(0)
     return committed

@@ -11,7 +11,7 @@ from streamapp.decode import wire_format
 from streamapp.errors import SettingsError
 from streamapp.registry.client import Registry
 from streamapp.samples import fault_context
-from streamapp.samples.faults import Fault, Ground
+from streamapp.samples.faults import Fault, FaultContext
 from tests.support.backends import plain_settings
 from tests.support.factories import V1, V2
 
@@ -32,7 +32,7 @@ class FakeRegistry:
         return 42
 
 
-def prepare(*faults: Fault, registry: FakeRegistry, **changes: Any) -> Ground:
+def prepare(*faults: Fault, registry: FakeRegistry, **changes: Any) -> FaultContext:
     """Return the ground for these faults."""
     settings = plain_settings(topic="clicks", **changes)
     shares = dict.fromkeys(faults, 0.1)

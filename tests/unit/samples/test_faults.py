@@ -13,7 +13,7 @@ from streamapp.decode.document import EventTimes
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Reason
-from streamapp.samples.faults import REASONS, Fault, Faults, Ground, parse
+from streamapp.samples.faults import REASONS, Fault, FaultContext, Faults, parse
 from streamapp.samples.generator import samples
 from tests.support.factories import NOW, V1, V2, wire
 
@@ -21,15 +21,15 @@ HOUR, DAY = 3_600_000, 86_400_000
 TIMES = EventTimes(earliest=NOW - 10 * DAY, ahead=DAY)
 ORDER = {"type": "record", "name": "Order", "fields": [{"name": "total", "type": "int"}]}
 FOREIGN = writer_schema(ORDER, schema_id=9, version="unregistered")
-GROUND = Ground(
+GROUND = FaultContext(
     times=TIMES, schemas={1: V1, 2: V2}, unknown_id=2**31 - 1, foreign=wire({"total": 1}, schema=ORDER, schema_id=9)
 )
 STORED = [fault for fault in Fault if fault not in REASONS]
 
 
-def faults(shares: dict[Fault, float], *, seed: int = 7, ground: Ground = GROUND) -> Faults:
+def faults(shares: dict[Fault, float], *, seed: int = 7, context: FaultContext = GROUND) -> Faults:
     """Return the faults of a seed."""
-    return Faults(shares, seed=seed, ground=ground)
+    return Faults(shares, seed=seed, context=context)
 
 
 def run(shares: dict[Fault, float], count: int, *, seed: int = 7) -> list[tuple[Fault | None, bytes | None]]:
@@ -114,9 +114,9 @@ def test_late_is_not_too_early_to_be_believed(at: int) -> None:
 
 def test_future_fits_into_64_bits() -> None:
     """Whatever is allowed."""
-    wide = Ground(times=EventTimes(earliest=0, ahead=2**70), schemas={})
+    wide = FaultContext(times=EventTimes(earliest=0, ahead=2**70), schemas={})
 
-    assert 2**63 - 1 == faults({}, ground=wide).event_time(Fault.FUTURE, NOW)
+    assert 2**63 - 1 == faults({}, context=wide).event_time(Fault.FUTURE, NOW)
 
 
 def test_what_has_no_text_to_corrupt_gets_a_byte_too_many() -> None:
@@ -130,7 +130,7 @@ def test_what_has_no_text_to_corrupt_gets_a_byte_too_many() -> None:
 
 def test_without_a_seed_each_run_differs() -> None:
     """As the samples do."""
-    runs = [Faults({Fault.LATE: 1}, seed=None, ground=GROUND).event_time(Fault.LATE, NOW) for _ in range(5)]
+    runs = [Faults({Fault.LATE: 1}, seed=None, context=GROUND).event_time(Fault.LATE, NOW) for _ in range(5)]
 
     assert len({*runs}) > 1
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaTimeoutError
 
-from streamapp.retry import Outages, RetryPolicy
+from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.samples.generator import samples
 from streamapp.samples.producer import MAX_BEHIND, Pace, SampleProducer
 
@@ -51,7 +51,7 @@ def test_a_failing_broker_loses_no_event() -> None:
 
         return acknowledge()
 
-    quick = Outages("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0))
+    quick = OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0))
     producer = SampleProducer(
         samples(seed=1, v2_ratio=0.5), pace=Pace(1.0), send=send, outages=quick, clock=lambda: 1_790_000_000.5
     )

@@ -11,7 +11,7 @@ import pytest
 
 from streamapp.errors import PoisonFlood
 from streamapp.model.record import DeadLetter, Reason
-from streamapp.rollups.rollup import Lane
+from streamapp.rollups.rollup import PartitionId
 from streamapp.sink.circuit_breaker import FIRST_LOOK_SECONDS, Breaker
 from tests.support.factories import FakeRecord, a_letter, a_record
 
@@ -36,20 +36,20 @@ class Feed:
         self._ends[partition] = start + 2 * len(kinds)
         records = [a_record(partition=partition, offset=start + 2 * index) for index in range(len(kinds))]
         dead = [_letter(record) for record, kind in zip(records, kinds, strict=True) if kind == BAD]
-        lane = Lane("life", partition)
-        self.breaker.expect(lane, records, dead)
-        await self.breaker.judge(lane, records, dead)
+        partition_id = PartitionId("life", partition)
+        self.breaker.expect(partition_id, records, dead)
+        await self.breaker.judge(partition_id, records, dead)
 
-    def breaks(self, *slices: str) -> bool:
+    def breaks(self, *batches: str) -> bool:
         """Whether one of these slices of a partition breaks it."""
         try:
-            asyncio.run(self._judge_all(slices))
+            asyncio.run(self._judge_all(batches))
         except PoisonFlood:
             return True
         return False
 
-    async def _judge_all(self, slices: Sequence[str]) -> None:
-        for kinds in slices:
+    async def _judge_all(self, batches: Sequence[str]) -> None:
+        for kinds in batches:
             await self.judge(kinds)
 
 
@@ -65,7 +65,7 @@ def scattered(bad: int, good: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("slices", "expected"),
+    ("batches", "expected"),
     [
         ([BAD * 100], True),
         ([BAD * 99], False),
@@ -88,16 +88,16 @@ def scattered(bad: int, good: int) -> str:
         ([scattered(60, 40)] * 30, True),
     ],
 )
-def test_it_breaks_when_half_of_the_last_thousand_are_bad(slices: list[str], expected: bool) -> None:
+def test_it_breaks_when_half_of_the_last_thousand_are_bad(batches: list[str], expected: bool) -> None:
     """With at least a hundred seen; good records alone never break it."""
-    assert expected == Feed().breaks(*slices)
+    assert expected == Feed().breaks(*batches)
 
 
-def naive(slices: Sequence[str], *, share: float, window: int, least: int) -> bool:
+def naive(batches: Sequence[str], *, share: float, window: int, least: int) -> bool:
     """Return whether it must break, found record by record."""
     last: deque[str] = deque(maxlen=window)
     seen = 0
-    for kinds in slices:
+    for kinds in batches:
         broken = False
         for kind in kinds:
             last.append(kind)
@@ -115,13 +115,13 @@ def test_runs_are_counted_as_single_records_would_be(seed: int) -> None:
     source = random.Random(seed)
     window, least = source.randrange(1, 60), source.randrange(1, 80)
     share, badness = source.choice((0.05, 0.3, 0.5, 0.9, 1.0)), source.random()
-    slices = [
+    batches = [
         "".join(BAD if source.random() < badness else GOOD for _ in range(source.choice((1, 5, 40))))
         for _ in range(source.randrange(1, 12))
     ]
-    expected = naive(slices, share=share, window=window, least=least)
+    expected = naive(batches, share=share, window=window, least=least)
 
-    assert expected == Feed(share=share, window=window, least=least).breaks(*slices)
+    assert expected == Feed(share=share, window=window, least=least).breaks(*batches)
 
 
 def test_a_share_of_zero_turns_it_off() -> None:
@@ -172,8 +172,8 @@ def test_the_first_dead_letters_wait_for_what_other_partitions_bring() -> None:
     feed = Feed()
 
     async def scenario() -> list[BaseException | None]:
-        slices = (BAD * 56, BAD * 30, GOOD * 4 + BAD * 10)
-        judging = [feed.judge(kinds, partition=partition) for partition, kinds in enumerate(slices)]
+        batches = (BAD * 56, BAD * 30, GOOD * 4 + BAD * 10)
+        judging = [feed.judge(kinds, partition=partition) for partition, kinds in enumerate(batches)]
         return await asyncio.gather(*judging, return_exceptions=True)
 
     assert [PoisonFlood] * 3 == [type(outcome) for outcome in asyncio.run(scenario())]
@@ -213,7 +213,7 @@ def test_the_message_tells_what_is_wrong_and_what_to_do() -> None:
     ]
 
     with pytest.raises(PoisonFlood) as caught:
-        asyncio.run(breaker.judge(Lane("life", 3), records, dead))
+        asyncio.run(breaker.judge(PartitionId("life", 3), records, dead))
 
     for words in (
         "500 of the last 1,000 records",
@@ -233,7 +233,7 @@ def test_a_long_error_is_cut() -> None:
     record = a_record()
 
     with pytest.raises(PoisonFlood) as caught:
-        asyncio.run(breaker.judge(Lane("life", 0), [record], [a_letter(error="x" * 5_000)]))
+        asyncio.run(breaker.judge(PartitionId("life", 0), [record], [a_letter(error="x" * 5_000)]))
 
     assert len(str(caught.value)) < 1_000
 
@@ -245,7 +245,9 @@ def test_the_message_quotes_no_values_of_events() -> None:
     record = a_record(offset=77)
 
     with pytest.raises(PoisonFlood) as failure:
-        asyncio.run(breaker.judge(Lane("life", 0), [record], [a_letter(Reason.REFUSED_BY_STORE, said, offset=77)]))
+        asyncio.run(
+            breaker.judge(PartitionId("life", 0), [record], [a_letter(Reason.REFUSED_BY_STORE, said, offset=77)])
+        )
 
     message = str(failure.value)
     assert "alice" not in message

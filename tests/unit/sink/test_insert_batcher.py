@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamapp.errors import StoreUnavailable
-from streamapp.sink.insert_batcher import AT_ONCE, FULL, Inserter, Outcome
+from streamapp.sink.insert_batcher import MAX_BATCH_DOCUMENTS, MAX_CONCURRENT_INSERTS, InsertBatcher, Outcome
 
 
 class Writes:
@@ -40,10 +40,10 @@ def test_what_arrives_meanwhile_goes_together() -> None:
 
     async def scenario() -> None:
         writes = Writes()
-        inserter = Inserter(writes)
-        callers = [asyncio.create_task(inserter.insert(docs("a")))]
+        insert_batcher = InsertBatcher(writes)
+        callers = [asyncio.create_task(insert_batcher.insert(docs("a")))]
         await settled()
-        callers += [asyncio.create_task(inserter.insert(docs(name))) for name in "bc"]
+        callers += [asyncio.create_task(insert_batcher.insert(docs(name))) for name in "bc"]
         await settled()
         assert [docs("a")] == writes.batches
         writes.results[0].set_result(Outcome())
@@ -60,13 +60,16 @@ def test_full_batches_go_side_by_side() -> None:
 
     async def scenario() -> None:
         writes = Writes()
-        inserter = Inserter(writes)
-        callers = [asyncio.create_task(inserter.insert(docs("x") * FULL)) for _ in range(AT_ONCE + 1)]
+        insert_batcher = InsertBatcher(writes)
+        callers = [
+            asyncio.create_task(insert_batcher.insert(docs("x") * MAX_BATCH_DOCUMENTS))
+            for _ in range(MAX_CONCURRENT_INSERTS + 1)
+        ]
         await settled()
-        assert len(writes.batches) == AT_ONCE
+        assert len(writes.batches) == MAX_CONCURRENT_INSERTS
         writes.results[0].set_result(Outcome())
         await settled()
-        assert len(writes.batches) == AT_ONCE + 1
+        assert len(writes.batches) == MAX_CONCURRENT_INSERTS + 1
         for result in writes.results[1:]:
             result.set_result(Outcome())
         await asyncio.gather(*callers)
@@ -79,10 +82,10 @@ def test_each_caller_learns_its_own_outcome() -> None:
 
     async def scenario() -> list[Outcome]:
         writes = Writes()
-        inserter = Inserter(writes)
-        first = asyncio.create_task(inserter.insert(docs("first")))
+        insert_batcher = InsertBatcher(writes)
+        first = asyncio.create_task(insert_batcher.insert(docs("first")))
         await settled()
-        callers = [asyncio.create_task(inserter.insert(docs(*names))) for names in ("ab", "cd")]
+        callers = [asyncio.create_task(insert_batcher.insert(docs(*names))) for names in ("ab", "cd")]
         writes.results[0].set_result(Outcome())
         await settled()
         writes.results[1].set_result(Outcome(duplicates=frozenset({1, 2}), refused={3: "no"}))
@@ -99,8 +102,8 @@ def test_a_failure_reaches_every_caller() -> None:
 
     async def scenario() -> list[Any]:
         writes = Writes()
-        inserter = Inserter(writes)
-        callers = [asyncio.create_task(inserter.insert(docs(name))) for name in "ab"]
+        insert_batcher = InsertBatcher(writes)
+        callers = [asyncio.create_task(insert_batcher.insert(docs(name))) for name in "ab"]
         await settled()
         writes.results[0].set_exception(StoreUnavailable("away"))
         return await asyncio.gather(*callers, return_exceptions=True)
@@ -113,11 +116,11 @@ def test_a_caller_that_left_holds_nobody_up() -> None:
 
     async def scenario() -> list[Any]:
         writes = Writes()
-        inserter = Inserter(writes)
-        first = asyncio.create_task(inserter.insert(docs("a")))
+        insert_batcher = InsertBatcher(writes)
+        first = asyncio.create_task(insert_batcher.insert(docs("a")))
         await settled()
-        gone = asyncio.create_task(inserter.insert(docs("gone")))
-        stays = asyncio.create_task(inserter.insert(docs("stays")))
+        gone = asyncio.create_task(insert_batcher.insert(docs("gone")))
+        stays = asyncio.create_task(insert_batcher.insert(docs("stays")))
         await settled()
         gone.cancel()
         await settled()
@@ -137,7 +140,7 @@ def test_nothing_is_written_for_callers_that_all_left() -> None:
 
     async def scenario() -> list[Any]:
         writes = Writes()
-        gone = asyncio.create_task(Inserter(writes).insert(docs("gone")))
+        gone = asyncio.create_task(InsertBatcher(writes).insert(docs("gone")))
         await asyncio.sleep(0)
         gone.cancel()
         await settled()
@@ -151,9 +154,9 @@ def test_a_caller_that_leaves_while_its_documents_are_written_is_told_nothing() 
 
     async def scenario() -> Outcome:
         writes = Writes()
-        inserter = Inserter(writes)
-        gone = asyncio.create_task(inserter.insert(docs("gone")))
-        stays = asyncio.create_task(inserter.insert(docs("stays")))
+        insert_batcher = InsertBatcher(writes)
+        gone = asyncio.create_task(insert_batcher.insert(docs("gone")))
+        stays = asyncio.create_task(insert_batcher.insert(docs("stays")))
         await settled()
         gone.cancel()
         await settled()

@@ -6,25 +6,25 @@ import asyncio
 
 import pytest
 
-from streamapp.sink.partition_order import Turn, Turns
-from tests.support.factories import a_record, a_slice
+from streamapp.sink.partition_order import PartitionOrder, Turn
+from tests.support.factories import a_batch, a_record
 
 
-def a_turn(turns: Turns, assignment: int = 0) -> Turn:
+def a_turn(turns: PartitionOrder, assignment: int = 0) -> Turn:
     """Queue a slice up."""
-    return turns.queue_up(a_slice(a_record(), assignment=assignment))
+    return turns.queue_up(a_batch(a_record(), assignment=assignment))
 
 
 def test_a_turn_comes_when_the_one_before_it_is_over() -> None:
     """And not before."""
 
     async def scenario() -> None:
-        turns = Turns()
+        turns = PartitionOrder()
         first, second = a_turn(turns), a_turn(turns)
-        waiting = asyncio.create_task(second.come())
+        waiting = asyncio.create_task(second.wait_turn())
         await asyncio.sleep(0)
         assert not waiting.done()
-        await first.come()
+        await first.wait_turn()
         first.end()
         first.give_up()  # too late to matter
         await waiting
@@ -36,11 +36,11 @@ def test_after_one_that_is_given_up_none_of_its_assignment_comes() -> None:
     """The next assignment begins anew, and nothing of the old one comes after that."""
 
     async def scenario() -> None:
-        turns = Turns()
+        turns = PartitionOrder()
         a_turn(turns).give_up()
         with pytest.raises(asyncio.CancelledError):
-            await a_turn(turns).come()
-        await a_turn(turns, assignment=1).come()
+            await a_turn(turns).wait_turn()
+        await a_turn(turns, assignment=1).wait_turn()
         with pytest.raises(asyncio.CancelledError):
             a_turn(turns)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from streamapp.retry import Outages
-from streamapp.rollups.rollup import Lane
+from streamapp.retry import OutageRetrier
+from streamapp.rollups.rollup import PartitionId
 from streamapp.sink import redelivery
-from streamapp.sink.redelivery import History
-from tests.support.factories import INCARNATION, a_record, a_slice
+from streamapp.sink.redelivery import Redelivery
+from tests.support.factories import TOPIC_ID, a_batch, a_record
 
 
 class Asked:
@@ -31,7 +31,7 @@ class Asked:
         self.ids.append([*ids])
         return []
 
-    async def frontier(self, _: Lane) -> int:
+    async def high_watermark(self, _: PartitionId) -> int:
         """Return the last offset counted."""
         return 5_000
 
@@ -48,9 +48,11 @@ def test_orphans_are_looked_for_around_the_last_offset_counted(
     monkeypatch.setattr(redelivery, "LOOKED_UP_AT_ONCE", 50)
     asked = Asked()
 
-    asyncio.run(History(asked, asked, Outages("MongoDB")).orphans(a_slice(a_record(offset=offset), begin=begin)))
+    asyncio.run(
+        Redelivery(asked, asked, OutageRetrier("MongoDB")).orphans(a_batch(a_record(offset=offset), begin=begin))
+    )
 
-    assert [f"{INCARNATION}-0-{each}" for each in expected] == [id_ for ids in asked.ids for id_ in ids]
+    assert [f"{TOPIC_ID}-0-{each}" for each in expected] == [id_ for ids in asked.ids for id_ in ids]
     assert all(len(ids) <= 50 for ids in asked.ids)
 
 
@@ -62,7 +64,7 @@ def test_only_events_up_to_the_last_offset_counted_may_have_been_missed(
 ) -> None:
     """Of what comes in its turn nobody is asked."""
     asked = Asked()
-    slice_ = a_slice(a_record(offset=4_999), a_record(offset=5_001))
+    batch = a_batch(a_record(offset=4_999), a_record(offset=5_001))
 
-    assert expected == asyncio.run(History(asked, asked, Outages("MongoDB")).missed(slice_, events))
+    assert expected == asyncio.run(Redelivery(asked, asked, OutageRetrier("MongoDB")).previously_failed(batch, events))
     assert [[id_] for id_ in expected] == asked.ids

@@ -6,18 +6,18 @@ import asyncio
 
 import pytest
 
-from streamapp.sink.weighted_semaphore import Room
+from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 
 class Guests:
     """Enter a room, and stay until they are asked to leave."""
 
     def __init__(self, size: int) -> None:
-        self.room = Room(size)
+        self.room = WeightedSemaphore(size)
         self.inside: list[int] = []
         self._leave: dict[int, asyncio.Event] = {}
 
-    def come(self, amount: int) -> asyncio.Task[None]:
+    def wait_turn(self, amount: int) -> asyncio.Task[None]:
         """Let one come who takes so much."""
         return asyncio.create_task(self._stay(amount))
 
@@ -44,7 +44,7 @@ def test_many_small_ones_or_few_large_ones() -> None:
     async def scenario() -> None:
         guests = Guests(10)
         for amount in (1, 2, 3, 50, 4):
-            guests.come(amount)
+            guests.wait_turn(amount)
         await settled()
         assert guests.inside == [1, 2, 3]
         for amount in (1, 2, 3):
@@ -64,7 +64,7 @@ def test_nobody_overtakes() -> None:
     async def scenario() -> None:
         guests = Guests(10)
         for amount in (6, 5, 1):
-            guests.come(amount)
+            guests.wait_turn(amount)
         await settled()
         assert guests.inside == [6]
         guests.leave(6)
@@ -79,9 +79,9 @@ def test_who_gives_up_waiting_lets_those_behind_in() -> None:
 
     async def scenario() -> None:
         guests = Guests(10)
-        guests.come(6)
-        waiting = guests.come(5)
-        guests.come(4)
+        guests.wait_turn(6)
+        waiting = guests.wait_turn(5)
+        guests.wait_turn(4)
         await settled()
         waiting.cancel()
         await settled()
@@ -95,8 +95,8 @@ def test_who_is_called_off_while_let_in_gives_the_room_back() -> None:
 
     async def scenario() -> None:
         guests = Guests(10)
-        first = guests.come(6)
-        second = guests.come(5)
+        first = guests.wait_turn(6)
+        second = guests.wait_turn(5)
         await settled()
         guests.leave(6)
         await first

@@ -14,13 +14,13 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from streamapp.transport.fetcher import Fetched, SliceFetcher, Taken
+from streamapp.transport.fetcher import BatchFetcher, Fetched, FetchedPartition
 from tests.support.factories import NOW
 
 FAILED = TP("user_events", 0)
 
 
-class Waiting(SliceFetcher):
+class Waiting(BatchFetcher):
     """Fetches what it is told to."""
 
     def __init__(self, fetched: "asyncio.Future[Fetched]") -> None:
@@ -81,18 +81,18 @@ def test_a_fetch_that_is_cancelled_leaves_no_waiter() -> None:
     assert asyncio.run(is_cancelled())
 
 
-class Buffering(SliceFetcher):
+class Buffering(BatchFetcher):
     """Holds an error for one partition, as aiokafka does, and nothing for another."""
 
     def __init__(self) -> None:
         self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
         self._consumer._fetcher.fetched_records = self._fetched_records
-        self.transport: Any = SimpleNamespace(max_slice_records=4_000)
+        self.transport: Any = SimpleNamespace(max_batch_records=4_000)
 
     async def _fetched_records(self, tps: Collection[TP], **_: Any) -> Never:
         raise TopicAuthorizationFailedError(*tps)
 
-    async def take(self, tp: TP) -> Taken:
+    async def take(self, tp: TP) -> FetchedPartition:
         """Take what there is of a partition, which is read from offset 5 on and ends at 9."""
         return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000)
 
@@ -101,7 +101,7 @@ def test_a_partition_without_news_is_not_read() -> None:
     """To ask for it costs as much as to read a few records, and most fetches bring news of one partition."""
     idle = TP("user_events", 1)
 
-    assert asyncio.run(Buffering().take(idle)) == Taken(idle, 5, [], 0, 5, 9)
+    assert asyncio.run(Buffering().take(idle)) == FetchedPartition(idle, 5, [], 0, 5, 9)
 
 
 def test_an_error_of_a_partition_is_raised() -> None:
@@ -110,7 +110,7 @@ def test_an_error_of_a_partition_is_raised() -> None:
         asyncio.run(Buffering().take(FAILED))
 
 
-class Holding(SliceFetcher):
+class Holding(BatchFetcher):
     """Holds a batch that aiokafka has received, of records with these values."""
 
     def __init__(self, tp: TopicPartition, values: Sequence[bytes]) -> None:
@@ -126,7 +126,7 @@ class Holding(SliceFetcher):
         self._held = {tp: FetchResult(tp, assignment=assignment, partition_records=found, backoff=0)}
         fetcher = SimpleNamespace(_records=self._held, fetched_records=self._fetched_records)
         self._consumer: Any = SimpleNamespace(_fetcher=fetcher)
-        self.transport: Any = SimpleNamespace(max_slice_records=4_000)
+        self.transport: Any = SimpleNamespace(max_batch_records=4_000)
         self.reading: Any = assignment.state_value(tp)
 
     async def _fetched_records(self, tps: Collection[TP], *, max_records: int, **_: Any) -> dict[Any, Any]:
@@ -137,7 +137,7 @@ def test_records_are_taken_as_they_were_decoded() -> None:
     """Aiokafka's consumer would copy each into a larger object."""
     tp = TopicPartition("user_events", 0)
 
-    async def taken() -> Taken:
+    async def taken() -> FetchedPartition:
         holding = Holding(tp, [b"a", b"b"])
         return await holding._take(TP(*tp), holding.reading, 1_000)
 
@@ -148,7 +148,7 @@ def test_records_are_taken_as_they_were_decoded() -> None:
     assert found.after == 2
 
 
-class Idle(SliceFetcher):
+class Idle(BatchFetcher):
     """Reads nothing, and may fail to start or to stop."""
 
     def __init__(self, start_error: Exception | None = None, stop_error: Exception | None = None) -> None:

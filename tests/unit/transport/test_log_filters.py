@@ -8,7 +8,7 @@ import logging
 import pytest
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from streamapp.transport.log_filters import FirstSteps, Repeats, hush_aiokafka
+from streamapp.transport.log_filters import RateLimitFilter, StartupFilter, install_log_filters
 
 
 def a_record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -19,7 +19,7 @@ def a_record(message: str, *arguments: object, level: int = logging.ERROR) -> lo
 def test_message_passes_once_per_interval() -> None:
     """The same message with other arguments is held back until its interval is over; another one passes."""
     now = 0.0
-    repeats = Repeats(every_seconds=60, clock=lambda: now)
+    repeats = RateLimitFilter(every_seconds=60, clock=lambda: now)
 
     assert repeats.filter(a_record("no connection to %s", 1))
     now = 59.9
@@ -32,7 +32,7 @@ def test_message_passes_once_per_interval() -> None:
 def test_a_group_without_a_coordinator_is_told_once_it_lasts() -> None:
     """A broker makes its first group's coordinator in a second; one that cannot is news."""
     now = 0.0
-    first_steps = FirstSteps(patience_seconds=10, clock=lambda: now)
+    first_steps = StartupFilter(patience_seconds=10, clock=lambda: now)
     line = a_record("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
 
     assert first_steps.filter(a_record("another"))
@@ -47,7 +47,7 @@ def test_a_group_without_a_coordinator_is_told_once_it_lasts() -> None:
 
 def test_news_always_passes() -> None:
     """Rebalances and the like are told each time."""
-    repeats = Repeats()
+    repeats = RateLimitFilter()
 
     assert all(repeats.filter(a_record("joined", level=logging.INFO)) for _ in range(2))
 
@@ -69,7 +69,7 @@ def test_commit_that_was_given_up_says_nothing(
         await asyncio.sleep(0)
         del task
 
-    hush_aiokafka()
+    install_log_filters()
     asyncio.run(give_up())
 
     assert expected == ("Task exception was never retrieved" in caplog.text)

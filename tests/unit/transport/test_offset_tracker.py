@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamapp.transport.offset_tracker import RECORD_OVERHEAD_BYTES, Ledger, Outstanding, cut, size
+from streamapp.transport.offset_tracker import RECORD_OVERHEAD_BYTES, InFlightBatch, OffsetTracker, cut, size
 
 A, B = ("user_events", 0), ("user_events", 1)
 MAX_BYTES = 4_000
@@ -68,26 +68,26 @@ class Bookkeeping(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.models = {A: SingleRecords(), B: SingleRecords()}
-        self.in_flight: list[tuple[tuple[str, int], Outstanding, range, int]] = []
-        self.stale: list[Outstanding] = []
+        self.in_flight: list[tuple[tuple[str, int], InFlightBatch, range, int]] = []
+        self.stale: list[InFlightBatch] = []
         self.rewinds = self.empty = 0
         self.restart()
 
     @rule()
     def restart(self) -> None:
         """Begin with an empty memory, as after kill -9."""
-        self.ledger = Ledger(max_bytes=MAX_BYTES, max_slices=1_000)
+        self.offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=1_000)
         self.rewinds = self.empty = 0
         self.rebalance()
 
     @rule()
     def rebalance(self) -> None:
         """Get the same partitions again, in a new generation."""
-        self.stale += [slice_ for _, slice_, _, _ in self.in_flight]
+        self.stale += [batch for _, batch, _, _ in self.in_flight]
         self.in_flight = []
         for model in self.models.values():
             model.begin(model.broker)
-        self.ledger.assign({tp: model.broker for tp, model in self.models.items()})
+        self.offset_tracker.assign({tp: model.broker for tp, model in self.models.items()})
 
     @rule(tp=st.sampled_from([A, B]), hole=st.integers(0, 3), records=st.integers(0, 9), tail=st.integers(0, 2))
     def fetch(self, tp: tuple[str, int], hole: int, records: int, tail: int) -> None:
@@ -95,16 +95,16 @@ class Bookkeeping(RuleBasedStateMachine):
         model = self.models[tp]
         before = 0 if model.position is None else model.position
         first = before + hole
-        assert not self.ledger.goes_back(tp, before)
-        assert self.ledger.lose_up_to(tp, before) == 0
+        assert not self.offset_tracker.goes_back(tp, before)
+        assert self.offset_tracker.lose_up_to(tp, before) == 0
         for begin in range(first, first + records, 4):
             offsets = range(begin, min(begin + 4, first + records))
             size = len(offsets) * HELD_BYTES
-            slice_ = self.ledger.deliver(tp, end=offsets.stop, records=len(offsets), size=size)
+            batch = self.offset_tracker.deliver(tp, end=offsets.stop, records=len(offsets), size=size)
             model.acked |= dict.fromkeys(offsets, False)
-            self.in_flight.append((tp, slice_, offsets, size))
+            self.in_flight.append((tp, batch, offsets, size))
         after = (first if records else before) + records + tail
-        self.ledger.reach(tp, after)
+        self.offset_tracker.reach(tp, after)
         self.empty += after - before - records
         model.reach(after)
 
@@ -113,42 +113,42 @@ class Bookkeeping(RuleBasedStateMachine):
     def forget(self, data: st.DataObject) -> None:
         """Forget the records of any outstanding slice, perhaps once more."""
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
-        tp, slice_, offsets, _ = self.in_flight[index]
-        self.ledger.forget_records(slice_, left=len(offsets))
-        self.in_flight[index] = (tp, slice_, offsets, len(offsets))
+        tp, batch, offsets, _ = self.in_flight[index]
+        self.offset_tracker.forget_records(batch, left=len(offsets))
+        self.in_flight[index] = (tp, batch, offsets, len(offsets))
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def ack(self, data: st.DataObject) -> None:
         """Ack any outstanding slice, in any order."""
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
-        tp, slice_, offsets, _ = self.in_flight.pop(index)
-        assert self.ledger.ack(slice_)
+        tp, batch, offsets, _ = self.in_flight.pop(index)
+        assert self.offset_tracker.ack(batch)
         self.models[tp].ack(offsets)
-        self.stale.append(slice_)
+        self.stale.append(batch)
 
     @precondition(lambda self: self.stale)
     @rule(data=st.data())
     def news_of_another_generation(self, data: st.DataObject) -> None:
         """Forget and ack what was acked before, or belongs to an earlier generation or life: nothing happens."""
-        before = [self.ledger.committable(tp) for tp in (A, B)], self.ledger.in_flight_bytes
-        slice_ = data.draw(st.sampled_from(self.stale))
+        before = [self.offset_tracker.committable(tp) for tp in (A, B)], self.offset_tracker.in_flight_bytes
+        batch = data.draw(st.sampled_from(self.stale))
 
-        assert not self.ledger.forget_records(slice_, left=0)
-        assert not self.ledger.ack(slice_)
+        assert not self.offset_tracker.forget_records(batch, left=0)
+        assert not self.offset_tracker.ack(batch)
 
-        assert before == ([self.ledger.committable(tp) for tp in (A, B)], self.ledger.in_flight_bytes)
+        assert before == ([self.offset_tracker.committable(tp) for tp in (A, B)], self.offset_tracker.in_flight_bytes)
 
     @rule(succeeds=st.booleans())
     def commit(self, *, succeeds: bool) -> None:
         """Commit, or fail to: then the same is committed next time."""
-        offsets = {tp: self.ledger.committable(tp) for tp in self.ledger.committable_partitions()}
-        assert offsets == {tp: self.ledger.committable(tp) for tp in offsets}
+        offsets = {tp: self.offset_tracker.committable(tp) for tp in self.offset_tracker.committable_partitions()}
+        assert offsets == {tp: self.offset_tracker.committable(tp) for tp in offsets}
         if succeeds:
-            self.ledger.confirm(offsets)
+            self.offset_tracker.confirm(offsets)
             for tp, offset in offsets.items():
                 self.models[tp].broker = offset
-            assert not list(self.ledger.committable_partitions())
+            assert not list(self.offset_tracker.committable_partitions())
 
     @precondition(lambda self: self.models[A].position)
     @rule(data=st.data())
@@ -156,18 +156,18 @@ class Bookkeeping(RuleBasedStateMachine):
         """Find the topic made anew, or its offsets reset."""
         model = self.models[A]
         position = data.draw(st.integers(0, model.position - 1))
-        assert self.ledger.goes_back(A, position)
-        self.ledger.rewind(A, position)
+        assert self.offset_tracker.goes_back(A, position)
+        self.offset_tracker.rewind(A, position)
         self.rewinds += 1
         model.begin(position)
-        self.stale += [slice_ for tp, slice_, _, _ in self.in_flight if tp == A]
+        self.stale += [batch for tp, batch, _, _ in self.in_flight if tp == A]
         self.in_flight = [entry for entry in self.in_flight if entry[0] != A]
 
     @invariant()
     def commits_equal_those_of_single_records(self) -> None:
         """The broker will hold exactly what single acks would have committed, and never more."""
         for tp, model in self.models.items():
-            committable = self.ledger.committable(tp)
+            committable = self.offset_tracker.committable(tp)
             will_hold = model.broker if committable is None else committable
             assert (will_hold or 0) == (model.done or 0)
             assert not model.acked or (will_hold or 0) <= min(model.acked)
@@ -175,19 +175,19 @@ class Bookkeeping(RuleBasedStateMachine):
     @invariant()
     def counts_are_right(self) -> None:
         """Bytes and slices in flight are those that are not acked."""
-        assert self.ledger.in_flight_bytes == sum(size for *_, size in self.in_flight)
-        assert self.ledger.in_flight_slices == len(self.in_flight)
-        assert (self.ledger.rewinds, self.ledger.empty_offsets) == (self.rewinds, self.empty)
+        assert self.offset_tracker.in_flight_bytes == sum(size for *_, size in self.in_flight)
+        assert self.offset_tracker.in_flight_batches == len(self.in_flight)
+        assert (self.offset_tracker.rewinds, self.offset_tracker.empty_offsets) == (self.rewinds, self.empty)
 
     def teardown(self) -> None:
         """When everything is acked, nothing is held and everything read is committed."""
-        for tp, slice_, offsets, _ in self.in_flight:
-            self.ledger.ack(slice_)
+        for tp, batch, offsets, _ in self.in_flight:
+            self.offset_tracker.ack(batch)
             self.models[tp].ack(offsets)
         self.in_flight = []
         self.commit(succeeds=True)
 
-        assert self.ledger.in_flight_bytes == 0
+        assert self.offset_tracker.in_flight_bytes == 0
         assert all((model.broker or 0) == (model.position or 0) for model in self.models.values())
 
 
@@ -195,154 +195,159 @@ TestBookkeeping = Bookkeeping.TestCase
 TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def a_ledger(*, max_bytes: int = MAX_BYTES, max_slices: int = 1_000, partitions: int = 2) -> Ledger:
+def a_ledger(*, max_bytes: int = MAX_BYTES, max_batches: int = 1_000, partitions: int = 2) -> OffsetTracker:
     """Return a ledger that holds partitions of one topic."""
-    ledger = Ledger(max_bytes=max_bytes, max_slices=max_slices)
-    ledger.assign({("user_events", partition): 0 for partition in range(partitions)})
-    return ledger
+    offset_tracker = OffsetTracker(max_bytes=max_bytes, max_batches=max_batches)
+    offset_tracker.assign({("user_events", partition): 0 for partition in range(partitions)})
+    return offset_tracker
 
 
 @given(data=st.data(), partitions=st.integers(1, 6))
 def test_bound_holds_and_nobody_starves(data: st.DataObject, partitions: int) -> None:
     """Whatever fetches take of what they may, and whoever acks or forgets when: not more is held, and all go on."""
-    ledger = a_ledger(max_bytes=60_000, partitions=partitions)
-    held: dict[tuple[str, int], list[Outstanding]] = {("user_events", number): [] for number in range(partitions)}
+    offset_tracker = a_ledger(max_bytes=60_000, partitions=partitions)
+    held: dict[tuple[str, int], list[InFlightBatch]] = {("user_events", number): [] for number in range(partitions)}
     for _ in range(data.draw(st.integers(1, 8))):
-        for tp, budget in ledger.budgets().items():
+        for tp, budget in offset_tracker.budgets().items():
             size = data.draw(st.integers(0, budget) | st.just(budget))
-            held[tp].append(ledger.deliver(tp, end=len(held[tp]) + 1, records=1, size=size))
-        assert ledger.in_flight_bytes <= 60_000
-        for slices in held.values():
-            for slice_ in slices:
+            held[tp].append(offset_tracker.deliver(tp, end=len(held[tp]) + 1, records=1, size=size))
+        assert offset_tracker.in_flight_bytes <= 60_000
+        for batches in held.values():
+            for batch in batches:
                 if data.draw(st.booleans()):
-                    ledger.forget_records(slice_, left=data.draw(st.integers(0, 100_000)))
+                    offset_tracker.forget_records(batch, left=data.draw(st.integers(0, 100_000)))
                 if data.draw(st.booleans()):
-                    ledger.ack(slice_)
-        idle = {tp for tp, slices in held.items() if all(slice_.acked for slice_ in slices)}
-        assert idle <= ledger.budgets().keys()
+                    offset_tracker.ack(batch)
+        idle = {tp for tp, batches in held.items() if all(batch.acked for batch in batches)}
+        assert idle <= offset_tracker.budgets().keys()
 
 
 def test_stuck_partition_leaves_the_others_their_share() -> None:
     """A partition whose slices are never acked fills its share and what it can borrow, not that of another."""
-    ledger = a_ledger()
+    offset_tracker = a_ledger()
     end = 0
-    while budget := ledger.budgets().get(A):
+    while budget := offset_tracker.budgets().get(A):
         end += 1
-        ledger.deliver(A, end=end, records=1, size=budget)
+        offset_tracker.deliver(A, end=end, records=1, size=budget)
 
-    assert MAX_BYTES // 2 < ledger.in_flight_bytes <= MAX_BYTES * 3 // 4
-    assert ledger.budgets()[B] >= MAX_BYTES // 4
+    assert MAX_BYTES // 2 < offset_tracker.in_flight_bytes <= MAX_BYTES * 3 // 4
+    assert offset_tracker.budgets()[B] >= MAX_BYTES // 4
 
 
 def test_busy_partition_has_what_idle_ones_leave() -> None:
     """One of many may hold a quarter of the bound, in slices worth their while."""
-    ledger = a_ledger(max_bytes=1_000_000, max_slices=5_000, partitions=50)
+    offset_tracker = a_ledger(max_bytes=1_000_000, max_batches=5_000, partitions=50)
     end = 0
-    while budget := ledger.budgets().get(A):
+    while budget := offset_tracker.budgets().get(A):
         assert budget >= 1_000_000 // (4 * 50)
         end += 1
-        ledger.deliver(A, end=end, records=1, size=budget)
+        offset_tracker.deliver(A, end=end, records=1, size=budget)
 
-    assert ledger.in_flight_bytes >= 250_000
+    assert offset_tracker.in_flight_bytes >= 250_000
 
 
 def test_forgotten_records_make_room() -> None:
     """What is left counts, but never for more than they did."""
-    ledger = a_ledger(max_bytes=10_000)
-    large = ledger.deliver(A, end=1, records=1, size=1_000_000)
-    small = ledger.deliver(A, end=2, records=1, size=100)
-    assert A not in ledger.budgets()
+    offset_tracker = a_ledger(max_bytes=10_000)
+    large = offset_tracker.deliver(A, end=1, records=1, size=1_000_000)
+    small = offset_tracker.deliver(A, end=2, records=1, size=100)
+    assert A not in offset_tracker.budgets()
 
-    assert ledger.forget_records(large, left=2_000)
-    assert not ledger.forget_records(small, left=200)
+    assert offset_tracker.forget_records(large, left=2_000)
+    assert not offset_tracker.forget_records(small, left=200)
 
-    assert ledger.in_flight_bytes == 2_100
-    assert A in ledger.budgets()
+    assert offset_tracker.in_flight_bytes == 2_100
+    assert A in offset_tracker.budgets()
 
 
 def test_slice_larger_than_the_bound_passes_when_nothing_is_in_flight() -> None:
     """One record larger than the bound is read, and nothing else of its partition until it is acked."""
-    ledger = a_ledger(max_bytes=10)
-    assert A in ledger.budgets()
+    offset_tracker = a_ledger(max_bytes=10)
+    assert A in offset_tracker.budgets()
 
-    slice_ = ledger.deliver(A, end=1, records=1, size=1_000_000)
-    assert A not in ledger.budgets()
-    assert B in ledger.budgets()
-    ledger.ack(slice_)
+    batch = offset_tracker.deliver(A, end=1, records=1, size=1_000_000)
+    assert A not in offset_tracker.budgets()
+    assert B in offset_tracker.budgets()
+    offset_tracker.ack(batch)
 
-    assert A in ledger.budgets()
+    assert A in offset_tracker.budgets()
 
 
 def test_partition_with_many_small_slices_is_full() -> None:
     """Slices count too: thousands of tiny ones would fill Faust's queue, which every topic shares."""
-    ledger = a_ledger(max_slices=4)
-    first = ledger.deliver(A, end=1, records=1, size=1)
-    later = ledger.deliver(A, end=2, records=1, size=1)
-    ledger.ack(later)
-    assert A not in ledger.budgets()
+    offset_tracker = a_ledger(max_batches=4)
+    first = offset_tracker.deliver(A, end=1, records=1, size=1)
+    later = offset_tracker.deliver(A, end=2, records=1, size=1)
+    offset_tracker.ack(later)
+    assert A not in offset_tracker.budgets()
 
-    ledger.ack(first)
+    offset_tracker.ack(first)
 
-    assert A in ledger.budgets()
+    assert A in offset_tracker.budgets()
 
 
 def test_partition_that_is_not_ours_gets_nothing_and_commits_nothing() -> None:
     """After a revocation nothing is read or committed."""
-    ledger = a_ledger()
-    ledger.deliver(A, end=1, records=1, size=1)
+    offset_tracker = a_ledger()
+    offset_tracker.deliver(A, end=1, records=1, size=1)
 
-    ledger.drop()
+    offset_tracker.drop()
 
-    assert (ledger.budgets(), ledger.committable(A), A in ledger, ledger.in_flight_bytes) == ({}, None, False, 0)
-    ledger.confirm({A: 1})
+    assert (
+        offset_tracker.budgets(),
+        offset_tracker.committable(A),
+        A in offset_tracker,
+        offset_tracker.in_flight_bytes,
+    ) == ({}, None, False, 0)
+    offset_tracker.confirm({A: 1})
 
 
 def test_untouched_partition_commits_nothing() -> None:
     """A group that has read nothing leaves no committed offset of 0 behind."""
-    ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
-    ledger.assign({A: None})
+    offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
+    offset_tracker.assign({A: None})
 
-    ledger.lose_up_to(A, 0)
-    ledger.reach(A, 0)
+    offset_tracker.lose_up_to(A, 0)
+    offset_tracker.reach(A, 0)
 
-    assert list(ledger.committable_partitions()) == []
+    assert list(offset_tracker.committable_partitions()) == []
 
 
 def test_offsets_without_a_record_are_counted() -> None:
     """Before a slice, in it and behind it; not what lies before the first read."""
-    ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
-    ledger.assign({A: None, B: 5})
-    ledger.lose_up_to(A, 100)
+    offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
+    offset_tracker.assign({A: None, B: 5})
+    offset_tracker.lose_up_to(A, 100)
 
-    ledger.deliver(A, end=110, records=7, size=1)
-    ledger.deliver(B, end=10, records=4, size=1)
-    ledger.reach(A, 115)
+    offset_tracker.deliver(A, end=110, records=7, size=1)
+    offset_tracker.deliver(B, end=10, records=4, size=1)
+    offset_tracker.reach(A, 115)
 
-    assert (3 + 1 + 5, 0) == (ledger.empty_offsets, ledger.deleted_offsets)
+    assert (3 + 1 + 5, 0) == (offset_tracker.empty_offsets, offset_tracker.deleted_offsets)
 
 
 def test_a_slice_begins_where_the_one_before_it_ended() -> None:
     """Whatever lies between them; the first one where the assignment began, or the offsets went back to."""
-    ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
-    ledger.assign({A: 5, B: None})
-    ledger.lose_up_to(A, 8)
-    begins = [ledger.deliver(A, end=end, records=2, size=1).begin for end in (10, 20)]
-    ledger.reach(A, 25)
-    begins += [ledger.deliver(tp, end=end, records=3, size=1).begin for tp, end in ((A, 30), (B, 3))]
-    ledger.rewind(A, 2)
+    offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
+    offset_tracker.assign({A: 5, B: None})
+    offset_tracker.lose_up_to(A, 8)
+    begins = [offset_tracker.deliver(A, end=end, records=2, size=1).begin for end in (10, 20)]
+    offset_tracker.reach(A, 25)
+    begins += [offset_tracker.deliver(tp, end=end, records=3, size=1).begin for tp, end in ((A, 30), (B, 3))]
+    offset_tracker.rewind(A, 2)
 
-    assert [5, 10, 20, None, 2] == [*begins, ledger.deliver(A, end=7, records=5, size=1).begin]
+    assert [5, 10, 20, None, 2] == [*begins, offset_tracker.deliver(A, end=7, records=5, size=1).begin]
 
 
 def test_offsets_that_were_deleted_are_told_apart() -> None:
     """Their records are lost, and no other offsets are."""
-    ledger = Ledger(max_bytes=MAX_BYTES, max_slices=10)
-    ledger.assign({A: 5})
+    offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
+    offset_tracker.assign({A: 5})
 
-    assert ledger.lose_up_to(A, 8) == 3
-    ledger.deliver(A, end=10, records=1, size=1)
+    assert offset_tracker.lose_up_to(A, 8) == 3
+    offset_tracker.deliver(A, end=10, records=1, size=1)
 
-    assert (3, 1) == (ledger.deleted_offsets, ledger.empty_offsets)
+    assert (3, 1) == (offset_tracker.deleted_offsets, offset_tracker.empty_offsets)
 
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
@@ -350,12 +355,12 @@ def test_cut_keeps_order_and_limits(values: list[bytes | None], max_records: int
     """Slices hold every record once, in order, within the limits; only a single record may be larger."""
     records = [FakeRecord(value=value) for value in values]
 
-    slices = list(cut(records, max_records=max_records, max_bytes=max_bytes))
+    batches = list(cut(records, max_records=max_records, max_bytes=max_bytes))
 
-    assert [record for slice_ in slices for record in slice_] == records
-    for slice_ in slices:
-        assert 1 <= len(slice_) <= max_records
-        assert len(slice_) == 1 or sum(len(record.value or b"") for record in slice_) <= max_bytes
+    assert [record for batch in batches for record in batch] == records
+    for batch in batches:
+        assert 1 <= len(batch) <= max_records
+        assert len(batch) == 1 or sum(len(record.value or b"") for record in batch) <= max_bytes
 
 
 @pytest.mark.parametrize(

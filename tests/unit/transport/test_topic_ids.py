@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from streamapp.errors import BrokerUnavailable
-from streamapp.retry import Outages
-from streamapp.transport.topic_ids import Incarnations
+from streamapp.retry import OutageRetrier
+from streamapp.transport.topic_ids import TopicIds
 
 
 class World:
@@ -20,9 +20,9 @@ class World:
         self.other_lives: list[str] = []
         self.wanted = 0
         self.may_read = may_read
-        self.outages = Outages("Kafka", sleep=lambda _: asyncio.sleep(0))
-        self.incarnations = Incarnations(
-            self.tell, outages=self.outages, spawn=self.spawn, on_known=self.want, on_another_life=self.reread
+        self.outages = OutageRetrier("Kafka", sleep=lambda _: asyncio.sleep(0))
+        self.topic_ids = TopicIds(
+            self.tell, outages=self.outages, spawn=self.spawn, on_known=self.want, on_changed=self.reread
         )
 
     async def tell(self, _: str) -> str:
@@ -57,10 +57,10 @@ def test_a_topic_is_known_by_its_life() -> None:
     async def scenario() -> None:
         world = World("one", "one", "two")
         for expected, others in (("one", []), ("one", []), ("two", ["events"])):
-            world.incarnations.learn("events")
-            assert world.incarnations.known == {}
+            world.topic_ids.learn("events")
+            assert world.topic_ids.known == {}
             await settled()
-            assert (world.incarnations.known, world.other_lives) == ({"events": expected}, others)
+            assert (world.topic_ids.known, world.other_lives) == ({"events": expected}, others)
         assert world.wanted == 3
 
     asyncio.run(scenario())
@@ -72,9 +72,9 @@ def test_a_life_that_cannot_be_read_stays_unknown() -> None:
     async def scenario() -> None:
         world = World("one", "two", may_read=False)
         for _ in range(2):
-            world.incarnations.learn("events")
+            world.topic_ids.learn("events")
             await settled()
-        assert (world.incarnations.known, world.other_lives) == ({}, ["events"])
+        assert (world.topic_ids.known, world.other_lives) == ({}, ["events"])
 
     asyncio.run(scenario())
 
@@ -85,15 +85,15 @@ def test_a_broker_that_does_not_tell_is_an_outage() -> None:
     async def scenario() -> None:
         world = World("one")
         world.is_away = True
-        world.incarnations.learn("events")
+        world.topic_ids.learn("events")
         await settled()
         assert world.outages.away_since is not None
-        world.incarnations.forget("events")
+        world.topic_ids.forget("events")
         world.is_away = False
         await settled()
-        assert world.incarnations.known == {}
-        world.incarnations.learn("events")
+        assert world.topic_ids.known == {}
+        world.topic_ids.learn("events")
         await settled()
-        assert (world.incarnations.known, world.outages.away_since) == ({"events": "one"}, None)
+        assert (world.topic_ids.known, world.outages.away_since) == ({"events": "one"}, None)
 
     asyncio.run(scenario())

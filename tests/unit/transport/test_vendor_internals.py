@@ -149,9 +149,9 @@ def test_compiled_source_is_the_one_that_was_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (transport.SliceConsumer, driver.Consumer),
+        (transport.BatchConsumer, driver.Consumer),
         (transport.BoundedProducer, driver.Producer),
-        (transport_fetcher.SliceFetcher, driver.AIOKafkaConsumerThread),
+        (transport_fetcher.BatchFetcher, driver.AIOKafkaConsumerThread),
     ],
 )
 def test_every_override_is_watched(ours: type, theirs: type) -> None:

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from streamapp.dlq.index import Pile
+from streamapp.dlq.index import DeadLetterIndex
 from streamapp.model.record import Reason
 from streamapp.verify import manifest
 from streamapp.verify.letter_index import LetterIndex
-from tests.support.factories import INCARNATION, NOW, FakeRecord
+from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 from tests.unit.dlq.test_index import a_dead_record
 
 HOUR = NOW // 3_600_000 * 3_600_000
-ID = f"{INCARNATION}-0-0"
+ID = f"{TOPIC_ID}-0-0"
 
 
 def an_index(*records: FakeRecord) -> LetterIndex:
@@ -46,11 +46,11 @@ def with_header(name: str, value: bytes | None) -> FakeRecord:
 def test_what_the_pile_calls_foreign_is_left_out(name: str, value: bytes | None) -> None:
     """Whichever header is not as we write it; nothing is raised."""
     record = with_header(name, value)
-    pile = Pile()
-    pile.add(record)
+    dead_letters = DeadLetterIndex()
+    dead_letters.add(record)
     index = an_index(record)
 
-    assert ([(0, 0)], {}, {}) == (pile.foreign, index.failures, index.counted)
+    assert ([(0, 0)], {}, {}) == (dead_letters.foreign, index.failures, index.counted)
 
 
 def test_a_failure_is_kept_by_its_event_with_a_digest_and_its_content() -> None:

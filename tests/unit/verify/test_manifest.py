@@ -12,14 +12,14 @@ import pytest
 from bson import DatetimeMS
 
 from streamapp.verify import manifest, manifest_file
-from streamapp.verify.manifest import NoLedgerError, Sent, Sum
-from streamapp.verify.manifest_check import Proof
-from tests.support.factories import INCARNATION, an_event
+from streamapp.verify.manifest import Manifest, NoManifestError, Sum
+from streamapp.verify.manifest_check import ManifestCheck
+from tests.support.factories import TOPIC_ID, an_event
 
 
-def a_run() -> Sent:
+def a_run() -> Manifest:
     """Return a run of two events and a poison in partition 0, with a gap before the last."""
-    run = Sent(topic="user_events", incarnation=INCARNATION, started_at="now")
+    run = Manifest(topic="user_events", topic_id=TOPIC_ID, started_at="now")
     run.add(0, "v1", 5, manifest.of_event(an_event()))
     run.add(0, "v1", 6, manifest.of_event(an_event(user_id="other")))
     run.add(0, "null", 8, manifest.of_value(None))
@@ -32,22 +32,22 @@ LATE = SimpleNamespace(reason="timestamp-out-of-range", content=b"bytes")
 
 
 def found(
-    run: Sent,
+    run: Manifest,
     documents: Mapping[int, dict[str, Any]],
     committed: int = 9,
     letters: Mapping[int, SimpleNamespace] = BURIED,
 ) -> tuple[list[str], int]:
     """Return what is wrong, in words, and how many records are not settled."""
     stored = {
-        f"{INCARNATION}-0-{offset}": bson.encode({"schema_version": "v1", **each}) for offset, each in documents.items()
+        f"{TOPIC_ID}-0-{offset}": bson.encode({"schema_version": "v1", **each}) for offset, each in documents.items()
     }
 
     def ask(ids: Sequence[str]) -> Mapping[str, bytes]:
         return {id_: stored[id_] for id_ in ids if id_ in stored}
 
-    buried = {f"{INCARNATION}-0-{offset}": letter for offset, letter in letters.items()}
-    proof = Proof(stored=ask, buried=buried, committed={0: committed})
-    return [str(problem) for problem in proof.judge(run)], proof.not_settled
+    dead_lettered = {f"{TOPIC_ID}-0-{offset}": letter for offset, letter in letters.items()}
+    manifest_check = ManifestCheck(stored=ask, dead_lettered=dead_lettered, committed={0: committed})
+    return [str(problem) for problem in manifest_check.judge(run)], manifest_check.not_settled
 
 
 GOOD = {5: {**an_event(), "browser": None, "kafka": {}}, 6: an_event(user_id="other", browser=None)}
@@ -79,7 +79,7 @@ def test_the_order_of_acknowledgements_does_not_matter() -> None:
 
 @pytest.mark.parametrize("line", ["", "{", "7", "{}", '{"format": "streamapp ledger 2"}', "[" * 100_000])
 def test_what_is_no_ledger_is_named_by_its_line(line: str) -> None:
-    with pytest.raises(NoLedgerError, match=r"line 2 is not what `send-sample --ledger` writes"):
+    with pytest.raises(NoManifestError, match=r"line 2 is not what `send-sample --ledger` writes"):
         manifest.parse([manifest.line_of(a_run()), line])
 
 
@@ -100,12 +100,12 @@ def test_what_is_no_ledger_is_named_by_its_line(line: str) -> None:
 def test_a_line_that_says_what_cannot_be_is_refused(old: str, new: str) -> None:
     line = manifest.line_of(a_run())
     assert old in line
-    with pytest.raises(NoLedgerError, match="line 1 is not"):
+    with pytest.raises(NoManifestError, match="line 1 is not"):
         manifest.parse([line.replace(old, new)])
 
 
 def test_a_line_of_another_format_is_no_ledgers() -> None:
-    with pytest.raises(NoLedgerError):
+    with pytest.raises(NoManifestError):
         manifest.parse([manifest.line_of(a_run()).replace(manifest.FORMAT, "streamapp ledger 9")])
 
 
@@ -121,7 +121,7 @@ def test_runs_are_added_to_the_file(tmp_path: Path) -> None:
 def test_a_file_without_a_run_is_no_ledger(content: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "sent.jsonl"
     path.write_bytes(content)
-    with pytest.raises(NoLedgerError, match=why):
+    with pytest.raises(NoManifestError, match=why):
         manifest_file.read(path)
 
 
@@ -149,7 +149,7 @@ def test_what_runs_cannot_be_added_to_is_refused(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="No such file"):
             manifest_file.try_out(path)
     for path in (Path("/dev/null"), tmp_path, other):
-        with pytest.raises(NoLedgerError):
+        with pytest.raises(NoManifestError):
             manifest_file.try_out(path)
     assert [other] == [*tmp_path.iterdir()]
 
@@ -183,7 +183,7 @@ def test_a_good_event_that_has_failed_is_told_by_its_reason() -> None:
 
 def test_a_poison_that_is_stored_by_now_is_proven_by_its_dead_letter() -> None:
     """Also where good events had failed for the same reason."""
-    run = Sent(topic="user_events", incarnation=INCARNATION, started_at="now")
+    run = Manifest(topic="user_events", topic_id=TOPIC_ID, started_at="now")
     run.add(0, "v1", 5, manifest.of_event(an_event()))
     run.add(0, "future", 6, manifest.of_value(b"far"))
     far = SimpleNamespace(reason="timestamp-out-of-range", content=manifest.of_value(b"far"))

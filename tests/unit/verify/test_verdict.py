@@ -13,7 +13,7 @@ from streamapp.model.record import origin_of
 from streamapp.verify import document_diff, offsets
 from streamapp.verify.offsets import Bits, Runs
 from streamapp.verify.verdict import PartitionFates, Problem, Verdict
-from tests.support.factories import INCARNATION, V1, V2, a_record, an_event
+from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
 
 SCHEMAS = {1: V1, 2: V2}
 
@@ -65,7 +65,7 @@ def test_runs_go_on_around_what_has_a_reason(noted: list[int], others: list[offs
 def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
     """Return a record, its origin and its document."""
     record = a_record(an_event(browser="x"))
-    origin = origin_of(record, INCARNATION)
+    origin = origin_of(record, TOPIC_ID)
     made = document.build(
         an_event(browser="x"),
         writer=V2,
@@ -119,7 +119,7 @@ def test_what_is_no_text_differs() -> None:
 
 def test_a_poison_that_is_stored_differs() -> None:
     record = a_record(value=b"")
-    why = document_diff.difference(bson.encode({}), record, origin_of(record, INCARNATION), SCHEMAS)
+    why = document_diff.difference(bson.encode({}), record, origin_of(record, TOPIC_ID), SCHEMAS)
     assert why == "stored, but its record is no event (empty)"
 
 
@@ -130,7 +130,7 @@ def test_ids_are_read_from_raw_batches() -> None:
 
 def test_a_verdict_tells_runs_and_reasons() -> None:
     fates = PartitionFates(partition=3, records=4, stored=1)
-    verdict = Verdict(lanes=[fates])
+    verdict = Verdict(partition_ids=[fates])
     assert (True, False) == (verdict.is_good, fates.is_settled)
     for offset in (7, 8, 9):
         fates.missing.add(offset)

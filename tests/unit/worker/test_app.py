@@ -82,11 +82,11 @@ def test_memory_is_looked_after_before_anything_starts(monkeypatch: pytest.Monke
     from streamapp.worker import memory  # noqa: PLC0415 - not before the environment is cleared
 
     calls = list[str]()
-    monkeypatch.setattr(memory, "keep_less", lambda: calls.append("keep_less"))
+    monkeypatch.setattr(memory, "limit_malloc_arenas", lambda: calls.append("limit_malloc_arenas"))
 
-    worker_app.upstream.__wrapped__()
+    worker_app.dependencies.__wrapped__()
 
-    assert calls == ["keep_less"]
+    assert calls == ["limit_malloc_arenas"]
 
 
 def test_failure_of_the_agent_ends_the_worker() -> None:

@@ -18,7 +18,7 @@ from streamapp.worker import memory
 THREADS = """
 import ctypes, threading
 from streamapp.worker import memory
-memory.keep_less()
+memory.limit_malloc_arenas()
 taken, seen = threading.Barrier(6), threading.Barrier(6)
 def take():
     mine = bytes(10_000)
@@ -60,7 +60,7 @@ class Node:
 
 def test_documents_of_a_slice_are_not_looked_at() -> None:
     """A slice of 4,000 makes fewer objects than are looked at together; what is there already is left out."""
-    memory.collect_less()
+    memory.relax_gc()
 
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold()[0] > 4_000 * 4
@@ -68,7 +68,7 @@ def test_documents_of_a_slice_are_not_looked_at() -> None:
 
 def test_cycles_are_collected_all_the_same() -> None:
     """Or an outage, whose exceptions hold their frames, would fill the memory."""
-    memory.collect_less()
+    memory.relax_gc()
     gone = weakref.ref(Node())
 
     for _ in range(gc.get_threshold()[0] * gc.get_threshold()[1] + 1):
@@ -87,4 +87,4 @@ def test_a_libc_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPa
     """As musl is."""
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
 
-    memory.keep_less()
+    memory.limit_malloc_arenas()
