@@ -11,8 +11,7 @@ from urllib.request import urlopen
 
 from pymongo import MongoClient
 
-from streamapp import settings
-from streamapp.local import ports
+from streamapp import net, settings
 
 COUNT = 50
 WITHIN_SECONDS = 60.0
@@ -22,7 +21,7 @@ STOP_WITHIN_SECONDS = 20.0
 def main() -> None:
     """Run a worker and, once it is ready, a `send-sample`; exit with what is wrong, if anything."""
     environ = {**os.environ, "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0"}
-    port = ports.choose()
+    port = net.choose_port()
     worker = subprocess.Popen(["streamapp", "worker", "--web-port", str(port)], env=environ, stdin=subprocess.DEVNULL)
     try:
         wait_for(lambda: is_ready(port), worker, "a ready worker")

@@ -14,7 +14,7 @@ from benchmarks.bench import Bench, opened
 from benchmarks.figures import spread
 from benchmarks.programs import OURS
 from benchmarks.watching import Round, Watch, until
-from streamapp.local import ports
+from streamapp import net
 from streamapp.settings import Settings
 
 NAME = "grow"
@@ -153,7 +153,7 @@ def _shared(bench: Bench, name: str, workers: int, events: int) -> Round:
 
 def _is_ready(port: str) -> bool:
     try:
-        return httpx.get(f"http://{ports.HOST}:{port}/readyz").is_success
+        return httpx.get(f"http://{net.HOST}:{port}/readyz").is_success
     except httpx.TransportError:
         return False
 

@@ -13,8 +13,7 @@ from streamapp.decode import document
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.event import schema
-from streamapp.model.record import Origin
-from streamapp.rollups.rollup import PartitionId
+from streamapp.model.record import Origin, PartitionId
 from streamapp.samples.generator import Sample, samples
 
 PARTITIONS = 4

@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from benchmarks.history import PARTITIONS
 from benchmarks.load import Past
 from dashboard.model.time_window import Range, from_ms, to_ms, window
-from streamapp.local import ports
+from streamapp import net
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
@@ -62,7 +62,7 @@ class Site:
 
 def serve(past: Past, stack: ExitStack) -> Site:
     """Start the page; the stack ends it, and the writer if it runs."""
-    port = ports.choose()
+    port = net.choose_port()
     dashboard = Server(
         name=f"the dashboard of {past.name}",
         command=[sys.executable, "-m", "streamapp", "dashboard", "--port", str(port)],
@@ -79,7 +79,7 @@ def serve(past: Past, stack: ExitStack) -> Site:
 
 def _answers(port: int) -> bool:
     try:
-        with urlopen(f"http://{ports.HOST}:{port}/_stcore/health", timeout=2) as response:
+        with urlopen(f"http://{net.HOST}:{port}/_stcore/health", timeout=2) as response:
             return response.status == 200  # noqa: PLR2004 - HTTP's OK
     except (URLError, OSError):
         return False

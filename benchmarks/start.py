@@ -19,7 +19,7 @@ from benchmarks import figures, noise, report
 from benchmarks.bench import Bench, opened
 from benchmarks.programs import LOOP, OURS
 from benchmarks.watching import cpu_seconds, cpu_seconds_of_ended
-from streamapp.local import ports
+from streamapp import net
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
@@ -94,12 +94,12 @@ class _Starts:
 
     def _first_event(self, name: str, turn: str, database: Database[dict[str, Any]]) -> Mapping[str, _Took]:
         """Start a program with a consumer group of its own, which finds collections and indexes."""
-        group, port = f"{database.name}-{turn}", ports.choose()
+        group, port = f"{database.name}-{turn}", net.choose_port()
         environ = {**self._bench.environment(database.name, topic=Settings().topic), "STREAMAPP_APP_ID": group}
         command = (
             [_FAUST, "-A", "streamapp", "worker", "--web-port", str(port)] if name == OURS.name else LOOP.command()
         )
-        with httpx.Client(base_url=f"http://{ports.HOST}:{port}", timeout=_ANSWER_WITHIN_SECONDS) as pages:
+        with httpx.Client(base_url=f"http://{net.HOST}:{port}", timeout=_ANSWER_WITHIN_SECONDS) as pages:
             facts = {f"{name}: the first event is readable": lambda: bool(database["events"].find_one())}
             if name == OURS.name:
                 facts |= {f"{name}: {page} is 200": _answering(pages, page) for page in ("/healthz", "/readyz")}

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.programs import connect
-from streamapp.local import ports
+from streamapp import net
 from streamapp.settings import Settings
 
 #: The same as in quix.py.
@@ -43,7 +43,7 @@ class Program:
 
 
 def _worker(*module: str) -> Callable[[], Sequence[str]]:
-    return lambda: [sys.executable, "-m", *module, "worker", "--web-port", str(ports.choose())]
+    return lambda: [sys.executable, "-m", *module, "worker", "--web-port", str(net.choose_port())]
 
 
 def _module(name: str, *arguments: str) -> Callable[[], Sequence[str]]:

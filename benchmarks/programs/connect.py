@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamapp.local import artifacts, lock, ports, programs
+from streamapp import net
+from streamapp.local import artifacts, lock, programs
 from streamapp.settings import Settings
 
 CONNECTOR_VERSION = "2.0.1"
@@ -62,7 +63,7 @@ def _worker(settings: Settings, folder: Path, plugin: Path) -> dict[str, object]
     return {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "plugin.path": plugin.parent,
-        "listeners": f"http://{ports.HOST}:{ports.choose()}",
+        "listeners": f"http://{net.HOST}:{net.choose_port()}",
         "offset.storage.file.filename": folder / "offsets",
         "connector.client.config.override.policy": "All",
         "key.converter": "org.apache.kafka.connect.storage.StringConverter",

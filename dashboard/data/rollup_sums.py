@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dashboard.model import labels
 from dashboard.model.snapshot import FIELDS, Counts, Filter
-from streamapp.rollups.rollup import unique, unique_up_to, value_of
+from streamapp.rollups.keys import value_of
+from streamapp.rollups.rollup import unique, unique_up_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

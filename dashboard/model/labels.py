@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from streamapp.rollups.rollup import OTHER as _BEYOND_LIMIT
+from streamapp.rollups.keys import OTHER as _BEYOND_LIMIT
 
 UNREGISTERED = "unregistered"
 NOT_GIVEN = "not given"

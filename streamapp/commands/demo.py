@@ -12,10 +12,10 @@ from urllib.request import urlopen
 
 import click
 
+from streamapp import net
 from streamapp.commands import dashboard, up
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import load_settings, told
-from streamapp.local import ports
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
 from streamapp.settings import Settings
@@ -53,8 +53,8 @@ def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts
 
 
 def _tell(backend: Backend, worker_port: int, page_port: int) -> None:
-    click.echo(f"dashboard  {dashboard.page_url(ports.HOST, page_port)}")
-    click.echo(f"worker     http://{ports.HOST}:{worker_port}/readyz")
+    click.echo(f"dashboard  {dashboard.page_url(net.HOST, page_port)}")
+    click.echo(f"worker     http://{net.HOST}:{worker_port}/readyz")
     for name, value in backend.addresses.environment().items():
         click.echo(f"{name}={value}")
     click.echo("\nOpen the dashboard's address in a browser; Ctrl-C ends all of it.", err=True)
@@ -63,9 +63,9 @@ def _tell(backend: Backend, worker_port: int, page_port: int) -> None:
 def _worker(backend: Backend, folder: Path, port: int) -> Server:
     return Server(
         name="the worker",
-        command=[sys.executable, "-m", "streamapp", "worker", "--web-port", str(port), "--web-bind", ports.HOST],
+        command=[sys.executable, "-m", "streamapp", "worker", "--web-port", str(port), "--web-bind", net.HOST],
         log=folder / "worker.log",
-        answers=lambda: _answers(f"http://{ports.HOST}:{port}/readyz"),
+        answers=lambda: _answers(f"http://{net.HOST}:{port}/readyz"),
         environ=backend.addresses.environment(),
     )
 
@@ -73,15 +73,15 @@ def _worker(backend: Backend, folder: Path, port: int) -> Server:
 def _dashboard(backend: Backend, folder: Path, port: int) -> Server:
     return Server(
         name="the dashboard",
-        command=dashboard.arguments(ports.HOST, port),
+        command=dashboard.arguments(net.HOST, port),
         log=folder / "dashboard.log",
-        answers=lambda: _answers(f"http://{ports.HOST}:{port}/_stcore/health"),
+        answers=lambda: _answers(f"http://{net.HOST}:{port}/_stcore/health"),
         environ=backend.addresses.environment(),
     )
 
 
 def _port(usual: int, whose: str, *, but: Sequence[int]) -> int:
-    port = ports.choose(usual, but=but)
+    port = net.choose_port(usual, but=but)
     if port != usual:
         click.echo(f"port {usual} is taken; {whose} is on port {port}", err=True)
     return port

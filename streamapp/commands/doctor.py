@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
-from streamapp.doctor.finding import Finding, Verdict, count
+from streamapp.doctor.checks.finding import Finding, Verdict, count
 from streamapp.doctor.runner import examine
 
 

@@ -29,8 +29,9 @@ from streamapp.samples import fault_context, faults, generator
 from streamapp.samples.faults import REASONS, Fault, FaultContext, Faults
 from streamapp.samples.generator import Sample
 from streamapp.settings import Settings
-from streamapp.verify import manifest, manifest_file
-from streamapp.verify.manifest import Manifest, NoManifestError
+from streamapp.verify import manifest_file
+from streamapp.verify.checks import manifest
+from streamapp.verify.checks.manifest import Manifest, NoManifestError
 
 #: Seconds until an event that nobody acknowledges counts as not sent.
 _DELIVERY_TIMEOUT = 30.0

@@ -22,9 +22,9 @@ from streamapp.mongodb.client import Mongo, translated
 from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.settings import Settings
 from streamapp.verify import manifest_file
-from streamapp.verify.manifest import Manifest, NoManifestError
-from streamapp.verify.manifest_check import ManifestCheck
-from streamapp.verify.verdict import Problem, Verdict
+from streamapp.verify.checks.manifest import Manifest, NoManifestError
+from streamapp.verify.checks.manifest_check import ManifestCheck
+from streamapp.verify.checks.verdict import Problem, Verdict
 from streamapp.verify.verification import Verification
 
 #: Problems that are told one by one.

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 from dotenv import dotenv_values
 
-from streamapp.doctor.finding import Findings
+from streamapp import net
+from streamapp.doctor.checks.finding import Findings
+from streamapp.doctor.checks.local import PortFacts, judge_port, judge_settings
 from streamapp.doctor.kafka import reach
-from streamapp.doctor.local_verdicts import PortFacts, judge_port, judge_settings
-from streamapp.local import ports
 from streamapp.settings import PREFIX, Settings
 
 ANSWER_SECONDS = 2.0
@@ -43,7 +43,7 @@ def _port(host: str, port: int, hide: Callable[[str], str]) -> PortFacts:
     name = _EVERYWHERE.get(host, host)
     address = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     if reach(address):
-        is_here = ports.is_here(host)
+        is_here = net.is_here(host)
         return PortFacts(address=address if is_here else repr(host), is_here=is_here, is_open=False)
     try:
         # Never by way of a proxy.

@@ -17,9 +17,9 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from streamapp.doctor import kafka_verdicts as judge
-from streamapp.doctor.finding import Findings, fault, ok, skipped
-from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, TopicFacts
+from streamapp.doctor.checks import kafka as judge
+from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
+from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, silent, uuid_of
 from streamapp.kafka.cli_hints import Tools

@@ -12,11 +12,11 @@ from pymongo import MongoClient, timeout
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from streamapp.decode.document import Document
-from streamapp.doctor import mongo_verdicts as judge
-from streamapp.doctor.finding import Findings, fault, ok, skipped, warning
-from streamapp.doctor.local_verdicts import judge_clock
-from streamapp.doctor.mongo_verdicts import EventsFacts, Rights, ServerFacts
-from streamapp.doctor.redaction import user_of
+from streamapp.doctor.checks import mongo as judge
+from streamapp.doctor.checks.finding import Findings, fault, ok, skipped, warning
+from streamapp.doctor.checks.local import judge_clock
+from streamapp.doctor.checks.mongo import EventsFacts, Rights, ServerFacts
+from streamapp.doctor.checks.redaction import user_of
 from streamapp.mongodb.client import reason
 from streamapp.settings import Settings
 

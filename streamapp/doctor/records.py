@@ -11,8 +11,8 @@ import fastavro
 from streamapp.decode import wire_format
 from streamapp.decode.document import EventTimes, build
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
-from streamapp.doctor.finding import Finding, Findings, fault, ok, skipped, warning
-from streamapp.doctor.kafka_verdicts import Bounds
+from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, skipped, warning
+from streamapp.doctor.checks.kafka import Bounds
 from streamapp.errors import RegistryUnavailable, Undecodable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event

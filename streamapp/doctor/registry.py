@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from streamapp.decode.writer_schema import WriterSchema
-from streamapp.doctor.finding import Findings, fault, ok, skipped
-from streamapp.doctor.registry_verdicts import SubjectFacts, judge_api, judge_subject
+from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
+from streamapp.doctor.checks.registry import SubjectFacts, judge_api, judge_subject
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
 from streamapp.registry.client import Registry

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from streamapp.doctor.checks.finding import Finding, Findings, fault, skipped
+from streamapp.doctor.checks.redaction import hiding, without_user_info
 from streamapp.doctor.environment import port_findings, settings_findings
-from streamapp.doctor.finding import Finding, Findings, fault, skipped
 from streamapp.doctor.kafka import KafkaChecks
 from streamapp.doctor.mongo import MongoChecks
 from streamapp.doctor.records import newest_findings, sample_documents, sample_findings
-from streamapp.doctor.redaction import hiding, without_user_info
 from streamapp.doctor.registry import RegistryChecks
 from streamapp.errors import Undecodable
 from streamapp.settings import Settings

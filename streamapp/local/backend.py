@@ -14,8 +14,9 @@ from typing import Self
 
 from streamapp.errors import BackendError
 from streamapp.local import artifacts, cluster_size, kafka, lock, mongod, programs, registry
-from streamapp.local.ports import HOST, Ports
+from streamapp.local.ports import Ports
 from streamapp.local.process import START_WITHIN_SECONDS, Server
+from streamapp.net import HOST
 from streamapp.settings import Settings
 
 

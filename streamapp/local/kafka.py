@@ -14,8 +14,9 @@ from confluent_kafka.admin import AdminClient
 
 from streamapp.errors import BackendError
 from streamapp.local import cluster_size, programs
-from streamapp.local.ports import HOST, Ports, is_open
+from streamapp.local.ports import Ports
 from streamapp.local.process import Server, die_with_parent, shorten
+from streamapp.net import HOST, is_open
 
 CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, since a folder of data is one cluster for ever
 #: More would be slower, and survive no more than a laptop does.

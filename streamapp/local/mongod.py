@@ -10,8 +10,8 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from streamapp.local import cluster_size
-from streamapp.local.ports import HOST, is_open
 from streamapp.local.process import Server
+from streamapp.net import HOST, is_open
 
 REPLICA_SET = "rs0"
 NOT_YET_INITIALIZED = 94

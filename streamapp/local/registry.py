@@ -7,8 +7,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from streamapp.local import programs
-from streamapp.local.ports import HOST, Ports
+from streamapp.local.ports import Ports
 from streamapp.local.process import Server
+from streamapp.net import HOST
 
 PATH = "/apis/ccompat/v7"
 OK = 200

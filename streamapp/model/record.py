@@ -124,6 +124,14 @@ class PartitionBatch:
         self.on_forgotten(left)
 
 
+class PartitionId(NamedTuple):
+    """A partition of a topic, from the creation of the topic to its deletion."""
+
+    #: The topic id (KIP-516); the topic's name where the broker has no topic ids.
+    topic_id: str
+    partition: int
+
+
 class Origin(NamedTuple):
     """Where an event first stood in Kafka: a record's own coordinates, or those a replayed dead letter carries."""
 

@@ -18,12 +18,14 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from streamapp.decode.document import Document
+from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.mongodb.event_store import why_unencodable
 from streamapp.mongodb.rollup_store import RollupStore
+from streamapp.rollups.keys import by_partition, id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
-from streamapp.rollups.pending import Delta, PendingCounts
-from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, by_partition, id_of
+from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import ConditionalWrite, Delta, Rollup
 from streamapp.sink.insert_batcher import Outcome
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,11 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 
+from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, write_errors
+from streamapp.rollups.keys import id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level
-from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
 _INDEX_CONFLICT = 85
 
@@ -73,7 +75,7 @@ class RollupStore:
     def last_offset(self, partition_id: PartitionId) -> int:
         """See `frontier`."""
         # ";" comes after ":", so these are the rollups of the lane.
-        ids = {"$gte": id_of(partition_id, 0)[:-1], "$lt": f"{partition_id.life}:{partition_id.partition};"}
+        ids = {"$gte": id_of(partition_id, 0)[:-1], "$lt": f"{partition_id.topic_id}:{partition_id.partition};"}
         newest = (
             self._database[level.collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
             for level in LEVELS

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import pymongo
 
+from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
+from streamapp.rollups.keys import Document
 from streamapp.rollups.levels import Level
 from streamapp.rollups.recount import FIELDS, Recount, difference
-from streamapp.rollups.rollup import ConditionalWrite, Document, PartitionId, Rollup
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
 #: Events that are read at the same time.
 READ_AT_ONCE = 5_000
@@ -142,13 +144,15 @@ class BucketRange:
         return self._bounds.get(rollup.partition_id, rollup.offset)
 
     def _counted_up_to(self, partition_id: PartitionId, offset: int) -> Recount:
-        if not _INCARNATION.fullmatch(partition_id.life):
+        if not _INCARNATION.fullmatch(partition_id.topic_id):
             raise ConcurrentChange  # the `_id` of its events cannot be told from their offset
         reached, recount = self._ahead.get(partition_id) or (self._bounds[partition_id], self._recount.copy())
         if offset < reached:
             raise ConcurrentChange
         start, end = self._time()
-        ids = iter(f"{partition_id.life}-{partition_id.partition}-{each}" for each in range(reached + 1, offset + 1))
+        ids = iter(
+            f"{partition_id.topic_id}-{partition_id.partition}-{each}" for each in range(reached + 1, offset + 1)
+        )
         while some := [*islice(ids, READ_AT_ONCE)]:
             events = self._events.find({"_id": {"$in": some}, "kafka.apart": {"$ne": True}}, FIELDS)
             recount.add([event for event in events if start <= event["event_timestamp"] < end], {})

@@ -16,13 +16,14 @@ import pymongo
 from bson import DatetimeMS
 
 from streamapp.errors import StoreUnavailable
+from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.monitoring import heartbeat
 from streamapp.reconcile.bucket_range import BucketRange, ConcurrentChange, Difference, Key, events_between
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.recount import Recount
-from streamapp.rollups.rollup import PartitionId, Rollup
+from streamapp.rollups.rollup import Rollup
 
 #: Rollups that are compared at the same time, more or less.
 COMPARED_AT_ONCE = 500

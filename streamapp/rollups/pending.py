@@ -7,30 +7,18 @@ from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import NamedTuple, Self
 
-from datasketches import hll_sketch, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
-
 from streamapp.decode.document import row_of
 from streamapp.decode.transcoder import Values
+from streamapp.rollups.keys import Document, key_of
 from streamapp.rollups.levels import Level
-from streamapp.rollups.rollup import LG_K, Document, key_of
+from streamapp.rollups.rollup import Delta
 
 _MINUTE_MS = 60_000
 #: What Python needs for an event beside its texts, as tracemalloc tells, roughly.
 EVENT_BYTES = 90
-
-
-@dataclass(slots=True, eq=False)
-class Delta:
-    """Some events of one bucket, counted."""
-
-    #: Keyed by the keys of CUBE.
-    cells: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
-    locations: Counter[str] = field(default_factory=Counter[str])
-    users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
 
 
 #: Deltas by the start of their bucket, epoch ms.

@@ -12,9 +12,11 @@ from math import isclose
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
 from streamapp.decode.document import Row, row_of
+from streamapp.model.record import PartitionId
+from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, OTHER, Document, by_partition, id_of
 from streamapp.rollups.levels import Level
-from streamapp.rollups.pending import Delta, Events, count, grouped
-from streamapp.rollups.rollup import FOREIGN, LG_K, MAPS, OTHER, Document, PartitionId, Rollup, by_partition, id_of
+from streamapp.rollups.pending import Events, count, grouped
+from streamapp.rollups.rollup import Delta, Rollup
 
 #: What is read of an event to count it.
 FIELDS = (

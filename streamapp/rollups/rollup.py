@@ -13,97 +13,22 @@ A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
     offset      the last one counted in its turn, -1 for none; compare and set on it (and `n`) keeps counts exact
     apart       number of events that were counted out of their turn, in the transaction that stored them
 
-A key is a value with its awkward characters escaped, see `key_of`; `value_of` turns it back.
+The keys are defined in `streamapp.rollups.keys`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import unquote
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from bson import DatetimeMS
 from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
-if TYPE_CHECKING:
-    from streamapp.rollups.pending import Delta
-
-#: A document of MongoDB.
-Document = Mapping[str, Any]
-D = TypeVar("D", bound=Document)
-
-LG_K = 12
-#: Distinct keys of one map in one document; whatever comes after is counted under OTHER.
-MAX_KEYS = 100
-#: Distinct cells in one document; likewise.
-MAX_CELLS = 1_000
-#: Characters of a value; a longer one is cut.
-MAX_KEY_LENGTH = 100
-
-#: No value is escaped to these: "%" itself always becomes "%25".
-NULL, OTHER = "%null", "%other"
-
-#: The maps whose keys make a cell, in its order.
-CUBE = ("types", "devices", "browsers", "versions")
-MAPS = (*CUBE, "locations")
-
-_ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
-
-
-class PartitionId(NamedTuple):
-    """One partition in one life of its topic."""
-
-    #: The topic's incarnation, or its name where the broker has none.
-    life: str
-    partition: int
-
-
-#: Of documents that did not come by streamapp.
-FOREIGN = PartitionId("", -1)
-
-
-def id_of(partition_id: PartitionId, bucket_ms: int) -> str:
-    """The `_id` of a rollup."""
-    return f"{partition_id.life}:{partition_id.partition}:{bucket_ms}"
-
-
-def partition_id_of(event: Document) -> PartitionId:
-    """The lane whose rollups hold an event document; one of its own for documents that did not come by streamapp."""
-    try:
-        kafka, event_id = event["kafka"], str(event["_id"])
-        ours = f"-{kafka['partition']}-{kafka['offset']}"
-        life = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
-        # Without an incarnation, the record's timestamp comes last.
-        is_ours = event_id.startswith(f"{life}{ours}") and isinstance(kafka["offset"], int)
-        return PartitionId(life, int(kafka["partition"])) if is_ours else FOREIGN
-    except (KeyError, TypeError, ValueError):
-        return FOREIGN
-
-
-def by_partition(events: Iterable[D]) -> dict[PartitionId, list[D]]:
-    """Event documents by their lane, in the order in which they are given."""
-    partition_ids: dict[PartitionId, list[D]] = {}
-    for event in events:
-        partition_ids.setdefault(partition_id_of(event), []).append(event)
-    return partition_ids
-
-
-def key_of(value: object) -> str:
-    """The key under which a value is counted: no character in it means anything to MongoDB or to a cell."""
-    if value is None:
-        return NULL
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > MAX_KEY_LENGTH:
-        text = text[: MAX_KEY_LENGTH - 1] + "…"
-    return text.translate(_ESCAPES)
-
-
-def value_of(key: str) -> str | None:
-    """The value that a key stands for; None for a null, OTHER for those beyond the limit."""
-    if key == NULL:
-        return None
-    return OTHER if key == OTHER else unquote(key)
+from streamapp.model.record import PartitionId
+from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, Document
 
 
 def unique(sketches: Iterable[bytes]) -> float:
@@ -119,6 +44,16 @@ def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
             union.update(hll_sketch.deserialize(sketch))
         found.append(union.get_estimate())
     return found
+
+
+@dataclass(slots=True, eq=False)
+class Delta:
+    """Some events of one bucket, counted."""
+
+    #: Keyed by the keys of CUBE.
+    cells: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
+    locations: Counter[str] = field(default_factory=Counter[str])
+    users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
 
 
 #: None of them where a foreign hand has taken it out of the document.
@@ -147,8 +82,8 @@ class Rollup:
     @property
     def partition_id(self) -> PartitionId:
         """The lane whose events it holds."""
-        life, partition, _ = self.id.rsplit(":", 2)
-        return PartitionId(life, int(partition))
+        topic_id, partition, _ = self.id.rsplit(":", 2)
+        return PartitionId(topic_id, int(partition))
 
     @property
     def bucket_ms(self) -> int:

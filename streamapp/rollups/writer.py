@@ -17,10 +17,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from streamapp.model.record import PartitionId
 from streamapp.retry import OutageRetrier
+from streamapp.rollups.keys import id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
 #: Seconds between two writes, at the least.
 WRITE_INTERVAL_SECONDS = 1.0

@@ -13,8 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamapp.errors import PoisonFlood
-from streamapp.model.record import BatchRecord, DeadLetter, Reason
-from streamapp.rollups.rollup import PartitionId
+from streamapp.model.record import BatchRecord, DeadLetter, PartitionId, Reason
 
 #: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
 #: in other partitions is looked at meanwhile, so that a worker that starts over and over amidst poison buries none.

@@ -9,10 +9,9 @@ from typing import Protocol
 
 from streamapp.decode import document
 from streamapp.decode.document import Document
-from streamapp.model.record import Origin, PartitionBatch
+from streamapp.model.record import Origin, PartitionBatch, PartitionId
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import EVENT_BYTES
-from streamapp.rollups.rollup import PartitionId
 from streamapp.sink.insert_batcher import Outcome
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,

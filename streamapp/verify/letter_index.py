@@ -15,7 +15,7 @@ from streamapp.dlq.index import letter_in
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record
 from streamapp.mongodb import dead_letter_counts
-from streamapp.verify import manifest
+from streamapp.verify.checks import manifest
 
 _TOLD_EVERY = 1_000
 

@@ -8,8 +8,8 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from streamapp.verify import manifest
-from streamapp.verify.manifest import Manifest, NoManifestError
+from streamapp.verify.checks import manifest
+from streamapp.verify.checks.manifest import Manifest, NoManifestError
 
 
 def read(path: Path) -> Sequence[Manifest]:

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.mongodb.client import Mongo
-from streamapp.verify.offsets import Bits
-from streamapp.verify.verdict import PartitionFates
+from streamapp.verify.checks.offsets import Bits
+from streamapp.verify.checks.verdict import PartitionFates
 
 #: Ids that are read, and places that are judged, at the same time.
 MAX_IDS_PER_QUERY = 5_000

@@ -22,11 +22,11 @@ from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
-from streamapp.verify import counts, document_diff
+from streamapp.verify.checks import counts, document_diff
+from streamapp.verify.checks.offsets import Bits
+from streamapp.verify.checks.verdict import PartitionFates, Problem, Verdict
 from streamapp.verify.letter_index import LetterIndex
-from streamapp.verify.offsets import Bits
 from streamapp.verify.orphans import OrphanSearch
-from streamapp.verify.verdict import PartitionFates, Problem, Verdict
 
 #: Records compared at the same time, and bytes of them.
 MAX_IDS_PER_QUERY = 5_000

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import faust
 
-from streamapp.local import ports
+from streamapp import net
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ def give_up(why: str) -> None:
 
 
 def _why_no_pages(host: str, port: int) -> str | None:
-    if not ports.is_here(host):
+    if not net.is_here(host):
         return (
             f"this machine has no address {host!r} (STREAMAPP_WEB_HOST), on which /healthz, /readyz and /metrics were"
             " to be answered. Example: STREAMAPP_WEB_HOST=127.0.0.1"
         )
-    if not ports.is_free(port, host):
+    if not net.is_free(port, host):
         return (
             f"port {port} on {host}, for /healthz, /readyz and /metrics, is taken. Give another one with --web-port, or"
             " STREAMAPP_WEB_PORT."

@@ -124,11 +124,11 @@ def test_lost_rollups_are_noticed(received_at: datetime, real: MongoReader, data
 
 def test_all_lives_of_all_topics_are_counted(real: MongoReader, database: Database[dict[str, Any]]) -> None:
     """A topic that was made anew begins at offset 0 again; what its earlier life brought is stored all the same."""
-    lives = [("A", "user_events"), ("B", "user_events"), ("C", "other")]
+    topic_ids = [("A", "user_events"), ("B", "user_events"), ("C", "other")]
     kafka = document()["kafka"]
     documents = [
-        document(NOW, _id=f"{life * 22}-0-{i}", user_id=life, kafka={**kafka, "topic": topic, "offset": i})
-        for life, topic in lives
+        document(NOW, _id=f"{topic_id * 22}-0-{i}", user_id=topic_id, kafka={**kafka, "topic": topic, "offset": i})
+        for topic_id, topic in topic_ids
         for i in range(3)
     ]
     rollup_factory.insert(database, documents)

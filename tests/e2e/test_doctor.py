@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from streamapp.local import ports
+from streamapp import net
 from streamapp.settings import Settings
 from tests.support.backends import plain_settings
 from tests.support.workers import STREAMAPP, run
@@ -17,7 +17,7 @@ from tests.support.workers import STREAMAPP, run
 
 def test_servers_that_are_there_are_found_well(settings: Settings, tmp_path: Path) -> None:
     """Nothing is there yet, which is no fault; `--json` tells each check."""
-    free = settings.model_copy(update={"web_port": ports.choose(), "dashboard_port": ports.choose()})
+    free = settings.model_copy(update={"web_port": net.choose_port(), "dashboard_port": net.choose_port()})
     done = run(STREAMAPP, "doctor", "--json", settings=free, cwd=tmp_path)
 
     told = json.loads(done.stdout)
@@ -34,13 +34,13 @@ def test_servers_that_are_there_are_found_well(settings: Settings, tmp_path: Pat
 def test_servers_that_do_not_answer_are_named(hang: bool, user_info: str, tmp_path: Path) -> None:
     """Each with its setting, without a password, soon; also where they take connections and say nothing."""
     listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(3 * hang)]
-    kafka, registry, mongo = [each.getsockname()[1] for each in listening] or [ports.choose() for _ in range(3)]
+    kafka, registry, mongo = [each.getsockname()[1] for each in listening] or [net.choose_port() for _ in range(3)]
     settings = plain_settings(
         kafka_bootstrap_servers=f"127.0.0.1:{kafka}",
         schema_registry_url=f"http://127.0.0.1:{registry}",
         mongo_uri=SecretStr(f"mongodb://{user_info}@127.0.0.1:{mongo}/"),
-        web_port=ports.choose(),
-        dashboard_port=ports.choose(),
+        web_port=net.choose_port(),
+        dashboard_port=net.choose_port(),
     )
     done = run(STREAMAPP, "doctor", settings=settings, cwd=tmp_path)
     for each in listening:

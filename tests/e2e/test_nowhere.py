@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from streamapp.local import ports
+from streamapp import net
 from streamapp.settings import Settings
 from tests.support.backends import plain_settings
 from tests.support.until import until
@@ -17,7 +17,7 @@ from tests.support.workers import Worker
 
 def nowhere(**changes: Any) -> Settings:
     """Return settings of servers that are not there."""
-    address = f"127.0.0.1:{ports.choose()}"
+    address = f"127.0.0.1:{net.choose_port()}"
     values: dict[str, Any] = {
         "kafka_bootstrap_servers": address,
         "schema_registry_url": f"http://{address}",

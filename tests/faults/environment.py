@@ -84,7 +84,7 @@ class Environment:
 
     def __enter__(self) -> Self:
         foreign.make_topic(self.settings, self.settings.partitions, **TOPIC)
-        self.load = Load(self.settings, self.life(), rate=self._rate, seed=self._seed)
+        self.load = Load(self.settings, self.topic_id(), rate=self._rate, seed=self._seed)
         return self
 
     def __exit__(
@@ -110,7 +110,7 @@ class Environment:
         self._admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers, "log_level": 0})
         return self._admin
 
-    def life(self) -> str:
+    def topic_id(self) -> str:
         """Return the topic's incarnation, as soon as the broker has heard of it."""
         broker = KafkaAdmin(self.settings.kafka_bootstrap_servers)
 

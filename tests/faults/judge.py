@@ -93,7 +93,7 @@ def _verify(environment: Environment) -> list[str]:
         for what, places in due.items():
             offsets = {offset for first, last in getattr(partition_id, what).runs for offset in range(first, last + 1)}
             offsets -= {
-                place.offset for place in places if place[:2] == (environment.load.life, partition_id.partition)
+                place.offset for place in places if place[:2] == (environment.load.topic_id, partition_id.partition)
             }
             if offsets:
                 problems.append(f"{what}: partition {partition_id.partition}, offsets {sorted(offsets)[:TOLD]}")
@@ -102,28 +102,30 @@ def _verify(environment: Environment) -> list[str]:
 
 def _standing(environment: Environment, verdict: Verdict) -> dict[Place, Sent]:
     """Every record that Kafka acknowledged, or holds all the same, by its place."""
-    sent_log, life = environment.load.sent_log, environment.load.life
+    sent_log, topic_id = environment.load.sent_log, environment.load.topic_id
     standing = {**sent_log.acknowledged}
     read: dict[Place, Message] = {}
     for record in foreign.read_to_end(environment.settings, environment.settings.topic, within=600):
-        read[Place(life, record.partition() or 0, record.offset() or 0)] = record
+        read[Place(topic_id, record.partition() or 0, record.offset() or 0)] = record
     for place, record in read.items():
         if sent := sent_log.sent.get(record.key() or b""):
             standing.setdefault(place, sent)
     gone = [
-        place for place in standing if place.life == life and place not in read and not _is_deleted(environment, place)
+        place
+        for place in standing
+        if place.topic_id == topic_id and place not in read and not _is_deleted(environment, place)
     ]
     verdict.complain("records acknowledged by Kafka, and gone from it", gone)
     return standing
 
 
 def _is_deleted(environment: Environment, place: Place) -> bool:
-    _, end = environment.cuts.get((place.life, place.partition), (0, 0))
+    _, end = environment.cuts.get((place.topic_id, place.partition), (0, 0))
     return place.offset < end
 
 
 def _is_cut(environment: Environment, place: Place) -> bool:
-    begin, end = environment.cuts.get((place.life, place.partition), (0, 0))
+    begin, end = environment.cuts.get((place.topic_id, place.partition), (0, 0))
     return begin <= place.offset < end
 
 
@@ -197,10 +199,10 @@ def _judge_letters(environment: Environment, verdict: Verdict, standing: Mapping
 
 
 def _place(headers: Mapping[str, bytes | None]) -> Place:
-    life, partition, offset = (
+    topic_id, partition, offset = (
         (headers.get(f"streamapp.{name}") or b"").decode() for name in ("incarnation", "partition", "offset")
     )
-    return Place(life, int(partition), int(offset))
+    return Place(topic_id, int(partition), int(offset))
 
 
 def _is_faithful(letter: Message, headers: Mapping[str, bytes | None], sent: Sent, settings: Settings) -> bool:

@@ -32,14 +32,14 @@ MAX_BYTES, LARGEST = 1_048_588, 1_047_000
 class Place(NamedTuple):
     """Where a record stands: in which life of the topic, in which partition, at which offset."""
 
-    life: str
+    topic_id: str
     partition: int
     offset: int
 
     @property
     def id(self) -> str:
         """The `_id` of its document."""
-        return f"{self.life}-{self.partition}-{self.offset}"
+        return f"{self.topic_id}-{self.partition}-{self.offset}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,9 +70,9 @@ class SentLog:
 class Load:
     """Sends events of three versions, poisons and replayed dead letters, at a rate, until it is stopped."""
 
-    def __init__(self, settings: Settings, life: str, *, rate: int, seed: int) -> None:
+    def __init__(self, settings: Settings, topic_id: str, *, rate: int, seed: int) -> None:
         self.sent_log = SentLog()
-        self.life = life
+        self.topic_id = topic_id
         self.rate = rate
         #: Milliseconds by which Kafka's timestamps of the records are off.
         self.skew_ms = 0
@@ -226,7 +226,7 @@ class Load:
             "partition": f"{place.partition}",
             "offset": f"{place.offset}",
             "timestamp": f"{dead.timestamp}",
-            "incarnation": place.life,
+            "incarnation": place.topic_id,
             "attempt": "1",
         }
         headers = [(f"streamapp.{name}", text.encode()) for name, text in coordinates.items()]
@@ -247,13 +247,13 @@ class Load:
 
     def _send(self, sent: Sent, producer: Producer | None = None) -> None:
         self.sent_log.sent[sent.key] = sent
-        life = self.life
+        topic_id = self.topic_id
 
         def delivered(error: Any, message: Message) -> None:
             if error:
                 self.sent_log.failed.append(f"{sent.key!r}: {error}")
             elif (offset := message.offset()) is not None and offset >= 0:
-                self._note(Place(life, message.partition() or 0, offset), sent)
+                self._note(Place(topic_id, message.partition() or 0, offset), sent)
 
         self._produce(sent, producer or self._producer, delivered)
 

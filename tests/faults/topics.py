@@ -24,17 +24,17 @@ def topic_made_anew(environment: Environment) -> None:
         until(lambda: is_made(environment), what="the topic's second life")
         for name, value in TOPIC.items():
             foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
-        environment.load.life = environment.life()
+        environment.load.topic_id = environment.topic_id()
         environment.load.connect()
     environment.linger(environment.seconds(1, 60))
 
 
 def is_made(environment: Environment) -> bool:
     """Make the topic, unless it has just been made: the broker makes it for a worker that asks for it."""
-    before = environment.load.life
+    before = environment.load.topic_id
     with suppress(KafkaException):
         foreign.make_topic(environment.settings)
-    return environment.life() != before
+    return environment.topic_id() != before
 
 
 @fault("partitions-added", "kafka", "load", disturbs=True)
@@ -53,7 +53,7 @@ def partitions_added(environment: Environment) -> None:
 @fault("retention", "kafka", "workers", "load", disturbs=True)
 def retention(environment: Environment) -> None:
     """Kafka deletes records that the workers, frozen for a moment, have not read."""
-    life = environment.load.life
+    topic_id = environment.load.topic_id
     frozen = environment.workers.fit
     for member in frozen:
         member.freeze()
@@ -65,8 +65,8 @@ def retention(environment: Environment) -> None:
         ends = end_offsets(environment.settings)
         cuts = {partition: max(ends[partition] - 100, offset) for partition, offset in before.items()}
         for partition, cut in cuts.items():
-            begin, _ = environment.cuts.get((life, partition), (before[partition], 0))
-            environment.cuts[life, partition] = (min(begin, before[partition]), cut)
+            begin, _ = environment.cuts.get((topic_id, partition), (before[partition], 0))
+            environment.cuts[topic_id, partition] = (min(begin, before[partition]), cut)
         tps = [TopicPartition(environment.settings.topic, partition, cut) for partition, cut in cuts.items()]
         # Which a topic that was compacted a moment ago takes as soon as its broker has heard that it is none any more.
         until(lambda: is_taken(environment, tps), what="deleted records")

@@ -25,7 +25,7 @@ from streamapp.decode.document import Document, EventTimes, id_of
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.event import schema
-from streamapp.model.record import DeadLetter, PartitionBatch, origin_of
+from streamapp.model.record import DeadLetter, PartitionBatch, PartitionId, origin_of
 from streamapp.mongodb.client import Mongo, translated
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
@@ -34,7 +34,7 @@ from streamapp.reconcile import bucket_range, reconciliation
 from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups.levels import LEVELS, Level
-from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
@@ -76,13 +76,13 @@ class Topic:
 
     def __init__(self, source: random.Random) -> None:
         self.source = source
-        self.lives = (f"{n:022d}" for n in itertools.count(1))
+        self.topic_ids = (f"{n:022d}" for n in itertools.count(1))
         self.dead: list[DeadLetter] = []
         self.knows_late = False
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        self.life = next(self.lives)
+        self.topic_id = next(self.topic_ids)
         self.records: dict[int, list[FakeRecord]] = {partition: [] for partition in PARTITIONS}
         self.committed = dict.fromkeys(PARTITIONS, 0)
 
@@ -100,13 +100,13 @@ class Topic:
         for partition, log in self.records.items():
             for record in log:
                 if record.offset >= self.committed[partition]:
-                    last.pop(id_of(origin_of(record, self.life)), None)
+                    last.pop(id_of(origin_of(record, self.topic_id)), None)
         return [*last.values()]
 
     def good(self) -> set[str]:
         """The ids of all its records that must be stored."""
         records = [record for log in self.records.values() for record in log if not record.headers]
-        return {f"{self.life}-{each.partition}-{each.offset}" for each in records if each.value not in {b"", NEVER}}
+        return {f"{self.topic_id}-{each.partition}-{each.offset}" for each in records if each.value not in {b"", NEVER}}
 
     def _put(self, partition: int, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] = ()) -> None:
         log = self.records[partition]
@@ -286,7 +286,7 @@ class Feed:
         self.world = worker.world
         self.topic = self.world.topic
         self.partition = partition
-        self.life = self.topic.life
+        self.topic_id = self.topic.topic_id
         self.number = next(Worker.numbers)
         self.position = self.settled = self.topic.committed[partition]
         self.queue: list[tuple[asyncio.Task[Any], int]] = []
@@ -300,7 +300,7 @@ class Feed:
 
     @property
     def owns(self) -> bool:
-        return self.world.owners.get(self.partition) is self.worker and self.life == self.topic.life
+        return self.world.owners.get(self.partition) is self.worker and self.topic_id == self.topic.topic_id
 
     @property
     def is_done(self) -> bool:
@@ -315,7 +315,7 @@ class Feed:
                 self.beat()
             self.beat_due -= 1
             self._reap()
-            if self.life == self.topic.life and len(self.queue) < 4 and source.random() < 0.3:
+            if self.topic_id == self.topic.topic_id and len(self.queue) < 4 and source.random() < 0.3:
                 self._next()
 
     def _next(self) -> None:
@@ -327,7 +327,7 @@ class Feed:
         batch = PartitionBatch(
             topic="user_events",
             partition=self.partition,
-            topic_id=self.life,
+            topic_id=self.topic_id,
             assignment=self.number,
             begin=begin,
             records=records,
@@ -345,11 +345,11 @@ class Feed:
 
     def beat(self) -> None:
         self.world.database["pipeline_state"].replace_one(
-            {"_id": f"partition:{self.life}:{self.partition}"},
+            {"_id": f"partition:{self.topic_id}:{self.partition}"},
             {
                 "kind": "partition",
                 "topic": "user_events",
-                "incarnation": self.life,
+                "incarnation": self.topic_id,
                 "partition": self.partition,
                 "settled": self.settled,
                 "at": self.world.clock.now(),
@@ -496,7 +496,7 @@ class World:
     def is_held(self, partition_id: PartitionId) -> bool:
         """Whether a worker counts what is stored there and not counted yet, before it tells that it has settled it."""
         return (
-            partition_id.life == self.topic.life
+            partition_id.topic_id == self.topic.topic_id
             and partition_id.partition in self.owners
             and partition_id.partition not in self.cut
         )

@@ -17,7 +17,8 @@ from dashboard.data.reader import MongoReader
 from dashboard.model import time_window
 from dashboard.model.errors import RefusedError
 from dashboard.model.snapshot import Filter
-from streamapp.local import mongod, ports, programs
+from streamapp import net
+from streamapp.local import mongod, programs
 from streamapp.local.process import Server
 from tests.support import rollup_factory
 from tests.support.doubles.dashboard_pipeline import partition, worker
@@ -34,8 +35,8 @@ SUBJECT, DATABASE, SECRET = "user_events-value", "streaming_db", "hunter2"
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return the port of a MongoDB that asks for passwords, with events and the guide's user in it."""
-    folder, port = tmp_path_factory.mktemp("mongod"), ports.choose(27_117, but=[])
-    options = ["--auth", "--bind_ip", ports.HOST, "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
+    folder, port = tmp_path_factory.mktemp("mongod"), net.choose_port(27_117, but=[])
+    options = ["--auth", "--bind_ip", net.HOST, "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
     command = [str(programs.mongod(None)), *options, "--wiredTigerCacheSizeGB", "0.25"]
     server = Server(name="MongoDB", command=command, log=folder / "mongod.log", answers=lambda: answers(port))
     server.start()
@@ -64,7 +65,7 @@ def roles_of_the_guide() -> list[dict[str, str]]:
 
 
 def connection(port: int, user: str, password: str = SECRET) -> Connection:
-    return Connection(uri=f"mongodb://{user}:{password}@{ports.HOST}:{port}/?authSource=admin", database=DATABASE)
+    return Connection(uri=f"mongodb://{user}:{password}@{net.HOST}:{port}/?authSource=admin", database=DATABASE)
 
 
 def test_users_rights_are_enough_for_the_page(port: int) -> None:

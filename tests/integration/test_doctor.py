@@ -17,8 +17,9 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
+from streamapp import net
 from streamapp.doctor import runner
-from streamapp.doctor.finding import Finding, Verdict
+from streamapp.doctor.checks.finding import Finding, Verdict
 from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
 from streamapp.mongodb.client import Mongo
@@ -42,7 +43,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def examined(settings: Settings, folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, Finding]:
     """Return the findings by name, on ports that are nobody's."""
-    free = settings.model_copy(update={"web_port": ports.choose(), "dashboard_port": ports.choose()})
+    free = settings.model_copy(update={"web_port": net.choose_port(), "dashboard_port": net.choose_port()})
     found = runner.examine(free, environ or {}, folder)
     text = "\n".join(f"{finding.seen} {finding.fix}" for finding in found)
     assert SECRET not in text
@@ -225,7 +226,7 @@ def test_misspelt_settings_and_a_taken_port_are_named(settings: Settings, tmp_pa
     """With the nearest name; in `.env` and in the environment."""
     (tmp_path / ".env").write_text("STREAMAPP_TOPPIC=x\n", encoding="utf-8")
     with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = settings.model_copy(update={"web_port": other.getsockname()[1], "dashboard_port": ports.choose()})
+        taken = settings.model_copy(update={"web_port": other.getsockname()[1], "dashboard_port": net.choose_port()})
         listed = runner.examine(taken, {"STREAMAPP_KAFKA_BOOTSTRAP_SERVER": "a:1"}, tmp_path)
     found = {finding.check: finding for finding in listed}
 
@@ -241,7 +242,7 @@ def test_broker_that_advertises_another_address_is_named(
     settings_for: SettingsFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It answers, and sends its clients where nobody is."""
-    nowhere = f"127.0.0.1:{ports.choose()}"
+    nowhere = f"127.0.0.1:{net.choose_port()}"
     monkeypatch.setattr(kafka, "PROPERTIES", f"{kafka.PROPERTIES}advertised.listeners=PLAINTEXT://{nowhere}\n")
     chosen = ports.Ports.choose(usual=False)
     jars = artifacts.kafka_jars(settings_for().local_kafka_version, artifacts.cache_folder(None))
@@ -265,8 +266,8 @@ def test_broker_that_advertises_another_address_is_named(
 @pytest.fixture(scope="module")
 def locked_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return the port of a MongoDB of one that asks for passwords, with a user who may read and one who may write."""
-    folder, port = tmp_path_factory.mktemp("mongod"), ports.choose()
-    options = ["--auth", "--bind_ip", ports.HOST, "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
+    folder, port = tmp_path_factory.mktemp("mongod"), net.choose_port()
+    options = ["--auth", "--bind_ip", net.HOST, "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
     command = [str(programs.mongod(None)), *options, "--wiredTigerCacheSizeGB", "0.25"]
     server = Server(name="MongoDB", command=command, log=folder / "mongod.log", answers=lambda: answers(port))
     server.start()

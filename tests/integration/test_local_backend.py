@@ -17,7 +17,8 @@ from pymongo import MongoClient
 from streamapp.errors import BackendError
 from streamapp.local import artifacts, kafka, programs
 from streamapp.local.backend import Addresses, Backend
-from streamapp.local.ports import HOST, Ports
+from streamapp.local.ports import Ports
+from streamapp.net import HOST
 from tests.support.backends import plain_settings, running_backend
 from tests.support.until import until
 

@@ -13,6 +13,7 @@ import pytest
 from pymongo.database import Database
 
 from streamapp.decode.document import Document
+from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
@@ -22,7 +23,6 @@ from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationRes
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.rollup import PartitionId
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from tests.support import rollup_factory

@@ -14,13 +14,15 @@ from pymongo.database import Database
 
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
+from streamapp.model.record import PartitionId
 from streamapp.mongodb import out_of_order_store
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
+from streamapp.rollups.keys import id_of
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.settings import Settings
 from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
@@ -89,9 +91,9 @@ def test_one_that_may_not_be_written_holds_back_no_other(rollups: RollupStore) -
 
 def test_the_frontier_is_the_partitions_own(rollups: RollupStore) -> None:
     """Neither that of partition 10, nor that of the topic's next life."""
-    for life, partition, offset in ((TOPIC_ID, 0, 7), (TOPIC_ID, 10, 99), ("B" * 22, 0, 50)):
+    for topic_id, partition, offset in ((TOPIC_ID, 0, 7), (TOPIC_ID, 10, 99), ("B" * 22, 0, 50)):
         rollup = counted([an_event(0)], offset=offset)
-        rollup.id = id_of(PartitionId(life, partition), 0)
+        rollup.id = id_of(PartitionId(topic_id, partition), 0)
         rollups.write(DAY, [ConditionalWrite(None, rollup.document())])
 
     assert [7, 99, -1] == [rollups.last_offset(PartitionId(TOPIC_ID, partition)) for partition in (0, 10, 1)]

@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streamapp import net
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import topic_reader
 from streamapp.kafka.topic_reader import TopicReader
-from streamapp.local import ports
 from streamapp.settings import Settings
 from tests.support import foreign, groups
 
@@ -132,7 +132,7 @@ def test_kafka_away_is_told_with_address_and_setting(monkeypatch: pytest.MonkeyP
     """Within the time that a user has."""
     monkeypatch.setattr(topic_reader, "TIMEOUT", 1.0)
     monkeypatch.setattr(topic_reader, "PATIENCE", 1.0)
-    servers = f"127.0.0.1:{ports.choose()}"
+    servers = f"127.0.0.1:{net.choose_port()}"
     with TopicReader(servers, "user_events") as reader:
         for ask in (reader.partitions, lambda: reader.bounds(0), lambda: [*reader.read(0, 0, 1)]):
             with pytest.raises(BrokerUnavailable, match=rf"{servers} \(STREAMAPP_KAFKA_BOOTSTRAP_SERVERS\)"):

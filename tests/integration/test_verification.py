@@ -27,7 +27,7 @@ from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.dead_letter_counts import key_of
 from streamapp.settings import Settings
 from streamapp.verify import orphans
-from streamapp.verify.verdict import Verdict
+from streamapp.verify.checks.verdict import Verdict
 from streamapp.verify.verification import Verification
 from tests.conftest import SettingsFactory
 from tests.integration.test_dlq import bury, letter_at
@@ -221,8 +221,8 @@ def test_documents_as_no_worker_writes_them_are_told(settings: Settings, databas
 
 def test_problems_that_are_not_told_are_counted(settings: Settings, database: Database[Any]) -> None:
     """Beyond the first 20 lines, or 200 as JSON."""
-    life = database["events"].find_one({}, {"_id": 1})["_id"].rsplit("-", 2)[0]  # pyright: ignore[reportOptionalSubscript]
-    orphans = [f"{life}-0-{offset}" for offset in range(100_000, 100_500, 2)]
+    topic_id = database["events"].find_one({}, {"_id": 1})["_id"].rsplit("-", 2)[0]  # pyright: ignore[reportOptionalSubscript]
+    orphans = [f"{topic_id}-0-{offset}" for offset in range(100_000, 100_500, 2)]
     database["events"].insert_many([{"_id": each} for each in orphans])
     arguments, env = ["--no-rollups"], environment(settings)
     as_text = CliRunner().invoke(commands.load("verify"), arguments, env=env)

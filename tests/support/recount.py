@@ -18,7 +18,7 @@ def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
     """Return what the rollups must hold, counted one by one and by other means than the worker's."""
     counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
     for event in events:
-        life, partition, _ = event["_id"].rsplit("-", 2)
+        topic_id, partition, _ = event["_id"].rsplit("-", 2)
         event_type = event["event_type"].replace("|", "%7C")
         device, location = event["metadata"]["device"], event["metadata"]["location"]
         browser, version = event["browser"] or "%null", event["schema_version"]
@@ -26,7 +26,7 @@ def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
             bucket = event["event_timestamp"] // level.width_ms * level.width_ms
             fresh = {name: Counter() for name in ("types", "devices", "browsers", "versions", "locations", "cells")}
             rollup = counted[level.name].setdefault(
-                f"{life}:{partition}:{bucket}", {"n": 0, "apart": 0, "users": set(), **fresh}
+                f"{topic_id}:{partition}:{bucket}", {"n": 0, "apart": 0, "users": set(), **fresh}
             )
             rollup["n"] += 1
             rollup["apart"] += "apart" in event["kafka"]

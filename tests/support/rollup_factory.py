@@ -8,9 +8,11 @@ from typing import Any
 from pymongo import ReplaceOne
 from pymongo.database import Database
 
+from streamapp.model.record import PartitionId
+from streamapp.rollups.keys import by_partition, id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.rollup import PartitionId, Rollup, by_partition, id_of
+from streamapp.rollups.rollup import Rollup
 from tests.support.factories import NOW, TOPIC_ID
 
 Document = dict[str, Any]

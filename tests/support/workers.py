@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from pydantic import SecretStr
 
-from streamapp.local import ports
+from streamapp import net
 from streamapp.settings import PREFIX, Settings
 from tests.support.until import until
 
@@ -68,7 +68,7 @@ class Worker:
         command: tuple[str, ...] = (FAUST, "-A", "streamapp", "worker"),
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.port = ports.choose()
+        self.port = net.choose_port()
         self.log = folder / f"worker-{self.port}.log"
         self.process = self._start(
             [*command, "--web-port", str(self.port)], {**environment(settings), **(environ or {})}, folder

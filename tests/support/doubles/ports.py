@@ -9,10 +9,11 @@ from collections.abc import Set as AbstractSet
 from streamapp.decode.document import Document, LazyDocument
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
-from streamapp.model.record import DeadLetter, Origin, Record
+from streamapp.model.record import DeadLetter, Origin, PartitionId, Record
+from streamapp.rollups.keys import id_of, partition_id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.rollup import ConditionalWrite, PartitionId, Rollup, id_of, partition_id_of
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.sink.insert_batcher import Outcome
 
 
@@ -135,7 +136,7 @@ class FakeRollups:
         ours = [
             each
             for id_, each in self.documents["1d"].items()
-            if id_.startswith(f"{partition_id.life}:{partition_id.partition}:")
+            if id_.startswith(f"{partition_id.topic_id}:{partition_id.partition}:")
         ]
         return max((each["offset"] for each in ours), default=-1)
 

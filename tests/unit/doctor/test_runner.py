@@ -6,12 +6,12 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure
 
+from streamapp import net
 from streamapp.doctor import runner
+from streamapp.doctor.checks.finding import Findings, fault
+from streamapp.doctor.checks.redaction import hiding
 from streamapp.doctor.environment import port_findings
-from streamapp.doctor.finding import Findings, fault
 from streamapp.doctor.mongo import MongoChecks
-from streamapp.doctor.redaction import hiding
-from streamapp.local import ports
 from tests.support.backends import plain_settings
 
 
@@ -35,7 +35,7 @@ def test_a_refused_login_names_the_user_if_there_is_one(uri: str, expected: str)
 @pytest.mark.parametrize("host", ["256.1.1.1", "a\nb"])
 def test_a_host_that_is_no_address_of_this_machine_is_named(host: str) -> None:
     """Its port is not free: nobody could listen there."""
-    settings = plain_settings(web_host=host, dashboard_port=ports.choose())
+    settings = plain_settings(web_host=host, dashboard_port=net.choose_port())
 
     worker, page = port_findings(settings, str)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from streamapp import net
 from streamapp.commands import up
 from streamapp.errors import BackendError
 from streamapp.local import artifacts, kafka, mongod, ports, programs, registry
@@ -53,7 +54,7 @@ def others() -> Generator[ExitStack]:
 @pytest.fixture
 def usual(monkeypatch: pytest.MonkeyPatch) -> int:
     """Return mongod's usual port in this test; nobody has it at first."""
-    with socket.create_server((ports.HOST, 0)) as probe:
+    with socket.create_server((net.HOST, 0)) as probe:
         port = int(probe.getsockname()[1])
     monkeypatch.setattr(ports, "USUAL", {"mongod": port})
     return port
@@ -80,7 +81,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
 
 def occupy(port: int, others: ExitStack) -> None:
     """Take a port as another program would."""
-    others.enter_context(socket.create_server((ports.HOST, port)))
+    others.enter_context(socket.create_server((net.HOST, port)))
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None], launched: list[Fake]) -> None:

@@ -6,14 +6,14 @@ import socket
 
 import pytest
 
-from streamapp.local import ports
+from streamapp import net
 from streamapp.local.cluster_size import Size
 from streamapp.local.ports import Ports
 
 
 def listening() -> socket.socket:
     """Return a socket that listens on a port of the kernel's choice."""
-    return socket.create_server((ports.HOST, 0))
+    return socket.create_server((net.HOST, 0))
 
 
 def test_usual_port_is_chosen_where_it_is_free() -> None:
@@ -21,7 +21,7 @@ def test_usual_port_is_chosen_where_it_is_free() -> None:
     with listening() as taken:
         usual = taken.getsockname()[1]
 
-    assert ports.choose(usual) == usual
+    assert net.choose_port(usual) == usual
 
 
 def test_taken_port_is_left_to_its_owner() -> None:
@@ -29,7 +29,7 @@ def test_taken_port_is_left_to_its_owner() -> None:
     with listening() as taken:
         usual = taken.getsockname()[1]
 
-        assert ports.choose(usual) in ports.FREE
+        assert net.choose_port(usual) in net.FREE
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_taken_port_is_left_to_its_owner() -> None:
 )
 def test_addresses_of_this_machine_are_known(host: str, expected: bool) -> None:
     """Also the one that stands for all of them."""
-    assert ports.is_here(host) is expected
+    assert net.is_here(host) is expected
 
 
 def test_no_port_is_chosen_twice() -> None:
@@ -53,7 +53,7 @@ def test_no_port_is_chosen_twice() -> None:
     with listening() as taken:
         usual = taken.getsockname()[1]
 
-    assert ports.choose(usual, but=[usual]) != usual
+    assert net.choose_port(usual, but=[usual]) != usual
 
 
 def test_notices_name_what_is_elsewhere() -> None:

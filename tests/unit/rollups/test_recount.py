@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from streamapp.decode.document import Document
+from streamapp.model.record import PartitionId
+from streamapp.rollups.keys import MAX_KEYS, id_of
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.recount import Recount, difference
-from streamapp.rollups.rollup import MAX_KEYS, PartitionId, Rollup, id_of
+from streamapp.rollups.rollup import Rollup
 from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
 

@@ -13,22 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
+from streamapp.model.record import PartitionId
+from streamapp.rollups.keys import LG_K, MAX_CELLS, MAX_KEYS, NULL, OTHER, id_of, key_of, partition_id_of, value_of
 from streamapp.rollups.levels import LEVELS, kept_since
 from streamapp.rollups.pending import Events, PendingCounts
-from streamapp.rollups.rollup import (
-    LG_K,
-    MAX_CELLS,
-    MAX_KEYS,
-    NULL,
-    OTHER,
-    PartitionId,
-    Rollup,
-    id_of,
-    key_of,
-    partition_id_of,
-    unique,
-    value_of,
-)
+from streamapp.rollups.rollup import Rollup, unique
 from tests.support.factories import NOW, TOPIC_ID
 
 LANE = PartitionId(TOPIC_ID, 0)

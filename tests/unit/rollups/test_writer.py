@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
+from streamapp.model.record import PartitionId
 from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups import writer
+from streamapp.rollups.keys import id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.rollup import PartitionId, id_of
 from streamapp.rollups.writer import RollupWriter
 from tests.support.doubles.ports import FakeRollups
 from tests.support.factories import NOW, TOPIC_ID

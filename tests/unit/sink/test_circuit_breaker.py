@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from streamapp.errors import PoisonFlood
-from streamapp.model.record import DeadLetter, Reason
-from streamapp.rollups.rollup import PartitionId
+from streamapp.model.record import DeadLetter, PartitionId, Reason
 from streamapp.sink.circuit_breaker import FIRST_LOOK_SECONDS, Breaker
 from tests.support.factories import FakeRecord, a_letter, a_record
 

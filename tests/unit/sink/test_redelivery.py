@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from streamapp.model.record import PartitionId
 from streamapp.retry import OutageRetrier
-from streamapp.rollups.rollup import PartitionId
 from streamapp.sink import redelivery
 from streamapp.sink.redelivery import Redelivery
 from tests.support.factories import TOPIC_ID, a_batch, a_record

@@ -8,7 +8,7 @@ import pytest
 
 from streamapp.dlq.index import DeadLetterIndex
 from streamapp.model.record import Reason
-from streamapp.verify import manifest
+from streamapp.verify.checks import manifest
 from streamapp.verify.letter_index import LetterIndex
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 from tests.unit.dlq.test_index import a_dead_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
+from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
 from streamapp.kafka.cli_hints import KEEP_ALL, Tools
 
 #: Below this many milliseconds a weekend's outage loses events.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streamapp.verify.offsets import Runs, spelled
+from streamapp.verify.checks.offsets import Runs, spelled
 
 #: Kinds of what is wrong, in the order in which they are told.
 WRONG = ("missing", "double", "extra", "differing")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from streamapp.doctor import kafka_verdicts as judge
-from streamapp.doctor.finding import Finding
-from streamapp.doctor.kafka_verdicts import Bounds, PartitionFacts, TopicFacts
+from streamapp.doctor.checks import kafka as judge
+from streamapp.doctor.checks.finding import Finding
+from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
 from streamapp.kafka.cli_hints import Tools
 
 TOOLS = Tools(servers="k:9092")

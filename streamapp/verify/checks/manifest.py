@@ -15,7 +15,7 @@ from typing import Any
 
 from streamapp.decode.document import RESERVED
 from streamapp.samples.faults import REASONS
-from streamapp.verify.offsets import Run, extend
+from streamapp.verify.checks.offsets import Run, extend
 
 #: What marks a line, and says how it is written.
 FORMAT = "streamapp ledger 2"

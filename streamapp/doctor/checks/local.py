@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
+from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
 
 #: Seconds between this machine's clock and MongoDB's.
 SKEW_WARNING = 2.0

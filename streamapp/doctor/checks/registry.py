@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
+from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
 
 _READ_ONLY = ("READONLY", "READONLY_OVERRIDE")
 

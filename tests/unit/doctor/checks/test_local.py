@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streamapp.doctor.finding import Verdict, count, fault, skipped
-from streamapp.doctor.local_verdicts import PortFacts, judge_clock, judge_port, judge_settings
-from streamapp.doctor.redaction import hiding, user_of, without_user_info
+from streamapp.doctor.checks.finding import Verdict, count, fault, skipped
+from streamapp.doctor.checks.local import PortFacts, judge_clock, judge_port, judge_settings
+from streamapp.doctor.checks.redaction import hiding, user_of, without_user_info
 
 KNOWN = ["STREAMAPP_TOPIC", "STREAMAPP_PARTITIONS"]
 

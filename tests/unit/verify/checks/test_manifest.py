@@ -11,9 +11,10 @@ import bson
 import pytest
 from bson import DatetimeMS
 
-from streamapp.verify import manifest, manifest_file
-from streamapp.verify.manifest import Manifest, NoManifestError, Sum
-from streamapp.verify.manifest_check import ManifestCheck
+from streamapp.verify import manifest_file
+from streamapp.verify.checks import manifest
+from streamapp.verify.checks.manifest import Manifest, NoManifestError, Sum
+from streamapp.verify.checks.manifest_check import ManifestCheck
 from tests.support.factories import TOPIC_ID, an_event
 
 

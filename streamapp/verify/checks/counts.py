@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from streamapp.verify.verdict import Problem
+from streamapp.verify.checks.verdict import Problem
 
 
 def wrong(

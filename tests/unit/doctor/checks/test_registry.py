@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.doctor.registry_verdicts import SubjectFacts, judge_api, judge_subject
+from streamapp.doctor.checks.registry import SubjectFacts, judge_api, judge_subject
 
 URL = "http://r:8081"
 

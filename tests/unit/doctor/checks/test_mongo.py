@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamapp.doctor import mongo_verdicts as judge
-from streamapp.doctor.mongo_verdicts import EventsFacts, Rights, ServerFacts
+from streamapp.doctor.checks import mongo as judge
+from streamapp.doctor.checks.mongo import EventsFacts, Rights, ServerFacts
 
 PRIMARY = {"isWritablePrimary": True, "setName": "rs0", "hosts": ["a", "b"], "passives": ["c"]}
 ANYBODY = Rights(user="", privileges=None)

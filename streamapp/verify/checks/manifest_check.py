@@ -9,10 +9,10 @@ import bson
 
 from streamapp.decode.document import LENIENT
 from streamapp.samples.faults import REASONS
-from streamapp.verify import manifest
-from streamapp.verify.manifest import Manifest, Sum
-from streamapp.verify.offsets import Run, Runs, has, spelled
-from streamapp.verify.verdict import Problem
+from streamapp.verify.checks import manifest
+from streamapp.verify.checks.manifest import Manifest, Sum
+from streamapp.verify.checks.offsets import Run, Runs, has, spelled
+from streamapp.verify.checks.verdict import Problem
 
 #: Documents fetched at the same time.
 MAX_IDS_PER_QUERY = 5_000

@@ -10,9 +10,9 @@ from bson import DatetimeMS
 
 from streamapp.decode import document
 from streamapp.model.record import origin_of
-from streamapp.verify import document_diff, offsets
-from streamapp.verify.offsets import Bits, Runs
-from streamapp.verify.verdict import PartitionFates, Problem, Verdict
+from streamapp.verify.checks import document_diff, offsets
+from streamapp.verify.checks.offsets import Bits, Runs
+from streamapp.verify.checks.verdict import PartitionFates, Problem, Verdict
 from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
 
 SCHEMAS = {1: V1, 2: V2}

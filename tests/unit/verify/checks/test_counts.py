@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from streamapp.verify import counts
+from streamapp.verify.checks import counts
 
 KEY = "empty:0"
 

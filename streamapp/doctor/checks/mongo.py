@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamapp.doctor.finding import Finding, Findings, fault, ok, warning
+from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
 
 #: What the worker does to each of its collections.
 NEEDED: tuple[str, ...] = ("find", "insert", "update", "remove", "createIndex", "createCollection")
