@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as stock
@@ -21,9 +21,6 @@ from mode.threads import WorkerThread
 
 from streamapp.model.record import BatchRecord
 from streamapp.transport.offset_tracker import UNKNOWN, Ends, size
-
-if TYPE_CHECKING:
-    from streamapp.transport.transport import BatchTransport
 
 log = get_logger(__name__)
 
@@ -81,14 +78,16 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
 
     Worker = _NoThread
 
-    transport: BatchTransport
-
     #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
     budgets: Mapping[TP, int] = MappingProxyType({})
     others: frozenset[TP] = frozenset()
 
     _commits_fail = False
     _turn = 0
+
+    def __init__(self, *args: Any, max_batch_records: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_batch_records = max_batch_records
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -215,7 +214,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
 
     async def _take(self, tp: TP, state: Any, max_bytes: int) -> FetchedPartition:
         records: list[BatchRecord] = []
-        before, held, most = state.position, 0, self.transport.max_batch_records
+        before, held, most = state.position, 0, self._max_batch_records
         # Asked for what it has not, aiokafka would go through all that it has.
         buffered = self._ensure_consumer()._fetcher._records
         # A batch that came is decoded as it is read, by an object that may be an error as well.

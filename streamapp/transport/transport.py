@@ -91,7 +91,13 @@ class BatchConsumer(stock.Consumer):
         return self.offset_tracker.progress(ends, self._topic_ids.known)
 
     def _new_consumer_thread(self) -> BatchFetcher:
-        return BatchFetcher(self, loop=self.loop, thread_loop=self.loop, beacon=self.beacon)
+        return BatchFetcher(
+            self,
+            loop=self.loop,
+            thread_loop=self.loop,
+            beacon=self.beacon,
+            max_batch_records=self.transport.max_batch_records,
+        )
 
     def _is_batched(self, tp: TP) -> bool:
         return tp[0] in self.transport.batch_topics

@@ -87,7 +87,7 @@ class Buffering(BatchFetcher):
     def __init__(self) -> None:
         self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
         self._consumer._fetcher.fetched_records = self._fetched_records
-        self.transport: Any = SimpleNamespace(max_batch_records=4_000)
+        self._max_batch_records = 4_000
 
     async def _fetched_records(self, tps: Collection[TP], **_: Any) -> Never:
         raise TopicAuthorizationFailedError(*tps)
@@ -126,7 +126,7 @@ class Holding(BatchFetcher):
         self._held = {tp: FetchResult(tp, assignment=assignment, partition_records=found, backoff=0)}
         fetcher = SimpleNamespace(_records=self._held, fetched_records=self._fetched_records)
         self._consumer: Any = SimpleNamespace(_fetcher=fetcher)
-        self.transport: Any = SimpleNamespace(max_batch_records=4_000)
+        self._max_batch_records = 4_000
         self.reading: Any = assignment.state_value(tp)
 
     async def _fetched_records(self, tps: Collection[TP], *, max_records: int, **_: Any) -> dict[Any, Any]:
@@ -155,7 +155,7 @@ class Idle(BatchFetcher):
         loop = asyncio.get_running_loop()
         self._errors = start_error, stop_error
         consumer: Any = SimpleNamespace(transport=SimpleNamespace(app=None))
-        super().__init__(consumer, loop=loop, thread_loop=loop)
+        super().__init__(consumer, loop=loop, thread_loop=loop, max_batch_records=4_000)
 
     def __post_init__(self) -> None:
         """Do without Faust's app."""
