@@ -67,7 +67,7 @@ def _counts(text: str) -> Sequence[int]:
 
 
 def _past(bench: Bench, events: int, rounds: int) -> tuple[_Rounds, _Rounds]:
-    """Let a worker drain most of it, and watch some parts; then let workers go on there, and begin anew, in turns.
+    """Let a worker drain most of it, and watch some parts; then let workers go on there, and begin again, in turns.
 
     A drain takes minutes, in which a machine that others use may become slower; those of a round take seconds.
     """

@@ -17,7 +17,7 @@ from streamapp.model.record import Origin, PartitionId
 from streamapp.samples.generator import Sample, samples
 
 PARTITIONS = 4
-#: The topic's incarnation.
+#: The topic id.
 LIFE = "benchmark-of-the-page0"
 USERS = 200_000
 

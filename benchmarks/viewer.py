@@ -70,7 +70,7 @@ class Viewer:
         return shown
 
     async def refresh(self) -> Shown:
-        """Have the live part anew, as the browser's timer asks for it."""
+        """Have the live part again, as the browser's timer asks for it."""
         request = BackMsg()
         request.rerun_script.fragment_id = self._fragment
         request.rerun_script.is_auto_rerun = True

@@ -25,7 +25,7 @@ class DoneAtOnce:
         return applied
 
     async def high_watermark(self, *_: object) -> int:
-        """See `Accumulator.frontier`."""
+        """See `Accumulator.high watermark`."""
         return -1
 
 

@@ -32,7 +32,7 @@ class RetryPolicy:
 class OutageRetrier:
     """Insists on operations of one dependency, and knows since when it is away.
 
-    Many slices may wait for the same dependency; the log hears of it once.
+    Many batches may wait for the same dependency; the log hears of it once.
     """
 
     def __init__(

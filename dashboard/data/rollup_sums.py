@@ -1,4 +1,4 @@
-"""Sum rollups of several lanes and buckets into Counts; pure."""
+"""Sum rollups of several partitions and buckets into Counts; pure."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dashboard.model.snapshot import Part, Snapshot
 
-# No tool bar and no zoom: Streamlit builds a chart anew when its data changes, and would lose both.
+# No tool bar and no zoom: Streamlit builds a chart again when its data changes, and would lose both.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 #: Set when a visitor drew a period: the whole page has to be run for it.
 BRUSHED = "brushed"

@@ -35,7 +35,7 @@ _levels = click.option(
 
 @click.group("rollups")
 def command() -> None:
-    """Compare the rollups with the events, or count them anew."""
+    """Compare the rollups with the events, or count them again."""
 
 
 @command.command()
@@ -55,7 +55,7 @@ def check(*, names: Sequence[str], as_json: bool) -> None:
 @json_option
 @told
 def rebuild(*, names: Sequence[str], as_json: bool) -> None:
-    """Count the events anew, also beside workers."""
+    """Count the events again, also beside workers."""
     _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""Turn the records of a slice into documents and dead letters."""
+"""Turn the records of a batch into documents and dead letters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class DecodedBatch:
-    """A slice's records after decoding: each is a document or a dead letter."""
+    """A batch's records after decoding: each is a document or a dead letter."""
 
     documents: list[Document]
     #: The records of the documents, in the same order.
@@ -44,13 +44,13 @@ class DecodedBatch:
         self.dead.append(letter)
 
     def places(self) -> Iterator[tuple[int, str]]:
-        """Offset and `_id` of each document that comes in its turn."""
+        """Offset and `_id` of each document that comes in order."""
         for index, (record, made) in enumerate(zip(self.records, self.documents, strict=True)):
             if index not in self.out_of_order:
                 yield record.offset, made["_id"]
 
     def split(self) -> tuple[DecodedBatch, DecodedBatch]:
-        """What comes in its turn, and what comes apart; both with the same dead letters."""
+        """What comes in order, and what comes apart; both with the same dead letters."""
         if not self.out_of_order:
             return self, DecodedBatch([], [], [], self.dead, set())
         in_turn = self._part([index for index in range(len(self.documents)) if index not in self.out_of_order])
@@ -70,7 +70,7 @@ class DecodedBatch:
 def build(
     batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
 ) -> DecodedBatch:
-    """Decode each record of a slice, by the schemas that exist; those that cannot be stored become dead letters."""
+    """Decode each record of a batch, by the schemas that exist; those that cannot be stored become dead letters."""
     decoded, topic_id = DecodedBatch([], [], [], [], set()), batch.topic_id
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
     for record in batch.records:

@@ -104,7 +104,7 @@ def build(
 def id_of(origin: Origin) -> str:
     """The document's `_id`: the same for every delivery of the event, and never that of another one.
 
-    A topic that is deleted and made again starts its offsets anew; its incarnation tells the two apart, or, where
+    A topic that is deleted and made again starts its offsets again; its topic id tells the two apart, or, where
     the broker has none, the record's timestamp does.
     """
     if origin.topic_id is None:

@@ -1,4 +1,4 @@
-"""From records to the bytes that MongoDB stores: what `document.build` and BSON make of an event, the short way."""
+"""From records to the bytes that MongoDB stores: what `document.build` and BSON make of an event, the fast path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _INT64, _AFTER_INT64 = b"\x12offset\0", Struct("<q11sqx")
 _BEYOND_INT32 = 2**31
 #: Of the longest one, with a null behind it.
 _OFFSET_LENGTH = 20
-#: Partitions for which is remembered what is the same in every slice: many slices hold few events.
+#: Partitions for which is remembered what is the same in every batch: many batches hold few events.
 _PARTITIONS = 1_000
 
 
@@ -30,7 +30,7 @@ _Encoder = Callable[[BatchRecord, bytes], LazyDocument]
 
 
 class FastPath:
-    """From the records of a slice to documents, past all values; not for every record."""
+    """From the records of a batch to documents, past all values; not for every record."""
 
     def __init__(
         self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
@@ -43,7 +43,7 @@ class FastPath:
         self._encoders: dict[bytes, _Encoder | None] = {}
 
     def document(self, record: BatchRecord) -> LazyDocument | None:
-        """The record's document; None where only the ordinary way can tell what the record is."""
+        """The record's document; None where only the generic path can tell what the record is."""
         value = record.value
         if record.headers or not value:
             return None
@@ -53,7 +53,7 @@ class FastPath:
                 self._encoders[header] = self._encoder(header)
             encoder = self._encoders[header]
             return encoder(record, value) if encoder else None
-        except Exception:  # noqa: BLE001 - whatever it is, the ordinary way has words for it
+        except Exception:  # noqa: BLE001 - whatever it is, the generic path has words for it
             return None
 
     def _encoder(self, header: bytes) -> _Encoder | None:

@@ -4,7 +4,7 @@ To read a record into values, to make a document of them and to encode that take
 bytes of its texts. What the texts become of which there are few different ones is remembered, see `_REMEMBERED`.
 This is for the fields that most events have: texts, numbers, booleans, each of them or null, and records of them. Other
 schemas have no such code. It raises for a body that is out of the ordinary in any way: whoever calls then reads the
-record the ordinary way, which knows what is wrong, or that nothing is.
+record the generic path, which knows what is wrong, or that nothing is.
 
 Sources: Avro specification 1.12, "Binary Encoding"; BSON specification 1.1.
 """

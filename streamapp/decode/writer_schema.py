@@ -85,7 +85,7 @@ class WriterSchema:
     names: frozenset[str]
     #: fastavro's reader for it.
     reader: Callable[..., Any] = fastavro.schemaless_reader
-    #: The short way from its records to BSON; None where there is none.
+    #: The fast path from its records to BSON; None where there is none.
     transcode: Transcode | None = None
 
 

@@ -1,4 +1,4 @@
-"""Kafka's administration: topics made, a topic's incarnation, the sizes that topics allow.
+"""Kafka's administration: topics made, a topic id, the sizes that topics allow.
 
 On confluent-kafka, since aiokafka does not tell a topic's UUID. Its calls block: they run in threads.
 """

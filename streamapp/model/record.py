@@ -1,4 +1,4 @@
-"""What Kafka hands over: records with their coordinates, in slices of one partition."""
+"""What Kafka hands over: records with their coordinates, in batches of one partition."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reason(StrEnum):
 
 
 class BatchRecord(Protocol):
-    """One record of a slice, whose topic and partition are the slice's. What aiokafka decodes has this shape."""
+    """One record of a batch, whose topic and partition are the batch's. What aiokafka decodes has this shape."""
 
     @property
     def offset(self) -> int:
@@ -91,10 +91,10 @@ class PartitionBatch:
     partition: int
     #: The topic's UUID, 22 characters of base64url; None where the broker has none.
     topic_id: str | None
-    #: Grows with each assignment of the partition, and whenever its offsets go back. The slices of one assignment come
+    #: Grows with each assignment of the partition, and whenever its offsets go back. The batches of one assignment come
     #: in order, each where the one before it ends.
     assignment: int
-    #: Where the slice before it ended, or the assignment began: offsets from here on that no record has hold none any
+    #: Where the batch before it ended, or the assignment began: offsets from here on that no record has hold none any
     #: more. None where that is not known.
     begin: int | None
     records: Sequence[BatchRecord]
@@ -115,7 +115,7 @@ class PartitionBatch:
         return TopicRecord(self.topic, self.partition, *own)
 
     def forget_records(self, left: int) -> None:
-        """Give their memory back once each has its fate: until it is acked, the slice may wait for the rollups.
+        """Give their memory back once each has its fate: until it is acked, the batch may wait for the rollups.
 
         Args:
             left: bytes that are held for the rollups.
@@ -140,13 +140,13 @@ class Origin(NamedTuple):
     offset: int
     #: Milliseconds since the epoch, UTC.
     timestamp: int
-    #: See `Slice.incarnation`.
+    #: See `Batch.topic id`.
     topic_id: str | None
     #: How often the event has been a dead letter before.
     failures: int = 0
 
     def is_elsewhere(self, record: Record, topic_id: str | None) -> bool:
-        """Whether the record, of this incarnation of its topic, is a replayed dead letter of another place."""
+        """Whether the record, of this topic id of its topic, is a replayed dead letter of another place."""
         own = (record.topic, record.partition, record.offset, topic_id)
         return own != (self.topic, self.partition, self.offset, self.topic_id)
 

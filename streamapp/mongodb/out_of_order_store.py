@@ -1,4 +1,4 @@
-"""Events that come out of their turn: each is stored and counted in one transaction, or was so before.
+"""Events that come out of order: each is stored and counted in one transaction, or was so before.
 
 A replayed dead letter lies before offsets that its rollups hold already, and so does a record that was a dead letter
 when it came first and is read again: what compares its offset would leave it out. `kafka.apart` marks such a document.
@@ -37,7 +37,7 @@ _NO_TRANSACTIONS = 20
 
 
 class OutOfOrderStore:
-    """Stores and counts events out of their turn."""
+    """Stores and counts events out of order."""
 
     def __init__(
         self, mongo: Mongo, rollups: RollupStore, *, keep: Keep, now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -41,7 +41,7 @@ class RollupStore:
         return await self._mongo.call(lambda: self.write(level, writes))
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
+        """The last offset of a partition that any rollup holds, -1 for none: all up to it had their fate once."""
         return await self._mongo.call(lambda: self.last_offset(partition_id))
 
     def find(self, level: Level, ids: Sequence[str], session: ClientSession | None = None) -> dict[str, Rollup]:
@@ -73,8 +73,8 @@ class RollupStore:
             self._database[level.collection].bulk_write(operations)
 
     def last_offset(self, partition_id: PartitionId) -> int:
-        """See `frontier`."""
-        # ";" comes after ":", so these are the rollups of the lane.
+        """See `high watermark`."""
+        # ";" comes after ":", so these are the rollups of the partition.
         ids = {"$gte": id_of(partition_id, 0)[:-1], "$lt": f"{partition_id.topic_id}:{partition_id.partition};"}
         newest = (
             self._database[level.collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])

@@ -66,7 +66,7 @@ class Consumer(Protocol):
 
     @property
     def in_flight(self) -> tuple[int, int]:
-        """Slices that are delivered and not acked, and their bytes."""
+        """Batches that are delivered and not acked, and their bytes."""
         ...
 
     @property
@@ -75,7 +75,7 @@ class Consumer(Protocol):
         ...
 
     def progress(self) -> Sequence[Progress]:
-        """Each partition that is held and whose topic's incarnation is known."""
+        """Each partition that is held and whose topic id is known."""
         ...
 
 

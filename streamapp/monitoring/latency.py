@@ -14,7 +14,7 @@ BOUNDS_MS = (
     *(5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000),
     *(300_000, 1_800_000, 3_600_000, 21_600_000, 86_400_000),
 )
-#: Records of a slice that are looked at; each stands for as many others.
+#: Records of a batch that are looked at; each stands for as many others.
 SAMPLED_RECORDS = 64
 #: Latencies are forgotten after this time, a tenth of it at once.
 WINDOW_SECONDS = 300.0

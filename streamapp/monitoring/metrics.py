@@ -1,4 +1,4 @@
-"""What /metrics tells Prometheus: counted once per slice, collected when it is asked for."""
+"""What /metrics tells Prometheus: counted once per batch, collected when it is asked for."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Metrics:
             self._events[version if is_told else "other"] += n
 
     def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
-        """Hear of a slice whose records have all had their fate."""
+        """Hear of a batch whose records have all had their fate."""
         self._batches.observe(len(records))
         self._dead_letters.update(letter.reason.value for letter in dead)
 

@@ -31,7 +31,7 @@ Stored = Mapping[Key, Rollup]
 
 
 class ConcurrentChange(Exception):  # noqa: N818 - no error
-    """More has changed meanwhile than can be made out from here: begin anew."""
+    """More has changed meanwhile than can be made out from here: begin again."""
 
 
 class Difference(NamedTuple):
@@ -52,11 +52,11 @@ class Difference(NamedTuple):
 class BucketRange:
     """The buckets of some spans, one per level.
 
-    A lane that a worker holds has a bound, the last offset that it has settled: every rollup of the lane holds all
-    events up to it, and one with a later offset holds all up to that.
+    A partition that a worker holds has a bound: the last offset that the worker has settled. Every rollup of the
+    partition holds all events up to it; a rollup with a later offset holds all events up to that offset.
 
     Args:
-        recount: the events of these buckets; of a lane with a bound, those up to it.
+        recount: the events of these buckets; of a partition with a bound, those up to it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class BucketRange:
         self._spans = spans
         self._recount = recount
         self._bounds = bounds
-        #: Of a lane with later offsets: how far its events are counted, and the count.
+        #: Of a partition with later offsets: how far its events are counted, and the count.
         self._ahead: dict[PartitionId, tuple[int, Recount]] = {}
         #: How many rollups there are and should be.
         self.size = 0
@@ -119,7 +119,7 @@ class BucketRange:
         )
 
     def _read(self) -> tuple[Stored, Sequence[Document]]:
-        """The stored rollups, and the events that were counted in them out of their turn."""
+        """The stored rollups, and the events that were counted in them out of order."""
         for _ in range(ATTEMPTS):
             before = [*self._out_of_order()]
             stored = {
@@ -164,7 +164,7 @@ class BucketRange:
 
 
 def events_between(mongo: Mongo, start_ms: int, end_ms: int) -> Iterator[Sequence[Document]]:
-    """The events that came in their turn, by event time, some at a time."""
+    """The events that came in order, by event time, some at a time."""
     query = {"event_timestamp": {"$gte": start_ms, "$lt": end_ms}, "kafka.apart": {"$ne": True}}
     by_time = [("event_timestamp", pymongo.ASCENDING)]
     with mongo.primary["events"].find(query, FIELDS, sort=by_time, allow_disk_use=True) as found:

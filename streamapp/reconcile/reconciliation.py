@@ -39,7 +39,7 @@ ATTEMPTS = 100
 _FIRST, _END = -62_135_596_800_000, 253_402_300_800_000
 _DAY = LEVELS[-1]
 
-#: What is to be done with a stretch, of which some lanes are held; returns what was not as the events say.
+#: What is to be done with a stretch, of which some partitions are held; returns what was not as the events say.
 Comparison = Callable[[BucketRange, Mapping[PartitionId, int]], Sequence[Difference]]
 
 
@@ -92,7 +92,7 @@ class Reconciliation:
                 return findings
 
     def rebuild(self) -> ReconciliationResult:
-        """Write those that differ anew, and tell which."""
+        """Write those that differ again, and tell which."""
         mended: dict[Key, str] = {}
         self._await_heartbeats()
         while True:

@@ -64,7 +64,7 @@ class Registry:
         self._on_learned = on_learned
         self._clock = clock
         self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
-        # Or the certificates of all authorities would be read anew for each request, which takes longer than the rest.
+        # Or the certificates of all authorities would be read again for each request, which takes longer than the rest.
         self._client.client_kwargs["verify"] = httpx.create_ssl_context()
         self._known: dict[int, WriterSchema] = {}
         #: id → when the answer "unknown", or "unregistered", is to be asked for again
@@ -79,7 +79,7 @@ class Registry:
         due = [i for i in schema_ids if not self._is_settled(i)]
         asked = {i: self._ask(i) for i in due}
         if missing := [task for i, task in asked.items() if i not in self._known]:
-            # Shielded: another slice may wait for the same answer when this one is cancelled.
+            # Shielded: another batch may wait for the same answer when this one is cancelled.
             await asyncio.gather(*map(asyncio.shield, missing))
         return self._known
 

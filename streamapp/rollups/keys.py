@@ -44,12 +44,12 @@ def id_of(partition_id: PartitionId, bucket_ms: int) -> str:
 
 
 def partition_id_of(event: Document) -> PartitionId:
-    """The lane whose rollups hold an event document; one of its own for documents that did not come by streamapp."""
+    """The partition whose rollups count an event document; FOREIGN for a document that streamapp did not store."""
     try:
         kafka, event_id = event["kafka"], str(event["_id"])
         ours = f"-{kafka['partition']}-{kafka['offset']}"
         topic_id = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
-        # Without an incarnation, the record's timestamp comes last.
+        # Without a topic id, the record's timestamp comes last.
         is_ours = event_id.startswith(f"{topic_id}{ours}") and isinstance(kafka["offset"], int)
         return PartitionId(topic_id, int(kafka["partition"])) if is_ours else FOREIGN
     except (KeyError, TypeError, ValueError):
@@ -57,7 +57,7 @@ def partition_id_of(event: Document) -> PartitionId:
 
 
 def by_partition(events: Iterable[D]) -> dict[PartitionId, list[D]]:
-    """Event documents by their lane, in the order in which they are given."""
+    """Event documents by their partition, in the order in which they are given."""
     partition_ids: dict[PartitionId, list[D]] = {}
     for event in events:
         partition_ids.setdefault(partition_id_of(event), []).append(event)

@@ -44,7 +44,7 @@ class Events(NamedTuple):
 
 
 class PendingCounts:
-    """Events of one lane as far as rollups are concerned, by their offset, ascending."""
+    """Events of one partition as far as rollups are concerned, by their offset, ascending."""
 
     def __init__(self, offsets: Sequence[int], events: Events) -> None:
         self.offsets = offsets
@@ -54,13 +54,13 @@ class PendingCounts:
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> PendingCounts:
-        """The tally of event documents."""
+        """The pending counts of event documents."""
         offsets, times, users, values = zip(*map(row_of, documents), strict=True)
         return cls(_packed(offsets), Events(_packed(times), users, values))
 
     @classmethod
     def joined(cls, pending_counts: Sequence[PendingCounts]) -> PendingCounts:
-        """One tally of several, each of which goes on where the one before it ends."""
+        """One pending counts of several, each of which goes on where the one before it ends."""
         if len(pending_counts) == 1:
             return pending_counts[0]
         if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(pending_counts)):

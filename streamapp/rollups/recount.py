@@ -1,4 +1,4 @@
-"""Count stored events anew, and tell what is wrong with the rollups that should hold them.
+"""Count stored events again, and tell what is wrong with the rollups that should hold them.
 
 Events are counted in the order of event time here, and were in that of their partition before. So where a map is full,
 other keys may stand in it: what has a key of its own in both is compared, and the sum of all.
@@ -46,7 +46,7 @@ class Recount:
         return sum(map(len, self.rollups.values()))
 
     def add(self, events: Iterable[Document], bounds: Mapping[PartitionId, int]) -> None:
-        """Count events that came in their turn; of each lane that has a bound, those up to this offset."""
+        """Count events that came in order; of each partition that has a bound, those up to this offset."""
         for partition_id, rows in _rows(events).items():
             counted = [row for row in rows if partition_id not in bounds or row[0] <= bounds[partition_id]]
             if counted:
@@ -61,7 +61,7 @@ class Recount:
         return copy
 
     def with_out_of_order(self, events: Sequence[Document]) -> Recount:
-        """The same, and events that came out of their turn."""
+        """The same, and events that came out of order."""
         if not events:
             return self
         both = self.copy()
@@ -69,7 +69,7 @@ class Recount:
         return both
 
     def add_out_of_order(self, events: Iterable[Document]) -> None:
-        """Count events that came out of their turn."""
+        """Count events that came out of order."""
         for partition_id, rows in _rows(events).items():
             self._add(partition_id, rows, Rollup.add_out_of_order)
 

@@ -2,7 +2,7 @@
 
 A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
 
-    _id         "<incarnation>:<partition>:<bucket, epoch ms>"; the topic's name where the broker has no incarnation
+    _id         "<topic id>:<partition>:<bucket, epoch ms>"; the topic's name where the broker has no topic id
     bucket      Date, the start of the bucket
     partition   of the topic; -1 for documents that did not come by streamapp
     n           number of events
@@ -10,8 +10,8 @@ A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
                 {key: number of events}
     cells       {"<type key>|<device key>|<browser key>|<version key>": number of events}
     users       Apache DataSketches HLL of the user ids, lg_k 12, HLL_4, compact
-    offset      the last one counted in its turn, -1 for none; compare and set on it (and `n`) keeps counts exact
-    apart       number of events that were counted out of their turn, in the transaction that stored them
+    offset      the last one counted in order, -1 for none; compare and set on it (and `n`) keeps counts exact
+    apart       number of events that were counted out of order, in the transaction that stored them
 
 The keys are defined in `streamapp.rollups.keys`.
 """
@@ -81,7 +81,7 @@ class Rollup:
 
     @property
     def partition_id(self) -> PartitionId:
-        """The lane whose events it holds."""
+        """The partition whose events it holds."""
         topic_id, partition, _ = self.id.rsplit(":", 2)
         return PartitionId(topic_id, int(partition))
 
@@ -118,7 +118,7 @@ class Rollup:
             self._users.update(delta.users)
 
     def add_out_of_order(self, deltas: Iterable[Delta]) -> None:
-        """Count events that come out of their turn."""
+        """Count events that come out of order."""
         before = self.n
         self.add(deltas)
         self.out_of_order += self.n - before

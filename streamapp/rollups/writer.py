@@ -1,4 +1,4 @@
-"""Add the events of settled slices to the stored rollups: once a second, in the order of each partition.
+"""Add the events of settled batches to the stored rollups: once a second, in the order of each partition.
 
 An event counts in a rollup if it lies past the rollup's `offset`. The rollup is read, added to, and written back if its
 `offset` and `n` are still those that were read (compare and set); otherwise it is read again. So an event that comes
@@ -44,7 +44,7 @@ class RollupPort(Protocol):
         ...
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a lane that any rollup holds, -1 for none."""
+        """The last offset of a partition that any rollup holds, -1 for none."""
         ...
 
 
@@ -56,7 +56,7 @@ class _Waiting:
 
 
 class RollupWriter:
-    """Gathers tallies and adds them to the rollups."""
+    """Gathers pending counts and adds them to the rollups."""
 
     def __init__(
         self,
@@ -80,16 +80,16 @@ class RollupWriter:
         self._next_at = 0.0
 
     def add(self, partition_id: PartitionId, pending: PendingCounts) -> asyncio.Future[None]:
-        """Enter the events of a slice, after all that lie before them; done when they are in the stored rollups."""
+        """Enter the events of a batch, after all that lie before them; done when they are in the stored rollups."""
         applied = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(partition_id, pending, applied))
         self._start()
         return applied
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a lane that any rollup holds, -1 for none; raises StoreUnavailable.
+        """The last offset of a partition that any rollup holds, -1 for none; raises StoreUnavailable.
 
-        What is being added for an assignment that is over comes first, or it would move the frontier afterwards.
+        What is being added for an assignment that is over comes first, or it would move the high watermark afterwards.
         """
         async with self._applying:
             return await self._rollups.high_watermark(partition_id)
@@ -119,10 +119,10 @@ class RollupWriter:
     async def _apply(self, batch: Sequence[_Waiting]) -> None:
         pending_counts = _by_partition(batch)
         for pending in pending_counts.values():
-            # To count thousands of events takes milliseconds, in which nothing else is done: one lane after the other.
+            # Counting thousands of events blocks the event loop for milliseconds: yield after each partition.
             pending.after(-1, LEVELS[0])
             await asyncio.sleep(0)
-        # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `frontier`.
+        # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `high watermark`.
         for level in reversed(LEVELS):
             buckets = [*self._buckets(level, pending_counts)]
             for chunk in _chunks(buckets, MAX_ROLLUPS_PER_WRITE):
@@ -164,7 +164,7 @@ class RollupWriter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Bucket:
-    """A bucket of one lane, and the lane's events."""
+    """A bucket of one partition, and the partition's events."""
 
     id: str
     level: Level

@@ -1,7 +1,7 @@
 """Stop before the dead-letter topic floods: where most records are poison, the fault lies elsewhere than in them.
 
-Each record is judged once, however often it comes: in offset order within a slice, slices in the order of their turns,
-all partitions together. What a slice with dead letters brings is judged before any of them is sent.
+Each record is judged once, however often it comes: in offset order within a batch, batches in the order of their turns,
+all partitions together. What a batch with dead letters brings is judged before any of them is sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streamapp.errors import PoisonFlood
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionId, Reason
 
 #: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
-#: in other partitions is looked at meanwhile, so that a worker that starts over and over amidst poison buries none.
+#: in other partitions is looked at meanwhile, so that a worker that starts over and over during poison buries none.
 FIRST_LOOK_SECONDS = 1.0
 _MOST_ERROR = 200
 
@@ -44,7 +44,7 @@ class Breaker:
         self._sleep = sleep
         self._last = _Last(window)
         self._seen = 0
-        #: Good records and reasons of bad ones, by the place where a slice begins, since it may come again: all since
+        #: Good records and reasons of bad ones, by the place where a batch begins, since it may come again: all since
         #: the start that have been judged or wait for their turn, until there are enough to judge by.
         self._expected: dict[tuple[PartitionId, int], tuple[int, Counter[Reason]]] = {}
         #: Offset of the last record that was judged.
@@ -54,7 +54,7 @@ class Breaker:
         self._flood: str | None = None
 
     def expect(self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
-        """Know of a slice that is to be judged when it has its turn."""
+        """Know of a batch that is to be judged when it has its turn."""
         if self._share and self._seen < self._least:
             reasons = Counter(letter.reason for letter in dead)
             self._expected[partition_id, records[0].offset] = (len(records) - len(dead), reasons)

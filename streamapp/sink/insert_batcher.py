@@ -1,6 +1,6 @@
 """Merge what arrives while an insert is in flight into the next one.
 
-One insert per tiny slice is what makes latency; one insert at a time is what makes it slow. So: at low rates a
+One insert per tiny batch is what makes latency; one insert at a time is what makes it slow. So: at low rates a
 single insert is in flight and the rest waits for it together; full batches go out side by side.
 """
 

@@ -1,4 +1,4 @@
-"""What has become of a slice's events before it came: stored, counted, or left behind by a worker that has ended."""
+"""What has become of a batch's events before it came: stored, counted, or left behind by a worker that has ended."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class HighWatermarks(Protocol):
     """Knows how far rollups are; raises StoreUnavailable."""
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a lane that any rollup holds, -1 for none: all up to it had their fate once."""
+        """The last offset of a partition that any rollup holds, -1 for none: all up to it had their fate once."""
         ...
 
 
 class Redelivery:
-    """Looks up what is not known of a slice's events; waits out outages."""
+    """Looks up what is not known of a batch's events; waits out outages."""
 
     def __init__(self, store: Stored, frontiers: HighWatermarks, outages: OutageRetrier) -> None:
         self._store = store
@@ -77,7 +77,7 @@ class Redelivery:
             return ()
         high_watermark = await self._high_watermark(batch)
         there = {record.offset for record in batch.records}
-        # Those up to the frontier may be counted in some rollups and not in others; each knows which it holds.
+        # Those up to the high watermark may be counted in some rollups and not in others; each knows which it holds.
         begin = max(batch.begin, high_watermark - ORPHANS_WITHIN)
         end = min(batch.records[-1].offset, high_watermark + ORPHANS_WITHIN) + 1
         ids = (_id_at(batch, offset) for offset in range(begin, end) if offset not in there)
@@ -93,13 +93,13 @@ class Redelivery:
             asking = self._outages.run(lambda: self._frontiers.high_watermark(partition_id(batch)))
             self._asked[partition] = (batch.assignment, asyncio.create_task(asking))
         _, asked = self._asked[partition]
-        if not asked.done():  # or each slice would wait for a round of the loop
+        if not asked.done():  # or each batch would wait for a round of the loop
             await asyncio.wait([asked])
         return asked.result()
 
 
 def partition_id(batch: PartitionBatch) -> PartitionId:
-    """The lane whose rollups count a slice's events."""
+    """The partition whose rollups count a batch's events."""
     return PartitionId(batch.topic_id or batch.topic, batch.partition)
 
 

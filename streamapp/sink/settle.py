@@ -1,11 +1,11 @@
-"""Give every record of a slice its one fate: stored, already stored, or dead-lettered.
+"""Give every record of a batch its one fate: stored, already stored, or dead-lettered.
 
-settle(slice), in order:
+settle(batch), in order:
     1. the writer schemas of its records are looked up (waits while the registry is away)
     2. decode and build: each record becomes a document or a dead letter
     3. insert: a duplicate is already stored; a document that MongoDB refuses becomes a dead letter
     then, in the order of the partition:
-    4. events that come out of their turn are stored and counted
+    4. events that come out of order are stored and counted
     5. the dead letters are delivered and counted, unless there are too many
     6. the events are added to the rollups
 Whoever calls acks after that, never before.
@@ -34,7 +34,7 @@ from streamapp.sink.partition_order import PartitionOrder, Turn
 from streamapp.sink.redelivery import Redelivery, Stored, partition_id
 from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
-#: Documents in memory at the same time: those that did not come the short way are twenty times as large as records.
+#: Documents in memory at the same time: those that did not come the fast path are twenty times as large as records.
 MAX_DECODED_RECORDS = 24_000
 #: Records that are larger, with what Python needs for them, leave little of themselves behind.
 _LARGE_RECORD_BYTES = 800
@@ -61,7 +61,7 @@ class EventStore(Stored, Protocol):
 
 
 class OutOfOrderStore(Protocol):
-    """Where events go that come out of their turn; raises StoreUnavailable, and may be repeated."""
+    """Where events go that come out of order; raises StoreUnavailable, and may be repeated."""
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Store and count each event that is not stored yet."""
@@ -77,7 +77,7 @@ class DeadLetters(Protocol):
 
 
 class Observer(Protocol):
-    """Hears of what was done, once per slice or insert."""
+    """Hears of what was done, once per batch or insert."""
 
     def inserted(self, seconds: float) -> None:
         """An insert took so long, whether it failed or not."""
@@ -88,7 +88,7 @@ class Observer(Protocol):
         ...
 
     def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
-        """The records of a slice have their fate; these are dead letters now."""
+        """The records of a batch have their fate; these are dead letters now."""
         ...
 
 
@@ -115,7 +115,7 @@ class Fates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Inserted:
-    """What is left to do once a slice's documents are stored; they are not held any longer."""
+    """What is left to do once a batch's documents are stored; they are not held any longer."""
 
     pending: PendingCounts | None
     out_of_order: DecodedBatch
@@ -123,7 +123,7 @@ class _Inserted:
 
 
 class Sink:
-    """Settles slices; several at a time, each independent of the others but for what has an order."""
+    """Settles batches; several at a time, each independent of the others but for what has an order."""
 
     def __init__(  # noqa: PLR0913 - its ports
         self,

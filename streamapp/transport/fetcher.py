@@ -1,4 +1,4 @@
-"""Read slices from aiokafka.
+"""Read batches from aiokafka.
 
 Faust gives its consumer a thread with an event loop of its own. This one runs on the worker's loop: where events come
 one by one, to wake another thread for each fetch, and to be woken by it, is a good part of what an event costs.
@@ -24,7 +24,7 @@ from streamapp.transport.offset_tracker import UNKNOWN, Ends, size
 
 log = get_logger(__name__)
 
-#: Records asked of aiokafka at once: the most by which a slice may overshoot its bytes before it is cut.
+#: Records asked of aiokafka at once: the most by which a batch may overshoot its bytes before it is cut.
 CHUNK_RECORDS = 250
 #: While a fetch waits for news of idle partitions, aiokafka sends none for a partition that just became free.
 FETCH_MAX_WAIT_MS = 200
@@ -78,7 +78,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
 
     Worker = _NoThread
 
-    #: Bytes to take from each partition of a slice topic, and the partitions to read the stock way.
+    #: Bytes to take from each partition of a batch topic, and the partitions to read the stock way.
     budgets: Mapping[TP, int] = MappingProxyType({})
     others: frozenset[TP] = frozenset()
 
@@ -134,7 +134,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         await super().seek_to_beginning(*map(stock.ensure_aiokafka_TP, tps))
 
     def rejoin(self) -> None:
-        """Join the group again, which reads positions anew."""
+        """Join the group again, which reads positions again."""
         self._ensure_consumer()._coordinator.request_rejoin()
 
     async def _gather_remaining_tasks(self) -> None:

@@ -1,4 +1,4 @@
-"""Remember which slices are outstanding, and up to where a partition may be committed: the end of the acked prefix."""
+"""Remember which batches are outstanding, and up to where a partition may be committed: the end of the acked prefix."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def size(record: Sized) -> int:
 
 
 def cut(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[Sequence[R]]:
-    """Cut records into slices of at most `max_records` and `max_bytes` of values; a larger record is a slice alone."""
+    """Cut records into batches of at most `max_records` and `max_bytes` of values; a larger record is a batch alone."""
     begin = held = 0
     for index, record in enumerate(records):
         length = len(record.value or b"")
@@ -52,10 +52,10 @@ def cut(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[S
 
 @dataclass(slots=True, eq=False)
 class InFlightBatch:
-    """One delivered slice, until everything before it and itself is acked."""
+    """One delivered batch, until everything before it and itself is acked."""
 
     assignment: PartitionAssignment
-    #: See `Slice.begin`.
+    #: See `Batch.begin`.
     begin: int | None
     end: int
     #: Bytes that it holds.
@@ -70,11 +70,11 @@ class PartitionAssignment:
     """One partition for as long as it is ours and its offsets only grow."""
 
     tp: TP
-    #: Grows with every lane that a ledger has had.
+    #: Grows with every partition that a ledger has had.
     number: int
     #: Everything below was delivered or will never come; None until the first fetch tells.
     position: int | None
-    #: Where the last slice ended that was delivered, or the lane began.
+    #: Where the last batch ended that was delivered, or the partition began.
     delivered: int | None = field(init=False)
     #: Everything below is acked.
     settled: int | None
@@ -112,7 +112,7 @@ class Progress:
 
     topic: str
     partition: int
-    #: See `Slice.incarnation`.
+    #: See `Batch.topic id`.
     topic_id: str | None
     #: The next offset to settle; None until the first fetch of a group without a committed offset.
     settled: int | None
@@ -137,9 +137,9 @@ class Progress:
 
 
 class OffsetTracker:
-    """The slices in flight of all partitions, their bytes, and what may be committed.
+    """The batches in flight of all partitions, their bytes, and what may be committed.
 
-    An `Outstanding` belongs to one lane. A rebalance, or offsets that went back, put a new lane in its place,
+    An `Outstanding` belongs to one partition. A rebalance, or offsets that went back, put a new partition in its place,
     so that a late ack finds nothing to change.
     """
 
@@ -148,7 +148,7 @@ class OffsetTracker:
         self._max_slices = max_batches
         self._assignments: dict[TP, PartitionAssignment] = {}
         self._numbers = count()
-        #: How often offsets went back: the topic was made anew, or the group's offsets were reset.
+        #: How often offsets went back: the topic was re-created, or the group's offsets were reset.
         self.rewinds = 0
         #: Offsets that Kafka deleted before they were read: lost.
         self.deleted_offsets = 0
@@ -157,12 +157,12 @@ class OffsetTracker:
 
     @property
     def in_flight_bytes(self) -> int:
-        """Bytes of all slices that are not acked."""
+        """Bytes of all batches that are not acked."""
         return sum(assignment.held for assignment in self._assignments.values())
 
     @property
     def in_flight_batches(self) -> int:
-        """Slices that are delivered and not acked."""
+        """Batches that are delivered and not acked."""
         return sum(not in_flight.acked for assignment in self._assignments.values() for in_flight in assignment.queue)
 
     def assign(self, committed: Mapping[TP, int | None]) -> None:
@@ -178,7 +178,7 @@ class OffsetTracker:
     def budgets(self) -> dict[TP, int]:
         """Bytes that one fetch may take from each partition; those that hold enough are left out.
 
-        Half of the bound is divided, so that partitions whose slices do not get acked cannot starve another.
+        Half of the bound is divided, so that partitions whose batches do not get acked cannot starve another.
         What is free of the other half is offered to all, since one fetch may take from all.
         """
         if not self._assignments:
@@ -192,7 +192,7 @@ class OffsetTracker:
             for tp, assignment in self._assignments.items()
             if len(assignment.queue) < max_batches
         }
-        # Or what is free would be taken in ever smaller slices, each of which costs as much as a large one.
+        # Or what is free would be taken in ever smaller batches, each of which costs as much as a large one.
         return {tp: budget for tp, budget in budgets.items() if budget >= own // 2}
 
     def __contains__(self, tp: TP) -> bool:
@@ -205,7 +205,7 @@ class OffsetTracker:
         return known is not None and position < known
 
     def rewind(self, tp: TP, position: int) -> None:
-        """Start a partition anew from `position`; acks of what was in flight do nothing any more."""
+        """Start a partition again from `position`; acks of what was in flight do nothing any more."""
         self.rewinds += 1
         self._assignments[tp] = PartitionAssignment(
             tp, next(self._numbers), position, position, self._assignments[tp].confirmed
@@ -220,7 +220,7 @@ class OffsetTracker:
         return lost
 
     def deliver(self, tp: TP, *, end: int, records: int, size: int, first_ms: int | None = None) -> InFlightBatch:
-        """Enter a slice of so many records that ends before `end`."""
+        """Enter a batch of so many records that ends before `end`."""
         assignment = self._assignments[tp]
         self.empty_offsets += 0 if assignment.position is None else end - assignment.position - records
         in_flight = InFlightBatch(assignment, assignment.delivered, end, size, first_ms)
@@ -237,7 +237,7 @@ class OffsetTracker:
         assignment.settle()
 
     def forget_records(self, in_flight: InFlightBatch, left: int) -> bool:
-        """Note that a slice holds only so many bytes any more, see `Slice.forget_records`; False if that frees none."""
+        """Note that a batch holds only so many bytes any more, see `Batch.forget_records`; False if that frees none."""
         freed = in_flight.size - left
         if freed <= 0 or not self._is_in_flight(in_flight):
             return False
@@ -246,7 +246,7 @@ class OffsetTracker:
         return True
 
     def ack(self, in_flight: InFlightBatch) -> bool:
-        """Let a slice be committed once everything before it is acked; False if that is no longer ours to say."""
+        """Let a batch be committed once everything before it is acked; False if that is no longer ours to say."""
         if not self._is_in_flight(in_flight):
             return False
         assignment = in_flight.assignment
@@ -265,7 +265,7 @@ class OffsetTracker:
                 assignment.settled = None
 
     def progress(self, ends: Mapping[TP, Ends], topic_ids: Mapping[str, str | None]) -> list[Progress]:
-        """How far each partition is, of the topics whose incarnation is known."""
+        """How far each partition is, of the topics whose topic id is known."""
         return [
             Progress(
                 topic=topic,

@@ -12,7 +12,7 @@ TopicIdOf = Callable[[str], Awaitable["str | None"]]
 
 
 class TopicIds:
-    """The incarnations of the topics that are being read.
+    """The topic ids of the topics that are being read.
 
     Args:
         incarnation_of: tells the UUID of a topic's present life, None where the broker has none.

@@ -1,7 +1,7 @@
-"""Deliver Kafka's records to Faust in slices, and commit only what is acked without a gap.
+"""Deliver Kafka's records to Faust in batches, and commit only what is acked without a gap.
 
-A topic that asks for it gets one Faust event per fetched slice of one partition; every other topic goes the stock way.
-Faust's own machinery costs about 70 µs for each event: a slice of 4,000 records pays that once.
+A topic that asks for it gets one Faust event per fetched batch of one partition; every other topic goes the stock way.
+Faust's own machinery costs about 70 µs for each event: a batch of 4,000 records pays that once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ MAX_BATCH_RECORDS = 4_000
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_IN_FLIGHT_BYTES = 64 * 1024 * 1024
 
-#: Slices in flight, however small. Well below Faust's queue length: beyond that the drain loop would block on `put`.
+#: Batches in flight, however small. Well below Faust's queue length: beyond that the drain loop would block on `put`.
 MAX_IN_FLIGHT_BATCHES = 4_096
-#: Slices that are being written when partitions are revoked.
+#: Batches that are being written when partitions are revoked.
 REVOKE_SECONDS = 3.0
 #: Records under way, when a commit, a rebalance or the stop waits for them.
 FLUSH_SECONDS = 1.0
@@ -46,7 +46,7 @@ LEAVE_COMMIT_SECONDS = 2.0
 
 
 class BatchConsumer(stock.Consumer):
-    """Faust's consumer, with a ledger of slices in place of lists of acked offsets."""
+    """Faust's consumer, with a ledger of batches in place of lists of acked offsets."""
 
     transport: BatchTransport
     _thread: BatchFetcher
@@ -82,11 +82,11 @@ class BatchConsumer(stock.Consumer):
 
     @property
     def in_flight(self) -> tuple[int, int]:
-        """Slices that are delivered and not acked, and their bytes."""
+        """Batches that are delivered and not acked, and their bytes."""
         return self.offset_tracker.in_flight_batches, self.offset_tracker.in_flight_bytes
 
     def progress(self) -> list[Progress]:
-        """How far each partition is, of the sliced topics whose incarnation is known."""
+        """How far each partition is, of the sliced topics whose topic id is known."""
         ends = {tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.offset_tracker}
         return self.offset_tracker.progress(ends, self._topic_ids.known)
 
@@ -105,7 +105,7 @@ class BatchConsumer(stock.Consumer):
     # -- reading
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Yield slices of the topics that ask for them, and single records of the others."""
+        """Yield batches of the topics that ask for them, and single records of the others."""
         if not self.flow_active:
             await self.wait(self.can_resume_flow, timeout=timeout)
         self._want()
@@ -140,7 +140,7 @@ class BatchConsumer(stock.Consumer):
                 yield tp, self._to_message(tp, record)
 
     def _readable(self, fetched: Fetched) -> list[FetchedPartition]:
-        """Set aside, to be read again, what must wait until its topic's incarnation is known."""
+        """Set aside, to be read again, what must wait until its topic id is known."""
         if not self._flows(fetched.generation):
             return []
         ours = [taken for taken in fetched.batches if taken.tp in self.offset_tracker]
@@ -171,7 +171,7 @@ class BatchConsumer(stock.Consumer):
             self.offset_tracker.reach(taken.tp, taken.after)
 
     def _cut(self, taken: FetchedPartition) -> Iterator[tuple[Sequence[BatchRecord], int]]:
-        """Cut what was taken into slices, with their bytes; as nearly always, all of it is one."""
+        """Cut what was taken into batches, with their bytes; as nearly always, all of it is one."""
         limits = self.transport
         if 0 < len(taken.records) <= limits.max_batch_records and taken.size <= limits.max_batch_bytes:
             yield taken.records, taken.size
@@ -233,7 +233,7 @@ class BatchConsumer(stock.Consumer):
     # -- acks and commits
 
     def ack(self, message: Message) -> bool:
-        """Let a slice be committed once everything before it is acked."""
+        """Let a batch be committed once everything before it is acked."""
         if not self._is_batched(message.tp):
             return super().ack(message)
         message.acked = True
@@ -267,14 +267,14 @@ class BatchConsumer(stock.Consumer):
         return did_commit
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Stay quiet about slices: in an outage they wait, and stock logs an error per partition and interval."""
+        """Stay quiet about batches: in an outage they wait, and stock logs an error per partition and interval."""
         if not self._is_batched(tp):
             super().verify_event_path(now, tp)
 
     # -- coming and leaving
 
     async def perform_seek(self) -> None:
-        """Start all partitions at their committed offsets, and learn the topics' incarnations."""
+        """Start all partitions at their committed offsets, and learn the topics' topic ids."""
         self.offset_tracker.drop()
         try:
             await super().perform_seek()
@@ -290,7 +290,7 @@ class BatchConsumer(stock.Consumer):
             self._topic_ids.learn(topic)
 
     async def _reread(self, topic: str) -> bool:
-        """Read a topic that was made anew from its beginning: the committed offsets may be those of the life before."""
+        """Read a re-created topic from its beginning: the committed offsets may belong to the deleted topic."""
         self.offset_tracker.unsettle(topic)
         try:
             await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
@@ -301,7 +301,7 @@ class BatchConsumer(stock.Consumer):
         return True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Give slices that are being written a bounded time, commit, and only then let Faust forget."""
+        """Give batches that are being written a bounded time, commit, and only then let Faust forget."""
         if revoked:
             self.stop_flow()
             self.app.flow_control.suspend()
@@ -314,7 +314,7 @@ class BatchConsumer(stock.Consumer):
         await super().on_partitions_revoked(revoked)
 
     async def wait_empty(self) -> None:
-        """Wait, within a bound, for slices that the agent has begun, then commit what is acked."""
+        """Wait, within a bound, for batches that the agent has begun, then commit what is acked."""
         until = self._leave_at()
         while self._unacked_messages and monotonic() < until:
             self._waiting_for_ack = self.loop.create_future()
@@ -366,14 +366,14 @@ class BoundedProducer(stock.Producer):
 
 
 class BatchTransport(stock.Transport):
-    """Faust's aiokafka transport, with slices for the topics that ask for them.
+    """Faust's aiokafka transport, with batches for the topics that ask for them.
 
     Args:
-        slice_topics: topics that are read in slices; their agents use `stream.noack().events()` and `event.ack()`.
+        slice_topics: topics that are read in batches; their agents use `stream.noack().events()` and `event.ack()`.
         incarnation_of: tells the UUID of a topic's present life; nothing of the topic is read before.
         outages: wait until it does not raise Transient.
         max_in_flight_bytes: what is delivered and not acked: records, and what is left of those that are forgotten.
-        stop_seconds: what slices that are being written get when the worker stops.
+        stop_seconds: what batches that are being written get when the worker stops.
     """
 
     Consumer = BatchConsumer

@@ -76,7 +76,7 @@ class OrphanSearch:
             )
 
     def _place_of(self, id_: object) -> _Place | None:
-        """The place of an `_id` of this incarnation; None if it is another."""
+        """The place of an `_id` of this topic id; None if it is another."""
         prefix = f"{self._topic_id}-"
         if self._topic_id is None or not isinstance(id_, str) or not id_.startswith(prefix):
             return None
@@ -158,6 +158,6 @@ def _chunks(found: Iterable[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _has_another_topic_id(id_: Any, partition: int, offset: int) -> bool:
-    """Whether it is the `_id` of these coordinates in an earlier incarnation of the topic."""
+    """Whether it is the `_id` of these coordinates in an earlier topic id of the topic."""
     end = f"-{partition}-{offset}"
     return isinstance(id_, str) and len(id_) == _INCARNATION + len(end) and id_.endswith(end)

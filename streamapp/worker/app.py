@@ -120,11 +120,11 @@ app = App(
     autodiscover=False,
     topic_disable_leader=True,
     topic_allow_declare=False,
-    # There are no tables. With standbys Faust would assign the partitions, and fail for ever once a topic is made anew
+    # There are no tables. With standbys Faust would assign the partitions, and fail for ever once a topic is re-created
     # with fewer of them.
     table_standby_replicas=0,
     stream_wait_empty=True,
-    # Four times the slices that may be in flight: small ones wait up to a second for the rollups.
+    # Four times the batches that may be in flight: small ones wait up to a second for the rollups.
     stream_buffer_maxsize=16_384,
     broker_session_timeout=config.session_timeout_seconds,
     broker_max_poll_interval=config.max_poll_interval_seconds,
@@ -152,7 +152,7 @@ samples = app.topic(config.topic, key_type=str, key_serializer="raw", value_seri
 
 @app.agent(events, concurrency=1, supervisor_strategy=CrashingSupervisor)
 async def store_events(stream: Any) -> None:
-    """Settle slices side by side, and ack each when all of its records have their fate."""
+    """Settle batches side by side, and ack each when all of its records have their fate."""
     async with asyncio.TaskGroup() as settling:
         async for event in stream.noack().events():
             task = settling.create_task(_settle(event))
@@ -182,7 +182,7 @@ readiness.is_agent_running = _is_storing
 
 @app.on_partitions_revoked.connect
 async def drop_batches(*_: object, **__: object) -> None:
-    """Give up slices of the old assignment, or they would pile up in an outage; they come again."""
+    """Give up batches of the old assignment, or they would pile up in an outage; they come again."""
     readiness.partitions = None
     for task in _under_way:
         task.cancel()

@@ -123,7 +123,7 @@ def test_lost_rollups_are_noticed(received_at: datetime, real: MongoReader, data
 
 
 def test_all_lives_of_all_topics_are_counted(real: MongoReader, database: Database[dict[str, Any]]) -> None:
-    """A topic that was made anew begins at offset 0 again; what its earlier life brought is stored all the same."""
+    """A topic that was re-created begins at offset 0 again; what its earlier life brought is stored all the same."""
     topic_ids = [("A", "user_events"), ("B", "user_events"), ("C", "other")]
     kafka = document()["kafka"]
     documents = [

@@ -43,7 +43,7 @@ class Subject:
 
 
 def encoded(document: dict[str, Any]) -> Document:
-    """Return it as it comes the short way, if it can be encoded."""
+    """Return it as it comes the fast path, if it can be encoded."""
     try:
         return LazyDocument(bson.encode(document), (0, 0, "", ("", "", "", None, "v1")))
     except OverflowError:

@@ -24,7 +24,7 @@ from tests.support.until import until
 from tests.support.workers import Worker
 
 EVENTS = 20_000
-#: Each costs the time in which Kafka notices a dead member; test_survival.py kills at every step of a slice.
+#: Each costs the time in which Kafka notices a dead member; test_survival.py kills at every step of a batch.
 KILLS = 20 if os.environ.get("STREAMAPP_TEST_LONG") else 1
 
 
@@ -61,7 +61,7 @@ def test_all_events_survive_kills_and_a_guest(settings: Settings, database: Data
                 guest = stack.enter_context(Worker(settings, tmp_path)).wait_until_ready()
             if kill == KILLS - 1:
                 assert guest.stop() == 0, guest.text
-            # Somewhere within the slices of this round.
+            # Somewhere within the batches of this round.
             aim = before + source.randrange(1, EVENTS // KILLS)
             until(
                 lambda a=aim: database.events.estimated_document_count() >= min(a, _sent(settings)),

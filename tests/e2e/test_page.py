@@ -121,7 +121,7 @@ def draw(page: Page, start: float, end: float) -> None:
     """Draw a box over the chart over time; its sides are fractions of the chart's width."""
     area = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first
     area.scroll_into_view_if_needed()
-    # Streamlit may be building the chart anew.
+    # Streamlit may be building the chart again.
     box = until(area.bounding_box, what="the chart")
     assert box
     page.mouse.move(box["x"] + box["width"] * start, box["y"] + box["height"] * 0.3)

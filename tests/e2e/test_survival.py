@@ -52,7 +52,7 @@ def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed
 
 
 def at_every_step(environment: Environment, number: signal.Signals) -> None:
-    """End all workers at once, each at another step of a slice, until there is no further step."""
+    """End all workers at once, each at another step of a batch, until there is no further step."""
     for turn in range(ROUNDS):
         moments = MOMENTS[turn:] + MOMENTS[:turn]
         points = iter([Point(step, moments[index % 3]) for index, step in enumerate(STEPS)])

@@ -1,4 +1,4 @@
-"""Workers that end at a step of a slice, or at any moment."""
+"""Workers that end at a step of a batch, or at any moment."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.faults.worker import MOMENTS, STEPS
 from tests.faults.workers import Member
 from tests.support.until import until
 
-#: Steps that only some slices come to.
+#: Steps that only some batches come to.
 RARE = {"apart", "send", "count"}
 
 
 class Point(NamedTuple):
-    """Where a worker ends: at a call of a step of a slice, before, during or after it."""
+    """Where a worker ends: at a call of a step of a batch, before, during or after it."""
 
     step: str
     moment: str
@@ -26,13 +26,13 @@ class Point(NamedTuple):
 
 @fault("kill-at-step", *EVERYTHING)
 def kill_at_step(environment: Environment) -> None:
-    """kill -9 of a worker before, during or after a step of a slice."""
+    """kill -9 of a worker before, during or after a step of a batch."""
     end_at(environment, {environment.victim(): draw(environment)}, signal.SIGKILL)
 
 
 @fault("term-at-step", *EVERYTHING)
 def term_at_step(environment: Environment) -> None:
-    """SIGTERM before, during or after a step of a slice."""
+    """SIGTERM before, during or after a step of a batch."""
     end_at(environment, {environment.victim(): draw(environment)}, signal.SIGTERM)
 
 

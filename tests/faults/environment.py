@@ -111,7 +111,7 @@ class Environment:
         return self._admin
 
     def topic_id(self) -> str:
-        """Return the topic's incarnation, as soon as the broker has heard of it."""
+        """Return the topic id, as soon as the broker has heard of it."""
         broker = KafkaAdmin(self.settings.kafka_bootstrap_servers)
 
         def told() -> str | None:

@@ -1,4 +1,4 @@
-"""What happens to a topic: made anew, widened, cut, compacted, written in transactions."""
+"""What happens to a topic: re-created, widened, cut, compacted, written in transactions."""
 
 from __future__ import annotations
 

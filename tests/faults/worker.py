@@ -1,4 +1,4 @@
-"""A worker that hurts itself when it is told to: it gets a signal at a step of a slice, or its clock jumps.
+"""A worker that hurts itself when it is told to: it gets a signal at a step of a batch, or its clock jumps.
 
 Without the files that FAULT_TRAP and FAULT_CLOCK name it is an ordinary worker. The trap's file holds a line,
 `<step> <moment> <nth call> <signal>`, and is gone once it has sprung.
@@ -28,7 +28,7 @@ from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.registry.client import Registry
 from streamapp.transport.transport import BatchConsumer
 
-#: In the order in which a slice comes to them.
+#: In the order in which a batch comes to them.
 STEPS: dict[str, tuple[type, str]] = {
     "schemas": (Registry, "resolve"),
     "insert": (EventStore, "insert"),

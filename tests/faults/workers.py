@@ -35,7 +35,7 @@ class Member(Worker):
         return self.process.poll() is None
 
     def end_at(self, step: str, moment: str, nth: int, *, number: signal.Signals) -> None:
-        """Have it send itself a signal at a step of a slice; see `tests/faults/worker.py`."""
+        """Have it send itself a signal at a step of a batch; see `tests/faults/worker.py`."""
         self.is_doomed = True
         draft = self.trap.with_suffix(".draft")
         draft.write_text(f"{step} {moment} {nth} {number.name}", encoding="utf-8")

@@ -279,7 +279,7 @@ class Worker:
 
 
 class Feed:
-    """One assignment of a partition: its slices, some side by side, and what is acked."""
+    """One assignment of a partition: its batches, some side by side, and what is acked."""
 
     def __init__(self, worker: Worker, partition: int) -> None:
         self.worker = worker

@@ -174,7 +174,7 @@ def test_documents_of_others_are_counted_with_what_they_have(mongo: Mongo, datab
 
 
 def test_events_that_came_apart_are_counted_as_such(mongo: Mongo, database: Database[Any]) -> None:
-    """By the worker, and anew."""
+    """By the worker, and again."""
     rollup_factory.insert(database, events(*range(50)))
     asyncio.run(OutOfOrderStore(mongo, RollupStore(mongo, keep={}), keep={}).insert(events(7_000)))
     right = counted(database)
@@ -263,7 +263,7 @@ def settled(database: Database[Any], offset: int | None) -> None:
 
 
 class CountingWorker(threading.Thread):
-    """Stores and counts events as a worker does, some slices side by side, until it is told to end."""
+    """Stores and counts events as a worker does, some batches side by side, until it is told to end."""
 
     def __init__(self, mongo: Mongo, database: Database[Any], first: int) -> None:
         super().__init__()
@@ -293,7 +293,7 @@ class CountingWorker(threading.Thread):
 
 
 def test_a_running_worker_is_unharmed(mongo: Mongo, database: Database[Any]) -> None:
-    """While it counts, all rollups are dropped and counted anew, again and again; in the end every event is there."""
+    """While it counts, all rollups are dropped and counted again, again and again; in the end every event is there."""
     rollup_factory.insert(database, events(*range(3_000)))
     settled(database, 3_000)
     worker = CountingWorker(mongo, database, 3_000)

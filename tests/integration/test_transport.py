@@ -48,7 +48,7 @@ class Kafka:
         self.make()
 
     def connect(self) -> None:
-        """Connect anew: after a restart of the broker, an old client does not find the group's coordinator for long."""
+        """Connect again: after a broker restart, an old client does not find the group coordinator for some time."""
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
 
     def make(self) -> None:
@@ -128,7 +128,7 @@ class Worker:
         return self.log.read_text(encoding="utf-8")
 
     def settled(self) -> list[dict[str, Any]]:
-        """Return its settled slices."""
+        """Return its settled batches."""
         return [fact for fact in self.facts() if "values" in fact]
 
     def values(self) -> list[str]:
@@ -174,7 +174,7 @@ def numbers(count: int, first: int = 0) -> list[str]:
 
 
 def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """A group on slices and a group on the stock driver read the same, whatever the producer's codec."""
+    """A group on batches and a group on the stock driver read the same, whatever the producer's codec."""
     for index, codec in enumerate(("none", "gzip", "lz4", "zstd", "snappy")):
         kafka.send(numbers(400, 400 * index), **{"compression.type": codec})
     batched, stock = run(kafka, group="sliced-" + kafka.topic), run(kafka, group="stock-" + kafka.topic, batched=False)
@@ -196,7 +196,7 @@ def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callabl
 
 
 def test_slices_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """A slice ends at its number of records and at its bytes of values."""
+    """A batch ends at its number of records and at its bytes of values."""
     kafka.send(["x" * 1_000] * 400, **{"compression.type": "zstd"})
 
     worker = run(kafka, transport={"max_batch_records": 50, "max_batch_bytes": 10_000})
@@ -206,7 +206,7 @@ def test_slices_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> N
 
 
 def test_other_topics_go_the_stock_way(kafka: Kafka, run: Callable[..., Worker], tmp_path: Path) -> None:
-    """A typed topic in the same app is decoded and acked as ever, also while all slices are held."""
+    """A typed topic in the same app is decoded and acked as ever, also while all batches are held."""
     others, hold = Kafka(kafka.servers, f"{kafka.topic}.others"), tmp_path / "hold"
     hold.write_text("*")
     kafka.send(numbers(100))
@@ -298,7 +298,7 @@ def test_what_is_forgotten_makes_room_before_it_is_acked(
 def test_stuck_slice_holds_back_its_partition_only_and_stop_commits_the_prefix(
     kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    """Later acks never carry a commit over a slice that is not acked; a stop is bounded, and commits up to it."""
+    """Later acks never carry a commit over a batch that is not acked; a stop is bounded, and commits up to it."""
     hold = tmp_path / "hold"
     hold.write_text("0 250")
     kafka.send(numbers(2_000))
@@ -378,7 +378,7 @@ def test_expelled_member_comes_back_by_itself(kafka: Kafka, run: Callable[..., W
 def test_topic_made_anew_is_read_from_its_beginning(
     backend: Backend, unique_name: str, run: Callable[..., Worker]
 ) -> None:
-    """Every record of a topic's second life is read, under its new incarnation."""
+    """Every record of a topic's second life is read, under its new topic id."""
     kafka = Kafka(backend.addresses.kafka_bootstrap_servers, unique_name, partitions=1)
     worker = run(kafka)
     kafka.send(numbers(200))

@@ -28,9 +28,9 @@ class Plan:
     servers: str
     group: str
     topic: str
-    #: Where it writes one JSON document per settled slice or record, and per rebalance.
+    #: Where it writes one JSON document per settled batch or record, and per rebalance.
     report: str
-    #: While this file exists, slices wait that hold one of its lines, "partition offset"; "*" holds all.
+    #: While this file exists, batches wait that hold one of its lines, "partition offset"; "*" holds all.
     hold: str = ""
     #: Whether they wait with their records forgotten, and reported, and only for their ack.
     forget: bool = False
@@ -79,7 +79,7 @@ def make_app(plan: Plan) -> faust.App:
 
 
 class Desk:
-    """Settles slices out of order, each in a task of its own."""
+    """Settles batches out of order, each in a task of its own."""
 
     def __init__(self, plan: Plan, app: faust.App) -> None:
         self._app = app
@@ -93,13 +93,13 @@ class Desk:
         print(json.dumps(facts), file=self._report)
 
     def begin(self, event: Any) -> None:
-        """Settle the slice of an event, in the background."""
+        """Settle the batch of an event, in the background."""
         task = asyncio.create_task(self._settle(event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def give_up(self) -> None:
-        """Leave all slices in flight un-acked."""
+        """Leave all batches in flight un-acked."""
         for task in self._tasks:
             task.cancel()
 

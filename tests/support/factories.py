@@ -1,4 +1,4 @@
-"""Records, events and slices, with only what a test cares about to be said."""
+"""Records, events and batches, with only what a test cares about to be said."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
 def a_batch(
     *records: FakeRecord, topic_id: str | None = TOPIC_ID, assignment: int = 0, begin: int | None = None
 ) -> PartitionBatch:
-    """Return these records as one slice, in which they are what aiokafka decodes."""
+    """Return these records as one batch, in which they are what aiokafka decodes."""
     return PartitionBatch(
         topic=records[0].topic,
         partition=records[0].partition,

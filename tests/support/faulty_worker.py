@@ -1,7 +1,7 @@
 """The worker, with a part of it that can be numbed: what /readyz must notice.
 
 Run as `python -m tests.support.faulty_worker worker …`; the file that NUMB_FILE names says what is to be numb:
-    agent    at the next slice, the agent that stores events ends without a word, once and for all
+    agent    at the next batch, the agent that stores events ends without a word, once and for all
     commit   no commit succeeds while the file says so
 """
 

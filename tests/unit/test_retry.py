@@ -62,7 +62,7 @@ def test_other_faults_go_through() -> None:
 
 
 def test_an_outage_is_one_line_where_it_begins_and_one_where_it_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """However many attempts and slices wait for it."""
+    """However many attempts and batches wait for it."""
     outages = OutageRetrier("MongoDB", sleep=Sleeps(), clock=iter([100.0, 107.5]).__next__)
 
     with caplog.at_level(logging.WARNING):

@@ -95,7 +95,7 @@ class FakeObserver:
         self.new += zip([record.offset for record in records], versions, strict=True)
 
     def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
-        """Note a slice."""
+        """Note a batch."""
         self.batches.append((len(records), [letter.reason.value for letter in dead]))
 
 
@@ -131,7 +131,7 @@ class FakeRollups:
         return expected_version == write_if_unchanged.expected_version
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a lane in the coarsest level."""
+        """The last offset of a partition in the coarsest level."""
         self._check()
         ours = [
             each

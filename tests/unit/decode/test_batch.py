@@ -20,7 +20,7 @@ def test_what_comes_apart_has_no_turn() -> None:
 
 
 def test_what_comes_apart_can_be_marked() -> None:
-    """With all its fields, also where it was made the short way; what comes in its turn stays as it is."""
+    """With all its fields, also where it was made the fast path; what comes in order stays as it is."""
     batch = a_batch(a_record(offset=7), a_record(offset=8, timestamp=2**60))
     decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
     decoded.out_of_order.add(1)

@@ -1,4 +1,4 @@
-"""The short way leads where the ordinary way leads, or nowhere."""
+"""The fast path leads where the generic path leads, or nowhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 TIMES = EventTimes(earliest=0, ahead=86_400_000)
 ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
 
-#: All that there is a short way for.
+#: All that there is a fast path for.
 V3_SCHEMA: dict[str, Any] = {
     "type": "record",
     "name": "UserEvent",
@@ -114,7 +114,7 @@ _values = st.one_of(
         for id_, fields, schema in ((1, _v1, None), (2, _v2, None), (3, _v3, V3_SCHEMA), (4, _v4, V4_SCHEMA))
     )
 )
-#: Topics, some of them made anew, and partitions, most of them seen before.
+#: Topics, some of them re-created, and partitions, most of them seen before.
 _places = st.tuples(
     st.sampled_from(["user_events", "t" * 249]),
     st.sampled_from([TOPIC_ID, "B" * 22]),
@@ -126,12 +126,12 @@ _offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
 def short(
     record: FakeRecord, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES, **of_slice: Any
 ) -> LazyDocument | None:
-    """Return where the short way leads."""
+    """Return where the fast path leads."""
     return FastPath(a_batch(record, **of_slice), schemas, times=times, received_at=RECEIVED_AT).document(record)
 
 
 def ordinary(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPIC_ID) -> Mapping[str, Any]:
-    """Return where the ordinary way leads."""
+    """Return where the generic path leads."""
     writer, values = wire_format.decode(record.value, SCHEMAS)
     origin = Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
     return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
@@ -142,7 +142,7 @@ def ordinary(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPI
 def test_both_ways_lead_to_the_same_bytes(
     value: bytes, offset: int, timestamp: int, place: tuple[str, str, int]
 ) -> None:
-    """Whatever is in the fields; only what is larger than the short way is wide goes the other."""
+    """Whatever is in the fields; only what is larger than the fast path is wide goes the other."""
     topic, topic_id, partition = place
     record = FakeRecord(value=value, topic=topic, offset=offset, timestamp=timestamp, partition=partition)
     expected = ordinary(record, ANY_TIME, topic_id)
@@ -160,7 +160,7 @@ def test_both_ways_lead_to_the_same_bytes(
 @given(_values, st.data())
 @settings(max_examples=400, deadline=None)
 def test_what_is_broken_never_passes_for_something_else(value: bytes, data: st.DataObject) -> None:
-    """Cut, with bytes changed, and with bytes added: what the ordinary way refuses, the short way leaves to it."""
+    """Cut, with bytes changed, and with bytes added: what the generic path refuses, the fast path leaves to it."""
     broken = bytearray(value)
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(broken)))
@@ -256,7 +256,7 @@ def test_there_is_not_always_a_short_way(changes: Mapping[str, Any], of_slice: M
 
 
 def test_offsets_of_two_sizes_in_one_slice_go_the_ordinary_way() -> None:
-    """BSON has them as int32 up to 2³¹ - 1; once in the life of a partition a slice has both."""
+    """BSON has them as int32 up to 2³¹ - 1; once in the life of a partition a batch has both."""
     below, beyond = (a_record(offset=offset) for offset in (2**31 - 1, 2**31))
     both = FastPath(a_batch(below, beyond), SCHEMAS, times=TIMES, received_at=RECEIVED_AT)
 
@@ -299,7 +299,7 @@ _METADATA: Sequence[Any] = [field["type"] for field in V3_SCHEMA["fields"] if fi
     ],
 )
 def test_other_schemas_have_no_short_way(schema: Any) -> None:
-    """Their records go the ordinary way."""
+    """Their records go the generic path."""
     writer = writer_schema(schema, schema_id=4, version="v4")
 
     assert writer.problem is None

@@ -87,7 +87,7 @@ class _Refusing:
 
 
 def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outage that begins amidst a slice's dead letters makes none of them come twice."""
+    """An outage that begins during a batch's dead letters makes none of them come twice."""
     producer = _Refusing()
     monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
     topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
@@ -103,7 +103,7 @@ def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.M
 
 
 def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slice of poison may hold more than waits in a producer."""
+    """A batch of poison may hold more than waits in a producer."""
     producer = _Refusing()
     producer.is_full = True
     monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)

@@ -20,7 +20,7 @@ from tests.support.factories import TOPIC_ID, FakeRecord, a_letter, replayed
     ],
 )
 def test_a_replay_is_elsewhere_unless_it_is_where_it_first_stood(place: dict[str, Any], is_elsewhere: bool) -> None:
-    """Topic, partition, offset and incarnation say where."""
+    """Topic, partition, offset and topic id say where."""
     headers = replayed(a_letter(topic="user_events", partition=0, offset=17))
     record = FakeRecord(value=b"", offset=17, headers=headers)._replace(**place)
     origin = origin_of(record, TOPIC_ID)

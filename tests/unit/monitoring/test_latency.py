@@ -49,7 +49,7 @@ def test_percentile_finds_the_slow_few() -> None:
 
 @pytest.mark.parametrize("records", [0, 1, 63, 64, 65, 4_000])
 def test_sample_stands_for_all(records: int) -> None:
-    """However many records a slice has, all of them are counted."""
+    """However many records a batch has, all of them are counted."""
     latencies = Latencies()
     latencies.add(aged(10, n=records), now=NOW)
 

@@ -57,7 +57,7 @@ def first_red(said: list[tuple[float, str, str]]) -> float | None:
             id="a trickle",
         ),
         pytest.param(
-            # Slices of 4,000 that take 8 s each, committed once they are settled, always behind.
+            # Batches of 4,000 that take 8 s each, committed once they are settled, always behind.
             lambda now: [partition(settled=4_000 * int(now // 8), committed=4_000 * int(now // 9), end=10**9)],
             id="a drain on a slow machine",
         ),
@@ -113,7 +113,7 @@ def test_records_of_an_open_transaction_do_not_wait() -> None:
 
 
 def test_time_in_which_nobody_looked_does_not_count() -> None:
-    """A process that was stopped is not ready, and has to be seen standing still anew when it goes on."""
+    """A process that was stopped is not ready, and has to be seen standing still again when it goes on."""
     stall_detector, waiting = StallDetector(), [partition(settled=5, committed=3, end=9)]
     assert stall_detector.settling(0) == "not looked at yet"
     stall_detector.look(waiting, 0)

@@ -185,7 +185,7 @@ def test_an_answer_that_is_no_registrys_is_an_outage(response: httpx.Response) -
 
 
 def test_an_outage_is_waited_out_and_asked_once_for_all() -> None:
-    """However many slices wait for the id."""
+    """However many batches wait for the id."""
     answers = iter([httpx.ConnectError("refused"), httpx.Response(200, json={"schema": json.dumps(event.schema(1))})])
     asked: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Events are counted anew, and what is wrong with a rollup is told."""
+"""Events are counted again, and what is wrong with a rollup is told."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_buckets_that_are_over_are_taken_out() -> None:
 
 
 def test_documents_of_others_are_counted_with_what_they_have() -> None:
-    """In a lane of their own, or in that of the partition from which they say they come."""
+    """In a partition of their own, or in that of the partition from which they say they come."""
     foreign = [
         {"_id": 1, "event_timestamp": NOW + 0.5},
         {"_id": 2, "event_timestamp": NOW, "user_id": 7, "metadata": "none", "kafka": 8, "browser": ["a"]},

@@ -126,7 +126,7 @@ def test_each_level_has_its_buckets() -> None:
 
 
 def test_only_what_lies_past_an_offset_is_counted() -> None:
-    """Of tallies that go on from one another."""
+    """Of pending counts that go on from one another."""
     pending = PendingCounts.joined([PendingCounts.of([an_event(0), an_event(3)]), PendingCounts.of([an_event(7)])])
 
     sizes = [
@@ -159,7 +159,7 @@ def test_numbers_that_were_made_doubles_count() -> None:
 
 
 def test_each_event_is_counted_with_its_own_user_and_values() -> None:
-    """Of tallies that go on from one another, whole and from an offset on, each minute by itself."""
+    """Of pending counts that go on from one another, whole and from an offset on, each minute by itself."""
     events = [
         an_event(n, event_timestamp=60_000 * (n % 2), user_id=f"u{n}", event_type=f"t{n}", browser=f"b{n}")
         for n in range(6)
@@ -210,7 +210,7 @@ def test_what_is_about_to_be_deleted_is_not_counted() -> None:
 
 
 def test_an_event_is_counted_in_the_lane_that_its_id_names() -> None:
-    """Or its topic's, where the broker knows no incarnation; foreign documents have one of their own."""
+    """Or its topic's, where the broker knows no topic id; foreign documents have one of their own."""
     kafka = {"topic": "user_events", "partition": 2, "offset": 5}
     events = [
         {"_id": f"{TOPIC_ID}-2-5", "kafka": kafka},

@@ -80,7 +80,7 @@ def stored(rollups: FakeRollups) -> dict[str, Counter[str]]:
 
 
 def test_events_are_in_every_level_when_their_adding_is_done() -> None:
-    """Those of many slices with one write, the coarsest level first."""
+    """Those of many batches with one write, the coarsest level first."""
     rollups, order = FakeRollups(), []
     write_if_unchanged = rollups.write_if_unchanged
 
@@ -242,7 +242,7 @@ def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
 
 
 def test_a_fault_reaches_everyone_who_waits() -> None:
-    """The worker ends un-acked: here, of slices that are not in order."""
+    """The worker ends un-acked: here, of batches that are not in order."""
 
     async def scenario() -> list[Any]:
         adding = an_accumulator(FakeRollups())
@@ -325,7 +325,7 @@ def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
 
 
 async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: random.Random, committed: int) -> int:
-    """Add slices from the committed offset on, to the end or until it is killed; return what is committed then."""
+    """Add batches from the committed offset on, to the end or until it is killed; return what is committed then."""
     adding = an_accumulator(rollups)
     while committed < len(events):
         size = source.randrange(1, 6)

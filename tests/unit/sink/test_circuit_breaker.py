@@ -18,7 +18,7 @@ GOOD, BAD = "g", "b"
 
 
 class Feed:
-    """Records of some partitions, one slice after the other, as `g`ood and `b`ad ones."""
+    """Records of some partitions, one batch after the other, as `g`ood and `b`ad ones."""
 
     def __init__(self, *, share: float = 0.5, window: int = 1_000, least: int = 100) -> None:
         self.waits: list[float] = []
@@ -30,7 +30,7 @@ class Feed:
         await asyncio.sleep(0)
 
     async def judge(self, kinds: str, *, partition: int = 0, start: int | None = None) -> None:
-        """Judge a slice, after the one before it or at `start`; every second offset is missing."""
+        """Judge a batch, after the one before it or at `start`; every second offset is missing."""
         start = self._ends.get(partition, 0) if start is None else start
         self._ends[partition] = start + 2 * len(kinds)
         records = [a_record(partition=partition, offset=start + 2 * index) for index in range(len(kinds))]
@@ -40,7 +40,7 @@ class Feed:
         await self.breaker.judge(partition_id, records, dead)
 
     def breaks(self, *batches: str) -> bool:
-        """Whether one of these slices of a partition breaks it."""
+        """Whether one of these batches of a partition breaks it."""
         try:
             asyncio.run(self._judge_all(batches))
         except PoisonFlood:
@@ -110,7 +110,7 @@ def naive(batches: Sequence[str], *, share: float, window: int, least: int) -> b
 
 @pytest.mark.parametrize("seed", range(60))
 def test_runs_are_counted_as_single_records_would_be(seed: int) -> None:
-    """Windows, shares and slices at random."""
+    """Windows, shares and batches at random."""
     source = random.Random(seed)
     window, least = source.randrange(1, 60), source.randrange(1, 80)
     share, badness = source.choice((0.05, 0.3, 0.5, 0.9, 1.0)), source.random()
@@ -167,7 +167,7 @@ def test_records_that_come_again_are_not_judged_again() -> None:
 
 
 def test_the_first_dead_letters_wait_for_what_other_partitions_bring() -> None:
-    """Or each start amidst poison would bury some before there is enough to judge by."""
+    """Or each start during poison would bury some before there is enough to judge by."""
     feed = Feed()
 
     async def scenario() -> list[BaseException | None]:

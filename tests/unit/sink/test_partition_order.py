@@ -1,4 +1,4 @@
-"""Slices of a partition take turns."""
+"""Batches of a partition take turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.factories import a_batch, a_record
 
 
 def a_turn(turns: PartitionOrder, assignment: int = 0) -> Turn:
-    """Queue a slice up."""
+    """Queue a batch up."""
     return turns.queue_up(a_batch(a_record(), assignment=assignment))
 
 
@@ -33,7 +33,7 @@ def test_a_turn_comes_when_the_one_before_it_is_over() -> None:
 
 
 def test_after_one_that_is_given_up_none_of_its_assignment_comes() -> None:
-    """The next assignment begins anew, and nothing of the old one comes after that."""
+    """The next assignment begins again, and nothing of the old one comes after that."""
 
     async def scenario() -> None:
         turns = PartitionOrder()

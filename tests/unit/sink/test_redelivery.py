@@ -1,4 +1,4 @@
-"""What has become of a slice's events before it came."""
+"""What has become of a batch's events before it came."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_orphans_are_looked_for_around_the_last_offset_counted(
 def test_only_events_up_to_the_last_offset_counted_may_have_been_missed(
     events: list[tuple[int, str]], expected: set[str]
 ) -> None:
-    """Of what comes in its turn nobody is asked."""
+    """Of what comes in order nobody is asked."""
     asked = Asked()
     batch = a_batch(a_record(offset=4_999), a_record(offset=5_001))
 

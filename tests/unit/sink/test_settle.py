@@ -187,7 +187,7 @@ def test_a_fault_of_ours_that_a_record_brings_out_is_a_dead_letter(
     monkeypatch.setattr(document, "build", broken)
     user = "alice@example.org"
 
-    # With a header it goes the ordinary way.
+    # With a header it goes the generic path.
     records = [a_record(an_event(user_id=user), offset=offset, headers=(("trace", b"7"),)) for offset in range(3)]
     fates = world.settle(a_batch(*records))
 
@@ -287,7 +287,7 @@ def test_poison_alone_does_not_end_an_outage() -> None:
 
 
 def test_an_outage_of_the_dead_letter_topic_holds_back_its_partition_only() -> None:
-    """Good records of other partitions go on; the slice with the poison is not settled."""
+    """Good records of other partitions go on; the batch with the poison is not settled."""
     world = World()
     world.dead_letters.is_away = True
 
@@ -302,7 +302,7 @@ def test_an_outage_of_the_dead_letter_topic_holds_back_its_partition_only() -> N
 
 
 def test_dead_letters_of_later_slices_wait_for_those_of_earlier_ones() -> None:
-    """Also past a slice between them that has none: their count is kept by the last offset."""
+    """Also past a batch between them that has none: their count is kept by the last offset."""
     world = World()
 
     class OneIsSlow(FakeDeadLetters):
@@ -321,7 +321,7 @@ def test_dead_letters_of_later_slices_wait_for_those_of_earlier_ones() -> None:
 
 
 def test_a_dead_letter_that_fits_nowhere_is_raised() -> None:
-    """The worker stops; nothing of the slice may be acked."""
+    """The worker stops; nothing of the batch may be acked."""
     world = World()
 
     class TooSmall(FakeDeadLetters):
@@ -372,7 +372,7 @@ def unreadable(count: int, *, partition: int = 0, start: int = 0) -> list[FakeRe
 
 
 def test_a_flood_of_poison_stops_before_it_is_buried_and_goes_on_when_it_is_mended() -> None:
-    """Each start breaks anew, buries and counts nothing; with its schema, all is stored and counted once."""
+    """Each start breaks again, buries and counts nothing; with its schema, all is stored and counted once."""
     world = World(a_breaker())
     del world.schemas.known[2]
     batch = a_batch(*(a_record(offset=offset) for offset in range(50)), *unreadable(300, start=50))
@@ -392,7 +392,7 @@ def test_a_flood_of_poison_stops_before_it_is_buried_and_goes_on_when_it_is_mend
 
 
 def test_a_flood_stops_the_slices_of_all_partitions() -> None:
-    """Those that are under way too: not one dead letter is sent, and good slices go on."""
+    """Those that are under way too: not one dead letter is sent, and good batches go on."""
     world = World(a_breaker())
     batches = [a_batch(*(FakeRecord(value=b"", partition=p, offset=o) for o in range(60))) for p in range(4)]
 

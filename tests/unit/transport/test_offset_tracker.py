@@ -91,7 +91,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @rule(tp=st.sampled_from([A, B]), hole=st.integers(0, 3), records=st.integers(0, 9), tail=st.integers(0, 2))
     def fetch(self, tp: tuple[str, int], hole: int, records: int, tail: int) -> None:
-        """Fetch records behind a hole and before a control record, in slices of at most four."""
+        """Fetch records behind a hole and before a control record, in batches of at most four."""
         model = self.models[tp]
         before = 0 if model.position is None else model.position
         first = before + hole
@@ -111,7 +111,7 @@ class Bookkeeping(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def forget(self, data: st.DataObject) -> None:
-        """Forget the records of any outstanding slice, perhaps once more."""
+        """Forget the records of any outstanding batch, perhaps once more."""
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
         tp, batch, offsets, _ = self.in_flight[index]
         self.offset_tracker.forget_records(batch, left=len(offsets))
@@ -120,7 +120,7 @@ class Bookkeeping(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def ack(self, data: st.DataObject) -> None:
-        """Ack any outstanding slice, in any order."""
+        """Ack any outstanding batch, in any order."""
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
         tp, batch, offsets, _ = self.in_flight.pop(index)
         assert self.offset_tracker.ack(batch)
@@ -153,7 +153,7 @@ class Bookkeeping(RuleBasedStateMachine):
     @precondition(lambda self: self.models[A].position)
     @rule(data=st.data())
     def rewind(self, data: st.DataObject) -> None:
-        """Find the topic made anew, or its offsets reset."""
+        """Find the topic deleted and re-created, or its offsets reset."""
         model = self.models[A]
         position = data.draw(st.integers(0, model.position - 1))
         assert self.offset_tracker.goes_back(A, position)
@@ -174,7 +174,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @invariant()
     def counts_are_right(self) -> None:
-        """Bytes and slices in flight are those that are not acked."""
+        """Bytes and batches in flight are those that are not acked."""
         assert self.offset_tracker.in_flight_bytes == sum(size for *_, size in self.in_flight)
         assert self.offset_tracker.in_flight_batches == len(self.in_flight)
         assert (self.offset_tracker.rewinds, self.offset_tracker.empty_offsets) == (self.rewinds, self.empty)
@@ -223,7 +223,7 @@ def test_bound_holds_and_nobody_starves(data: st.DataObject, partitions: int) ->
 
 
 def test_stuck_partition_leaves_the_others_their_share() -> None:
-    """A partition whose slices are never acked fills its share and what it can borrow, not that of another."""
+    """A partition whose batches are never acked fills its share and what it can borrow, not that of another."""
     offset_tracker = a_ledger()
     end = 0
     while budget := offset_tracker.budgets().get(A):
@@ -235,7 +235,7 @@ def test_stuck_partition_leaves_the_others_their_share() -> None:
 
 
 def test_busy_partition_has_what_idle_ones_leave() -> None:
-    """One of many may hold a quarter of the bound, in slices worth their while."""
+    """One of many may hold a quarter of the bound, in batches worth their while."""
     offset_tracker = a_ledger(max_bytes=1_000_000, max_batches=5_000, partitions=50)
     end = 0
     while budget := offset_tracker.budgets().get(A):
@@ -274,7 +274,7 @@ def test_slice_larger_than_the_bound_passes_when_nothing_is_in_flight() -> None:
 
 
 def test_partition_with_many_small_slices_is_full() -> None:
-    """Slices count too: thousands of tiny ones would fill Faust's queue, which every topic shares."""
+    """Batches count too: thousands of tiny ones would fill Faust's queue, which every topic shares."""
     offset_tracker = a_ledger(max_batches=4)
     first = offset_tracker.deliver(A, end=1, records=1, size=1)
     later = offset_tracker.deliver(A, end=2, records=1, size=1)
@@ -314,7 +314,7 @@ def test_untouched_partition_commits_nothing() -> None:
 
 
 def test_offsets_without_a_record_are_counted() -> None:
-    """Before a slice, in it and behind it; not what lies before the first read."""
+    """Before a batch, in it and behind it; not what lies before the first read."""
     offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
     offset_tracker.assign({A: None, B: 5})
     offset_tracker.lose_up_to(A, 100)
@@ -352,7 +352,7 @@ def test_offsets_that_were_deleted_are_told_apart() -> None:
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
 def test_cut_keeps_order_and_limits(values: list[bytes | None], max_records: int, max_bytes: int) -> None:
-    """Slices hold every record once, in order, within the limits; only a single record may be larger."""
+    """Batches hold every record once, in order, within the limits; only a single record may be larger."""
     records = [FakeRecord(value=value) for value in values]
 
     batches = list(cut(records, max_records=max_records, max_bytes=max_bytes))

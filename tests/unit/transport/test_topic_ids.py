@@ -67,7 +67,7 @@ def test_a_topic_is_known_by_its_life() -> None:
 
 
 def test_a_life_that_cannot_be_read_stays_unknown() -> None:
-    """The consumer joins its group anew, and asks again."""
+    """The consumer joins its group again, and asks again."""
 
     async def scenario() -> None:
         world = World("one", "two", may_read=False)

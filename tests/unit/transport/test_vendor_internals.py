@@ -27,7 +27,7 @@ from streamapp.transport import transport
 
 #: What we override or call, why its body matters, and the hash of the source that was read.
 READ = {
-    # The drain loop serves slices and single records: its gap test, its commit and its cancellation.
+    # The drain loop serves batches and single records: its gap test, its commit and its cancellation.
     stock.Consumer._drain_messages: "44a2500309e8",
     # Replaced: generation, flow and active partitions are checked as here.
     stock.Consumer.getmany: "4b168d84882a",
@@ -108,7 +108,7 @@ READ = {
     AIOKafkaConnection.send: "5909ea32f4ef",
     AIOKafkaConnection._send_sasl_token: "7a3d948fc526",
     AIOKafkaConnection.close: "28f164aa1e4f",
-    # A slice passes Faust's raw codec and value_type=bytes untouched.
+    # A batch passes Faust's raw codec and value_type=bytes untouched.
     raw: "1427af60d892",
     want_bytes: "17455e93a815",
 }

@@ -45,12 +45,12 @@ def test_event_loop_is_uvloop_unless_another_is_asked_for(arguments: Sequence[st
 
 
 def test_partitions_are_assigned_by_the_client() -> None:
-    """Faust's own way fails for ever where a topic that is made anew has fewer partitions than before."""
+    """Faust's own way fails for ever where a topic that is deleted and re-created has fewer partitions than before."""
     assert streamapp.app.conf.table_standby_replicas == 0
 
 
 def test_rebalance_waits_for_what_is_being_settled() -> None:
-    """Partitions are not given away amidst a slice, which the next owner would then store once more."""
+    """Partitions are not given away during a batch, which the next owner would then store once more."""
     assert streamapp.app.conf.stream_wait_empty is True
 
 

@@ -59,7 +59,7 @@ class Node:
 
 
 def test_documents_of_a_slice_are_not_looked_at() -> None:
-    """A slice of 4,000 makes fewer objects than are looked at together; what is there already is left out."""
+    """A batch of 4,000 makes fewer objects than are looked at together; what is there already is left out."""
     memory.relax_gc()
 
     assert gc.get_freeze_count() > 0
