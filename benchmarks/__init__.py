@@ -1,1 +1,1 @@
-"""How fast it is, on the local backend; medians and ranges of several rounds, never a test."""
+"""Performance measurements on the local backend: medians and ranges of several rounds, never part of a test."""

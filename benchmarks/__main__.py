@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME`: measure streamapp on a local backend of its own, and print a table."""
+"""`python -m benchmarks NAME`: run one benchmark on a local backend of its own and print a table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import ModuleType
 from benchmarks import drain, footprint, grow, latency, produce, refresh, start
 from streamapp.commands.interrupts import Interrupted, Interrupts
 
-#: Each has `NAME`, a docstring, `arguments(parser)` and `run(options)`.
+#: Each module has `NAME`, a docstring, `arguments(parser)` and `run(options)`.
 BENCHMARKS: tuple[ModuleType, ...] = (drain, grow, latency, start, produce, footprint, refresh)
 
 
 def main() -> None:
-    """Parse, run one benchmark; Ctrl-C ends it and all that it started."""
+    """Parse the arguments and run one benchmark; Ctrl-C ends it and every process that it started."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="NAME")
     for benchmark in BENCHMARKS:
@@ -23,7 +23,7 @@ def main() -> None:
         benchmark.arguments(command)
         command.set_defaults(run=benchmark.run)
     options = parser.parse_args()
-    # What is started keeps compiled modules, as usual.
+    # The started processes write compiled modules, as usual.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         with Interrupts():

@@ -1,7 +1,8 @@
-"""When documents become readable: a change stream on majority reads, the same for every program.
+"""Note when documents become readable: a change stream with majority reads, the same for every program.
 
-What it adds itself is measured along with it: ten times a second a document is inserted beside the events, and the
-instant at which MongoDB has acknowledged it, with a majority, is compared with the one at which the stream brings it.
+The change stream has a latency of its own, which is measured too: ten times a second a marker document is inserted
+beside the events, and the time at which MongoDB acknowledges it with a majority is compared with the time at which the
+change stream delivers it.
 """
 
 from __future__ import annotations
@@ -21,30 +22,30 @@ from pymongo.database import Database
 
 _PROBES = "probes"
 _PROBE_EVERY_SECONDS = 0.1
-#: How long MongoDB waits for something to bring.
+#: Seconds for which MongoDB waits for changes before it answers.
 _WAIT_MS = 200
 _AT_ONCE = 100_000
 
 
 class Arrival(NamedTuple):
-    """An event that has become readable; milliseconds since the epoch."""
+    """An event that has become readable; times in milliseconds since the epoch."""
 
     stamped_ms: int
     arrived_ms: float
 
     @property
     def latency_ms(self) -> float:
-        """Since the broker has stamped it; up to 1 ms too long, since the stamp is in whole milliseconds."""
+        """Milliseconds since the broker's timestamp; up to 1 ms too long: the timestamp has whole milliseconds."""
         return self.arrived_ms - self.stamped_ms
 
 
 class Arrivals:
-    """Notes what arrives in a database, in threads that decode nothing; a context manager.
+    """Notes the arrivals in a database, in threads that decode nothing; a context manager.
 
     Args:
-        uri: MongoDB's.
-        name: the database's.
-        every: of how many offsets of a partition one is noted.
+        uri: URI of MongoDB.
+        name: name of the database.
+        every: note one of every `every` offsets of a partition.
     """
 
     def __init__(self, uri: str, name: str, *, every: int) -> None:
@@ -76,17 +77,17 @@ class Arrivals:
                 thread.result()
 
     def events(self) -> Sequence[Arrival]:
-        """Return those of the events that were noted."""
+        """Return the noted events."""
         noted = [(document["stamped_ms"], at) for at, documents in self._brought for document in documents]
         return [Arrival(stamped, at) for stamped, at in noted if stamped is not None]
 
     def own_ms(self) -> Sequence[float]:
-        """Return what the stream itself takes, once for each document of our own."""
+        """Return the latencies of the change stream itself, one per marker document, in milliseconds."""
         noted = [(document.get("probe"), at) for at, documents in self._brought for document in documents]
         return [at - self._acknowledged_ms[number] for number, at in noted if number is not None]
 
     def _read(self, database: Database[RawBSONDocument], session: ClientSession, cursor: int) -> None:
-        """Take what the stream brings, until it has nothing more after the end was asked for."""
+        """Read the change stream until it is empty after the stop was requested."""
         more = {"getMore": cursor, "collection": "$cmd.aggregate", "maxTimeMS": _WAIT_MS, "batchSize": _AT_ONCE}
         documents: Sequence[RawBSONDocument] = ()
         while documents or not self._stopped.is_set():
@@ -101,7 +102,7 @@ class Arrivals:
 
 
 def _opened(database: Database[RawBSONDocument], session: ClientSession, every: int) -> int:
-    """Open a change stream, by commands: a batch of it arrives at one instant, and is not yet decoded then."""
+    """Open a change stream with raw commands: all changes of a batch arrive at once, before they are decoded."""
     is_event = {"ns.coll": "events", "fullDocument.kafka.offset": {"$mod": [every, 0]}}
     pipeline = [
         {"$changeStream": {}},

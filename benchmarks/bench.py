@@ -1,4 +1,4 @@
-"""What the benchmarks with programs share: the servers, events sent into them, programs that take turns at them."""
+"""What the benchmarks share: the servers, the events sent to them, and the programs that run in turns."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from streamapp.settings import Settings
 
 @contextmanager
 def opened() -> Generator[Bench]:
-    """Start the servers, with their data in a folder that goes with them; say what machine it is."""
+    """Start the servers with their data in a temporary folder, and print the machine's facts."""
     with tempfile.TemporaryDirectory() as folder, Backend(Path(folder), Settings(), usual_ports=False) as backend:
         report.say(f"Before the start: {report.machine(backend.addresses.mongo_uri)}\n")
         yield Bench(backend, Path(folder))
 
 
 class Bench:
-    """The servers, and what is done with them."""
+    """The servers, and the actions on them."""
 
     def __init__(self, backend: Backend, folder: Path) -> None:
         self.backend = backend
@@ -44,11 +44,11 @@ class Bench:
             "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0",
             "TMPDIR": str(folder),
         }
-        #: Before each turn and after the last, how long some work took.
+        #: Seconds that a fixed amount of work took, before each turn and after the last one.
         self.calibrations: list[float] = []
 
     def environment(self, name: str, *, topic: str) -> Mapping[str, str]:
-        """Return the variables of a program with a consumer group and a database of its own."""
+        """Return the environment of a program with a consumer group and a database of its own."""
         return self._environ | {
             "STREAMAPP_APP_ID": name,
             "STREAMAPP_MONGO_DATABASE": name,
@@ -56,7 +56,7 @@ class Bench:
         }
 
     def turns(self, names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-        """Let those named take turns, so often; each round begins with another one. Yields the round's number, too."""
+        """Yield (round number, name): all names in every round; each round starts with another name."""
         for number in range(rounds):
             first = number % len(names)
             for name in (*names[first:], *names[:first]):
@@ -66,19 +66,19 @@ class Bench:
         self.calibrations.append(noise.calibrate())
 
     def make_topic(self, name: str, *, partitions: int, **config: str) -> None:
-        """Make a topic with a configuration, before somebody makes one without."""
+        """Create a topic with a configuration before a program creates it without one."""
         admin = AdminClient({"bootstrap.servers": self.backend.addresses.kafka_bootstrap_servers})
         admin.create_topics([NewTopic(name, partitions, config=config)])[name].result(20)
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
-        """Let `send-sample` send events, compressed with lz4, and return what it says when they are acknowledged."""
+        """Send events with `send-sample`, compressed with lz4; return its output after all events are acknowledged."""
         command, environ = [*_sender(count), *options], self._environ | {"STREAMAPP_TOPIC": topic}
         done = subprocess.run(command, env=environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=subprocess.PIPE)
         return json.loads(done.stdout)
 
     @contextmanager
     def sending(self, topic: str, count: int, *options: str) -> Generator[None]:
-        """Let `send-sample` send while something else goes on; and wait, at last, until it is done."""
+        """Run `send-sample` in the background; wait at the end until it has finished."""
         environ = self._environ | {"STREAMAPP_TOPIC": topic}
         with self.running("send-sample", [*_sender(count), *options], environ) as sender:
             yield
@@ -90,7 +90,7 @@ class Bench:
 
     @contextmanager
     def running(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Generator[Server]:
-        """Start a program, and end it."""
+        """Start a program, and end it at exit."""
         log = self._folder / f"{name}.log"
         server = Server(name=name, command=command, log=log, answers=lambda: True, environ=environ)
         server.launch()
@@ -101,7 +101,7 @@ class Bench:
 
     @contextmanager
     def database(self, name: str, *, drop: bool = True) -> Generator[Database[dict[str, Any]]]:
-        """Open a database, and drop it once it has served."""
+        """Open a database, and drop it at exit."""
         with closing(MongoClient[dict[str, Any]](self.backend.addresses.mongo_uri)) as client:
             yield client[name]
             if drop:

@@ -1,4 +1,4 @@
-"""Events per second of each program as bars, into an SVG file; needs the dependency group `benchmarks`."""
+"""Draw events per second of each program as bars into an SVG file; needs the dependency group `benchmarks`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _OURS, _OTHERS = "#1b7f5c", "#9aa5b1"
 
 
 def require() -> None:
-    """End with what to do, unless a chart can be drawn."""
+    """End with a message that says what to install, unless matplotlib is installed."""
     if not find_spec("matplotlib"):
         sys.exit("--plot needs matplotlib: uv run --group benchmarks python -m benchmarks …")
 
 
 def draw(path: Path, rounds: Rounds, *, ours: str, title: str) -> None:
-    """Draw a bar for each program, the fastest on top, as long as its median, with its range as a line."""
+    """Draw a bar per program, the fastest on top: the median, with the range as a line."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only who asks for a chart has it
 
     speeds = {program: [each.events_per_second for each in of_program] for program, of_program in rounds.items()}

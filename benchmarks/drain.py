@@ -1,4 +1,4 @@
-"""Events that wait in Kafka, until they are readable in MongoDB: by streamapp, and by its peers."""
+"""Measure how fast waiting events get from Kafka into MongoDB: streamapp and comparable programs."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ from streamapp.settings import Settings
 
 NAME = "drain"
 _COMPARED = {"rollups": (OURS, WITHOUT_ROLLUPS), "metrics": (OURS, WITHOUT_METRICS)}
-#: What each document has, whoever stored it.
+#: Fields that each document has, whichever program stored it.
 _FIELDS = {"user_id", "event_type", "event_timestamp", "metadata", "browser", "schema_id"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--events", type=int, default=500_000, help="how many wait (default 500,000)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each program drains them (default 5)")
+    parser.add_argument("--events", type=int, default=500_000, help="number of waiting events (default 500,000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
     programs = parser.add_mutually_exclusive_group()
     names = ",".join(program.name for program in PROGRAMS)
     programs.add_argument(
-        "--programs", type=named, default=PROGRAMS, metavar="NAME,…", help=f"which take turns (default {names})"
+        "--programs",
+        type=named,
+        default=PROGRAMS,
+        metavar="NAME,…",
+        help=f"programs that run in turns (default {names})",
     )
-    programs.add_argument("--compare", choices=_COMPARED, help="only ours, with this part and without")
+    programs.add_argument("--compare", choices=_COMPARED, help="compare streamapp with streamapp without this part")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart of the speeds, as SVG")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Send once, let the programs take turns in every round; print ratios, figures and how noisy it was."""
+    """Send the events once, run the programs in turns in every round; print ratios, figures and noise."""
     if options.plot:
         chart.require()
     programs: Sequence[Program] = _COMPARED[options.compare] if options.compare else options.programs
     for program in programs:
-        program.command()  # so that no round waits for a download
+        program.command()  # no round waits for a download
     with opened() as bench:
         drain = _Drain(bench, options.events)
         drain.fill(with_json=any(program.reads_json for program in programs))
@@ -58,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 class _Drain:
-    """The events that wait, and those who store them."""
+    """The waiting events, and the programs that store them."""
 
     def __init__(self, bench: Bench, events: int) -> None:
         self._bench = bench
@@ -66,10 +70,10 @@ class _Drain:
         self._topic = self._twin = Settings().topic
 
     def fill(self, *, with_json: bool) -> None:
-        """Send the events; again as JSON if somebody reads that."""
+        """Send the events; send them again as JSON if a program reads JSON."""
         self._bench.send(self._topic, self._events)
         if with_json:
-            report.progress("the same as JSON")
+            report.progress("sending the same events as JSON")
             addresses = self._bench.backend.addresses
             self._twin = twin.write(
                 self._topic,
@@ -80,7 +84,7 @@ class _Drain:
             )
 
     def rounds(self, programs: Sequence[Program], count: int) -> figures.Rounds:
-        """Let each program drain so often."""
+        """Let each program drain the topic `count` times."""
         by_name = {program.name: program for program in programs}
         rounds: dict[str, list[Round]] = {name: [] for name in by_name}
         for number, name in self._bench.turns([*by_name], count):
@@ -88,7 +92,7 @@ class _Drain:
         return rounds
 
     def _drain(self, program: Program, name: str) -> Round:
-        """Start a program with a group and a database of its own; it must store every event that it has time for."""
+        """Run a program with its own consumer group and database until it has stored the events it must store."""
         enough = min(program.enough or self._events, self._events)
         environ = self._bench.environment(name, topic=self._twin if program.reads_json else self._topic)
         with self._bench.database(name) as database:
@@ -101,10 +105,10 @@ class _Drain:
 
 
 def _check(collection: Collection[dict[str, Any]], events: int, enough: int) -> None:
-    """End, unless what was stored is what was sent, as far as the program was let."""
+    """Exit unless the stored events are the sent ones, up to the number that the program had to store."""
     stored = collection.count_documents({})
     if not enough <= stored <= events:
-        sys.exit(f"{stored} of {events} events were stored: no figure counts")
+        sys.exit(f"{stored} of {events} events were stored: the figures are not valid")
     complete = collection.count_documents({name: {"$exists": True} for name in _FIELDS})
     if complete != stored:
-        sys.exit(f"{stored - complete} of {stored} events were stored without some of their fields: no figure counts")
+        sys.exit(f"{stored - complete} of {stored} events lack some of their fields: the figures are not valid")

@@ -1,4 +1,4 @@
-"""What several rounds of several programs come to: ratios first, then medians and ranges."""
+"""Summaries of several rounds of several programs: ratios first, then medians and ranges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from benchmarks import report
 from benchmarks.watching import Round
 
-#: Program → its rounds, in their order.
+#: Program → its rounds, in order.
 Rounds = Mapping[str, Sequence[Round]]
 _Figure = Callable[[Round], float]
 
@@ -23,26 +23,26 @@ _COLUMNS: Mapping[str, tuple[_Figure, str]] = {
     "CPU µs per event": (lambda each: each.cpu_micros_per_event, ".1f"),
     "mongod's": (lambda each: each.mongod_cpu_micros_per_event, ".1f"),
     "Kafka's": (lambda each: each.kafka_cpu_micros_per_event, ".1f"),
-    "memory at its peak, MB": (lambda each: each.peak_memory_mb, ",.0f"),
-    "s to the first event": (lambda each: each.seconds_to_first, ".1f"),
-    "s to the last event": (lambda each: each.seconds_to_last, ".1f"),
-    "s from there to the rollups": (lambda each: each.seconds_to_rollups, ".1f"),
+    "peak memory, MB": (lambda each: each.peak_memory_mb, ",.0f"),
+    "seconds to the first event": (lambda each: each.seconds_to_first, ".1f"),
+    "seconds to the last event": (lambda each: each.seconds_to_last, ".1f"),
+    "seconds from the last event to the rollups": (lambda each: each.seconds_to_rollups, ".1f"),
 }
 
 
 def print_ratios(ours: str, rounds: Rounds) -> None:
-    """Print ours divided by each other program, round by round: median and range."""
+    """Print the first program divided by each other program, round by round: median and range."""
     rows = [
         [other, *(spread(_ratios(figure, rounds[ours], of_other), ".2f") for figure in _RATIOS.values())]
         for other, of_other in rounds.items()
         if other != ours
     ]
-    report.say(f"{ours}, divided round by round by each of the others; median (range):\n")
+    report.say(f"{ours} divided by each of the others, round by round; median (range):\n")
     report.table([f"{ours} to", *_RATIOS], rows)
 
 
 def print_figures(rounds: Rounds) -> None:
-    """Print a line for each program; median (range)."""
+    """Print one line per program; median (range)."""
     rows = [
         [program, *(spread([figure(each) for each in of_program], form) for figure, form in _COLUMNS.values())]
         for program, of_program in rounds.items()
@@ -51,9 +51,9 @@ def print_figures(rounds: Rounds) -> None:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Return median (least–most) of what several rounds brought."""
+    """Return `median (minimum–maximum)`; empty if the program has no such figure."""
     if not any(values):
-        return ""  # nothing that this program has
+        return ""  # the program has no such figure
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 

@@ -1,4 +1,4 @@
-"""Memory and CPU of the worker: idle, at a steady rate, in an outage of MongoDB and after it, and as it drains."""
+"""Memory and CPU of the worker: idle, at a steady rate, during and after an outage of MongoDB, and while it drains."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from streamapp.settings import Settings
 NAME = "footprint"
 _STEADY_RATE, _OUTAGE_RATE = 300, 2_000
 _LOOK_EVERY_SECONDS = 0.1
-#: From the first event on, until the worker does nothing that belongs to its start.
+#: Seconds from the first event until the worker has finished its start.
 _SETTLE_SECONDS = 3.0
-#: For so long events come before a steady rate is watched, and after it.
+#: Seconds for which events arrive before a steady rate is measured, and afterwards.
 _AROUND_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Phase:
-    """What the worker and the servers took while something went on."""
+    """The resources that the worker and the servers used during one phase."""
 
     seconds: float
     memory_mb: Sequence[float]
-    #: Percent of a core: of the worker, of mongod, of Kafka.
+    #: Percent of one core, of: the worker, mongod, Kafka.
     cpu: Sequence[float]
 
 
 _COLUMNS: Mapping[str, tuple[Callable[[_Phase], float], str]] = {
     "seconds": (lambda phase: phase.seconds, ".0f"),
     "memory, MB": (lambda phase: statistics.median(phase.memory_mb), ".0f"),
-    "at its peak, MB": (lambda phase: max(phase.memory_mb), ".0f"),
+    "peak memory, MB": (lambda phase: max(phase.memory_mb), ".0f"),
     "CPU, % of a core": (lambda phase: phase.cpu[0], ".1f"),
     "mongod's": (lambda phase: phase.cpu[1], ".1f"),
     "Kafka's": (lambda phase: phase.cpu[2], ".1f"),
@@ -53,14 +53,18 @@ _COLUMNS: Mapping[str, tuple[Callable[[_Phase], float], str]] = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--events", type=int, default=2_000_000, help="how many wait to be drained (default 2,000,000)")
-    parser.add_argument("--seconds", type=int, default=30, help="of idleness, and of the steady rate (default 30)")
+    parser.add_argument(
+        "--events", type=int, default=2_000_000, help="number of waiting events for the drain (default 2,000,000)"
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=30, help="seconds of the idle phase and of the steady phase (default 30)"
+    )
     parser.add_argument("--outage", type=int, default=60, help="seconds for which MongoDB is frozen (default 60)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often all of it is done (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Let a worker live through it, and another one drain; print what they took, and how noisy it was."""
+    """Run one worker through all phases and another one through a drain; print their resources and noise."""
     phases: dict[str, list[_Phase]] = {}
     with opened() as bench:
         waiting = Settings().topic
@@ -81,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _live(life: _Life, *, seconds: int, outage: int) -> dict[str, _Phase]:
-    """Let a worker live through what there is but for draining."""
+    """Run one worker through all phases except the drain."""
     life.send(1)
     life.catch_up()
     time.sleep(_SETTLE_SECONDS)
@@ -89,7 +93,7 @@ def _live(life: _Life, *, seconds: int, outage: int) -> dict[str, _Phase]:
         "idle": life.during(lambda: time.sleep(seconds)),
         f"at {_STEADY_RATE} events/s": life.at(_STEADY_RATE, seconds),
         f"MongoDB frozen, {_OUTAGE_RATE:,} events/s": life.during(lambda: life.send_in_outage(_OUTAGE_RATE, outage)),
-        "catching up with them": life.during(life.catch_up),
+        "catching up after the outage": life.during(life.catch_up),
         "idle again": life.during(lambda: time.sleep(seconds)),
     }
 
@@ -102,7 +106,7 @@ class _Life:
         self._topic = topic
         self._name = name
         self._stack = ExitStack()
-        #: So many are to be stored.
+        #: Number of events that must be stored.
         self._sent = 0
 
     def __enter__(self) -> Self:
@@ -117,7 +121,7 @@ class _Life:
         self._stack.close()
 
     def during(self, what: Callable[[], object]) -> _Phase:
-        """Do something, and watch the worker and the servers meanwhile."""
+        """Run an action and measure the worker and the servers meanwhile."""
         backend, worker = self._bench.backend, psutil.Process(self._server.pid)
         watched = (worker, psutil.Process(backend.mongod.pid), psutil.Process(backend.kafka.pid))
         before, began, done = [cpu_seconds([each]) for each in watched], time.monotonic(), threading.Event()
@@ -137,7 +141,7 @@ class _Life:
         self._sent += count
 
     def at(self, rate: int, seconds: int) -> _Phase:
-        """Watch while events come at a rate; neither the sender's start nor its end is in it."""
+        """Measure while events arrive at a rate; the start and the end of the sender are not included."""
         count = rate * (seconds + _AROUND_SECONDS)
         with self._bench.sending(self._topic, count, "--rate", str(rate)):
             until(self._database["events"].estimated_document_count, self._sent + rate, self._server)
@@ -147,7 +151,7 @@ class _Life:
         return phase
 
     def send_in_outage(self, rate: int, seconds: int) -> None:
-        """Send at a rate while MongoDB holds its connections and does not answer."""
+        """Send at a rate while MongoDB keeps its connections open and does not answer."""
         mongod = self._bench.backend.mongod
         mongod.pause()
         try:
@@ -156,22 +160,22 @@ class _Life:
             mongod.resume()
 
     def catch_up(self) -> None:
-        """Wait until all that was sent is stored and counted, nothing twice."""
+        """Wait until all sent events are stored once and counted."""
         until(self._database["events"].estimated_document_count, self._sent, self._server)
         until(lambda: rolled_up(self._database), self._sent, self._server)
         stored, counted = self._database["events"].count_documents({}), rolled_up(self._database)
         if (stored, counted) != (self._sent, self._sent):
-            sys.exit(f"{stored} events were stored, {counted} counted, {self._sent} sent: no figure counts")
+            sys.exit(f"{stored} events were stored, {counted} counted, {self._sent} sent: the figures are not valid")
 
     def drain(self, events: int) -> _Phase:
-        """Watch from the first event in MongoDB until those that wait are all stored and counted."""
+        """Measure from the first event in MongoDB until all waiting events are stored and counted."""
         self._sent = events
         until(self._database["events"].estimated_document_count, 1, self._server)
         return self.during(self.catch_up)
 
 
 def _look(worker: psutil.Process, done: threading.Event) -> Sequence[float]:
-    """Look at the worker's memory again and again."""
+    """Read the worker's memory repeatedly."""
     seen = [memory([worker]) / 1e6]
     while not done.wait(_LOOK_EVERY_SECONDS):
         seen.append(memory([worker]) / 1e6)

@@ -1,4 +1,4 @@
-"""What an event costs the more are stored, the more partitions and workers there are, and the larger it is."""
+"""The cost of an event as the number of stored events, partitions and workers and the size of an event grow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from streamapp import net
 from streamapp.settings import Settings
 
 NAME = "grow"
-#: By what is varied.
+#: Results, by the varied quantity.
 _Rounds = Mapping[int, Sequence[Round]]
-#: Once such shares of all events are stored, those after them are watched: so many parts of all.
+#: Shares of all events after which the next events are measured; the measured part is 1/n of all events.
 _LOOKED_AT, _PART = (0.01, 0.1, 0.25, 0.5), 0.04
-#: After so many a part is watched in turns, in each of which a worker drains as many as the few before; and at the most
-#: so many events until it has ended.
+#: Shares of all events after which a part is measured in turns, and the maximum number of events that a worker reads
+#: until it has ended.
 _FEW, _MANY = 0.01, 0.96
 _UNTIL_ENDED = 300_000
-#: In a topic of large events.
+#: For a topic of large events.
 _BYTES_AT_MOST = 200_000_000
 
 _COLUMNS: Mapping[str, tuple[Callable[[Round], float], str]] = {
@@ -39,16 +39,18 @@ _COLUMNS: Mapping[str, tuple[Callable[[Round], float], str]] = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--events", type=int, default=10_000_000, help="of the long drain (default 10,000,000)")
+    parser.add_argument("--events", type=int, default=10_000_000, help="events of the long drain (default 10,000,000)")
     parser.add_argument("--partitions", type=_counts, default=(4, 1, 16, 64), metavar="N,…", help="default 4,1,16,64")
     parser.add_argument("--sizes", type=_counts, default=(60, 1_000, 10_000), metavar="N,…", help="60,1000,10000")
     parser.add_argument("--workers", type=_counts, default=(1, 2, 4), metavar="N,…", help="default 1,2,4")
-    parser.add_argument("--drained", type=int, default=300_000, help="events in each of those (default 300,000)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often all of it is done (default 3)")
+    parser.add_argument(
+        "--drained", type=int, default=300_000, help="events of each of the other drains (default 300,000)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Drain many, then different topics in turns; print what an event cost."""
+    """Drain many events, then different topics in turns; print the cost of an event."""
     with opened() as bench:
         on_the_way, past = _past(bench, options.events, options.rounds)
         widths = _widths(bench, options.partitions, options.drained, options.rounds)
@@ -67,9 +69,9 @@ def _counts(text: str) -> Sequence[int]:
 
 
 def _past(bench: Bench, events: int, rounds: int) -> tuple[_Rounds, _Rounds]:
-    """Let a worker drain most of it, and watch some parts; then let workers go on there, and begin again, in turns.
+    """Let a worker drain most events and measure parts; then let workers drain short parts near the start and the end.
 
-    A drain takes minutes, in which a machine that others use may become slower; those of a round take seconds.
+    One drain takes minutes, in which a shared machine may become slower; the parts of one round take seconds.
     """
     topic, part = Settings().topic, int(events * _PART)
     few, many = int(events * _FEW), int(events * _MANY)
@@ -100,7 +102,7 @@ def _draining(bench: Bench, name: str, *, topic: str, drop: bool = True) -> Gene
 
 
 def _widths(bench: Bench, partitions: Sequence[int], events: int, rounds: int) -> _Rounds:
-    """Let a worker drain topics with so many partitions."""
+    """Let a worker drain topics with different numbers of partitions."""
     topics = {f"grow-{count}-partitions": count for count in partitions}
     for topic, count in topics.items():
         bench.make_topic(topic, partitions=count)
@@ -109,7 +111,7 @@ def _widths(bench: Bench, partitions: Sequence[int], events: int, rounds: int) -
 
 
 def _sizes(bench: Bench, sizes: Sequence[int], events: int, rounds: int) -> _Rounds:
-    """Let a worker drain topics with events of such sizes, fewer of the large ones."""
+    """Let a worker drain topics with events of different sizes, with fewer events of the large sizes."""
     topics = {f"grow-{size}-bytes": size for size in sizes}
     counts = {topic: min(events, _BYTES_AT_MOST // size) for topic, size in topics.items()}
     addresses = bench.backend.addresses
@@ -122,13 +124,13 @@ def _sizes(bench: Bench, sizes: Sequence[int], events: int, rounds: int) -> _Rou
 
 
 def _workers(bench: Bench, counts: Sequence[int], events: int, rounds: int) -> _Rounds:
-    """Let so many workers share what is sent at full speed."""
+    """Let different numbers of workers share events that are sent at full speed."""
     crews = {f"grow-{count}-workers": count for count in counts}
     return _in_turns(bench, crews, rounds, lambda workers, name: _shared(bench, name, crews[workers], events))
 
 
 def _in_turns(bench: Bench, numbers: Mapping[str, int], rounds: int, once: Callable[[str, str], Round]) -> _Rounds:
-    """Do each in every round, under a name that nobody else has."""
+    """Run each variant in every round, under a unique name."""
     found: dict[int, list[Round]] = {number: [] for number in numbers.values()}
     for round_, what in bench.turns([*numbers], rounds):
         found[numbers[what]].append(once(what, f"{what}-{round_}"))
@@ -159,7 +161,7 @@ def _is_ready(port: str) -> bool:
 
 
 def _print(what: str, rounds: _Rounds) -> None:
-    """Print a line for each, and how its cost compares to the first one's."""
+    """Print one line per variant, with its cost relative to the first one."""
     first = next(iter(rounds.values()))
     rows = [
         [

@@ -1,4 +1,4 @@
-"""A past for the page to show: seeded events of half a year, so spread that no bucket of any range is empty; pure."""
+"""A history for the page: seeded events of half a year, distributed so that every bucket of every range has some."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ PARTITIONS = 4
 LIFE = "benchmark-of-the-page0"
 USERS = 200_000
 
-#: From when before the end on, and which share of the events lies there. A little more than twice the 90 days, the 7
+#: When a part begins before the end, and its share of the events. The parts are a little longer than twice the 90 days,
+#: 7 days, 24 hours and 1 hour that the page shows (by day, hour, 10 minutes and minute), to cover the period before.
 #: days, the 24 hours and the hour that the page shows by days, hours, 10 minutes and minutes, with the period before.
 _PARTS = (
     (timedelta(days=182), 0.12),
@@ -29,13 +30,13 @@ _PARTS = (
     (timedelta(hours=50), 0.25),
     (timedelta(hours=3), 0.38),
 )
-#: Different samples; they come again and again, each time by another user.
+#: Number of different samples; they repeat, each time with another user.
 _SAMPLES = 20_000
 _ANY_TIME = EventTimes(earliest=0, ahead=0)
 
 
 class _Part(NamedTuple):
-    #: Both of the whole past, from 0 to 1.
+    #: Share of the whole history, from 0 to 1.
     first_share: float
     share: float
     start_ms: float
@@ -43,23 +44,23 @@ class _Part(NamedTuple):
 
 
 class Timeline:
-    """When each event of a partition happens; beyond the last of the past they go on as they came in its last part."""
+    """The event time of each event of a partition; beyond the history, events continue at the rate of its last part."""
 
     def __init__(self, *, events: int, end: datetime) -> None:
-        #: Of one partition.
+        #: Number of events of one partition.
         self.events = events
         self.end_ms = round(end.timestamp() * 1_000)
         self._parts = [*_parts(self.end_ms)]
 
     def at_ms(self, position: float) -> int:
-        """When the event with this offset happens, epoch ms; ascending, also between two offsets."""
+        """Event time of the event with this offset, epoch ms; strictly ascending."""
         share = position / self.events
         part = next((part for part in self._parts if share >= part.first_share), self._parts[-1])
         return int(part.start_ms + part.length_ms * ((share - part.first_share) / part.share))
 
 
 def _parts(end_ms: int) -> Iterator[_Part]:
-    """The parts of the past, the latest first."""
+    """The parts of the history, the latest first."""
     end_share, end = 1.0, float(end_ms)
     for since, share in reversed(_PARTS):
         start = end_ms - since / timedelta(milliseconds=1)
@@ -74,7 +75,7 @@ class Partition:
 
     number: int
     timeline: Timeline
-    #: The next one.
+    #: The next offset.
     offset: int = 0
     _random: random.Random = field(init=False)
     _samples: Iterator[Sample] = field(init=False)
@@ -85,7 +86,7 @@ class Partition:
 
     @property
     def partition_id(self) -> PartitionId:
-        """Where its rollups are."""
+        """The partition of the rollups."""
         return PartitionId(LIFE, self.number)
 
     def take(self, *, most: int, until_ms: int) -> list[Document]:
@@ -97,7 +98,7 @@ class Partition:
         return taken
 
     def _next_at(self) -> int:
-        # Spread within its own share of time: neither in step nor ever out of order.
+        # Spread within the partition's share of time: not in step with other partitions, and always in order.
         return self.timeline.at_ms(self.offset + self.offset * 0.618_034 % 1)
 
     def _document(self, at: int) -> Document:

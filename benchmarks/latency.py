@@ -1,4 +1,4 @@
-"""From the broker's stamp on an event until it is readable in MongoDB, at several rates."""
+"""Latency from the broker's timestamp of an event until the event is readable in MongoDB, at several rates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streamapp.settings import Settings
 
 NAME = "latency"
 _RATES = (100, 1_000, 5_000, 20_000)
-#: Events a second that are noted at the most; of more, every n-th.
+#: Maximum number of noted events per second; at higher rates, every n-th event is noted.
 _NOTED_PER_SECOND = 1_000
 _HOW = """\
 From the broker's stamp (LogAppendTime) until a change stream on majority reads brings the document; in ms.
@@ -38,7 +38,7 @@ class _Run:
 
     events_per_second: float
     latencies_ms: Sequence[float]
-    #: What the change stream takes itself.
+    #: Latencies of the change stream itself.
     own_ms: Sequence[float]
 
 
@@ -57,20 +57,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     rates = ",".join(map(str, _RATES))
     parser.add_argument("--rates", type=_rates, default=_RATES, metavar="N,…", help=f"events/s (default {rates})")
-    parser.add_argument("--seconds", type=int, default=15, help="how long each is measured (default 15)")
-    parser.add_argument("--warm-up", type=int, default=5, help="seconds of each before that (default 5)")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each program has its turn (default 3)")
+    parser.add_argument("--seconds", type=int, default=15, help="seconds of each measurement (default 15)")
+    parser.add_argument("--warm-up", type=int, default=5, help="seconds of warm-up before each measurement (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
     parser.add_argument(
         "--programs",
         type=_stamping,
         default=(OURS, LOOP),
         metavar="NAME,…",
-        help="which take turns; their documents must tell the stamp (default streamapp,loop)",
+        help="programs that run in turns; their documents must hold the broker's timestamp (default streamapp,loop)",
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Let the programs take turns, each at all rates; print percentiles, and how noisy it was."""
+    """Run the programs in turns, each at all rates; print percentiles and the machine's noise."""
     programs = {program.name: program for program in options.programs}
     runs: dict[tuple[int, str], list[_Run]] = {(rate, name): [] for rate in options.rates for name in programs}
     with opened() as bench:
@@ -85,14 +85,16 @@ def run(options: argparse.Namespace) -> None:
 
 def _rates(text: str) -> Sequence[int]:
     if min(rates := [int(rate) for rate in text.split(",")]) < 1:
-        raise argparse.ArgumentTypeError("a rate is 1 at least")
+        raise argparse.ArgumentTypeError("a rate must be 1 or higher")
     return rates
 
 
 def _stamping(text: str) -> Sequence[Program]:
     programs = named(text)
     if silent := [program.name for program in programs if not program.tells_stamp]:
-        raise argparse.ArgumentTypeError(f"their documents do not tell the broker's stamp: {', '.join(silent)}")
+        raise argparse.ArgumentTypeError(
+            f"the documents of these programs do not hold the broker's timestamp: {', '.join(silent)}"
+        )
     return programs
 
 
@@ -101,18 +103,18 @@ def _row(rate: int, name: str, runs: Sequence[_Run]) -> Sequence[str]:
 
 
 class _Turn:
-    """One life of a program, with a topic, consumer group and database of its own."""
+    """One run of a program with a topic, consumer group and database of its own."""
 
     def __init__(self, bench: Bench, name: str, *, warm_up: int, seconds: int) -> None:
         self._bench = bench
         self._name = name
         self._warm_up = warm_up
         self._seconds = seconds
-        #: So many are to be stored.
+        #: Number of events that must be stored.
         self._sent = 0
 
     def measure(self, program: Program, rates: Sequence[int]) -> Mapping[int, _Run]:
-        """Start the program, and once it stores, send at one rate after the other."""
+        """Start the program; after it has stored its first events, send at one rate after the other."""
         stamping = {"message.timestamp.type": "LogAppendTime"}
         self._bench.make_topic(self._name, partitions=Settings().partitions, **stamping)
         environ = self._bench.environment(self._name, topic=self._name)
@@ -131,7 +133,7 @@ class _Turn:
             self._send(rate * (self._warm_up + self._seconds), database, server, "--rate", str(rate))
         events = arrivals.events()
         if (there := _noted(database, every) - before) != len(events):
-            sys.exit(f"{len(events)} of {there} events were seen to arrive: no figure counts")
+            sys.exit(f"{len(events)} of {there} events were noted: the figures are not valid")
         return self._run(events, every, arrivals.own_ms())
 
     def _run(self, events: Sequence[Arrival], every: int, own_ms: Sequence[float]) -> _Run:
@@ -145,14 +147,14 @@ class _Turn:
         )
 
     def _send(self, count: int, database: Database[dict[str, Any]], server: Server, *options: str) -> None:
-        """Send, and wait until all is stored, nothing twice."""
+        """Send, and wait until all events are stored once."""
         self._bench.send(self._name, count, *options)
         self._sent += count
         stored, _ = until(database["events"].estimated_document_count, self._sent, server)
         if stored != self._sent:
-            sys.exit(f"{stored} events were stored, and {self._sent} sent: no figure counts")
+            sys.exit(f"{stored} events were stored, and {self._sent} sent: the figures are not valid")
 
 
 def _noted(database: Database[dict[str, Any]], every: int) -> int:
-    """Count the events at those offsets that are looked at."""
+    """Count the stored events at the noted offsets."""
     return database["events"].count_documents({"kafka.offset": {"$mod": [every, 0]}})

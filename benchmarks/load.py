@@ -1,4 +1,4 @@
-"""Fill a database with a past, events and rollups, by one process per core; and see that it is complete."""
+"""Fill a database with a history of events and rollups, with one process per core, and check that it is complete."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _GIVE_UP_AFTER_SECONDS = 1_200.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """A database to be filled, and with what."""
+    """A database to fill, and its content."""
 
-    #: A multiple of the partitions.
+    #: A multiple of the number of partitions.
     events: int
     end: datetime
     uri: str
@@ -39,20 +39,20 @@ class Past:
 
     @property
     def name(self) -> str:
-        """The database's name."""
+        """The name of the database."""
         return f"past-of-{self.events}"
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The variables that lead a worker and the page to it."""
+        """The environment variables with the addresses for a worker and the page."""
         return {"STREAMAPP_MONGO_URI": self.uri, "STREAMAPP_MONGO_DATABASE": self.name}
 
     def writer(self, what: str, partitions: Sequence[int]) -> Server:
-        """The process that writes some of its partitions."""
+        """The process that writes some of the partitions."""
         name = f"{what}-{self.name}-{partitions[0]}"
         command = [sys.executable, "-m", "benchmarks.writer", what, "--events", str(self.events)]
         command += ["--end", self.end.isoformat(), "--partitions", *map(str, partitions)]
-        # It need not survive a power cut.
+        # durability is not needed here
         environ = {**self.environ, "STREAMAPP_MONGO_URI": f"{self.uri}&w=1"}
         return Server(
             name=name, command=command, log=self.folder / f"{name}.log", answers=lambda: True, environ=environ
@@ -60,10 +60,10 @@ class Past:
 
 
 def load(past: Past) -> None:
-    """Write the past, tell how far it is, and compare events with rollups.
+    """Write the history, print the progress, and compare the events with the rollups.
 
     Raises:
-        BackendError: a process ended before it was done.
+        BackendError: a process ended before it had finished.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -109,7 +109,7 @@ def _check(database: Database[dict[str, Any]], events: int) -> None:
 
 
 def _check_level(database: Database[dict[str, Any]], level: Level) -> None:
-    """Rollups of a level hold every event since the first of their buckets."""
+    """Check that the rollups of a level count every event since their first bucket."""
     group = {"$group": {"_id": None, "n": {"$sum": "$n"}, "since": {"$min": {"$toLong": "$bucket"}}}}
     (rolled_up,) = database[level.collection].aggregate([group])
     stored = database["events"].count_documents({"event_timestamp": {"$gte": rolled_up["since"]}})

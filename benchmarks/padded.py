@@ -1,4 +1,4 @@
-"""Events of a size, in a topic of their own: those of our V2 with one more field, as somebody's next schema has it."""
+"""Events of a given size in a topic of their own: V2 events with one more field, like the next schema of a team."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from streamapp.decode import wire_format
 from streamapp.model import event
 from streamapp.samples import generator
 
-#: What an event takes without the field, roughly.
+#: Approximate size of an event without that field.
 PLAIN_BYTES = 60
 _TEXT_CHARACTERS = 100_000
-#: Records that librdkafka has room for by default; so many are sent at once.
+#: Number of records that librdkafka queues by default; so many are sent at a time.
 _BATCH = 10_000
 
 
 def write(topic: str, events: int, *, size: int, servers: str, registry_url: str) -> None:
-    """Write so many events of about `size` bytes."""
+    """Write `events` events of about `size` bytes."""
     v2 = event.schema(2)
     schema = {**v2, "fields": [*v2["fields"], {"name": "note", "type": "string", "default": ""}]}
     schema_id = _register(schema, f"{topic}-value", registry_url)

@@ -1,4 +1,4 @@
-"""Events that `send-sample` sends at full speed, acknowledged; and a bare loop with the same bytes, ready-made."""
+"""`send-sample` at full speed until all events are acknowledged, and a plain loop that sends the same bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Record = tuple[bytes | None, bytes | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sent:
-    """What one sending came to."""
+    """The result of sending once."""
 
     events_per_second: float
     cpu_micros_per_event: float
@@ -36,12 +36,12 @@ class _Sent:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--count", type=int, default=300_000, help="events of a sending (default 300,000)")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each sends them (default 5)")
+    parser.add_argument("--count", type=int, default=300_000, help="number of events per run (default 300,000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Let the two take turns; print what each came to, ours to the ceiling, and how noisy it was."""
+    """Run the two in turns; print their results, their ratio and the machine's noise."""
     with opened() as bench:
         produce = _Produce(bench, options.count)
         sent: dict[str, list[_Sent]] = {_OURS: [], _BARE: []}
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 class _Produce:
-    """A topic that both send to, and its records as they are after a first sending."""
+    """A topic that both write to, and its records after the first run."""
 
     def __init__(self, bench: Bench, count: int) -> None:
         self._bench = bench
@@ -76,7 +76,7 @@ class _Produce:
         self._records = self._read()
 
     def ours(self) -> _Sent:
-        """Let `send-sample` send; its CPU is without that of its start, which sending one event takes as well."""
+        """Send with `send-sample`; the CPU of its start, measured by sending one event, is subtracted."""
         before = cpu_seconds_of_ended()
         self._bench.send(self._topic, 1)
         one = cpu_seconds_of_ended()
@@ -85,13 +85,13 @@ class _Produce:
         return self._sent(seconds, cpu_seconds=cpu_seconds_of_ended() - one - (one - before))
 
     def bare(self) -> _Sent:
-        """Send the records from here, and wait for the acknowledgements."""
+        """Send the encoded records from this process, and wait for the acknowledgements."""
         cpu, began = time.process_time(), time.monotonic()
         producer = new_producer(self._servers, tells_all=False)
         for key, value in self._records:
             _produce(producer, self._topic, key, value)
         if left := producer.flush(_GIVE_UP_AFTER_SECONDS):
-            sys.exit(f"{left} of {self._count} events were not acknowledged: no figure counts")
+            sys.exit(f"{left} of {self._count} events were not acknowledged: the figures are not valid")
         sent = self._sent(time.monotonic() - began, cpu_seconds=time.process_time() - cpu)
         self._check(self._count)
         return sent
@@ -100,15 +100,15 @@ class _Produce:
         return _Sent(events_per_second=self._count / seconds, cpu_micros_per_event=cpu_seconds / self._count * 1e6)
 
     def _check(self, more: int) -> None:
-        """End, unless the topic holds so many more records than before."""
+        """Exit unless the topic has as many new records as were sent."""
         self._there += more
         with _reader(self._servers) as consumer:
             ends = [consumer.get_watermark_offsets(partition, timeout=10) for partition in self._partitions()]
         if (there := sum(high - low for low, high in ends)) != self._there:
-            sys.exit(f"the topic has {there} records, and {self._there} were sent: no figure counts")
+            sys.exit(f"the topic has {there} records, and {self._there} were sent: the figures are not valid")
 
     def _read(self) -> Sequence[_Record]:
-        """Read what the topic has."""
+        """Read the records of the topic."""
         records: list[_Record] = []
         give_up_at = time.monotonic() + _GIVE_UP_AFTER_SECONDS
         with _reader(self._servers) as consumer:
@@ -131,7 +131,7 @@ def _produce(producer: Producer, topic: str, key: Any, value: Any) -> None:
     while True:
         try:
             producer.produce(topic, value, key)
-        except BufferError:  # the queue is full: let some be delivered
+        except BufferError:  # the queue is full: wait for deliveries
             producer.poll(0.1)
         else:
             return

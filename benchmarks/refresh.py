@@ -1,4 +1,4 @@
-"""The page's refresh, from the request of a tab to the end of the script, over pasts of several sizes."""
+"""The refresh of the page, from the request of a tab to the end of the script, over histories of several sizes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from streamapp.local.backend import Backend
 from streamapp.settings import Settings
 
 NAME = "refresh"
-#: As the page's own timer does it.
+#: Seconds between two refreshes, as the page's own timer has it.
 _EVERY_SECONDS = 5.0
-#: Until a reading that was just made is not taken again.
+#: Seconds after which a cached reading is no longer used.
 _STALE_AFTER_SECONDS = FRESH_FOR.total_seconds() + 0.05
-#: For what has happened while the past was loaded, and then for what MongoDB and the pages do of it in the background.
+#: Seconds for the events that happened during the load, and then for the background work of MongoDB and the pages.
 _CATCH_UP_WITHIN_SECONDS = 300.0
 _SETTLE_SECONDS = 5.0
 _TARGETS_MS = {1: 100.0}
@@ -39,7 +39,7 @@ _TARGET_RATIO = 1.2
 
 
 class Case(NamedTuple):
-    """What one row of the table is about."""
+    """The subject of one row of the table."""
 
     range: str
     viewers: int
@@ -47,10 +47,10 @@ class Case(NamedTuple):
 
 
 class Refresh(NamedTuple):
-    """What one refresh took."""
+    """The cost of one refresh."""
 
     seconds: float
-    #: Of the page's process; None where other refreshes were under way.
+    #: CPU of the page's process; None while other refreshes ran at the same time.
     cpu_seconds: float | None = None
 
 
@@ -63,13 +63,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
     parser.add_argument("--viewers", type=int, nargs="+", default=[1, 40])
     parser.add_argument("--ranges", nargs="+", default=["15 min", "24 h", "30 d"], choices=keys, metavar="RANGE")
-    parser.add_argument("--rounds", type=int, default=2, help="turns that each size gets (default 2)")
-    parser.add_argument("--refreshes", type=int, default=20, help="of one viewer in a round (default 20)")
-    parser.add_argument("--seconds", type=float, default=15.0, help="that many viewers look in a round (default 15)")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds per size (default 2)")
+    parser.add_argument(
+        "--refreshes", type=int, default=20, help="refreshes of a single viewer in a round (default 20)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="seconds for which several viewers watch in a round (default 15)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Load, serve, look, compare what was seen with a count, print a table."""
+    """Load the histories, serve the pages, visit them, compare the numbers with a count, and print a table."""
     if any(events % PARTITIONS or events < PARTITIONS for events in options.events):
         sys.exit(f"--events takes multiples of {PARTITIONS}, the number of partitions")
     try:
@@ -115,7 +119,7 @@ async def _look(sites: Sequence[Site], ranges: Sequence[Range], options: argpars
 
 
 async def _start_writing(sites: Sequence[Site]) -> None:
-    """Let the pasts go on, and wait until what has happened since their end is written."""
+    """Continue the histories, and wait until the events since their end are written."""
     for each in sites:
         each.start_writing()
     async with asyncio.timeout(_CATCH_UP_WITHIN_SECONDS):
@@ -125,7 +129,7 @@ async def _start_writing(sites: Sequence[Site]) -> None:
 
 
 async def _check(sites: Sequence[Site], ranges: Sequence[Range]) -> None:
-    """What is shown must be what is stored, while nothing is written."""
+    """Check, while nothing is written, that the page shows the stored events."""
     for each in sites:
         for chosen in ranges:
             async with viewer(each.port, range=chosen.key) as tab:
@@ -133,13 +137,13 @@ async def _check(sites: Sequence[Site], ranges: Sequence[Range]) -> None:
                 await asyncio.sleep(_STALE_AFTER_SECONDS)
                 before = each.counted(chosen)
                 shown = (await tab.refresh()).total()
-                if shown not in {before, each.counted(chosen)}:  # a bucket may have begun meanwhile
+                if shown not in {before, each.counted(chosen)}:  # a new bucket may have started meanwhile
                     raise BrokenPage(f"{shown:,} events in the {chosen.words}, {before:,} are stored")
                 report.progress(f"{each.past.name}: {shown:,} events in the {chosen.words}, as stored")
 
 
 async def _one_viewer(sites: Sequence[Site], chosen: Range, refreshes: int) -> dict[int, list[Refresh]]:
-    """One tab for each size, in turns, each refresh when no reading is fresh any more: none comes from the cache."""
+    """One tab per size, in turns; each refresh comes after the cache has expired."""
     times: dict[int, list[Refresh]] = {each.past.events: [] for each in sites}
     async with AsyncExitStack() as stack:
         tabs = [await stack.enter_async_context(viewer(each.port, range=chosen.key)) for each in sites]
@@ -147,7 +151,7 @@ async def _one_viewer(sites: Sequence[Site], chosen: Range, refreshes: int) -> d
         await asyncio.sleep(_STALE_AFTER_SECONDS)
         for _ in range(refreshes):
             for i, (each, tab) in enumerate(zip(sites, tabs, strict=True)):
-                # So between two refreshes of the same tab there is enough of it.
+                # so that enough time passes between two refreshes of the same tab
                 await asyncio.sleep(_STALE_AFTER_SECONDS / len(sites))
                 used = each.cpu_seconds()
                 shown = await tab.refresh()
@@ -167,7 +171,7 @@ async def _many_viewers(sites: Sequence[Site], chosen: Range, viewers: int, seco
 
 async def _crowd(port: int, chosen: Range, viewers: int, seconds: float) -> list[Refresh]:
     now = asyncio.get_running_loop().time()
-    # All have come after one interval, and none is measured before its first refresh after that.
+    # All tabs are open after one interval; measuring starts with their first refresh after that.
     measured_from = now + 2 * _EVERY_SECONDS
     async with asyncio.TaskGroup() as crowd:
         tasks = [
@@ -180,7 +184,7 @@ async def _crowd(port: int, chosen: Range, viewers: int, seconds: float) -> list
 
 
 async def _visit(port: int, chosen: Range, begin: float, measured_from: float, end: float) -> list[Shown]:
-    """Come, stay, and go; return the refreshes that count."""
+    """Open a tab, refresh it until the end; return the refreshes that count."""
     counted: list[Shown] = []
     clock = asyncio.get_running_loop().time
     await asyncio.sleep(begin - clock())
@@ -215,7 +219,7 @@ def _row(case: Case, refreshes: Sequence[Refresh]) -> list[str]:
 
 def _cpu(refreshes: Sequence[Refresh]) -> str:
     known = [1_000 * refresh.cpu_seconds for refresh in refreshes if refresh.cpu_seconds is not None]
-    # The mean, since the kernel counts in steps of 10 ms.
+    # The mean, since the kernel counts CPU in steps of 10 ms.
     return f"{statistics.mean(known):.0f}" if known else ""
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark prints: progress to stderr, results to stdout as Markdown."""
+"""The output of a benchmark: progress to stderr, results to stdout as Markdown."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _LOOK_SECONDS = 5.0
 
 
 def progress(text: str) -> None:
-    """Say what is being done."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - what a benchmark is for
 
 
 def say(text: str) -> None:
-    """Say what was found."""
+    """Print a result."""
     print(text, flush=True)  # noqa: T201 - what a benchmark is for
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: words to the left, numbers to the right."""
+    """Print a table: text aligned left, numbers aligned right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     say("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
 
 
 def machine(mongo_uri: str) -> str:
-    """Return the cores and versions that a figure depends on, and how busy the cores are with other things."""
+    """Return the cores and versions that a figure depends on, and how busy the cores are with other work."""
     with MongoClient[dict[str, Any]](mongo_uri) as client:
         mongod = client.server_info()["version"]
     versions = [f"mongod {mongod}", *(f"{name} {version(name)}" for name in _SHOWN)]
@@ -43,6 +43,6 @@ def machine(mongo_uri: str) -> str:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of all is not above."""
+    """Return the smallest value that at least this share of all values does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -int(-len(ordered) * share // 1) - 1)]

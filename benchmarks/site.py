@@ -1,4 +1,4 @@
-"""A page over a past that goes on: the dashboard and the writer as processes, and what the page should show."""
+"""A page over a history that continues: dashboard and writer as processes, and the numbers the page must show."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streamapp.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """One past, its page and its writer."""
+    """One history, its page and its writer."""
 
     past: Past
     port: int
@@ -31,29 +31,29 @@ class Site:
     writer: Server
 
     def start_writing(self) -> None:
-        """Let the past go on, second by second."""
+        """Continue the history, second by second."""
         self.writer.launch()
 
     def is_behind(self) -> bool:
-        """Whether events that have happened since the past's end are not written yet."""
+        """Whether events since the end of the history are not written yet."""
         self.writer.check()
         with MongoClient[dict[str, Any]](self.past.uri) as client:
             newest = client[self.past.name]["events"].find_one(sort=[("event_timestamp", -1)])
-        # A small past has an event every few seconds.
+        # In a small history, an event happens every few seconds.
         return newest is None or datetime.now(UTC) - from_ms(newest["event_timestamp"]) > timedelta(seconds=30)
 
     def stop_writing(self) -> None:
-        """End that; events and rollups agree afterwards."""
+        """Stop the writer; events and rollups agree afterwards."""
         self.writer.check()
         self.writer.stop()
 
     def cpu_seconds(self) -> float:
-        """What the page's process has used so far."""
+        """CPU seconds of the page's process so far."""
         times = psutil.Process(self.dashboard.pid).cpu_times()
         return times.user + times.system
 
     def counted(self, chosen: Range) -> int:
-        """Count the events that the page should show for a range now, one by one."""
+        """Count, one by one, the events that the page must show for a range now."""
         shown = window(chosen, datetime.now(UTC), Settings().keep)
         at = {"$gte": to_ms(shown.start), "$lt": to_ms(shown.end)}
         with MongoClient[dict[str, Any]](self.past.uri) as client:

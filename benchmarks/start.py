@@ -1,4 +1,4 @@
-"""From the start of a process to its first event in MongoDB, and where the seconds go."""
+"""Time from the start of a process to its first event in MongoDB, by step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from streamapp.settings import Settings
 
 NAME = "start"
 _FAUST = str(Path(sys.executable).with_name("faust"))
-#: What ends by itself, and is timed as a whole.
+#: Commands that end by themselves, and are timed as a whole.
 _PARTS: Mapping[str, Sequence[str]] = {
     "python, nothing imported": [sys.executable, "-c", "pass"],
     "import streamapp.worker.app": [sys.executable, "-c", "import streamapp.worker.app"],
@@ -35,13 +35,13 @@ _PARTS: Mapping[str, Sequence[str]] = {
 _PROGRAMS = (OURS.name, LOOP.name)
 _GIVE_UP_AFTER_SECONDS = 120.0
 _LOOK_EVERY_SECONDS = 0.01
-#: A worker that is busy with its start answers later, and is asked again.
+#: Seconds after which an endpoint of a busy, starting worker is requested again.
 _ANSWER_WITHIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Took:
-    """How long something took from the start of the process, and what CPU the process had used by then."""
+    """Wall time since the start of the process, and the CPU that the process had used by then."""
 
     seconds: float
     cpu_seconds: float
@@ -49,11 +49,11 @@ class _Took:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is started (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Start the programs once so that all is there, then everything in turns; print when what was seen."""
+    """Start each program once to fill the caches, then all of them in turns; print the times."""
     found: dict[str, list[_Took]] = {}
     with opened() as bench:
         starts = _Starts(bench)
@@ -77,14 +77,14 @@ def run(options: argparse.Namespace) -> None:
 
 
 class _Starts:
-    """The servers, with one event that waits."""
+    """The servers, with one waiting event."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         bench.send(Settings().topic, 1)
 
     def start(self, name: str, turn: str) -> Mapping[str, _Took]:
-        """Start what has this name, and return when what was seen of it."""
+        """Start the program with this name, and return the times."""
         if name in _PARTS:
             return {name: _whole(_PARTS[name])}
         with self._bench.database(f"start-{name}", drop=False) as database:
@@ -93,7 +93,7 @@ class _Starts:
         return seen
 
     def _first_event(self, name: str, turn: str, database: Database[dict[str, Any]]) -> Mapping[str, _Took]:
-        """Start a program with a consumer group of its own, which finds collections and indexes."""
+        """Start a program with a consumer group of its own; collections and indexes exist."""
         group, port = f"{database.name}-{turn}", net.choose_port()
         environ = {**self._bench.environment(database.name, topic=Settings().topic), "STREAMAPP_APP_ID": group}
         command = (
@@ -107,7 +107,7 @@ class _Starts:
             with self._bench.running(group, command, environ) as server:
                 seen = _watch(facts, server, began)
         if (stored := database["events"].count_documents({})) != 1:
-            sys.exit(f"{stored} events were stored, and one was sent: no figure counts")
+            sys.exit(f"{stored} events were stored, and one was sent: the figures are not valid")
         return dict(sorted(seen.items(), key=lambda one: one[1].seconds))
 
 
@@ -128,7 +128,7 @@ def _answering(pages: httpx.Client, page: str) -> Callable[[], bool]:
 
 
 def _watch(facts: Mapping[str, Callable[[], bool]], server: Server, began: float) -> Mapping[str, _Took]:
-    """Look again and again until all of it is so."""
+    """Check repeatedly until all conditions hold."""
     seen: dict[str, _Took] = {}
     process = psutil.Process(server.pid)
     while len(seen) < len(facts):
@@ -142,6 +142,6 @@ def _watch(facts: Mapping[str, Callable[[], bool]], server: Server, began: float
 
 
 def _empty(database: Database[dict[str, Any]]) -> None:
-    """Delete all that is stored, and leave collections and indexes."""
+    """Delete all documents, and keep collections and indexes."""
     for name in database.list_collection_names():
         database[name].delete_many({})

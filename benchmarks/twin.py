@@ -1,4 +1,4 @@
-"""The same events as JSON in a topic of their own, for programs that are given no Avro."""
+"""The same events as JSON in a topic of their own, for programs that do not read Avro."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _GIVE_UP_AFTER_SECONDS = 300.0
 
 
 def write(topic: str, events: int, *, partitions: int, servers: str, registry_url: str) -> str:
-    """Write the topic's events as JSON, with key and partition as they are; return the name of the twin."""
+    """Write the topic's events as JSON, with the same keys and partitions; return the name of the new topic."""
     twin, decoder, give_up_at = f"{topic}.json", Decoder(registry_url), time.monotonic() + _GIVE_UP_AFTER_SECONDS
-    admin = AdminClient({"bootstrap.servers": servers})  # which must outlive the request
+    admin = AdminClient({"bootstrap.servers": servers})  # must outlive the request
     admin.create_topics([NewTopic(twin, partitions)])[twin].result(20)
     producer = Producer({"bootstrap.servers": servers, "compression.type": "lz4", "linger.ms": 20})
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "twin", "enable.auto.commit": False})

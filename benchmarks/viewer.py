@@ -1,4 +1,4 @@
-"""One who looks at the page, without a browser: Streamlit's messages over its websocket, as the browser sends them."""
+"""A viewer of the page without a browser: Streamlit's messages over its websocket, as a browser sends them."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
-#: The page's own limit on a query is shorter.
+#: The page's own limit for a query is shorter.
 ANSWER_WITHIN_SECONDS = 30.0
 _WELL = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
 _BAD = (Alert.ERROR, Alert.WARNING)
 
 
 class BrokenPage(Exception):  # noqa: N818 - what it is
-    """The page did not show what it should: no figure counts."""
+    """The page did not show what it must show: the figures are not valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What one run of the page brought, and how long it took from the request to its end."""
+    """The messages of one run of the page, and its duration from the request to the end of the script."""
 
     seconds: float
     messages: Sequence[ForwardMsg]
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return sum(message.ByteSize() for message in self.messages)
 
     def total(self) -> int:
         """The number of events on the first card.
 
         Raises:
-            BrokenPage: there is none, or an error beside it.
+            BrokenPage: there is none, or an error stands beside it.
         """
         elements = [message.delta.new_element for message in self.messages if message.HasField("delta")]
         wrong = [each for each in elements if each.HasField("exception") or each.alert.format in _BAD]
@@ -64,13 +64,13 @@ class Viewer:
         self._fragment = ""
 
     async def open(self) -> Shown:
-        """Have the whole page."""
+        """Request the whole page."""
         shown = await self._ask(BackMsg())
         (self._fragment,) = {m.auto_rerun.fragment_id for m in shown.messages if m.HasField("auto_rerun")}
         return shown
 
     async def refresh(self) -> Shown:
-        """Have the live part again, as the browser's timer asks for it."""
+        """Request the live part again, as the browser's timer does."""
         request = BackMsg()
         request.rerun_script.fragment_id = self._fragment
         request.rerun_script.is_auto_rerun = True
@@ -98,7 +98,7 @@ class Viewer:
 
 @asynccontextmanager
 async def viewer(port: int, **chosen: str) -> AsyncGenerator[Viewer]:
-    """Open a tab on the page of a port, with what is chosen in its address."""
+    """Open a tab on the page of a port, with the choices in its address."""
     url = f"ws://127.0.0.1:{port}/_stcore/stream"
     async with connect(url, subprotocols=["streamlit"], max_size=None, ping_interval=None) as connection:  # pyright: ignore[reportArgumentType]
         yield Viewer(connection, urlencode(chosen))

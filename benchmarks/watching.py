@@ -1,4 +1,4 @@
-"""Watch one program as it stores what waits: how fast, and at whose cost."""
+"""Measure one program while it stores waiting events: its speed, and the cost for it and the servers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LOOK_EVERY_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One program that found everything waiting."""
+    """One run of a program for which all events were waiting."""
 
-    #: From the first event in MongoDB to the last. Who reads long before the first write gains by this: Quix, by 5 s.
+    #: From the first event in MongoDB to the last. Programs that read before they write gain: Quix, 5 s.
     events_per_second: float
-    #: The program's with its children, from the first event in MongoDB until the last one is counted.
+    #: CPU of the program with its children, from the first event in MongoDB until the last one is counted.
     cpu_micros_per_event: float
-    #: The servers', likewise.
+    #: CPU of the servers, likewise.
     mongod_cpu_micros_per_event: float
     kafka_cpu_micros_per_event: float
     peak_memory_mb: float
@@ -36,34 +36,34 @@ class Round:
     seconds_to_first: float
     #: From the start of the process to the last event in MongoDB.
     seconds_to_last: float
-    #: From the last event in MongoDB until the rollups hold it; 0 without rollups.
+    #: From the last event in MongoDB until the rollups count it; 0 without rollups.
     seconds_to_rollups: float
 
     @property
     def all_cpu_micros_per_event(self) -> float:
-        """Of the program and the servers."""
+        """CPU of the program and the servers."""
         return self.cpu_micros_per_event + self.mongod_cpu_micros_per_event + self.kafka_cpu_micros_per_event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What was seen at one instant."""
+    """The state at one instant."""
 
     at: float
     stored: int
-    #: Seconds of CPU so far: of the program, of mongod, of Kafka.
+    #: CPU seconds so far: of the program, of mongod, of Kafka.
     cpu: tuple[float, float, float]
 
 
 class Watch:
-    """One program and the servers that it works with.
+    """Measures one program and the servers that it uses.
 
     Args:
         server: the program, just started.
-        began: when that was.
+        began: when it was started.
         backend: the servers.
         database: where it stores.
-        others: what shares the work with it, and counts with it.
+        others: processes that share the work, and are measured with it.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Watch:
         self._peak = 0
 
     def until(self, events: int, *, has_rollups: bool) -> Round:
-        """Wait until so many events are stored, and counted if it counts."""
+        """Wait until `least` events are stored, and counted if the program counts."""
         count = self._database["events"].estimated_document_count
         first = self._until(count, 1)
         self._processes += self._processes[0].children(recursive=True)
@@ -90,14 +90,14 @@ class Watch:
         return self._round(first, last, self._until(lambda: rolled_up(self._database), events) if has_rollups else last)
 
     def up_to(self, events: int, *, last: int) -> Round:
-        """Wait until so many events are stored; only the last ones, so many, count."""
+        """Wait until `least` events are stored; only the last `count` of them are measured."""
         count = self._database["events"].estimated_document_count
         before, after = self._until(count, max(1, events - last)), self._until(count, events)
         return self._round(before, after, after)
 
     def _round(self, first: _Seen, last: _Seen, counted: _Seen) -> Round:
         if not (n := last.stored - first.stored):
-            sys.exit(f"{first.stored} events were there at the first look: too few to be timed")
+            sys.exit(f"{first.stored} events were there at the first look: too few are left to measure")
         cpu = [(after - before) / n * 1e6 for before, after in zip(first.cpu, counted.cpu, strict=True)]
         return Round(
             events_per_second=n / (last.at - first.at),
@@ -122,8 +122,8 @@ class Watch:
 
 
 def rolled_up(database: Database[dict[str, Any]]) -> int:
-    """How many events the rollups hold."""
-    # The finest level is the last to be written.
+    """Number of events that the rollups count."""
+    # The finest level is written last.
     found = database[LEVELS[0].collection].aggregate([{"$group": {"_id": None, "n": {"$sum": "$n"}}}])
     return next((group["n"] for group in found), 0)
 
@@ -131,13 +131,13 @@ def rolled_up(database: Database[dict[str, Any]]) -> int:
 def until(
     count: Callable[[], int], least: int, server: Server, *, look: Callable[[], None] = lambda: None
 ) -> tuple[int, float]:
-    """Count again and again until there are so many; returns how many there were then, and when.
+    """Count repeatedly until there are at least so many; return the count and its time.
 
     Args:
-        count: what counts.
-        least: how many there have to be.
-        server: who brings them; must not end meanwhile.
-        look: what else is done each time.
+        count: returns the present count.
+        least: the count to wait for.
+        server: the process that produces them; it must not end meanwhile.
+        look: called at each attempt.
     """
     give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
     while True:
@@ -152,16 +152,16 @@ def until(
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
-    """What they have used so far."""
+    """CPU seconds of the processes so far."""
     return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
 
 
 def cpu_seconds_of_ended() -> float:
-    """What the processes that we started, and that have ended, have used."""
+    """CPU seconds of the ended child processes of this process."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def memory(processes: Iterable[psutil.Process]) -> int:
-    """Bytes that they have in memory, shared pages as often as they are shared."""
+    """Resident memory in bytes; shared pages count once per process."""
     return sum(process.memory_info().rss for process in processes)

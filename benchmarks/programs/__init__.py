@@ -1,7 +1,7 @@
-"""The programs that a benchmark compares: ours, and its peers as their users would write them.
+"""The programs that a benchmark compares: streamapp, and others as their users write them.
 
-Each is a process that finds its addresses, topic, database and consumer group in the variables of our settings, and
-stores events in the collection `events`.
+Each program is a process that takes its addresses, topic, database and consumer group from the environment variables
+of streamapp's settings, and stores events in the collection `events`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _QUIX_VERSION = "3.28.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One of those that take turns."""
+    """One of the programs that run in turns."""
 
     name: str
-    #: Has what it needs on disk, downloaded if need be; returns what runs it.
+    #: Prepares what the program needs on disk, with downloads if necessary; returns the command that runs it.
     command: Callable[[], Sequence[str]]
-    #: What it is made of.
+    #: Name and versions.
     made_of: Callable[[], str]
-    #: Whether it reads the topic's twin in JSON.
+    #: Whether it reads the copy of the topic in JSON.
     reads_json: bool = False
     has_rollups: bool = False
-    #: Whether its documents have the record's timestamp and offset under `kafka`.
+    #: Whether its documents hold the record's timestamp and offset under `kafka`.
     tells_stamp: bool = True
-    #: After how many events it is ended, being slow; None: all.
+    #: Number of events after which a slow program is ended; None: all events.
     enough: int | None = None
 
 
@@ -61,10 +61,10 @@ def _connect(*arguments: str) -> Callable[[], Sequence[str]]:
 @cache
 def _quix() -> Sequence[str]:
     if not (uv := shutil.which("uv")):
-        sys.exit("quix runs in an environment that uv makes: install uv, or leave quix out of --programs")
+        sys.exit("quix runs in an environment that uv creates: install uv, or leave quix out of --programs")
     script = str(Path(__file__).with_name("quix.py"))
     subprocess.run([uv, "sync", "--quiet", "--script", script], check=True)
-    # Its Python itself, so that uv does not count.
+    # the interpreter itself, so that uv is not measured
     found = subprocess.run([uv, "python", "find", "--script", script], check=True, capture_output=True, text=True)
     return [found.stdout.strip(), script]
 
@@ -95,12 +95,12 @@ OURS = Program(name="streamapp", command=_worker("streamapp"), made_of=_OURS, ha
 WITHOUT_ROLLUPS = Program(
     name="without-rollups",
     command=_worker("benchmarks.without", "rollups"),
-    made_of=lambda: "streamapp, which counts nothing",
+    made_of=lambda: "streamapp without rollups",
 )
 WITHOUT_METRICS = Program(
     name="without-metrics",
     command=_worker("benchmarks.without", "metrics"),
-    made_of=lambda: "streamapp, whose /metrics tell nothing",
+    made_of=lambda: "streamapp without metrics",
     has_rollups=True,
 )
 LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
@@ -122,7 +122,7 @@ PROGRAMS = (
 
 
 def named(text: str) -> Sequence[Program]:
-    """Return the programs of a list with commas."""
+    """Return the programs of a comma-separated list."""
     known = {program.name: program for program in PROGRAMS}
     names = list(dict.fromkeys(text.split(",")))
     if orphans := [name for name in names if name not in known]:

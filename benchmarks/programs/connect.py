@@ -1,7 +1,7 @@
 """`python -m benchmarks.programs.connect insert|replace TASKS`: the MongoDB Kafka Connector, on JSON.
 
-Kafka Connect standalone with the connector's defaults, but for the records of a poll, which are as many as a loop by
-hand would take; its documents are the events as they stand in the topic. It becomes the Java process.
+Kafka Connect standalone with the connector's defaults, except for the number of records per poll, which equals that of
+the hand-written loop. Its documents are the events as they are in the topic. This process becomes the Java process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WRITING = {
 
 
 def main(writing: str, tasks: str) -> None:
-    """Write Connect's two files of properties, and become Connect."""
+    """Write the two property files of Kafka Connect, and replace this process by Kafka Connect."""
     settings, folder = Settings(), Path(tempfile.mkdtemp())
     *class_path, plugin = jars(settings)
     worker = _write(folder / "worker.properties", _worker(settings, folder, plugin))
@@ -40,7 +40,7 @@ def main(writing: str, tasks: str) -> None:
 
 
 def jars(settings: Settings) -> Sequence[Path]:
-    """Return Connect's class path, and last the connector with its MongoDB driver in it; downloaded if need be."""
+    """Return Kafka Connect's class path, last the connector with its MongoDB driver; download what is missing."""
     cache = artifacts.cache_folder(settings.local_cache_dir)
     name = f"connect-{settings.local_kafka_version}-{CONNECTOR_VERSION}"
     cache.mkdir(parents=True, exist_ok=True)

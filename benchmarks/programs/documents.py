@@ -1,4 +1,4 @@
-"""What the peers in Python make of a record, without the checks that ours has: a bad record ends them."""
+"""The documents that the other Python programs store, without streamapp's checks: a bad record ends them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HEADER_BYTES = 5
 
 
 class Decoder:
-    """Avro events by the schema id on the wire."""
+    """Decodes Avro events by the schema id on the wire."""
 
     def __init__(self, registry_url: str) -> None:
         self._registry_url = registry_url
@@ -33,7 +33,7 @@ class Decoder:
         return {"browser": None, **event, "schema_id": schema_id}
 
     def of(self, message: Message) -> dict[str, Any]:
-        """Return what is stored of a message of confluent-kafka's."""
+        """Return the document of a confluent-kafka message."""
         return self.document(
             message.value(),
             topic=message.topic(),
@@ -43,7 +43,7 @@ class Decoder:
         )
 
     def document(self, value: bytes, *, topic: str, partition: int, offset: int, timestamp: int) -> dict[str, Any]:
-        """Return what is stored; MongoDB gives it an `_id`."""
+        """Return the document; MongoDB gives it an `_id`."""
         return {
             **self.event(value),
             "received_at": datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.programs.loop`: a loop by hand, the fastest that is this short; a crash may store twice."""
+"""`python -m benchmarks.programs.loop`: a fast, short, hand-written loop; a crash may store events twice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> None:
     )
     consumer.subscribe([os.environ["STREAMAPP_TOPIC"]])
     while True:
-        # `consume` alone would wait for a whole batch.
+        # `consume` alone would wait for a full batch.
         if first := consumer.poll(0.1):
             messages = [first, *consumer.consume(_BATCH - 1, timeout=0)]
             collection.insert_many([decoder.of(message) for message in messages], ordered=False)

@@ -4,7 +4,7 @@
 # ///
 """`uv run --script benchmarks/programs/quix.py`: Quix Streams with its MongoDB sink, one document per coordinates.
 
-In an environment of its own, since Quix wants an older confluent-kafka than ours; so it imports nothing of ours.
+It runs in an environment of its own, since Quix needs an older confluent-kafka; so it does not import streamapp.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADER_BYTES = 5
 
 
 def main() -> None:
-    """Decode each record; the sink writes what has come since the last checkpoint, then Quix commits."""
+    """Decode each record; the sink writes the records since the last checkpoint, then Quix commits."""
     app = Application(
         broker_address=os.environ["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS"],
         consumer_group=os.environ["STREAMAPP_APP_ID"],

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.programs.stock_faust worker`: a Faust agent as its guide has it, on the stock transport."""
+"""`python -m benchmarks.programs.stock_faust worker`: a Faust agent as in Faust's guide, on the stock transport."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ collection = client[os.environ["STREAMAPP_MONGO_DATABASE"]]["events"]
 
 @app.agent(topic)
 async def store(stream: faust.StreamT) -> None:
-    """Store batch by batch; Faust acknowledges a batch when the next one is asked for."""
+    """Store each batch; Faust acknowledges a batch when the next one is requested."""
     async for events in stream.take_events(_BATCH, within=_WITHIN_SECONDS):
         await collection.insert_many([_document(event) for event in events], ordered=False)
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.programs.tutorial`: what a tutorial does, one record at a time."""
+"""`python -m benchmarks.programs.tutorial`: the loop of a typical tutorial, one record at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.programs.documents import Decoder
 
 
 def main() -> None:
-    """Read a record, store it; offsets are committed by the clock."""
+    """Read a record, store it; offsets are committed periodically."""
     decoder = Decoder(os.environ["STREAMAPP_SCHEMA_REGISTRY_URL"])
     client = MongoClient[dict[str, Any]](os.environ["STREAMAPP_MONGO_URI"])
     collection = client[os.environ["STREAMAPP_MONGO_DATABASE"]]["events"]
