@@ -41,7 +41,7 @@ def go(cluster: Backend, folder: Path, *hurts: Callable[[Environment], None], is
         environment.is_disturbed = is_disturbed
         for hurt in hurts:
             hurt(environment)
-        environment.come_back(BACK_WITHIN)
+        environment.wait_until_caught_up(BACK_WITHIN)
         assert [0] == environment.workers.stop()
         verdict = judge(environment)
 

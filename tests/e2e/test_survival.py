@@ -41,8 +41,8 @@ def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed
         environment.begin(workers)
         environment.is_disturbed = is_disturbed
         hurt(environment)
-        environment.come_back(BACK_WITHIN)
-        peak = max(member.peak_mib for member in environment.workers.fit)
+        environment.wait_until_caught_up(BACK_WITHIN)
+        peak = max(member.peak_mib for member in environment.workers.untouched)
         assert {0} == {*environment.workers.stop()}
         verdict = judge(environment)
 
@@ -56,8 +56,8 @@ def at_every_step(environment: Environment, number: signal.Signals) -> None:
     for turn in range(ROUNDS):
         moments = MOMENTS[turn:] + MOMENTS[:turn]
         points = iter([Point(step, moments[index % 3]) for index, step in enumerate(STEPS)])
-        while some := [*islice(points, len(environment.workers.fit))]:
-            end_at(environment, dict(zip(environment.workers.fit, some, strict=True)), number)
+        while some := [*islice(points, len(environment.workers.untouched))]:
+            end_at(environment, dict(zip(environment.workers.untouched, some, strict=True)), number)
             environment.workers.wait_until_ready(within=120)
 
 

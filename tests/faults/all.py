@@ -1,4 +1,4 @@
-"""All faults: whoever imports this finds them in the catalogue."""
+"""Import every fault, so that each is in the catalogue."""
 
 from tests.faults import clocks, dying, letters, membership, outages, refusals, sizes, topics
 from tests.faults.catalogue import ALL

@@ -1,4 +1,4 @@
-"""A local backend whose servers can be made to refuse: MongoDB with its test commands, Kafka with access rules."""
+"""A local backend whose servers can be made to refuse requests: MongoDB with test commands, Kafka with ACLs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from streamapp.local import programs
 from streamapp.local.backend import Backend
 from tests.support.backends import running_backend
 
-# By default MongoDB ends the transaction of a worker that was killed in the midst of one after 60 s; others wait for
-# the documents that it has touched.
+# MongoDB aborts the transaction of a killed worker after 60 s by default; until then, other writers wait
+# for the documents that it has touched.
 MONGOD = """#!/bin/sh
 exec {program} "$@" --setParameter enableTestCommands=1 --setParameter transactionLifetimeLimitSeconds=5
 """
-# Without a rule for it, everybody may do everything with a topic. Compaction comes in the middle of a test.
+# Without an ACL, every operation on a topic is allowed. Compaction runs in the middle of a test.
 JAVA = """#!/bin/sh
 case " $* " in
 *" kafka.Kafka "*)
@@ -30,7 +30,7 @@ exec {program} "$@"
 
 @contextmanager
 def fault_backend() -> Generator[Backend]:
-    """Run one on free ports."""
+    """Run such a backend on free ports."""
     with tempfile.TemporaryDirectory(prefix="streamapp-faults-") as folder:
         mongod = _script(Path(folder, "mongod"), MONGOD.format(program=programs.mongod(None)))
         java = _script(Path(folder, "java"), JAVA.format(program=programs.java(None)))

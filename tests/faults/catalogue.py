@@ -1,4 +1,4 @@
-"""What a fault is, and all there are, by name."""
+"""The definition of a fault, and all faults by name."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Hurt = Callable[["Environment"], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something that goes wrong, for a while; when `hurt` returns it is over."""
+    """A failure that lasts for some time; it is over when `hurt` returns."""
 
     name: str
     hurt: Hurt
-    #: What no other fault may touch meanwhile.
+    #: What no other fault may use at the same time.
     uses: frozenset[str]
-    #: Whether records may be delivered again because of it, and dead letters with them.
+    #: Whether records, and dead letters with them, may be delivered again because of it.
     disturbs: bool
 
     @property
     def sentence(self) -> str:
-        """What it is, in a sentence."""
+        """One sentence that describes it."""
         return (self.hurt.__doc__ or "").strip().splitlines()[0]
 
 
 ALL: dict[str, Fault] = {}
-#: The whole scene.
+#: The whole environment.
 EVERYTHING = ("kafka", "mongod", "registry", "workers", "load")
 
 
 def fault(name: str, *uses: str, disturbs: bool = True) -> Callable[[Hurt], Hurt]:
-    """Enter a function as a fault."""
+    """Register a function as a fault."""
 
     def enter(hurt: Hurt) -> Hurt:
         ALL[name] = Fault(name=name, hurt=hurt, uses=frozenset(uses), disturbs=disturbs)

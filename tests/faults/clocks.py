@@ -1,4 +1,4 @@
-"""Clocks that are wrong: a worker's own, and those that Kafka's timestamps come from."""
+"""Wrong clocks: a worker's clock, and the clock of Kafka's timestamps."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ def clock_jumps(environment: Environment) -> None:
     member = environment.victim()
     for hours in (20, -20, 0):
         member.clock.write_text(f"{hours * HOUR}", encoding="utf-8")
-        environment.linger(environment.seconds(1.5, 60))
+        environment.let_time_pass(environment.seconds(1.5, 60))
 
 
 @fault("timestamps-behind", "load", disturbs=False)
 def timestamps_behind(environment: Environment) -> None:
-    """Records with Kafka timestamps years behind."""
+    """Records with Kafka timestamps years in the past."""
     skewed(environment, -environment.source.randint(400, 4_000) * DAY_MS)
 
 
 @fault("timestamps-ahead", "load", disturbs=False)
 def timestamps_ahead(environment: Environment) -> None:
-    """Records with Kafka timestamps weeks ahead."""
+    """Records with Kafka timestamps weeks in the future."""
     skewed(environment, environment.source.randint(2, 60) * DAY_MS)
 
 
 def skewed(environment: Environment, skew_ms: int) -> None:
-    """Let the records of a while have another time."""
+    """Shift the timestamps of the records that are sent in this time."""
     environment.load.skew_ms = skew_ms
     try:
-        environment.linger(environment.seconds(3, 120))
+        environment.let_time_pass(environment.seconds(3, 120))
     finally:
         environment.load.skew_ms = 0

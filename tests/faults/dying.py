@@ -1,4 +1,4 @@
-"""Workers that end at a step of a batch, or at any moment."""
+"""Workers that end at a step of a batch, or at any time."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.faults.worker import MOMENTS, STEPS
 from tests.faults.workers import Member
 from tests.support.until import until
 
-#: Steps that only some batches come to.
+#: Steps that only some batches reach.
 RARE = {"apart", "send", "count"}
 
 
 class Point(NamedTuple):
-    """Where a worker ends: at a call of a step of a batch, before, during or after it."""
+    """Where a worker ends: at a call of a step, before, during or after it."""
 
     step: str
     moment: str
@@ -38,12 +38,12 @@ def term_at_step(environment: Environment) -> None:
 
 @fault("kill-any-time", "workers")
 def kill_any_time(environment: Environment) -> None:
-    """kill -9 of a worker at any moment, whatever else is going on."""
+    """kill -9 of a worker at any time, independent of its state."""
     member = environment.victim()
     member.is_doomed = True
-    environment.linger(environment.source.random())
+    environment.let_time_pass(environment.source.random())
     member.kill()
-    environment.linger(environment.source.random() * environment.seconds(3, 30))
+    environment.let_time_pass(environment.source.random() * environment.seconds(3, 30))
     environment.workers.start()
 
 
@@ -54,7 +54,7 @@ def draw(environment: Environment) -> Point:
 
 
 def end_at(environment: Environment, points: Mapping[Member, Point], number: signal.Signals) -> None:
-    """Have workers end, each at its point, and put others in their places."""
+    """End workers, each at its point, and start others in their place."""
     for member, point in points.items():
         member.end_at(*point, number=number)
     needs_poison = any(point.step in RARE for point in points.values())
@@ -62,8 +62,8 @@ def end_at(environment: Environment, points: Mapping[Member, Point], number: sig
     def have_sprung() -> bool:
         if needs_poison:
             environment.load.poison()
-        environment.linger(0.5)
-        return not any(member.trap.exists() for member in points)
+        environment.let_time_pass(0.5)
+        return not any(member.fault_point.exists() for member in points)
 
     until(have_sprung, within=180, what=f"{number.name} at {[*points.values()]}")
     for member in points:

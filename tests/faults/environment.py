@@ -1,4 +1,4 @@
-"""Where faults happen: a topic, a group and a database of its own, a load on them, and workers."""
+"""The environment of a run: a topic, a group and a database of its own, a load, and workers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from tests.support.backends import plain_settings
 from tests.support.offsets import committed, end_offsets
 from tests.support.until import until
 
-#: As short as the settings allow, or nearly.
+#: Nearly as short as the settings allow.
 SHORT = {"session_timeout_seconds": 6.0, "max_poll_interval_seconds": 6.0}
 
 
 def environment_settings(backend: Backend, **changes: Any) -> Settings:
-    """Return settings with names of their own."""
+    """Return settings with unique names."""
     name = f"soak-{uuid.uuid4().hex[:12]}"
     addresses = backend.addresses
     values: dict[str, Any] = {
@@ -45,25 +45,25 @@ def environment_settings(backend: Backend, **changes: Any) -> Settings:
         "topic": name,
         "app_id": name,
         "produce_interval_seconds": 0,
-        # Whatever the clocks say.
+        # independent of the clocks
         **{f"{level.collection}_keep_days": 0 for level in LEVELS},
     }
     return plain_settings(**(values | changes))
 
 
-class CalledOff(Exception):  # noqa: N818 - no error
-    """Somebody has ended the run."""
+class Cancelled(Exception):  # noqa: N818 - no error
+    """The run was cancelled."""
 
 
 class Environment:
-    """One run's world; a context manager that leaves nothing behind on the servers.
+    """The topic, group, database, load and workers of one run; a context manager that leaves nothing on the servers.
 
     Args:
-        backend: servers that it may hurt; nobody else uses them meanwhile.
-        folder: of the workers' logs.
-        seed: of everything that is left to chance.
-        rate: events a second.
-        is_long: whether faults last as long as the settings' defaults make them interesting.
+        backend: servers that faults may stop or change; nothing else uses them at the same time.
+        folder: for the workers' logs.
+        seed: of all random choices.
+        rate: events per second.
+        is_long: whether faults last as long as the default settings require.
     """
 
     def __init__(
@@ -75,9 +75,9 @@ class Environment:
         self.is_long = is_long
         self.folder = folder
         self.workers = Workers(self.settings, folder)
-        #: Offsets that Kafka deleted unread, from and to, by life and partition.
+        #: Offsets that Kafka deleted before they were read, from and to, by topic id and partition.
         self.cuts: dict[tuple[str, int], tuple[int, int]] = {}
-        #: Whether records may have been delivered again, and dead letters with them.
+        #: Whether records, and dead letters with them, may have been delivered again.
         self.is_disturbed = False
         self.called_off = threading.Event()
         self._rate, self._seed = rate, seed
@@ -105,13 +105,13 @@ class Environment:
 
     @property
     def admin(self) -> AdminClient:
-        """A connection of its own: after a restart of the broker an old one is of no use for long."""
-        # Kept, since what it is asked fails if it goes before the answer.
+        """A connection of its own: after a broker restart, an old one does not work for some time."""
+        # kept, since a pending request fails when the client is garbage collected
         self._admin = AdminClient({"bootstrap.servers": self.settings.kafka_bootstrap_servers, "log_level": 0})
         return self._admin
 
     def topic_id(self) -> str:
-        """Return the topic id, as soon as the broker has heard of it."""
+        """Return the topic id as soon as the broker knows it."""
         broker = KafkaAdmin(self.settings.kafka_bootstrap_servers)
 
         def told() -> str | None:
@@ -122,7 +122,7 @@ class Environment:
         return until(told, what="the topic's incarnation") or ""
 
     def begin(self, workers: int) -> None:
-        """Start workers, then the load, and wait until something is stored."""
+        """Start the workers, then the load, and wait until something is stored."""
         for _ in range(workers):
             self.workers.start()
         self.workers.wait_until_ready(within=120)
@@ -130,25 +130,25 @@ class Environment:
         self.wait_for(lambda: any(committed(self.settings).values()), what="the first commit")
 
     def seconds(self, short: float, long: float) -> float:
-        """How long something lasts in this form."""
+        """Return the duration for this form, short or long."""
         return long if self.is_long else short
 
-    def linger(self, seconds: float) -> None:
-        """Let time pass, while the workers that no fault is after must live."""
+    def let_time_pass(self, seconds: float) -> None:
+        """Let time pass while the workers that are not targets of a fault must stay alive."""
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at:
             self.check()
             time.sleep(0.1)
 
     def check(self) -> None:
-        """Fail if a worker has ended by itself, or if nobody wants to know any more."""
+        """Fail if a worker has ended without a fault, or if the run was cancelled."""
         if self.called_off.is_set():
-            raise CalledOff
-        for member in self.workers.fallen():
-            raise AssertionError(f"a worker has ended by itself, exit code {member.process.poll()}: {member.log}")
+            raise Cancelled
+        for member in self.workers.ended():
+            raise AssertionError(f"a worker ended without a fault, exit code {member.process.poll()}: {member.log}")
 
     def wait_for(self, fact: Callable[[], Any], *, what: str, within: float = 60) -> Any:
-        """Wait for a fact, in patience with servers that are away; the workers must live meanwhile."""
+        """Wait for a condition, also while servers are unreachable; the workers must stay alive."""
 
         def looked_up() -> Any:
             self.check()
@@ -158,16 +158,16 @@ class Environment:
         return until(looked_up, within=within, what=what)
 
     def victim(self) -> Member:
-        """Return a worker to be hurt, after which no other fault is."""
-        return self.source.choice(self.workers.fit)
+        """Return a worker that is not yet the target of a fault."""
+        return self.source.choice(self.workers.untouched)
 
     def is_drained(self) -> bool:
         """Whether everything is committed."""
         ends = end_offsets(self.settings)
         return bool(ends) and committed(self.settings) == ends
 
-    def come_back(self, within: float) -> float:
-        """Wait, doing nothing, until there is no lag and all workers are ready; return the seconds it took."""
+    def wait_until_caught_up(self, within: float) -> float:
+        """Wait until there is no lag and all workers are ready; return the seconds."""
         began = time.monotonic()
         self.load.stop()
         self.wait_for(self.is_drained, what="zero lag", within=within)
@@ -176,5 +176,5 @@ class Environment:
         return took
 
 
-#: Records of any time are kept for ever: which are deleted is a fault's business.
+#: Kafka keeps records of any age: only a fault decides which are deleted.
 TOPIC = {"retention.ms": "-1", "message.timestamp.after.max.ms": f"{2**63 - 1}"}

@@ -1,4 +1,4 @@
-"""Members of a cluster that die while the others go on; not in the catalogue, whose servers are single."""
+"""Cluster members that die while the others continue; not in the catalogue, whose servers are single."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from tests.support.offsets import committed
 
 
 def leader_killed(environment: Environment) -> None:
-    """kill -9 of the broker that leads a partition, which comes back and catches up."""
+    """kill -9 of the broker that leads a partition; it restarts and catches up."""
     _broker_killed(environment, _topic(environment).partitions[0].leader)
 
 
 def coordinator_killed(environment: Environment) -> None:
-    """kill -9 of the broker that coordinates the group, likewise."""
+    """kill -9 of the broker that coordinates the group; it restarts and catches up."""
     described = environment.admin.describe_consumer_groups([environment.settings.app_id])
     _broker_killed(environment, described[environment.settings.app_id].result(10).coordinator.id)
 
 
 def primary_killed(environment: Environment) -> None:
-    """kill -9 of MongoDB's primary, which comes back as a secondary."""
+    """kill -9 of MongoDB's primary; it restarts as a secondary."""
     before = primary(environment.backend)
     before.kill()
     environment.wait_for(lambda: primary(environment.backend) is not before, what="another primary")
-    goes_on(environment)
+    wait_for_commits(environment)
     before.start()
 
 
@@ -41,11 +41,11 @@ def primary_steps_down(environment: Environment) -> None:
     with suppress(PyMongoError), MongoClient[Any](environment.backend.addresses.mongo_uri) as client:
         client.admin.command({"replSetStepDown": 20, "secondaryCatchUpPeriodSecs": 5})
     environment.wait_for(lambda: primary(environment.backend) is not before, what="another primary")
-    goes_on(environment)
+    wait_for_commits(environment)
 
 
-def goes_on(environment: Environment) -> None:
-    """Wait until each partition has got somewhere from here."""
+def wait_for_commits(environment: Environment) -> None:
+    """Wait until the group commits in each partition."""
     before = committed(environment.settings)
 
     def has_moved() -> bool:
@@ -56,9 +56,9 @@ def goes_on(environment: Environment) -> None:
 
 
 def primary(cluster: Backend) -> Server:
-    """Return MongoDB's primary, as soon as there is one."""
+    """Return MongoDB's primary as soon as there is one."""
     with MongoClient[Any](cluster.addresses.mongo_uri) as client:
-        client.admin.command("ping")  # finds it
+        client.admin.command("ping")  # the driver finds it
         _, port = client.primary or ("", 0)
     return cluster.mongods[cluster.ports.mongods.index(port)]
 
@@ -67,7 +67,7 @@ def _broker_killed(environment: Environment, number: int) -> None:
     broker = environment.backend.kafkas[number - 1]
     broker.kill()
     environment.wait_for(lambda: all(led != number for led in _leaders(environment)), what="other leaders")
-    goes_on(environment)
+    wait_for_commits(environment)
     broker.start()
     environment.wait_for(lambda: _is_whole(environment), what="all replicas in sync")
 

@@ -1,7 +1,6 @@
-"""Workers without the seconds in which each would import Faust: forked by a process that has imported it once.
+"""Workers that start quickly: forked by a process that has imported Faust once.
 
-They are processes like any other, and die like them; only their start is short, which a run that starts dozens is
-made of.
+They behave and die as other processes do; only their start is shorter, and a run starts dozens of them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from tests.support.until import until
 
-#: What `streamapp.worker.app` imports, which itself reads the settings of one worker.
+#: What `streamapp.worker.app` imports; the module itself reads the settings of one worker.
 _IMPORTED = [
     "faust.app.base",
     "faust.cli.worker",
@@ -29,20 +28,21 @@ _IMPORTED = [
     "streamapp.worker.shutdown",
     "streamapp.worker.dependencies",
 ]
-#: By which coverage finds the processes that it is to measure. In workers that are hurt it would take a quarter of the
+#: Variables of coverage in child processes. In these workers, coverage would take a quarter of the time and find
+#: nothing that it does not find elsewhere.
 #: time, and see nothing that it does not see elsewhere.
 _MEASURED = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_IMPORTED)
-#: Of the module's list of children, which every start goes through.
+#: Guards the module's list of children, which every start uses.
 _lock = threading.Lock()
 
 
 class Forked:
-    """A worker that can hurt itself, with `tests.faults.worker` for its command; used like a `subprocess.Popen`."""
+    """A worker with fault points, whose command is `tests.faults.worker`; used like a `subprocess.Popen`."""
 
     def __init__(self, command: Sequence[str], *, environ: Mapping[str, str], folder: Path, log: Path) -> None:
-        # Whatever becomes of us, it does not live on.
+        # it never outlives this process
         self._process = _forks.Process(target=_run, args=(command, environ, folder, log), daemon=True)
         with _lock:
             _begin()
@@ -64,13 +64,13 @@ class Forked:
         return code
 
     def send_signal(self, sig: int) -> None:
-        """Send it a signal, if it runs."""
+        """Send it a signal if it runs."""
         if self.poll() is None:
             os.kill(self.pid, sig)
 
 
 def _begin() -> None:
-    """Start the process that forks, unless it runs."""
+    """Start the process that forks, unless it runs already."""
     kept = {name: os.environ.pop(name) for name in _MEASURED if name in os.environ}
     try:
         forkserver.ensure_running()

@@ -1,4 +1,4 @@
-"""Compare what a scene has left in MongoDB and in the dead-letter topic with what its load sent."""
+"""Compare MongoDB and the dead-letter topic with what the load sent."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     from tests.faults.environment import Environment
 
 Document = dict[str, Any]
-#: Problems of one kind that are told one by one.
+#: Number of problems of one kind that are listed.
 TOLD = 3
-#: The sketch of users is exact for few, and off by less than this for many.
+#: The sketch of users is exact for few users, and has less than this error for many.
 USERS_ARE_OFF_BY = 0.05
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What was found; no problems is what every run must come to."""
+    """The result of a run; a good run has no problems."""
 
     events: int = 0
     poisons: int = 0
     missing: int = 0
     extra: int = 0
-    #: Documents with another field than they should have.
+    #: Documents with a wrong field.
     wrong: int = 0
     letters_missing: int = 0
     letters_extra: int = 0
-    #: Letters that came once more: allowed where records were delivered again.
+    #: Dead letters that were delivered again: allowed where records were delivered again.
     letters_again: int = 0
     #: Rollups that differ from a recount, of all levels.
     rollups: int = 0
-    #: Records that Kafka deleted before anybody had read them.
+    #: Records that Kafka deleted before a worker read them.
     lost: int = 0
     problems: list[str] = field(default_factory=list[str])
 
     def complain(self, what: str, examples: list[Any]) -> int:
-        """Note what some things have wrong with them; return how many they are."""
+        """Note a problem with some items; return their number."""
         if examples:
             self.problems.append(f"{len(examples)} {what}, such as {examples[:TOLD]!r}")
         return len(examples)
 
 
 def judge(environment: Environment) -> Verdict:
-    """Look at everything, once there is no lag and no worker any more."""
+    """Check everything, after there is no lag and no worker runs."""
     verdict = Verdict()
     standing = _standing(environment, verdict)
     with MongoClient[Document](environment.settings.mongo_uri.get_secret_value(), tz_aware=True) as client:
@@ -68,15 +68,15 @@ def judge(environment: Environment) -> Verdict:
         _judge_rollups(verdict, recounted([*documents.values()]), stored(database))
     verdict.complain("records refused by Kafka", environment.load.sent_log.failed)
     _judge_losses(environment, verdict)
-    verdict.complain("problems told by `streamapp verify`", _verify(environment))
+    verdict.complain("problems reported by `streamapp verify`", _verify(environment))
     return verdict
 
 
 def _verify(environment: Environment) -> list[str]:
-    """What the tool itself finds, but for what is due.
+    """What the tool itself finds, without what the load causes on purpose.
 
-    A replay keeps its letter's bytes, and the load's do not. And a broker that is killed soon after it has deleted
-    records holds them again.
+    A real replay keeps the bytes of its dead letter; the load's replays do not. A broker that is killed soon after it
+    has deleted records may show them again.
     """
     due = {
         "differing": {sent.origin for sent in environment.load.sent_log.sent.values() if sent.origin},
@@ -101,7 +101,7 @@ def _verify(environment: Environment) -> list[str]:
 
 
 def _standing(environment: Environment, verdict: Verdict) -> dict[Place, Sent]:
-    """Every record that Kafka acknowledged, or holds all the same, by its place."""
+    """Every record that Kafka acknowledged, or holds without an acknowledgement, by its coordinates."""
     sent_log, topic_id = environment.load.sent_log, environment.load.topic_id
     standing = {**sent_log.acknowledged}
     read: dict[Place, Message] = {}
@@ -115,7 +115,7 @@ def _standing(environment: Environment, verdict: Verdict) -> dict[Place, Sent]:
         for place in standing
         if place.topic_id == topic_id and place not in read and not _is_deleted(environment, place)
     ]
-    verdict.complain("records acknowledged by Kafka, and gone from it", gone)
+    verdict.complain("records acknowledged by Kafka, and missing in it", gone)
     return standing
 
 
@@ -187,12 +187,12 @@ def _judge_letters(environment: Environment, verdict: Verdict, standing: Mapping
     cut = [place for place in missing if _is_cut(environment, place)]
     verdict.lost += len(cut)
     verdict.letters_missing = verdict.complain("dead letters missing", [each for each in missing if each not in {*cut}])
-    verdict.letters_extra = verdict.complain("dead letters that nobody sent, or changed", extra)
+    verdict.letters_extra = verdict.complain("dead letters that were not sent, or differ", extra)
     again = [place for place, number in came.items() if number > 1]
     verdict.letters_again = (
-        len(again) if environment.is_disturbed else verdict.complain("dead letters came twice", again)
+        len(again) if environment.is_disturbed else verdict.complain("dead letters were delivered twice", again)
     )
-    # A letter may have been delivered and not counted yet when Kafka deleted its record.
+    # A dead letter may have been delivered and not yet counted when Kafka deleted its record.
     due = len(came) - sum(_is_cut(environment, place) for place in came)
     if not due <= counted <= len(came):
         verdict.problems.append(f"{len(came)} dead letters are counted as {counted}")
@@ -234,4 +234,4 @@ def _is_same(ours: Document | None, theirs: Document | None) -> bool:
 def _judge_losses(environment: Environment, verdict: Verdict) -> None:
     told = sum(member.lost for member in environment.workers.members)
     if told < verdict.lost or (told and not environment.cuts):
-        verdict.problems.append(f"{verdict.lost} records were deleted unread, and the workers tell of {told}")
+        verdict.problems.append(f"{verdict.lost} records were deleted unread, and the workers report {told}")

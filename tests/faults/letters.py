@@ -1,4 +1,4 @@
-"""A dead-letter topic that takes nothing."""
+"""A dead-letter topic that refuses records."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.faults.environment import Environment
 
 @fault("dead-letters-refused", "kafka", disturbs=False)
 def dead_letters_refused(environment: Environment) -> None:
-    """Kafka takes no dead letters, since nobody may write to their topic."""
+    """Kafka refuses dead letters, since nobody may write to their topic."""
     with forbidden(environment):
         for _ in range(10):
             environment.load.poison()
-            environment.linger(environment.seconds(0.6, 30))
+            environment.let_time_pass(environment.seconds(0.6, 30))
 
 
 @contextmanager
 def forbidden(environment: Environment) -> Iterator[None]:
-    """Let nobody write dead letters."""
+    """Forbid all writes to the dead-letter topic."""
     where = (ResourceType.TOPIC, environment.settings.dead_letter_topic, ResourcePatternType.LITERAL)
     rules = [
         AclBinding(*where, "User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW),

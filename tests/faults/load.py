@@ -1,4 +1,4 @@
-"""A producer in the background that remembers what it sent, and where Kafka says that it stands."""
+"""A producer in the background that records what it sent and the coordinates that Kafka returned."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.support.until import until
 
 #: Seconds between two rounds of sending.
 ROUND = 0.2
-#: Milliseconds before now in which events happen: more than one bucket of every level but the day's.
+#: Milliseconds before now in which events happen: more than one bucket of every level except the day.
 PAST = 3 * 3_600_000
-#: One poison for so many events, and one event that was a dead letter before for so many poisons.
+#: One poison record per so many events, and one event that was a dead letter before per so many poison records.
 POISON_EVERY, REPLAY_EVERY = 150, 4
 
 
-#: What Kafka takes by default, of a record with its coordinates; and what is left for the value of one.
+#: Kafka's default limit for a record with its coordinates; and what remains for the value.
 MAX_BYTES, LARGEST = 1_048_588, 1_047_000
 
 
 class Place(NamedTuple):
-    """Where a record stands: in which life of the topic, in which partition, at which offset."""
+    """The coordinates of a record: topic id, partition, offset."""
 
     topic_id: str
     partition: int
@@ -44,23 +44,23 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sent:
-    """One record as it was sent, and the fate that it must meet."""
+    """One record as it was sent, and the fate that it must get."""
 
     key: bytes
     value: bytes | None
     timestamp: int
     headers: Sequence[tuple[str, bytes | None]] = ()
-    #: What it must become; None for a poison.
+    #: The event that must be stored; None for a poison record.
     document: dict[str, Any] | None = None
-    #: Why it must become a dead letter.
+    #: The reason of its dead letter.
     reason: str | None = None
-    #: Whose place its document takes, for a replayed dead letter.
+    #: The coordinates that its document gets, for a replayed dead letter.
     origin: Place | None = None
 
 
 @dataclass(slots=True)
 class SentLog:
-    """What was sent, by its key, and what Kafka acknowledged, by its place."""
+    """What was sent, by key, and what Kafka acknowledged, by coordinates."""
 
     sent: dict[bytes, Sent] = field(default_factory=dict[bytes, Sent])
     acknowledged: dict[Place, Sent] = field(default_factory=dict[Place, Sent])
@@ -68,13 +68,13 @@ class SentLog:
 
 
 class Load:
-    """Sends events of three versions, poisons and replayed dead letters, at a rate, until it is stopped."""
+    """Sends events of three versions, poison records and replayed dead letters, at a rate, until it is stopped."""
 
     def __init__(self, settings: Settings, topic_id: str, *, rate: int, seed: int) -> None:
         self.sent_log = SentLog()
         self.topic_id = topic_id
         self.rate = rate
-        #: Milliseconds by which Kafka's timestamps of the records are off.
+        #: Milliseconds by which Kafka's timestamps of the records are shifted.
         self.skew_ms = 0
         self._settings = settings
         self._source = random.Random(seed)
@@ -83,7 +83,7 @@ class Load:
         unrelated = foreign.register(settings, events.ORDER, f"{settings.topic}-orders")
         self._poisons = events.poisons(self._senders.ids[1], unrelated)
         self._source.shuffle(self._poisons)
-        #: Those that stay poison however far ahead Kafka's timestamp is.
+        #: Poison records that stay poison at any Kafka timestamp.
         self._timeless = [each for each in self._poisons if each[1] != "timestamp-out-of-range"]
         self._buried: list[tuple[Place, Sent]] = []
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class Load:
         self.connect()
 
     def connect(self) -> None:
-        """Connect, as a producer does that has just come: the one before knows another life of the topic."""
+        """Connect with a new producer: the old one knows the deleted topic."""
         self._producer = Producer(
             {
                 "bootstrap.servers": self._settings.kafka_bootstrap_servers,
@@ -102,7 +102,7 @@ class Load:
                 "enable.idempotence": True,
                 "compression.type": self._source.choice(("none", "gzip", "lz4", "zstd")),
                 "linger.ms": 5,
-                # Longer than any fault: what was not acknowledged might be there, or not.
+                # Longer than any fault: a record that is not acknowledged may be in Kafka, or not.
                 "delivery.timeout.ms": 1_800_000,
                 "message.max.bytes": MAX_BYTES,
                 "topic.metadata.refresh.interval.ms": 1_000,
@@ -111,11 +111,11 @@ class Load:
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and wait until all is acknowledged."""
+        """Stop, and wait until all records are acknowledged."""
         self._stopped.set()
         if self._thread.ident:
             self._thread.join(60)
@@ -124,12 +124,12 @@ class Load:
             raise self._error
 
     def flush(self, within: float = 120) -> None:
-        """Wait until all that was sent is acknowledged."""
+        """Wait until all sent records are acknowledged."""
         until(lambda: self._producer.flush(0.5) == 0, within=within, what="Kafka's acknowledgements")
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Send nothing meanwhile, with everything acknowledged."""
+        """Send nothing in this block; all records are acknowledged before it."""
         with self._lock:
             self._paused = True
         try:
@@ -139,7 +139,7 @@ class Load:
             self._paused = False
 
     def events(self, number: int, *, version: int | None = None, **values: Any) -> None:
-        """Send events at once, of the versions in turn unless one is given."""
+        """Send events now, of all versions in turn unless one is given."""
         for _ in range(number):
             self._send(self._event(version, **values))
 
@@ -148,14 +148,14 @@ class Load:
         return self._senders.announce()
 
     def large(self) -> None:
-        """Send an event and a poison as large as Kafka takes."""
+        """Send an event and a poison record of the maximum size."""
         noise = self._source.randbytes(LARGEST // 2).hex()
         poison = self._poison()
         self._send(self._event(1, user_id=noise[: LARGEST - 1_000]))
         self._send(replace(poison, value=noise.encode(), reason="bad-magic-byte"))
 
     def transaction(self, number: int, *, commit: bool) -> None:
-        """Send events in a transaction; of one that is not committed nothing is due to be stored."""
+        """Send events in a transaction; events of an aborted transaction must not be stored."""
         servers, name = self._settings.kafka_bootstrap_servers, f"{self._settings.topic}-{next(self._numbers)}"
         producer = Producer({"bootstrap.servers": servers, "transactional.id": name, "log_level": 0})
         producer.init_transactions(30)
@@ -173,7 +173,7 @@ class Load:
             producer.abort_transaction(30)
 
     def superseded(self, number: int) -> None:
-        """Send events twice with one key each: a compacted topic keeps the second, which alone is due to be stored."""
+        """Send events twice with the same key: a compacted topic keeps only the second, which alone must be stored."""
         for _ in range(number):
             sent = self._event()
             self._producer.produce(self._settings.topic, key=sent.key, value=b"superseded")
@@ -181,7 +181,7 @@ class Load:
         self.flush()
 
     def poison(self) -> None:
-        """Send a poison, a replayed dead letter if there is one, and an event."""
+        """Send a poison record, a replayed dead letter if there is one, and an event."""
         self._send(self._poison())
         if self._buried:
             self._replay()
@@ -218,7 +218,7 @@ class Load:
         return Sent(key=f"poison-{number}".encode(), value=value, timestamp=now, headers=headers, reason=reason)
 
     def _replay(self) -> None:
-        """Send, twice, what a dead letter would have been if it were an event, as a replay does."""
+        """Send, twice, a dead letter that has become a valid event, as a replay does."""
         place, dead = self._buried.pop(self._source.randrange(len(self._buried)))
         event = self._event(event_timestamp=dead.timestamp - self._source.randrange(PAST))
         coordinates = {

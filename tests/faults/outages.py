@@ -1,4 +1,4 @@
-"""Servers that are away, or hang."""
+"""Servers that are stopped, or hang."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.environment import Environment
 
 @contextmanager
 def frozen(server: Server) -> Iterator[None]:
-    """Let a server hold its connections and answer nothing meanwhile."""
+    """Freeze a server: it keeps its connections and does not answer."""
     server.pause()
     try:
         yield
@@ -25,14 +25,14 @@ def mongodb_away(environment: Environment) -> None:
     """MongoDB stopped for longer than Kafka's max poll interval."""
     environment.backend.mongod.stop()
     try:
-        environment.linger(environment.seconds(environment.settings.max_poll_interval_seconds * 1.3, 600))
+        environment.let_time_pass(environment.seconds(environment.settings.max_poll_interval_seconds * 1.3, 600))
     finally:
         environment.backend.mongod.start()
 
 
 @fault("mongodb-killed", "mongod", disturbs=False)
 def mongodb_killed(environment: Environment) -> None:
-    """kill -9 of MongoDB, which is started again at once."""
+    """kill -9 of MongoDB, which restarts at once."""
     environment.backend.mongod.kill()
     environment.backend.mongod.start()
 
@@ -41,43 +41,43 @@ def mongodb_killed(environment: Environment) -> None:
 def mongodb_hangs(environment: Environment) -> None:
     """SIGSTOP of MongoDB."""
     with frozen(environment.backend.mongod):
-        environment.linger(environment.seconds(1 + environment.source.random() * 12, 300))
+        environment.let_time_pass(environment.seconds(1 + environment.source.random() * 12, 300))
 
 
 @fault("registry-away", "registry", disturbs=False)
 def registry_away(environment: Environment) -> None:
-    """The registry stopped while events of a schema come that nobody has seen yet."""
+    """The registry stopped while events of a new schema arrive."""
     version = environment.load.announce()
     environment.backend.registry.stop()
     try:
         for _ in range(10):
             environment.load.events(20, version=version)
-            environment.linger(environment.seconds(0.4, 18))
+            environment.let_time_pass(environment.seconds(0.4, 18))
     finally:
         environment.backend.registry.start()
 
 
 @fault("registry-hangs", "registry", disturbs=False)
 def registry_hangs(environment: Environment) -> None:
-    """SIGSTOP of the registry, with a new schema on its way."""
+    """SIGSTOP of the registry while events of a new schema arrive."""
     version = environment.load.announce()
     with frozen(environment.backend.registry):
         environment.load.events(20, version=version)
-        environment.linger(environment.seconds(1 + environment.source.random() * 6, 300))
+        environment.let_time_pass(environment.seconds(1 + environment.source.random() * 6, 300))
 
 
 @fault("broker-killed", "kafka")
 def broker_killed(environment: Environment) -> None:
-    """kill -9 of the broker, which comes back after a while."""
+    """kill -9 of the broker, which restarts after a while."""
     environment.backend.kafka.kill()
     try:
-        environment.linger(environment.seconds(environment.source.random() * 5, 120))
+        environment.let_time_pass(environment.seconds(environment.source.random() * 5, 120))
     finally:
         environment.backend.kafka.start()
 
 
 @fault("broker-hangs", "kafka")
 def broker_hangs(environment: Environment) -> None:
-    """SIGSTOP of the broker, for less than its own sessions last, or longer."""
+    """SIGSTOP of the broker, for less time than its own sessions last, or for more."""
     with frozen(environment.backend.kafka):
-        environment.linger(environment.seconds(1 + environment.source.random() * 8, 300))
+        environment.let_time_pass(environment.seconds(1 + environment.source.random() * 8, 300))

@@ -1,4 +1,4 @@
-"""A MongoDB that answers, and takes nothing."""
+"""A MongoDB that answers and refuses writes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.faults.catalogue import fault
 from tests.faults.environment import Environment
 
 OUT_OF_DISK_SPACE = 14_031
-#: Bytes; every file of a MongoDB that is in use is larger.
+#: Bytes; every file of a MongoDB in use is larger.
 FILE_LIMIT = 1024 * 1024
 
 
 @contextmanager
 def told(environment: Environment, begin: dict[str, Any], end: dict[str, Any]) -> Iterator[None]:
-    """Have MongoDB do something until it is told to end it."""
+    """Run an admin command of MongoDB, and another one that ends its effect."""
     with MongoClient[Any](environment.settings.mongo_uri.get_secret_value()) as client:
         client.admin.command(begin)
         try:
@@ -35,7 +35,7 @@ def mongodb_read_only(environment: Environment) -> None:
     """MongoDB refuses all writes of users."""
     name = "setUserWriteBlockMode"
     with told(environment, {name: 1, "global": True}, {name: 1, "global": False}):
-        environment.linger(environment.seconds(1 + environment.source.random() * 6, 300))
+        environment.let_time_pass(environment.seconds(1 + environment.source.random() * 6, 300))
 
 
 @fault("mongodb-disk-full", "mongod", disturbs=False)
@@ -44,18 +44,18 @@ def mongodb_disk_full(environment: Environment) -> None:
     fail = {"failCommands": ["insert", "update", "commitTransaction"], "errorCode": OUT_OF_DISK_SPACE}
     name = {"configureFailPoint": "failCommand"}
     with told(environment, {**name, "mode": "alwaysOn", "data": fail}, {**name, "mode": "off"}):
-        environment.linger(environment.seconds(1 + environment.source.random() * 6, 300))
+        environment.let_time_pass(environment.seconds(1 + environment.source.random() * 6, 300))
 
 
 @fault("mongodb-file-limit", "mongod", disturbs=False)
 def mongodb_file_limit(environment: Environment) -> None:
-    """MongoDB's files may not grow, of which it dies; it is started again with room."""
+    """MongoDB's files may not grow, which ends it; it restarts without the limit."""
     server = environment.backend.mongod
     resource.prlimit(server.pid or 0, resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
     try:
         give_up_at = time.monotonic() + 20
         while time.monotonic() < give_up_at and _runs(environment):
-            environment.linger(0.2)
+            environment.let_time_pass(0.2)
     finally:
         server.restart()
 
@@ -66,7 +66,7 @@ def mongodb_steps_down(environment: Environment) -> None:
     with MongoClient[Any](environment.settings.mongo_uri.get_secret_value()) as client:
         seconds = int(environment.seconds(environment.source.randint(1, 8), 120))
         client.admin.command({"replSetStepDown": seconds, "force": True})
-    environment.linger(seconds)
+    environment.let_time_pass(seconds)
     environment.backend.mongod.wait_until_ready()
 
 

@@ -1,4 +1,4 @@
-"""What happens to a topic: re-created, widened, cut, compacted, written in transactions."""
+"""Topics that are re-created, extended, truncated, compacted, or written in transactions."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from tests.support.until import until
 
 
 @fault("topic-made-anew", *EVERYTHING)
-def topic_made_anew(environment: Environment) -> None:
-    """The topic is deleted once all of it is stored, and made again; both lives stay."""
+def topic_recreated(environment: Environment) -> None:
+    """The topic is deleted after all its events are stored, and created again; the events of both are kept."""
     with environment.load.paused():
-        environment.wait_for(environment.is_drained, what="zero lag before the topic's end", within=90)
+        environment.wait_for(environment.is_drained, what="zero lag before the topic is deleted", within=90)
         environment.admin.delete_topics([environment.settings.topic])[environment.settings.topic].result(20)
         environment.settings = environment.settings.model_copy(update={"partitions": 4})
-        until(lambda: is_made(environment), what="the topic's second life")
+        until(lambda: create_topic(environment), what="the re-created topic")
         for name, value in TOPIC.items():
             foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
         environment.load.topic_id = environment.topic_id()
         environment.load.connect()
-    environment.linger(environment.seconds(1, 60))
+    environment.let_time_pass(environment.seconds(1, 60))
 
 
-def is_made(environment: Environment) -> bool:
-    """Make the topic, unless it has just been made: the broker makes it for a worker that asks for it."""
+def create_topic(environment: Environment) -> bool:
+    """Create the topic, unless the broker has just created it for a worker that asked for it."""
     before = environment.load.topic_id
     with suppress(KafkaException):
         foreign.make_topic(environment.settings)
@@ -39,7 +39,7 @@ def is_made(environment: Environment) -> bool:
 
 @fault("partitions-added", "kafka", "load", disturbs=True)
 def partitions_added(environment: Environment) -> None:
-    """The topic gets two more partitions, which are found and read."""
+    """The topic gets two more partitions, which workers find and read."""
     more = environment.settings.partitions + 2
     environment.admin.create_partitions([NewPartitions(environment.settings.topic, more)])[
         environment.settings.topic
@@ -54,11 +54,11 @@ def partitions_added(environment: Environment) -> None:
 def retention(environment: Environment) -> None:
     """Kafka deletes records that the workers, frozen for a moment, have not read."""
     topic_id = environment.load.topic_id
-    frozen = environment.workers.fit
+    frozen = environment.workers.untouched
     for member in frozen:
         member.freeze()
     try:
-        # A partition of which nothing is committed yet begins for the group where Kafka has it begin.
+        # The group starts a partition without a committed offset where Kafka's log starts.
         before = {partition: offset for partition, offset in committed(environment.settings).items() if offset}
         environment.load.events(4_000)
         environment.load.flush()
@@ -68,15 +68,15 @@ def retention(environment: Environment) -> None:
             begin, _ = environment.cuts.get((topic_id, partition), (before[partition], 0))
             environment.cuts[topic_id, partition] = (min(begin, before[partition]), cut)
         tps = [TopicPartition(environment.settings.topic, partition, cut) for partition, cut in cuts.items()]
-        # Which a topic that was compacted a moment ago takes as soon as its broker has heard that it is none any more.
-        until(lambda: is_taken(environment, tps), what="deleted records")
+        # A topic that was compacted accepts this as soon as its broker knows that it is no longer compacted.
+        until(lambda: delete_records(environment, tps), what="deleted records")
     finally:
         for member in frozen:
             member.thaw()
 
 
-def is_taken(environment: Environment, tps: list[TopicPartition]) -> bool:
-    """Ask Kafka to delete the records before these offsets; return whether it has."""
+def delete_records(environment: Environment, tps: list[TopicPartition]) -> bool:
+    """Ask Kafka to delete the records before these offsets; return whether it has done so."""
     with suppress(KafkaException):
         for deleted in environment.admin.delete_records(tps).values():
             deleted.result(20)
@@ -89,14 +89,14 @@ def transactions(environment: Environment) -> None:
     """Transactions, some of them aborted, among other records."""
     for _ in range(int(environment.seconds(4, 100))):
         environment.load.transaction(environment.source.randrange(1, 100), commit=environment.source.random() < 0.5)
-        environment.linger(0.2)
+        environment.let_time_pass(0.2)
 
 
 @fault("compaction", *EVERYTHING)
 def compaction(environment: Environment) -> None:
-    """A compacted topic, with gaps where records were superseded before anybody read them."""
-    number = len(environment.workers.fit)
-    for member in environment.workers.fit:
+    """A compacted topic, with gaps where records were superseded before a worker read them."""
+    number = len(environment.workers.untouched)
+    for member in environment.workers.untouched:
         member.is_doomed = True
         assert member.stop(within=30) == 0, member.log
     compacted = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.0", "cleanup.policy": "compact"}
@@ -111,8 +111,8 @@ def compaction(environment: Environment) -> None:
 
 
 def superseded(environment: Environment) -> int:
-    """Return how many records are left that compaction is to remove."""
-    # The segment that is being written is never compacted; a record in each partition begins the next.
+    """Return the number of records that compaction must still remove."""
+    # The active segment is never compacted; one record in each partition starts the next segment.
     environment.load.events(20)
     environment.load.flush()
     records = foreign.read_to_end(environment.settings, environment.settings.topic)

@@ -1,7 +1,7 @@
-"""A worker that hurts itself when it is told to: it gets a signal at a step of a batch, or its clock jumps.
+"""A worker that injects a fault into itself: a signal at a step of a batch, or a jump of its clock.
 
-Without the files that FAULT_TRAP and FAULT_CLOCK name it is an ordinary worker. The trap's file holds a line,
-`<step> <moment> <nth call> <signal>`, and is gone once it has sprung.
+Without the files that FAULT_POINT and FAULT_CLOCK name it is a normal worker. The file holds one line,
+`<step> <moment> <nth call> <signal>`; it is deleted when the signal is sent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.registry.client import Registry
 from streamapp.transport.transport import BatchConsumer
 
-#: In the order in which a batch comes to them.
+#: In the order in which a batch reaches them.
 STEPS: dict[str, tuple[type, str]] = {
     "schemas": (Registry, "resolve"),
     "insert": (EventStore, "insert"),
@@ -40,12 +40,12 @@ STEPS: dict[str, tuple[type, str]] = {
     "commit": (BatchConsumer, "_commit_offsets"),
 }
 MOMENTS = ("before", "during", "after")
-#: Somewhere within a call to a server on the same machine.
+#: Within a call to a server on the same machine.
 DURING_SECONDS = 0.002
 
 
-class Set(NamedTuple):
-    """A trap that is set."""
+class ArmedFaultPoint(NamedTuple):
+    """A fault point that is armed."""
 
     step: str
     moment: str
@@ -53,40 +53,40 @@ class Set(NamedTuple):
     signal: str
 
 
-class Trap:
-    """Counts the calls of the step that its file names, and springs at one of them."""
+class FaultPoint:
+    """Counts the calls of the step that its file names, and sends the signal at one of them."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._calls = 0
 
     def around(self, step: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the step, with the trap in its way."""
+        """Return the step with the fault point around it."""
 
         @wraps(call)
         async def waiting(*args: Any, **values: Any) -> Any:
-            self._spring(step, "before", "during")
+            self._trigger(step, "before", "during")
             result = await call(*args, **values)
-            self._spring(step, "after")
+            self._trigger(step, "after")
             return result
 
         @wraps(call)
         def plain(*args: Any, **values: Any) -> Any:
-            self._spring(step, "before", "during")
+            self._trigger(step, "before", "during")
             result = call(*args, **values)
-            self._spring(step, "after")
+            self._trigger(step, "after")
             return result
 
         return waiting if inspect.iscoroutinefunction(call) else plain
 
-    def _spring(self, step: str, *moments: str) -> None:
+    def _trigger(self, step: str, *moments: str) -> None:
         found = self._read()
         if found is None or found.step != step or found.moment not in moments:
             return
         self._calls += 1
         if self._calls < found.nth:
             return
-        # Once: a second SIGTERM would end the worker at once.
+        # once: a second SIGTERM would end the worker immediately
         self._file.unlink()
         self._calls = 0
         number = signal.Signals[found.signal]
@@ -95,15 +95,15 @@ class Trap:
         else:
             os.kill(os.getpid(), number)
 
-    def _read(self) -> Set | None:
+    def _read(self) -> ArmedFaultPoint | None:
         with suppress(OSError, ValueError):
             step, moment, nth, name = self._file.read_text(encoding="utf-8").split()
-            return Set(step, moment, int(nth), name)
+            return ArmedFaultPoint(step, moment, int(nth), name)
         return None
 
 
 class Clock:
-    """The worker's wall clock, which a file puts forward or back by its seconds."""
+    """The worker's wall clock, which a file shifts by its seconds."""
 
     seconds = 0.0
 
@@ -113,15 +113,15 @@ class Clock:
         threading.Thread(target=self._follow, daemon=True).start()
 
     def time(self) -> float:
-        """In the place of `time.time`."""
+        """Replace `time.time`."""
         return self._time() + self.seconds
 
     def now(self, tz: tzinfo | None = None) -> datetime:
-        """In the place of `datetime.now`."""
+        """Replace `datetime.now`."""
         return datetime.now(tz) + timedelta(seconds=self.seconds)
 
     def replace(self) -> None:
-        """Let every module of ours, and whoever asks `time`, see this clock."""
+        """Make every module of streamapp, and every caller of `time.time`, see this clock."""
         time.time = self.time
         ours = type("datetime", (datetime,), {"now": staticmethod(self.now)})
         for name, module in [*sys.modules.items()]:
@@ -136,10 +136,10 @@ class Clock:
 
 
 def run() -> None:
-    """Be `streamapp …`, as the arguments say, with a worker set up to be hurt."""
-    import_module("streamapp.worker.app")  # and with it all that has a clock
-    trap = Trap(Path(os.environ["FAULT_TRAP"]))
+    """Run `streamapp …` with the arguments of the command line, with fault points installed."""
+    import_module("streamapp.worker.app")  # imports every module that has a clock
+    fault_point = FaultPoint(Path(os.environ["FAULT_POINT"]))
     for step, (owner, name) in STEPS.items():
-        setattr(owner, name, trap.around(step, vars(owner)[name]))
+        setattr(owner, name, fault_point.around(step, vars(owner)[name]))
     Clock(Path(os.environ["FAULT_CLOCK"])).replace()
     main()

@@ -1,4 +1,4 @@
-"""The workers of a scene: those that no fault has ended must live."""
+"""The workers of an environment: each must stay alive unless a fault has ended it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LOST = re.compile(r"Kafka has deleted (\d+) offsets of ")
 
 
 class Member(Worker):
-    """A worker that a fault may hurt."""
+    """A worker that a fault may end or freeze."""
 
     def __init__(self, settings: Settings, folder: Path, number: int) -> None:
-        self.trap, self.clock = folder / f"trap-{number}", folder / f"clock-{number}"
-        environ = {"FAULT_TRAP": str(self.trap), "FAULT_CLOCK": str(self.clock)}
+        self.fault_point, self.clock = folder / f"trap-{number}", folder / f"clock-{number}"
+        environ = {"FAULT_POINT": str(self.fault_point), "FAULT_CLOCK": str(self.clock)}
         super().__init__(settings, folder, command=("streamapp", "worker"), environ=environ)
         #: Whether a fault has ended it, or is about to.
         self.is_doomed = False
@@ -35,29 +35,29 @@ class Member(Worker):
         return self.process.poll() is None
 
     def end_at(self, step: str, moment: str, nth: int, *, number: signal.Signals) -> None:
-        """Have it send itself a signal at a step of a batch; see `tests/faults/worker.py`."""
+        """Let it send itself a signal at a step of a batch; see `tests/faults/worker.py`."""
         self.is_doomed = True
-        draft = self.trap.with_suffix(".draft")
+        draft = self.fault_point.with_suffix(".draft")
         draft.write_text(f"{step} {moment} {nth} {number.name}", encoding="utf-8")
-        draft.replace(self.trap)
+        draft.replace(self.fault_point)
 
     def freeze(self) -> None:
-        """As a machine that is suspended."""
+        """Freeze it, as a suspended machine does."""
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on, believing that no time has passed."""
+        """Let it continue, as if no time had passed."""
         if self.is_alive:
             os.killpg(self.process.pid, signal.SIGCONT)
 
     @property
     def peak_mib(self) -> int:
-        """The most memory that it has had so far."""
+        """Its peak memory so far, in MiB."""
         return self._memory("VmHWM")
 
     @property
     def resident_mib(self) -> int:
-        """The memory that it has now."""
+        """Its present memory, in MiB."""
         return self._memory("VmRSS")
 
     def _memory(self, name: str) -> int:
@@ -66,12 +66,12 @@ class Member(Worker):
 
     @property
     def lost(self) -> int:
-        """How many records it says that Kafka deleted before it read them."""
+        """The number of records that, by its log, Kafka deleted before it read them."""
         return sum(map(int, LOST.findall(self.text)))
 
 
 class Workers:
-    """All workers that a scene has had."""
+    """All workers that an environment has had."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.members: list[Member] = []
@@ -84,27 +84,31 @@ class Workers:
         return self.members[-1]
 
     @property
-    def fit(self) -> list[Member]:
-        """Those that no fault is after."""
+    def untouched(self) -> list[Member]:
+        """Workers that are not targets of a fault."""
         return [member for member in self.members if not member.is_doomed]
 
-    def fallen(self) -> list[Member]:
-        """Those that have ended though no fault has ended them."""
-        return [member for member in self.fit if not member.is_alive]
+    def ended(self) -> list[Member]:
+        """Workers that have ended without a fault."""
+        return [member for member in self.untouched if not member.is_alive]
 
     def wait_until_ready(self, within: float) -> None:
-        """Wait until each that lives says that it is ready."""
-        until(lambda: all(member.page("/readyz")[0] == 200 for member in self.fit), within=within, what="ready workers")
+        """Wait until each living worker is ready."""
+        until(
+            lambda: all(member.page("/readyz")[0] == 200 for member in self.untouched),
+            within=within,
+            what="ready workers",
+        )
 
     def stop(self) -> list[int]:
         """Ask all to end; return the exit codes of those that no fault has ended."""
-        for member in self.fit:
+        for member in self.untouched:
             if member.is_alive:
                 member.process.send_signal(signal.SIGTERM)
-        return [member.process.wait(30) for member in self.fit]
+        return [member.process.wait(30) for member in self.untouched]
 
     def kill(self) -> None:
-        """End all at once."""
+        """Kill all of them."""
         for member in self.members:
             if member.is_alive:
                 member.kill()

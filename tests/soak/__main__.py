@@ -1,7 +1,7 @@
-"""Hurt workers and servers at random, and see that nothing is lost: `python -m tests.soak --runs N --seed S`.
+"""Inject random faults, and check that nothing is lost: `python -m tests.soak --runs N --seed S`.
 
-Each run has a seed of its own, the first S, the next S+1. Exit code 1 if a promise was broken; the logs of such a run
-are kept.
+Each run has a seed of its own: the first S, the next S+1. The exit code is 1 if a promise was broken; the logs of such
+a run are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.soak.table import line, table
 
 
 def main() -> int:
-    """Run as many runs as asked for."""
+    """Run as often as requested."""
     options = _options()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = options.out or Path(tempfile.mkdtemp(prefix="streamapp-soak-"))
@@ -58,7 +58,7 @@ def main() -> int:
 def _tell(done: Run, folder: Path, options: argparse.Namespace) -> None:
     again = [f"--fault {name}" for name in options.fault or ()] + ["--long"] * options.long
     print(
-        f"the workers' logs are in {folder}; to do it again:\n"
+        f"the workers' logs are in {folder}; to repeat the run:\n"
         f"  python -m tests.soak --runs 1 --seed {done.seed} {' '.join(again)}",
         file=sys.stderr,
     )
@@ -66,12 +66,18 @@ def _tell(done: Run, folder: Path, options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5, help="how many runs (5)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first run; the next has the next one (1)")
-    parser.add_argument("--minutes", type=float, default=24 * 60, help="begin no run after so many minutes (a day)")
-    parser.add_argument("--long", action="store_true", help="outages of minutes, intervals as by default")
-    parser.add_argument("--fault", action="append", choices=sorted(ALL), metavar="NAME", help="draw from these only")
-    parser.add_argument("--out", type=Path, help="folder of runs.jsonl, table.md and the logs of runs that failed")
+    parser.add_argument("--runs", type=int, default=5, help="number of runs (default 5)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the first run; it grows by one with each run (default 1)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=24 * 60, help="start no run after so many minutes (default: a day)"
+    )
+    parser.add_argument("--long", action="store_true", help="outages of minutes, intervals as in the default settings")
+    parser.add_argument(
+        "--fault", action="append", choices=sorted(ALL), metavar="NAME", help="draw from these faults only"
+    )
+    parser.add_argument("--out", type=Path, help="folder for runs.jsonl, table.md and the logs of failed runs")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""One run: a fresh topic, group and database, some faults one after another or together, and the judgement."""
+"""One run: a new topic, group and database, some faults one after another or together, and the check."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tests.faults.catalogue import Fault
 from tests.faults.environment import Environment
 from tests.faults.judge import Verdict, judge
 
-#: Seconds in which a run must be back at zero lag, unaided, on a machine that does other things as well …
+#: Seconds within which a run must reach zero lag without help, on a machine with other work …
 BACK_WITHIN = 90.0
-#: … and in the long form, after which up to a million records wait.
+#: … and in the long form, in which up to a million records wait.
 BACK_WITHIN_LONG = 300.0
 
 
 @dataclass(slots=True)
 class Happened:
-    """A fault, when it began and how long it lasted, in seconds of its run."""
+    """A fault, its start and its duration, in seconds of its run."""
 
     name: str
     at: float
@@ -31,7 +31,7 @@ class Happened:
 
 @dataclass(slots=True)
 class Run:
-    """What a run was like."""
+    """The result of a run."""
 
     seed: int
     workers: int = 0
@@ -68,7 +68,7 @@ def run(backend: Backend, folder: Path, *, seed: int, pool: Sequence[Fault], is_
 
 
 def draw(source: random.Random, pool: Sequence[Fault]) -> list[tuple[Fault, bool]]:
-    """Choose faults, and for each whether it begins while those before it go on."""
+    """Choose faults, and for each one whether it starts while the ones before it go on."""
     chosen = source.sample(pool, min(source.randint(2, 4), len(pool)))
     return [(fault, source.random() < 0.5) for fault in chosen]
 
@@ -77,8 +77,8 @@ def _go(environment: Environment, found: Run, drawn: Sequence[tuple[Fault, bool]
     environment.begin(found.workers)
     environment.is_disturbed = any(fault.disturbs for fault, _ in drawn)
     _hurt(environment, found, drawn)
-    found.back_seconds = environment.come_back(BACK_WITHIN_LONG if environment.is_long else BACK_WITHIN)
-    found.peak_mib = max(member.peak_mib for member in environment.workers.fit)
+    found.back_seconds = environment.wait_until_caught_up(BACK_WITHIN_LONG if environment.is_long else BACK_WITHIN)
+    found.peak_mib = max(member.peak_mib for member in environment.workers.untouched)
     codes = environment.workers.stop()
     found.verdict = judge(environment)
     if any(codes):
@@ -103,7 +103,7 @@ def _hurt(environment: Environment, found: Run, drawn: Sequence[tuple[Fault, boo
                 while going and (not together or any(fault.uses & other.uses for other in going.values())):
                     _finish(going)
                 going[threads.submit(hurt, fault)] = fault
-                environment.linger(environment.source.random() * 2)
+                environment.let_time_pass(environment.source.random() * 2)
             while going:
                 _finish(going)
         except BaseException:

@@ -1,4 +1,4 @@
-"""What a soak found, in Markdown."""
+"""The results of a soak, in Markdown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEAD = f"| fault | {' | '.join(COLUMNS)} |\n| --- |{' ---: |' * len(COLUMNS)}"
 
 
 def line(run: Run) -> str:
-    """One run in a line, for those who watch."""
+    """One run in one line, for the terminal."""
     faults = ", ".join(f"{each.name} {each.at:g}+{each.seconds:g}" for each in run.faults)
     verdict = "ok" if run.is_good else "FAILED: " + "; ".join(run.verdict.problems)
     return (
@@ -40,10 +40,10 @@ def summary(runs: Sequence[Run]) -> str:
     return (
         f"{good} of {len(runs)} runs good, seeds {_seeds(runs)}, {sum(run.seconds for run in runs) / 60:.0f} minutes;"
         f" {sum(v.events for v in verdicts):,} events and {sum(v.poisons for v in verdicts):,} poisons.\n"
-        f"Zero lag after {median(back):.1f} s in the middle, {back[-1]:.1f} s at the most."
-        f" {sum(v.letters_again for v in verdicts):,} dead letters came again after a crash or a rebalance;"
-        f" {sum(v.lost for v in verdicts):,} records were deleted by Kafka unread, all of them told."
-        f" The largest worker had {max([run.peak_mib for run in runs] or [0])} MiB."
+        f"Zero lag after {median(back):.1f} s (median), {back[-1]:.1f} s (maximum)."
+        f" {sum(v.letters_again for v in verdicts):,} dead letters were delivered again after a crash or a rebalance;"
+        f" {sum(v.lost for v in verdicts):,} records were deleted by Kafka unread, and all of them reported."
+        f" The largest worker used {max([run.peak_mib for run in runs] or [0])} MiB."
     )
 
 
