@@ -85,13 +85,13 @@ def _shares(processes: int) -> list[list[int]]:
 
 
 def _until_ended(writers: Sequence[Server]) -> Iterator[float]:
-    began = told = time.monotonic()
+    began = pipeline_reading = time.monotonic()
     processes = [psutil.Process(writer.pid) for writer in writers]
     while any(map(_runs, processes)):
         time.sleep(_LOOK_EVERY_SECONDS)
-        if time.monotonic() - told > _TELL_EVERY_SECONDS:
-            told = time.monotonic()
-            yield told - began
+        if time.monotonic() - pipeline_reading > _TELL_EVERY_SECONDS:
+            pipeline_reading = time.monotonic()
+            yield pipeline_reading - began
         if time.monotonic() - began > _GIVE_UP_AFTER_SECONDS:
             sys.exit(f"not loaded after {_GIVE_UP_AFTER_SECONDS:.0f} s: given up")
 

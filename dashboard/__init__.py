@@ -1,1 +1,1 @@
-"""The page: reads MongoDB only."""
+"""The page: it reads MongoDB only."""

@@ -6,7 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-# Streamlit puts this file's folder on the path, not the one above it, where the package `dashboard` lies.
+# Streamlit adds this file's folder to the path, not its parent, which holds the package `dashboard`.
 HERE = Path(__file__).resolve().parent
 spec = find_spec("dashboard")
 if spec is None or spec.origin is None or Path(spec.origin).resolve().parent != HERE:

@@ -1,4 +1,4 @@
-"""What `streamapp dashboard` serves: the page, and beside it `/readyz`, which says whether MongoDB answers."""
+"""What `streamapp dashboard` serves: the page, and `/readyz`, which tells whether MongoDB answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-# Streamlit puts this file's folder on the path, not the one above it, where the package `dashboard` lies.
+# Streamlit adds this file's folder to the path, not its parent, which holds the package `dashboard`.
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
@@ -27,12 +27,12 @@ from streamapp.errors import SettingsError  # noqa: E402
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-# Whoever asks waits a second at most.
+# A probe waits for one second at most.
 PING_SECONDS = 0.5
 
 
 def readyz(_: Request) -> JSONResponse:
-    """Whether MongoDB answers; names no address and no user."""
+    """Tell whether MongoDB answers; the answer holds no address and no user."""
     try:
         _connection().reach(PING_SECONDS)
     except (PyMongoError, SettingsError, DashboardError) as exc:
@@ -50,14 +50,14 @@ app = st.App(HERE / "app.py", routes=[Route("/readyz", readyz)])
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until a signal; both of them are a good end."""
+    """Serve until a signal; both signals end it with exit code 0."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with suppress(KeyboardInterrupt):
         app.run(config=options(arguments))
 
 
 def options(arguments: Sequence[str]) -> Mapping[str, str]:
-    """Return Streamlit's options, given as it takes them itself: `--name value …`."""
+    """Return Streamlit's options, in Streamlit's own form: `--name value …`."""
     return {name.removeprefix("--"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
 
 

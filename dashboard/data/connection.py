@@ -1,4 +1,4 @@
-"""The way to MongoDB: one client for all readers, a limit on every query, and troubles in words for the page."""
+"""The connection to MongoDB: one client for all readers, a limit for every query, and errors as texts for the page."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 LIMIT_SECONDS = 2.0
-# A server that is away is found out sooner than one that is slow, and the page is not held up as long.
+# A server that is unreachable is detected sooner than a slow one, and blocks the page for a shorter time.
 REACH_SECONDS = 1.0
 
 _HOSTS = re.compile(r"mongodb(?:\+srv)?://(?:[^/@?]*@)?([^/@?]+)(?:[/?][^@]*)?")
 
 
 class Connection:
-    """One database, opened when it is first asked."""
+    """One database, opened at the first request."""
 
     def __init__(self, *, uri: str, database: str, limit_seconds: float = LIMIT_SECONDS) -> None:
         self._uri = uri
@@ -46,11 +46,11 @@ class Connection:
 
     @contextmanager
     def asking(self) -> Generator[Database[dict[str, Any]]]:
-        """Give the database for queries that together take no longer than the limit; raises Trouble."""
+        """Return the database for queries that together take no longer than the limit; raises DashboardError."""
         try:
             if not self._is_well:
                 self.reach()
-            # This also sets maxTimeMS on every command, so the server stops working when we stop waiting.
+            # This also sets maxTimeMS on every command, so the server stops working when the client stops waiting.
             with pymongo.timeout(self._limit_seconds):
                 yield self._connected()
             self._is_well = True
@@ -59,12 +59,12 @@ class Connection:
             raise self._trouble(exc) from exc
 
     def reach(self, within_seconds: float = REACH_SECONDS) -> None:
-        """Ping; raises the driver's error when no answer comes in time."""
+        """Ping; raises the driver's error when no answer arrives in time."""
         with pymongo.timeout(within_seconds):
             self._connected().command("ping")
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         if self._client is not None:
             self._client.close()
 
@@ -80,13 +80,13 @@ class Connection:
         if isinstance(exc, ConnectionFailure):
             return DisconnectedError(f"{server} does not answer.")
         if isinstance(exc, OperationFailure):
-            return RefusedError(f"{server} refuses to be read: {_code_name(exc)}.")
-        return DisconnectedError(f"{server} gave no usable answer ({type(exc).__name__}).")
+            return RefusedError(f"{server} refuses read access: {_code_name(exc)}.")
+        return DisconnectedError(f"{server} gave an unusable answer ({type(exc).__name__}).")
 
     def _was_cut_off(self, exc: PyMongoError) -> bool:
         if not isinstance(exc, NetworkTimeout):
             return isinstance(exc, ExecutionTimeout)
-        # We stopped waiting before the server stopped working, or there is no server any more: ask it.
+        # The client stopped waiting before the server stopped working, or the server is unreachable: ping it.
         try:
             self.reach()
         except PyMongoError:
@@ -95,7 +95,7 @@ class Connection:
 
 
 def address(uri: str) -> str:
-    """Return the hosts in a connection string, without user, password and options."""
+    """Return the hosts of a connection string, without user, password and options."""
     match = _HOSTS.fullmatch(uri)
     return match[1] if match else "the address in STREAMAPP_MONGO_URI"
 
@@ -109,8 +109,8 @@ def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
             appname="streamapp dashboard",
         )
     except (InvalidURI, ConfigurationError, ValueError):
-        # Not chained: the driver's message quotes the connection string.
-        message = "STREAMAPP_MONGO_URI is not a connection string that can be used."
+        # not chained: the driver's message quotes the connection string
+        message = "STREAMAPP_MONGO_URI is not a valid connection string."
         raise RefusedError(message) from None
 
 

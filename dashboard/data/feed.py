@@ -1,4 +1,4 @@
-"""The newest snapshot of each query, shared by all visitors, kept through an outage and marked as what it is."""
+"""The newest snapshot of each query, shared by all visitors, kept during an outage and marked with its age."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
     from dashboard.model.snapshot import Overview, Query, Snapshot
     from streamapp.rollups.levels import Keep
 
-#: Younger than this is not read again, so that many visitors cost as much as one.
+#: A reading younger than this is not read again: many visitors cost as much as one.
 FRESH_FOR = timedelta(seconds=2)
 #: The same for what all queries share.
 OVERVIEW_FRESH_FOR = timedelta(seconds=1)
-#: By now an event that is stored is in the rollups too, if they are kept.
+#: After this time, a stored event is counted in the rollups.
 ROLLED_UP_WITHIN = timedelta(seconds=5)
-#: Queries whose last reading is kept.
+#: Number of queries whose last reading is kept.
 MOST_QUERIES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What is known of a query now; a trouble says why it is not newer."""
+    """The last result of a query; `error` says why it is not newer."""
 
     at: datetime
     snapshot: Snapshot | None = None
     overview: Overview | None = None
-    trouble: DashboardError | None = None
+    error: DashboardError | None = None
 
     @property
     def is_empty(self) -> bool:
-        """MongoDB was asked, and holds no event at all."""
-        return self.trouble is None and self.overview is None
+        """MongoDB answered, and holds no event at all."""
+        return self.error is None and self.overview is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
-    """What is known of the pipeline now."""
+class PipelineReading:
+    """The last state of the pipeline."""
 
     at: datetime
     health: health.Health
@@ -63,7 +63,7 @@ class _Slot:
 
 
 class Feed:
-    """Asks the reader at most once per query and moment, whatever the number of visitors."""
+    """Asks the reader at most once per query and interval, for any number of visitors."""
 
     def __init__(
         self, *, reader: Reader, pipeline: Pipeline, clock: Callable[[], datetime], keep: Keep | None = None
@@ -77,35 +77,35 @@ class Feed:
         self._stored: deque[tuple[datetime, int]] = deque(maxlen=100)
         self._overview_lock = Lock()
         self._overview_read: tuple[datetime, Overview | DashboardError | None] | None = None
-        self._told_lock = Lock()
-        self._told: Subscription | None = None
+        self._pipeline_lock = Lock()
+        self._pipeline_reading: PipelineReading | None = None
 
     def latest(self, query: Query) -> Reading:
-        """Return the newest reading of the query; troubles of MongoDB are in it, not raised."""
+        """Return the newest reading of the query; an error of MongoDB is part of it, and not raised."""
         slot = self._slot(query)
         with slot.lock:
             if slot.reading is None or self._clock() >= _stale_at(slot.reading):
                 slot.reading = self._read(query, slot.reading)
             return slot.reading
 
-    def told(self) -> Subscription:
-        """Return what the workers wrote and how the pipeline is, unknown during an outage."""
-        with self._told_lock:
+    def pipeline_reading(self) -> PipelineReading:
+        """Return the workers' own reports and the health that follows from them; unknown during an outage."""
+        with self._pipeline_lock:
             now = self._clock()
-            if self._told is None or now - self._told.at >= FRESH_FOR:
-                self._told = self._read_told(now)
-            return self._told
+            if self._pipeline_reading is None or now - self._pipeline_reading.at >= FRESH_FOR:
+                self._pipeline_reading = self._read_pipeline(now)
+            return self._pipeline_reading
 
     def now(self) -> datetime:
-        """Return the present by the feed's clock."""
+        """Return the present time by the feed's clock."""
         return self._clock()
 
-    def _read_told(self, now: datetime) -> Subscription:
+    def _read_pipeline(self, now: datetime) -> PipelineReading:
         try:
             state = self.pipeline.state()
-        except DashboardError as trouble:
-            return Subscription(at=now, health=health.unknown(str(trouble)))
-        return Subscription(at=now, health=health.health(state, now), state=state)
+        except DashboardError as error:
+            return PipelineReading(at=now, health=health.unknown(str(error)))
+        return PipelineReading(at=now, health=health.health(state, now), state=state)
 
     def _slot(self, query: Query) -> _Slot:
         with self._lock:
@@ -120,18 +120,18 @@ class Feed:
         try:
             overview = self._overview()
             snapshot = None if overview is None else self._snapshot(query, overview)
-        except DashboardError as trouble:
+        except DashboardError as error:
             last_good = before.snapshot if before else None
-            # Without its traceback, which would keep this frame, and so every reading before it, alive.
-            trouble = trouble.with_traceback(None)
-            return Reading(at=self._clock(), snapshot=last_good, overview=overview, trouble=trouble)
+            # without its traceback, which would keep this frame, and so every previous reading, alive
+            error = error.with_traceback(None)
+            return Reading(at=self._clock(), snapshot=last_good, overview=overview, error=error)
         return Reading(at=self._clock(), snapshot=snapshot, overview=overview)
 
     def _overview(self) -> Overview | None:
         with self._overview_lock:
             if self._overview_read is None or self._clock() - self._overview_read[0] >= OVERVIEW_FRESH_FOR:
                 read = self._read_overview()
-                # Dated by its end: who waited for it takes it too, so that an outage is not waited for in a row.
+                # The time is that of the answer: visitors that waited for it use it too, and do not wait again.
                 self._overview_read = self._clock(), read
             read = self._overview_read[1]
         if isinstance(read, DashboardError):
@@ -141,8 +141,8 @@ class Feed:
     def _read_overview(self) -> Overview | DashboardError | None:
         try:
             return self._reader.overview()
-        except DashboardError as trouble:
-            return trouble
+        except DashboardError as error:
+            return error
 
     def _snapshot(self, query: Query, overview: Overview) -> Snapshot:
         now = self._clock()
@@ -153,9 +153,9 @@ class Feed:
         return compute.snapshot(query=query, window=shown, read_at=now, overview=overview, found=found)
 
     def _is_behind(self, overview: Overview, now: datetime) -> bool:
-        """Whether rollups lack events, beyond the ones that were stored just now and are on their way."""
+        """Whether rollups lack events, other than those that were stored a moment ago."""
         if (self._keep or {}).get(LEVELS[-1]) is not None:
-            # They lack what was deleted with the days that are not kept.
+            # Rollups also lack the days that were deleted after their retention.
             return False
         with self._lock:
             if not self._stored or now - self._stored[-1][0] >= timedelta(seconds=1):
@@ -168,6 +168,6 @@ class Feed:
 
 
 def _stale_at(reading: Reading) -> datetime:
-    if reading.trouble is None:
+    if reading.error is None:
         return reading.at + FRESH_FOR
-    return reading.at + timedelta(seconds=reading.trouble.retry_after_seconds)
+    return reading.at + timedelta(seconds=reading.error.retry_after_seconds)

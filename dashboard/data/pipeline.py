@@ -1,4 +1,4 @@
-"""Read what the workers wrote about the pipeline, and the latest events; every query is bounded."""
+"""Read the workers' own reports and the latest events; every query is bounded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _COLUMNS = ("received_at", "event_timestamp", "event_type", "user_id", "browser"
 
 
 class Pipeline(Protocol):
-    """What the views of the pipeline read; every method raises Trouble when there is no answer."""
+    """What the views of the pipeline read; every method raises DashboardError when there is no answer."""
 
     def state(self) -> PipelineState:
-        """Return what the workers wrote about themselves."""
+        """Return the workers' own reports."""
         ...
 
     def latest(self) -> Sequence[Document]:
-        """Return the latest events by insertion, the newest first, without what a table cannot show."""
+        """Return the latest events by insertion, the newest first, without fields that a table cannot show."""
         ...
 
     def document(self, name: str) -> Document | None:
-        """Return one event as it is stored, None when it is gone."""
+        """Return one event as it is stored; None if it is deleted."""
         ...
 
 
@@ -45,7 +45,7 @@ class MongoPipeline:
         self._subject = subject
 
     def state(self) -> PipelineState:
-        """Return what the workers wrote about themselves."""
+        """Return the workers' own reports."""
         with self._connection.asking() as database:
             last = database["events"].find_one({}, {"received_at": 1}, sort=[("$natural", pymongo.DESCENDING)])
             schemas = database["schema_versions"].find({"subject": self._subject}).sort("version")
@@ -60,13 +60,13 @@ class MongoPipeline:
             )
 
     def latest(self) -> Sequence[Document]:
-        """Return the latest events by insertion, the newest first, without what a table cannot show."""
+        """Return the latest events by insertion, the newest first, without fields that a table cannot show."""
         with self._connection.asking() as database:
             found = database["events"].find({}, dict.fromkeys(_COLUMNS, 1))
             return [*found.sort("$natural", pymongo.DESCENDING).limit(LATEST)]
 
     def document(self, name: str) -> Document | None:
-        """Return one event as it is stored, None when it is gone."""
+        """Return one event as it is stored; None if it is deleted."""
         with self._connection.asking() as database:
             return database["events"].find_one({"_id": name})
 

@@ -1,1 +1,1 @@
-"""The only modules, beside app.py, that speak to Streamlit."""
+"""The only modules, besides app.py and serve.py, that import Streamlit."""

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from dashboard.model.snapshot import Part, Snapshot
 
-# No tool bar and no zoom: Streamlit builds a chart again when its data changes, and would lose both.
+# No tool bar and no zoom: Streamlit builds a chart again when its data changes, and both would be lost.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
-#: Set when a visitor drew a period: the whole page has to be run for it.
+#: Set when a visitor has selected a period in a chart: the whole page must then run again.
 BRUSHED = "brushed"
 
 
@@ -40,7 +40,7 @@ def show(shown: Snapshot, zone: tzinfo) -> None:
 
 
 def _volume(shown: Snapshot, zone: tzinfo) -> None:
-    # Another chart for another range: what was drawn over the one before must not stay.
+    # A new chart for a new range: a selection in the chart of the previous range must not stay.
     key = f"volume {shown.query.chosen.key}"
     st.plotly_chart(
         figures.volume(shown.volume, shown.window, shown.marks, zone),
@@ -77,7 +77,7 @@ def _parts(title: str, parts: tuple[Part, ...]) -> None:
 
 
 def heading(title: str, beside: str = "") -> None:
-    """Show a heading, and beside it what the chart is about."""
+    """Show a heading, and beside it the subject of the chart."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(title, anchor=False, width="content")
         if beside:

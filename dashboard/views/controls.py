@@ -1,4 +1,4 @@
-"""What a visitor can choose; kept in the page's address."""
+"""The choices of a visitor, which the page's address keeps."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _FROM, _TO = "from", "to"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What was chosen."""
+    """The choices of a visitor."""
 
     view: str
     query: Query
     interval: int | None
-    """Seconds between two refreshes; None: only by hand."""
+    """Seconds between two refreshes; None: no automatic refresh."""
     zone: tzinfo
     is_kiosk: bool
 
 
 def show(feed: Feed) -> Choice:
-    """Show the controls, none of them on a kiosk's screen; return what is chosen."""
+    """Show the controls, unless the page runs as a kiosk; return the choices."""
     is_kiosk = st.query_params.get("kiosk") == "true"
     if is_kiosk:
         st.title("User events", anchor=False)
@@ -58,7 +58,7 @@ def show(feed: Feed) -> Choice:
 
 
 def choose(edges: Sequence[str], zone: tzinfo) -> None:
-    """Make the period that was drawn over a chart the page's range."""
+    """Make the period that was selected in a chart the page's range."""
     ends = time_window.drawn(edges, zone)
     if ends is not None:
         st.query_params[_FROM], st.query_params[_TO] = map(str, ends)
@@ -71,7 +71,7 @@ def back_to_live() -> None:
 
 
 def clear_filters() -> None:
-    """Show events of every kind again."""
+    """Remove all filters."""
     for name in FIELDS:
         st.session_state[name] = []
 
@@ -125,7 +125,7 @@ def _show_range(feed: Feed) -> None:
             width="content",
         )
         if _custom():
-            # Named, since the button of that range is still pressed and pressing it again does nothing.
+            # With a name, since the button of that range is still selected and a click on it has no effect.
             back = f"Back to the {_offered().words}"
             st.button(back, icon=":material/play_arrow:", on_click=back_to_live, width="content")
         selected = sum(len(_selected(name)) for name in FIELDS)
@@ -147,7 +147,7 @@ def _filter() -> Filter:
 
 
 def _selected(name: str) -> Sequence[str]:
-    # Before its control is made, and where there is none, the address says.
+    # The address decides before the control exists, and where there is no control.
     return st.session_state[name] if name in st.session_state else st.query_params.get_all(name)
 
 

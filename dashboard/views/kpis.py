@@ -1,4 +1,4 @@
-"""The four numbers at the top."""
+"""The four numbers at the top of the page."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _HELP = {
     "registered under the subject." + _COMPARED,
     "Main action": "The most frequent event type in the chosen range. The change is that of its share." + _COMPARED,
 }
-# What st.metric shows as it is; anything else could be read as Markdown.
+# Characters that st.metric shows unchanged; others could be read as Markdown.
 _HARMLESS = re.compile(r"[^\W_](?:[\w.-]*[^\W_])?")
 
 
 def show(reading: Reading, chosen: Range) -> None:
-    """Show the four KPIs; what was not read is unknown, which is not 0."""
+    """Show the four KPIs; a number that could not be read is shown as unknown, not as 0."""
     cards = _cards(reading, chosen)
     for column, (label, card) in zip(st.columns(4), cards.items(), strict=True):
-        # Texts, not numbers: the browser would write numbers in its own locale.
+        # texts, not numbers: the browser would format numbers in its own locale
         column.metric(label, card.value, help=_HELP[label], border=True, height="stretch", **_beside(card))
 
 
@@ -42,7 +42,7 @@ class _Card(NamedTuple):
 
 
 def _beside(card: _Card) -> dict[str, Any]:
-    # A flat one is a number, so that it is drawn as neither up nor down.
+    # a constant series as a number, so that it is drawn as neither rising nor falling
     is_flat = card.change is not None and not any(digit in card.change for digit in "123456789")
     return {"delta": 0 if is_flat else card.change, "delta_description": card.beside}
 
@@ -68,7 +68,7 @@ def _in_order(reading: Reading, chosen: Range) -> tuple[_Card, ...]:
 def _all_time(overview: Overview | None, shown: int = 0) -> str:
     if overview is None:
         return f"all time {formatting.UNKNOWN}"
-    # Rollups are exact; where they lack events, MongoDB's own count of events is nearer. What is shown may be newer.
+    # Rollups are exact. Where they lack events, MongoDB's own count is closer; the shown number may be newer.
     return formatting.all_time(max(overview.rolled_up, overview.stored, shown), is_exact=overview.is_exact)
 
 

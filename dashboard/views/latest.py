@@ -1,4 +1,4 @@
-"""The latest events as a table, and the whole document behind the selected row."""
+"""The latest events as a table, and the whole document of the selected row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TABLE, _ROWS = "latest", "latest_rows"
 
 
 def show(pipeline: Pipeline, zone: tzinfo) -> None:
-    """Show the latest events; they stand still while a row is selected, and stay through an outage."""
+    """Show the latest events; the table does not change while a row is selected, or during an outage."""
     selected = _selected()
     if selected is None or _ROWS not in st.session_state:
         _read(pipeline)
@@ -36,8 +36,8 @@ def show(pipeline: Pipeline, zone: tzinfo) -> None:
 def _read(pipeline: Pipeline) -> None:
     try:
         st.session_state[_ROWS] = pipeline.latest()
-    except DashboardError as trouble:
-        st.warning(f"{trouble} What stands below was read before." if _ROWS in st.session_state else str(trouble))
+    except DashboardError as error:
+        st.warning(f"{error} Data below was read before." if _ROWS in st.session_state else str(error))
 
 
 def _selected() -> int | None:
@@ -69,8 +69,8 @@ def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) 
         return
     try:
         document = pipeline.document(rows[selected]["_id"])
-    except DashboardError as trouble:
-        st.warning(str(trouble))
+    except DashboardError as error:
+        st.warning(str(error))
         return
     if document is None:
         st.info("This event has been deleted.")

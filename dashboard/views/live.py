@@ -1,4 +1,4 @@
-"""The part of the page that is refreshed: the status, and the chosen view."""
+"""The part of the page that refreshes: the status, and the selected view."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _COLOURS: Mapping[Status, Literal["green", "red", "orange"]] = {
 
 
 def show(feed: Feed, choice: Choice) -> None:
-    """Show the newest reading of what was chosen."""
+    """Show the newest reading for the choices."""
     if st.session_state.pop(charts.BRUSHED, False):
         st.rerun()
     if choice.view == controls.PIPELINE:
         _show_status(feed)
-        pipeline.show(feed.told(), choice.zone)
+        pipeline.show(feed.pipeline_reading(), choice.zone)
     elif choice.view == controls.LATEST:
         _show_status(feed)
         latest.show(feed.pipeline, choice.zone)
@@ -40,7 +40,7 @@ def show(feed: Feed, choice: Choice) -> None:
 
 def _show_events(feed: Feed, choice: Choice) -> None:
     reading = feed.latest(choice.query)
-    # Always there, so that a notice that comes or goes does not shift, and so rebuild, what is below it.
+    # Always present, so that a notice that appears or disappears does not move, and so rebuild, what is below it.
     with st.container(key="notices"):
         notices.show(reading, choice, feed.now())
     with st.container(key="kpis"):
@@ -52,12 +52,20 @@ def _show_events(feed: Feed, choice: Choice) -> None:
 
 
 def _show_status(feed: Feed, beside: str = "", exported: Snapshot | None = None) -> None:
-    told = feed.told().health
-    age = formatting.age(told.last_event_age) if told.last_event_age is not None else formatting.UNKNOWN
-    # Nothing stored is known, not unknown.
-    last = "no event yet" if told.status is Status.WAITING else f"last event {age}"
+    pipeline_reading = feed.pipeline_reading().health
+    age = (
+        formatting.age(pipeline_reading.last_event_age)
+        if pipeline_reading.last_event_age is not None
+        else formatting.UNKNOWN
+    )
+    # that nothing is stored is known, not unknown
+    last = "no event yet" if pipeline_reading.status is Status.WAITING else f"last event {age}"
     with st.container(horizontal=True, vertical_alignment="center", key="status"):
-        st.badge(f"Pipeline {told.status}", color=_COLOURS.get(told.status, "gray"), help=told.why)
+        st.badge(
+            f"Pipeline {pipeline_reading.status}",
+            color=_COLOURS.get(pipeline_reading.status, "gray"),
+            help=pipeline_reading.why,
+        )
         st.caption(f"{last}{beside}", width="stretch")
         if exported is not None:
             _show_export(exported)
@@ -69,7 +77,7 @@ def _show_export(shown: Snapshot) -> None:
             ("CSV", "csv", export.as_csv, "text/csv"),
             ("Parquet", "parquet", export.as_parquet, "application/vnd.apache.parquet"),
         ):
-            # Made only when somebody asks for it.
+            # built on request only
             st.download_button(
                 label,
                 data=lambda of=of: of(shown),
@@ -85,7 +93,7 @@ def _span(feed: Feed, reading: Reading, choice: Choice) -> str:
     if shown is None:
         return f" · the {chosen.words}, by event time"
     read_at = formatting.instant(shown.read_at, today=feed.now(), zone=choice.zone)
-    if reading.trouble is not None:
-        # Nothing is known of what came since, so "now" cannot be said.
+    if reading.error is not None:
+        # events since then are not known, so the range does not end now
         return f" · the {chosen.words} by event time, as of {read_at}"
     return f" · the {chosen.words} by event time, {formatting.window(shown.window, choice.zone)} · read at {read_at}"

@@ -22,8 +22,8 @@ SEND = "streamapp send-sample --count 100"
 
 
 def show(reading: Reading, choice: Choice, now: datetime) -> None:
-    """Say why there are no numbers, or why they are not new or not all."""
-    if reading.trouble is not None:
+    """Say why there are no numbers, or why they are not current or not complete."""
+    if reading.error is not None:
         _trouble(reading, choice.zone, now)
     elif reading.overview is None:
         _no_events()
@@ -46,22 +46,22 @@ def _counted_directly(shown: Snapshot) -> None:
     all_of_them = "All events of the range are"
     which = f"Only the newest {MOST_DIRECT:,} events of the range are" if shown.found.is_cut else all_of_them
     st.warning(
-        f"**Rollups are behind or absent.** {which} counted one by one, without the period before. "
-        "If this stays: `streamapp rollups rebuild`"
+        f"**Rollups are behind or missing.** {which} counted one by one, without the previous period. "
+        "If this persists: `streamapp rollups rebuild`"
     )
 
 
 def _none_by_filter(choice: Choice) -> None:
-    st.info(f"**No events in the {choice.query.chosen.words} pass the filters.**")
+    st.info(f"**No events in the {choice.query.chosen.words} match the filters.**")
     if st.button("Clear filters", key="clear_here", on_click=controls.clear_filters):
         st.rerun()
 
 
 def _trouble(reading: Reading, zone: tzinfo, now: datetime) -> None:
-    trouble = reading.trouble
-    kind = "Too slow" if isinstance(trouble, TooSlowError) else "DisconnectedError"
-    text = f"**{kind}.** {trouble} {_as_of(reading, zone, now)} {_what_to_do(trouble)}"
-    if isinstance(trouble, TooSlowError):
+    error = reading.error
+    kind = "Too slow" if isinstance(error, TooSlowError) else "Disconnected"
+    text = f"**{kind}.** {error} {_as_of(reading, zone, now)} {_what_to_do(error)}"
+    if isinstance(error, TooSlowError):
         st.warning(text)
     else:
         st.error(text)
@@ -69,22 +69,24 @@ def _trouble(reading: Reading, zone: tzinfo, now: datetime) -> None:
 
 def _as_of(reading: Reading, zone: tzinfo, now: datetime) -> str:
     if reading.snapshot is None:
-        return "Nothing is known of this range yet."
+        return "Nothing has been read for this range yet."
     read_at = reading.snapshot.read_at
     at = formatting.instant(read_at, today=now, zone=zone)
-    return f"What stands below is as of **{at}**, {formatting.age(now - read_at)}."
+    return f"Data below is from **{at}**, {formatting.age(now - read_at)}."
 
 
-def _what_to_do(trouble: DashboardError | None) -> str:
-    if isinstance(trouble, TooSlowError):
+def _what_to_do(error: DashboardError | None) -> str:
+    if isinstance(error, TooSlowError):
         return "Choose a shorter range."
-    if isinstance(trouble, DisconnectedError):
-        return "Every refresh tries again. Is `STREAMAPP_MONGO_URI` right? A local MongoDB starts with `streamapp up`."
-    return "Every refresh tries again."
+    if isinstance(error, DisconnectedError):
+        return (
+            "The page tries again at every refresh. Check `STREAMAPP_MONGO_URI`; `streamapp up` starts a local MongoDB."
+        )
+    return "The page tries again at every refresh."
 
 
 def _no_events() -> None:
-    st.info("**No events yet.** They appear here once a worker (`streamapp worker`) has stored them. Send some with:")
+    st.info("**No events yet.** They appear here after a worker (`streamapp worker`) has stored them. Send some with:")
     st.code(SEND, language="bash")
 
 
@@ -100,5 +102,7 @@ def _newest(overview: Overview, zone: tzinfo, now: datetime) -> str:
     if newest is None:
         return "No stored event has a time."
     if newest > now:
-        return f"The newest event is of {formatting.instant(newest, today=now, zone=zone)}, ahead of this clock."
-    return f"The newest event is of {formatting.instant(newest, today=now, zone=zone)}, {formatting.age(now - newest)}."
+        return f"The newest event is from {formatting.instant(newest, today=now, zone=zone)}, ahead of this clock."
+    return (
+        f"The newest event is from {formatting.instant(newest, today=now, zone=zone)}, {formatting.age(now - newest)}."
+    )

@@ -1,4 +1,4 @@
-"""The page as a whole: controls above, one live part below."""
+"""The whole page: the controls at the top, one live part below."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dashboard.views import controls, live
 from streamapp import settings
 from streamapp.errors import SettingsError
 
-# Streamlit leaves room for a tool bar that this page does not have, and fades whatever waits for a refresh: a pulse
+# Streamlit reserves space for a tool bar, which this page does not have, and fades elements that wait for a refresh:
+# a flicker every few seconds on a page that shows the age of its numbers anyway.
 # every few seconds on a page that says itself how old its numbers are.
 _STYLE = """<style>
 .stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }
@@ -23,7 +24,7 @@ _STYLE = """<style>
 
 
 def main() -> None:
-    """Show the page on the MongoDB of the settings."""
+    """Show the page for the MongoDB of the settings."""
     st.set_page_config(page_title="streamapp: user events", layout="wide")
     try:
         feed = _feed()
@@ -34,7 +35,7 @@ def main() -> None:
 
 
 def show(feed: Feed) -> None:
-    """Show the page on a feed."""
+    """Show the page for a feed."""
     st.html(_STYLE)
     choice = controls.show(feed)
     # One fragment, not nested: the browser's timer reruns it alone, and without a tab nothing runs.

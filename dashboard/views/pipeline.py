@@ -1,4 +1,4 @@
-"""How the pipeline is: lag, throughput, latency, dead letters, schema versions, workers."""
+"""The state of the pipeline: lag, throughput, latency, dead letters, schema versions, workers."""
 
 from __future__ import annotations
 
@@ -13,57 +13,59 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta, tzinfo
 
-    from dashboard.data.feed import Subscription
+    from dashboard.data.feed import PipelineReading
     from dashboard.model import health
     from dashboard.model.health import Health, PipelineState
 
 _HELP = {
     "Last event": "When the newest event was stored.",
-    "Lag": "Messages in Kafka that are not stored yet.",
-    "Lag in seconds": "Age of the oldest message that is not stored yet, by its Kafka timestamp; ≤ where only a bound "
-    "is known, since the worker has not read that message yet.",
-    "Throughput": "Messages that the workers have settled per second.",
-    "Latency p50": "Half of the events of the last five minutes were stored within this time after Kafka took them.",
+    "Lag": "Records in Kafka that are not stored yet.",
+    "Lag in seconds": "Age of the oldest record that is not stored yet, by its Kafka timestamp; ≤ where only an upper "
+    "bound is known, because the worker has not read that record yet.",
+    "Throughput": "Records that the workers have settled per second.",
+    "Latency p50": "Half of the events of the last five minutes were stored within this time after their Kafka "
+    "timestamp.",
     "Latency p95": "95 of 100 events of the last five minutes were stored within this time.",
     "Latency p99": "99 of 100 events of the last five minutes were stored within this time.",
-    "Duplicates absorbed": "Messages that came again and were stored already, by the workers of the last seven days.",
+    "Duplicates absorbed": "Records that were delivered again and were stored already, by the workers of the last "
+    "seven days.",
 }
 
 
-def show(told: Subscription, zone: tzinfo) -> None:
-    """Show the pipeline's health."""
-    st.markdown(_plain(told.health.why))
-    _show_cards(told.health)
-    if told.state is not None:
-        _show_trends(told.health, zone)
-        _show_tables(told.state, told.health, told.at, zone)
+def show(pipeline_reading: PipelineReading, zone: tzinfo) -> None:
+    """Show the state of the pipeline."""
+    st.markdown(_plain(pipeline_reading.health.why))
+    _show_cards(pipeline_reading.health)
+    if pipeline_reading.state is not None:
+        _show_trends(pipeline_reading.health, zone)
+        _show_tables(pipeline_reading.state, pipeline_reading.health, pipeline_reading.at, zone)
 
 
-def _show_cards(told: Health) -> None:
-    cards = [*_cards(told).items()]
+def _show_cards(pipeline_reading: Health) -> None:
+    cards = [*_cards(pipeline_reading).items()]
     for row in (cards[:4], cards[4:]):
         for column, (label, value) in zip(st.columns(4), row, strict=True):
             column.metric(label, value, help=_HELP[label], border=True)
 
 
-def _cards(told: Health) -> dict[str, str]:
-    latency = {f"Latency p{share}": _milliseconds(value) for share, value in told.latency.items()}
-    lag_seconds = _unit(told.lag_seconds, "s")
+def _cards(pipeline_reading: Health) -> dict[str, str]:
+    latency = {f"Latency p{share}": _milliseconds(value) for share, value in pipeline_reading.latency.items()}
+    lag_seconds = _unit(pipeline_reading.lag_seconds, "s")
     return {
-        "Last event": _age(told.last_event_age),
-        "Lag": _number(told.lag),
-        "Lag in seconds": f"≤ {lag_seconds}" if told.lag_seconds_is_bound else lag_seconds,
-        "Throughput": _unit(told.rate, "/s"),
+        "Last event": _age(pipeline_reading.last_event_age),
+        "Lag": _number(pipeline_reading.lag),
+        "Lag in seconds": f"≤ {lag_seconds}" if pipeline_reading.lag_seconds_is_bound else lag_seconds,
+        "Throughput": _unit(pipeline_reading.rate, "/s"),
         **latency,
-        "Duplicates absorbed": _number(told.duplicates),
+        "Duplicates absorbed": _number(pipeline_reading.duplicates),
     }
 
 
-def _show_trends(told: Health, zone: tzinfo) -> None:
+def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
     trends = (
-        ("Lag", "messages", "", told.lag_trend),
-        ("Lag in seconds", "at most", "s", told.lag_seconds_trend),
-        ("Throughput", "per second", "/s", told.rate_trend),
+        ("Lag", "messages", "", pipeline_reading.lag_trend),
+        ("Lag in seconds", "at most", "s", pipeline_reading.lag_seconds_trend),
+        ("Throughput", "per second", "/s", pipeline_reading.rate_trend),
     )
     for column, (title, beside, unit, points) in zip(st.columns(3), trends, strict=True):
         with column.container(border=True, height="stretch"):
@@ -72,17 +74,17 @@ def _show_trends(told: Health, zone: tzinfo) -> None:
             charts.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
 
 
-def _show_tables(state: PipelineState, told: Health, now: datetime, zone: tzinfo) -> None:
+def _show_tables(state: PipelineState, pipeline_reading: Health, now: datetime, zone: tzinfo) -> None:
     letters = [_dead_letter(found, now, zone) for found in state.dead_letters]
     schemas = [_schema(found, now, zone) for found in state.schemas]
     left, right = st.columns(2)
     with left:
-        _table(f"Dead letters: {_number(told.dead_letters)}", letters)
+        _table(f"Dead letters: {_number(pipeline_reading.dead_letters)}", letters)
         if letters:
-            st.caption("Each with the place of the latest record in its topic.")
+            st.caption("Each with the coordinates of the latest record.")
     with right:
         _table("Schema versions seen", schemas)
-        _table("Workers", [_worker(found) for found in told.workers])
+        _table("Workers", [_worker(found) for found in pipeline_reading.workers])
 
 
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -94,7 +96,7 @@ def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _dead_letter(found: health.Document, now: datetime, zone: tzinfo) -> dict[str, Any]:
-    # Seeded, and not counted yet: no time and no sample.
+    # created and not counted yet: it has no time and no sample
     last_at = found.get("last_at")
     return {
         "reason": found["_id"],

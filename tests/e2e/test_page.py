@@ -353,7 +353,7 @@ def test_outage_is_told_and_ends_by_itself(how: str, tab: Page, lone_url: str, l
     server.stop() if how == "stopped" else server.pause()
 
     notice = page.get_by_role("alert").filter(has_text="Disconnected")
-    expect(notice).to_contain_text(re.compile(r"as of \d\d:\d\d:\d\d Europe/Berlin"), timeout=SOON_MS)
+    expect(notice).to_contain_text(re.compile(r"from \d\d:\d\d:\d\d Europe/Berlin"), timeout=SOON_MS)
     assert ("3", "3 all time") == kpi(page, "Total events")
     assert 503 == readyz(lone_url)[0]
 

@@ -62,7 +62,7 @@ class FakePipeline:
     def __init__(self, state: PipelineState | None = None, events: Sequence[Mapping[str, Any]] = ()) -> None:
         self._written = state or PipelineState()
         self.events = [*events]
-        self.trouble: DashboardError | None = None
+        self.error: DashboardError | None = None
 
     def state(self) -> PipelineState:
         """Return what the workers wrote."""
@@ -80,5 +80,5 @@ class FakePipeline:
         return next((found for found in self.events if found["_id"] == name), None)
 
     def _raise(self) -> None:
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error

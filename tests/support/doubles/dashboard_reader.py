@@ -56,14 +56,14 @@ class FakeReader:
         self.most_direct = 50_000
         #: Buckets whose rollups were lost, by their start.
         self.lost: set[datetime] = set()
-        self.trouble: DashboardError | None = None
-        self.trouble_of_counts: DashboardError | None = None
+        self.error: DashboardError | None = None
+        self.error_of_counts: DashboardError | None = None
         self.reads = 0
 
     def overview(self) -> Overview | None:
         """Return what is known of the whole list."""
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
         if not self.documents:
             return None
         return Overview(
@@ -117,8 +117,8 @@ class FakeReader:
         *,
         by_location: bool = False,
     ) -> Counts:
-        if self.trouble_of_counts:
-            raise self.trouble_of_counts
+        if self.error_of_counts:
+            raise self.error_of_counts
         inside = [d for d in documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
         passing = [d for d in inside if all(_passes(values(d)[name], wanted.selected(name)) for name in FIELDS)]
         offered = passing if by_location else inside

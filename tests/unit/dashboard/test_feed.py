@@ -66,7 +66,7 @@ def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
     good = feed.latest(QUERY).snapshot
-    reader.trouble = DisconnectedError("away")
+    reader.error = DisconnectedError("away")
 
     clock.forward(5)
     feed.latest(QUERY)
@@ -76,13 +76,13 @@ def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
     assert good is reading.snapshot
     assert good
     assert NOON == good.read_at
-    assert isinstance(reading.trouble, DisconnectedError)
+    assert isinstance(reading.error, DisconnectedError)
 
 
 def test_outage_from_the_start_is_unknown_not_empty() -> None:
     """Nothing is known, which is not the same as nothing stored."""
     reader = FakeReader()
-    reader.trouble = DisconnectedError("away")
+    reader.error = DisconnectedError("away")
 
     reading = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()).latest(QUERY)
 
@@ -94,20 +94,20 @@ def test_end_of_the_outage_is_seen() -> None:
     """By itself, with the next refresh."""
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
-    reader.trouble = DisconnectedError("away")
+    reader.error = DisconnectedError("away")
     feed.latest(QUERY)
-    reader.trouble = None
+    reader.error = None
 
     clock.forward(5)
 
-    assert feed.latest(QUERY).trouble is None
+    assert feed.latest(QUERY).error is None
 
 
 def test_query_that_is_too_slow_is_not_repeated_with_every_refresh() -> None:
     """It costs the server its whole limit each time; the cheap overview is still told."""
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
-    reader.trouble_of_counts = TooSlowError("cut off")
+    reader.error_of_counts = TooSlowError("cut off")
     first = feed.latest(Query(chosen=RANGES[-1]))
 
     clock.forward(5)
@@ -213,23 +213,23 @@ def test_queries_are_apart_and_the_oldest_are_forgotten() -> None:
 def test_trouble_is_waited_for_once() -> None:
     """Also by those who ask for something else; MongoDB that is away would hold up each of them."""
     reader, clock = FakeReader([document()]), Clock()
-    reader.trouble = DisconnectedError("away")
+    reader.error = DisconnectedError("away")
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
 
     first = feed.latest(QUERY)
-    reader.trouble = DisconnectedError("still away")
+    reader.error = DisconnectedError("still away")
     second = feed.latest(Query(chosen=RANGES[1]))
 
-    assert ["away", "away"] == [str(first.trouble), str(second.trouble)]
+    assert ["away", "away"] == [str(first.error), str(second.error)]
 
 
 def test_health_is_read_once_for_all_and_unknown_in_an_outage() -> None:
     """As with events."""
     pipeline, clock = FakePipeline(), Clock()
     feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=clock)
-    first = feed.told()
+    first = feed.pipeline_reading()
 
-    assert first is feed.told()
-    pipeline.trouble = DisconnectedError("away")
+    assert first is feed.pipeline_reading()
+    pipeline.error = DisconnectedError("away")
     clock.forward(5)
-    assert Status.UNKNOWN is feed.told().health.status
+    assert Status.UNKNOWN is feed.pipeline_reading().health.status

@@ -16,10 +16,10 @@ from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
 KOLKATA = ZoneInfo("Asia/Kolkata")
 
 
-def health_script(told: "Any", zone: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
+def health_script(pipeline_reading: "Any", zone: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
     from dashboard.views import pipeline as view  # noqa: PLC0415 - likewise
 
-    view.show(told, zone)
+    view.show(pipeline_reading, zone)
 
 
 def latest_script(pipeline: "Any", zone: "Any") -> None:  # noqa: UP037 - likewise
@@ -29,8 +29,8 @@ def latest_script(pipeline: "Any", zone: "Any") -> None:  # noqa: UP037 - likewi
 
 
 def shown(pipeline: FakePipeline) -> AppTest:
-    told = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: NOON).told()
-    app = AppTest.from_function(health_script, args=(told, KOLKATA), default_timeout=20).run()
+    pipeline_reading = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: NOON).pipeline_reading()
+    app = AppTest.from_function(health_script, args=(pipeline_reading, KOLKATA), default_timeout=20).run()
     assert not app.exception
     return app
 
@@ -97,7 +97,7 @@ def test_what_nobody_told_is_unknown() -> None:
 def test_trouble_makes_all_unknown_and_is_named() -> None:
     """No number stays that nobody vouches for."""
     pipeline = FakePipeline(PipelineState(partitions=[partition()]))
-    pipeline.trouble = DisconnectedError("MongoDB at somewhere does not answer.")
+    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
 
     app = shown(pipeline)
 
@@ -125,7 +125,7 @@ def test_no_event_and_no_answer_are_told_apart() -> None:
     app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
     assert "No event" in app.info[0].value
 
-    pipeline.trouble = DisconnectedError("MongoDB at somewhere does not answer.")
+    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
     assert "does not answer" in app.run().warning[0].value
 
 
@@ -133,7 +133,7 @@ def test_latest_events_stay_through_an_outage() -> None:
     """Marked as what they are: read before. The document of a row is read when it is asked for."""
     pipeline = FakePipeline(events=[document()])
     app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
-    pipeline.trouble = DisconnectedError("MongoDB at somewhere does not answer.")
+    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
     app.run()
     assert 1 == len(app.dataframe[0].value)
     assert "was read before" in app.warning[0].value
