@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=named,
         default=PROGRAMS,
         metavar="NAME,…",
-        help=f"programs that run in turns (default {names})",
+        help=f"programs, or other checkouts by folder, that run in turns (default {names})",
     )
     programs.add_argument("--compare", choices=_COMPARED, help="compare streamapp with streamapp without this part")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart of the speeds, as SVG")

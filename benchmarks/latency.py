@@ -65,7 +65,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=_stamping,
         default=(OURS, LOOP),
         metavar="NAME,…",
-        help="programs that run in turns; their documents must hold the broker's timestamp (default streamapp,loop)",
+        help="programs, or other checkouts by folder, that run in turns; their documents must hold the broker's"
+        " timestamp (default streamapp,loop)",
     )
 
 

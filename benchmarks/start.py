@@ -32,7 +32,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "streamapp --help": [sys.executable, "-m", "streamapp", "--help"],
     "faust -A streamapp --help": [_FAUST, "-A", "streamapp", "--help"],
 }
-_PROGRAMS = (OURS.name, LOOP.name)
+_PROGRAMS: Mapping[str, Sequence[str]] = {OURS.name: [_FAUST, "-A", "streamapp", "worker"], LOOP.name: LOOP.command()}
 _GIVE_UP_AFTER_SECONDS = 120.0
 _LOOK_EVERY_SECONDS = 0.01
 #: Seconds after which an endpoint of a busy, starting worker is requested again.
@@ -50,16 +50,17 @@ class _Took:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
+    parser.add_argument("--checkout", metavar="DIR", help="start also streamapp of this other checkout")
 
 
 def run(options: argparse.Namespace) -> None:
     """Start each program once to fill the caches, then all of them in turns; print the times."""
     found: dict[str, list[_Took]] = {}
     with opened() as bench:
-        starts = _Starts(bench)
-        for program in _PROGRAMS:
+        starts = _Starts(bench, options.checkout)
+        for program in starts.programs:
             starts.start(program, "first")
-        for number, name in bench.turns([*_PARTS, *_PROGRAMS], options.rounds):
+        for number, name in bench.turns([*starts.parts, *starts.programs], options.rounds):
             for what, took in starts.start(name, str(number)).items():
                 found.setdefault(what, []).append(took)
     report.table(
@@ -79,15 +80,20 @@ def run(options: argparse.Namespace) -> None:
 class _Starts:
     """The servers, with one waiting event."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, other_checkout: str | None) -> None:
+        self.parts, self.programs = dict(_PARTS), dict(_PROGRAMS)
+        if other_checkout:
+            scripts = Path(other_checkout, ".venv", "bin")
+            self.parts[f"{other_checkout}: streamapp --help"] = [str(scripts / "streamapp"), "--help"]
+            self.programs[other_checkout] = [str(scripts / "faust"), "-A", "streamapp", "worker"]
         self._bench = bench
         bench.send(Settings().topic, 1)
 
     def start(self, name: str, turn: str) -> Mapping[str, _Took]:
         """Start the program with this name, and return the times."""
-        if name in _PARTS:
-            return {name: _whole(_PARTS[name])}
-        with self._bench.database(f"start-{name}", drop=False) as database:
+        if name in self.parts:
+            return {name: _whole(self.parts[name])}
+        with self._bench.database(f"start-{Path(name).name}", drop=False) as database:
             seen = self._first_event(name, turn, database)
             _empty(database)
         return seen
@@ -96,12 +102,11 @@ class _Starts:
         """Start a program with a consumer group of its own; collections and indexes exist."""
         group, port = f"{database.name}-{turn}", net.choose_port()
         environ = {**self._bench.environment(database.name, topic=Settings().topic), "STREAMAPP_APP_ID": group}
-        command = (
-            [_FAUST, "-A", "streamapp", "worker", "--web-port", str(port)] if name == OURS.name else LOOP.command()
-        )
+        is_worker = name != LOOP.name
+        command = [*self.programs[name], "--web-port", str(port)] if is_worker else LOOP.command()
         with httpx.Client(base_url=f"http://{net.HOST}:{port}", timeout=_ANSWER_WITHIN_SECONDS) as pages:
             facts = {f"{name}: the first event is readable": lambda: bool(database["events"].find_one())}
-            if name == OURS.name:
+            if is_worker:
                 facts |= {f"{name}: {page} is 200": _answering(pages, page) for page in ("/healthz", "/readyz")}
             began = time.monotonic()
             with self._bench.running(group, command, environ) as server:

@@ -121,10 +121,22 @@ PROGRAMS = (
 )
 
 
+def checkout(folder: str) -> Program:
+    """Return streamapp as it is in another checkout, with an environment made by `uv sync` there."""
+    script = str(Path(folder, ".venv", "bin", "streamapp"))
+    return Program(
+        name=f"checkout-{Path(folder).name}",
+        command=lambda: [script, "worker", "--web-port", str(net.choose_port())],
+        made_of=lambda: f"streamapp of the checkout {folder}",
+        has_rollups=True,
+    )
+
+
 def named(text: str) -> Sequence[Program]:
-    """Return the programs of a comma-separated list."""
+    """Return the programs of a comma-separated list; a name with a slash is the folder of another checkout."""
     known = {program.name: program for program in PROGRAMS}
     names = list(dict.fromkeys(text.split(",")))
-    if orphans := [name for name in names if name not in known]:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(orphans)}; there are {', '.join(known)}")
+    known |= {name: checkout(name) for name in names if "/" in name}
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     return [known[name] for name in names]
