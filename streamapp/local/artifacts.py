@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tarfile
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from streamapp.errors import BackendError
 from streamapp.local import lock, programs
+from streamapp.local.archive import unpack
 
 REGISTRY_VERSION = "3.3.3"
 
@@ -98,17 +97,6 @@ def _fetch_registry(cache: Path, name: str) -> None:
     with repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
         component = maven.project("io.apicurio", "apicurio-registry-app").at_version(REGISTRY_VERSION)
         archive = component.artifact(classifier="all", packaging="tar.gz").resolve()
-    _unpack(archive, cache / name)
-    archive.unlink()  # 158 MB that nobody reads again
+    unpack(archive, cache / name)
+    archive.unlink()  # 158 MB that are not needed again
     write_manifest(cache, name, sorted(path for path in (cache / name).rglob("*") if path.is_file()))
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(target, ignore_errors=True)
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(part, filter="data")
-        part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
