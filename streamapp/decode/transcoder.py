@@ -49,6 +49,9 @@ _REMEMBERED = {*_FACTS} - {"event_timestamp", "user_id"}
 _REMEMBERED_BYTES = 512
 #: … for so many at the most.
 _REMEMBERED_MOST = 10_000
+#: A schema with more fields has no such code. Without this bound, Python 3.13 compiles code for any number of fields,
+#: while Python up to 3.12 refuses some 3,000 of them.
+_MAX_FIELDS = 1_000
 _STEP_OVER_TEXT = (
     "n = value[p]",
     "if n & 129:",
@@ -297,6 +300,8 @@ def _functions(reading: Schema, version: str, reserved: frozenset[str]) -> Itera
     if not reserved.isdisjoint(name for name, _ in fields):
         raise _Unusual
     elements = code.elements(fields)
+    if len(code.kinds) > _MAX_FIELDS:
+        raise _Unusual
     code.end()
     if "browser" not in [name for name, _ in fields]:
         code.kinds["browser"], code.values["browser"] = "string?", "None"
