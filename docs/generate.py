@@ -6,7 +6,7 @@
 # requirements.lock, which the constraints are taken from, is made by
 #
 #     uv pip compile pyproject.toml --no-config --universal --python-version 3.11 --all-extras \
-#         --group dev --group local --group benchmarks --no-emit-package streamapp --no-annotate --no-header \
+#         --group dev --group local --group benchmarks --no-emit-package streamapp-pipeline --no-annotate --no-header \
 #         --output-file requirements.lock
 #
 # with --upgrade for newer versions. Without --no-config, the constraints generated from the last lock hold it back.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from streamapp.worker.app import app
 
 __all__ = ["__version__", "app"]
-__version__ = version("streamapp")
+__version__ = version("streamapp-pipeline")
 
 # With httpx, which asks the registry, its command line would be imported at each start, and rich and pygments for that.
 # It does without where these are not installed.

