@@ -1,15 +1,15 @@
-"""Write what is generated: `.env.example`, the README's settings table, pyproject's constraints.
+"""Write what is generated: `.env.example`, the README's settings table, `constraints/pyproject.toml`.
 
 `python docs/generate.py` writes; `python docs/generate.py --check` names what is stale and exits with 1.
 """
 
 # requirements.lock, which the constraints are taken from, is made by
 #
-#     uv pip compile pyproject.toml --no-config --universal --python-version 3.11 --all-extras \
-#         --group dev --group local --group benchmarks --no-emit-package streamapp-pipeline --no-annotate --no-header \
+#     uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev --group local \
+#         --group benchmarks --no-emit-package streamapp-pipeline --no-annotate --no-header \
 #         --output-file requirements.lock
 #
-# with --upgrade for newer versions. Without --no-config, the constraints generated from the last lock hold it back.
+# with --upgrade for newer versions.
 
 from __future__ import annotations
 
@@ -28,16 +28,30 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).parent.parent
+CONSTRAINTS = """\
+# Written by docs/generate.py from requirements.lock. Never installed: it is a member of uv's workspace, which uv locks
+# as a whole, so that every clone gets the versions that were tested.
+[project]
+name = "streamapp-constraints"
+version = "0"
+requires-python = ">=3.11"
+dependencies = [
+{lines}
+]
+
+[tool.uv]
+package = false
+"""
 UNITS = {"_seconds": "seconds", "_bytes": "bytes"}
 
 
 def documents(root: Path) -> dict[Path, str]:
     """Return each generated file with the text that it should have."""
-    readme, pyproject = root / "README.md", root / "pyproject.toml"
+    readme = root / "README.md"
     return {
         root / ".env.example": env_example(),
         readme: _between(readme, "<!-- settings -->", "<!-- /settings -->", settings_table()),
-        pyproject: _between(pyproject, "# requirements.lock", "# /requirements.lock", constraints(root)),
+        root / "constraints" / "pyproject.toml": constraints(root),
     }
 
 
@@ -59,9 +73,9 @@ def settings_table() -> str:
 
 
 def constraints(root: Path) -> str:
-    """Render the lock as uv's constraints, so that a clone gets the versions that were tested."""
+    """Render the lock as a member of uv's workspace."""
     lines = (root / "requirements.lock").read_text("utf-8").splitlines()
-    return "\n".join(["constraint-dependencies = [", *(f'    "{line}",' for line in lines), "]"])
+    return CONSTRAINTS.format(lines="\n".join(f'    "{line}",' for line in lines))
 
 
 def _example(name: str, field: FieldInfo) -> str:
@@ -115,6 +129,7 @@ def main() -> None:
         names = [path.relative_to(ROOT).as_posix() for path in stale(ROOT)]
         sys.exit(f"Stale: {', '.join(names)}. Run: python docs/generate.py" if names else 0)
     for path, text in documents(ROOT).items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
 
 

@@ -26,7 +26,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", [".env.example", "README.md", "pyproject.toml"])
+@pytest.mark.parametrize("name", [".env.example", "README.md", "constraints/pyproject.toml"])
 def test_generated_file_is_up_to_date(generate: ModuleType, name: str) -> None:
     """A file with a generated part is what `python docs/generate.py` would write."""
     expected = generate.documents(ROOT)[ROOT / name]
@@ -35,11 +35,14 @@ def test_generated_file_is_up_to_date(generate: ModuleType, name: str) -> None:
 
 
 def test_uv_gets_what_is_locked() -> None:
-    """The versions that uv installs are those of the lock, which the image installs too."""
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    """The member of uv's workspace that holds the versions has those of the lock, which the image installs too."""
+    workspace = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]["workspace"]
+    member = tomllib.loads((ROOT / "constraints" / "pyproject.toml").read_text("utf-8"))
     locked = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
 
-    assert locked == tool["uv"]["constraint-dependencies"]
+    assert ["constraints"] == workspace["members"]
+    assert locked == member["project"]["dependencies"]
+    assert not member["tool"]["uv"]["package"]
 
 
 def test_lock_names_versions_only() -> None:
@@ -69,9 +72,10 @@ def test_uncommented_example_is_the_default(tmp_path: Path, monkeypatch: pytest.
 
 def test_check_names_what_is_stale(generate: ModuleType, tmp_path: Path) -> None:
     """A lock that changed makes the constraints stale, and nothing else."""
-    for name in [".env.example", "README.md", "pyproject.toml", "requirements.lock"]:
+    (tmp_path / "constraints").mkdir()
+    for name in [".env.example", "README.md", "constraints/pyproject.toml", "requirements.lock"]:
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     with (tmp_path / "requirements.lock").open("a", encoding="utf-8") as lock:
         lock.write("another==1.0\n")
 
-    assert [tmp_path / "pyproject.toml"] == generate.stale(tmp_path)
+    assert [tmp_path / "constraints" / "pyproject.toml"] == generate.stale(tmp_path)
