@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / ".ci" / "run").read_text("utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 STAGES = re.findall(r"^stage_(\w+)\(", SCRIPT, re.MULTILINE)
 
 
@@ -32,3 +34,11 @@ def test_unknown_stage_is_refused_before_any_runs() -> None:
 
     assert (2, "") == (done.returncode, done.stdout)
     assert [] == [stage for stage in STAGES if stage not in done.stderr]
+
+
+def test_version_has_its_section_in_the_changelog() -> None:
+    """The newest release in the changelog is the version, with a date."""
+    sections = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    newest = next(section for section in sections if section != "[Unreleased]")
+
+    assert re.fullmatch(rf"\[{re.escape(PROJECT['version'])}\] - \d{{4}}-\d\d-\d\d", newest)
