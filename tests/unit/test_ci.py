@@ -7,6 +7,8 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / ".ci" / "run").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -42,3 +44,21 @@ def test_version_has_its_section_in_the_changelog() -> None:
     newest = next(section for section in sections if section != "[Unreleased]")
 
     assert re.fullmatch(rf"\[{re.escape(PROJECT['version'])}\] - \d{{4}}-\d\d-\d\d", newest)
+
+
+def test_hooks_run_what_ci_runs() -> None:
+    """Each command of the stage `lint` is a hook of pre-commit, and there are no others."""
+    (stage,) = re.findall(r"^stage_lint\(\) \{\n(.+?)^\}", SCRIPT, re.MULTILINE | re.DOTALL)
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))
+    hooks = [hook["entry"] for repository in config["repos"] for hook in repository["hooks"]]
+
+    assert sorted(line.strip() for line in stage.splitlines()) == sorted(hooks)
+
+
+def test_workflow_runs_on_the_versions_of_the_classifiers() -> None:
+    """The workflow's matrix has each minor version of Python that the distribution names."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    prefix = "Programming Language :: Python :: "
+    named = [name.removeprefix(prefix) for name in PROJECT["classifiers"] if name.startswith(prefix)]
+
+    assert named == workflow["jobs"]["run"]["strategy"]["matrix"]["python"]
