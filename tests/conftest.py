@@ -9,6 +9,8 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -22,6 +24,9 @@ for name in [name for name in os.environ if name.startswith(PREFIX) and not name
     del os.environ[name]
 # A shell that runs us in the background has us ignore Ctrl-C, and whoever we start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# On a machine that is busy with other work an example takes longer, which is no failure.
+hypothesis_settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any-machine")
 
 
 class SettingsFactory(Protocol):

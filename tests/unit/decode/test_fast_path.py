@@ -138,7 +138,7 @@ def ordinary(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPI
 
 
 @given(_values, _offsets, st.integers(-1, 2**62), _places)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_both_ways_lead_to_the_same_bytes(
     value: bytes, offset: int, timestamp: int, place: tuple[str, str, int]
 ) -> None:
@@ -158,7 +158,7 @@ def test_both_ways_lead_to_the_same_bytes(
 
 
 @given(_values, st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_what_is_broken_never_passes_for_something_else(value: bytes, data: st.DataObject) -> None:
     """Cut, with bytes changed, and with bytes added: what the generic path refuses, the fast path leaves to it."""
     broken = bytearray(value)

@@ -335,7 +335,7 @@ async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: r
     return committed
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_two_owners_that_are_killed_at_random_count_every_event_once(seed: int, size: int) -> None:
     """Whatever each believes to be committed; the last one goes through to the end."""

@@ -192,7 +192,7 @@ class Bookkeeping(RuleBasedStateMachine):
 
 
 TestBookkeeping = Bookkeeping.TestCase
-TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def a_ledger(*, max_bytes: int = MAX_BYTES, max_batches: int = 1_000, partitions: int = 2) -> OffsetTracker:
