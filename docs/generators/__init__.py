@@ -1,0 +1,1 @@
+"""What each generated block of the documents says, one module per subject; `docs/generate.py` writes it."""

@@ -1,0 +1,34 @@
+"""The parameters of the dashboard's address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dashboard.model import time_window
+from dashboard.model.snapshot import FIELDS
+from dashboard.views import controls
+from generators.markdown import table
+
+
+def parameters() -> str:
+    """Render each parameter with its values; the first one is the default."""
+    shortest, longest = (str(int(each.total_seconds() // 60)) for each in (time_window.SHORTEST, time_window.LONGEST))
+    fields = ", ".join(f"`{name}`" for name in FIELDS)
+    rows = [
+        ("`view`", _values(controls.VIEWS), "What the page shows."),
+        ("`range`", _values(offered.key for offered in time_window.RANGES), "Range of event time that ends now."),
+        (
+            "`from`, `to`",
+            "epoch ms",
+            f"A fixed period instead of `range`, from {shortest} minute to {int(longest) // 1440} days long.",
+        ),
+        (fields, "any value", "Show only events with this value; repeat a parameter for several values."),
+        ("`zone`", _values(controls.ZONES), "Time zone of all times; local time is that of the browser."),
+        ("`refresh`", _values(controls.INTERVALS), "Time between two refreshes."),
+        ("`kiosk`", "`true`", "Hide every control."),
+    ]
+    return table(["parameter", "values, the default first", "meaning"], rows)
+
+
+def _values(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)

@@ -1,0 +1,77 @@
+"""What a dead letter says: the headers that the worker adds, the reasons, and the states that `dlq list` shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from generators.markdown import table
+from streamapp.dlq.index import State
+from streamapp.kafka.dead_letter_producer import headers_of
+from streamapp.model.record import OURS, DeadLetter, Reason, TopicRecord, origin_of
+
+HEADERS = {
+    "reason": "Why the record cannot be stored; one of the reasons below.",
+    "error": "What exactly is wrong, at most 1 KiB.",
+    "topic": "Topic in which the record first stood.",
+    "partition": "Partition in which the record first stood.",
+    "offset": "Offset at which the record first stood.",
+    "timestamp": "The record's Kafka timestamp, epoch ms.",
+    "schema_id": "Schema id on the wire; empty if it could not be read.",
+    "failed_at": "When the worker dead-lettered the record, ISO 8601, UTC.",
+    "attempt": "1 the first time; one more after each replay that failed again.",
+    "incarnation": "Topic id (UUID) of the original topic; empty if the broker has none.",
+}
+REASONS = {
+    Reason.EMPTY: ("The value has no bytes.", "Usually nothing: correct the producer."),
+    Reason.TOMBSTONE: ("The value is null.", "Usually nothing: correct the producer."),
+    Reason.BAD_MAGIC_BYTE: ("The first byte is not 0: this is not Confluent's wire format.", "Correct the producer."),
+    Reason.TRUNCATED: ("The record ends too early.", "Usually nothing: correct the producer."),
+    Reason.UNKNOWN_SCHEMA_ID: (
+        "The registry does not know the schema id, asked again for 5 s.",
+        "Register the schema under that id, or correct `STREAMAPP_SCHEMA_REGISTRY_URL`; then replay.",
+    ),
+    Reason.UNDECODABLE: ("The bytes do not fit the writer's schema.", "Usually nothing: correct the producer."),
+    Reason.INCOMPATIBLE_SCHEMA: (
+        "The schema is registered, but the record is not a user event: a required field is missing or null.",
+        "Correct the producer, or run a worker whose event allows it; then replay.",
+    ),
+    Reason.TIMESTAMP_OUT_OF_RANGE: (
+        "The event time is too early, or too far ahead of the Kafka timestamp.",
+        "If the times are right, change the limits in the [settings](settings.md), restart the worker and replay.",
+    ),
+    Reason.REFUSED_BY_STORE: (
+        "MongoDB refuses the document: a validator, a unique index, a value that BSON cannot hold.",
+        "Change what `streamapp.error` names in MongoDB; then replay.",
+    ),
+}
+STATES = {
+    State.OPEN: "Nothing has been done yet.",
+    State.IN_TOPIC: (
+        "A record of the event is in the original topic, and the worker's group has not read it yet:"
+        " it was replayed, or Kafka delivers it again."
+    ),
+    State.STORED: "The event is in MongoDB, under the `_id` of its origin.",
+    State.SUPERSEDED: "The event failed again, or the same dead letter was delivered twice: a later one stands for it.",
+    State.UNKNOWN: "MongoDB did not answer.",
+}
+_EXAMPLE = TopicRecord("user_events", 3, 4711, 1_795_599_820_641, b"user-0007", b"", [])
+
+
+def headers() -> str:
+    """Render the headers with an example each."""
+    origin = origin_of(_EXAMPLE, "1QVzBUszRfKP6fu_1KfdsQ")
+    letter = DeadLetter(record=_EXAMPLE, origin=origin, reason=Reason.EMPTY, error="the value is empty", schema_id=2)
+    found = headers_of(letter, failed_at=datetime(2026, 11, 25, 9, 43, 44, tzinfo=UTC))
+    rows = [(f"`{name}`", f"`{(value or b'').decode()}`", HEADERS[name.removeprefix(OURS)]) for name, value in found]
+    return table(["header", "example", "meaning"], rows)
+
+
+def reasons() -> str:
+    """Render the reasons."""
+    rows = [(f"`{reason}`", *REASONS[reason]) for reason in Reason]
+    return table(["reason", "what is wrong", "what to do"], rows)
+
+
+def states() -> str:
+    """Render the states."""
+    return table(["state", "meaning"], [(state.value, STATES[state]) for state in State])
