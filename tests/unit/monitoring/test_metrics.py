@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -127,15 +126,3 @@ def test_names_follow_the_conventions() -> None:
         assert not re.search(r"_(ms|millis|minutes|kb|total)$", family.name)
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
-
-
-def test_every_metric_is_documented() -> None:
-    """And none that is not there."""
-    metrics = some_metrics()
-    metrics.consumer = Transport()
-    families = text_string_to_metric_families(metrics.page().decode())
-    told = {family.name.removesuffix("_info") for family in families if family.name.startswith("streamapp_")}
-    text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text("utf-8")
-    rows = " ".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `streamapp_"))
-
-    assert told == {re.sub(r"_(total|info)$", "", name) for name in re.findall(r"streamapp_[a-z_]+", rows)}
