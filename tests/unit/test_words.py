@@ -64,6 +64,7 @@ def test_forbidden_text_is_found(words: ModuleType, text: str) -> None:
         "asked again right away; 1,000 records were compacted away",
         'metrics: streamapp_slices_total, {"$slice": -5}, islice(rows, 3), slice(2)',
         '{"incarnation": topic_id}, headers["streamapp.incarnation"], kafka.apart',
+        '`_id` "partition:<incarnation>:<partition>": kind, topic, partition, incarnation, worker, {slices, bytes}',
         "send-sample --ledger FILE; 'streamapp ledger 1'",
         'st.dataframe(rows, width="stretch")',
         '@click.option("--by", type=click.Choice(NAMES))',
