@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from traceback import format_tb
@@ -18,66 +19,80 @@ from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBat
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class DecodedBatch:
-    """A batch's records after decoding: each is a document or a dead letter."""
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedEvents:
+    """Events that go the same way to MongoDB; the three sequences have the same order."""
 
-    documents: list[Document]
-    #: The records of the documents, in the same order.
-    records: list[BatchRecord]
-    #: Their schema versions, likewise.
-    versions: list[str]
-    dead: list[DeadLetter]
-    #: Indexes of the documents whose place in the partition is behind the rollups.
-    out_of_order: set[int]
+    documents: Sequence[Document] = ()
+    records: Sequence[BatchRecord] = ()
+    versions: Sequence[str] = ()
 
-    def refuse(self, index: int, why: str, batch: PartitionBatch) -> None:
-        """Make a dead letter of a document that the store refuses, too; it stays where it is."""
+    def dead_letters(self, refused: Mapping[int, str], batch: PartitionBatch) -> list[DeadLetter]:
+        """The dead letters of documents that the store refused; `refused` maps their index to the error."""
+        return [self._dead_letter(index, error, batch) for index, error in refused.items()]
+
+    def _dead_letter(self, index: int, error: str, batch: PartitionBatch) -> DeadLetter:
         record = batch.placed(self.records[index])
-        letter = DeadLetter(
+        return DeadLetter(
             record=record,
             origin=origin_of(record, batch.topic_id),
             reason=Reason.REFUSED_BY_STORE,
-            error=why,
+            error=error,
             schema_id=self.documents[index]["schema_id"],
         )
-        self.dead.append(letter)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedBatch:
+    """The records of a batch after decoding: each is an event or a dead letter."""
+
+    events: DecodedEvents
+    dead: Sequence[DeadLetter]
+    #: Indexes of the events whose place in the partition is behind the rollups.
+    out_of_order: AbstractSet[int]
 
     def places(self) -> Iterator[tuple[int, str]]:
-        """Offset and `_id` of each document that comes in order."""
-        for index, (record, made) in enumerate(zip(self.records, self.documents, strict=True)):
+        """Offset and `_id` of each event that comes in order."""
+        for index, (record, made) in enumerate(zip(self.events.records, self.events.documents, strict=True)):
             if index not in self.out_of_order:
                 yield record.offset, made["_id"]
 
-    def split(self) -> tuple[DecodedBatch, DecodedBatch]:
-        """What comes in order, and what comes apart; both with the same dead letters."""
-        if not self.out_of_order:
-            return self, DecodedBatch([], [], [], self.dead, set())
-        in_turn = self._part([index for index in range(len(self.documents)) if index not in self.out_of_order])
-        out_of_order = self._part(sorted(self.out_of_order))
-        # A mark will be added to each.
-        out_of_order.documents = [
-            each.decoded() if isinstance(each, LazyDocument) else each for each in out_of_order.documents
-        ]
-        return in_turn, out_of_order
+    def split(
+        self, previously_failed: Collection[str] = ()
+    ) -> tuple[DecodedEvents, DecodedEvents, Sequence[DeadLetter]]:
+        """The events in order, the events out of order, and the dead letters.
 
-    def _part(self, indexes: Sequence[int]) -> DecodedBatch:
-        documents = [self.documents[i] for i in indexes]
-        records, versions = [self.records[i] for i in indexes], [self.versions[i] for i in indexes]
-        return DecodedBatch(documents, records, versions, self.dead, set())
+        Args:
+            previously_failed: `_id`s of further events that are out of order.
+        """
+        out_of_order = self.out_of_order
+        if previously_failed:
+            documents = enumerate(self.events.documents)
+            out_of_order = out_of_order | {index for index, made in documents if made["_id"] in previously_failed}
+        if not out_of_order:
+            return self.events, DecodedEvents(), self.dead
+        in_order = self._part([index for index in range(len(self.events.documents)) if index not in out_of_order])
+        return in_order, _with_fields(self._part(sorted(out_of_order))), self.dead
+
+    def _part(self, indexes: Sequence[int]) -> DecodedEvents:
+        documents, records, versions = self.events.documents, self.events.records, self.events.versions
+        return DecodedEvents(
+            [documents[i] for i in indexes], [records[i] for i in indexes], [versions[i] for i in indexes]
+        )
 
 
 def build(
     batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
 ) -> DecodedBatch:
     """Decode each record of a batch, by the schemas that exist; those that cannot be stored become dead letters."""
-    decoded, topic_id = DecodedBatch([], [], [], [], set()), batch.topic_id
+    documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
+    dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
     for record in batch.records:
         if (made := fast_path.document(record)) is not None:
-            decoded.documents.append(made)
-            decoded.records.append(record)
-            decoded.versions.append(made.row[3][4])
+            documents.append(made)
+            records.append(record)
+            versions.append(made.row[3][4])
             continue
         placed = batch.placed(record)
         origin = origin_of(placed, topic_id)
@@ -85,18 +100,24 @@ def build(
             writer, event = wire_format.decode(record.value, schemas)
             made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
         except Undecodable as exc:
-            decoded.dead.append(_dead_letter(placed, origin, exc))
+            dead.append(_dead_letter(placed, origin, exc))
         except Exception as exc:  # noqa: BLE001 - a fault of ours that one record brings out must not stop its partition
             _tell(placed, exc)
             unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
-            decoded.dead.append(_dead_letter(placed, origin, unforeseen))
+            dead.append(_dead_letter(placed, origin, unforeseen))
         else:
             if record.headers and origin.is_elsewhere(placed, topic_id):
-                decoded.out_of_order.add(len(decoded.documents))
-            decoded.documents.append(made)
-            decoded.records.append(record)
-            decoded.versions.append(writer.version)
-    return decoded
+                out_of_order.add(len(documents))
+            documents.append(made)
+            records.append(record)
+            versions.append(writer.version)
+    return DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order)
+
+
+def _with_fields(events: DecodedEvents) -> DecodedEvents:
+    """The same with documents to which a field can be added."""
+    documents = [each.decoded() if isinstance(each, LazyDocument) else each for each in events.documents]
+    return DecodedEvents(documents, events.records, events.versions)
 
 
 def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from streamapp.decode import wire_format
-from streamapp.decode.batch import DecodedBatch, build
+from streamapp.decode.batch import DecodedEvents, build
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
@@ -118,7 +118,8 @@ class _Inserted:
     """What is left to do once a batch's documents are stored; they are not held any longer."""
 
     pending: PendingCounts | None
-    out_of_order: DecodedBatch
+    out_of_order: DecodedEvents
+    dead: Sequence[DeadLetter]
     fates: Fates
 
 
@@ -187,13 +188,14 @@ class Sink:
         schemas = await self._schemas.resolve(_schema_ids(batch.records))
         async with self._decode_slots.take(len(batch.records)):
             inserted = await self._insert(batch, schemas)
-        self._breaker.expect(partition_id(batch), batch.records, _for_the_first_time(inserted.out_of_order.dead))
+        self._breaker.expect(partition_id(batch), batch.records, _for_the_first_time(inserted.dead))
         await turn.wait_turn()
-        fates = inserted.fates
+        fates, dead = inserted.fates, [*inserted.dead]
         if inserted.out_of_order.documents:
             outcome = await self._store_outages.run(lambda: self._out_of_order.insert(inserted.out_of_order.documents))
-            fates += self._note(outcome, inserted.out_of_order, batch)
-        dead = sorted(inserted.out_of_order.dead, key=lambda letter: letter.record.offset)
+            fates += self._note(outcome, inserted.out_of_order)
+            dead += inserted.out_of_order.dead_letters(outcome.refused, batch)
+        dead.sort(key=lambda letter: letter.record.offset)
         await self._breaker.judge(partition_id(batch), batch.records, _for_the_first_time(dead))
         if dead:
             await self._send_dead_letters(dead)
@@ -209,22 +211,18 @@ class Sink:
 
     async def _insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
         decoded = build(batch, schemas, times=self._times, received_at=self._now())
-        if previously_failed := await self._redelivery.previously_failed(batch, decoded.places()):
-            decoded.out_of_order.update(
-                index for index, made in enumerate(decoded.documents) if made["_id"] in previously_failed
-            )
-        ours, out_of_order = decoded.split()
-        outcome = await self._store_outages.run(lambda: self._insert_batcher.insert(ours.documents))
-        fates = self._note(outcome, ours, batch)
-        counted = await self._redelivery.countable(ours.documents, outcome)
+        previously_failed = await self._redelivery.previously_failed(batch, decoded.places())
+        in_order, out_of_order, dead = decoded.split(previously_failed)
+        outcome = await self._store_outages.run(lambda: self._insert_batcher.insert(in_order.documents))
+        fates = self._note(outcome, in_order)
+        dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
+        counted = await self._redelivery.countable(in_order.documents, outcome)
         if orphans := await self._redelivery.orphans(batch):
             counted = sorted([*counted, *orphans], key=lambda event: event["kafka"]["offset"])
-        return _Inserted(PendingCounts.of(counted) if counted else None, out_of_order, fates)
+        return _Inserted(PendingCounts.of(counted) if counted else None, out_of_order, dead, fates)
 
-    def _note(self, outcome: Outcome, decoded: DecodedBatch, batch: PartitionBatch) -> Fates:
-        for index, why in outcome.refused.items():
-            decoded.refuse(index, why, batch)
-        records, versions = decoded.records, decoded.versions
+    def _note(self, outcome: Outcome, events: DecodedEvents) -> Fates:
+        records, versions = events.records, events.versions
         if outcome.duplicates or outcome.refused:
             new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
             records, versions = [records[i] for i in new], [versions[i] for i in new]

@@ -7,30 +7,50 @@ from datetime import UTC, datetime
 import pytest
 from bson import DatetimeMS
 
-from streamapp.decode.batch import DecodedBatch, build
+from streamapp.decode.batch import DecodedBatch, DecodedEvents, build
 from streamapp.decode.document import EventTimes, LazyDocument
-from tests.support.factories import V1, V2, a_batch, a_record, an_event
+from streamapp.model.record import Reason
+from tests.support.factories import TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event
 
 
 def test_what_comes_apart_has_no_turn() -> None:
     """A replayed dead letter's offset says nothing of when its event came."""
     records = [a_record(offset=7), a_record(offset=8)]
 
-    assert [(8, "b")] == [*DecodedBatch([{"_id": "a"}, {"_id": "b"}], [*records], ["v1", "v1"], [], {0}).places()]
+    events = DecodedEvents([{"_id": "a"}, {"_id": "b"}], records, ["v1", "v1"])
+
+    assert [(8, "b")] == [*DecodedBatch(events, [], {0}).places()]
 
 
 def test_what_comes_apart_can_be_marked() -> None:
     """With all its fields, also where it was made the fast path; what comes in order stays as it is."""
     batch = a_batch(a_record(offset=7), a_record(offset=8, timestamp=2**60))
     decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
-    decoded.out_of_order.add(1)
 
-    in_turn, out_of_order = decoded.split()
+    in_order, out_of_order, _ = decoded.split({f"{TOPIC_ID}-0-8"})
 
-    assert [7] == [document.row[0] for document in in_turn.documents if isinstance(document, LazyDocument)]
+    assert [7] == [document.row[0] for document in in_order.documents if isinstance(document, LazyDocument)]
     (document,) = out_of_order.documents
     assert isinstance(document, dict)
     assert (8, DatetimeMS(2**60)) == (document["kafka"]["offset"], document["kafka"]["timestamp"])
+
+
+def test_parts_of_a_batch_share_nothing_that_changes() -> None:
+    """A refusal in one part is a dead letter of its own: neither the batch nor the other part has it."""
+    batch = a_batch(a_record(offset=7), a_record(offset=8), FakeRecord(value=b"", offset=9))
+    decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+
+    in_order, out_of_order, dead = decoded.split({f"{TOPIC_ID}-0-8"})
+    (refused,) = in_order.dead_letters({0: "too odd"}, batch)
+
+    assert (7, Reason.REFUSED_BY_STORE, "too odd", 1) == (
+        refused.record.offset,
+        refused.reason,
+        refused.error,
+        refused.schema_id,
+    )
+    assert [9] == [letter.record.offset for letter in dead] == [letter.record.offset for letter in decoded.dead]
+    assert (1, 1) == (len(in_order.records), len(out_of_order.records))
 
 
 @pytest.mark.parametrize("changes", [{}, {"browser": "opera"}, {"browser": None}])
@@ -38,6 +58,6 @@ def test_events_of_ours_go_the_short_way(changes: dict[str, str | None]) -> None
     """Or it would be of no use, and nobody would notice."""
     batch, times = a_batch(a_record(an_event(**changes))), EventTimes(earliest=0, ahead=0)
 
-    (document,) = build(batch, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC)).documents
+    (document,) = build(batch, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC)).events.documents
 
     assert isinstance(document, LazyDocument)

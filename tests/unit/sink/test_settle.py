@@ -227,6 +227,31 @@ def test_dead_letters_come_in_the_order_of_the_partition() -> None:
     assert [0, 1, 2] == [letter.record.offset for letter in world.dead_letters.sent]
 
 
+def test_a_batch_has_dead_letters_of_every_origin_once() -> None:
+    """Not decodable, refused in order, and refused out of order."""
+    world = World()
+    world.sink._insert_batcher._write = refuse_second
+    headers = replayed_from(offset=1)
+
+    async def refuse_all(documents: Sequence[Document]) -> Outcome:
+        return Outcome(refused=dict.fromkeys(range(len(documents)), "too odd"))
+
+    world.sink._out_of_order.insert = refuse_all
+    records = [
+        a_record(offset=0),
+        a_record(offset=1),
+        FakeRecord(value=b"", offset=2),
+        a_record(offset=3, headers=headers),
+    ]
+
+    fates = world.settle(a_batch(*records))
+
+    assert [Fates(stored=1, dead_lettered=3)] == fates
+    assert [(1, "refused-by-store"), (2, "empty"), (3, "refused-by-store")] == [
+        (letter.record.offset, letter.reason) for letter in world.dead_letters.sent
+    ]
+
+
 def test_an_outage_of_the_store_is_waited_out() -> None:
     """Nothing is dead-lettered, nothing is lost."""
     world = World()
