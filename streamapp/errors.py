@@ -10,6 +10,7 @@ StreamappError
 │   ├── PoisonFlood               → stop, un-acked
 │   ├── DeadLetterTopicTooSmall   → stop, un-acked
 │   └── DeadLetterRefused         → stop, un-acked
+├── AssignmentLost          stop settling, un-acked: the records come again
 ├── BackendError            the local backend cannot run here, or no longer
 └── SettingsError           a setting is wrong
 """
@@ -67,6 +68,10 @@ class DeadLetterTopicTooSmall(Permanent):
 
 class DeadLetterRefused(Permanent):
     """The dead-letter topic refuses a record for another reason, which time does not mend."""
+
+
+class AssignmentLost(StreamappError):  # noqa: N818 - named by what happened
+    """The batch belongs to an assignment of its partition that has ended; its records are delivered again."""
 
 
 class BackendError(StreamappError):

@@ -12,11 +12,13 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Protocol
 
+from streamapp.errors import AssignmentLost
 from streamapp.model.record import PartitionId
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.keys import id_of
@@ -111,8 +113,9 @@ class RollupWriter:
         self._next_at = time.monotonic() + WRITE_INTERVAL_SECONDS
         batch = _present(self._waiting)
         self._waiting = [*batch]
-        async with self._applying:
-            await self._apply(batch)
+        with suppress(AssignmentLost):  # then nobody waits for this batch
+            async with self._applying:
+                await self._apply(batch)
         self._waiting = self._waiting[len(batch) :]
         _tell(batch, None)
 
@@ -138,8 +141,8 @@ class RollupWriter:
     async def _add_to(self, level: Level, buckets: Sequence[_Bucket], batch: Sequence[_Waiting]) -> None:
         while True:
             partition_ids = {waiting.partition_id for waiting in _present(batch)}
-            if not partition_ids:  # nor would it say anything of MongoDB to go on
-                raise asyncio.CancelledError
+            if not partition_ids:  # an error, not a return: no call has shown that MongoDB is reachable again
+                raise AssignmentLost("all batches whose events were to be counted are cancelled")
             buckets = [bucket for bucket in buckets if bucket.partition_id in partition_ids]
             # Taken out until they are known to be stored as they are.
             held = {bucket.id: self._cached.pop((level, bucket.id), None) for bucket in buckets}

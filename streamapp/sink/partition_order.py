@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from streamapp.errors import AssignmentLost
 from streamapp.model.record import PartitionBatch
 
 
@@ -24,14 +25,14 @@ class Turn:
         """Wait until all earlier batches have had their turn.
 
         Raises:
-            CancelledError: one of them was given up, and so is this one.
+            AssignmentLost: one of them was given up, and so is this one.
         """
         if self._earlier is not None:
             is_over = self._earlier._is_over  # noqa: SLF001 - one of us
             if not is_over.done():  # or each batch would wait for a round of the loop
                 await asyncio.wait([is_over])
             if not is_over.result():
-                raise asyncio.CancelledError
+                raise AssignmentLost(f"an earlier batch of assignment {self.assignment} was given up")
             self._earlier = None
 
     def end(self) -> None:
@@ -51,12 +52,16 @@ class PartitionOrder:
         self._last: dict[tuple[str, int], Turn] = {}
 
     def queue_up(self, batch: PartitionBatch) -> Turn:
-        """The turn of a batch, after those of its assignment that came before."""
+        """The turn of a batch, after those of its assignment that came before.
+
+        Raises:
+            AssignmentLost: a later assignment of the partition has begun.
+        """
         partition = (batch.topic, batch.partition)
         earlier = self._last.get(partition)
         if earlier is not None and batch.assignment < earlier.assignment:
             # A straggler of an assignment that is over: nothing of it may be counted before what comes again.
-            raise asyncio.CancelledError
+            raise AssignmentLost(f"assignment {batch.assignment} of {batch.topic}, partition {batch.partition} is over")
         is_same = earlier is not None and earlier.assignment == batch.assignment
         self._last[partition] = turn = Turn(batch.assignment, earlier if is_same else None)
         return turn

@@ -166,14 +166,14 @@ class Sink:
         Raises:
             PoisonFlood: too many of the last records are poison; nothing may be acked.
             DeadLetterTopicTooSmall: a dead letter does not fit its topic; nothing may be acked.
+            AssignmentLost: the partition's assignment has ended; nothing may be acked, the records come again.
         """
         turn = self._order.queue_up(batch)
         try:
             fates, counted = await self._settle(batch, turn)
             await counted
-        except BaseException:
-            turn.give_up()
-            raise
+        finally:
+            turn.give_up()  # no effect once the turn has ended
         self.fates += fates
         return fates
 

@@ -20,7 +20,7 @@ from mode import CrashingSupervisor
 
 from streamapp import settings
 from streamapp.commands import COMMANDS, Later
-from streamapp.errors import Permanent, SettingsError
+from streamapp.errors import AssignmentLost, Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
 from streamapp.monitoring.readiness import Readiness
 from streamapp.retry import OutageRetrier
@@ -165,6 +165,8 @@ async def _settle(event: Any) -> None:
         await dependencies().sink.settle(event.value)
     except (Permanent, SettingsError) as exc:
         give_up(str(exc))
+    except AssignmentLost:
+        pass  # no ack: the records come again
     else:
         event.ack()
 

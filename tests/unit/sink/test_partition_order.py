@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from streamapp.errors import AssignmentLost
 from streamapp.sink.partition_order import PartitionOrder, Turn
 from tests.support.factories import a_batch, a_record
 
@@ -38,10 +39,25 @@ def test_after_one_that_is_given_up_none_of_its_assignment_comes() -> None:
     async def scenario() -> None:
         turns = PartitionOrder()
         a_turn(turns).give_up()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(AssignmentLost):
             await a_turn(turns).wait_turn()
         await a_turn(turns, assignment=1).wait_turn()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(AssignmentLost):
             a_turn(turns)
+
+    asyncio.run(scenario())
+
+
+def test_a_batch_that_is_cancelled_while_it_waits_is_cancelled() -> None:
+    """Nobody must take the end of the worker for the loss of an assignment."""
+
+    async def scenario() -> None:
+        turns = PartitionOrder()
+        a_turn(turns)
+        waiting = asyncio.create_task(a_turn(turns).wait_turn())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
     asyncio.run(scenario())

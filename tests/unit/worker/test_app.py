@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, Never
 
 import click
@@ -94,6 +95,24 @@ def test_failure_of_the_agent_ends_the_worker() -> None:
     from streamapp.worker import app as worker_app  # noqa: PLC0415 - not before the environment is cleared
 
     assert worker_app.store_events.supervisor_strategy is CrashingSupervisor
+
+
+def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records come again; batches of other partitions are settled meanwhile."""
+    from streamapp.errors import AssignmentLost  # noqa: PLC0415 - not before the environment is cleared
+    from streamapp.worker import app as worker_app  # noqa: PLC0415
+
+    class Sink:
+        async def settle(self, _: object) -> None:
+            raise AssignmentLost
+
+    acked = list[bool]()
+    event = SimpleNamespace(value=None, ack=lambda: acked.append(True))
+    monkeypatch.setattr(worker_app, "dependencies", lambda: SimpleNamespace(sink=Sink()))
+
+    asyncio.run(worker_app._settle(event))
+
+    assert [] == acked
 
 
 def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
