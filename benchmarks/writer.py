@@ -22,7 +22,7 @@ from streamapp.retry import NoRetry
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
-from streamapp.sink.settle import Fates
+from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
 
 _AT_ONCE = 5_000

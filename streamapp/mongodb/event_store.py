@@ -25,7 +25,7 @@ from streamapp.model.record import DeadLetter
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.rollups.recount import FIELDS
-from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.ports import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from streamapp.rollups.keys import by_partition, id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.rollup import ConditionalWrite, Delta, Rollup
-from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.ports import Outcome
 
 log = logging.getLogger(__name__)
 

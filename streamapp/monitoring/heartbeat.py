@@ -40,7 +40,7 @@ from pymongo.write_concern import WriteConcern
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo
 from streamapp.monitoring.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
-from streamapp.sink.settle import Fates
+from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from streamapp.monitoring.heartbeat import Consumer, lag_seconds
 from streamapp.monitoring.latency import BOUNDS_MS, Latencies
 from streamapp.monitoring.readiness import Readiness
 from streamapp.retry import OutageRetrier
-from streamapp.sink.settle import Fates
+from streamapp.sink.ports import Fates
 
 #: Schema versions that are told apart; the rest is "other".
 MOST_VERSIONS = 50

@@ -9,38 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from streamapp.decode.document import Document
+from streamapp.sink.ports import Outcome
 
 MAX_BATCH_DOCUMENTS = 4_000
 MAX_CONCURRENT_INSERTS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The fate of some documents, by their index: stored, unless named here."""
-
-    duplicates: frozenset[int] = frozenset()
-    #: index → why MongoDB will never take it
-    refused: dict[int, str] = field(default_factory=dict[int, str])
-
-    def joined(self, other: Outcome, start: int) -> Outcome:
-        """Its outcome, and that of the documents from index `start` on, together."""
-        return Outcome(
-            duplicates=self.duplicates | {start + index for index in other.duplicates},
-            refused={**self.refused, **{start + index: why for index, why in other.refused.items()}},
-        )
-
-    def part(self, start: int, length: int) -> Outcome:
-        """The outcome of `length` documents from index `start` on, counted from there."""
-        if not self.duplicates and not self.refused:
-            return self
-        here = range(start, start + length)
-        return Outcome(
-            duplicates=frozenset(i - start for i in self.duplicates if i in here),
-            refused={i - start: why for i, why in self.refused.items() if i in here},
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

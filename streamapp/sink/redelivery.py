@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Protocol
 
 from streamapp.decode import document
 from streamapp.decode.document import Document
 from streamapp.model.record import Origin, PartitionBatch, PartitionId
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import EVENT_BYTES
-from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.ports import EventLookupPort, HighWatermarkPort, Outcome
 
 #: Offsets around the last one counted among which a worker that has ended may have stored events: more than it holds,
 #: unless it is let to hold more than 225 MB of them.
@@ -20,32 +19,12 @@ ORPHANS_WITHIN = 225_000_000 // EVENT_BYTES
 LOOKED_UP_AT_ONCE = 5_000
 
 
-class Stored(Protocol):
-    """What knows which events are stored; raises StoreUnavailable."""
-
-    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Those of them that are stored, and whether they were counted apart."""
-        ...
-
-    async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
-        """Those of them that are stored, as far as rollups need them, but for those that were counted apart."""
-        ...
-
-
-class HighWatermarks(Protocol):
-    """Knows how far rollups are; raises StoreUnavailable."""
-
-    async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a partition that any rollup holds, -1 for none: all up to it had their fate once."""
-        ...
-
-
 class Redelivery:
     """Looks up what is not known of a batch's events; waits out outages."""
 
-    def __init__(self, store: Stored, frontiers: HighWatermarks, outages: OutageRetrier) -> None:
-        self._store = store
-        self._frontiers = frontiers
+    def __init__(self, events: EventLookupPort, rollups: HighWatermarkPort, outages: OutageRetrier) -> None:
+        self._events = events
+        self._rollups = rollups
         self._outages = outages
         self._asked: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
 
@@ -57,14 +36,14 @@ class Redelivery:
         behind = [id_ for offset, id_ in events if offset <= high_watermark]
         if not behind:
             return set()
-        return {*behind}.difference(await self._outages.run(lambda: self._store.known(behind)))
+        return {*behind}.difference(await self._outages.run(lambda: self._events.known(behind)))
 
     async def countable(self, documents: Sequence[Document], outcome: Outcome) -> Sequence[Document]:
         """The events that are stored after an insert, but for those that were counted when they were."""
         if not outcome.duplicates and not outcome.refused:
             return documents
         ids = {index: documents[index]["_id"] for index in outcome.duplicates}
-        known = await self._outages.run(lambda: self._store.known([*ids.values()]))
+        known = await self._outages.run(lambda: self._events.known([*ids.values()]))
         counted = {index for index, id_ in ids.items() if known.get(id_)}
         return [each for i, each in enumerate(documents) if i not in counted and i not in outcome.refused]
 
@@ -83,14 +62,14 @@ class Redelivery:
         ids = (_id_at(batch, offset) for offset in range(begin, end) if offset not in there)
         found: list[Document] = []
         while chunk := [*islice(ids, LOOKED_UP_AT_ONCE)]:
-            found += await self._outages.run(lambda c=chunk: self._store.uncounted(c))
+            found += await self._outages.run(lambda c=chunk: self._events.uncounted(c))
         return found
 
     async def _high_watermark(self, batch: PartitionBatch) -> int:
         """How far the rollups were when the assignment began."""
         partition = (batch.topic, batch.partition)
         if partition not in self._asked or self._asked[partition][0] != batch.assignment:
-            asking = self._outages.run(lambda: self._frontiers.high_watermark(partition_id(batch)))
+            asking = self._outages.run(lambda: self._rollups.high_watermark(partition_id(batch)))
             self._asked[partition] = (batch.assignment, asyncio.create_task(asking))
         _, asked = self._asked[partition]
         if not asked.done():  # or each batch would wait for a round of the loop

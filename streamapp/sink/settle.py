@@ -13,104 +13,27 @@ Whoever calls acks after that, never before.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Protocol
 
 from streamapp.decode import wire_format
 from streamapp.decode.batch import DecodedEvents, build
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
-from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import Breaker
-from streamapp.sink.insert_batcher import InsertBatcher, Outcome
+from streamapp.sink.insert_batcher import InsertBatcher
 from streamapp.sink.partition_order import PartitionOrder, Turn
-from streamapp.sink.redelivery import Redelivery, Stored, partition_id
+from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
+from streamapp.sink.redelivery import Redelivery, partition_id
 from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 #: Documents in memory at the same time: those that did not come the fast path are twenty times as large as records.
 MAX_DECODED_RECORDS = 24_000
 #: Records that are larger, with what Python needs for them, leave little of themselves behind.
 _LARGE_RECORD_BYTES = 800
-
-
-class Schemas(Protocol):
-    """Where writer schemas come from."""
-
-    async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
-        """The schemas of those ids that exist; waits while the registry is away."""
-        ...
-
-
-class EventStore(Stored, Protocol):
-    """Where documents go. All raise StoreUnavailable while MongoDB takes no writes; all may be repeated."""
-
-    async def insert(self, documents: Sequence[Document]) -> Outcome:
-        """Store each document, with its own verdict."""
-        ...
-
-    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Count each once, however often it comes; each partition's come in offset order."""
-        ...
-
-
-class OutOfOrderStore(Protocol):
-    """Where events go that come out of order; raises StoreUnavailable, and may be repeated."""
-
-    async def insert(self, documents: Sequence[Document]) -> Outcome:
-        """Store and count each event that is not stored yet."""
-        ...
-
-
-class DeadLetters(Protocol):
-    """Where dead letters go."""
-
-    async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Deliver them. Raises BrokerUnavailable while Kafka is away, DeadLetterTopicTooSmall for good."""
-        ...
-
-
-class Observer(Protocol):
-    """Hears of what was done, once per batch or insert."""
-
-    def inserted(self, seconds: float) -> None:
-        """An insert took so long, whether it failed or not."""
-        ...
-
-    def stored(self, records: Sequence[BatchRecord], versions: Sequence[str]) -> None:
-        """Events are new in MongoDB; these are their schema versions."""
-        ...
-
-    def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
-        """The records of a batch have their fate; these are dead letters now."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fates:
-    """How many records met which fate."""
-
-    stored: int = 0
-    duplicates: int = 0
-    dead_lettered: int = 0
-
-    def __add__(self, other: Fates) -> Fates:
-        return Fates(
-            stored=self.stored + other.stored,
-            duplicates=self.duplicates + other.duplicates,
-            dead_lettered=self.dead_lettered + other.dead_lettered,
-        )
-
-    @property
-    def records(self) -> int:
-        """All of them."""
-        return self.stored + self.duplicates + self.dead_lettered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,37 +49,23 @@ class _Inserted:
 class Sink:
     """Settles batches; several at a time, each independent of the others but for what has an order."""
 
-    def __init__(  # noqa: PLR0913 - its ports
+    def __init__(
         self,
+        ports: SinkPorts,
         *,
-        schemas: Schemas,
-        store: EventStore,
+        outages: SinkOutages,
         rollup_writer: RollupWriter,
-        out_of_order: OutOfOrderStore,
-        dead_letters: DeadLetters,
         breaker: Breaker,
         times: EventTimes,
-        store_outages: OutageRetrier,
-        dead_letter_outages: OutageRetrier,
-        observer: Observer,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        stopwatch: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.fates = Fates()
-        self._schemas = schemas
-        self._store = store
-        self._insert_batcher = InsertBatcher(self._timed_insert)
+        self._ports = ports
+        self._outages = outages
         self._rollup_writer = rollup_writer
-        self._redelivery = Redelivery(store, rollup_writer, store_outages)
-        self._out_of_order = out_of_order
-        self._dead_letters = dead_letters
         self._breaker = breaker
         self._times = times
-        self._store_outages = store_outages
-        self._dead_letter_outages = dead_letter_outages
-        self._now = now
-        self._observer = observer
-        self._stopwatch = stopwatch
+        self._insert_batcher = InsertBatcher(self._timed_insert)
+        self._redelivery = Redelivery(ports.events, rollup_writer, outages.store)
         self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
         self._order = PartitionOrder()
 
@@ -178,21 +87,23 @@ class Sink:
         return fates
 
     async def _timed_insert(self, documents: Sequence[Document]) -> Outcome:
-        began = self._stopwatch()
+        began = self._ports.stopwatch()
         try:
-            return await self._store.insert(documents)
+            return await self._ports.events.insert(documents)
         finally:
-            self._observer.inserted(self._stopwatch() - began)
+            self._ports.observer.inserted(self._ports.stopwatch() - began)
 
     async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None]]:
-        schemas = await self._schemas.resolve(_schema_ids(batch.records))
+        schemas = await self._ports.schemas.resolve(_schema_ids(batch.records))
         async with self._decode_slots.take(len(batch.records)):
             inserted = await self._insert(batch, schemas)
         self._breaker.expect(partition_id(batch), batch.records, _for_the_first_time(inserted.dead))
         await turn.wait_turn()
         fates, dead = inserted.fates, [*inserted.dead]
         if inserted.out_of_order.documents:
-            outcome = await self._store_outages.run(lambda: self._out_of_order.insert(inserted.out_of_order.documents))
+            outcome = await self._outages.store.run(
+                lambda: self._ports.out_of_order.insert(inserted.out_of_order.documents)
+            )
             fates += self._note(outcome, inserted.out_of_order)
             dead += inserted.out_of_order.dead_letters(outcome.refused, batch)
         dead.sort(key=lambda letter: letter.record.offset)
@@ -201,7 +112,7 @@ class Sink:
             await self._send_dead_letters(dead)
         counted = self._rollup_writer.add(partition_id(batch), inserted.pending) if inserted.pending else _nothing()
         turn.end()
-        self._observer.settled(batch.records, dead)
+        self._ports.observer.settled(batch.records, dead)
         fates += Fates(dead_lettered=len(dead))
         if fates.records != len(batch.records):
             message = f"{len(batch.records)} records met {fates.records} fates: {fates}"
@@ -210,10 +121,10 @@ class Sink:
         return fates, counted
 
     async def _insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
-        decoded = build(batch, schemas, times=self._times, received_at=self._now())
+        decoded = build(batch, schemas, times=self._times, received_at=self._ports.now())
         previously_failed = await self._redelivery.previously_failed(batch, decoded.places())
         in_order, out_of_order, dead = decoded.split(previously_failed)
-        outcome = await self._store_outages.run(lambda: self._insert_batcher.insert(in_order.documents))
+        outcome = await self._outages.store.run(lambda: self._insert_batcher.insert(in_order.documents))
         fates = self._note(outcome, in_order)
         dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
         counted = await self._redelivery.countable(in_order.documents, outcome)
@@ -227,12 +138,12 @@ class Sink:
             new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
             records, versions = [records[i] for i in new], [versions[i] for i in new]
         if records:
-            self._observer.stored(records, versions)
+            self._ports.observer.stored(records, versions)
         return Fates(stored=len(records), duplicates=len(outcome.duplicates))
 
     async def _send_dead_letters(self, dead: Sequence[DeadLetter]) -> None:
-        await self._dead_letter_outages.run(lambda: self._dead_letters.send(dead))
-        await self._store_outages.run(lambda: self._store.count_dead_letters(dead))
+        await self._outages.dead_letters.run(lambda: self._ports.dead_letters.send(dead))
+        await self._outages.store.run(lambda: self._ports.events.count_dead_letters(dead))
 
 
 def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:

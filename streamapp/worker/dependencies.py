@@ -28,6 +28,7 @@ from streamapp.retry import OutageRetrier
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.ports import SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 from streamapp.worker import memory
 from streamapp.worker.shutdown import give_up
@@ -127,23 +128,25 @@ class WorkerDependencies(Service):
     def _make_sink(self) -> Sink:
         settings = self._settings
         times = EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
-        return Sink(
+        ports = SinkPorts(
             schemas=self._registry,
-            store=self._store,
+            events=self._store,
+            out_of_order=OutOfOrderStore(self._mongo, self._rollups, keep=settings.keep),
+            dead_letters=self._dead_letters,
+            observer=self.metrics,
+        )
+        return Sink(
+            ports,
+            outages=SinkOutages(store=self._store_outages, dead_letters=self._dead_letter_outages),
             rollup_writer=RollupWriter(
                 self._rollups, outages=self._store_outages, keep=self._settings.keep, now=lambda: datetime.now(UTC)
             ),
-            out_of_order=OutOfOrderStore(self._mongo, self._rollups, keep=self._settings.keep),
-            dead_letters=self._dead_letters,
             breaker=Breaker(
                 share=settings.breaker_share,
                 window=settings.breaker_window_records,
                 least=settings.breaker_least_records,
             ),
             times=times,
-            store_outages=self._store_outages,
-            dead_letter_outages=self._dead_letter_outages,
-            observer=self.metrics,
         )
 
     async def _have_topics(self) -> None:

@@ -12,7 +12,7 @@ from streamapp.model import event
 from streamapp.registry import client
 from streamapp.registry.client import Registry
 from streamapp.settings import Settings
-from streamapp.sink import settle
+from streamapp.sink.ports import SchemaPort
 from tests.support import foreign
 from tests.support.doubles.ports import FakeSchemas
 
@@ -20,7 +20,7 @@ from tests.support.doubles.ports import FakeSchemas
 class Subject:
     """The schemas under test, and the id of the one that they know."""
 
-    def __init__(self, schemas: settle.Schemas, schema_id: int) -> None:
+    def __init__(self, schemas: SchemaPort, schema_id: int) -> None:
         self.schemas = schemas
         self.schema_id = schema_id
 

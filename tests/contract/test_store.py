@@ -13,7 +13,7 @@ from streamapp.decode.document import Document, LazyDocument
 from streamapp.model.record import Reason
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
-from streamapp.sink import settle
+from streamapp.sink.ports import EventPort
 from tests.conftest import SettingsFactory
 from tests.support.doubles.ports import FakeEventStore
 from tests.support.factories import NOW, a_letter, replayed
@@ -25,9 +25,7 @@ class Subject:
     #: What documents are made before they are inserted.
     form: Callable[[dict[str, Any]], Document] = dict
 
-    def __init__(
-        self, store: settle.EventStore, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]
-    ) -> None:
+    def __init__(self, store: EventPort, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
         self.store = store
         self.ids = ids
         self.dead = dead

@@ -38,7 +38,7 @@ from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import Breaker
-from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.ports import Outcome, SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 from tests.support.doubles.ports import FakeObserver
 from tests.support.factories import NOW, V1, V2, FakeRecord, replayed, wire
@@ -246,17 +246,20 @@ class Worker:
         self.mongo = ChaosMongo(world.mongo, world.source)
         outages = OutageRetrier("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep)
         rollups = PartialRollups(self.mongo)
-        self.sink = Sink(
+        broker_outages = OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep)
+        ports = SinkPorts(
             schemas=Registry(world.topic),
-            store=PartialStore(self.mongo, world.dead),
-            rollup_writer=RollupWriter(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
+            events=PartialStore(self.mongo, world.dead),
             out_of_order=OutOfOrderStore(self.mongo, rollups, keep={}),
             dead_letters=DeadLetters(world.topic),
+            observer=FakeObserver(),
+        )
+        self.sink = Sink(
+            ports,
+            outages=SinkOutages(store=outages, dead_letters=broker_outages),
+            rollup_writer=RollupWriter(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
             breaker=Breaker(share=0, window=1, least=1),
             times=EventTimes(earliest=0, ahead=2**60),
-            store_outages=outages,
-            dead_letter_outages=OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep),
-            observer=FakeObserver(),
         )
         self.feeds: dict[int, Feed] = {}
 

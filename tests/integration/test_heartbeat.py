@@ -16,7 +16,7 @@ from streamapp.monitoring import heartbeat
 from streamapp.monitoring.heartbeat import RECENT, Heartbeat
 from streamapp.monitoring.latency import Latencies
 from streamapp.settings import Settings
-from streamapp.sink.settle import Fates
+from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
 
 

@@ -14,7 +14,7 @@ from streamapp.rollups.keys import id_of, partition_id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
-from streamapp.sink.insert_batcher import Outcome
+from streamapp.sink.ports import Outcome
 
 
 class FakeSchemas:

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamapp.monitoring.heartbeat import ENDS, HeartbeatBuilder, HeartbeatSample
 from streamapp.monitoring.latency import Latencies
-from streamapp.sink.settle import Fates
+from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Ends, OffsetTracker, Progress
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from streamapp.model.record import Reason
 from streamapp.monitoring.metrics import MOST_VERSIONS, Metrics
 from streamapp.monitoring.readiness import Readiness, Waiting
 from streamapp.retry import OutageRetrier
-from streamapp.sink.settle import Fates
+from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
 from tests.support.factories import FakeRecord, a_letter
 

@@ -133,7 +133,7 @@ def test_the_worker_asks_all_of_its_servers_and_names_the_dead_letter_topic() ->
         service = an_upstream(readiness, there)
         await service.start()
         await service.stop()
-        return service.sink._dead_letter_outages.name
+        return service.sink._outages.dead_letters.name
 
     assert asyncio.run(scenario()) == "the dead-letter topic t.dlq"
     dependencies = {"mongodb", "mongodb_writes", "schema_registry", "kafka", "dead_letters"}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from streamapp.errors import StoreUnavailable
-from streamapp.sink.insert_batcher import MAX_BATCH_DOCUMENTS, MAX_CONCURRENT_INSERTS, InsertBatcher, Outcome
+from streamapp.sink.insert_batcher import MAX_BATCH_DOCUMENTS, MAX_CONCURRENT_INSERTS, InsertBatcher
+from streamapp.sink.ports import Outcome
 
 
 class Writes:

@@ -19,8 +19,8 @@ from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import Breaker
-from streamapp.sink.insert_batcher import Outcome
-from streamapp.sink.settle import Fates, Sink
+from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
+from streamapp.sink.settle import Sink
 from tests.support.doubles.ports import (
     FakeDeadLetters,
     FakeEventStore,
@@ -53,28 +53,31 @@ class World:
         store: FakeEventStore | None = None,
         schemas: FakeSchemas | None = None,
         rollups: FakeRollups | None = None,
+        dead_letters: FakeDeadLetters | None = None,
     ) -> None:
         self.store = store or FakeEventStore()
         self.schemas = schemas or FakeSchemas(V1, V2)
         self.rollups = rollups or FakeRollups()
-        self.dead_letters = FakeDeadLetters()
+        self.dead_letters = dead_letters or FakeDeadLetters()
         self.observer = FakeObserver()
         quick = RetryPolicy(first_wait=0, max_wait=0)
         self.store_outages = outages = OutageRetrier("MongoDB", policy=quick)
-        self.sink = Sink(
+        ports = SinkPorts(
             schemas=self.schemas,
-            store=self.store,
+            events=self.store,
+            out_of_order=FakeOutOfOrderStore(self.store, self.rollups),
+            dead_letters=self.dead_letters,
+            observer=self.observer,
+            stopwatch=itertools.count().__next__,
+        )
+        self.sink = Sink(
+            ports,
+            outages=SinkOutages(store=outages, dead_letters=OutageRetrier("the dead-letter topic", policy=quick)),
             rollup_writer=RollupWriter(
                 self.rollups, outages=outages, keep={}, now=lambda: datetime.now(UTC), sleep=lambda _: asyncio.sleep(0)
             ),
-            out_of_order=FakeOutOfOrderStore(self.store, self.rollups),
-            dead_letters=self.dead_letters,
             breaker=breaker or Breaker(share=0, window=1, least=1),
             times=EventTimes(earliest=0, ahead=86_400_000),
-            store_outages=outages,
-            dead_letter_outages=OutageRetrier("the dead-letter topic", policy=quick),
-            observer=self.observer,
-            stopwatch=itertools.count().__next__,
         )
 
     def restarted(self, breaker: Breaker) -> World:
@@ -236,7 +239,7 @@ def test_a_batch_has_dead_letters_of_every_origin_once() -> None:
     async def refuse_all(documents: Sequence[Document]) -> Outcome:
         return Outcome(refused=dict.fromkeys(range(len(documents)), "too odd"))
 
-    world.sink._out_of_order.insert = refuse_all
+    world.sink._ports.out_of_order.insert = refuse_all
     records = [
         a_record(offset=0),
         a_record(offset=1),
@@ -328,7 +331,6 @@ def test_an_outage_of_the_dead_letter_topic_holds_back_its_partition_only() -> N
 
 def test_dead_letters_of_later_slices_wait_for_those_of_earlier_ones() -> None:
     """Also past a batch between them that has none: their count is kept by the last offset."""
-    world = World()
 
     class OneIsSlow(FakeDeadLetters):
         async def send(self, letters: Sequence[DeadLetter]) -> None:
@@ -336,32 +338,28 @@ def test_dead_letters_of_later_slices_wait_for_those_of_earlier_ones() -> None:
                 await settled()
             await super().send(letters)
 
-    slow = world.sink._dead_letters = OneIsSlow()
+    world = World(dead_letters=OneIsSlow())
     bad, good, worse = FakeRecord(value=b"", offset=0), a_record(offset=1), FakeRecord(value=b"", offset=2)
 
     world.settle(a_batch(bad), a_batch(good), a_batch(worse))
 
-    assert [0, 2] == [letter.record.offset for letter in slow.sent]
+    assert [0, 2] == [letter.record.offset for letter in world.dead_letters.sent]
     assert {"empty": 2} == world.store.dead_letters
 
 
 def test_a_dead_letter_that_fits_nowhere_is_raised() -> None:
     """The worker stops; nothing of the batch may be acked."""
-    world = World()
 
     class TooSmall(FakeDeadLetters):
         async def send(self, letters: Sequence[DeadLetter]) -> None:
             raise DeadLetterTopicTooSmall("raise its limit")
 
-    world.sink._dead_letters = TooSmall()
-
     with pytest.raises(DeadLetterTopicTooSmall):
-        world.settle(a_batch(FakeRecord(value=b"")))
+        World(dead_letters=TooSmall()).settle(a_batch(FakeRecord(value=b"")))
 
 
 def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
     """Counted first, they would keep the earlier one from ever being counted."""
-    world = World()
 
     class FirstFails(FakeDeadLetters):
         async def send(self, letters: Sequence[DeadLetter]) -> None:
@@ -369,7 +367,7 @@ def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
                 raise DeadLetterTopicTooSmall("raise its limit")
             await super().send(letters)
 
-    failing = world.sink._dead_letters = FirstFails()
+    world = World(dead_letters=FirstFails())
 
     async def scenario() -> None:
         first = asyncio.create_task(world.sink.settle(a_batch(FakeRecord(value=b"", offset=0))))
@@ -380,7 +378,7 @@ def test_after_a_failure_later_dead_letters_of_the_partition_wait() -> None:
 
     asyncio.run(scenario())
 
-    assert [] == failing.sent
+    assert [] == world.dead_letters.sent
     assert {} == world.store.dead_letters
 
 
