@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 LATEST = 50
-_COLUMNS = ("received_at", "event_timestamp", "event_type", "user_id", "browser", "schema_version", "kafka")
+COLUMNS = ("received_at", "event_timestamp", "event_type", "user_id", "browser", "schema_version", "kafka")
 
 
 class Pipeline(Protocol):
@@ -62,7 +62,7 @@ class MongoPipeline:
     def latest(self) -> Sequence[Document]:
         """Return the latest events by insertion, the newest first, without fields that a table cannot show."""
         with self._connection.asking() as database:
-            found = database["events"].find({}, dict.fromkeys(_COLUMNS, 1))
+            found = database["events"].find({}, dict.fromkeys(COLUMNS, 1))
             return [*found.sort("$natural", pymongo.DESCENDING).limit(LATEST)]
 
     def document(self, name: str) -> Document | None:

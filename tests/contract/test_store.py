@@ -10,6 +10,7 @@ import bson
 import pytest
 
 from streamapp.decode.document import Document, LazyDocument
+from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
@@ -25,10 +26,17 @@ class Subject:
     #: What documents are made before they are inserted.
     form: Callable[[dict[str, Any]], Document] = dict
 
-    def __init__(self, store: EventPort, ids: Callable[[], set[str]], dead: Callable[[], dict[str, int]]) -> None:
+    def __init__(
+        self,
+        store: EventPort,
+        ids: Callable[[], set[str]],
+        dead: Callable[[], dict[str, int]],
+        make_unreachable: Callable[[], None],
+    ) -> None:
         self.store = store
         self.ids = ids
         self.dead = dead
+        self.make_unreachable = make_unreachable
 
     def insert(self, *documents: dict[str, Any]) -> tuple[set[int], set[int]]:
         """Insert; return which were duplicates and which refused."""
@@ -53,7 +61,12 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
     """Return each in turn."""
     if request.param == "fake":
         fake = FakeEventStore()
-        yield Subject(fake, lambda: set(fake.documents), lambda: dict(fake.dead_letters))
+        yield Subject(
+            fake,
+            lambda: set(fake.documents),
+            lambda: dict(fake.dead_letters),
+            lambda: setattr(fake, "is_away", True),
+        )
         return
     settings = settings_for()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
@@ -62,6 +75,7 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
         store,
         lambda: {document["_id"] for document in database["events"].find()},
         lambda: {document["reason"]: document["n"] for document in database["dead_letters"].find()},
+        mongo.close,
     )
     mongo.close()
 
@@ -86,10 +100,39 @@ def test_documents_already_stored_are_told_apart(subject: Subject) -> None:
     assert {"a", "b", "c"} == subject.ids()
 
 
-def test_events_are_found_but_for_those_that_are_counted_apart(subject: Subject) -> None:
-    """By their ids, with what rollups count by."""
+def test_a_document_that_is_twice_in_a_call_is_stored_once(subject: Subject) -> None:
+    """The second is a duplicate."""
+    assert ({1}, set()) == subject.insert({"_id": "a"}, {"_id": "a"})
+
+
+def test_known_events_say_whether_they_were_counted_out_of_order(subject: Subject) -> None:
+    """A document of another program has no such mark."""
+    subject.insert({"_id": "a", "kafka": {"offset": 1}}, {"_id": "b", "kafka": {"apart": True}}, {"_id": "c"})
+
+    assert {"a": False, "b": True, "c": False} == dict(asyncio.run(subject.store.known(["a", "b", "c", "d"])))
+
+
+def test_an_unreachable_store_raises(subject: Subject) -> None:
+    """Every call may be repeated."""
+    subject.make_unreachable()
+
+    for call in (
+        lambda: subject.insert({"_id": "a"}),
+        lambda: asyncio.run(subject.store.known(["a"])),
+        lambda: asyncio.run(subject.store.uncounted(["a"])),
+        lambda: subject.count(a_letter()),
+    ):
+        with pytest.raises(StoreUnavailable):
+            call()
+
+
+def test_uncounted_events_are_those_that_were_not_counted_out_of_order(subject: Subject) -> None:
+    """By their ids, with the fields that rollups need and no others."""
     event = {"user_id": "u", "metadata": {"device": "tv", "location": "DE"}}
-    subject.insert({"_id": "a", **event, "kafka": {"offset": 1}}, {"_id": "b", "kafka": {"offset": 2, "apart": True}})
+    subject.insert(
+        {"_id": "a", **event, "kafka": {"offset": 1, "timestamp": 5}, "schema_id": 1},
+        {"_id": "b", "kafka": {"offset": 2, "apart": True}},
+    )
 
     found = asyncio.run(subject.store.uncounted(["a", "b", "c"]))
 

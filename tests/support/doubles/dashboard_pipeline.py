@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from dashboard.data.pipeline import COLUMNS, LATEST
 from dashboard.model.health import PipelineState
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.support.doubles.dashboard_reader import NOON
@@ -70,9 +71,10 @@ class FakePipeline:
         return self._written
 
     def latest(self) -> Sequence[Mapping[str, Any]]:
-        """Return all events, the newest first."""
+        """Return the columns of the latest events, the newest first."""
         self._raise()
-        return self.events[::-1]
+        latest = self.events[: -LATEST - 1 : -1]
+        return [{name: value for name, value in event.items() if name in {"_id", *COLUMNS}} for event in latest]
 
     def document(self, name: str) -> Mapping[str, Any] | None:
         """Return an event."""

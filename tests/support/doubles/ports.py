@@ -1,10 +1,12 @@
-"""Doubles of the sink's ports; each passes the contract tests of the real thing."""
+"""Fakes of the sink's ports; each passes the contract tests of the real implementation (tests/contract/)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from copy import deepcopy
+from typing import Any
 
 from streamapp.decode.document import Document, LazyDocument
 from streamapp.decode.writer_schema import WriterSchema
@@ -13,6 +15,7 @@ from streamapp.model.record import DeadLetter, Origin, PartitionId, Record
 from streamapp.rollups.keys import id_of, partition_id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.recount import FIELDS
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.sink.ports import Outcome
 
@@ -24,18 +27,18 @@ class FakeSchemas:
         self.known = {writer.schema_id: writer for writer in writers}
 
     async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
-        """Return what is known."""
+        """Return all known schemas."""
         return self.known
 
 
 class FakeEventStore:
-    """Keeps documents in memory; refuses integers that BSON has no room for, as MongoDB's driver does."""
+    """Keeps documents in memory; refuses integers that do not fit into 64 bits, as MongoDB's driver does."""
 
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
         self.dead_letters: Counter[str] = Counter()
         self.is_away = False
-        #: How many of the next inserts find it away.
+        #: How many of the next inserts fail.
         self.away_for = 0
         self._counted: set[tuple[str, Origin]] = set()
 
@@ -44,7 +47,7 @@ class FakeEventStore:
         self._check()
         if self.away_for:
             self.away_for -= 1
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
         duplicates: set[int] = set()
         refused: dict[int, str] = {}
         for index, document in enumerate(documents):
@@ -57,15 +60,15 @@ class FakeEventStore:
         return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Those that are there, and whether they are marked."""
+        """Return which of the events are stored, and whether each was counted out of order."""
         self._check()
-        return {id_: "apart" in self.documents[id_]["kafka"] for id_ in ids if id_ in self.documents}
+        return {id_: _is_out_of_order(self.documents[id_]) for id_ in ids if id_ in self.documents}
 
     async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
-        """Those that are there and not marked."""
+        """Return the stored events that were not counted out of order."""
         self._check()
-        there = [self.documents[id_] for id_ in ids if id_ in self.documents]
-        return [document for document in there if "apart" not in document["kafka"]]
+        found = [self.documents[id_] for id_ in ids if id_ in self.documents]
+        return [_projected(document) for document in found if not _is_out_of_order(document)]
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each event once for each reason."""
@@ -75,11 +78,26 @@ class FakeEventStore:
 
     def _check(self) -> None:
         if self.is_away:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
+
+
+def _is_out_of_order(document: Document) -> bool:
+    return document.get("kafka", {}).get("apart") is True
+
+
+def _projected(document: Document) -> dict[str, Any]:
+    """Return the document with `_id` and the fields that rollups need."""
+    found: dict[str, Any] = {"_id": document["_id"]}
+    for parent, _, child in (field.partition(".") for field in FIELDS):
+        if not child and parent in document:
+            found[parent] = document[parent]
+        elif child in document.get(parent, {}):
+            found.setdefault(parent, {})[child] = document[parent][child]
+    return found
 
 
 class FakeObserver:
-    """Notes what it hears."""
+    """Keeps what it is called with."""
 
     def __init__(self) -> None:
         self.inserts: list[float] = []
@@ -87,81 +105,79 @@ class FakeObserver:
         self.batches: list[tuple[int, list[str]]] = []
 
     def inserted(self, seconds: float) -> None:
-        """Note an insert."""
+        """Keep the duration of an insert."""
         self.inserts.append(seconds)
 
     def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
-        """Note the offsets and schema versions of new events."""
+        """Keep the offsets and schema versions of new events."""
         self.new += zip([record.offset for record in records], versions, strict=True)
 
     def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
-        """Note a batch."""
+        """Keep the size of a batch and the reasons of its dead letters."""
         self.batches.append((len(records), [letter.reason.value for letter in dead]))
 
 
-class FakeRollups:
+class FakeRollupStore:
     """Keeps rollups in memory, as documents."""
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Document]] = {level.name: {} for level in LEVELS}
         self.is_away = self.is_read_only = False
         #: Called before each write.
-        self.before_swap: Callable[[], None] = lambda: None
+        self.before_write: Callable[[], None] = lambda: None
 
     async def load(self, level: Level, ids: Sequence[str]) -> Mapping[str, Rollup]:
-        """Those that are there."""
+        """Return the rollups that are stored."""
         self._check()
         found = self.documents[level.name]
         return {id_: Rollup(id_, found[id_]) for id_ in ids if id_ in found}
 
     async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
-        """Write those whose guard holds."""
+        """Write each rollup whose expected version is stored; return whether that were all."""
         self._check()
         if self.is_read_only:
             raise StoreUnavailable("read-only")
-        self.before_swap()
-        written = [self._swap(self.documents[level.name], write_if_unchanged) for write_if_unchanged in writes]
+        self.before_write()
+        written = [self._write(self.documents[level.name], each) for each in writes]
         return all(written)
 
-    def _swap(self, stored: dict[str, Document], write_if_unchanged: ConditionalWrite) -> bool:
-        id_ = write_if_unchanged.document["_id"]
-        expected_version = (stored[id_]["offset"], stored[id_]["n"]) if id_ in stored else None
-        if expected_version == write_if_unchanged.expected_version:
-            stored[id_] = write_if_unchanged.document
-        return expected_version == write_if_unchanged.expected_version
+    def _write(self, stored: dict[str, Document], write: ConditionalWrite) -> bool:
+        id_ = write.document["_id"]
+        version = (stored[id_]["offset"], stored[id_]["n"]) if id_ in stored else None
+        if version == write.expected_version:
+            # The writer goes on adding to the rollup whose maps the document has.
+            stored[id_] = deepcopy(write.document)
+        return version == write.expected_version
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a partition in the coarsest level."""
+        """Return the highest offset of a partition at any level."""
         self._check()
-        ours = [
-            each
-            for id_, each in self.documents["1d"].items()
-            if id_.startswith(f"{partition_id.topic_id}:{partition_id.partition}:")
-        ]
-        return max((each["offset"] for each in ours), default=-1)
+        start = f"{partition_id.topic_id}:{partition_id.partition}:"
+        rollups = (each for level in self.documents.values() for each in level.items())
+        return max((rollup["offset"] for id_, rollup in rollups if id_.startswith(start)), default=-1)
 
     def total(self, level: str) -> int:
-        """Events in all rollups of a level."""
+        """Return the number of events in all rollups of a level."""
         return sum(document["n"] for document in self.documents[level].values())
 
     def _check(self) -> None:
         if self.is_away:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
 
 
 class FakeOutOfOrderStore:
-    """Stores and counts in the doubles."""
+    """Stores and counts events in the fakes of the two stores."""
 
-    def __init__(self, store: FakeEventStore, rollups: FakeRollups) -> None:
-        self._store = store
+    def __init__(self, events: FakeEventStore, rollups: FakeRollupStore) -> None:
+        self._events = events
         self._rollups = rollups
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
-        """Store and count what is new."""
-        outcome = await self._store.insert(documents)
-        for index, document in enumerate(documents):
+        """Store and count each event that is not stored yet."""
+        marked = [{**document, "kafka": {**document["kafka"], "apart": True}} for document in documents]
+        outcome = await self._events.insert(marked)
+        for index, document in enumerate(marked):
             if index not in outcome.duplicates and index not in outcome.refused:
-                document["kafka"]["apart"] = True
                 self._count(document)
         return outcome
 
@@ -171,7 +187,7 @@ class FakeOutOfOrderStore:
             for start, deltas in PendingCounts.of([document]).after(-1, level).items():
                 id_ = id_of(partition_id, start)
                 rollup = Rollup(id_, self._rollups.documents[level.name].get(id_))
-                rollup.add(deltas)
+                rollup.add_out_of_order(deltas)
                 self._rollups.documents[level.name][id_] = rollup.document()
 
 
@@ -183,7 +199,8 @@ class FakeDeadLetters:
         self.is_away = False
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep them."""
+        """Keep those that were not sent before."""
         if self.is_away:
-            raise BrokerUnavailable("away")
-        self.sent += letters
+            raise BrokerUnavailable("unreachable")
+        sent = {*self.sent}
+        self.sent += [letter for letter in letters if letter not in sent]

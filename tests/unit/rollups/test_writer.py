@@ -22,7 +22,7 @@ from streamapp.rollups.keys import id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
-from tests.support.doubles.ports import FakeRollups
+from tests.support.doubles.ports import FakeRollupStore
 from tests.support.factories import NOW, TOPIC_ID
 
 LANE = PartitionId(TOPIC_ID, 0)
@@ -48,7 +48,7 @@ def quick_outages() -> OutageRetrier:
 
 
 def an_accumulator(
-    rollups: FakeRollups,
+    rollups: FakeRollupStore,
     *,
     keep: Keep | None = None,
     waits: list[float] | None = None,
@@ -74,14 +74,14 @@ def recounted(events: Sequence[Document]) -> dict[str, Counter[str]]:
     return counts
 
 
-def stored(rollups: FakeRollups) -> dict[str, Counter[str]]:
+def stored(rollups: FakeRollupStore) -> dict[str, Counter[str]]:
     """Return the same of what is stored."""
     return {name: Counter({id_: each["n"] for id_, each in found.items()}) for name, found in rollups.documents.items()}
 
 
 def test_events_are_in_every_level_when_their_adding_is_done() -> None:
     """Those of many batches with one write, the coarsest level first."""
-    rollups, order = FakeRollups(), []
+    rollups, order = FakeRollupStore(), []
     write_if_unchanged = rollups.write_if_unchanged
 
     async def note(level: Level, writes: Any) -> bool:
@@ -106,7 +106,7 @@ def test_rollups_are_written_once_a_second_at_the_most() -> None:
     waits: list[float] = []
 
     async def scenario() -> None:
-        adding = an_accumulator(FakeRollups(), waits=waits)
+        adding = an_accumulator(FakeRollupStore(), waits=waits)
         for offset in range(3):
             await adding.add(LANE, PendingCounts.of([an_event(offset)]))
 
@@ -120,7 +120,7 @@ def test_rollups_are_written_once_a_second_at_the_most() -> None:
 
 def test_what_comes_while_rollups_are_written_is_written_next() -> None:
     """Nothing waits for a third."""
-    rollups = FakeRollups()
+    rollups = FakeRollupStore()
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
@@ -130,7 +130,7 @@ def test_what_comes_while_rollups_are_written_is_written_next() -> None:
             if not later:
                 later.append(adding.add(LANE, PendingCounts.of([an_event(1)])))
 
-        rollups.before_swap = add_another
+        rollups.before_write = add_another
         await adding.add(LANE, PendingCounts.of([an_event(0)]))
         await later[0]
 
@@ -141,7 +141,7 @@ def test_what_comes_while_rollups_are_written_is_written_next() -> None:
 
 def test_who_has_gone_is_not_counted() -> None:
     """It comes again, before or behind what another worker counts meanwhile."""
-    rollups = FakeRollups()
+    rollups = FakeRollupStore()
 
     async def scenario() -> None:
         adding = an_accumulator(rollups)
@@ -155,7 +155,7 @@ def test_who_has_gone_is_not_counted() -> None:
 
 def test_who_goes_while_mongodb_is_away_is_not_counted_when_it_is_back() -> None:
     """By then another worker may have asked how far the rollups are, and count what lies before."""
-    rollups = FakeRollups()
+    rollups = FakeRollupStore()
     rollups.is_read_only = True
 
     async def scenario() -> None:
@@ -174,7 +174,7 @@ def test_who_goes_while_mongodb_is_away_is_not_counted_when_it_is_back() -> None
 
 def test_an_outage_does_not_end_because_all_have_gone() -> None:
     """Nobody has asked MongoDB; and who comes next is counted."""
-    rollups, outages = FakeRollups(), quick_outages()
+    rollups, outages = FakeRollupStore(), quick_outages()
     rollups.is_read_only = True
 
     async def scenario() -> bool:
@@ -196,7 +196,7 @@ def test_an_outage_does_not_end_because_all_have_gone() -> None:
 
 def test_what_is_being_written_comes_before_the_frontier() -> None:
     """Though who entered it has gone: MongoDB may have it already."""
-    rollups, arrived, answered = FakeRollups(), asyncio.Event(), asyncio.Event()
+    rollups, arrived, answered = FakeRollupStore(), asyncio.Event(), asyncio.Event()
     write_if_unchanged = rollups.write_if_unchanged
 
     async def answer_late(level: Level, writes: Any) -> bool:
@@ -220,7 +220,7 @@ def test_what_is_being_written_comes_before_the_frontier() -> None:
 
 def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
     """The level that is not known to be written is read again."""
-    rollups, calls = FakeRollups(), []
+    rollups, calls = FakeRollupStore(), []
     write_if_unchanged = rollups.write_if_unchanged
 
     async def lose_the_answer(level: Level, writes: Any) -> bool:
@@ -245,7 +245,7 @@ def test_a_fault_reaches_everyone_who_waits() -> None:
     """The worker ends un-acked: here, of batches that are not in order."""
 
     async def scenario() -> list[Any]:
-        adding = an_accumulator(FakeRollups())
+        adding = an_accumulator(FakeRollupStore())
         waiting = [adding.add(LANE, PendingCounts.of([an_event(3)])) for _ in range(2)]
         gone = adding.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
         outcome = asyncio.gather(*waiting, return_exceptions=True)
@@ -258,7 +258,7 @@ def test_a_fault_reaches_everyone_who_waits() -> None:
 
 def test_buckets_that_are_not_kept_are_left_out() -> None:
     """At the levels that do not keep them."""
-    rollups = FakeRollups()
+    rollups = FakeRollupStore()
     old = an_event(0, event_timestamp=NOW - 8 * 86_400_000)
 
     async def scenario() -> None:
@@ -273,7 +273,7 @@ def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.Mon
     """Memory is bounded, counts are not."""
     monkeypatch.setattr(writer, "MAX_CACHED_ROLLUPS", 2)
     monkeypatch.setattr(writer, "MAX_ROLLUPS_PER_WRITE", 3)
-    rollups = FakeRollups()
+    rollups = FakeRollupStore()
     events = [an_event(offset, event_timestamp=NOW + offset % 10 * 86_400_000) for offset in range(40)]
 
     async def scenario() -> None:
@@ -289,7 +289,7 @@ def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.Mon
 
 def test_what_is_remembered_is_not_read_again() -> None:
     """Nor taken for the rollup of another level that begins at the same time, and so has the same `_id`."""
-    rollups, read = FakeRollups(), Counter[str]()
+    rollups, read = FakeRollupStore(), Counter[str]()
     load = rollups.load
 
     async def note(level: Level, ids: Sequence[str]) -> Any:
@@ -312,7 +312,7 @@ def test_what_is_remembered_is_not_read_again() -> None:
 
 def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
     """A device whose clock stands at 0: what comes again finds its rollup as it was."""
-    rollups = FakeRollups()
+    rollups = FakeRollupStore()
     events = [an_event(offset, event_timestamp=0) for offset in range(4)]
 
     async def scenario() -> None:
@@ -324,7 +324,9 @@ def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
     assert recounted(events) == stored(rollups)
 
 
-async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: random.Random, committed: int) -> int:
+async def run_worker(
+    rollups: FakeRollupStore, events: Sequence[Document], source: random.Random, committed: int
+) -> int:
     """Add batches from the committed offset on, to the end or until it is killed; return what is committed then."""
     adding = an_accumulator(rollups)
     while committed < len(events):
@@ -339,7 +341,7 @@ async def run_worker(rollups: FakeRollups, events: Sequence[Document], source: r
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_two_owners_that_are_killed_at_random_count_every_event_once(seed: int, size: int) -> None:
     """Whatever each believes to be committed; the last one goes through to the end."""
-    source, rollups = random.Random(seed), FakeRollups()
+    source, rollups = random.Random(seed), FakeRollupStore()
     events = [an_event(offset) for offset in range(size)]
 
     def perhaps_fail() -> None:
@@ -349,7 +351,7 @@ def test_two_owners_that_are_killed_at_random_count_every_event_once(seed: int, 
     async def scenario() -> None:
         committed = 0
         for _ in range(4):
-            rollups.before_swap = perhaps_fail
+            rollups.before_write = perhaps_fail
             workers = [
                 asyncio.create_task(run_worker(rollups, events, source, source.randint(0, committed))) for _ in range(2)
             ]
@@ -359,7 +361,7 @@ def test_two_owners_that_are_killed_at_random_count_every_event_once(seed: int, 
                 worker.cancel()
             done = await asyncio.gather(*workers, return_exceptions=True)
             committed = max([committed, *[each for each in done if isinstance(each, int)]])
-        rollups.before_swap = lambda: None
+        rollups.before_write = lambda: None
         await run_worker(rollups, events, source, 0)
 
     asyncio.run(scenario())

@@ -26,7 +26,7 @@ from tests.support.doubles.ports import (
     FakeEventStore,
     FakeObserver,
     FakeOutOfOrderStore,
-    FakeRollups,
+    FakeRollupStore,
     FakeSchemas,
 )
 from tests.support.factories import (
@@ -52,12 +52,12 @@ class World:
         breaker: Breaker | None = None,
         store: FakeEventStore | None = None,
         schemas: FakeSchemas | None = None,
-        rollups: FakeRollups | None = None,
+        rollups: FakeRollupStore | None = None,
         dead_letters: FakeDeadLetters | None = None,
     ) -> None:
         self.store = store or FakeEventStore()
         self.schemas = schemas or FakeSchemas(V1, V2)
-        self.rollups = rollups or FakeRollups()
+        self.rollups = rollups or FakeRollupStore()
         self.dead_letters = dead_letters or FakeDeadLetters()
         self.observer = FakeObserver()
         quick = RetryPolicy(first_wait=0, max_wait=0)

@@ -1,0 +1,86 @@
+"""What the sink expects of its observer; the fake and the metrics pass the same tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamapp.model.record import Reason
+from streamapp.monitoring.metrics import Metrics
+from streamapp.monitoring.readiness import Readiness
+from streamapp.sink.ports import ObserverPort
+from tests.support.doubles.ports import FakeObserver
+from tests.support.factories import a_letter, a_record
+
+
+class Subject:
+    """An observer, and what it has counted."""
+
+    def __init__(self, observer: ObserverPort, counts: Callable[[], dict[str, float]]) -> None:
+        self.observer = observer
+        self.counts = counts
+
+
+@pytest.fixture(params=["fake", "metrics"])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Return each in turn."""
+    if request.param == "fake":
+        fake = FakeObserver()
+        return Subject(fake, lambda: of_fake(fake))
+    metrics = Metrics(version="1", readiness=Readiness(), outages={})
+    return Subject(metrics, lambda: of_metrics(metrics))
+
+
+def of_fake(fake: FakeObserver) -> dict[str, float]:
+    """Return the counts of the fake."""
+    counts = Counter[str](version for _, version in fake.new)
+    counts.update(reason for _, reasons in fake.batches for reason in reasons)
+    totals = {"batches": len(fake.batches), "records": sum(records for records, _ in fake.batches)}
+    inserts = {"inserts": len(fake.inserts), "seconds": sum(fake.inserts)}
+    return {name: n for name, n in {**counts, **totals, **inserts}.items() if n}
+
+
+def of_metrics(metrics: Metrics) -> dict[str, float]:
+    """Return the same counts of the metrics page."""
+    names = {
+        "streamapp_slice_records_count": "batches",
+        "streamapp_slice_records_sum": "records",
+        "streamapp_insert_seconds_count": "inserts",
+        "streamapp_insert_seconds_sum": "seconds",
+    }
+    counts: dict[str, float] = {}
+    for family in text_string_to_metric_families(metrics.page().decode()):
+        for sample in family.samples:
+            if sample.name in {"streamapp_events_total", "streamapp_dead_letters_total"}:
+                counts[next(iter(sample.labels.values()))] = sample.value
+            elif sample.name in names:
+                counts[names[sample.name]] = sample.value
+    return {name: n for name, n in counts.items() if n}
+
+
+def test_stored_events_are_counted_by_schema_version(subject: Subject) -> None:
+    """Over all calls."""
+    subject.observer.stored([a_record(offset=0), a_record(offset=1)], ["v1", "v2"])
+    subject.observer.stored([a_record(offset=2)], ["v2"])
+
+    assert {"v1": 1, "v2": 2} == subject.counts()
+
+
+def test_settled_batches_are_counted_with_their_dead_letters(subject: Subject) -> None:
+    """The dead letters by reason."""
+    records = [a_record(offset=offset) for offset in range(3)]
+    subject.observer.settled(records, [a_letter(Reason.EMPTY), a_letter(Reason.EMPTY)])
+    subject.observer.settled(records[:1], [])
+
+    assert {"batches": 2, "records": 4, "empty": 2} == subject.counts()
+
+
+def test_inserts_are_counted_with_their_duration(subject: Subject) -> None:
+    """In seconds."""
+    subject.observer.inserted(0.25)
+    subject.observer.inserted(2)
+
+    assert {"inserts": 2, "seconds": 2.25} == subject.counts()

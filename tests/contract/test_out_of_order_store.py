@@ -1,0 +1,125 @@
+"""What the sink expects of the store of events out of order; the fake and MongoDB pass the same tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from streamapp.errors import StoreUnavailable
+from streamapp.model.record import PartitionId
+from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.out_of_order_store import OutOfOrderStore
+from streamapp.mongodb.rollup_store import RollupStore
+from streamapp.rollups.keys import id_of
+from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
+from streamapp.rollups.writer import RollupPort
+from streamapp.sink.ports import EventPort, OutOfOrderPort
+from tests.conftest import SettingsFactory
+from tests.support.doubles.ports import FakeEventStore, FakeOutOfOrderStore, FakeRollupStore
+from tests.support.factories import NOW, TOPIC_ID
+from tests.support.rollup_factory import an_event
+
+
+class Subject:
+    """A store of events out of order, and the two stores that it writes to."""
+
+    def __init__(
+        self, store: OutOfOrderPort, events: EventPort, rollups: RollupPort, make_unreachable: Callable[[], None]
+    ) -> None:
+        self.store = store
+        self.events = events
+        self.rollups = rollups
+        self.make_unreachable = make_unreachable
+
+    def insert(self, *documents: dict[str, Any]) -> tuple[set[int], set[int]]:
+        """Insert, and return which were duplicates and which were refused."""
+        outcome = asyncio.run(self.store.insert(documents))
+        return set(outcome.duplicates), set(outcome.refused)
+
+    def known(self, *offsets: int) -> dict[int, bool]:
+        """Return which events are stored, and whether they are marked as out of order."""
+        ids = {an_event(offset)["_id"]: offset for offset in offsets}
+        return {ids[id_]: is_marked for id_, is_marked in asyncio.run(self.events.known([*ids])).items()}
+
+    def counts(self) -> set[tuple[int, int, int]]:
+        """Return events, events out of order and offset of the rollup of each level: one value if they agree."""
+        return {(rollup.n, rollup.out_of_order, rollup.offset) for rollup in self._rollups()}
+
+    def _rollups(self) -> Iterator[Rollup]:
+        for level in LEVELS:
+            id_ = id_of(PartitionId(TOPIC_ID, 0), level.start_of(NOW))
+            yield from asyncio.run(self.rollups.load(level, [id_])).values()
+
+
+@pytest.fixture(params=["fake", "mongodb"])
+def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> Iterator[Subject]:
+    """Return each in turn."""
+    if request.param == "fake":
+        events, rollups = FakeEventStore(), FakeRollupStore()
+        yield Subject(FakeOutOfOrderStore(events, rollups), events, rollups, lambda: setattr(events, "is_away", True))
+        return
+    settings = settings_for()
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    rollup_store = RollupStore(mongo, keep={})
+    yield Subject(OutOfOrderStore(mongo, rollup_store, keep={}), EventStore(mongo), rollup_store, mongo.close)
+    mongo.close()
+
+
+def test_an_event_out_of_order_is_stored_marked_and_counted(subject: Subject) -> None:
+    """At every level, as an event out of order; the offset of the rollup stays."""
+    assert (set(), set()) == subject.insert(an_event(3))
+
+    assert {3: True} == subject.known(3, 4)
+    assert {(1, 1, -1)} == subject.counts()
+
+
+def test_counts_and_offset_of_a_stored_rollup_are_kept(subject: Subject) -> None:
+    """The event is added to what was counted in order."""
+    for level in LEVELS:
+        rollup = Rollup(id_of(PartitionId(TOPIC_ID, 0), level.start_of(NOW)))
+        rollup.n, rollup.offset = 5, 9
+        asyncio.run(subject.rollups.write_if_unchanged(level, [ConditionalWrite(None, rollup.document())]))
+
+    subject.insert(an_event(3))
+
+    assert {(6, 1, 9)} == subject.counts()
+
+
+def test_an_event_that_is_stored_already_is_not_counted_again(subject: Subject) -> None:
+    """Whether it is twice in one call, or was stored by a call before, or in order."""
+    asyncio.run(subject.events.insert([an_event(1)]))
+
+    assert ({0, 2}, set()) == subject.insert(an_event(1), an_event(3), an_event(3))
+    assert ({0}, set()) == subject.insert(an_event(3))
+    assert {1: False, 3: True} == subject.known(1, 3)
+    assert {(1, 1, -1)} == subject.counts()
+
+
+def test_a_refused_event_does_not_stop_the_events_beside_it(subject: Subject) -> None:
+    """It is neither stored nor counted."""
+    assert (set(), {1}) == subject.insert(an_event(0), an_event(1, n=2**70), an_event(2))
+
+    assert {0: True, 2: True} == subject.known(0, 1, 2)
+    assert {(2, 2, -1)} == subject.counts()
+
+
+def test_the_given_documents_are_not_changed(subject: Subject) -> None:
+    """After an outage the same documents are inserted again."""
+    document = an_event(3)
+
+    subject.insert(document)
+
+    assert an_event(3) == document
+
+
+def test_an_unreachable_store_raises(subject: Subject) -> None:
+    """The call may be repeated."""
+    subject.make_unreachable()
+
+    with pytest.raises(StoreUnavailable):
+        subject.insert(an_event(3))
