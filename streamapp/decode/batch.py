@@ -1,4 +1,4 @@
-"""Turn the records of a batch into documents and dead letters."""
+"""Decode the records of a batch into events and dead letters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedEvents:
-    """Events that go the same way to MongoDB; the three sequences have the same order."""
+    """Events of a batch; the three sequences have the same order."""
 
     documents: Sequence[Document] = ()
     records: Sequence[BatchRecord] = ()
     versions: Sequence[str] = ()
 
     def dead_letters(self, refused: Mapping[int, str], batch: PartitionBatch) -> list[DeadLetter]:
-        """The dead letters of documents that the store refused; `refused` maps their index to the error."""
+        """Make the dead letters of refused documents; `refused` maps their index to the error."""
         return [self._dead_letter(index, error, batch) for index, error in refused.items()]
 
     def _dead_letter(self, index: int, error: str, batch: PartitionBatch) -> DeadLetter:
@@ -48,11 +48,11 @@ class DecodedBatch:
 
     events: DecodedEvents
     dead: Sequence[DeadLetter]
-    #: Indexes of the events whose place in the partition is behind the rollups.
+    #: Indexes of the replayed events: their offset does not say when they arrived.
     out_of_order: AbstractSet[int]
 
     def places(self) -> Iterator[tuple[int, str]]:
-        """Offset and `_id` of each event that comes in order."""
+        """Offset and `_id` of each event that is in order."""
         for index, (record, made) in enumerate(zip(self.events.records, self.events.documents, strict=True)):
             if index not in self.out_of_order:
                 yield record.offset, made["_id"]
@@ -84,7 +84,7 @@ class DecodedBatch:
 def build(
     batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
 ) -> DecodedBatch:
-    """Decode each record of a batch, by the schemas that exist; those that cannot be stored become dead letters."""
+    """Decode each record of a batch with the schemas that exist; the other records become dead letters."""
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
     dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
@@ -101,10 +101,10 @@ def build(
             made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
         except Undecodable as exc:
             dead.append(_dead_letter(placed, origin, exc))
-        except Exception as exc:  # noqa: BLE001 - a fault of ours that one record brings out must not stop its partition
-            _tell(placed, exc)
-            unforeseen = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
-            dead.append(_dead_letter(placed, origin, unforeseen))
+        except Exception as exc:  # noqa: BLE001 - an unexpected error in one record must not stop its partition
+            _log_unexpected(placed, exc)
+            unexpected = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
+            dead.append(_dead_letter(placed, origin, unexpected))
         else:
             if record.headers and origin.is_elsewhere(placed, topic_id):
                 out_of_order.add(len(documents))
@@ -115,7 +115,7 @@ def build(
 
 
 def _with_fields(events: DecodedEvents) -> DecodedEvents:
-    """The same with documents to which a field can be added."""
+    """The same events with decoded documents: the store adds a field to each."""
     documents = [each.decoded() if isinstance(each, LazyDocument) else each for each in events.documents]
     return DecodedEvents(documents, events.records, events.versions)
 
@@ -128,10 +128,10 @@ def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter
     return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
 
 
-def _tell(record: Record, exc: Exception) -> None:
-    # Without its message, which may hold what is in the record.
+def _log_unexpected(record: Record, exc: Exception) -> None:
+    # Without the message of the error, which can hold values of the record.
     log.error(
-        "%s, partition %d, offset %d could not be read, for a reason that nobody thought of: %s\n%s",
+        "unexpected error while decoding %s, partition %d, offset %d: %s\n%s",
         record.topic,
         record.partition,
         record.offset,

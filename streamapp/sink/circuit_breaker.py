@@ -1,7 +1,7 @@
-"""Stop before the dead-letter topic floods: where most records are poison, the fault lies elsewhere than in them.
+"""Stop the worker before the dead-letter topic floods: where most records fail, the records are not the cause.
 
-Each record is judged once, however often it comes: in offset order within a batch, batches in the order of their turns,
-all partitions together. What a batch with dead letters brings is judged before any of them is sent.
+Each record is counted once, on repeated delivery too: in offset order within a batch, and in the order in which the
+batches have their turn, over all partitions. A batch is counted before any of its dead letters is sent.
 """
 
 from __future__ import annotations
@@ -15,151 +15,158 @@ from collections.abc import Awaitable, Callable, Sequence
 from streamapp.errors import PoisonFlood
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionId, Reason
 
-#: Seconds that the first dead letters wait, if too few records have been seen to judge by: what comes behind them and
-#: in other partitions is looked at meanwhile, so that a worker that starts over and over during poison buries none.
-FIRST_LOOK_SECONDS = 1.0
-_MOST_ERROR = 200
+#: Seconds that the first dead letters wait while fewer than `min_records` were counted. Meanwhile, later batches and
+#: other partitions announce theirs. So a worker that starts again and again during a flood sends no dead letters.
+FIRST_WAIT_SECONDS = 1.0
+_MAX_ERROR_LENGTH = 200
 
 
-class Breaker:
-    """Knows how many of the last records were bad, and breaks once, for good.
+class CircuitBreaker:
+    """Counts how many of the last records failed; once open, it stays open.
 
     Args:
-        share: of bad records among the last ones, from which on it breaks; 0: never.
-        window: how many the last ones are.
-        least: how many must have been seen.
-        sleep: what passes the time.
+        failure_ratio: it opens when at least this fraction of the last records failed; 0 means never.
+        window: the number of last records.
+        min_records: the number of records that must be counted before it can open.
+        sleep: waits; a parameter for tests.
     """
 
     def __init__(
         self,
         *,
-        share: float,
+        failure_ratio: float,
         window: int,
-        least: int,
+        min_records: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._share = share
-        self._least = least
+        self._failure_ratio = failure_ratio
+        self._min_records = min_records
         self._sleep = sleep
-        self._last = _Last(window)
-        self._seen = 0
-        #: Good records and reasons of bad ones, by the place where a batch begins, since it may come again: all since
-        #: the start that have been judged or wait for their turn, until there are enough to judge by.
-        self._expected: dict[tuple[PartitionId, int], tuple[int, Counter[Reason]]] = {}
-        #: Offset of the last record that was judged.
-        self._judged: dict[PartitionId, int] = {}
-        self._looking: asyncio.Task[None] | None = None
-        #: What is to be said, once it has broken.
-        self._flood: str | None = None
+        self._last = _Window(window)
+        self._counted = 0
+        #: Number of good records, and reasons of failed ones, by the first offset of a batch, since a batch can be
+        #: delivered again. All batches since the start are here until `min_records` are counted.
+        self._announced: dict[tuple[PartitionId, int], tuple[int, Counter[Reason]]] = {}
+        self._last_counted_offset: dict[PartitionId, int] = {}
+        self._first_wait: asyncio.Task[None] | None = None
+        #: The message of the error, once it is open.
+        self._message: str | None = None
 
-    def expect(self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
-        """Know of a batch that is to be judged when it has its turn."""
-        if self._share and self._seen < self._least:
+    def announce(self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
+        """Note a batch that waits for its turn; `check` is called when it has it."""
+        if self._failure_ratio and self._counted < self._min_records:
             reasons = Counter(letter.reason for letter in dead)
-            self._expected[partition_id, records[0].offset] = (len(records) - len(dead), reasons)
+            self._announced[partition_id, records[0].offset] = (len(records) - len(dead), reasons)
 
-    async def judge(
+    async def check(
         self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]
     ) -> None:
-        """Return if the dead letters of these records, both in offset order, may be sent; may take FIRST_LOOK_SECONDS.
+        """Count a batch and return if its dead letters may be sent; can wait for FIRST_WAIT_SECONDS.
+
+        Args:
+            partition_id: the partition of the batch.
+            records: all its records, in offset order.
+            dead: its dead letters, in offset order.
 
         Raises:
-            PoisonFlood: they may not, nor any other.
+            PoisonFlood: too many of the last records failed; no dead letter may be sent any more.
         """
-        if not self._share:
+        if not self._failure_ratio:
             return
-        self._take_in(partition_id, records, dead)
+        self._count_batch(partition_id, records, dead)
         if not dead:
             return
         if self._is_undecided:
-            await self._look_round()
-            expected = self._all_expected()
-            self._check(expected, expected.records, dead[-1])
-        if self._flood:
-            raise PoisonFlood(self._flood)
+            await self._wait_for_announcements()
+            announced = self._all_announced()
+            self._open_if_due(announced, announced.records, dead[-1])
+        if self._message:
+            raise PoisonFlood(self._message)
 
-    def _take_in(self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
-        done = self._judged_before(partition_id, records)
+    def _count_batch(
+        self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]
+    ) -> None:
+        done = self._counted_before(partition_id, records)
         for letter in dead:
             index = bisect_left(records, letter.record.offset, key=_offset)
             if index >= done:
-                self._add_good(index - done, letter)
-                self._add(1, letter.reason)
-                self._check(self._last, self._seen, letter)
+                self._count_good(index - done, letter)
+                self._count(1, letter.reason)
+                self._open_if_due(self._last, self._counted, letter)
                 done = index + 1
-        self._add_good(len(records) - done, dead[-1] if dead else None)
+        self._count_good(len(records) - done, dead[-1] if dead else None)
 
-    def _judged_before(self, partition_id: PartitionId, records: Sequence[BatchRecord]) -> int:
-        """How many of them have been; from now on all have been."""
-        last = self._judged.get(partition_id, -1)
-        self._judged[partition_id] = max(last, records[-1].offset)
+    def _counted_before(self, partition_id: PartitionId, records: Sequence[BatchRecord]) -> int:
+        """The number of these records that were counted before; from now on, all of them were."""
+        last = self._last_counted_offset.get(partition_id, -1)
+        self._last_counted_offset[partition_id] = max(last, records[-1].offset)
         return bisect_right(records, last, key=_offset) if records[0].offset <= last else 0
 
-    def _add_good(self, records: int, letter: DeadLetter | None) -> None:
-        missing = self._least - self._seen
+    def _count_good(self, records: int, letter: DeadLetter | None) -> None:
+        missing = self._min_records - self._counted
         if letter and 0 < missing <= records:
-            # Poison that came before them is judged as soon as there is enough to judge by.
-            self._add(missing, None)
-            self._check(self._last, self._seen, letter)
+            # Failed records that came first are judged as soon as `min_records` are counted.
+            self._count(missing, None)
+            self._open_if_due(self._last, self._counted, letter)
             records -= missing
         if records:
-            self._add(records, None)
+            self._count(records, None)
 
-    def _add(self, records: int, reason: Reason | None) -> None:
-        self._seen += records
+    def _count(self, records: int, reason: Reason | None) -> None:
+        self._counted += records
         self._last.add(records, reason)
 
-    def _check(self, last: _Last, seen: int, letter: DeadLetter) -> None:
-        if not self._flood and seen >= self._least and last.bad_share >= self._share:
-            self._flood = self._told(last, letter)
+    def _open_if_due(self, last: _Window, counted: int, letter: DeadLetter) -> None:
+        if not self._message and counted >= self._min_records and last.failure_ratio >= self._failure_ratio:
+            self._message = self._message_of(last, letter)
 
     @property
     def _is_undecided(self) -> bool:
-        return self._seen < self._least and self._last.bad_share >= self._share
+        return self._counted < self._min_records and self._last.failure_ratio >= self._failure_ratio
 
-    async def _look_round(self) -> None:
-        # Once: where nothing else comes, dead letters are not to be held up one by one.
-        if self._looking is None:
-            self._looking = asyncio.ensure_future(self._sleep(FIRST_LOOK_SECONDS))
-        await asyncio.wait([self._looking])
+    async def _wait_for_announcements(self) -> None:
+        # Once per worker: where nothing else arrives, dead letters must not wait one by one.
+        if self._first_wait is None:
+            self._first_wait = asyncio.ensure_future(self._sleep(FIRST_WAIT_SECONDS))
+        await asyncio.wait([self._first_wait])
 
-    def _all_expected(self) -> _Last:
-        together = _Last(sys.maxsize)
-        for good, reasons in self._expected.values():
-            together.add(good, None)
-            for reason, bad in reasons.items():
-                together.add(bad, reason)
-        return together
+    def _all_announced(self) -> _Window:
+        announced = _Window(sys.maxsize)
+        for good, reasons in self._announced.values():
+            announced.add(good, None)
+            for reason, failed in reasons.items():
+                announced.add(failed, reason)
+        return announced
 
-    def _told(self, last: _Last, letter: DeadLetter) -> str:
-        record, bad = letter.record, last.bad
-        reasons = ", ".join(f"{n:,} {reason.value}" for reason, n in bad.most_common() if n)
+    def _message_of(self, last: _Window, letter: DeadLetter) -> str:
+        record, failed = letter.record, last.failed
+        reasons = ", ".join(f"{n:,} {reason.value}" for reason, n in failed.most_common() if n)
         return (
-            f"circuit breaker: {bad.total():,} of the last {last.records:,} records can never be stored"
-            f" (STREAMAPP_BREAKER_SHARE is {self._share:g}), so this worker stops before the dead-letter topic floods."
+            f"The worker stops: {failed.total():,} of the last {last.records:,} records could not be stored"
+            f" (STREAMAPP_BREAKER_FAILURE_RATIO is {self._failure_ratio:g})."
             f"\n  Reasons: {reasons}"
             f"\n  Example: {record.topic}, partition {record.partition}, offset {record.offset}:"
-            f" {_why(letter)}"
-            "\nWhat has not been dead-lettered yet is not acked, and comes again. Mend the cause (register the schema"
-            "\nthat is missing, set the producer right) and start the worker again. Or let the records go to the"
-            "\ndead-letter topic with STREAMAPP_BREAKER_SHARE=0, and bring them back later: `streamapp dlq replay`."
+            f" {_error_text(letter)}"
+            "\nThe worker has not acked these records. Kafka delivers them again after the next start."
+            "\nRemove the cause (register the missing schema, or correct the producer), then start the worker again."
+            "\nOr send the records to the dead-letter topic: set STREAMAPP_BREAKER_FAILURE_RATIO=0, start the worker"
+            "\nagain, and replay them later with `streamapp dlq replay`."
         )
 
 
-def _why(letter: DeadLetter) -> str:
-    # MongoDB quotes the document, and a log holds no values of events.
+def _error_text(letter: DeadLetter) -> str:
+    # MongoDB's error quotes the document, and a log must not hold values of events.
     if letter.reason is Reason.REFUSED_BY_STORE:
-        return "what MongoDB says stands in the dead letters sent before, if any: `streamapp dlq list`"
-    return letter.error[:_MOST_ERROR]
+        return "MongoDB refused the document; earlier dead letters have its error: `streamapp dlq list`"
+    return letter.error[:_MAX_ERROR_LENGTH]
 
 
-class _Last:
-    """The last records, as runs of good ones and of bad ones with the same reason."""
+class _Window:
+    """The last records, as runs of good ones and of failed ones with the same reason."""
 
     def __init__(self, size: int) -> None:
         self.records = 0
-        self.bad = Counter[Reason]()
+        self.failed = Counter[Reason]()
         self._size = size
         self._runs: deque[tuple[Reason | None, int]] = deque()
 
@@ -170,8 +177,8 @@ class _Last:
             self._drop(self.records - self._size)
 
     @property
-    def bad_share(self) -> float:
-        return self.bad.total() / self.records
+    def failure_ratio(self) -> float:
+        return self.failed.total() / self.records
 
     def _drop(self, excess: int) -> None:
         reason, records = self._runs.popleft()
@@ -182,7 +189,7 @@ class _Last:
     def _count(self, records: int, reason: Reason | None) -> None:
         self.records += records
         if reason:
-            self.bad[reason] += records
+            self.failed[reason] += records
 
 
 def _offset(record: BatchRecord) -> int:

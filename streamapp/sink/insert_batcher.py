@@ -1,7 +1,7 @@
-"""Merge what arrives while an insert is in flight into the next one.
+"""Merge the documents that arrive while an insert is in flight into the next insert.
 
-One insert per tiny batch is what makes latency; one insert at a time is what makes it slow. So: at low rates a
-single insert is in flight and the rest waits for it together; full batches go out side by side.
+One insert per small batch costs latency, and one insert at a time costs throughput. So at low rates a single insert is
+in flight, and the documents that arrive meanwhile share the next one; full inserts run concurrently.
 """
 
 from __future__ import annotations
@@ -19,72 +19,73 @@ MAX_CONCURRENT_INSERTS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class _Request:
     documents: Sequence[Document]
     outcome: asyncio.Future[Outcome]
 
 
 class InsertBatcher:
-    """Turns many small inserts into few; each caller learns the outcome of its own documents."""
+    """Turns many small inserts into few; each caller gets the outcome of its own documents."""
 
     def __init__(self, write: Callable[[list[Document]], Awaitable[Outcome]]) -> None:
         self._write = write
-        self._waiting: deque[_Waiting] = deque()
+        self._requests: deque[_Request] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
-        """Insert `documents`, perhaps together with others'.
+        """Insert `documents`, possibly together with those of other callers.
 
         Raises:
             StoreUnavailable: some may be stored, some not; the same call may be repeated.
         """
         if not documents:
             return Outcome()
-        waiting = _Waiting(documents, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        self._start()
-        return await waiting.outcome
+        request = _Request(documents, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._start_inserts()
+        return await request.outcome
 
-    def _start(self) -> None:
-        while self._waiting and len(self._in_flight) < MAX_CONCURRENT_INSERTS:
-            if self._in_flight and sum(len(w.documents) for w in self._waiting) < MAX_BATCH_DOCUMENTS:
+    def _start_inserts(self) -> None:
+        while self._requests and len(self._in_flight) < MAX_CONCURRENT_INSERTS:
+            if self._in_flight and sum(len(each.documents) for each in self._requests) < MAX_BATCH_DOCUMENTS:
                 return
             task = asyncio.create_task(self._insert_next())
             self._in_flight.add(task)
-            task.add_done_callback(self._finished)
+            task.add_done_callback(self._on_insert_done)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _on_insert_done(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
-        self._start()
+        self._start_inserts()
 
     async def _insert_next(self) -> None:
-        group = self._next_group()
-        if not group:
+        requests = self._take_requests()
+        if not requests:
             return
         try:
-            outcome = await self._write([document for waiting in group for document in waiting.documents])
-        except Exception as exc:  # noqa: BLE001 - handed to the callers, who know what to do
-            _tell(group, exc)
+            outcome = await self._write([document for request in requests for document in request.documents])
+        except Exception as exc:  # noqa: BLE001 - raised again in each caller
+            _answer(requests, exc)
         else:
-            _tell(group, outcome)
+            _answer(requests, outcome)
 
-    def _next_group(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
+    def _take_requests(self) -> list[_Request]:
+        """Remove and return the requests that fit into one insert, at least one."""
+        taken: list[_Request] = []
         size = 0
-        while self._waiting and (not group or size + len(self._waiting[0].documents) <= MAX_BATCH_DOCUMENTS):
-            waiting = self._waiting.popleft()
-            if not waiting.outcome.done():  # its caller may have gone
-                group.append(waiting)
-                size += len(waiting.documents)
-        return group
+        while self._requests and (not taken or size + len(self._requests[0].documents) <= MAX_BATCH_DOCUMENTS):
+            request = self._requests.popleft()
+            if not request.outcome.done():  # else its caller was cancelled
+                taken.append(request)
+                size += len(request.documents)
+        return taken
 
 
-def _tell(group: Sequence[_Waiting], result: Outcome | Exception) -> None:
+def _answer(requests: Sequence[_Request], result: Outcome | Exception) -> None:
     start = 0
-    for waiting in group:
-        if not waiting.outcome.done():
+    for request in requests:
+        if not request.outcome.done():
             if isinstance(result, Exception):
-                waiting.outcome.set_exception(result)
+                request.outcome.set_exception(result)
             else:
-                waiting.outcome.set_result(result.part(start, len(waiting.documents)))
-        start += len(waiting.documents)
+                request.outcome.set_result(result.part(start, len(request.documents)))
+        start += len(request.documents)

@@ -1,14 +1,16 @@
-"""Give every record of a batch its one fate: stored, already stored, or dead-lettered.
+"""Give every record of a batch one fate: stored, already stored, or dead-lettered.
 
-settle(batch), in order:
-    1. the writer schemas of its records are looked up (waits while the registry is away)
-    2. decode and build: each record becomes a document or a dead letter
-    3. insert: a duplicate is already stored; a document that MongoDB refuses becomes a dead letter
-    then, in the order of the partition:
-    4. events that come out of order are stored and counted
-    5. the dead letters are delivered and counted, unless there are too many
-    6. the events are added to the rollups
-Whoever calls acks after that, never before.
+`Sink.settle` takes these steps:
+    1. Resolve the writer schemas of the records. This waits while the registry is unreachable.
+    2. Decode the records. Each record becomes an event or a dead letter.
+    3. Insert the events that are in order. A duplicate is already stored. A refused document becomes a dead letter.
+    4. Wait for the turn of the batch: the earlier batches of the partition must be past step 7.
+    5. Store and count the events that are out of order.
+    6. Deliver and count the dead letters, unless the circuit breaker opens.
+    7. Add the events to the rollups.
+    8. Check that the fates add up, and release the records.
+    9. Wait until the rollups are written.
+The caller acks the batch after `settle` returns, never before.
 """
 
 from __future__ import annotations
@@ -23,22 +25,22 @@ from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
-from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.insert_batcher import InsertBatcher
 from streamapp.sink.partition_order import PartitionOrder, Turn
 from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
 from streamapp.sink.redelivery import Redelivery, partition_id
 from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
-#: Documents in memory at the same time: those that did not come the fast path are twenty times as large as records.
+#: Decoded documents in memory at the same time; one from the generic path takes twenty times the memory of its record.
 MAX_DECODED_RECORDS = 24_000
-#: Records that are larger, with what Python needs for them, leave little of themselves behind.
+#: Of records above this size, little remains in memory once only their counts are held.
 _LARGE_RECORD_BYTES = 800
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Inserted:
-    """What is left to do once a batch's documents are stored; they are not held any longer."""
+    """What remains of a batch after step 3; the documents in order are no longer in memory."""
 
     pending: PendingCounts | None
     out_of_order: DecodedEvents
@@ -47,7 +49,7 @@ class _Inserted:
 
 
 class Sink:
-    """Settles batches; several at a time, each independent of the others but for what has an order."""
+    """Settles batches: several at a time, each partition in order."""
 
     def __init__(
         self,
@@ -55,7 +57,7 @@ class Sink:
         *,
         outages: SinkOutages,
         rollup_writer: RollupWriter,
-        breaker: Breaker,
+        breaker: CircuitBreaker,
         times: EventTimes,
     ) -> None:
         self.fates = Fates()
@@ -70,69 +72,87 @@ class Sink:
         self._order = PartitionOrder()
 
     async def settle(self, batch: PartitionBatch) -> Fates:
-        """Give each record its fate, waiting out every outage; all of them are durable when it returns.
+        """Give each record its fate and wait through outages; all fates are durable when it returns.
 
         Raises:
-            PoisonFlood: too many of the last records are poison; nothing may be acked.
-            DeadLetterTopicTooSmall: a dead letter does not fit its topic; nothing may be acked.
-            AssignmentLost: the partition's assignment has ended; nothing may be acked, the records come again.
+            PoisonFlood: too many of the last records could not be stored; nothing may be acked.
+            DeadLetterTopicTooSmall: a dead letter does not fit into its topic; nothing may be acked.
+            DeadLetterRefused: the dead-letter topic refuses a dead letter; nothing may be acked.
+            AssignmentLost: the assignment of the partition has ended; nothing may be acked, Kafka delivers it again.
         """
         turn = self._order.queue_up(batch)
         try:
-            fates, counted = await self._settle(batch, turn)
-            await counted
+            fates, rollups_written = await self._settle(batch, turn)
+            # 9. Wait until the rollups are written.
+            if rollups_written:
+                await rollups_written
         finally:
             turn.give_up()  # no effect once the turn has ended
         self.fates += fates
         return fates
 
-    async def _timed_insert(self, documents: Sequence[Document]) -> Outcome:
-        began = self._ports.stopwatch()
-        try:
-            return await self._ports.events.insert(documents)
-        finally:
-            self._ports.observer.inserted(self._ports.stopwatch() - began)
-
-    async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None]]:
+    async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None] | None]:
+        # 1. Resolve the writer schemas.
         schemas = await self._ports.schemas.resolve(_schema_ids(batch.records))
         async with self._decode_slots.take(len(batch.records)):
-            inserted = await self._insert(batch, schemas)
-        self._breaker.expect(partition_id(batch), batch.records, _for_the_first_time(inserted.dead))
+            # 2. and 3. Decode the records, and insert the events that are in order.
+            inserted = await self._decode_and_insert(batch, schemas)
+        # 4. Wait for the turn of the batch.
+        self._breaker.announce(partition_id(batch), batch.records, _first_failures(inserted.dead))
         await turn.wait_turn()
-        fates, dead = inserted.fates, [*inserted.dead]
-        if inserted.out_of_order.documents:
-            outcome = await self._outages.store.run(
-                lambda: self._ports.out_of_order.insert(inserted.out_of_order.documents)
-            )
-            fates += self._note(outcome, inserted.out_of_order)
-            dead += inserted.out_of_order.dead_letters(outcome.refused, batch)
-        dead.sort(key=lambda letter: letter.record.offset)
-        await self._breaker.judge(partition_id(batch), batch.records, _for_the_first_time(dead))
-        if dead:
-            await self._send_dead_letters(dead)
-        counted = self._rollup_writer.add(partition_id(batch), inserted.pending) if inserted.pending else _nothing()
+        # 5. Store and count the events that are out of order.
+        fates, refused = await self._insert_out_of_order(batch, inserted.out_of_order)
+        # 6. Deliver and count the dead letters.
+        dead = sorted([*inserted.dead, *refused], key=lambda letter: letter.record.offset)
+        await self._deliver_dead_letters(batch, dead)
+        # 7. Add the events to the rollups; then the next batch has its turn.
+        pending = inserted.pending
+        rollups_written = self._rollup_writer.add(partition_id(batch), pending) if pending else None
         turn.end()
-        self._ports.observer.settled(batch.records, dead)
-        fates += Fates(dead_lettered=len(dead))
-        if fates.records != len(batch.records):
-            message = f"{len(batch.records)} records met {fates.records} fates: {fates}"
-            raise AssertionError(message)
-        batch.forget_records(_left(batch, inserted.pending))
-        return fates, counted
+        # 8. Check that the fates add up, and release the records.
+        fates += inserted.fates + Fates(dead_lettered=len(dead))
+        self._release(batch, dead, fates, pending)
+        return fates, rollups_written
 
-    async def _insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
+    async def _decode_and_insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
+        # 2. Decode.
         decoded = build(batch, schemas, times=self._times, received_at=self._ports.now())
         previously_failed = await self._redelivery.previously_failed(batch, decoded.places())
         in_order, out_of_order, dead = decoded.split(previously_failed)
+        # 3. Insert.
         outcome = await self._outages.store.run(lambda: self._insert_batcher.insert(in_order.documents))
-        fates = self._note(outcome, in_order)
+        fates = self._observe(outcome, in_order)
         dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
-        counted = await self._redelivery.countable(in_order.documents, outcome)
+        to_count = await self._redelivery.to_count(in_order.documents, outcome)
         if orphans := await self._redelivery.orphans(batch):
-            counted = sorted([*counted, *orphans], key=lambda event: event["kafka"]["offset"])
-        return _Inserted(PendingCounts.of(counted) if counted else None, out_of_order, dead, fates)
+            to_count = sorted([*to_count, *orphans], key=lambda event: event["kafka"]["offset"])
+        return _Inserted(PendingCounts.of(to_count) if to_count else None, out_of_order, dead, fates)
 
-    def _note(self, outcome: Outcome, events: DecodedEvents) -> Fates:
+    async def _insert_out_of_order(
+        self, batch: PartitionBatch, events: DecodedEvents
+    ) -> tuple[Fates, Sequence[DeadLetter]]:
+        if not events.documents:
+            return Fates(), ()
+        outcome = await self._outages.store.run(lambda: self._ports.out_of_order.insert(events.documents))
+        return self._observe(outcome, events), events.dead_letters(outcome.refused, batch)
+
+    async def _deliver_dead_letters(self, batch: PartitionBatch, dead: Sequence[DeadLetter]) -> None:
+        await self._breaker.check(partition_id(batch), batch.records, _first_failures(dead))
+        if dead:
+            await self._outages.dead_letters.run(lambda: self._ports.dead_letters.send(dead))
+            await self._outages.store.run(lambda: self._ports.events.count_dead_letters(dead))
+
+    def _release(
+        self, batch: PartitionBatch, dead: Sequence[DeadLetter], fates: Fates, pending: PendingCounts | None
+    ) -> None:
+        self._ports.observer.settled(batch.records, dead)
+        if fates.records != len(batch.records):
+            message = f"the batch has {len(batch.records)} records, but {fates.records} fates: {fates}"
+            raise AssertionError(message)
+        batch.forget_records(_remaining_bytes(batch, pending))
+
+    def _observe(self, outcome: Outcome, events: DecodedEvents) -> Fates:
+        """Report the new events to the observer; the fates of all but the refused events."""
         records, versions = events.records, events.versions
         if outcome.duplicates or outcome.refused:
             new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
@@ -141,30 +161,32 @@ class Sink:
             self._ports.observer.stored(records, versions)
         return Fates(stored=len(records), duplicates=len(outcome.duplicates))
 
-    async def _send_dead_letters(self, dead: Sequence[DeadLetter]) -> None:
-        await self._outages.dead_letters.run(lambda: self._ports.dead_letters.send(dead))
-        await self._outages.store.run(lambda: self._ports.events.count_dead_letters(dead))
+    async def _timed_insert(self, documents: Sequence[Document]) -> Outcome:
+        started = self._ports.stopwatch()
+        try:
+            return await self._ports.events.insert(documents)
+        finally:
+            self._ports.observer.inserted(self._ports.stopwatch() - started)
 
 
-def _for_the_first_time(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
-    """Those that flood: what fails again was replayed on purpose, and would hold up every worker until it is read."""
+def _first_failures(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
+    """The dead letters that count for the circuit breaker.
+
+    A replayed event that fails again does not count: an operator sent it on purpose, and it would stop every worker.
+    """
     return [letter for letter in dead if not letter.origin.failures]
 
 
-def _left(batch: PartitionBatch, pending: PendingCounts | None) -> int:
-    """Bytes that are held for the rollups once the records are forgotten, at the most."""
+def _remaining_bytes(batch: PartitionBatch, pending: PendingCounts | None) -> int:
+    """An upper bound of the bytes that the rollups still hold once the records are released."""
     if pending is None:
         return 0
-    # Of small events a quarter is left; but to look at each takes time, and a larger bound would make nothing faster.
+    # Of small events a quarter remains. To measure each event would take time, and a lower bound would gain nothing.
     return pending.size if batch.size > _LARGE_RECORD_BYTES * len(batch.records) else batch.size
 
 
-async def _nothing() -> None:
-    """Be done at once."""
-
-
 def _schema_ids(records: Sequence[BatchRecord]) -> set[int]:
-    # By the five header bytes: far fewer distinct ones than records.
+    # By the five header bytes: there are far fewer distinct headers than records.
     size = wire_format.HEADER.size
     headers = {record.value[:size] for record in records if record.value}
     unpacked = [wire_format.HEADER.unpack(header) for header in headers if len(header) == size]

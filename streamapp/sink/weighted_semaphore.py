@@ -1,4 +1,4 @@
-"""Room for a bounded number of things, which are taken and given back many at a time, first come, first served."""
+"""A semaphore whose holders take several permits at once, in first-come, first-served order."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from contextlib import asynccontextmanager
 
 
 class WeightedSemaphore:
-    """Like a semaphore, but whoever enters says how much room it takes."""
+    """Like `asyncio.Semaphore`, but each holder takes a number of permits."""
 
-    def __init__(self, size: int) -> None:
-        self.free = size
-        self._size = size
+    def __init__(self, permits: int) -> None:
+        self.free = permits
+        self._permits = permits
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @asynccontextmanager
     async def take(self, amount: int) -> AsyncGenerator[None]:
-        """Wait for room, and hold it; more than there is at all takes all of it."""
-        amount = min(amount, self._size)
-        await self._enter(amount)
+        """Wait for `amount` permits and hold them; an amount above the total takes all permits."""
+        amount = min(amount, self._permits)
+        await self._acquire(amount)
         try:
             yield
         finally:
-            self._give_back(amount)
+            self._release(amount)
 
-    async def _enter(self, amount: int) -> None:
-        entered = asyncio.get_running_loop().create_future()
-        self._waiting.append((amount, entered))
-        self._give_back(0)
+    async def _acquire(self, amount: int) -> None:
+        acquired = asyncio.get_running_loop().create_future()
+        self._waiting.append((amount, acquired))
+        self._release(0)
         try:
-            await entered
+            await acquired
         except asyncio.CancelledError:
-            self._give_back(0 if entered.cancelled() else amount)
+            self._release(0 if acquired.cancelled() else amount)
             raise
 
-    def _give_back(self, amount: int) -> None:
+    def _release(self, amount: int) -> None:
         self.free += amount
         while self._waiting:
-            wanted, entered = self._waiting[0]
-            if not entered.cancelled():
+            wanted, acquired = self._waiting[0]
+            if not acquired.cancelled():
                 if wanted > self.free:
                     return
                 self.free -= wanted
-                entered.set_result(None)
+                acquired.set_result(None)
             self._waiting.popleft()

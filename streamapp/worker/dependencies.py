@@ -27,7 +27,7 @@ from streamapp.registry.client import Registry
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
-from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 from streamapp.worker import memory
@@ -141,10 +141,10 @@ class WorkerDependencies(Service):
             rollup_writer=RollupWriter(
                 self._rollups, outages=self._store_outages, keep=self._settings.keep, now=lambda: datetime.now(UTC)
             ),
-            breaker=Breaker(
-                share=settings.breaker_share,
+            breaker=CircuitBreaker(
+                failure_ratio=settings.breaker_share,
                 window=settings.breaker_window_records,
-                least=settings.breaker_least_records,
+                min_records=settings.breaker_least_records,
             ),
             times=times,
         )

@@ -31,7 +31,7 @@ def test_a_flood_of_poison_stops_the_worker_and_is_stored_once_it_is_mended(
         assert worker.process.wait(90) == 1, worker.text
         text = worker.text
 
-    for words in ("circuit breaker:", "unknown-schema-id", settings.topic, "STREAMAPP_BREAKER_SHARE=0"):
+    for words in ("The worker stops:", "unknown-schema-id", settings.topic, "STREAMAPP_BREAKER_FAILURE_RATIO=0"):
         assert words in text
     assert "Traceback" not in text
     assert [] == foreign.read_all(settings, settings.dead_letter_topic, 0)

@@ -37,7 +37,7 @@ from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
-from streamapp.sink.circuit_breaker import Breaker
+from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import Outcome, SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 from tests.support.doubles.ports import FakeObserver
@@ -258,7 +258,7 @@ class Worker:
             ports,
             outages=SinkOutages(store=outages, dead_letters=broker_outages),
             rollup_writer=RollupWriter(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
-            breaker=Breaker(share=0, window=1, least=1),
+            breaker=CircuitBreaker(failure_ratio=0, window=1, min_records=1),
             times=EventTimes(earliest=0, ahead=2**60),
         )
         self.feeds: dict[int, Feed] = {}

@@ -1,4 +1,4 @@
-"""Records turned into documents; most of it is tested with the sink."""
+"""Records are decoded into documents; most of it is tested with the sink."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from streamapp.model.record import Reason
 from tests.support.factories import TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event
 
 
-def test_what_comes_apart_has_no_turn() -> None:
-    """A replayed dead letter's offset says nothing of when its event came."""
+def test_events_out_of_order_have_no_place_in_the_partition() -> None:
+    """The offset of a replayed dead letter does not say when its event arrived."""
     records = [a_record(offset=7), a_record(offset=8)]
 
     events = DecodedEvents([{"_id": "a"}, {"_id": "b"}], records, ["v1", "v1"])
@@ -22,8 +22,8 @@ def test_what_comes_apart_has_no_turn() -> None:
     assert [(8, "b")] == [*DecodedBatch(events, [], {0}).places()]
 
 
-def test_what_comes_apart_can_be_marked() -> None:
-    """With all its fields, also where it was made the fast path; what comes in order stays as it is."""
+def test_documents_out_of_order_are_decoded() -> None:
+    """With all fields, also those of the fast path; documents in order stay encoded."""
     batch = a_batch(a_record(offset=7), a_record(offset=8, timestamp=2**60))
     decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
 
@@ -36,7 +36,7 @@ def test_what_comes_apart_can_be_marked() -> None:
 
 
 def test_parts_of_a_batch_share_nothing_that_changes() -> None:
-    """A refusal in one part is a dead letter of its own: neither the batch nor the other part has it."""
+    """A refusal in one part adds no dead letter to the batch or to the other part."""
     batch = a_batch(a_record(offset=7), a_record(offset=8), FakeRecord(value=b"", offset=9))
     decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
 
@@ -54,8 +54,8 @@ def test_parts_of_a_batch_share_nothing_that_changes() -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"browser": "opera"}, {"browser": None}])
-def test_events_of_ours_go_the_short_way(changes: dict[str, str | None]) -> None:
-    """Or it would be of no use, and nobody would notice."""
+def test_events_of_the_known_schemas_take_the_fast_path(changes: dict[str, str | None]) -> None:
+    """Nothing else would show that it is no longer used."""
     batch, times = a_batch(a_record(an_event(**changes))), EventTimes(earliest=0, ahead=0)
 
     (document,) = build(batch, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC)).events.documents

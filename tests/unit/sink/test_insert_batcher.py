@@ -13,7 +13,7 @@ from streamapp.sink.ports import Outcome
 
 
 class Writes:
-    """Records each write, and lets it end when told."""
+    """Records each write; the test sets its result."""
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []
@@ -26,25 +26,25 @@ class Writes:
 
 
 async def settled() -> None:
-    """Let everything run that can."""
+    """Let all tasks run until they wait."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 def docs(*names: str) -> list[Any]:
-    """Return documents that are told apart by name."""
+    """Return documents with these `_id`s."""
     return [{"_id": name} for name in names]
 
 
-def test_what_arrives_meanwhile_goes_together() -> None:
-    """Latency at low rates: one insert in flight, the next one takes all that waits."""
+def test_documents_that_arrive_during_an_insert_share_the_next_one() -> None:
+    """At low rates one insert is in flight, which keeps the latency low."""
 
     async def scenario() -> None:
         writes = Writes()
-        insert_batcher = InsertBatcher(writes)
-        callers = [asyncio.create_task(insert_batcher.insert(docs("a")))]
+        batcher = InsertBatcher(writes)
+        callers = [asyncio.create_task(batcher.insert(docs("a")))]
         await settled()
-        callers += [asyncio.create_task(insert_batcher.insert(docs(name))) for name in "bc"]
+        callers += [asyncio.create_task(batcher.insert(docs(name))) for name in "bc"]
         await settled()
         assert [docs("a")] == writes.batches
         writes.results[0].set_result(Outcome())
@@ -56,14 +56,14 @@ def test_what_arrives_meanwhile_goes_together() -> None:
     asyncio.run(scenario())
 
 
-def test_full_batches_go_side_by_side() -> None:
-    """Up to as many as may be in flight."""
+def test_full_inserts_run_concurrently() -> None:
+    """Up to MAX_CONCURRENT_INSERTS."""
 
     async def scenario() -> None:
         writes = Writes()
-        insert_batcher = InsertBatcher(writes)
+        batcher = InsertBatcher(writes)
         callers = [
-            asyncio.create_task(insert_batcher.insert(docs("x") * MAX_BATCH_DOCUMENTS))
+            asyncio.create_task(batcher.insert(docs("x") * MAX_BATCH_DOCUMENTS))
             for _ in range(MAX_CONCURRENT_INSERTS + 1)
         ]
         await settled()
@@ -78,15 +78,15 @@ def test_full_batches_go_side_by_side() -> None:
     asyncio.run(scenario())
 
 
-def test_each_caller_learns_its_own_outcome() -> None:
+def test_each_caller_gets_the_outcome_of_its_own_documents() -> None:
     """Indexes count from the caller's first document."""
 
     async def scenario() -> list[Outcome]:
         writes = Writes()
-        insert_batcher = InsertBatcher(writes)
-        first = asyncio.create_task(insert_batcher.insert(docs("first")))
+        batcher = InsertBatcher(writes)
+        first = asyncio.create_task(batcher.insert(docs("first")))
         await settled()
-        callers = [asyncio.create_task(insert_batcher.insert(docs(*names))) for names in ("ab", "cd")]
+        callers = [asyncio.create_task(batcher.insert(docs(*names))) for names in ("ab", "cd")]
         writes.results[0].set_result(Outcome())
         await settled()
         writes.results[1].set_result(Outcome(duplicates=frozenset({1, 2}), refused={3: "no"}))
@@ -98,70 +98,70 @@ def test_each_caller_learns_its_own_outcome() -> None:
     assert Outcome(duplicates=frozenset({0}), refused={1: "no"}) == b
 
 
-def test_a_failure_reaches_every_caller() -> None:
-    """Each repeats its own part."""
+def test_an_error_is_raised_in_every_caller() -> None:
+    """Each caller repeats its own insert."""
 
     async def scenario() -> list[Any]:
         writes = Writes()
-        insert_batcher = InsertBatcher(writes)
-        callers = [asyncio.create_task(insert_batcher.insert(docs(name))) for name in "ab"]
+        batcher = InsertBatcher(writes)
+        callers = [asyncio.create_task(batcher.insert(docs(name))) for name in "ab"]
         await settled()
-        writes.results[0].set_exception(StoreUnavailable("away"))
+        writes.results[0].set_exception(StoreUnavailable("unreachable"))
         return await asyncio.gather(*callers, return_exceptions=True)
 
     assert [StoreUnavailable, StoreUnavailable] == list(map(type, asyncio.run(scenario())))
 
 
-def test_a_caller_that_left_holds_nobody_up() -> None:
-    """Its documents are not written, the others' are."""
+def test_documents_of_a_cancelled_caller_are_not_written() -> None:
+    """Those of the other callers are."""
 
     async def scenario() -> list[Any]:
         writes = Writes()
-        insert_batcher = InsertBatcher(writes)
-        first = asyncio.create_task(insert_batcher.insert(docs("a")))
+        batcher = InsertBatcher(writes)
+        first = asyncio.create_task(batcher.insert(docs("a")))
         await settled()
-        gone = asyncio.create_task(insert_batcher.insert(docs("gone")))
-        stays = asyncio.create_task(insert_batcher.insert(docs("stays")))
+        cancelled = asyncio.create_task(batcher.insert(docs("cancelled")))
+        other = asyncio.create_task(batcher.insert(docs("other")))
         await settled()
-        gone.cancel()
+        cancelled.cancel()
         await settled()
         writes.results[0].set_result(Outcome())
         await settled()
         writes.results[1].set_result(Outcome())
-        await asyncio.gather(first, stays)
+        await asyncio.gather(first, other)
         with pytest.raises(asyncio.CancelledError):
-            await gone
+            await cancelled
         return writes.batches[1]
 
-    assert docs("stays") == asyncio.run(scenario())
+    assert docs("other") == asyncio.run(scenario())
 
 
-def test_nothing_is_written_for_callers_that_all_left() -> None:
-    """An insert of no documents is an error to MongoDB's driver."""
+def test_nothing_is_written_if_all_callers_are_cancelled() -> None:
+    """MongoDB's driver refuses an insert without documents."""
 
     async def scenario() -> list[Any]:
         writes = Writes()
-        gone = asyncio.create_task(InsertBatcher(writes).insert(docs("gone")))
+        cancelled = asyncio.create_task(InsertBatcher(writes).insert(docs("cancelled")))
         await asyncio.sleep(0)
-        gone.cancel()
+        cancelled.cancel()
         await settled()
         return writes.batches
 
     assert [] == asyncio.run(scenario())
 
 
-def test_a_caller_that_leaves_while_its_documents_are_written_is_told_nothing() -> None:
-    """The others of the same insert are."""
+def test_a_caller_that_is_cancelled_during_its_insert_gets_no_outcome() -> None:
+    """The other callers of the same insert get theirs."""
 
     async def scenario() -> Outcome:
         writes = Writes()
-        insert_batcher = InsertBatcher(writes)
-        gone = asyncio.create_task(insert_batcher.insert(docs("gone")))
-        stays = asyncio.create_task(insert_batcher.insert(docs("stays")))
+        batcher = InsertBatcher(writes)
+        cancelled = asyncio.create_task(batcher.insert(docs("cancelled")))
+        other = asyncio.create_task(batcher.insert(docs("other")))
         await settled()
-        gone.cancel()
+        cancelled.cancel()
         await settled()
         writes.results[0].set_result(Outcome(duplicates=frozenset({0, 1})))
-        return await stays
+        return await other
 
     assert Outcome(duplicates=frozenset({0})) == asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Batches of a partition take turns."""
+"""The batches of a partition have their turn one after the other."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from streamapp.sink.partition_order import PartitionOrder, Turn
 from tests.support.factories import a_batch, a_record
 
 
-def a_turn(turns: PartitionOrder, assignment: int = 0) -> Turn:
-    """Queue a batch up."""
-    return turns.queue_up(a_batch(a_record(), assignment=assignment))
+def a_turn(order: PartitionOrder, assignment: int = 0) -> Turn:
+    """Queue up a batch."""
+    return order.queue_up(a_batch(a_record(), assignment=assignment))
 
 
-def test_a_turn_comes_when_the_one_before_it_is_over() -> None:
-    """And not before."""
+def test_a_batch_has_its_turn_after_the_batch_before_it() -> None:
+    """And not earlier."""
 
     async def scenario() -> None:
-        turns = PartitionOrder()
-        first, second = a_turn(turns), a_turn(turns)
+        order = PartitionOrder()
+        first, second = a_turn(order), a_turn(order)
         waiting = asyncio.create_task(second.wait_turn())
         await asyncio.sleep(0)
         assert not waiting.done()
         await first.wait_turn()
         first.end()
-        first.give_up()  # too late to matter
+        first.give_up()  # no effect
         await waiting
 
     asyncio.run(scenario())
 
 
-def test_after_one_that_is_given_up_none_of_its_assignment_comes() -> None:
-    """The next assignment begins again, and nothing of the old one comes after that."""
+def test_after_a_batch_is_given_up_no_later_batch_of_its_assignment_has_its_turn() -> None:
+    """Batches of the next assignment have theirs; then batches of the old assignment are refused."""
 
     async def scenario() -> None:
-        turns = PartitionOrder()
-        a_turn(turns).give_up()
+        order = PartitionOrder()
+        a_turn(order).give_up()
         with pytest.raises(AssignmentLost):
-            await a_turn(turns).wait_turn()
-        await a_turn(turns, assignment=1).wait_turn()
+            await a_turn(order).wait_turn()
+        await a_turn(order, assignment=1).wait_turn()
         with pytest.raises(AssignmentLost):
-            a_turn(turns)
+            a_turn(order)
 
     asyncio.run(scenario())
 
 
 def test_a_batch_that_is_cancelled_while_it_waits_is_cancelled() -> None:
-    """Nobody must take the end of the worker for the loss of an assignment."""
+    """The end of the worker must not look like a lost assignment."""
 
     async def scenario() -> None:
-        turns = PartitionOrder()
-        a_turn(turns)
-        waiting = asyncio.create_task(a_turn(turns).wait_turn())
+        order = PartitionOrder()
+        a_turn(order)
+        waiting = asyncio.create_task(a_turn(order).wait_turn())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

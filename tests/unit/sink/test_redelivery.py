@@ -1,4 +1,4 @@
-"""What has become of a batch's events before it came."""
+"""What happened to the events of a batch before this delivery."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from streamapp.sink.redelivery import Redelivery
 from tests.support.factories import TOPIC_ID, a_batch, a_record
 
 
-class Asked:
-    """Notes which ids it is asked for, and has none of them; some rollup holds offset 5,000."""
+class Lookups:
+    """Records the ids of each lookup, and finds none of them; the high watermark is 5,000."""
 
     def __init__(self) -> None:
         self.ids: list[list[str]] = []
@@ -32,7 +32,7 @@ class Asked:
         return []
 
     async def high_watermark(self, _: PartitionId) -> int:
-        """Return the last offset counted."""
+        """Return the high watermark."""
         return 5_000
 
 
@@ -40,31 +40,33 @@ class Asked:
     ("begin", "offset", "expected"),
     [(0, 10**12, range(4_900, 5_101)), (4_990, 5_003, range(4_990, 5_003)), (5_001, 5_001, range(0))],
 )
-def test_orphans_are_looked_for_around_the_last_offset_counted(
+def test_orphans_are_searched_around_the_high_watermark(
     monkeypatch: pytest.MonkeyPatch, begin: int, offset: int, expected: range
 ) -> None:
-    """However many offsets were deleted: a worker holds so many at the most; and never too many at once."""
-    monkeypatch.setattr(redelivery, "ORPHANS_WITHIN", 100)
-    monkeypatch.setattr(redelivery, "LOOKED_UP_AT_ONCE", 50)
-    asked = Asked()
+    """However many offsets were deleted, and at most MAX_IDS_PER_LOOKUP in one lookup."""
+    monkeypatch.setattr(redelivery, "MAX_ORPHAN_DISTANCE", 100)
+    monkeypatch.setattr(redelivery, "MAX_IDS_PER_LOOKUP", 50)
+    lookups = Lookups()
 
     asyncio.run(
-        Redelivery(asked, asked, OutageRetrier("MongoDB")).orphans(a_batch(a_record(offset=offset), begin=begin))
+        Redelivery(lookups, lookups, OutageRetrier("MongoDB")).orphans(a_batch(a_record(offset=offset), begin=begin))
     )
 
-    assert [f"{TOPIC_ID}-0-{each}" for each in expected] == [id_ for ids in asked.ids for id_ in ids]
-    assert all(len(ids) <= 50 for ids in asked.ids)
+    assert [f"{TOPIC_ID}-0-{each}" for each in expected] == [id_ for ids in lookups.ids for id_ in ids]
+    assert all(len(ids) <= 50 for ids in lookups.ids)
 
 
 @pytest.mark.parametrize(
-    ("events", "expected"), [([(4_999, "behind"), (5_001, "ahead")], {"behind"}), ([(5_001, "ahead")], set[str]())]
+    ("events", "expected"), [([(4_999, "below"), (5_001, "above")], {"below"}), ([(5_001, "above")], set[str]())]
 )
-def test_only_events_up_to_the_last_offset_counted_may_have_been_missed(
+def test_only_events_below_the_high_watermark_can_have_failed_before(
     events: list[tuple[int, str]], expected: set[str]
 ) -> None:
-    """Of what comes in order nobody is asked."""
-    asked = Asked()
+    """The others are not looked up."""
+    lookups = Lookups()
     batch = a_batch(a_record(offset=4_999), a_record(offset=5_001))
 
-    assert expected == asyncio.run(Redelivery(asked, asked, OutageRetrier("MongoDB")).previously_failed(batch, events))
-    assert [[id_] for id_ in expected] == asked.ids
+    assert expected == asyncio.run(
+        Redelivery(lookups, lookups, OutageRetrier("MongoDB")).previously_failed(batch, events)
+    )
+    assert [[id_] for id_ in expected] == lookups.ids

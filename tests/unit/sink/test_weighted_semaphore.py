@@ -1,4 +1,4 @@
-"""Room for so many, first come, first served."""
+"""A semaphore with several permits per holder, in first-come, first-served order."""
 
 from __future__ import annotations
 
@@ -9,100 +9,100 @@ import pytest
 from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 
-class Guests:
-    """Enter a room, and stay until they are asked to leave."""
+class Holders:
+    """Tasks that hold permits of a semaphore until the test releases them."""
 
     def __init__(self, size: int) -> None:
-        self.room = WeightedSemaphore(size)
-        self.inside: list[int] = []
-        self._leave: dict[int, asyncio.Event] = {}
+        self.semaphore = WeightedSemaphore(size)
+        self.holding: list[int] = []
+        self._released: dict[int, asyncio.Event] = {}
 
-    def wait_turn(self, amount: int) -> asyncio.Task[None]:
-        """Let one come who takes so much."""
-        return asyncio.create_task(self._stay(amount))
+    def take(self, amount: int) -> asyncio.Task[None]:
+        """Start a task that takes this many permits."""
+        return asyncio.create_task(self._hold(amount))
 
-    async def _stay(self, amount: int) -> None:
-        async with self.room.take(amount):
-            self.inside.append(amount)
-            await self._leave.setdefault(amount, asyncio.Event()).wait()
-            self.inside.remove(amount)
+    async def _hold(self, amount: int) -> None:
+        async with self.semaphore.take(amount):
+            self.holding.append(amount)
+            await self._released.setdefault(amount, asyncio.Event()).wait()
+            self.holding.remove(amount)
 
-    def leave(self, amount: int) -> None:
-        """Let go whoever takes so much."""
-        self._leave[amount].set()
+    def release(self, amount: int) -> None:
+        """Let the task that takes this many permits end."""
+        self._released[amount].set()
 
 
 async def settled() -> None:
-    """Let everybody do what they can."""
+    """Let all tasks run until they wait."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-def test_many_small_ones_or_few_large_ones() -> None:
-    """As many as there is room for; one who is larger than the room has it alone."""
+def test_holders_share_the_permits() -> None:
+    """A holder that wants more than all of them gets all of them, alone."""
 
     async def scenario() -> None:
-        guests = Guests(10)
+        holders = Holders(10)
         for amount in (1, 2, 3, 50, 4):
-            guests.wait_turn(amount)
+            holders.take(amount)
         await settled()
-        assert guests.inside == [1, 2, 3]
+        assert holders.holding == [1, 2, 3]
         for amount in (1, 2, 3):
-            guests.leave(amount)
+            holders.release(amount)
         await settled()
-        assert (guests.inside, guests.room.free) == ([50], 0)
-        guests.leave(50)
+        assert (holders.holding, holders.semaphore.free) == ([50], 0)
+        holders.release(50)
         await settled()
-        assert (guests.inside, guests.room.free) == ([4], 6)
+        assert (holders.holding, holders.semaphore.free) == ([4], 6)
 
     asyncio.run(scenario())
 
 
-def test_nobody_overtakes() -> None:
-    """Or a large one might wait for ever."""
+def test_permits_are_given_in_the_order_of_the_requests() -> None:
+    """Else a large request could wait for ever."""
 
     async def scenario() -> None:
-        guests = Guests(10)
+        holders = Holders(10)
         for amount in (6, 5, 1):
-            guests.wait_turn(amount)
+            holders.take(amount)
         await settled()
-        assert guests.inside == [6]
-        guests.leave(6)
+        assert holders.holding == [6]
+        holders.release(6)
         await settled()
-        assert guests.inside == [5, 1]
+        assert holders.holding == [5, 1]
 
     asyncio.run(scenario())
 
 
-def test_who_gives_up_waiting_lets_those_behind_in() -> None:
-    """Their room is not lost."""
+def test_a_cancelled_request_does_not_block_the_requests_behind_it() -> None:
+    """Its permits are not lost."""
 
     async def scenario() -> None:
-        guests = Guests(10)
-        guests.wait_turn(6)
-        waiting = guests.wait_turn(5)
-        guests.wait_turn(4)
+        holders = Holders(10)
+        holders.take(6)
+        waiting = holders.take(5)
+        holders.take(4)
         await settled()
         waiting.cancel()
         await settled()
-        assert (guests.inside, guests.room.free) == ([6, 4], 0)
+        assert (holders.holding, holders.semaphore.free) == ([6, 4], 0)
 
     asyncio.run(scenario())
 
 
-def test_who_is_called_off_while_let_in_gives_the_room_back() -> None:
-    """Both may happen in the same moment."""
+def test_a_request_that_is_cancelled_when_it_gets_its_permits_returns_them() -> None:
+    """Both can happen in one iteration of the event loop."""
 
     async def scenario() -> None:
-        guests = Guests(10)
-        first = guests.wait_turn(6)
-        second = guests.wait_turn(5)
+        holders = Holders(10)
+        first = holders.take(6)
+        second = holders.take(5)
         await settled()
-        guests.leave(6)
+        holders.release(6)
         await first
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
-        assert guests.room.free == 10
+        assert holders.semaphore.free == 10
 
     asyncio.run(scenario())
