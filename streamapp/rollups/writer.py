@@ -1,9 +1,9 @@
 """Add the events of settled batches to the stored rollups: once a second, in the order of each partition.
 
-An event counts in a rollup if it lies past the rollup's `offset`. The rollup is read, added to, and written back if its
-`offset` and `n` are still those that were read (compare and set); otherwise it is read again. So an event that comes
-again, after a crash or at a second worker that believes that it owns the partition, is not counted twice.
-None is left out as long as all that lies before it in its partition is added before it: whoever calls sees to that.
+A rollup counts an event only if the event's offset is above the rollup's `offset`. The writer reads a rollup, adds to
+it, and writes it back if its `offset` and `n` are unchanged (compare and set); otherwise it reads the rollup again. So
+an event that is delivered again, after a crash or to a second worker that still believes it owns the partition, is not
+counted twice. Callers must add the events of a partition in offset order, else an event is left out.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
-#: Seconds between two writes, at the least.
+#: The shortest time between two writes, in seconds.
 WRITE_INTERVAL_SECONDS = 1.0
-#: Rollups that are read, added to and written together …
+#: Rollups that are read and written in one call.
 MAX_ROLLUPS_PER_WRITE = 400
-#: … and that are remembered for the next time.
+#: Rollups that are kept in memory, so that they need not be read again.
 MAX_CACHED_ROLLUPS = 1_000
 
 
 class RollupPort(Protocol):
-    """Where rollups are kept. All raise StoreUnavailable while MongoDB is away; all may be repeated."""
+    """Stores rollups. All methods raise StoreUnavailable while MongoDB is unreachable; all may be repeated."""
 
     async def load(self, level: Level, ids: Sequence[str]) -> Mapping[str, Rollup]:
-        """Those of them that are stored."""
+        """The stored rollups among `ids`, by `_id`."""
         ...
 
     async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
-        """Write each of them that nobody else has changed; False if that was not all."""
+        """Write each rollup whose expected version is stored; False if another process changed one of them."""
         ...
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a partition that any rollup holds, -1 for none."""
+        """The highest offset of a partition in any rollup, -1 for none."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class _Request:
     partition_id: PartitionId
     pending: PendingCounts
-    applied: asyncio.Future[None]
+    written: asyncio.Future[None]
 
 
 class RollupWriter:
-    """Gathers pending counts and adds them to the rollups."""
+    """Collects pending counts and adds them to the stored rollups."""
 
     def __init__(
         self,
@@ -74,62 +74,65 @@ class RollupWriter:
         self._keep = keep
         self._now = now
         self._sleep = sleep
-        self._waiting: list[_Waiting] = []
-        # By level too: the first bucket of one has the `_id` of the wider one's.
+        self._requests: list[_Request] = []
+        # By level too: buckets of several levels begin at the same time, and then have the same `_id`.
         self._cached: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
-        self._writing: asyncio.Task[None] | None = None
-        self._applying = asyncio.Lock()
-        self._next_at = 0.0
+        self._write_task: asyncio.Task[None] | None = None
+        self._write_lock = asyncio.Lock()
+        self._next_write_at = 0.0
 
     def add(self, partition_id: PartitionId, pending: PendingCounts) -> asyncio.Future[None]:
-        """Enter the events of a batch, after all that lie before them; done when they are in the stored rollups."""
-        applied = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(partition_id, pending, applied))
-        self._start()
-        return applied
+        """Add the events of a batch; the future is done when the stored rollups hold them.
+
+        Callers must add the batches of a partition in offset order, and cancel the future of a batch that they give up.
+        """
+        written = asyncio.get_running_loop().create_future()
+        self._requests.append(_Request(partition_id, pending, written))
+        self._start_write()
+        return written
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a partition that any rollup holds, -1 for none; raises StoreUnavailable.
+        """The highest offset of a partition in any rollup, -1 for none; raises StoreUnavailable.
 
-        What is being added for an assignment that is over comes first, or it would move the high watermark afterwards.
+        Waits for the write in progress: it can hold events of an ended assignment, and raise the high watermark later.
         """
-        async with self._applying:
+        async with self._write_lock:
             return await self._rollups.high_watermark(partition_id)
 
-    def _start(self) -> None:
-        if self._waiting and self._writing is None:
-            self._writing = asyncio.create_task(self._write())
-            self._writing.add_done_callback(self._written)
+    def _start_write(self) -> None:
+        if self._requests and self._write_task is None:
+            self._write_task = asyncio.create_task(self._write())
+            self._write_task.add_done_callback(self._on_write_done)
 
-    def _written(self, task: asyncio.Task[None]) -> None:
-        self._writing = None
+    def _on_write_done(self, task: asyncio.Task[None]) -> None:
+        self._write_task = None
         if not task.cancelled() and (error := task.exception()):
-            _tell(self._waiting, error)
-            self._waiting = []
-        self._start()
+            _answer(self._requests, error)
+            self._requests = []
+        self._start_write()
 
     async def _write(self) -> None:
-        await self._sleep(max(0.0, self._next_at - time.monotonic()))
-        self._next_at = time.monotonic() + WRITE_INTERVAL_SECONDS
-        batch = _present(self._waiting)
-        self._waiting = [*batch]
-        with suppress(AssignmentLost):  # then nobody waits for this batch
-            async with self._applying:
-                await self._apply(batch)
-        self._waiting = self._waiting[len(batch) :]
-        _tell(batch, None)
+        await self._sleep(max(0.0, self._next_write_at - time.monotonic()))
+        self._next_write_at = time.monotonic() + WRITE_INTERVAL_SECONDS
+        requests = _active(self._requests)
+        self._requests = [*requests]
+        with suppress(AssignmentLost):  # then no caller waits for the result
+            async with self._write_lock:
+                await self._write_all_levels(requests)
+        self._requests = self._requests[len(requests) :]
+        _answer(requests, None)
 
-    async def _apply(self, batch: Sequence[_Waiting]) -> None:
-        pending_counts = _by_partition(batch)
+    async def _write_all_levels(self, requests: Sequence[_Request]) -> None:
+        pending_counts = _by_partition(requests)
         for pending in pending_counts.values():
-            # Counting thousands of events blocks the event loop for milliseconds: yield after each partition.
+            # To count thousands of events blocks the event loop for milliseconds: yield after each partition.
             pending.after(-1, LEVELS[0])
             await asyncio.sleep(0)
-        # The coarsest first: no finer one ever knows of an offset beyond those that it holds, see `high watermark`.
+        # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
         for level in reversed(LEVELS):
             buckets = [*self._buckets(level, pending_counts)]
             for chunk in _chunks(buckets, MAX_ROLLUPS_PER_WRITE):
-                await self._outages.run(lambda level=level, chunk=chunk: self._add_to(level, chunk, batch))
+                await self._outages.run(lambda level=level, chunk=chunk: self._write_buckets(level, chunk, requests))
 
     def _buckets(self, level: Level, pending_counts: Mapping[PartitionId, PendingCounts]) -> Iterator[_Bucket]:
         since = kept_since(level, self._keep, self._now())
@@ -138,21 +141,17 @@ class RollupWriter:
                 if start >= since:
                     yield _Bucket(id_of(partition_id, start), level, start, partition_id, pending)
 
-    async def _add_to(self, level: Level, buckets: Sequence[_Bucket], batch: Sequence[_Waiting]) -> None:
+    async def _write_buckets(self, level: Level, buckets: Sequence[_Bucket], requests: Sequence[_Request]) -> None:
         while True:
-            partition_ids = {waiting.partition_id for waiting in _present(batch)}
+            partition_ids = {request.partition_id for request in _active(requests)}
             if not partition_ids:  # an error, not a return: no call has shown that MongoDB is reachable again
-                raise AssignmentLost("all batches whose events were to be counted are cancelled")
+                raise AssignmentLost("all batches with events in this write were given up")
             buckets = [bucket for bucket in buckets if bucket.partition_id in partition_ids]
-            # Taken out until they are known to be stored as they are.
-            held = {bucket.id: self._cached.pop((level, bucket.id), None) for bucket in buckets}
-            found = await self._rollups.load(level, [id_ for id_, rollup in held.items() if rollup is None])
-            rollups = {bucket.id: held[bucket.id] or found.get(bucket.id) or Rollup(bucket.id) for bucket in buckets}
-            writes = [
-                write_if_unchanged
-                for bucket in buckets
-                if (write_if_unchanged := bucket.write_if_unchanged(rollups[bucket.id]))
-            ]
+            # Removed from the cache until the write is known to have succeeded.
+            cached = {bucket.id: self._cached.pop((level, bucket.id), None) for bucket in buckets}
+            found = await self._rollups.load(level, [id_ for id_, rollup in cached.items() if rollup is None])
+            rollups = {bucket.id: cached[bucket.id] or found.get(bucket.id) or Rollup(bucket.id) for bucket in buckets}
+            writes = [write for bucket in buckets if (write := bucket.added_to(rollups[bucket.id]))]
             if not writes or await self._rollups.write_if_unchanged(level, writes):
                 self._cache(level, rollups)
                 return
@@ -167,7 +166,7 @@ class RollupWriter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Bucket:
-    """A bucket of one partition, and the partition's events."""
+    """A bucket of one partition, and the pending counts of the partition."""
 
     id: str
     level: Level
@@ -175,8 +174,8 @@ class _Bucket:
     partition_id: PartitionId
     pending: PendingCounts
 
-    def write_if_unchanged(self, rollup: Rollup) -> ConditionalWrite | None:
-        """Add the events that the rollup lacks; None if it has them all."""
+    def added_to(self, rollup: Rollup) -> ConditionalWrite | None:
+        """Add the events that the rollup lacks, and return the write; None if it lacks none."""
         deltas = self.pending.after(rollup.offset, self.level).get(self.start)
         if not deltas:
             return None
@@ -186,23 +185,23 @@ class _Bucket:
         return ConditionalWrite(expected_version, rollup.document())
 
 
-def _present(waiting: Sequence[_Waiting]) -> list[_Waiting]:
-    """Without those that have gone, having lost their partition: what they entered comes again."""
-    return [each for each in waiting if not each.applied.done()]
+def _active(requests: Sequence[_Request]) -> list[_Request]:
+    """The requests that were not cancelled; Kafka delivers the records of the others again."""
+    return [request for request in requests if not request.written.done()]
 
 
-def _tell(waiting: Sequence[_Waiting], error: BaseException | None) -> None:
-    for each in _present(waiting):
+def _answer(requests: Sequence[_Request], error: BaseException | None) -> None:
+    for request in _active(requests):
         if error is None:
-            each.applied.set_result(None)
+            request.written.set_result(None)
         else:
-            each.applied.set_exception(error)
+            request.written.set_exception(error)
 
 
-def _by_partition(batch: Sequence[_Waiting]) -> dict[PartitionId, PendingCounts]:
+def _by_partition(requests: Sequence[_Request]) -> dict[PartitionId, PendingCounts]:
     pending_counts: dict[PartitionId, list[PendingCounts]] = {}
-    for waiting in batch:
-        pending_counts.setdefault(waiting.partition_id, []).append(waiting.pending)
+    for request in requests:
+        pending_counts.setdefault(request.partition_id, []).append(request.pending)
     return {partition_id: PendingCounts.joined(together) for partition_id, together in pending_counts.items()}
 
 

@@ -1,4 +1,4 @@
-"""Rollups count every event once, whatever happens between two writes."""
+"""The rollup writer counts every event once, whatever happens between two writes."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from streamapp.rollups.writer import RollupWriter
 from tests.support.doubles.ports import FakeRollupStore
 from tests.support.factories import NOW, TOPIC_ID
 
-LANE = PartitionId(TOPIC_ID, 0)
+PARTITION = PartitionId(TOPIC_ID, 0)
 
 
 def an_event(offset: int, **changes: Any) -> Document:
-    """Return the document of an event; some lie in other buckets."""
+    """Return the document of an event; the events lie in several buckets."""
     document = {
         "user_id": f"user-{offset % 7}",
         "event_type": "click",
@@ -43,18 +43,18 @@ def an_event(offset: int, **changes: Any) -> Document:
 
 
 def quick_outages() -> OutageRetrier:
-    """Return those of a MongoDB that is asked again at once."""
+    """Return a retrier that does not wait."""
     return OutageRetrier("MongoDB", policy=RetryPolicy(first_wait=0, max_wait=0))
 
 
-def an_accumulator(
+def a_writer(
     rollups: FakeRollupStore,
     *,
     keep: Keep | None = None,
     waits: list[float] | None = None,
     outages: OutageRetrier | None = None,
 ) -> RollupWriter:
-    """Return one that does not wait, but says what it would have waited."""
+    """Return a rollup writer that does not wait, and appends its waits to `waits`."""
 
     async def sleep(seconds: float) -> None:
         if waits is not None:
@@ -66,21 +66,21 @@ def an_accumulator(
 
 
 def recounted(events: Sequence[Document]) -> dict[str, Counter[str]]:
-    """Return the number of events of every rollup."""
+    """Return the number of events that each rollup must hold."""
     counts: dict[str, Counter[str]] = {level.name: Counter() for level in LEVELS}
     for document in events:
         for level in LEVELS:
-            counts[level.name][id_of(LANE, level.start_of(document["event_timestamp"]))] += 1
+            counts[level.name][id_of(PARTITION, level.start_of(document["event_timestamp"]))] += 1
     return counts
 
 
 def stored(rollups: FakeRollupStore) -> dict[str, Counter[str]]:
-    """Return the same of what is stored."""
+    """Return the number of events that each rollup holds."""
     return {name: Counter({id_: each["n"] for id_, each in found.items()}) for name, found in rollups.documents.items()}
 
 
-def test_events_are_in_every_level_when_their_adding_is_done() -> None:
-    """Those of many batches with one write, the coarsest level first."""
+def test_added_events_are_counted_at_every_level() -> None:
+    """Several batches in one write, the widest level first."""
     rollups, order = FakeRollupStore(), []
     write_if_unchanged = rollups.write_if_unchanged
 
@@ -92,8 +92,8 @@ def test_events_are_in_every_level_when_their_adding_is_done() -> None:
     events = [an_event(offset) for offset in range(9)]
 
     async def scenario() -> None:
-        adding = an_accumulator(rollups)
-        await asyncio.gather(*[adding.add(LANE, PendingCounts.of(events[at : at + 3])) for at in (0, 3, 6)])
+        rollup_writer = a_writer(rollups)
+        await asyncio.gather(*[rollup_writer.add(PARTITION, PendingCounts.of(events[at : at + 3])) for at in (0, 3, 6)])
 
     asyncio.run(scenario())
 
@@ -101,14 +101,14 @@ def test_events_are_in_every_level_when_their_adding_is_done() -> None:
     assert ["1d", "1h", "10m", "1m"] == order
 
 
-def test_rollups_are_written_once_a_second_at_the_most() -> None:
-    """The first at once; what comes meanwhile waits for the next."""
+def test_rollups_are_written_at_most_once_a_second() -> None:
+    """The first write starts at once; the next ones wait."""
     waits: list[float] = []
 
     async def scenario() -> None:
-        adding = an_accumulator(FakeRollupStore(), waits=waits)
+        rollup_writer = a_writer(FakeRollupStore(), waits=waits)
         for offset in range(3):
-            await adding.add(LANE, PendingCounts.of([an_event(offset)]))
+            await rollup_writer.add(PARTITION, PendingCounts.of([an_event(offset)]))
 
     asyncio.run(scenario())
 
@@ -118,20 +118,20 @@ def test_rollups_are_written_once_a_second_at_the_most() -> None:
     assert all(0.5 < wait <= writer.WRITE_INTERVAL_SECONDS for wait in others)
 
 
-def test_what_comes_while_rollups_are_written_is_written_next() -> None:
-    """Nothing waits for a third."""
+def test_events_that_are_added_during_a_write_are_in_the_next_write() -> None:
+    """Not in the one after it."""
     rollups = FakeRollupStore()
 
     async def scenario() -> None:
-        adding = an_accumulator(rollups)
+        rollup_writer = a_writer(rollups)
         later: list[asyncio.Future[None]] = []
 
         def add_another() -> None:
             if not later:
-                later.append(adding.add(LANE, PendingCounts.of([an_event(1)])))
+                later.append(rollup_writer.add(PARTITION, PendingCounts.of([an_event(1)])))
 
         rollups.before_write = add_another
-        await adding.add(LANE, PendingCounts.of([an_event(0)]))
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)]))
         await later[0]
 
     asyncio.run(scenario())
@@ -139,63 +139,65 @@ def test_what_comes_while_rollups_are_written_is_written_next() -> None:
     assert recounted([an_event(0), an_event(1)]) == stored(rollups)
 
 
-def test_who_has_gone_is_not_counted() -> None:
-    """It comes again, before or behind what another worker counts meanwhile."""
+def test_events_of_a_cancelled_batch_are_not_counted() -> None:
+    """Kafka delivers them again, before or after events that another worker counts."""
     rollups = FakeRollupStore()
 
     async def scenario() -> None:
-        adding = an_accumulator(rollups)
-        adding.add(LANE, PendingCounts.of([an_event(0)])).cancel()
-        await adding.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
+        rollup_writer = a_writer(rollups)
+        rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)])).cancel()
+        await rollup_writer.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
 
     asyncio.run(scenario())
 
     assert rollups.total("1d") == 1
 
 
-def test_who_goes_while_mongodb_is_away_is_not_counted_when_it_is_back() -> None:
-    """By then another worker may have asked how far the rollups are, and count what lies before."""
+def test_events_of_a_batch_that_is_cancelled_during_an_outage_are_not_counted_after_it() -> None:
+    """By then another worker can have read the high watermark, and count earlier events."""
     rollups = FakeRollupStore()
     rollups.is_read_only = True
 
     async def scenario() -> None:
-        adding = an_accumulator(rollups)
-        gone, stays = (adding.add(PartitionId(TOPIC_ID, n), PendingCounts.of([an_event(0)])) for n in range(2))
+        rollup_writer = a_writer(rollups)
+        cancelled, other = (
+            rollup_writer.add(PartitionId(TOPIC_ID, n), PendingCounts.of([an_event(0)])) for n in range(2)
+        )
         for _ in range(20):
             await asyncio.sleep(0)
-        gone.cancel()
+        cancelled.cancel()
         rollups.is_read_only = False
-        await stays
+        await other
 
     asyncio.run(scenario())
 
     assert rollups.total("1d") == 1
 
 
-def test_an_outage_does_not_end_because_all_have_gone() -> None:
-    """Nobody has asked MongoDB; and who comes next is counted."""
+def test_an_outage_does_not_end_because_all_batches_are_cancelled() -> None:
+    """No call to MongoDB has succeeded; the events of the next batch are counted."""
     rollups, outages = FakeRollupStore(), quick_outages()
     rollups.is_read_only = True
 
     async def scenario() -> bool:
-        adding = an_accumulator(rollups, outages=outages)
-        gone = adding.add(LANE, PendingCounts.of([an_event(0)]))
+        rollup_writer = a_writer(rollups, outages=outages)
+        cancelled = rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)]))
         for _ in range(20):
             await asyncio.sleep(0)
-        gone.cancel()
+        cancelled.cancel()
         for _ in range(20):
             await asyncio.sleep(0)
         is_away = outages.away_since is not None
         rollups.is_read_only = False
-        await adding.add(LANE, PendingCounts.of([an_event(1)]))
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(1)]))
         return is_away
 
     assert asyncio.run(scenario())
     assert (rollups.total("1d"), outages.count) == (1, 1)
 
 
-def test_what_is_being_written_comes_before_the_frontier() -> None:
-    """Though who entered it has gone: MongoDB may have it already."""
+def test_the_high_watermark_includes_the_write_in_progress() -> None:
+    """Even if its batch is cancelled: MongoDB may have executed it."""
     rollups, arrived, answered = FakeRollupStore(), asyncio.Event(), asyncio.Event()
     write_if_unchanged = rollups.write_if_unchanged
 
@@ -206,11 +208,11 @@ def test_what_is_being_written_comes_before_the_frontier() -> None:
 
     async def scenario() -> int:
         rollups.write_if_unchanged = answer_late
-        adding = an_accumulator(rollups)
-        gone = adding.add(LANE, PendingCounts.of([an_event(7)]))
+        rollup_writer = a_writer(rollups)
+        cancelled = rollup_writer.add(PARTITION, PendingCounts.of([an_event(7)]))
         await arrived.wait()
-        gone.cancel()
-        high_watermark = asyncio.create_task(adding.high_watermark(LANE))
+        cancelled.cancel()
+        high_watermark = asyncio.create_task(rollup_writer.high_watermark(PARTITION))
         await asyncio.sleep(0)
         answered.set()
         return await high_watermark
@@ -219,7 +221,7 @@ def test_what_is_being_written_comes_before_the_frontier() -> None:
 
 
 def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
-    """The level that is not known to be written is read again."""
+    """The rollups of an unconfirmed write are read again."""
     rollups, calls = FakeRollupStore(), []
     write_if_unchanged = rollups.write_if_unchanged
 
@@ -234,61 +236,61 @@ def test_an_outage_between_two_levels_counts_nothing_twice() -> None:
     events = [an_event(offset) for offset in range(5)]
 
     async def scenario() -> None:
-        await an_accumulator(rollups).add(LANE, PendingCounts.of(events))
+        await a_writer(rollups).add(PARTITION, PendingCounts.of(events))
 
     asyncio.run(scenario())
 
     assert recounted(events) == stored(rollups)
 
 
-def test_a_fault_reaches_everyone_who_waits() -> None:
-    """The worker ends un-acked: here, of batches that are not in order."""
+def test_an_error_is_raised_in_every_caller() -> None:
+    """Here the batches are not in offset order; nothing is acked."""
 
     async def scenario() -> list[Any]:
-        adding = an_accumulator(FakeRollupStore())
-        waiting = [adding.add(LANE, PendingCounts.of([an_event(3)])) for _ in range(2)]
-        gone = adding.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
+        rollup_writer = a_writer(FakeRollupStore())
+        waiting = [rollup_writer.add(PARTITION, PendingCounts.of([an_event(3)])) for _ in range(2)]
+        cancelled = rollup_writer.add(PartitionId(TOPIC_ID, 1), PendingCounts.of([an_event(0)]))
         outcome = asyncio.gather(*waiting, return_exceptions=True)
         await asyncio.sleep(0)
-        gone.cancel()
+        cancelled.cancel()
         return await outcome
 
     assert all(isinstance(found, AssertionError) for found in asyncio.run(scenario()))
 
 
-def test_buckets_that_are_not_kept_are_left_out() -> None:
-    """At the levels that do not keep them."""
+def test_buckets_before_the_retention_of_a_level_are_not_written() -> None:
+    """The other levels count the event."""
     rollups = FakeRollupStore()
     old = an_event(0, event_timestamp=NOW - 8 * 86_400_000)
 
     async def scenario() -> None:
-        await an_accumulator(rollups, keep={LEVELS[0]: timedelta(days=7)}).add(LANE, PendingCounts.of([old]))
+        await a_writer(rollups, keep={LEVELS[0]: timedelta(days=7)}).add(PARTITION, PendingCounts.of([old]))
 
     asyncio.run(scenario())
 
     assert {"1m": 0, "10m": 1, "1h": 1, "1d": 1} == {name: len(found) for name, found in rollups.documents.items()}
 
 
-def test_more_rollups_than_are_remembered_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded, counts are not."""
+def test_rollups_that_do_not_fit_into_the_cache_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And counted right."""
     monkeypatch.setattr(writer, "MAX_CACHED_ROLLUPS", 2)
     monkeypatch.setattr(writer, "MAX_ROLLUPS_PER_WRITE", 3)
     rollups = FakeRollupStore()
     events = [an_event(offset, event_timestamp=NOW + offset % 10 * 86_400_000) for offset in range(40)]
 
     async def scenario() -> None:
-        adding = an_accumulator(rollups)
+        rollup_writer = a_writer(rollups)
         for at in range(0, 40, 5):
-            await adding.add(LANE, PendingCounts.of(events[at : at + 5]))
-        assert len(adding._cached) == 2
+            await rollup_writer.add(PARTITION, PendingCounts.of(events[at : at + 5]))
+        assert len(rollup_writer._cached) == 2
 
     asyncio.run(scenario())
 
     assert recounted(events) == stored(rollups)
 
 
-def test_what_is_remembered_is_not_read_again() -> None:
-    """Nor taken for the rollup of another level that begins at the same time, and so has the same `_id`."""
+def test_a_cached_rollup_is_not_read_again() -> None:
+    """Rollups of several levels that begin at the same time have the same `_id`, and are cached separately."""
     rollups, read = FakeRollupStore(), Counter[str]()
     load = rollups.load
 
@@ -301,23 +303,23 @@ def test_what_is_remembered_is_not_read_again() -> None:
     events = [an_event(offset, event_timestamp=midnight + offset * 60_000) for offset in (0, 1)]
 
     async def scenario() -> None:
-        adding = an_accumulator(rollups)
-        await adding.add(LANE, PendingCounts.of(events))
-        await adding.add(LANE, PendingCounts.of([an_event(2, event_timestamp=midnight)]))
+        rollup_writer = a_writer(rollups)
+        await rollup_writer.add(PARTITION, PendingCounts.of(events))
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(2, event_timestamp=midnight)]))
 
     asyncio.run(scenario())
 
     assert {"1m": 2, "10m": 1, "1h": 1, "1d": 1} == read
 
 
-def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
-    """A device whose clock stands at 0: what comes again finds its rollup as it was."""
+def test_redelivered_events_of_the_first_day_of_1970_are_not_counted_twice() -> None:
+    """A device whose clock is at 0 sends them; the rollups of all levels have the same `_id`."""
     rollups = FakeRollupStore()
     events = [an_event(offset, event_timestamp=0) for offset in range(4)]
 
     async def scenario() -> None:
         for begin in (0, 2, 0, 2):
-            await an_accumulator(rollups).add(LANE, PendingCounts.of(events[begin : begin + 2]))
+            await a_writer(rollups).add(PARTITION, PendingCounts.of(events[begin : begin + 2]))
 
     asyncio.run(scenario())
 
@@ -327,11 +329,11 @@ def test_events_of_the_first_day_are_not_counted_twice_either() -> None:
 async def run_worker(
     rollups: FakeRollupStore, events: Sequence[Document], source: random.Random, committed: int
 ) -> int:
-    """Add batches from the committed offset on, to the end or until it is killed; return what is committed then."""
-    adding = an_accumulator(rollups)
+    """Add batches from the committed offset on; return the next committed offset."""
+    rollup_writer = a_writer(rollups)
     while committed < len(events):
         size = source.randrange(1, 6)
-        await adding.add(LANE, PendingCounts.of(events[committed : committed + size]))
+        await rollup_writer.add(PARTITION, PendingCounts.of(events[committed : committed + size]))
         committed += size
         await asyncio.sleep(0)
     return committed
@@ -340,18 +342,18 @@ async def run_worker(
 @settings(max_examples=30)
 @given(st.integers(0, 2**32), st.integers(1, 40))
 def test_two_owners_that_are_killed_at_random_count_every_event_once(seed: int, size: int) -> None:
-    """Whatever each believes to be committed; the last one goes through to the end."""
+    """From any committed offset; the last worker adds all events."""
     source, rollups = random.Random(seed), FakeRollupStore()
     events = [an_event(offset) for offset in range(size)]
 
-    def perhaps_fail() -> None:
+    def fail_sometimes() -> None:
         if source.random() < 0.1:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
 
     async def scenario() -> None:
         committed = 0
         for _ in range(4):
-            rollups.before_write = perhaps_fail
+            rollups.before_write = fail_sometimes
             workers = [
                 asyncio.create_task(run_worker(rollups, events, source, source.randint(0, committed))) for _ in range(2)
             ]
