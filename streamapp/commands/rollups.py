@@ -13,7 +13,7 @@ import click
 
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
 from streamapp.commands.progress import progress
-from streamapp.mongodb.client import Mongo, translated
+from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile.bucket_range import Key
@@ -68,7 +68,7 @@ def _run(
     try:
         if go is Reconciliation.rebuild:
             asyncio.run(_prepare(mongo, settings.keep))
-        findings = translated(lambda: _shown(go, mongo, settings.keep, levels))
+        findings = translate_errors(lambda: _shown(go, mongo, settings.keep, levels))
     finally:
         mongo.close()
     _report(findings, what, seconds=time.monotonic() - began, as_json=as_json)

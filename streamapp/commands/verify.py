@@ -18,7 +18,7 @@ from streamapp.commands.options import is_json, json_option, load_settings, repo
 from streamapp.commands.progress import progress
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
-from streamapp.mongodb.client import Mongo, translated
+from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.settings import Settings
 from streamapp.verify import manifest_file
@@ -80,9 +80,9 @@ def command(*, sent: Sequence[Manifest], no_rollups: bool, as_json: bool) -> Non
     settings, began = load_settings(), time.monotonic()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     try:
-        found = translated(lambda: _verify(settings, mongo, sent))
+        found = translate_errors(lambda: _verify(settings, mongo, sent))
         if not no_rollups:
-            translated(lambda: _check_rollups(found, mongo, settings))
+            translate_errors(lambda: _check_rollups(found, mongo, settings))
     finally:
         mongo.close()
     _report(found, settings, seconds=time.monotonic() - began, as_json=as_json)

@@ -17,7 +17,7 @@ from streamapp.doctor.checks.finding import Findings, fault, ok, skipped, warnin
 from streamapp.doctor.checks.local import judge_clock
 from streamapp.doctor.checks.mongo import EventsFacts, Rights, ServerFacts
 from streamapp.doctor.checks.redaction import user_of
-from streamapp.mongodb.client import reason
+from streamapp.mongodb.client import error_text
 from streamapp.settings import Settings
 
 ANSWER_SECONDS = 4.0
@@ -151,7 +151,7 @@ class MongoChecks:
         return bool(list(client[self._name].aggregate(documents)))
 
     def _said(self, exc: Exception) -> str:
-        return self._hide(reason(exc))
+        return self._hide(error_text(exc))
 
 
 def _write_block(client: MongoClient[dict[str, Any]]) -> int | None:

@@ -1,4 +1,4 @@
-"""The way to MongoDB: one client, calls in a few threads of their own since pymongo blocks, faults told apart."""
+"""Access to MongoDB: one client, a few threads for its blocking calls, and errors classed as transient or not."""
 
 from __future__ import annotations
 
@@ -27,47 +27,47 @@ from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
 
 T = TypeVar("T")
 
-#: Until a server that holds its connection and does not answer counts as away …
+#: How long to wait for the answer to a call on an open connection.
 ANSWER_TIMEOUT_MS = 10_000
-#: … and one that cannot be reached.
-_REACH_TIMEOUT_MS = 2_000
+#: How long to wait for a connection, and for a server that takes the call.
+_CONNECT_TIMEOUT_MS = 2_000
 
 DUPLICATE_KEY = 11_000
-# What the server says of a single document that it will never take (MongoDB's error_codes.yml and geo errors): bad
-# value, type mismatch, overflow, invalid BSON, names of fields, validation, parallel arrays, too large, duplicate key.
-# Anything else is an outage: a good document must not be taken for a bad one.
-_OF_A_DOCUMENT = frozenset(
+# Error codes for a single document that the server will never accept (MongoDB's error_codes.yml and geo errors): bad
+# value, type mismatch, overflow, invalid BSON, field names, validation, parallel arrays, too large, duplicate key.
+# Every other code is an outage: a good document must not become a dead letter.
+_DOCUMENT_ERRORS = frozenset(
     {2, 14, 15, 22, 52, 53, 54, 55, 56, 57, 121, 171, 241, 10334, 11000, 16755, 16804, 17261, 17280, 17419, 17420}
 )
-# What the server says of a whole command because of a document in it: bad value, overflow, invalid BSON, too large.
-BECAUSE_OF_A_DOCUMENT = frozenset({2, 15, 22, 10334, 17419, 17420})
+# Error codes for a whole command that contains such a document: bad value, overflow, invalid BSON, too large.
+COMMAND_DOCUMENT_ERRORS = frozenset({2, 15, 22, 10334, 17419, 17420})
 
 
 class Mongo:
-    """A database, and the threads in which it is used."""
+    """A client of one database, and the threads for its calls."""
 
     def __init__(self, uri: str, database: str) -> None:
         self.client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
             appname="streamapp worker",
             connect=False,
-            # Whoever calls repeats what fails, and tells of it; the driver would do so in silence.
+            # Callers repeat a failed call, and log it; the driver would repeat it without a log line.
             retryWrites=False,
             retryReads=False,
-            # Documents may be anybody's: no time and no text in them raises anything.
+            # Other programs write documents too: no date and no text in them may raise an error.
             datetime_conversion="DATETIME_AUTO",
             unicode_decode_error_handler="replace",
-            # Not `timeoutMS`, which would spend all of it on looking for a server.
+            # Not `timeoutMS`: server selection would use all of it.
             socketTimeoutMS=ANSWER_TIMEOUT_MS,
-            connectTimeoutMS=_REACH_TIMEOUT_MS,
-            serverSelectionTimeoutMS=_REACH_TIMEOUT_MS,
+            connectTimeoutMS=_CONNECT_TIMEOUT_MS,
+            serverSelectionTimeoutMS=_CONNECT_TIMEOUT_MS,
         )
         concern = self.client.write_concern
         if concern.is_server_default:
             concern = WriteConcern("majority")
         self.database = self.client.get_database(database, write_concern=concern)
-        #: For reads that decide what is written, whatever the address says of other reads. What only the primary has
-        #: may be undone when it dies: to leave an event out because of that would lose it.
+        #: For reads that decide what is written, whatever read preference the URI has. Data that only the primary has
+        #: can be rolled back after a failover: to skip an event because of such data would lose the event.
         self.primary = self.database.with_options(
             read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority")
         )
@@ -75,13 +75,13 @@ class Mongo:
         self._is_closed = False
 
     async def call(self, call: Callable[[], T]) -> T:
-        """Call in a thread, see `translated`; raises StoreUnavailable also once this is closed."""
+        """Call in a thread, see `translate_errors`; raises StoreUnavailable after `close` too."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, translated, call)
-        except (InvalidOperation, RuntimeError) as exc:  # the client's, or the threads', of what is closed
+            return await asyncio.get_running_loop().run_in_executor(self._threads, translate_errors, call)
+        except (InvalidOperation, RuntimeError) as exc:  # of the closed client, or of its threads
             if not self._is_closed:
                 raise
-            message = "MongoDB is not used any more: the worker ends"
+            message = "the connection to MongoDB is closed: the worker stops"
             raise StoreUnavailable(message) from exc
 
     async def ping(self) -> None:
@@ -89,41 +89,41 @@ class Mongo:
         await self.call(lambda: self.client.admin.command("ping"))
 
     def close(self) -> None:
-        """Give up the connections; calls still under way fail."""
+        """Close the connections; calls in progress fail."""
         self._is_closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.client.close()
 
 
 def is_transient(exc: Exception) -> bool:
-    """Whether the fault is MongoDB's, or the way to it, and not a document's.
+    """Whether MongoDB or the network is the cause of an error, and not a document.
 
-    A command that is refused as a whole (rights, read-only, quota …) is an outage too: no record is at fault.
+    A command that the server refuses as a whole (permissions, read-only, quota …) is an outage too.
     """
     if isinstance(exc, BulkWriteError):
         details = exc.details or {}
-        unexpected = any(error["code"] not in _OF_A_DOCUMENT for error in write_errors(details))
+        unexpected = any(error["code"] not in _DOCUMENT_ERRORS for error in write_errors(details))
         return unexpected or bool(details.get("writeConcernErrors"))
     if isinstance(exc, OperationFailure):
-        return exc.code not in BECAUSE_OF_A_DOCUMENT or isinstance(exc, (WriteConcernError, ExecutionTimeout))
+        return exc.code not in COMMAND_DOCUMENT_ERRORS or isinstance(exc, (WriteConcernError, ExecutionTimeout))
     if isinstance(exc, ConfigurationError):
-        return _is_dns_away(exc)
+        return _is_dns_unreachable(exc)
     return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)
 
 
-def _is_dns_away(exc: ConfigurationError) -> bool:
-    """Whether a mongodb+srv:// address could not be looked up, rather than found to be none."""
-    from dns.resolver import LifetimeTimeout, NoNameservers  # noqa: PLC0415 - few addresses are looked up by us
+def _is_dns_unreachable(exc: ConfigurationError) -> bool:
+    """Whether the name of a mongodb+srv:// URI could not be looked up; False if the name does not exist."""
+    from dns.resolver import LifetimeTimeout, NoNameservers  # noqa: PLC0415 - few URIs need a lookup
 
     return isinstance(exc.__cause__, (LifetimeTimeout, NoNameservers))
 
 
-def translated(call: Callable[[], T]) -> T:
-    """Call; raises StoreUnavailable for what time may mend, and SettingsError for an address that leads nowhere."""
+def translate_errors(call: Callable[[], T]) -> T:
+    """Call; raises StoreUnavailable for an error that is worth a retry, and SettingsError for a wrong URI."""
     try:
         return call()
     except PyMongoError as exc:
-        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {reason(exc)}"
+        message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {error_text(exc)}"
         if is_transient(exc):
             raise StoreUnavailable(message) from exc
         if isinstance(exc, ConfigurationError):
@@ -131,15 +131,15 @@ def translated(call: Callable[[], T]) -> T:
         raise
 
 
-def reason(exc: Exception) -> str:
-    """What an error says is wrong, without the driver's account of its timeouts and servers."""
+def error_text(exc: Exception) -> str:
+    """The text of an error, without the driver's list of timeouts and servers."""
     details = (exc.details if isinstance(exc, BulkWriteError) else None) or {}
-    of_documents = [error for error in write_errors(details) if error["code"] not in _OF_A_DOCUMENT]
-    errors = [*of_documents, *details.get("writeConcernErrors", ())]
+    outages = [error for error in write_errors(details) if error["code"] not in _DOCUMENT_ERRORS]
+    errors = [*outages, *details.get("writeConcernErrors", ())]
     text = str(errors[0].get("errmsg")) if errors else str(exc) or type(exc).__name__
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", text, maxsplit=1)[0][:300]
 
 
 def write_errors(details: Any) -> Iterable[dict[str, Any]]:
-    """What is wrong with single documents of a bulk."""
+    """The errors of single documents in a bulk write."""
     return details.get("writeErrors", ())

@@ -1,9 +1,9 @@
-"""How many events failed: one document per reason and hour, in which each event is counted once.
+"""The counts of dead letters: one document per reason and hour, in which each event is counted once.
 
-The hour is that of the record's Kafka timestamp, the same on every delivery. Of events that fail for the first time, a
-document keeps the last offset that it counts per partition. Those that are replayed and fail again come out of order,
-and are counted only where the reason is a new one for them: then each of both documents keeps the event's `_id`, in
-`again`, so that a copy, or a return to the former reason, adds nothing.
+The hour is that of the record's Kafka timestamp, which is the same on every delivery. For events that fail for the
+first time, a document holds the last counted offset per partition. A replayed event that fails again arrives out of
+order. It is counted only if its reason has changed; then the documents of both reasons keep its `_id` in `again`, so
+that a copy of it, or a return to the earlier reason, is not counted again.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from streamapp.decode.document import id_of
 from streamapp.model.record import DeadLetter, ours_in
 
 _MILLIS_PER_HOUR = 3_600_000
-#: Ids in one document, which has room for more; past it such events are no longer counted.
-MOST_AGAIN = 100_000
+#: The number of `_id`s in `again`; a full document counts no further events that fail again. MongoDB's limit is higher.
+MAX_AGAIN = 100_000
 
 
 def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]:
-    """What counts these dead letters, however often it is done."""
+    """The updates that count these dead letters; they may be repeated."""
     first = [letter for letter in letters if not letter.origin.failures]
     changed = [letter for letter in letters if letter.origin.failures and _reason_before(letter) != letter.reason]
     seeds = [_seed(letter) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
     marks = [_mark(id_, ids) for id_, ids in _by_document(changed, _id_before).items()]
-    return [*seeds, *(_count(letter, now) for letter in first), *marks, *_counts_of(changed, now)]
+    return [*seeds, *(_count(letter, now) for letter in first), *marks, *_count_changed(changed, now)]
 
 
 def key_of(reason: str, timestamp: int) -> str:
-    """The `_id` of the document that counts an event; `timestamp` is its record's, in epoch ms."""
+    """The `_id` of the document that counts an event; `timestamp` is that of its record, epoch ms."""
     return f"{reason}:{_hour_of(timestamp)}"
 
 
@@ -45,7 +45,7 @@ def _seed(letter: DeadLetter) -> UpdateOne:
 
 def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     origin = letter.origin
-    # A topic's name may have dots, which would nest.
+    # A dot in the name of a topic would create a nested field.
     last = f"offsets.{(origin.topic_id or origin.topic).replace('.', '_')}-{origin.partition}"
     return UpdateOne(
         {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
@@ -53,22 +53,22 @@ def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     )
 
 
-def _counts_of(changed: Sequence[DeadLetter], now: datetime) -> Iterable[UpdateOne]:
+def _count_changed(changed: Sequence[DeadLetter], now: datetime) -> Iterable[UpdateOne]:
     samples = {_id(letter): _sample(letter) for letter in changed}
     for id_, ids in _by_document(changed, _id).items():
         yield _count_again(id_, ids, samples[id_], now)
 
 
 def _mark(id_: str, ids: Sequence[str]) -> UpdateOne:
-    return UpdateOne(_with_room(id_), {"$addToSet": {"again": {"$each": ids}}})
+    return UpdateOne(_not_full(id_), {"$addToSet": {"again": {"$each": ids}}})
 
 
 def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: datetime) -> UpdateOne:
-    # Literal: what stands in headers may begin with a $.
+    # As literals: values from headers can begin with a $.
     known, given = {"$ifNull": ["$again", []]}, {"$literal": ids}
     is_new = {"$gt": [{"$size": "$new"}, 0]}
     return UpdateOne(
-        _with_room(id_),
+        _not_full(id_),
         [
             {"$set": {"new": {"$setDifference": [given, known]}}},
             {
@@ -84,12 +84,12 @@ def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: date
     )
 
 
-def _with_room(id_: str) -> dict[str, Any]:
-    return {"_id": id_, f"again.{MOST_AGAIN}": {"$exists": False}}
+def _not_full(id_: str) -> dict[str, Any]:
+    return {"_id": id_, f"again.{MAX_AGAIN}": {"$exists": False}}
 
 
 def _by_document(letters: Sequence[DeadLetter], document_of: Callable[[DeadLetter], str]) -> dict[str, list[str]]:
-    """The ids of their events, by the document of their counts."""
+    """The `_id`s of the events, by the `_id` of the document that counts them."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for letter in letters:
         found[document_of(letter)][id_of(letter.origin)] = None

@@ -1,4 +1,4 @@
-"""Events in MongoDB: inserts with a verdict on each document, the counts of dead letters, the indexes that are read."""
+"""Events in MongoDB: inserts with an outcome per document, the counts of dead letters, and the indexes."""
 
 from __future__ import annotations
 
@@ -23,25 +23,24 @@ from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter
 from streamapp.mongodb import dead_letter_counts
-from streamapp.mongodb.client import BECAUSE_OF_A_DOCUMENT, DUPLICATE_KEY, Mongo, is_transient, write_errors
+from streamapp.mongodb.client import COMMAND_DOCUMENT_ERRORS, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.rollups.recount import FIELDS
 from streamapp.sink.ports import Outcome
 
 log = logging.getLogger(__name__)
 
-#: The largest document that MongoDB stores (its manual, "MongoDB Limits and Thresholds"), and the most that the driver
-#: sends in one command.
+#: The size limit of a document (MongoDB's manual, "MongoDB Limits and Thresholds"), and of the documents in a command.
 MAX_BYTES = 16 * 1024 * 1024
 
 _Raw = RawBSONDocument | LazyDocument
 
 _INDEX_CONFLICTS = frozenset({85, 86})
-# What encoding a document raises, before anything is sent.
+# Errors of the encoder, before anything is sent.
 _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 
 
 class EventStore:
-    """The `events` collection and its companions."""
+    """The collections `events`, `dead_letters` and `schema_versions`."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._call = mongo.call
@@ -50,11 +49,11 @@ class EventStore:
         self._now = now
 
     async def prepare(self) -> None:
-        """Make the collection and the indexes that are read."""
-        await self._call(self._make_indexes)
+        """Create the indexes that queries use."""
+        await self._call(self._create_indexes)
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
-        """Insert documents, each with its own verdict: stored, duplicate, or refused for good.
+        """Insert documents; each is stored, a duplicate, or refused.
 
         Raises:
             StoreUnavailable: some may be stored, some not; the same call may be repeated.
@@ -62,20 +61,20 @@ class EventStore:
         return await self._call(lambda: self._insert(documents))
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Those of them that are stored, and whether they are counted apart (see `apart.py`)."""
+        """Which of the events are stored, and whether each was counted out of order (see `out_of_order_store`)."""
         return await self._call(lambda: self._known(ids))
 
     async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
-        """Those of them that are stored, as far as rollups need them, but for those that are counted apart."""
+        """The stored events that were not counted out of order, with the fields that rollups need."""
         return await self._call(lambda: self._uncounted(ids))
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Count each event once for each reason; those that fail first must come in offset order, by partition."""
+        """Count each event once per reason; callers must send first failures in offset order per partition."""
         if updates := dead_letter_counts.updates(letters, self._now()):
             await self._call(lambda: self._update("dead_letters", updates))
 
     async def note_schema(self, writer: WriterSchema, *, subject: str, is_v2: bool) -> None:
-        """Keep which schema version was seen, and when first."""
+        """Store the schema version and when it was first seen, unless it is stored already."""
         if writer.version == UNREGISTERED:
             return
         seen = {"subject": subject, "version": int(writer.version[1:]), "schema_id": writer.schema_id, "is_v2": is_v2}
@@ -94,35 +93,33 @@ class EventStore:
         query = {"_id": {"$in": ids}, "kafka.apart": {"$ne": True}}
         return [*self._primary["events"].find(query, FIELDS)]
 
-    def _make_indexes(self) -> None:
+    def _create_indexes(self) -> None:
         by_time = [("event_timestamp", pymongo.ASCENDING)]
-        self._make_index(by_time, "which the dashboard reads by")
-        # Few or none: replayed dead letters.
+        self._create_index(by_time, "which the dashboard uses")
+        # Only for events out of order, which are few.
         out_of_order = {"kafka.apart": True}
-        self._make_index(
-            by_time, "which `rollups rebuild` reads by", name="apart", partialFilterExpression=out_of_order
-        )
+        self._create_index(by_time, "which `rollups rebuild` uses", name="apart", partialFilterExpression=out_of_order)
 
-    def _make_index(self, keys: Sequence[tuple[str, int]], why: str, **options: Any) -> None:
+    def _create_index(self, keys: Sequence[tuple[str, int]], why: str, **options: Any) -> None:
         try:
             self._database["events"].create_index(keys, **options)
         except OperationFailure as exc:
             if exc.code not in _INDEX_CONFLICTS:
                 raise
-            log.warning("the index on event_timestamp, %s, cannot be made: %s", why, exc)
+            log.warning("cannot create the index on event_timestamp, %s: %s", why, exc)
 
     def _update(self, collection: str, updates: Sequence[UpdateOne]) -> None:
         try:
             self._database[collection].bulk_write(updates)
         except (BulkWriteError, DuplicateKeyError) as exc:
             if _is_race(exc):
-                # Another worker made the same document between our look and our insert: repeat, nothing is double.
-                message = "another worker wrote the same document"
+                # Another worker inserted the same document during this upsert. The update may be repeated.
+                message = "another worker inserted the same document at the same time"
                 raise StoreUnavailable(message) from exc
             raise
 
     def _insert(self, documents: Sequence[Document]) -> Outcome:
-        """Insert each that can be sent; one that cannot keeps nobody else from it."""
+        """Insert each document that can be encoded; the others are refused."""
         others = {
             index: _encoded(each)
             for index, each in enumerate(documents)
@@ -147,11 +144,11 @@ class EventStore:
         except BulkWriteError as exc:
             return _analyse(exc)
         except OperationFailure as exc:
-            if exc.code not in BECAUSE_OF_A_DOCUMENT:
+            if exc.code not in COMMAND_DOCUMENT_ERRORS:
                 raise
             if len(documents) == 1:
                 return Outcome(refused={0: str(exc)})
-            # A whole command was refused because of a document that the server does not name: close in on it.
+            # The server refused the whole command because of one document, and does not say which: halve the batch.
             return self._insert_halves(documents)
         return Outcome()
 
@@ -161,7 +158,7 @@ class EventStore:
         return self._insert_encoded(first).joined(self._insert_encoded(second), middle)
 
     def _send(self, documents: Sequence[_Raw]) -> None:
-        """Do what the driver's `insert_many` does, which looks at every document and takes three times the CPU."""
+        """Insert without the checks of the driver's `insert_many`, which takes three times the CPU."""
         if not documents:
             return
         answer = self._database.command(
@@ -171,28 +168,28 @@ class EventStore:
                 "ordered": False,
                 "writeConcern": self._database.write_concern.document,
             },
-            # A refusal shows what was refused. By itself the driver would take the answer to be UTF-8 and of our times.
+            # The answer quotes a refused document: its text and dates must decode, whatever they are.
             codec_options=self._database.codec_options,
         )
-        of_documents, of_all = answer.get("writeErrors", []), answer.get("writeConcernError")
-        if of_documents or of_all:
-            raise BulkWriteError({"writeErrors": of_documents, "writeConcernErrors": [of_all] if of_all else []})
+        errors, concern = answer.get("writeErrors", []), answer.get("writeConcernError")
+        if errors or concern:
+            raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
 
 
 def why_unencodable(document: Document) -> str | None:
-    """Why a document can never be sent; None if it can."""
+    """Why a document cannot be encoded; None if it can."""
     encoded = _encoded(document)
     return encoded if isinstance(encoded, str) else None
 
 
 def _encoded(document: Document) -> RawBSONDocument | str:
-    """The document as it is sent; or why it can never be."""
+    """The encoded document; or why it cannot be encoded."""
     try:
         raw = bson.encode(document)
     except _UNENCODABLE as exc:
         return f"{type(exc).__name__}: {exc}"
     if len(raw) > MAX_BYTES:
-        return f"the document has {len(raw)} bytes; MongoDB takes {MAX_BYTES}"
+        return f"the document has {len(raw)} bytes; the limit of MongoDB is {MAX_BYTES}"
     return RawBSONDocument(raw)
 
 

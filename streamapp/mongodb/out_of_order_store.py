@@ -1,7 +1,8 @@
-"""Events that come out of order: each is stored and counted in one transaction, or was so before.
+"""Store and count events that arrive out of order: each in the transaction that stores it, and once.
 
-A replayed dead letter lies before offsets that its rollups hold already, and so does a record that was a dead letter
-when it came first and is read again: what compares its offset would leave it out. `kafka.apart` marks such a document.
+The offset of a replayed dead letter is below offsets that its rollups hold already, and so is the offset of a record
+that was a dead letter at its first delivery and is delivered again. The rollup writer, which compares offsets, would
+leave such an event out. `kafka.apart` marks its document.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class OutOfOrderStore:
         """Store and count each event that is not stored yet.
 
         Raises:
-            StoreUnavailable: some may be done, some not; the same call may be repeated.
+            StoreUnavailable: some may be stored, some not; the same call may be repeated.
         """
         outcome = Outcome()
         for start in range(0, len(documents), MAX_EVENTS_PER_TRANSACTION):
@@ -68,7 +69,7 @@ class OutOfOrderStore:
                 known = self._in_transaction(lambda session, rest=rest: self._insert_new(documents, rest, session))
             except _Refused as exc:
                 refused[exc.index] = exc.why
-            except _Changed:
+            except _ConcurrentWrite:
                 continue
             else:
                 return Outcome(duplicates=frozenset(known), refused=refused)
@@ -78,18 +79,18 @@ class OutOfOrderStore:
             return work(None)
         try:
             with self._mongo.client.start_session() as session:
-                return self._within_time(work, session)
+                return self._with_time_limit(work, session)
         except OperationFailure as exc:
             if exc.code != _NO_TRANSACTIONS:
                 raise
             self._has_transactions = False
             log.warning(
-                "MongoDB runs without a replica set and so has no transactions: a crash in the middle of a replay may"
-                " leave events out of the rollups; `streamapp rollups check` tells, `rollups rebuild` mends"
+                "MongoDB has no transactions, because it is not a replica set: after a crash during a replay, rollups"
+                " can lack events; `streamapp rollups check` finds them, `streamapp rollups rebuild` repairs them"
             )
             return work(None)
 
-    def _within_time(self, work: Callable[[ClientSession | None], set[int]], session: ClientSession) -> set[int]:
+    def _with_time_limit(self, work: Callable[[ClientSession | None], set[int]], session: ClientSession) -> set[int]:
         try:
             with pymongo.timeout(ANSWER_TIMEOUT_MS / 1000):
                 return session.with_transaction(
@@ -100,8 +101,8 @@ class OutOfOrderStore:
                 )
         except PyMongoError as exc:
             if exc.timeout:
-                # Past its time the driver sends no abort: MongoDB would keep what the transaction has touched from all
-                # others, the next attempt too, for a minute by default.
+                # After the timeout the driver sends no abort: MongoDB would lock the documents of the transaction for a
+                # minute by default, against the next attempt too.
                 with suppress(PyMongoError):
                     self._mongo.client.admin.command("killSessions", [session.session_id])
             raise
@@ -109,11 +110,11 @@ class OutOfOrderStore:
     def _insert_new(
         self, documents: Sequence[Document], indexes: Sequence[int], session: ClientSession | None
     ) -> set[int]:
-        """Insert and count those that are not known, and return the others."""
+        """Insert and count the documents that are not stored; return the indexes of the others."""
         events = self._mongo.primary["events"]
         ids = [documents[index]["_id"] for index in indexes]
         stored = {found["_id"] for found in events.find({"_id": {"$in": ids}}, {"_id": 1}, session=session)}
-        # The same event may come twice in one chunk.
+        # The same event can be twice in one chunk.
         new = {documents[index]["_id"]: index for index in reversed(indexes) if documents[index]["_id"] not in stored}
         for index in sorted(new.values()):
             self._insert_one(documents[index], index, session)
@@ -129,7 +130,7 @@ class OutOfOrderStore:
                 raise
             (error,) = write_errors(exc.details)
             if error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
-                raise _Changed from exc
+                raise _ConcurrentWrite from exc
             raise _Refused(index, f"{error.get('errmsg', '')} ({error['code']})") from exc
 
     def _count(self, documents: Sequence[Document], session: ClientSession | None) -> None:
@@ -148,7 +149,7 @@ class OutOfOrderStore:
         for id_, found in deltas.items():
             while not self._add(level, id_, found, session):
                 if session is not None:
-                    raise _Changed
+                    raise _ConcurrentWrite
 
     def _add(self, level: Level, id_: str, deltas: Sequence[Delta], session: ClientSession | None) -> bool:
         rollup = self._rollups.find(level, [id_], session).get(id_) or Rollup(id_)
@@ -157,12 +158,12 @@ class OutOfOrderStore:
         return self._rollups.write(level, [ConditionalWrite(expected_version, rollup.document())], session)
 
 
-class _Changed(Exception):  # noqa: N818 - no error
-    """Somebody else was faster: look again."""
+class _ConcurrentWrite(Exception):  # noqa: N818 - no error
+    """Another process wrote the same documents: read them again."""
 
 
 class _Refused(Exception):  # noqa: N818 - no error
-    """MongoDB will never take one of the documents."""
+    """MongoDB will never accept one of the documents."""
 
     def __init__(self, index: int, why: str) -> None:
         super().__init__(why)

@@ -1,4 +1,4 @@
-"""Rollups in MongoDB: read, compared and set; and their indexes."""
+"""Rollups in MongoDB: reads, conditional writes, and the indexes."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ class RollupStore:
         self._keep = keep
 
     async def prepare(self) -> None:
-        """Make the index that is read, which also deletes rollups that are not kept any longer."""
+        """Create the index on `bucket`, which also deletes rollups after their retention."""
         for level in LEVELS:
-            await self._mongo.call(lambda level=level: self._make_index(level))
+            await self._mongo.call(lambda level=level: self._create_index(level))
 
     async def load(self, level: Level, ids: Sequence[str]) -> Mapping[str, Rollup]:
-        """Those of them that are stored."""
+        """The stored rollups among `ids`, by `_id`."""
         return await self._mongo.call(lambda: self.find(level, ids)) if ids else {}
 
     async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
-        """Write each of them that nobody else has changed; False if that was not all."""
+        """Write each rollup whose expected version is stored; False if another process changed one of them."""
         return await self._mongo.call(lambda: self.write(level, writes))
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
-        """The last offset of a partition that any rollup holds, -1 for none: all up to it had their fate once."""
+        """The highest offset of a partition in any rollup, -1 for none: every record up to it had its fate."""
         return await self._mongo.call(lambda: self.last_offset(partition_id))
 
     def find(self, level: Level, ids: Sequence[str], session: ClientSession | None = None) -> dict[str, Rollup]:
-        """See `load`."""
+        """`load`, as a blocking call, and within a transaction if there is a session."""
         return self._read(level, {"_id": {"$in": ids}}, session)
 
     def write(self, level: Level, writes: Sequence[ConditionalWrite], session: ClientSession | None = None) -> bool:
-        """See `swap`."""
+        """`write_if_unchanged`, as a blocking call, and within a transaction if there is a session."""
         if not writes:
             return True
         collection = self._database[level.collection]
@@ -62,19 +62,19 @@ class RollupStore:
         return result.matched_count + result.inserted_count == len(writes)
 
     def between(self, level: Level, start_ms: int, end_ms: int) -> dict[str, Rollup]:
-        """The stored rollups of the buckets that begin in [start, end), epoch ms."""
+        """The stored rollups whose bucket starts in [start, end), epoch ms."""
         return self._read(level, {"bucket": {"$gte": DatetimeMS(start_ms), "$lt": DatetimeMS(end_ms)}})
 
     def remove(self, level: Level, rollups: Sequence[Rollup]) -> None:
-        """Delete each of them that nobody has changed."""
+        """Delete each rollup whose expected version is stored."""
         if operations := [
             DeleteOne(_unchanged(rollup.id, *rollup.expected_version)) for rollup in rollups if rollup.expected_version
         ]:
             self._database[level.collection].bulk_write(operations)
 
     def last_offset(self, partition_id: PartitionId) -> int:
-        """See `high watermark`."""
-        # ";" comes after ":", so these are the rollups of the partition.
+        """`high_watermark`, as a blocking call."""
+        # ";" is the character after ":", so this range holds the rollups of the partition and no others.
         ids = {"$gte": id_of(partition_id, 0)[:-1], "$lt": f"{partition_id.topic_id}:{partition_id.partition};"}
         newest = (
             self._database[level.collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
@@ -86,7 +86,7 @@ class RollupStore:
         found = self._database[level.collection].find(query, session=session)
         return {document["_id"]: Rollup(document["_id"], document) for document in found}
 
-    def _make_index(self, level: Level) -> None:
+    def _create_index(self, level: Level) -> None:
         collection, kept = self._database[level.collection], self._keep.get(level)
         options: dict[str, Any] = {} if kept is None else {"expireAfterSeconds": int(kept.total_seconds())}
         try:
@@ -94,17 +94,17 @@ class RollupStore:
         except OperationFailure as exc:
             if exc.code != _INDEX_CONFLICT:
                 raise
-            # Kept for another time so far.
+            # The index has another retention.
             collection.drop_index("bucket_1")
             collection.create_index("bucket", **options)
 
 
-def _operation(write_if_unchanged: ConditionalWrite) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
-    if write_if_unchanged.expected_version is None:
-        return InsertOne(write_if_unchanged.document)
+def _operation(write: ConditionalWrite) -> InsertOne[dict[str, Any]] | ReplaceOne[dict[str, Any]]:
+    if write.expected_version is None:
+        return InsertOne(write.document)
     return ReplaceOne(
-        _unchanged(write_if_unchanged.document["_id"], *write_if_unchanged.expected_version),
-        write_if_unchanged.document,
+        _unchanged(write.document["_id"], *write.expected_version),
+        write.document,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the sink expects of a store, held by the double and by MongoDB."""
+"""What the sink expects of an event store; the fake and MongoDB pass the same tests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.support.factories import NOW, a_letter, replayed
 
 
 class Subject:
-    """A store and a way to look into it."""
+    """An event store, ways to look into it, and one to make it unreachable."""
 
-    #: What documents are made before they are inserted.
+    #: Makes the form in which documents are inserted.
     form: Callable[[dict[str, Any]], Document] = dict
 
     def __init__(
@@ -49,7 +49,7 @@ class Subject:
 
 
 def encoded(document: dict[str, Any]) -> Document:
-    """Return it as it comes the fast path, if it can be encoded."""
+    """Return the document as the fast path makes it, if it can be encoded."""
     try:
         return LazyDocument(bson.encode(document), (0, 0, "", ("", "", "", None, "v1")))
     except OverflowError:
@@ -82,7 +82,7 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
 
 @pytest.fixture(params=[dict, encoded], autouse=True)
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let documents come in each form in turn."""
+    """Insert documents in each form in turn."""
     monkeypatch.setattr(Subject, "form", staticmethod(request.param))
 
 
@@ -92,8 +92,8 @@ def test_new_documents_are_stored(subject: Subject) -> None:
     assert {"a", "b"} == subject.ids()
 
 
-def test_documents_already_stored_are_told_apart(subject: Subject) -> None:
-    """And hold nobody else up."""
+def test_documents_that_are_stored_already_are_duplicates(subject: Subject) -> None:
+    """The documents beside them are stored."""
     subject.insert({"_id": "b"})
 
     assert ({1}, set()) == subject.insert({"_id": "a"}, {"_id": "b"}, {"_id": "c"})
@@ -139,7 +139,7 @@ def test_uncounted_events_are_those_that_were_not_counted_out_of_order(subject: 
     assert [{"_id": "a", **event, "kafka": {"offset": 1}}] == [*found]
 
 
-def test_a_refused_document_condemns_no_other(subject: Subject) -> None:
+def test_documents_beside_a_refused_one_are_stored(subject: Subject) -> None:
     """Beside a duplicate, too."""
     subject.insert({"_id": "d"})
 
@@ -149,8 +149,8 @@ def test_a_refused_document_condemns_no_other(subject: Subject) -> None:
     assert {"a", "c", "d"} == subject.ids()
 
 
-def test_nothing_to_insert_is_nothing_wrong(subject: Subject) -> None:
-    """All refused: nothing is left to send."""
+def test_all_documents_can_be_refused(subject: Subject) -> None:
+    """Then nothing is left to send."""
     assert (set(), {0}) == subject.insert({"_id": "a", "n": 2**63})
 
 
@@ -163,16 +163,16 @@ def test_dead_letters_are_counted_by_reason(subject: Subject) -> None:
     assert {"undecodable": 3, "empty": 1} == subject.dead()
 
 
-def test_a_dead_letter_that_comes_again_is_not_counted_again(subject: Subject) -> None:
-    """Whatever else comes with it."""
+def test_a_redelivered_dead_letter_is_not_counted_again(subject: Subject) -> None:
+    """Together with new ones."""
     subject.count(a_letter(offset=1), a_letter(offset=5))
     subject.count(a_letter(offset=1), a_letter(offset=5), a_letter(offset=6))
 
     assert {"undecodable": 3} == subject.dead()
 
 
-def test_dead_letters_of_another_hour_are_another_count(subject: Subject) -> None:
-    """Summed here; one document per reason and hour in MongoDB."""
+def test_dead_letters_of_another_hour_are_counted_too(subject: Subject) -> None:
+    """Summed here; MongoDB has one document per reason and hour."""
     subject.count(a_letter(offset=1))
     subject.count(a_letter(offset=2, timestamp=NOW + 1000))
 
@@ -180,7 +180,7 @@ def test_dead_letters_of_another_hour_are_another_count(subject: Subject) -> Non
 
 
 def test_an_event_that_fails_again_for_the_same_reason_is_counted_once(subject: Subject) -> None:
-    """However often it is replayed, and delivered."""
+    """However often it is replayed and delivered."""
     first = [a_letter(offset=offset) for offset in range(5)]
     subject.count(*first)
     for _ in range(2):
@@ -212,8 +212,8 @@ def test_an_event_that_returns_to_a_reason_is_not_counted_there_again(subject: S
     assert {"undecodable": 1, "empty": 1, "truncated": 1} == subject.dead()
 
 
-def test_first_failures_are_counted_beside_those_that_fail_again(subject: Subject) -> None:
-    """An old offset that comes again holds up no new one, nor the other way round."""
+def test_first_failures_are_counted_beside_events_that_fail_again(subject: Subject) -> None:
+    """A replayed event has an old offset; the later first failures are counted all the same."""
     old = a_letter(Reason.EMPTY, offset=50)
     subject.count(old)
     subject.count(a_letter(offset=51), a_letter(offset=52, headers=replayed(old)), a_letter(offset=53))

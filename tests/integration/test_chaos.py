@@ -26,7 +26,7 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.event import schema
 from streamapp.model.record import DeadLetter, PartitionBatch, PartitionId, origin_of
-from streamapp.mongodb.client import Mongo, translated
+from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
@@ -144,7 +144,7 @@ class ChaosMongo(Mongo):
     async def call(self, call: Callable[[], T]) -> T:
         await self._yield()
         self.perhaps_fail()
-        result = translated(call)
+        result = translate_errors(call)
         await self._yield()
         self.perhaps_fail()
         return result

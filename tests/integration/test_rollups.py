@@ -1,4 +1,4 @@
-"""Rollups on the real MongoDB."""
+"""Rollups in a real MongoDB; what the fake does too is in tests/contract."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
 from tests.support.until import until
 
-LANE = PartitionId(TOPIC_ID, 0)
+PARTITION = PartitionId(TOPIC_ID, 0)
 MINUTE, DAY = LEVELS[0], LEVELS[-1]
 
 
 @pytest.fixture
 def mongo(settings: Settings) -> Iterator[Mongo]:
-    """Return the way to a database of the test's own."""
+    """Return the client of the database of the test."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     yield mongo
     mongo.close()
@@ -42,29 +42,29 @@ def mongo(settings: Settings) -> Iterator[Mongo]:
 
 @pytest.fixture
 def rollups(mongo: Mongo) -> RollupStore:
-    """Return rollups that are kept for ever."""
+    """Return a store of rollups without retention."""
     return RollupStore(mongo, keep={})
 
 
 def counted(events: Sequence[Document], *, offset: int) -> Rollup:
-    """Return a new rollup of the day that holds the events."""
+    """Return a new rollup of one day that counts the events."""
     start, deltas = next(iter(PendingCounts.of(events).after(-1, DAY).items()))
-    rollup = Rollup(id_of(LANE, start))
+    rollup = Rollup(id_of(PARTITION, start))
     rollup.add(deltas)
     rollup.offset = offset
     return rollup
 
 
 def numbers(database: Database[Any]) -> dict[str, list[tuple[int, int]]]:
-    """Return events and events counted apart of all rollups."""
+    """Return the events and the events out of order of all rollups."""
     return {
         level.name: [(each["n"], each["apart"]) for each in database[level.collection].find().sort("_id")]
         for level in LEVELS
     }
 
 
-def test_only_who_has_read_the_present_state_may_write(rollups: RollupStore) -> None:
-    """Neither a second first one, nor one that has missed another's writing."""
+def test_a_rollup_is_written_only_over_the_version_that_was_read(rollups: RollupStore) -> None:
+    """Neither over another new rollup, nor over the write of another process."""
     rollup = counted([an_event(0)], offset=0)
     new = ConditionalWrite(None, rollup.document())
 
@@ -75,10 +75,10 @@ def test_only_who_has_read_the_present_state_may_write(rollups: RollupStore) -> 
     assert rollups.write(DAY, [ConditionalWrite((0, 1), rollup.document())])
 
 
-def test_one_that_may_not_be_written_holds_back_no_other(rollups: RollupStore) -> None:
-    """All others are written, and what was read is what was written."""
+def test_a_changed_rollup_does_not_stop_the_writes_beside_it(rollups: RollupStore) -> None:
+    """The others are written, and read as they were written."""
     first, second = counted([an_event(0)], offset=0), counted([an_event(0)], offset=0)
-    second.id = id_of(LANE, 0)
+    second.id = id_of(PARTITION, 0)
     rollups.write(DAY, [ConditionalWrite(None, first.document())])
 
     assert not rollups.write(DAY, [ConditionalWrite(None, first.document()), ConditionalWrite(None, second.document())])
@@ -89,8 +89,8 @@ def test_one_that_may_not_be_written_holds_back_no_other(rollups: RollupStore) -
     }
 
 
-def test_the_frontier_is_the_partitions_own(rollups: RollupStore) -> None:
-    """Neither that of partition 10, nor that of the topic's next life."""
+def test_the_high_watermark_is_that_of_the_partition_alone(rollups: RollupStore) -> None:
+    """Neither that of partition 10, nor that of the re-created topic."""
     for topic_id, partition, offset in ((TOPIC_ID, 0, 7), (TOPIC_ID, 10, 99), ("B" * 22, 0, 50)):
         rollup = counted([an_event(0)], offset=offset)
         rollup.id = id_of(PartitionId(topic_id, partition), 0)
@@ -99,8 +99,8 @@ def test_the_frontier_is_the_partitions_own(rollups: RollupStore) -> None:
     assert [7, 99, -1] == [rollups.last_offset(PartitionId(TOPIC_ID, partition)) for partition in (0, 10, 1)]
 
 
-def test_what_is_kept_for_another_time_than_before_gets_another_index(mongo: Mongo, database: Database[Any]) -> None:
-    """Settings change between two starts."""
+def test_another_retention_creates_another_index(mongo: Mongo, database: Database[Any]) -> None:
+    """The setting has changed between two starts."""
     for days, expected in ((7, 7 * 86_400), (1, 86_400), (None, None)):
         keep = {MINUTE: timedelta(days=days) if days else None}
         asyncio.run(RollupStore(mongo, keep=keep).prepare())
@@ -109,8 +109,10 @@ def test_what_is_kept_for_another_time_than_before_gets_another_index(mongo: Mon
         assert expected == index.get("expireAfterSeconds")
 
 
-def test_an_event_apart_is_stored_and_counted_once(mongo: Mongo, rollups: RollupStore, database: Database[Any]) -> None:
-    """Twice in one call, and called again; marked, and beside the offset that the rollup holds."""
+def test_an_event_out_of_order_is_stored_and_counted_once(
+    mongo: Mongo, rollups: RollupStore, database: Database[Any]
+) -> None:
+    """Twice in one call, and in a second call; it is marked, and the offset of the rollup stays."""
     rollups.write(DAY, [ConditionalWrite(None, counted([an_event(5)], offset=9).document())])
     out_of_order = OutOfOrderStore(mongo, rollups, keep={})
 
@@ -120,13 +122,13 @@ def test_an_event_apart_is_stored_and_counted_once(mongo: Mongo, rollups: Rollup
     assert [{1}, {0}] == [first.duplicates, again.duplicates]
     assert [True] == [document["kafka"]["apart"] for document in database["events"].find()]
     assert {"1m": [(1, 1)], "10m": [(1, 1)], "1h": [(1, 1)], "1d": [(2, 1)]} == numbers(database)
-    assert rollups.last_offset(LANE) == 9
+    assert rollups.last_offset(PARTITION) == 9
 
 
-def test_an_event_apart_that_cannot_be_stored_is_refused_alone(
+def test_a_refused_event_does_not_stop_the_events_beside_it(
     mongo: Mongo, rollups: RollupStore, database: Database[Any]
 ) -> None:
-    """One for MongoDB's limit, one for a validator; the rest is stored and counted."""
+    """The encoder refuses one, a validator another; the rest is stored and counted."""
     database.create_collection("events", validator={"user_id": {"$ne": "user-1"}})
 
     outcome = asyncio.run(
@@ -138,18 +140,18 @@ def test_an_event_apart_that_cannot_be_stored_is_refused_alone(
     assert database["events"].count_documents({}) == 1
 
 
-def test_an_event_apart_is_neither_stored_nor_counted_in_part(
+def test_an_event_out_of_order_is_stored_and_counted_or_neither(
     mongo: Mongo, rollups: RollupStore, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends it between two writes."""
+    """After an error between two writes, the transaction is aborted."""
     write = rollups.write
 
-    def fail_at_the_last(level: Any, *args: Any) -> bool:
+    def fail_at_the_last_level(level: Any, *args: Any) -> bool:
         if level is DAY:
             raise ConnectionResetError
         return write(level, *args)
 
-    monkeypatch.setattr(rollups, "write", fail_at_the_last)
+    monkeypatch.setattr(rollups, "write", fail_at_the_last_level)
 
     with pytest.raises(ConnectionResetError):
         asyncio.run(OutOfOrderStore(mongo, rollups, keep={}).insert([an_event(0)]))
@@ -158,8 +160,10 @@ def test_an_event_apart_is_neither_stored_nor_counted_in_part(
     assert [] == [each for found in numbers(database).values() for each in found]
 
 
-def test_expired_buckets_are_not_counted_apart(mongo: Mongo, rollups: RollupStore, database: Database[Any]) -> None:
-    """They would be deleted at once."""
+def test_an_event_out_of_order_is_not_counted_in_expired_buckets(
+    mongo: Mongo, rollups: RollupStore, database: Database[Any]
+) -> None:
+    """MongoDB would delete them at once."""
     keep = {MINUTE: timedelta(days=7)}
     now = datetime.fromtimestamp(NOW / 1000, UTC) + timedelta(days=8)
 
@@ -168,23 +172,23 @@ def test_expired_buckets_are_not_counted_apart(mongo: Mongo, rollups: RollupStor
     assert {"1m": 0, "10m": 1, "1h": 1, "1d": 1} == {name: len(found) for name, found in numbers(database).items()}
 
 
-class _Slow(RollupStore):
-    """Rollups that are found too late."""
+class _SlowRollupStore(RollupStore):
+    """Finds rollups after the time limit of the transaction."""
 
     def find(self, *args: Any, **values: Any) -> dict[str, Rollup]:
         ends_at = time.monotonic() + 1
-        until(lambda: time.monotonic() > ends_at, what="the end of all patience")
+        until(lambda: time.monotonic() > ends_at, what="the end of the time limit")
         return super().find(*args, **values)
 
 
-def test_a_transaction_that_takes_too_long_lets_go(
+def test_a_transaction_that_takes_too_long_releases_its_locks(
     mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what it has written: others, and the next attempt, would wait for MongoDB to end it."""
+    """Else the next attempt would wait until MongoDB ends it."""
     database.create_collection("events")
     monkeypatch.setattr(out_of_order_store, "ANSWER_TIMEOUT_MS", 500)
     with pytest.raises(StoreUnavailable):
-        asyncio.run(OutOfOrderStore(mongo, _Slow(mongo, keep={}), keep={}).insert([an_event(0)]))
+        asyncio.run(OutOfOrderStore(mongo, _SlowRollupStore(mongo, keep={}), keep={}).insert([an_event(0)]))
 
     with pymongo.timeout(5):
         database["events"].insert_one(an_event(0))

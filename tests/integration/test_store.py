@@ -1,4 +1,4 @@
-"""MongoDB's verdicts on documents, and its outages."""
+"""How MongoDB accepts and refuses documents, and its outages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.model.record import Reason
 from streamapp.mongodb import dead_letter_counts
-from streamapp.mongodb.client import Mongo, is_transient, translated
+from streamapp.mongodb.client import Mongo, is_transient, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
@@ -32,7 +32,7 @@ Documents = list[dict[str, Any]]
 
 @pytest.fixture
 def store(settings: Settings) -> Iterator[EventStore]:
-    """Return a store of this test's own."""
+    """Return a store in the database of the test."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     yield EventStore(mongo)
     mongo.close()
@@ -58,8 +58,10 @@ UNSTORABLE = {
 
 
 @pytest.mark.parametrize("value", UNSTORABLE.values(), ids=UNSTORABLE)
-def test_one_unstorable_document_condemns_no_other(store: EventStore, database: Database[Any], value: object) -> None:
-    """Whether the driver refuses it before anything is sent, or the server."""
+def test_documents_beside_an_unstorable_one_are_stored(
+    store: EventStore, database: Database[Any], value: object
+) -> None:
+    """Whether the driver or the server refuses it."""
     documents: Documents = [{"_id": i, "value": value if i == 3 else i} for i in range(8)]
 
     outcome = asyncio.run(store.insert(documents))
@@ -68,8 +70,8 @@ def test_one_unstorable_document_condemns_no_other(store: EventStore, database: 
     assert [0, 1, 2, 4, 5, 6, 7] == sorted(document["_id"] for document in database["events"].find())
 
 
-def test_more_than_a_command_holds_goes_in_several(store: EventStore, database: Database[Any]) -> None:
-    """And a single document that is too large is refused, and no outage."""
+def test_documents_above_the_size_of_a_command_are_sent_in_several(store: EventStore, database: Database[Any]) -> None:
+    """A single document that is too large is refused; it is no outage."""
     row = (0, 0, "", ("", "", "", None, ""))
     sizes = [15_000_000] * 4 + [50_000_000, 1]
     documents = [LazyDocument(bson.encode({"_id": i, "value": "x" * size}), row) for i, size in enumerate(sizes)]
@@ -81,7 +83,7 @@ def test_more_than_a_command_holds_goes_in_several(store: EventStore, database: 
 
 
 def test_a_validator_refuses_single_documents(store: EventStore, database: Database[Any]) -> None:
-    """A rule of the collection's owner is no outage."""
+    """The refusal is no outage."""
     database.create_collection("events", validator={"n": {"$lt": 5}})
 
     outcome = asyncio.run(store.insert([{"_id": 1, "n": 1}, {"_id": 2, "n": 9}]))
@@ -89,8 +91,8 @@ def test_a_validator_refuses_single_documents(store: EventStore, database: Datab
     assert {1} == set(outcome.refused)
 
 
-def test_another_unique_index_is_no_duplicate(store: EventStore, database: Database[Any]) -> None:
-    """Only `_id` says that the event is already stored."""
+def test_a_conflict_in_another_unique_index_is_no_duplicate(store: EventStore, database: Database[Any]) -> None:
+    """Only the same `_id` means that the event is already stored."""
     database["events"].create_index("user_id", unique=True)
 
     outcome = asyncio.run(store.insert([{"_id": 1, "user_id": "u"}, {"_id": 2, "user_id": "u"}]))
@@ -99,10 +101,8 @@ def test_another_unique_index_is_no_duplicate(store: EventStore, database: Datab
     assert {1} == set(outcome.refused)
 
 
-def test_what_the_server_shows_of_a_refused_document_may_be_anything(
-    store: EventStore, database: Database[Any]
-) -> None:
-    """A time beyond Python's, say."""
+def test_an_error_that_quotes_a_date_out_of_range_is_a_refusal(store: EventStore, database: Database[Any]) -> None:
+    """Python's datetime cannot hold it."""
     database["events"].create_index("at", unique=True)
 
     outcome = asyncio.run(store.insert([{"_id": n, "at": DatetimeMS(300_000_000_000_000)} for n in range(2)]))
@@ -110,16 +110,16 @@ def test_what_the_server_shows_of_a_refused_document_may_be_anything(
     assert {1} == set(outcome.refused)
 
 
-def test_only_the_indexes_that_are_read_are_made(store: EventStore, database: Database[Any]) -> None:
-    """Beside `_id`."""
+def test_only_the_indexes_that_queries_use_are_created(store: EventStore, database: Database[Any]) -> None:
+    """Beside the one on `_id`."""
     asyncio.run(store.prepare())
     asyncio.run(store.prepare())
 
     assert {"_id_", "event_timestamp_1", "apart"} == set(database["events"].index_information())
 
 
-def test_an_index_of_someone_elses_is_no_outage(store: EventStore, database: Database[Any]) -> None:
-    """Ours cannot be made beside it: that is told, and the worker goes on."""
+def test_a_conflicting_index_is_no_outage(store: EventStore, database: Database[Any]) -> None:
+    """Then the index of streamapp is not created, with a warning, and the worker goes on."""
     database["events"].create_index("user_id", name="event_timestamp_1")
 
     asyncio.run(store.prepare())
@@ -127,8 +127,8 @@ def test_an_index_of_someone_elses_is_no_outage(store: EventStore, database: Dat
     assert {"_id_", "event_timestamp_1", "apart"} == set(database["events"].index_information())
 
 
-def test_writes_wait_for_a_majority_unless_the_address_says_otherwise(settings: Settings) -> None:
-    """A write that a failover undoes was none."""
+def test_writes_wait_for_a_majority_unless_the_uri_has_another_write_concern(settings: Settings) -> None:
+    """A failover can roll back a write that a majority does not have."""
     uri = settings.mongo_uri.get_secret_value()
     usual, weaker = Mongo(uri, "x"), Mongo(f"{uri}&w=1", "x")
 
@@ -138,35 +138,35 @@ def test_writes_wait_for_a_majority_unless_the_address_says_otherwise(settings: 
     weaker.close()
 
 
-def test_what_is_closed_is_an_outage(settings: Settings) -> None:
-    """A worker that ends has calls under way, and begins others: nothing is wrong with them."""
+def test_calls_of_a_closed_client_raise_an_outage(settings: Settings) -> None:
+    """A worker that stops has calls in progress and begins others: no document is at fault."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), "x")
 
-    async def close_amidst_calls() -> None:
-        under_way = asyncio.create_task(mongo.call(lambda: go_on.wait(20) and mongo.database["x"].find_one()))
+    async def close_during_calls() -> None:
+        in_progress = asyncio.create_task(mongo.call(lambda: go_on.wait(20) and mongo.database["x"].find_one()))
         await asyncio.sleep(0)
         mongo.close()
         go_on.set()
-        with pytest.raises(StoreUnavailable, match="not used any more"):
-            await under_way
-        with pytest.raises(StoreUnavailable, match="not used any more"):
+        with pytest.raises(StoreUnavailable, match="connection to MongoDB is closed"):
+            await in_progress
+        with pytest.raises(StoreUnavailable, match="connection to MongoDB is closed"):
             await mongo.ping()
 
     go_on = threading.Event()
-    asyncio.run(close_amidst_calls())
+    asyncio.run(close_during_calls())
 
 
 @pytest.mark.parametrize(("code", "expected"), [(121, False), (11000, False), (24, True), (112, True), (14031, True)])
-def test_only_known_faults_of_documents_are_theirs(code: int, expected: bool) -> None:
-    """Whatever else the server says of a document, a lock's time-out or a full disk, is waited out."""
+def test_only_known_errors_of_documents_are_permanent(code: int, expected: bool) -> None:
+    """Every other error of a document, such as a lock timeout or a full disk, is an outage."""
     exc = pymongo.errors.BulkWriteError({"writeErrors": [{"index": 0, "code": code, "errmsg": "x"}]})
 
     assert expected == is_transient(exc)
 
 
 @pytest.mark.parametrize("kind", ["writeErrors", "writeConcernErrors"])
-def test_a_bulk_that_failed_says_why(kind: str) -> None:
-    """In the server's words, and not that events were stored already."""
+def test_the_error_of_a_failed_bulk_write_has_the_cause(kind: str) -> None:
+    """The text of the server, and not that of a duplicate."""
     outage = {"index": 1, "code": 14031, "errmsg": "no space left"}
     duplicate = {"index": 0, "code": 11000, "errmsg": "duplicate key"}
     errors = {"writeErrors": [duplicate], "writeConcernErrors": []}
@@ -176,25 +176,25 @@ def test_a_bulk_that_failed_says_why(kind: str) -> None:
         raise exc
 
     with pytest.raises(StoreUnavailable, match="no space left"):
-        translated(fail)
+        translate_errors(fail)
 
 
 # HostUnreachable, ShutdownInProgress, FailedToSatisfyReadPreference, PrimarySteppedDown, NoSuchTransaction,
 # NotWritablePrimary, InterruptedAtShutdown, InterruptedDueToReplStateChange, NotPrimaryNoSecondaryOk and -OrSecondary.
 @pytest.mark.parametrize("code", [6, 91, 133, 189, 251, 10107, 11600, 11602, 13435, 13436])
 def test_a_failover_is_an_outage(code: int) -> None:
-    """However it is told: of a command, of a document in it, or of what it waited for."""
+    """As the error of a command, of a document in it, or of its write concern."""
     error = {"code": code, "errmsg": "x"}
-    of_a_document = {"writeErrors": [{"index": 0, **error}]}
-    of_the_majority = {"writeErrors": [{"index": 0, "code": 11000}], "writeConcernErrors": [error]}
+    document_error = {"writeErrors": [{"index": 0, **error}]}
+    write_concern_error = {"writeErrors": [{"index": 0, "code": 11000}], "writeConcernErrors": [error]}
 
     assert is_transient(pymongo.errors.OperationFailure("x", code))
-    assert is_transient(pymongo.errors.BulkWriteError(of_a_document))
-    assert is_transient(pymongo.errors.BulkWriteError(of_the_majority))
+    assert is_transient(pymongo.errors.BulkWriteError(document_error))
+    assert is_transient(pymongo.errors.BulkWriteError(write_concern_error))
 
 
 def test_dead_letters_have_one_document_per_reason_and_hour(store: EventStore, database: Database[Any]) -> None:
-    """With a sample's coordinates and never its payload."""
+    """With the coordinates of a sample, and never its values."""
     asyncio.run(
         store.count_dead_letters(
             [a_letter(offset=1), a_letter(offset=2), a_letter(offset=3, timestamp=NOW + 3_600_000)]
@@ -208,27 +208,27 @@ def test_dead_letters_have_one_document_per_reason_and_hour(store: EventStore, d
     assert datetime.fromtimestamp(NOW // 3_600_000 * 3600, UTC) == first["hour"]
 
 
-def test_events_that_fail_again_are_kept_by_id_only_where_their_reason_changes(
+def test_the_ids_of_events_that_fail_again_are_kept_where_their_reason_changes(
     store: EventStore, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In both documents, as many as there is room for: a document that grows past MongoDB's limit stops the worker."""
+    """In both documents, up to MAX_AGAIN: a document above MongoDB's size limit would stop the worker."""
     first = a_letter(offset=1)
     again = a_letter(Reason.EMPTY, offset=7, headers=replayed(first))
     asyncio.run(store.count_dead_letters([first]))
     asyncio.run(store.count_dead_letters([again]))
-    monkeypatch.setattr(dead_letter_counts, "MOST_AGAIN", 0)
+    monkeypatch.setattr(dead_letter_counts, "MAX_AGAIN", 0)
     asyncio.run(store.count_dead_letters([a_letter(Reason.EMPTY, offset=8, headers=replayed(a_letter(offset=2)))]))
 
     counts = {found["reason"]: (found["n"], found["again"]) for found in database["dead_letters"].find()}
     assert {"undecodable": (1, [f"{TOPIC_ID}-0-1"]), "empty": (1, [f"{TOPIC_ID}-0-1"])} == counts
-    told = database["dead_letters"].find_one({"reason": "empty"})
-    assert told is not None
-    assert {"topic": "user_events", "partition": 0, "offset": 1} == told["sample"]
-    assert "last_at" in told
+    empty = database["dead_letters"].find_one({"reason": "empty"})
+    assert empty is not None
+    assert {"topic": "user_events", "partition": 0, "offset": 1} == empty["sample"]
+    assert "last_at" in empty
 
 
 def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, database: Database[Any]) -> None:
-    """However often it is seen."""
+    """On repeated calls too."""
     for _ in range(2):
         asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
         seen = database["schema_versions"].find_one()
@@ -247,7 +247,7 @@ def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, databa
 
 
 def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for: SettingsFactory) -> None:
-    """A server that is gone, and one that is back."""
+    """The server stops and starts again."""
     settings = settings_for(private_backend)
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     store = EventStore(mongo)
@@ -261,7 +261,7 @@ def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for:
     mongo.close()
 
 
-# Every class of error that pymongo and bson have, judged; a new one must be judged too.
+# Every error class of pymongo and bson, classed; a new one must be classed too.
 TRANSIENT = {
     "AutoReconnect",
     "ConnectionFailure",
@@ -279,9 +279,9 @@ TRANSIENT = {
     "ClientBulkWriteException",
     "_OperationCancelled",
 }
-OF_A_DOCUMENT_OR_OURS = {
+PERMANENT = {
     "BSONError",
-    "BulkWriteError",  # judged document by document
+    "BulkWriteError",  # classed by document
     "CollectionInvalid",
     "ConfigurationError",
     "DocumentTooLarge",
@@ -307,9 +307,9 @@ def error_classes() -> dict[str, type[Exception]]:
 
 
 @pytest.mark.parametrize("name", sorted(error_classes()))
-def test_every_error_class_is_judged(name: str) -> None:
-    """An error of a kind that nobody has thought about may not be taken for poison or for an outage."""
-    assert (name in TRANSIENT) != (name in OF_A_DOCUMENT_OR_OURS), f"{name} is new: judge it"
+def test_every_error_class_is_transient_or_permanent(name: str) -> None:
+    """A new class must not be treated as poison or as an outage by accident."""
+    assert (name in TRANSIENT) != (name in PERMANENT), f"{name} is new: add it to TRANSIENT or to PERMANENT"
     kind = error_classes()[name]
     if issubclass(kind, pymongo.errors.PyMongoError):
         exc = _instance(kind)
@@ -317,7 +317,7 @@ def test_every_error_class_is_judged(name: str) -> None:
 
 
 def _instance(kind: type[Exception]) -> Exception:
-    """Make an error whatever its constructor wants."""
+    """Return an error of this class."""
     for arguments in (("x",), (ValueError("x"),), ({},), ({}, True)):
         try:
             return kind(*arguments)

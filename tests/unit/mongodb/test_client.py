@@ -1,4 +1,4 @@
-"""What is wrong with the way to MongoDB, told apart without a server."""
+"""Errors of the connection to MongoDB are classed without a server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dns.resolver import NXDOMAIN, LifetimeTimeout, NoAnswer, NoNameservers
 from pymongo.errors import ConfigurationError
 
 from streamapp.errors import SettingsError, StoreUnavailable, StreamappError
-from streamapp.mongodb.client import Mongo, translated
+from streamapp.mongodb.client import Mongo, translate_errors
 
 
 @pytest.mark.parametrize(
@@ -24,20 +24,20 @@ from streamapp.mongodb.client import Mongo, translated
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),
 )
-def test_a_dns_that_is_away_is_an_outage_and_a_wrong_name_a_wrong_setting(
+def test_an_unreachable_dns_is_an_outage_and_an_unknown_name_is_a_wrong_setting(
     cause: Exception | None, expected: type[StreamappError]
 ) -> None:
-    """The driver has the same error for both."""
+    """The driver raises the same error for both."""
 
     def look_up() -> None:
         raise ConfigurationError("not found") from cause
 
     with pytest.raises(expected, match=r"STREAMAPP_MONGO_URI\): not found"):
-        translated(look_up)
+        translate_errors(look_up)
 
 
-def test_an_address_that_is_not_looked_up_is_a_wrong_setting() -> None:
-    """Without the password in it."""
+def test_a_uri_without_a_host_name_is_a_wrong_setting() -> None:
+    """The error does not hold the password."""
     mongo = Mongo("mongodb+srv://bob:hunter2@127.0.0.1/", "any")
     with closing(mongo), pytest.raises(SettingsError, match="STREAMAPP_MONGO_URI") as caught:
         asyncio.run(mongo.ping())
