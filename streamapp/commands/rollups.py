@@ -16,7 +16,7 @@ from streamapp.commands.progress import progress
 from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.rollup_store import RollupStore
-from streamapp.reconcile.bucket_range import Key
+from streamapp.reconcile.bucket_range import RollupKey
 from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.rollup import Rollup
@@ -108,7 +108,7 @@ def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_jso
         click.echo(f"… and {len(findings.different) - TOLD} more")
 
 
-def _named(key: Key) -> str:
+def _named(key: RollupKey) -> str:
     level, id_ = key
     rollup = Rollup(id_)
     bucket = datetime.fromtimestamp(rollup.bucket_ms / 1000, UTC)

@@ -1,7 +1,8 @@
 """Workers, crashes, outages, zombies, replays and rebuilds in a random order: every event is counted once.
 
-All happens in one thread and by one seeded source, so a seed that fails fails again. Each step is one call of MongoDB:
-a worker may be killed, or lose the answer, before or after it; a bulk may be written in part.
+All of it runs in one thread from one seeded random source, so a seed that fails once fails again. A step is one call to
+MongoDB: a worker can be killed, or lose the answer, before or after it, and a bulk write can be executed in part.
+Only this test finds faults of the interleaving of calls by several workers and a rebuild.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ TIMES = [
 
 
 class Clock:
-    """Time that passes when somebody says so."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.seconds = NOW / 1000
@@ -72,16 +73,16 @@ class Clock:
 
 
 class Topic:
-    """What stands in Kafka, and how far the group has committed."""
+    """The records of a topic, and the committed offsets of the group."""
 
     def __init__(self, source: random.Random) -> None:
         self.source = source
         self.topic_ids = (f"{n:022d}" for n in itertools.count(1))
         self.dead: list[DeadLetter] = []
         self.knows_late = False
-        self.begin_anew()
+        self.recreate()
 
-    def begin_anew(self) -> None:
+    def recreate(self) -> None:
         self.topic_id = next(self.topic_ids)
         self.records: dict[int, list[FakeRecord]] = {partition: [] for partition in PARTITIONS}
         self.committed = dict.fromkeys(PARTITIONS, 0)
@@ -95,7 +96,7 @@ class Topic:
         self._put(self.source.choice(PARTITIONS), letter.record.value, replayed(letter))
 
     def replayable(self) -> list[DeadLetter]:
-        """As `streamapp dlq replay` has it: the last of each event, unless a record of it is still to be settled."""
+        """Return the last dead letter of each event that has no unsettled record, as `streamapp dlq replay` does."""
         last = {id_of(letter.origin): letter for letter in self.dead}
         for partition, log in self.records.items():
             for record in log:
@@ -104,7 +105,7 @@ class Topic:
         return [*last.values()]
 
     def good(self) -> set[str]:
-        """The ids of all its records that must be stored."""
+        """Return the `_id`s of all events that must be stored."""
         records = [record for log in self.records.values() for record in log if not record.headers]
         return {f"{self.topic_id}-{each.partition}-{each.offset}" for each in records if each.value not in {b"", NEVER}}
 
@@ -125,7 +126,7 @@ class Topic:
             event_timestamp=chance.choice(TIMES),
             metadata={"device": chance.choice(("mobile", "desktop")), "location": chance.choice(("DE", "FR"))},
         )
-        if kind < 0.12:  # dead letters again once their schema is known, for another reason
+        if kind < 0.12:  # once the schema is known, a dead letter for another reason
             return NEVER
         if kind < 0.25:
             return wire(event | {"browser": "edge"}, schema_id=LATE.schema_id)
@@ -133,7 +134,7 @@ class Topic:
 
 
 class ChaosMongo(Mongo):
-    """Calls at once, in the loop's own thread; before and after each, anything may happen to its worker."""
+    """Runs calls in the thread of the event loop; before and after each call its worker can fail or be killed."""
 
     def __init__(self, mongo: Mongo, source: random.Random) -> None:
         self.client, self.database, self.primary = mongo.client, mongo.database, mongo.primary
@@ -143,15 +144,15 @@ class ChaosMongo(Mongo):
 
     async def call(self, call: Callable[[], T]) -> T:
         await self._yield()
-        self.perhaps_fail()
+        self.fail_sometimes()
         result = translate_errors(call)
         await self._yield()
-        self.perhaps_fail()
+        self.fail_sometimes()
         return result
 
-    def perhaps_fail(self) -> None:
+    def fail_sometimes(self) -> None:
         if self.source.random() < self.trouble:
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
 
     async def _yield(self) -> None:
         for _ in range(self.source.choice((0, 1, 2, 5, 30))):
@@ -161,7 +162,7 @@ class ChaosMongo(Mongo):
 
 
 class PartialRollups(RollupStore):
-    """A bulk may be written in part, and its answer lost."""
+    """Sometimes executes a bulk write in part, and loses its answer."""
 
     def __init__(self, mongo: ChaosMongo) -> None:
         super().__init__(mongo, keep={})
@@ -171,12 +172,12 @@ class PartialRollups(RollupStore):
         if self.chaos.source.random() < self.chaos.trouble:
             some = self.chaos.source.sample([*writes], self.chaos.source.randint(0, len(writes)))
             super().write(level, some, session)
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
         return super().write(level, writes, session)
 
 
 class PartialStore(EventStore):
-    """Likewise."""
+    """Sometimes stores a part of the documents, and loses the answer."""
 
     def __init__(self, mongo: ChaosMongo, dead: DeadCounts) -> None:
         super().__init__(mongo)
@@ -192,12 +193,12 @@ class PartialStore(EventStore):
         if self.chaos.source.random() < self.chaos.trouble:
             some = self.chaos.source.sample([*documents], self.chaos.source.randint(0, len(documents)))
             await super().insert(some or documents)
-            raise StoreUnavailable("away")
+            raise StoreUnavailable("unreachable")
         return await super().insert(documents)
 
 
 class DeadCounts:
-    """Which events must be counted by which reason, and which may be: an answer can be lost for good."""
+    """Which events must be counted for which reason, and which can be: the answer to a call can be lost."""
 
     def __init__(self) -> None:
         self.may: set[tuple[str, str]] = set()
@@ -211,8 +212,8 @@ class DeadCounts:
         self.must |= {(letter.reason.value, id_of(letter.origin)) for letter in fresh}
 
 
-class Registry:
-    """Some of it comes late."""
+class LateRegistry:
+    """Knows a schema only after some time."""
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
@@ -224,8 +225,8 @@ class Registry:
         return {writer.schema_id: writer for writer in writers if writer.schema_id in schema_ids}
 
 
-class DeadLetters:
-    """Delivered twice at times."""
+class RepeatedDeadLetters:
+    """Sometimes delivers dead letters and loses the answer, so that they are delivered twice."""
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
@@ -233,11 +234,11 @@ class DeadLetters:
     async def send(self, letters: Sequence[DeadLetter]) -> None:
         self.topic.dead += letters
         if self.topic.source.random() < 0.1:
-            raise BrokerUnavailable("away")
+            raise BrokerUnavailable("unreachable")
 
 
 class Worker:
-    """A sink that is fed from some partitions."""
+    """A sink that gets the batches of some partitions."""
 
     numbers = itertools.count(1)
 
@@ -248,10 +249,10 @@ class Worker:
         rollups = PartialRollups(self.mongo)
         broker_outages = OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0), sleep=_no_sleep)
         ports = SinkPorts(
-            schemas=Registry(world.topic),
+            schemas=LateRegistry(world.topic),
             events=PartialStore(self.mongo, world.dead),
             out_of_order=OutOfOrderStore(self.mongo, rollups, keep={}),
-            dead_letters=DeadLetters(world.topic),
+            dead_letters=RepeatedDeadLetters(world.topic),
             observer=FakeObserver(),
         )
         self.sink = Sink(
@@ -282,7 +283,7 @@ class Worker:
 
 
 class Feed:
-    """One assignment of a partition: its batches, some side by side, and what is acked."""
+    """One assignment of a partition: its batches, some of them concurrent, and its settled offset."""
 
     def __init__(self, worker: Worker, partition: int) -> None:
         self.worker = worker
@@ -366,7 +367,7 @@ async def _no_sleep(_: float) -> None:
 
 
 class Stepped(CommandListener):
-    """Runs a check or a rebuild in a thread of its own, one command of MongoDB after the other, when it is told to."""
+    """Runs a check or a rebuild in its own thread; each `step` lets it send one command to MongoDB."""
 
     def __init__(self, world: World, work: Callable[[Reconciliation], ReconciliationResult]) -> None:
         self.world = world
@@ -407,7 +408,7 @@ class Stepped(CommandListener):
 
     def step(self) -> None:
         if self.sleeps:
-            # Longer than a worker takes to tell that it has a partition.
+            # Longer than a worker takes to write the first heartbeat of a partition.
             self.sleeps = False
             self.world.clock.seconds += self.seconds
             for worker in self.world.workers:
@@ -425,7 +426,7 @@ class Stepped(CommandListener):
 
 
 class World:
-    """All of it, and one source of chance."""
+    """Workers, topic and database, and the random source."""
 
     def __init__(self, settings: Settings, database: Database[Any], mongo: Mongo, seed: int) -> None:
         self.settings = settings
@@ -440,9 +441,9 @@ class World:
         self.stepped: Stepped | None = None
         self.planted_during = False
         self.is_planted = False
-        #: Whether the topic was deleted: events that were stored then may be left uncounted.
-        self.was_made_anew = False
-        #: Partitions whose records were deleted unread: what was stored of them is counted with what comes behind.
+        #: Whether the topic was re-created: events that were stored at that moment can stay uncounted.
+        self.was_recreated = False
+        #: Partitions whose records were deleted before they were committed: their orphans are counted later.
         self.cut = set[int]()
 
     async def go(self, steps: int) -> None:
@@ -455,7 +456,7 @@ class World:
             self.take_again: 2,
             self.learn: 1,
             self.replay: 2,
-            self.make_anew: 0.3,
+            self.recreate_topic: 0.3,
             self.delete_records: 2,
             self.reconcile: 2,
             self.plant: 0.5,
@@ -497,7 +498,7 @@ class World:
             self.planted_during = False
 
     def is_held(self, partition_id: PartitionId) -> bool:
-        """Whether a worker counts what is stored there and not counted yet, before it tells that it has settled it."""
+        """Return whether a worker will count the stored events of the partition that are not counted yet."""
         return (
             partition_id.topic_id == self.topic.topic_id
             and partition_id.partition in self.owners
@@ -514,7 +515,7 @@ class World:
         self.topic.append(self.source.randrange(12))
 
     def own(self) -> None:
-        """Another worker, or a new one, owns a partition; the one before believes that it still does, or knows."""
+        """Assign a partition to another worker; the previous owner gives it up, or becomes a zombie."""
         partition = self.source.choice(PARTITIONS)
         before = self.owners.get(partition)
         fresh = len(self.workers) < 3 and self.source.random() < 0.6
@@ -532,7 +533,7 @@ class World:
             worker.kill()
             self.owners = {partition: owner for partition, owner in self.owners.items() if owner is not worker}
         if self.source.random() < 0.5 and not self.stepped:
-            # It is long ago; who is alive has told so.
+            # Time passes; the live workers write heartbeats.
             self.clock.seconds += 120
             for worker in self.workers:
                 worker.beat()
@@ -547,7 +548,7 @@ class World:
         self.workers, self.owners = [], {}
 
     def learn(self) -> None:
-        # Two owners that judge the same record differently are not promised anything.
+        # There is no guarantee for two owners that give the same record different fates.
         self.kill_all()
         self.topic.knows_late = True
 
@@ -556,18 +557,18 @@ class World:
             if letters := self.topic.replayable():
                 self.topic.replay(self.source.choice(letters))
 
-    def make_anew(self) -> None:
-        self.topic.begin_anew()
-        self.was_made_anew = True
+    def recreate_topic(self) -> None:
+        self.topic.recreate()
+        self.was_recreated = True
         for partition, owner in self.owners.items():
             owner.take(partition)
 
     def delete_records(self) -> None:
-        """As retention does: of those that are not committed, all but the last of a partition."""
+        """Delete uncommitted records, as retention does, but not the last of a partition."""
         partition = self.source.choice(PARTITIONS)
         log = self.topic.records[partition]
         if log and log[-1].offset >= self.topic.committed[partition]:
-            # A worker that still stores what it read before may leave it uncounted.
+            # A worker that stores records that it read before can leave their events uncounted.
             self.kill_all()
             self.cut.add(partition)
             del log[: self.source.randrange(len(log))]
@@ -585,7 +586,7 @@ class World:
             self.stepped = Stepped(self, Reconciliation.rebuild)
 
     def sleep(self, seconds: float) -> None:
-        """In the place of `time`, for a check or a rebuild."""
+        """Replace `time.sleep` in a check or a rebuild."""
         if self.stepped:
             self.stepped.sleep(seconds)
 
@@ -610,7 +611,7 @@ class World:
 
 @pytest.fixture
 def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo]:
-    """Return the way to a database of the test's own."""
+    """Return the client of the database of the test."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     asyncio.run(EventStore(mongo).prepare())
     asyncio.run(RollupStore(mongo, keep={}).prepare())
@@ -622,17 +623,17 @@ def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo
 def test_every_event_is_counted_once_whatever_happens(
     settings: Settings, database: Database[Any], mongo: Mongo, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    """Rollups equal a recount, a check meanwhile tells of nothing that a worker is about to count, and dead letters are
-    counted once for each reason.
+    """Rollups equal a recount, a check finds no difference that a worker will remove, and dead letters are counted once
+    for each reason.
     """
     world = World(settings, database, mongo, seed)
     monkeypatch.setattr(reconciliation, "time", world)
-    monkeypatch.setattr(reconciliation, "COMPARED_AT_ONCE", 5)
-    monkeypatch.setattr(bucket_range, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(reconciliation, "MAX_ROLLUPS_PER_RANGE", 5)
+    monkeypatch.setattr(bucket_range, "MAX_EVENTS_PER_READ", 3)
 
     asyncio.run(world.go(120))
 
-    if world.was_made_anew:
+    if world.was_recreated:
         world.clock.seconds += 120
         Reconciliation(mongo, keep={}, now=world.clock.now).rebuild()
     events = list(database["events"].find())

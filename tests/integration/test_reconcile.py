@@ -1,4 +1,4 @@
-"""Rollups are compared with events, and mended, on the real MongoDB: also while a worker counts."""
+"""Rollups are compared with the events and repaired in a real MongoDB, also while a worker counts."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from streamapp.settings import Settings
 from tests.support import rollup_factory
 from tests.support.factories import NOW, TOPIC_ID
 
-LANE = PartitionId(TOPIC_ID, 0)
+PARTITION = PartitionId(TOPIC_ID, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS
 DAY_MS = DAY.width_ms
 
 
 @pytest.fixture
 def mongo(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mongo]:
-    """Return the way to a database of the test's own."""
+    """Return the client of the database of the test."""
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     asyncio.run(EventStore(mongo).prepare())
-    monkeypatch.setattr(reconcile_reconciliation, "CLAIM_SECONDS", 0.01)
+    monkeypatch.setattr(reconcile_reconciliation, "FIRST_HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(reconcile_reconciliation, "HEARTBEAT_SECONDS", 2.0)
     yield mongo
     mongo.close()
 
 
 def an_event(offset: int, **changes: Any) -> Document:
-    """Return the document of an event; they lie in several minutes, hours and days."""
+    """Return the document of an event; the events lie in several minutes, hours and days."""
     document = {
         "_id": f"{TOPIC_ID}-0-{offset}",
         "user_id": f"user-{offset % 300}",
@@ -65,17 +65,17 @@ def events(*offsets: int) -> list[Document]:
 
 
 def a_reconciliation(mongo: Mongo, *, levels: Sequence[Level] = LEVELS) -> Reconciliation:
-    """Return one by the present clock, of rollups that are kept for ever."""
+    """Return one with the system clock, of rollups without retention."""
     return Reconciliation(mongo, keep={}, now=lambda: datetime.now(UTC), levels=levels)
 
 
 def whys(findings: ReconciliationResult) -> list[str]:
-    """Return what was wrong."""
+    """Return how the rollups differed."""
     return sorted(findings.different.values())
 
 
 def counted(database: Database[Any]) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """Return what stands in all rollups."""
+    """Return the counts of all rollups."""
     return {
         level.name: {
             each["_id"]: tuple(each[name] for name in ("n", "types", "browsers", "cells", "apart"))
@@ -85,8 +85,8 @@ def counted(database: Database[Any]) -> dict[str, dict[str, tuple[Any, ...]]]:
     }
 
 
-def test_what_the_worker_counted_is_right_and_stays(mongo: Mongo, database: Database[Any]) -> None:
-    """Nothing is told and nothing is written, whatever the order of the events."""
+def test_right_rollups_stay_as_they_are(mongo: Mongo, database: Database[Any]) -> None:
+    """No difference is found and nothing is written, whatever the order of the events."""
     rollup_factory.insert(database, events(*random.Random(1).sample(range(2_000), 2_000)))
     before = counted(database)
 
@@ -97,8 +97,8 @@ def test_what_the_worker_counted_is_right_and_stays(mongo: Mongo, database: Data
     assert before == counted(database)
 
 
-def test_every_planted_fault_is_told_and_mended(mongo: Mongo, database: Database[Any]) -> None:
-    """A rollup that is gone, one too many, a wrong number in each of its fields; the second time, all is well."""
+def test_every_planted_fault_is_found_and_repaired(mongo: Mongo, database: Database[Any]) -> None:
+    """A missing rollup, a surplus one, and a wrong value in each field; a second check finds nothing."""
     rollup_factory.insert(database, events(*range(1_000)))
     right, hours = counted(database), database["rollups_1h"]
     ids = [each["_id"] for each in hours.find().sort("bucket")]
@@ -117,20 +117,20 @@ def test_every_planted_fault_is_told_and_mended(mongo: Mongo, database: Database
     for id_, change in zip(ids[2:], planted, strict=False):
         hours.update_one({"_id": id_}, change)
 
-    told = whys(a_reconciliation(mongo).check())
-    mended = whys(a_reconciliation(mongo).rebuild())
+    found = whys(a_reconciliation(mongo).check())
+    repaired = whys(a_reconciliation(mongo).rebuild())
 
-    assert len(told) == 2 + len(planted)
-    assert told == mended
+    assert len(found) == 2 + len(planted)
+    assert found == repaired
     parts = ("n is", "types: 'type-1'", "cells:", "apart is 1", "users:", "missing:", "no such event", "locations:")
     for part in parts:
-        assert any(part in why for why in told), part
+        assert any(part in why for why in found), part
     assert {} == a_reconciliation(mongo).check().different
     assert right == counted(database)
 
 
-def test_rollups_that_are_absent_are_made_as_the_worker_makes_them(mongo: Mongo, database: Database[Any]) -> None:
-    """And the worker goes on from them."""
+def test_missing_rollups_are_rebuilt_like_those_of_a_worker(mongo: Mongo, database: Database[Any]) -> None:
+    """A worker continues from their offset."""
     rollup_factory.insert(database, events(*range(500)))
     right = counted(database)
     for level in LEVELS:
@@ -140,11 +140,11 @@ def test_rollups_that_are_absent_are_made_as_the_worker_makes_them(mongo: Mongo,
 
     assert right == counted(database)
     assert len(findings.different) == sum(map(len, right.values()))
-    assert RollupStore(mongo, keep={}).last_offset(LANE) == 499
+    assert RollupStore(mongo, keep={}).last_offset(PARTITION) == 499
 
 
-def test_only_the_level_that_is_asked_for_is_written(mongo: Mongo, database: Database[Any]) -> None:
-    """The others stay absent."""
+def test_only_the_given_level_is_written(mongo: Mongo, database: Database[Any]) -> None:
+    """The other collections stay empty."""
     database["events"].insert_many(events(*range(100)))
 
     a_reconciliation(mongo, levels=[DAY]).rebuild()
@@ -153,8 +153,8 @@ def test_only_the_level_that_is_asked_for_is_written(mongo: Mongo, database: Dat
     assert {} == a_reconciliation(mongo, levels=[DAY]).check().different
 
 
-def test_documents_of_others_are_counted_with_what_they_have(mongo: Mongo, database: Database[Any]) -> None:
-    """Somebody may have loaded events by hand; those without a time are told."""
+def test_documents_of_other_programs_are_counted(mongo: Mongo, database: Database[Any]) -> None:
+    """By the fields that they have; those without a time are reported."""
     database["events"].insert_many(
         [
             {"_id": 1, "event_timestamp": NOW},
@@ -173,8 +173,8 @@ def test_documents_of_others_are_counted_with_what_they_have(mongo: Mongo, datab
     assert {} == a_reconciliation(mongo).check().different
 
 
-def test_events_that_came_apart_are_counted_as_such(mongo: Mongo, database: Database[Any]) -> None:
-    """By the worker, and again."""
+def test_events_out_of_order_are_rebuilt_as_such(mongo: Mongo, database: Database[Any]) -> None:
+    """The rollups equal those of the worker."""
     rollup_factory.insert(database, events(*range(50)))
     asyncio.run(OutOfOrderStore(mongo, RollupStore(mongo, keep={}), keep={}).insert(events(7_000)))
     right = counted(database)
@@ -187,8 +187,8 @@ def test_events_that_came_apart_are_counted_as_such(mongo: Mongo, database: Data
     assert right == counted(database)
 
 
-def test_what_is_not_kept_is_not_made_again(mongo: Mongo, database: Database[Any]) -> None:
-    """MongoDB would delete it at once."""
+def test_buckets_before_the_retention_are_not_rebuilt(mongo: Mongo, database: Database[Any]) -> None:
+    """MongoDB would delete them at once."""
     database["events"].insert_many([an_event(0, event_timestamp=NOW - 9 * DAY_MS), an_event(1, event_timestamp=NOW)])
     now = datetime.fromtimestamp(NOW / 1000, UTC)
     reconciliation = Reconciliation(mongo, keep={MINUTE: timedelta(days=7)}, now=lambda: now)
@@ -199,8 +199,8 @@ def test_what_is_not_kept_is_not_made_again(mongo: Mongo, database: Database[Any
     assert {} == reconciliation.check().different
 
 
-def test_history_whose_events_are_gone_is_left_alone(mongo: Mongo, database: Database[Any]) -> None:
-    """Who deletes old events keeps their rollups, also of the day in which they were cut; it is told."""
+def test_rollups_of_deleted_events_stay(mongo: Mongo, database: Database[Any]) -> None:
+    """Also those of the day of the first event that is left; their number is reported."""
     old = [an_event(n, event_timestamp=NOW - n * 3_600_000) for n in range(100)]
     rollup_factory.insert(database, old)
     right = counted(database)
@@ -212,14 +212,14 @@ def test_history_whose_events_are_gone_is_left_alone(mongo: Mongo, database: Dat
     assert findings.older > 0
 
 
-def test_more_rollups_than_are_compared_at_once(
+def test_rollups_are_compared_in_several_ranges(
     mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stretch by stretch, within a day and across days."""
-    monkeypatch.setattr(reconcile_reconciliation, "COMPARED_AT_ONCE", 20)
-    monkeypatch.setattr("streamapp.reconcile.bucket_range.READ_AT_ONCE", 17)
-    some = [an_event(n, event_timestamp=NOW + n * 200_000) for n in range(600)]
-    rollup_factory.insert(database, some)
+    """Within a day and across days."""
+    monkeypatch.setattr(reconcile_reconciliation, "MAX_ROLLUPS_PER_RANGE", 20)
+    monkeypatch.setattr("streamapp.reconcile.bucket_range.MAX_EVENTS_PER_READ", 17)
+    documents = [an_event(n, event_timestamp=NOW + n * 200_000) for n in range(600)]
+    rollup_factory.insert(database, documents)
     right = counted(database)
     assert {} == a_reconciliation(mongo).check().different
     for level in LEVELS:
@@ -231,8 +231,8 @@ def test_more_rollups_than_are_compared_at_once(
     assert right == counted(database)
 
 
-def test_what_a_worker_has_not_settled_is_left_to_it(mongo: Mongo, database: Database[Any]) -> None:
-    """Stored already, not counted yet: it would be counted twice, or what lies before it not at all."""
+def test_events_that_a_worker_has_not_settled_are_not_counted(mongo: Mongo, database: Database[Any]) -> None:
+    """The worker counts them: a rebuild that did so too would count them twice, or leave out earlier ones."""
     rollup_factory.insert(database, events(*range(100)))
     right = counted(database)
     settled(database, 100)
@@ -242,8 +242,8 @@ def test_what_a_worker_has_not_settled_is_left_to_it(mongo: Mongo, database: Dat
     assert right == counted(database)
 
 
-def test_a_worker_that_has_just_come_has_settled_nothing(mongo: Mongo, database: Database[Any]) -> None:
-    """What it finds counted is compared all the same."""
+def test_rollups_are_compared_before_a_new_owner_has_settled_a_batch(mongo: Mongo, database: Database[Any]) -> None:
+    """The heartbeat of the new owner has no settled offset."""
     rollup_factory.insert(database, events(*range(20)))
     asyncio.run(RollupStore(mongo, keep={}).prepare())
     for level in LEVELS:
@@ -257,13 +257,13 @@ def test_a_worker_that_has_just_come_has_settled_nothing(mongo: Mongo, database:
 
 
 def settled(database: Database[Any], offset: int | None) -> None:
-    """Tell how far the worker is, as its heartbeat does."""
+    """Write the heartbeat of a worker that has settled all offsets below `offset`."""
     state = {"kind": "partition", "topic": "t", "incarnation": TOPIC_ID, "partition": 0, "settled": offset}
     database["pipeline_state"].replace_one({"_id": "partition"}, {**state, "at": datetime.now(UTC)}, upsert=True)
 
 
 class CountingWorker(threading.Thread):
-    """Stores and counts events as a worker does, some batches side by side, until it is told to end."""
+    """Stores and counts events as a worker does, some batches concurrently, until `ends` is set."""
 
     def __init__(self, mongo: Mongo, database: Database[Any], first: int) -> None:
         super().__init__()
@@ -285,15 +285,15 @@ class CountingWorker(threading.Thread):
         chance = random.Random(5)
         while not self.ends.is_set():
             batches = [events(*range(at, at + 200)) for at in range(self._next, self._next + 800, 200)]
-            # Not in their order: what comes later is stored earlier.
+            # Not in their order: a later batch can be stored before an earlier one.
             await asyncio.gather(*[store.insert(each) for each in chance.sample(batches, len(batches))])
-            await asyncio.gather(*[counting.add(LANE, PendingCounts.of(each)) for each in batches])
+            await asyncio.gather(*[counting.add(PARTITION, PendingCounts.of(each)) for each in batches])
             self._next += 800
             settled(self._database, self._next)
 
 
-def test_a_running_worker_is_unharmed(mongo: Mongo, database: Database[Any]) -> None:
-    """While it counts, all rollups are dropped and counted again, again and again; in the end every event is there."""
+def test_a_rebuild_beside_a_running_worker_counts_every_event_once(mongo: Mongo, database: Database[Any]) -> None:
+    """All rollups are deleted and rebuilt four times while the worker counts."""
     rollup_factory.insert(database, events(*range(3_000)))
     settled(database, 3_000)
     worker = CountingWorker(mongo, database, 3_000)
