@@ -10,7 +10,7 @@ StreamappError
 │   ├── PoisonFlood               → stop, un-acked
 │   ├── DeadLetterTopicTooSmall   → stop, un-acked
 │   └── DeadLetterRefused         → stop, un-acked
-├── AssignmentLost          stop settling, un-acked: the records come again
+├── AssignmentLost          stop settling, un-acked: Kafka delivers the records again
 ├── BackendError            the local backend cannot run here, or no longer
 └── SettingsError           a setting is wrong
 """

@@ -166,7 +166,7 @@ async def _settle(event: Any) -> None:
     except (Permanent, SettingsError) as exc:
         give_up(str(exc))
     except AssignmentLost:
-        pass  # no ack: the records come again
+        pass  # no ack: Kafka delivers the records again
     else:
         event.ack()
 

@@ -49,7 +49,7 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
         yield Subject(
             fake,
             lambda _: [(each.reason, each.origin.offset, each.record.value) for each in fake.sent],
-            lambda: setattr(fake, "is_away", True),
+            lambda: setattr(fake, "is_unreachable", True),
         )
         return
     settings = settings_for()

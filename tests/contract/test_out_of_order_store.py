@@ -61,7 +61,9 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
     """Return each in turn."""
     if request.param == "fake":
         events, rollups = FakeEventStore(), FakeRollupStore()
-        yield Subject(FakeOutOfOrderStore(events, rollups), events, rollups, lambda: setattr(events, "is_away", True))
+        yield Subject(
+            FakeOutOfOrderStore(events, rollups), events, rollups, lambda: setattr(events, "is_unreachable", True)
+        )
         return
     settings = settings_for()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)

@@ -52,7 +52,7 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
     """Return each in turn."""
     if request.param == "fake":
         fake = FakeRollupStore()
-        yield Subject(fake, lambda: setattr(fake, "is_away", True))
+        yield Subject(fake, lambda: setattr(fake, "is_unreachable", True))
         return
     settings = settings_for()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)

@@ -65,7 +65,7 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
             fake,
             lambda: set(fake.documents),
             lambda: dict(fake.dead_letters),
-            lambda: setattr(fake, "is_away", True),
+            lambda: setattr(fake, "is_unreachable", True),
         )
         return
     settings = settings_for()

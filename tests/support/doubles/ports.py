@@ -37,16 +37,16 @@ class FakeEventStore:
     def __init__(self) -> None:
         self.documents: dict[str, Document] = {}
         self.dead_letters: Counter[str] = Counter()
-        self.is_away = False
+        self.is_unreachable = False
         #: How many of the next inserts fail.
-        self.away_for = 0
+        self.failing_inserts = 0
         self._counted: set[tuple[str, Origin]] = set()
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Insert each document that is new and storable."""
         self._check()
-        if self.away_for:
-            self.away_for -= 1
+        if self.failing_inserts:
+            self.failing_inserts -= 1
             raise StoreUnavailable("unreachable")
         duplicates: set[int] = set()
         refused: dict[int, str] = {}
@@ -77,7 +77,7 @@ class FakeEventStore:
         self.dead_letters = Counter(reason for reason, _ in self._counted)
 
     def _check(self) -> None:
-        if self.is_away:
+        if self.is_unreachable:
             raise StoreUnavailable("unreachable")
 
 
@@ -122,7 +122,7 @@ class FakeRollupStore:
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Document]] = {level.name: {} for level in LEVELS}
-        self.is_away = self.is_read_only = False
+        self.is_unreachable = self.is_read_only = False
         #: Called before each write.
         self.before_write: Callable[[], None] = lambda: None
 
@@ -161,7 +161,7 @@ class FakeRollupStore:
         return sum(document["n"] for document in self.documents[level].values())
 
     def _check(self) -> None:
-        if self.is_away:
+        if self.is_unreachable:
             raise StoreUnavailable("unreachable")
 
 
@@ -196,11 +196,11 @@ class FakeDeadLetters:
 
     def __init__(self) -> None:
         self.sent: list[DeadLetter] = []
-        self.is_away = False
+        self.is_unreachable = False
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
         """Keep those that were not sent before."""
-        if self.is_away:
+        if self.is_unreachable:
             raise BrokerUnavailable("unreachable")
         sent = {*self.sent}
         self.sent += [letter for letter in letters if letter not in sent]

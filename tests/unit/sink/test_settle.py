@@ -154,7 +154,7 @@ def test_the_observer_gets_every_insert_every_new_event_and_every_batch() -> Non
     out_of_order = a_record(v2, offset=3, headers=replayed_from(offset=7))
 
     env.settle(a_batch(a_record(offset=0)))
-    env.store.away_for = 1
+    env.store.failing_inserts = 1
     env.settle(a_batch(a_record(offset=0), new, FakeRecord(value=None, offset=2), out_of_order, assignment=1))
 
     assert [(0, "v1"), (1, "v2"), (3, "v2")] == env.observer.new
@@ -256,13 +256,13 @@ def test_a_batch_has_dead_letters_of_every_origin_once() -> None:
 def test_the_sink_waits_through_an_outage_of_the_store() -> None:
     """No record is dead-lettered or lost."""
     env = Environment()
-    env.store.is_away = True
+    env.store.is_unreachable = True
 
     async def scenario() -> Fates:
         settling = asyncio.create_task(env.sink.settle(a_batch(a_record())))
         await settled()
         assert not settling.done()
-        env.store.is_away = False
+        env.store.is_unreachable = False
         return await settling
 
     assert Fates(stored=1) == asyncio.run(scenario())
@@ -271,7 +271,7 @@ def test_the_sink_waits_through_an_outage_of_the_store() -> None:
 def test_small_batches_that_waited_are_stored_in_few_inserts() -> None:
     """After an outage there are thousands of them."""
     env = Environment()
-    env.store.is_away = True
+    env.store.is_unreachable = True
     calls = list[int]()
     insert = env.store.insert
 
@@ -285,7 +285,7 @@ def test_small_batches_that_waited_are_stored_in_few_inserts() -> None:
     async def scenario() -> None:
         settling = [asyncio.create_task(env.sink.settle(a_batch(a_record(offset=offset)))) for offset in range(500)]
         await settled()
-        env.store.is_away = False
+        env.store.is_unreachable = False
         await asyncio.gather(*settling)
 
     asyncio.run(scenario())
@@ -300,13 +300,13 @@ def test_a_batch_without_events_does_not_end_an_outage() -> None:
 
     async def scenario() -> None:
         await env.sink.settle(a_batch(a_record()))
-        env.store.is_away = True
+        env.store.is_unreachable = True
         good = asyncio.create_task(env.sink.settle(a_batch(a_record(offset=1))))
         await settled()
         bad = asyncio.create_task(env.sink.settle(a_batch(FakeRecord(value=b"", offset=2))))
         await settled()
         assert env.store_outages.count == 1
-        env.store.is_away = False
+        env.store.is_unreachable = False
         await asyncio.gather(good, bad)
 
     asyncio.run(scenario())
@@ -315,13 +315,13 @@ def test_a_batch_without_events_does_not_end_an_outage() -> None:
 def test_an_outage_of_the_dead_letter_topic_delays_only_the_partition() -> None:
     """Batches of other partitions are settled; the batch with the dead letter is not."""
     env = Environment()
-    env.dead_letters.is_away = True
+    env.dead_letters.is_unreachable = True
 
     async def scenario() -> Fates:
         stuck = asyncio.create_task(env.sink.settle(a_batch(FakeRecord(value=b"", partition=0))))
         await env.sink.settle(a_batch(a_record(partition=1)))
         assert not stuck.done()
-        env.dead_letters.is_away = False
+        env.dead_letters.is_unreachable = False
         return await stuck
 
     assert Fates(dead_lettered=1) == asyncio.run(scenario())
@@ -604,14 +604,14 @@ def test_a_dead_letter_that_is_replayed_twice_is_stored_and_counted_once() -> No
 def test_after_a_batch_is_given_up_no_later_batch_of_its_assignment_is_counted() -> None:
     """Else its events would be below the high watermark at their redelivery."""
     env = Environment()
-    env.store.is_away = True
+    env.store.is_unreachable = True
 
     async def scenario() -> None:
         first = asyncio.create_task(env.sink.settle(a_batch(a_record(offset=0))))
         second = asyncio.create_task(env.sink.settle(a_batch(a_record(offset=1))))
         await settled()
         first.cancel()
-        env.store.is_away = False
+        env.store.is_unreachable = False
         await settled()
         assert first.cancelled()
         assert isinstance(second.exception(), AssignmentLost)

@@ -98,7 +98,7 @@ def test_failure_of_the_agent_ends_the_worker() -> None:
 
 
 def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its records come again; batches of other partitions are settled meanwhile."""
+    """Kafka delivers its records again; batches of other partitions are settled meanwhile."""
     from streamapp.errors import AssignmentLost  # noqa: PLC0415 - not before the environment is cleared
     from streamapp.worker import app as worker_app  # noqa: PLC0415
 
