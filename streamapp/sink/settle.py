@@ -4,12 +4,10 @@
     1. Resolve the writer schemas of the records. This waits while the registry is unreachable.
     2. Decode the records. Each record becomes an event or a dead letter.
     3. Insert the events that are in order. A duplicate is already stored. A refused document becomes a dead letter.
-    4. Wait for the turn of the batch: the earlier batches of the partition must be past step 7.
-    5. Store and count the events that are out of order.
-    6. Deliver and count the dead letters, unless the circuit breaker opens.
-    7. Add the events to the rollups.
-    8. Check that the fates add up, and release the records.
-    9. Wait until the rollups are written.
+    Then the batch waits for its turn: the earlier batches of the partition must have been added to the rollups.
+    4. Store and count the events that are out of order.
+    5. Deliver and count the dead letters, unless the circuit breaker opens.
+    6. Add the events to the rollups, release the records, and wait until the rollups are written.
 The caller acks the batch after `settle` returns, never before.
 """
 
@@ -83,7 +81,6 @@ class Sink:
         turn = self._order.queue_up(batch)
         try:
             fates, rollups_written = await self._settle(batch, turn)
-            # 9. Wait until the rollups are written.
             if rollups_written:
                 await rollups_written
         finally:
@@ -92,24 +89,24 @@ class Sink:
         return fates
 
     async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None] | None]:
+        """Take all steps; return the fates, and what is done once the rollups are written."""
         # 1. Resolve the writer schemas.
         schemas = await self._ports.schemas.resolve(_schema_ids(batch.records))
         async with self._decode_slots.take(len(batch.records)):
             # 2. and 3. Decode the records, and insert the events that are in order.
             inserted = await self._decode_and_insert(batch, schemas)
-        # 4. Wait for the turn of the batch.
+        # Wait for the turn of the batch.
         self._breaker.announce(partition_id(batch), batch.records, _first_failures(inserted.dead))
         await turn.wait_turn()
-        # 5. Store and count the events that are out of order.
+        # 4. Store and count the events that are out of order.
         fates, refused = await self._insert_out_of_order(batch, inserted.out_of_order)
-        # 6. Deliver and count the dead letters.
+        # 5. Deliver and count the dead letters.
         dead = sorted([*inserted.dead, *refused], key=lambda letter: letter.record.offset)
         await self._deliver_dead_letters(batch, dead)
-        # 7. Add the events to the rollups; then the next batch has its turn.
+        # 6. Add the events to the rollups. Then the next batch has its turn.
         pending = inserted.pending
         rollups_written = self._rollup_writer.add(partition_id(batch), pending) if pending else None
         turn.end()
-        # 8. Check that the fates add up, and release the records.
         fates += inserted.fates + Fates(dead_lettered=len(dead))
         self._release(batch, dead, fates, pending)
         return fates, rollups_written
