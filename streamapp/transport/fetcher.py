@@ -20,7 +20,8 @@ from mode import get_logger
 from mode.threads import WorkerThread
 
 from streamapp.model.record import BatchRecord
-from streamapp.transport.offset_tracker import UNKNOWN, Ends, size
+from streamapp.transport.batch_size import memory_size
+from streamapp.transport.offset_tracker import UNKNOWN, Ends
 
 log = get_logger(__name__)
 
@@ -225,7 +226,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             if not chunk:
                 break
             records += chunk
-            held += sum(map(size, chunk))
+            held += sum(map(memory_size, chunk))
         return FetchedPartition(tp, before, records, held, state.position, state.highwater)
 
     async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:

@@ -3,51 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 TP = tuple[str, int]
 
-#: What Python needs for one record beside its key and value: 220, as tracemalloc tells, and a reserve for what is made
-#: of it.
-RECORD_OVERHEAD_BYTES = 300
-
-
-class Sized(Protocol):
-    """The part of a record that takes up memory."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Key as sent."""
-        ...
-
-    @property
-    def value(self) -> bytes | None:
-        """Value as sent."""
-        ...
-
-
-R = TypeVar("R", bound=Sized)
-
-
-def size(record: Sized) -> int:
-    """Bytes that a record holds while it is in flight."""
-    return RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
-
-
-def cut(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[Sequence[R]]:
-    """Cut records into batches of at most `max_records` and `max_bytes` of values; a larger record is a batch alone."""
-    begin = held = 0
-    for index, record in enumerate(records):
-        length = len(record.value or b"")
-        if index > begin and (index - begin == max_records or held + length > max_bytes):
-            yield records[begin:index]
-            begin, held = index, 0
-        held += length
-    if begin < len(records):
-        yield records[begin:]
+P = TypeVar("P", bound=TP)
 
 
 @dataclass(slots=True, eq=False)
@@ -292,7 +255,7 @@ class OffsetTracker:
         """Partitions with something to commit."""
         return [tp for tp in self._assignments if self.committable(tp) is not None]
 
-    def confirm(self, offsets: Mapping[TP, int]) -> None:
+    def confirm(self, offsets: Mapping[P, int]) -> None:
         """Note what the broker has taken."""
         for tp, offset in offsets.items():
             if tp in self._assignments:

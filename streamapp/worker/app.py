@@ -27,6 +27,7 @@ from streamapp.retry import OutageRetrier
 from streamapp.samples import generator
 from streamapp.samples.producer import Pace, SampleProducer
 from streamapp.transport import uvloop_compat
+from streamapp.transport.consumer import BatchOptions
 from streamapp.transport.faust_codec import FaustCodec
 from streamapp.transport.transport import BatchTransport
 from streamapp.worker import memory
@@ -139,10 +140,12 @@ app = App(
 app.transport = BatchTransport(
     app.conf.broker_consumer,
     app,
-    batch_topics=[config.topic],
-    topic_id_of=lambda topic: dependencies().topic_id_of(topic),
-    outages=broker_outages,
-    max_in_flight_bytes=config.max_in_flight_bytes,
+    options=BatchOptions(
+        topics=frozenset({config.topic}),
+        topic_id_of=lambda topic: dependencies().topic_id_of(topic),
+        outages=broker_outages,
+        max_in_flight_bytes=config.max_in_flight_bytes,
+    ),
 )
 BoundedWorker.deadline = config.shutdown_deadline_seconds
 

@@ -26,7 +26,7 @@ from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.registry.client import Registry
-from streamapp.transport.transport import BatchConsumer
+from streamapp.transport.consumer import BatchConsumer
 
 #: In the order in which a batch reaches them.
 STEPS: dict[str, tuple[type, str]] = {

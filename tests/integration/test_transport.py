@@ -383,7 +383,7 @@ def test_topic_made_anew_is_read_from_its_beginning(
     worker = run(kafka)
     kafka.send(numbers(200))
     until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
-    first_topic_ids = {fact["incarnation"] for fact in worker.settled()}
+    first_topic_ids = {fact["topic_id"] for fact in worker.settled()}
 
     kafka.delete()
     kafka.make()
@@ -391,7 +391,7 @@ def test_topic_made_anew_is_read_from_its_beginning(
     until(lambda: set(numbers(100, 1_000)) <= set(worker.values()), what="the records of the second life")
     until(lambda: kafka.is_drained(worker.plan.group), what="the new end, committed")
 
-    second_topic_ids = {fact["incarnation"] for fact in worker.settled() if int(fact["values"][0]) >= 1_000}
+    second_topic_ids = {fact["topic_id"] for fact in worker.settled() if int(fact["values"][0]) >= 1_000}
     assert len(first_topic_ids) == len(second_topic_ids) == 1
     assert first_topic_ids != second_topic_ids
 

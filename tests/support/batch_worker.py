@@ -18,6 +18,7 @@ import faust
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model.record import PartitionBatch
 from streamapp.retry import OutageRetrier
+from streamapp.transport.consumer import BatchOptions
 from streamapp.transport.transport import BatchTransport
 
 
@@ -70,10 +71,12 @@ def make_app(plan: Plan) -> faust.App:
         app.transport = BatchTransport(
             app.conf.broker_consumer,
             app,
-            batch_topics={plan.topic},
-            topic_id_of=KafkaAdmin(plan.servers).topic_id_of,
-            outages=OutageRetrier("Kafka"),
-            **plan.transport,
+            options=BatchOptions(
+                topics=frozenset({plan.topic}),
+                topic_id_of=KafkaAdmin(plan.servers).topic_id_of,
+                outages=OutageRetrier("Kafka"),
+                **plan.transport,
+            ),
         )
     return app
 

@@ -13,7 +13,7 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model import event
 from streamapp.model.record import DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
-from streamapp.transport.offset_tracker import size
+from streamapp.transport.batch_size import memory_size
 
 NOW = 1_790_000_000_000
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAB"
@@ -76,7 +76,7 @@ def a_batch(
         assignment=assignment,
         begin=begin,
         records=[DefaultRecord(each.offset, each.timestamp, 0, each.key, each.value, each.headers) for each in records],
-        size=sum(map(size, records)),
+        size=sum(map(memory_size, records)),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from faust.streams import Stream
 
-from streamapp.transport.transport import BatchConsumer
+from streamapp.transport.consumer import BatchConsumer
 from streamapp.worker.app import app
 
 _FILE = Path(os.environ["NUMB_FILE"])

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamapp.transport.offset_tracker import RECORD_OVERHEAD_BYTES, InFlightBatch, OffsetTracker, cut, size
+from streamapp.transport.offset_tracker import InFlightBatch, OffsetTracker
 
 A, B = ("user_events", 0), ("user_events", 1)
 MAX_BYTES = 4_000
 HELD_BYTES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class FakeRecord:
-    """As much of a record as takes up memory."""
-
-    value: bytes | None = b""
-    key: bytes | None = None
 
 
 @dataclass
@@ -348,24 +339,3 @@ def test_offsets_that_were_deleted_are_told_apart() -> None:
     offset_tracker.deliver(A, end=10, records=1, size=1)
 
     assert (3, 1) == (offset_tracker.deleted_offsets, offset_tracker.empty_offsets)
-
-
-@given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
-def test_cut_keeps_order_and_limits(values: list[bytes | None], max_records: int, max_bytes: int) -> None:
-    """Batches hold every record once, in order, within the limits; only a single record may be larger."""
-    records = [FakeRecord(value=value) for value in values]
-
-    batches = list(cut(records, max_records=max_records, max_bytes=max_bytes))
-
-    assert [record for batch in batches for record in batch] == records
-    for batch in batches:
-        assert 1 <= len(batch) <= max_records
-        assert len(batch) == 1 or sum(len(record.value or b"") for record in batch) <= max_bytes
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"), [(FakeRecord(b"1234", b"12"), 6), (FakeRecord(None), 0), (FakeRecord(b"", b""), 0)]
-)
-def test_size_counts_key_value_and_overhead(record: FakeRecord, expected: int) -> None:
-    """Empty records take up memory too."""
-    assert size(record) == RECORD_OVERHEAD_BYTES + expected

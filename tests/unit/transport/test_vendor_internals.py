@@ -22,8 +22,8 @@ from faust.types.tuples import Message
 from mode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 from mode.utils.text import want_bytes
 
+from streamapp.transport import consumer, producer, transport
 from streamapp.transport import fetcher as transport_fetcher
-from streamapp.transport import transport
 
 #: What we override or call, why its body matters, and the hash of the source that was read.
 READ = {
@@ -63,6 +63,7 @@ READ = {
     App._on_partitions_assigned: "de932b7927db",
     Recovery._resume_streams: "d986a6710c1a",
     # Messages, and the thread that is none.
+    driver.Transport.create_consumer: "46cc2bf5ab14",
     driver.Consumer._to_message: "7c24f6511b2f",
     driver.Consumer._new_consumer_thread: "0870ec53dea7",
     driver.Consumer.verify_event_path: "a17e8f0610e1",
@@ -149,8 +150,9 @@ def test_compiled_source_is_the_one_that_was_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (transport.BatchConsumer, driver.Consumer),
-        (transport.BoundedProducer, driver.Producer),
+        (consumer.BatchConsumer, driver.Consumer),
+        (producer.BoundedProducer, driver.Producer),
+        (transport.BatchTransport, driver.Transport),
         (transport_fetcher.BatchFetcher, driver.AIOKafkaConsumerThread),
     ],
 )

@@ -1,0 +1,47 @@
+"""Measure the memory that records take up, and split records into batches of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
+
+#: Memory of one record beside its key and value: 220 bytes measured with tracemalloc, and a reserve for its document.
+RECORD_OVERHEAD_BYTES = 300
+
+
+class Sized(Protocol):
+    """The part of a record that takes up memory."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Key as sent."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """Value as sent."""
+        ...
+
+
+R = TypeVar("R", bound=Sized)
+
+
+def memory_size(record: Sized) -> int:
+    """Bytes of memory that a record takes up while it is in flight."""
+    return RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
+
+
+def split(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[Sequence[R]]:
+    """Split records into batches of at most `max_records` and `max_bytes` of values.
+
+    A record whose value is larger than `max_bytes` becomes a batch of its own.
+    """
+    begin = batch_bytes = 0
+    for index, record in enumerate(records):
+        length = len(record.value or b"")
+        if index > begin and (index - begin == max_records or batch_bytes + length > max_bytes):
+            yield records[begin:index]
+            begin, batch_bytes = index, 0
+        batch_bytes += length
+    if begin < len(records):
+        yield records[begin:]

@@ -1,0 +1,117 @@
+"""Turn the records that a fetch took from one partition into Faust messages, each of which holds one partition batch.
+
+Every batch stays within the limits, is entered in the offset tracker, and begins where the batch before it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+from mode import get_logger
+
+from streamapp.model.record import BatchRecord, PartitionBatch
+from streamapp.transport.batch_size import memory_size, split
+from streamapp.transport.fetcher import FetchedPartition
+from streamapp.transport.offset_tracker import InFlightBatch, OffsetTracker
+
+log = get_logger(__name__)
+
+
+class PartitionBatchMessage(ConsumerMessage):
+    """A Faust message whose value is a partition batch."""
+
+    __slots__ = ("in_flight_batch",)
+
+    #: The batch's entry in the offset tracker, which an ack of the message completes.
+    in_flight_batch: InFlightBatch
+
+    def __init__(self, tp: TP, batch: PartitionBatch, in_flight_batch: InFlightBatch, generation: int) -> None:
+        last = batch.records[-1]
+        super().__init__(
+            *tp,
+            last.offset,
+            timestamp=last.timestamp / 1000,
+            timestamp_type=0,
+            headers=[],
+            key=None,
+            # Faust hands the value over untouched where the topic's serializer is raw.
+            value=batch,  # pyright: ignore[reportArgumentType]
+            checksum=None,
+            tp=tp,
+            generation_id=generation,
+        )
+        self.in_flight_batch = in_flight_batch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchBuilder:
+    """Builds the messages of the batch topics."""
+
+    offset_tracker: OffsetTracker
+    #: The topic ids of the topics that may be read.
+    topic_ids: Mapping[str, str | None]
+    max_records: int
+    #: Bytes of values.
+    max_bytes: int
+    #: Tells whether records of a group generation may still be delivered.
+    is_current: Callable[[int], bool]
+    #: Receives the end of a partition's log.
+    on_log_end: Callable[[TP, int], None]
+    #: Called when a batch releases its records, with the bytes that stay in memory.
+    on_release: Callable[[InFlightBatch, int], None]
+
+    def messages(self, fetched: FetchedPartition, generation: int) -> Iterator[PartitionBatchMessage]:
+        """Yield the messages of one fetched partition; stop once the group generation is no longer current."""
+        if self.is_current(generation) and fetched.tp in self.offset_tracker:
+            self._note_start(fetched)
+        for records, size in self._split(fetched):
+            if not self.is_current(generation):
+                return
+            yield self._message(fetched.tp, records, size, generation)
+        if self.is_current(generation):
+            self.offset_tracker.reach(fetched.tp, fetched.after)
+
+    def _split(self, fetched: FetchedPartition) -> Iterator[tuple[Sequence[BatchRecord], int]]:
+        """Yield the records of each batch and their memory size; nearly always there is one batch."""
+        if 0 < len(fetched.records) <= self.max_records and fetched.size <= self.max_bytes:
+            yield fetched.records, fetched.size
+            return
+        for records in split(fetched.records, max_records=self.max_records, max_bytes=self.max_bytes):
+            yield records, sum(map(memory_size, records))
+
+    def _note_start(self, fetched: FetchedPartition) -> None:
+        if fetched.end is not None:
+            self.on_log_end(fetched.tp, fetched.end)
+        if lost := self.offset_tracker.lose_up_to(fetched.tp, fetched.before):
+            log.error(
+                "Kafka has deleted %d offsets of %s, partition %d, before they were read, up to %d: they are lost."
+                " Is its retention shorter than the worker's lag?",
+                lost,
+                fetched.tp.topic,
+                fetched.tp.partition,
+                fetched.before,
+            )
+
+    def _message(self, tp: TP, records: Sequence[BatchRecord], size: int, generation: int) -> PartitionBatchMessage:
+        in_flight_batch = self.offset_tracker.deliver(
+            tp,
+            end=records[-1].offset + 1,
+            records=len(records),
+            size=size,
+            first_ms=records[0].timestamp,
+        )
+        batch = PartitionBatch(
+            topic=tp.topic,
+            partition=tp.partition,
+            topic_id=self.topic_ids[tp.topic],
+            assignment=in_flight_batch.assignment.number,
+            begin=in_flight_batch.begin,
+            records=records,
+            size=size,
+            on_forgotten=partial(self.on_release, in_flight_batch),
+        )
+        return PartitionBatchMessage(tp, batch, in_flight_batch, generation)

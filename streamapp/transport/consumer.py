@@ -1,0 +1,299 @@
+"""Faust's consumer for Kafka, which reads batch topics in partition batches and commits only acknowledged prefixes.
+
+A batch topic gives one Faust event per fetched batch of one partition; every other topic is read the stock way.
+An offset is committed once every record below it is acknowledged. Records are read only while the topic id is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.transport.drivers import aiokafka as stock
+from faust.types import TP, Message
+from faust.types.transports import TPorTopicSet
+from mode import get_logger
+from mode.utils.futures import notify
+
+from streamapp.retry import OutageRetrier
+from streamapp.transport.batches import BatchBuilder, PartitionBatchMessage
+from streamapp.transport.fetcher import BatchFetcher, Fetched, FetchedPartition, is_passing
+from streamapp.transport.offset_tracker import Ends, InFlightBatch, OffsetTracker, Progress
+from streamapp.transport.topic_ids import TopicIdOf, TopicIds
+
+log = get_logger(__name__)
+
+#: The most batches in flight, however small. Well below Faust's queue length: a full queue would block the drain loop.
+MAX_IN_FLIGHT_BATCHES = 4_096
+#: Seconds that batches being written get when partitions are revoked.
+REVOKE_TIMEOUT_SECONDS = 3.0
+#: Seconds for the last commit before partitions are left. All bounds together stay within ten seconds.
+LAST_COMMIT_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """How the batch topics are read."""
+
+    #: Topics that are read in batches.
+    topics: frozenset[str]
+    #: Returns the topic id (KIP-516) of a topic; no record of the topic is read before it is known.
+    topic_id_of: TopicIdOf
+    #: Repeats a call to Kafka until it no longer raises Transient.
+    outages: OutageRetrier
+    #: Bytes of all batches that are delivered and not acknowledged, less what they have released.
+    max_in_flight_bytes: int = 64 * 1024 * 1024
+    max_batch_records: int = 4_000
+    #: Bytes of the values in one batch.
+    max_batch_bytes: int = 4 * 1024 * 1024
+    #: Seconds that batches being written get when the worker stops.
+    stop_seconds: float = REVOKE_TIMEOUT_SECONDS
+
+
+class BatchConsumer(stock.Consumer):
+    """Faust's consumer, which tracks batches in flight instead of lists of acknowledged offsets."""
+
+    _thread: BatchFetcher  # pyright: ignore[reportIncompatibleVariableOverride] - created by _new_consumer_thread only
+
+    def __init__(self, *args: Any, options: BatchOptions, **kwargs: Any) -> None:
+        # First, since Faust's constructor creates the fetcher.
+        self._options = options
+        super().__init__(*args, **kwargs)
+        max_batches = min(MAX_IN_FLIGHT_BATCHES, self.app.conf.stream_buffer_maxsize // 4)
+        self.offset_tracker = OffsetTracker(max_bytes=options.max_in_flight_bytes, max_batches=max_batches)
+        self._topic_ids = TopicIds(
+            options.topic_id_of,
+            outages=options.outages,
+            spawn=self.add_future,
+            on_known=self._want,
+            on_changed=self._reread,
+        )
+        self._batches = BatchBuilder(
+            offset_tracker=self.offset_tracker,
+            topic_ids=self._topic_ids.known,
+            max_records=options.max_batch_records,
+            max_bytes=options.max_batch_bytes,
+            is_current=self._flows,
+            on_log_end=self.app.monitor.track_tp_end_offset,
+            on_release=self._forget_records,
+        )
+        self._leave_by: float | None = None
+        self._gave_up = False
+
+    @property
+    def rewinds(self) -> int:
+        """How often the offsets of a partition went back."""
+        return self.offset_tracker.rewinds
+
+    @property
+    def deleted_offsets(self) -> int:
+        """Offsets that Kafka had deleted before they were read."""
+        return self.offset_tracker.deleted_offsets
+
+    @property
+    def empty_offsets(self) -> int:
+        """Offsets that hold no record."""
+        return self.offset_tracker.empty_offsets
+
+    @property
+    def in_flight(self) -> tuple[int, int]:
+        """Batches that are delivered and not acked, and their bytes."""
+        return self.offset_tracker.in_flight_batches, self.offset_tracker.in_flight_bytes
+
+    def progress(self) -> list[Progress]:
+        """How far each partition is, of the sliced topics whose topic id is known."""
+        ends: dict[tuple[str, int], Ends] = {
+            tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.offset_tracker
+        }
+        return self.offset_tracker.progress(ends, self._topic_ids.known)
+
+    def _new_consumer_thread(self) -> BatchFetcher:
+        return BatchFetcher(
+            self,
+            loop=self.loop,
+            thread_loop=self.loop,
+            beacon=self.beacon,
+            max_batch_records=self._options.max_batch_records,
+        )
+
+    def _is_batched(self, tp: TP) -> bool:
+        return tp[0] in self._options.topics
+
+    # -- reading
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Yield batches of the topics that ask for them, and single records of the others."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow, timeout=timeout)  # pyright: ignore[reportArgumentType] - takes asyncio's Event
+        self._want()
+        # Also while the flow is suspended or everything is full: without polls aiokafka leaves the group for good.
+        fetched = await self._thread.fetch(timeout if self.flow_active else 0)
+        for tp, message in self._others(fetched):
+            yield tp, message
+        for taken in self._readable(fetched):
+            for message in self._batches.messages(taken, fetched.generation):
+                yield taken.tp, message
+
+    def _want(self) -> None:
+        active = self._get_active_partitions()
+        budgets, known, limit = self.offset_tracker.budgets(), self._topic_ids.known, self._options.max_batch_bytes
+        wanted = {tp: min(budgets[tp], limit) for tp in active if tp in budgets and tp.topic in known}
+        self._thread.want(wanted, frozenset(tp for tp in active if not self._is_batched(tp)))
+
+    def _forget_records(self, in_flight_batch: InFlightBatch, left: int) -> None:
+        if self.offset_tracker.forget_records(in_flight_batch, left):
+            self._want()
+
+    def _flows(self, generation: int) -> bool:
+        return self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id
+
+    def _others(self, fetched: Fetched) -> Iterator[tuple[TP, Message]]:
+        active = self._get_active_partitions()
+        for tp, record in self.scheduler.iterate(fetched.others):
+            if not self._flows(fetched.generation):
+                return
+            if tp in active or tp in self._buffered_partitions:
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                yield tp, self._to_message(tp, record)
+
+    def _readable(self, fetched: Fetched) -> list[FetchedPartition]:
+        """Set aside, to be read again, what must wait until its topic id is known."""
+        if not self._flows(fetched.generation):
+            return []
+        ours = [taken for taken in fetched.batches if taken.tp in self.offset_tracker]
+        rewound = [taken for taken in ours if self.offset_tracker.goes_back(taken.tp, taken.before)]
+        for taken in rewound:
+            self._rewind(taken.tp, taken.before)
+        for topic in {taken.tp.topic for taken in rewound}:
+            self._topic_ids.learn(topic)
+        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._topic_ids.known}
+        if early:
+            self._thread.seek_back(early)
+        return [taken for taken in ours if taken.tp not in early]
+
+    def _rewind(self, tp: TP, position: int) -> None:
+        log.warning("offsets of %s went back to %d: topic made anew, or offsets reset", tp, position)
+        self.offset_tracker.rewind(tp, position)
+        # Faust drops what lies below these.
+        self._read_offset[tp] = self._committed_offset[tp] = None
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        if not self._is_batched(tp):
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    # -- acks and commits
+
+    def ack(self, message: Message) -> bool:
+        """Let a batch be committed once everything before it is acked."""
+        if not isinstance(message, PartitionBatchMessage):
+            return super().ack(message)
+        message.acked = True
+        self._unacked_messages.discard(message)
+        acked = self.offset_tracker.ack(message.in_flight_batch)
+        notify(self._waiting_for_ack)
+        self._want()
+        return acked
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """Read a partition of another topic on, at once."""
+        super().on_buffer_drop(tp)
+        self._want()
+
+    def _filter_tps_with_pending_acks(self, topics: TPorTopicSet | None = None) -> Iterator[TP]:
+        yield from super()._filter_tps_with_pending_acks(topics)
+        for tp in self.offset_tracker.committable_partitions():
+            if topics is None or tp in topics or tp[0] in topics:
+                yield TP(*tp)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self.offset_tracker.committable(tp) if self._is_batched(tp) else super()._new_offset(tp)
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return self._is_batched(tp) or super()._should_commit(tp, offset)
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
+        did_commit = await super()._commit_offsets(offsets, start_new_transaction)
+        if did_commit:
+            self.offset_tracker.confirm(offsets)
+        return did_commit
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Stay quiet about batches: in an outage they wait, and stock logs an error per partition and interval."""
+        if not self._is_batched(tp):
+            super().verify_event_path(now, tp)
+
+    # -- coming and leaving
+
+    async def perform_seek(self) -> None:
+        """Start all partitions at their committed offsets, and learn the topics' topic ids."""
+        self.offset_tracker.drop()
+        try:
+            await super().perform_seek()
+        except (KafkaError, TimeoutError) as exc:
+            if isinstance(exc, IllegalStateError) or not is_passing(exc):
+                raise
+            log.warning("committed offsets cannot be read, joining again: %r", exc)
+            self._thread.rejoin()
+            return
+        batched = [tp for tp in self.assignment() if self._is_batched(tp)]
+        self.offset_tracker.assign({tp: self._read_offset[tp] for tp in batched})
+        for topic in {tp.topic for tp in batched}:
+            self._topic_ids.learn(topic)
+
+    async def _reread(self, topic: str) -> bool:
+        """Read a re-created topic from its beginning: the committed offsets may belong to the deleted topic."""
+        self.offset_tracker.unsettle(topic)
+        try:
+            await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
+        except KafkaError as exc:
+            log.warning("%s was made anew and cannot be read from its beginning, joining again: %r", topic, exc)
+            self._thread.rejoin()
+            return False
+        return True
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Give batches that are being written a bounded time, commit, and only then let Faust forget."""
+        if revoked:
+            self.stop_flow()
+            self.app.flow_control.suspend()
+            self.app.flow_control.clear()
+            await self.wait_empty()
+        self.offset_tracker.drop()
+        self._unacked_messages.clear()
+        for topic in self._options.topics:
+            self._topic_ids.forget(topic)
+        await super().on_partitions_revoked(revoked)
+
+    async def wait_empty(self) -> None:
+        """Wait, within a bound, for batches that the agent has begun, then commit what is acked."""
+        until = self._leave_at()
+        while self._unacked_messages and monotonic() < until:
+            self._waiting_for_ack = self.loop.create_future()
+            await asyncio.wait([self._waiting_for_ack], timeout=until - monotonic())
+            self._clean_unacked_messages()
+        self._waiting_for_ack = None
+        await self._commit_now()
+
+    def _leave_at(self) -> float:
+        if not self.app.should_stop:
+            return monotonic() + REVOKE_TIMEOUT_SECONDS
+        if self._leave_by is None:
+            # Faust asks twice while it stops.
+            self._leave_by = monotonic() + self._options.stop_seconds
+        return self._leave_by
+
+    async def _commit_now(self) -> None:
+        if self._gave_up:
+            return
+        try:
+            async with asyncio.timeout(LAST_COMMIT_TIMEOUT_SECONDS):
+                # A commit that is under way began before the last acks.
+                await self.maybe_wait_for_commit_to_finish()
+                await self.commit_and_end_transactions()
+        except TimeoutError:
+            log.warning("left without a commit: Kafka does not answer")
+            self._gave_up = self.app.should_stop

@@ -1,0 +1,40 @@
+"""The memory size of records, and their split into batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamapp.transport.batch_size import RECORD_OVERHEAD_BYTES, memory_size, split
+
+
+@dataclass(frozen=True, slots=True)
+class FakeRecord:
+    """As much of a record as takes up memory."""
+
+    value: bytes | None = b""
+    key: bytes | None = None
+
+
+@given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
+def test_split_keeps_order_and_limits(values: list[bytes | None], max_records: int, max_bytes: int) -> None:
+    """Batches hold every record once, in order, within the limits; only a single record may be larger."""
+    records = [FakeRecord(value=value) for value in values]
+
+    batches = list(split(records, max_records=max_records, max_bytes=max_bytes))
+
+    assert [record for batch in batches for record in batch] == records
+    for batch in batches:
+        assert 1 <= len(batch) <= max_records
+        assert len(batch) == 1 or sum(len(record.value or b"") for record in batch) <= max_bytes
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"), [(FakeRecord(b"1234", b"12"), 6), (FakeRecord(None), 0), (FakeRecord(b"", b""), 0)]
+)
+def test_memory_size_counts_key_value_and_overhead(record: FakeRecord, expected: int) -> None:
+    """Empty records take up memory too."""
+    assert memory_size(record) == RECORD_OVERHEAD_BYTES + expected

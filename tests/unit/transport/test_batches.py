@@ -1,0 +1,109 @@
+"""The messages that one fetched partition becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streamapp.transport.batch_size import memory_size
+from streamapp.transport.batches import BatchBuilder, PartitionBatchMessage
+from streamapp.transport.fetcher import FetchedPartition
+from streamapp.transport.offset_tracker import OffsetTracker
+from tests.support.factories import NOW, TOPIC_ID, FakeRecord
+
+A = TP("user_events", 0)
+GENERATION = 3
+
+
+def a_builder(
+    *, begin: int = 0, max_records: int = 100, is_current: Callable[[int], bool] = lambda _: True, **changes: Any
+) -> BatchBuilder:
+    """Return a builder whose tracker holds one partition from offset `begin` on."""
+    offset_tracker = OffsetTracker(max_bytes=1_000_000, max_batches=100)
+    offset_tracker.assign({A: begin})
+    values = {
+        "offset_tracker": offset_tracker,
+        "topic_ids": {A.topic: TOPIC_ID},
+        "max_records": max_records,
+        "max_bytes": 1_000_000,
+        "is_current": is_current,
+        "on_log_end": lambda *_: None,
+        "on_release": lambda *_: None,
+    }
+    return BatchBuilder(**(values | changes))
+
+
+def fetched(*offsets: int, before: int = 0, after: int | None = None) -> FetchedPartition:
+    """Return these offsets of the partition as one fetch brings them."""
+    records = [FakeRecord(value=b"x", offset=offset) for offset in offsets]
+    position = offsets[-1] + 1 if after is None else after
+    return FetchedPartition(A, before, records, sum(map(memory_size, records)), position, 99)
+
+
+def test_message_carries_its_batch_and_its_entry_in_the_tracker() -> None:
+    """An ack of the message needs nothing else."""
+    builder = a_builder()
+
+    (message,) = builder.messages(fetched(0, 1, 2), GENERATION)
+
+    assert isinstance(message, PartitionBatchMessage)
+    assert (A, 2, NOW / 1000, GENERATION) == (message.tp, message.offset, message.timestamp, message.generation_id)
+    batch: Any = message.value
+    assert (TOPIC_ID, [0, 1, 2]) == (batch.topic_id, [record.offset for record in batch.records])
+    assert builder.offset_tracker.ack(message.in_flight_batch)
+    assert builder.offset_tracker.committable(A) == 3
+
+
+def test_records_beyond_the_limit_become_further_batches() -> None:
+    """Each begins where the one before it ended."""
+    builder = a_builder(max_records=2)
+
+    batches: list[Any] = [message.value for message in builder.messages(fetched(0, 1, 2, 5, 6), GENERATION)]
+
+    assert [[0, 1], [2, 5], [6]] == [[record.offset for record in batch.records] for batch in batches]
+    assert [0, 2, 6] == [batch.begin for batch in batches]
+
+
+def test_nothing_is_delivered_once_the_generation_is_over() -> None:
+    """The position stays, so that the rest is read again."""
+    answers = iter([True, True, False, False])
+    builder = a_builder(max_records=1, is_current=lambda _: next(answers))
+
+    messages = list(builder.messages(fetched(0, 1, after=9), GENERATION))
+
+    assert [0] == [message.offset for message in messages]
+    assert not builder.offset_tracker.goes_back(A, 1)
+
+
+def test_position_moves_past_offsets_that_hold_no_record() -> None:
+    """Control records at the end are committed, too."""
+    builder = a_builder()
+
+    assert [] == list(builder.messages(fetched(after=4), GENERATION))
+
+    assert builder.offset_tracker.committable(A) == 4
+
+
+def test_deleted_offsets_are_logged_as_lost(caplog: pytest.LogCaptureFixture) -> None:
+    """They were deleted before they were read."""
+    builder = a_builder(begin=5)
+
+    assert list(builder.messages(fetched(8, before=8), GENERATION))
+
+    assert "Kafka has deleted 3 offsets of user_events, partition 0" in caplog.text
+    assert builder.offset_tracker.deleted_offsets == 3
+
+
+def test_released_records_are_reported_with_their_entry() -> None:
+    """The tracker can then free their bytes."""
+    released: list[tuple[Any, int]] = []
+    builder = a_builder(on_release=lambda *told: released.append(told))
+    (message,) = builder.messages(fetched(0), GENERATION)
+    batch: Any = message.value
+
+    batch.forget_records(7)
+
+    assert [(message.in_flight_batch, 7)] == released
