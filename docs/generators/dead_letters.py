@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from generators.markdown import table
 from streamapp.dlq.index import State
 from streamapp.kafka.dead_letter_producer import headers_of
-from streamapp.model.record import OURS, DeadLetter, Reason, TopicRecord, origin_of
+from streamapp.model.record import HEADER_PREFIX, DeadLetter, Reason, TopicRecord, origin_of
 
 HEADERS = {
     "reason": "Why the record cannot be stored; one of the reasons below.",
@@ -62,7 +62,10 @@ def headers() -> str:
     origin = origin_of(_EXAMPLE, "1QVzBUszRfKP6fu_1KfdsQ")
     letter = DeadLetter(record=_EXAMPLE, origin=origin, reason=Reason.EMPTY, error="the value is empty", schema_id=2)
     found = headers_of(letter, failed_at=datetime(2026, 11, 25, 9, 43, 44, tzinfo=UTC))
-    rows = [(f"`{name}`", f"`{(value or b'').decode()}`", HEADERS[name.removeprefix(OURS)]) for name, value in found]
+    rows = [
+        (f"`{name}`", f"`{(value or b'').decode()}`", HEADERS[name.removeprefix(HEADER_PREFIX)])
+        for name, value in found
+    ]
     return table(["header", "example", "meaning"], rows)
 
 

@@ -32,7 +32,7 @@ class DecodedEvents:
         return [self._dead_letter(index, error, batch) for index, error in refused.items()]
 
     def _dead_letter(self, index: int, error: str, batch: PartitionBatch) -> DeadLetter:
-        record = batch.placed(self.records[index])
+        record = batch.with_coordinates(self.records[index])
         return DeadLetter(
             record=record,
             origin=origin_of(record, batch.topic_id),
@@ -94,7 +94,7 @@ def build(
             records.append(record)
             versions.append(made.row[3][4])
             continue
-        placed = batch.placed(record)
+        placed = batch.with_coordinates(record)
         origin = origin_of(placed, topic_id)
         try:
             writer, event = wire_format.decode(record.value, schemas)
@@ -106,7 +106,7 @@ def build(
             unexpected = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
             dead.append(_dead_letter(placed, origin, unexpected))
         else:
-            if record.headers and origin.is_elsewhere(placed, topic_id):
+            if record.headers and origin.differs_from(placed, topic_id):
                 out_of_order.add(len(documents))
             documents.append(made)
             records.append(record)

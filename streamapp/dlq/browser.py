@@ -11,7 +11,7 @@ from streamapp.decode.document import id_of
 from streamapp.dlq.index import DeadLetterIndex, Letter
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
-from streamapp.model.record import TopicRecord, origin_in
+from streamapp.model.record import TopicRecord, origin_from_headers
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
@@ -76,7 +76,7 @@ class DeadLetterBrowser:
         unread = {partition: start for partition, start, _ in spans}
         found = {letter.event_id for letter in letters if _is_first_unread(letter, unread, topic_id)}
         for record in self._read(self.originals, "reading what the worker has not read yet", spans):
-            if record.headers and (origin := origin_in(record.headers)):
+            if record.headers and (origin := origin_from_headers(record.headers)):
                 found.add(id_of(origin))
         return found
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from streamapp.decode.document import id_of
-from streamapp.model.record import Origin, Reason, Record, origin_in, ours_in
+from streamapp.model.record import Origin, Reason, Record, origin_from_headers, streamapp_headers
 
 #: Of a schema id, which is an unsigned number of 32 bits.
 _MOST_DIGITS = 10
@@ -66,7 +66,7 @@ class Letter:
 
 def letter_in(record: Record) -> Letter | None:
     """The dead letter that a record is; None if its headers are not ours."""
-    origin, ours = origin_in(record.headers), ours_in(record.headers)
+    origin, ours = origin_from_headers(record.headers), streamapp_headers(record.headers)
     try:
         failed_at = _utc(datetime.fromisoformat(ours["failed_at"].decode()))
         reason = Reason(ours["reason"].decode())

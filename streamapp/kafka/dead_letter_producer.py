@@ -18,7 +18,7 @@ from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTop
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
 from streamapp.kafka.cli_hints import Tools
-from streamapp.model.record import OURS, DeadLetter
+from streamapp.model.record import HEADER_PREFIX, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
 #: Seconds until a dead letter that nobody acknowledges counts as not delivered.
@@ -55,7 +55,7 @@ def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, by
         "attempt": str(origin.failures + 1),
         "incarnation": origin.topic_id or "",
     }
-    added = {OURS + name: text.encode() for name, text in ours.items()}
+    added = {HEADER_PREFIX + name: text.encode() for name, text in ours.items()}
     own = [(name, value) for name, value in letter.record.headers if name not in added]
     return own + list(added.items())
 

@@ -1,4 +1,4 @@
-"""What Kafka hands over: records with their coordinates, in batches of one partition."""
+"""Kafka records with their coordinates, batches of records of one partition, and dead letters."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-#: Every header that we add to a dead letter starts with this.
-OURS = "streamapp."
+#: Prefix of the headers that streamapp adds to a dead letter.
+HEADER_PREFIX = "streamapp."
 
 
 class Reason(StrEnum):
@@ -26,7 +26,7 @@ class Reason(StrEnum):
 
 
 class BatchRecord(Protocol):
-    """One record of a batch, whose topic and partition are the batch's. What aiokafka decodes has this shape."""
+    """One record of a batch, which knows its topic and partition. aiokafka's decoded records have this shape."""
 
     @property
     def offset(self) -> int:
@@ -40,17 +40,17 @@ class BatchRecord(Protocol):
 
     @property
     def key(self) -> bytes | None:
-        """As on the wire."""
+        """The bytes as sent."""
         ...
 
     @property
     def value(self) -> bytes | None:
-        """As on the wire; None is a tombstone."""
+        """The bytes as sent; None is a tombstone."""
         ...
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """Names may come more than once."""
+        """Pairs of name and value; a name may occur more than once."""
         ...
 
 
@@ -59,17 +59,17 @@ class Record(BatchRecord, Protocol):
 
     @property
     def topic(self) -> str:
-        """The topic it stands in."""
+        """The topic that holds it."""
         ...
 
     @property
     def partition(self) -> int:
-        """The partition it stands in."""
+        """The partition that holds it."""
         ...
 
 
 class TopicRecord(NamedTuple):
-    """A record, and where it stands; see `Record`."""
+    """A record with its coordinates; see `Record`."""
 
     topic: str
     partition: int
@@ -84,44 +84,44 @@ class TopicRecord(NamedTuple):
 class PartitionBatch:
     """Records of one partition, in offset order, fetched together and acked together.
 
-    Never empty before its records are forgotten. Offsets may have gaps (compaction, transaction markers).
+    It is not empty until its records are released. Offsets may have gaps (compaction, transaction markers).
     """
 
     topic: str
     partition: int
-    #: The topic's UUID, 22 characters of base64url; None where the broker has none.
+    #: The topic id (KIP-516), 22 characters of base64url; None from a broker without topic ids.
     topic_id: str | None
-    #: Grows with each assignment of the partition, and whenever its offsets go back. The batches of one assignment come
-    #: in order, each where the one before it ends.
+    #: Number of the assignment: grows with each assignment of the partition and with each rewind of its offsets. The
+    #: batches of one assignment come in offset order, each beginning where the one before it ended.
     assignment: int
-    #: Where the batch before it ended, or the assignment began: offsets from here on that no record has hold none any
-    #: more. None where that is not known.
+    #: The end of the batch before it, or the start of the assignment: no offset between here and the end of the batch
+    #: holds another record. None if unknown.
     begin: int | None
     records: Sequence[BatchRecord]
-    #: Bytes that they hold, see `ledger.size`.
+    #: Bytes of memory that the records take up.
     size: int
-    #: Called with what is left in memory, once the records are forgotten.
-    on_forgotten: Callable[[int], None] = lambda _: None
+    #: Called with the bytes that stay in memory when the records are released.
+    on_release: Callable[[int], None] = lambda _: None
 
     @property
-    def lacks_offsets(self) -> bool:
-        """Whether there are offsets without a record."""
+    def has_offset_gaps(self) -> bool:
+        """Whether any offset of the batch holds no record."""
         begin = self.records[0].offset if self.begin is None else self.begin
         return self.records[-1].offset - begin + 1 != len(self.records)
 
-    def placed(self, record: BatchRecord) -> Record:
-        """One of its records, and where it stands."""
-        own = (record.offset, record.timestamp, record.key, record.value, record.headers)
-        return TopicRecord(self.topic, self.partition, *own)
+    def with_coordinates(self, record: BatchRecord) -> Record:
+        """One of its records, with topic and partition."""
+        fields = (record.offset, record.timestamp, record.key, record.value, record.headers)
+        return TopicRecord(self.topic, self.partition, *fields)
 
-    def forget_records(self, left: int) -> None:
-        """Give their memory back once each has its fate: until it is acked, the batch may wait for the rollups.
+    def release_records(self, remaining_bytes: int) -> None:
+        """Free the memory of the records once each has its fate; the batch may then wait for its rollups and the ack.
 
         Args:
-            left: bytes that are held for the rollups.
+            remaining_bytes: bytes that stay in memory for the rollups.
         """
         self.records = ()
-        self.on_forgotten(left)
+        self.on_release(remaining_bytes)
 
 
 class PartitionId(NamedTuple):
@@ -133,65 +133,69 @@ class PartitionId(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where an event first stood in Kafka: a record's own coordinates, or those a replayed dead letter carries."""
+    """The first coordinates of an event in Kafka: those of its record, or those that a replayed dead letter carries."""
 
     topic: str
     partition: int
     offset: int
     #: Milliseconds since the epoch, UTC.
     timestamp: int
-    #: See `Batch.topic id`.
+    #: See `PartitionBatch.topic_id`.
     topic_id: str | None
-    #: How often the event has been a dead letter before.
+    #: How often the event was a dead letter before.
     failures: int = 0
 
-    def is_elsewhere(self, record: Record, topic_id: str | None) -> bool:
-        """Whether the record, of this topic id of its topic, is a replayed dead letter of another place."""
+    def differs_from(self, record: Record, topic_id: str | None) -> bool:
+        """Whether these are not the record's own coordinates, under this topic id: it is a replayed dead letter."""
         own = (record.topic, record.partition, record.offset, topic_id)
         return own != (self.topic, self.partition, self.offset, self.topic_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class DeadLetter:
-    """A record that can never succeed, and why."""
+    """A record that can never be stored, with the reason."""
 
     record: Record
     origin: Origin
     reason: Reason
     error: str
-    #: The id on the wire; None where it could not be read.
+    #: The schema id on the wire; None if it could not be read.
     schema_id: int | None
 
 
 def origin_of(record: Record, topic_id: str | None) -> Origin:
-    """The record's own coordinates, or those in its headers if it is a replayed dead letter."""
-    if record.headers and (replayed := origin_in(record.headers)):
+    """The coordinates in the record's headers if it is a replayed dead letter, its own otherwise."""
+    if record.headers and (replayed := origin_from_headers(record.headers)):
         return replayed
     return Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
 
 
-def origin_in(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
-    """The coordinates in a dead letter's headers, or in those of one that is replayed; None if these are no such."""
-    ours = ours_in(headers)
+def origin_from_headers(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
+    """The coordinates in the headers of a dead letter, replayed or not; None if they are missing or invalid."""
+    values = streamapp_headers(headers)
     try:
         return Origin(
-            topic=ours["topic"].decode(),
-            partition=_int64(ours["partition"]),
-            offset=_int64(ours["offset"]),
-            timestamp=_int64(ours["timestamp"]),
-            topic_id=ours["incarnation"].decode() or None,
-            failures=_int64(ours["attempt"]),
+            topic=values["topic"].decode(),
+            partition=_parse_int64(values["partition"]),
+            offset=_parse_int64(values["offset"]),
+            timestamp=_parse_int64(values["timestamp"]),
+            topic_id=values["incarnation"].decode() or None,
+            failures=_parse_int64(values["attempt"]),
         )
     except (KeyError, ValueError):
-        return None  # someone else's headers, that happen to look like ours
+        return None  # headers of another program with the same prefix
 
 
-def ours_in(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, bytes]:
-    """Our headers among them, by their name without the prefix."""
-    return {name.removeprefix(OURS): value for name, value in headers if value is not None and name.startswith(OURS)}
+def streamapp_headers(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[str, bytes]:
+    """The headers that streamapp has added, by their name without the prefix."""
+    return {
+        name.removeprefix(HEADER_PREFIX): value
+        for name, value in headers
+        if value is not None and name.startswith(HEADER_PREFIX)
+    }
 
 
-def _int64(text: bytes) -> int:
+def _parse_int64(text: bytes) -> int:
     number = int(text)
     if not 0 <= number < 2**63:
         raise ValueError(number)

@@ -17,7 +17,7 @@ from bson import DatetimeMS
 from pymongo import UpdateOne
 
 from streamapp.decode.document import id_of
-from streamapp.model.record import DeadLetter, ours_in
+from streamapp.model.record import DeadLetter, streamapp_headers
 
 _MILLIS_PER_HOUR = 3_600_000
 #: The number of `_id`s in `again`; a full document counts no further events that fail again. MongoDB's limit is higher.
@@ -105,7 +105,7 @@ def _id_before(letter: DeadLetter) -> str:
 
 
 def _reason_before(letter: DeadLetter) -> str:
-    return ours_in(letter.record.headers).get("reason", b"").decode(errors="replace")
+    return streamapp_headers(letter.record.headers).get("reason", b"").decode(errors="replace")
 
 
 def _hour_of(timestamp: int) -> int:

@@ -57,7 +57,7 @@ class Redelivery:
 
         Kafka cannot deliver them again, so they are counted with the events that follow them.
         """
-        if batch.begin is None or batch.topic_id is None or not batch.lacks_offsets:
+        if batch.begin is None or batch.topic_id is None or not batch.has_offset_gaps:
             return ()
         high_watermark = await self._high_watermark(batch)
         present = {record.offset for record in batch.records}

@@ -146,7 +146,7 @@ class Sink:
         if fates.records != len(batch.records):
             message = f"the batch has {len(batch.records)} records, but {fates.records} fates: {fates}"
             raise AssertionError(message)
-        batch.forget_records(_remaining_bytes(batch, pending))
+        batch.release_records(_remaining_bytes(batch, pending))
 
     def _observe(self, outcome: Outcome, events: DecodedEvents) -> Fates:
         """Report the new events to the observer; the fates of all but the refused events."""

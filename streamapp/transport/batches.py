@@ -73,7 +73,7 @@ class BatchBuilder:
                 return
             yield self._message(fetched.tp, records, size, generation)
         if self.is_current(generation):
-            self.offset_tracker.reach(fetched.tp, fetched.after)
+            self.offset_tracker.advance_position(fetched.tp, fetched.position_after)
 
     def _split(self, fetched: FetchedPartition) -> Iterator[tuple[Sequence[BatchRecord], int]]:
         """Yield the records of each batch and their memory size; nearly always there is one batch."""
@@ -84,16 +84,16 @@ class BatchBuilder:
             yield records, sum(map(memory_size, records))
 
     def _note_start(self, fetched: FetchedPartition) -> None:
-        if fetched.end is not None:
-            self.on_log_end(fetched.tp, fetched.end)
-        if lost := self.offset_tracker.lose_up_to(fetched.tp, fetched.before):
+        if fetched.log_end is not None:
+            self.on_log_end(fetched.tp, fetched.log_end)
+        if lost := self.offset_tracker.skip_deleted(fetched.tp, fetched.position_before):
             log.error(
-                "Kafka has deleted %d offsets of %s, partition %d, before they were read, up to %d: they are lost."
-                " Is its retention shorter than the worker's lag?",
+                "Kafka has deleted %d offsets of %s, partition %d, below offset %d, before they were read: their"
+                " records are lost. Check whether the topic's retention is shorter than the worker's lag.",
                 lost,
                 fetched.tp.topic,
                 fetched.tp.partition,
-                fetched.before,
+                fetched.position_before,
             )
 
     def _message(self, tp: TP, records: Sequence[BatchRecord], size: int, generation: int) -> PartitionBatchMessage:
@@ -112,6 +112,6 @@ class BatchBuilder:
             begin=in_flight_batch.begin,
             records=records,
             size=size,
-            on_forgotten=partial(self.on_release, in_flight_batch),
+            on_release=partial(self.on_release, in_flight_batch),
         )
         return PartitionBatchMessage(tp, batch, in_flight_batch, generation)

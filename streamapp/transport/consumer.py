@@ -21,8 +21,8 @@ from mode.utils.futures import notify
 
 from streamapp.retry import OutageRetrier
 from streamapp.transport.batches import BatchBuilder, PartitionBatchMessage
-from streamapp.transport.fetcher import BatchFetcher, Fetched, FetchedPartition, is_passing
-from streamapp.transport.offset_tracker import Ends, InFlightBatch, OffsetTracker, Progress
+from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords, is_retriable
+from streamapp.transport.offset_tracker import EndOffsets, InFlightBatch, OffsetTracker, Progress
 from streamapp.transport.topic_ids import TopicIdOf, TopicIds
 
 log = get_logger(__name__)
@@ -69,20 +69,20 @@ class BatchConsumer(stock.Consumer):
             options.topic_id_of,
             outages=options.outages,
             spawn=self.add_future,
-            on_known=self._want,
-            on_changed=self._reread,
+            on_known=self._update_targets,
+            on_changed=self._read_from_start,
         )
         self._batches = BatchBuilder(
             offset_tracker=self.offset_tracker,
             topic_ids=self._topic_ids.known,
             max_records=options.max_batch_records,
             max_bytes=options.max_batch_bytes,
-            is_current=self._flows,
+            is_current=self._is_current,
             on_log_end=self.app.monitor.track_tp_end_offset,
-            on_release=self._forget_records,
+            on_release=self._release_records,
         )
-        self._leave_by: float | None = None
-        self._gave_up = False
+        self._stop_deadline: float | None = None
+        self._has_given_up_commits = False
 
     @property
     def rewinds(self) -> int:
@@ -101,13 +101,13 @@ class BatchConsumer(stock.Consumer):
 
     @property
     def in_flight(self) -> tuple[int, int]:
-        """Batches that are delivered and not acked, and their bytes."""
+        """Number and bytes of the batches that are delivered and not acknowledged."""
         return self.offset_tracker.in_flight_batches, self.offset_tracker.in_flight_bytes
 
     def progress(self) -> list[Progress]:
-        """How far each partition is, of the sliced topics whose topic id is known."""
-        ends: dict[tuple[str, int], Ends] = {
-            tp: self._thread.ends(tp) for tp in self.assignment() if tp in self.offset_tracker
+        """How far the worker is in each partition of the batch topics whose topic id is known."""
+        ends: dict[tuple[str, int], EndOffsets] = {
+            tp: self._thread.end_offsets(tp) for tp in self.assignment() if tp in self.offset_tracker
         }
         return self.offset_tracker.progress(ends, self._topic_ids.known)
 
@@ -126,82 +126,90 @@ class BatchConsumer(stock.Consumer):
     # -- reading
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Yield batches of the topics that ask for them, and single records of the others."""
+        """Yield partition batches of the batch topics, and single records of the other topics."""
         if not self.flow_active:
-            await self.wait(self.can_resume_flow, timeout=timeout)  # pyright: ignore[reportArgumentType] - takes asyncio's Event
-        self._want()
-        # Also while the flow is suspended or everything is full: without polls aiokafka leaves the group for good.
+            # mode's `wait` also takes asyncio's Event.
+            await self.wait(self.can_resume_flow, timeout=timeout)  # pyright: ignore[reportArgumentType]
+        self._update_targets()
+        # Also while the flow is suspended or the bounds are reached: without polls aiokafka leaves the group for good.
         fetched = await self._thread.fetch(timeout if self.flow_active else 0)
-        for tp, message in self._others(fetched):
+        for tp, message in self._stock_messages(fetched):
             yield tp, message
-        for taken in self._readable(fetched):
-            for message in self._batches.messages(taken, fetched.generation):
-                yield taken.tp, message
+        for partition in self._deliverable(fetched):
+            for message in self._batches.messages(partition, fetched.generation):
+                yield partition.tp, message
 
-    def _want(self) -> None:
+    def _update_targets(self) -> None:
+        """Set what the fetcher reads, after a change of the budgets, the topic ids or the active partitions."""
         active = self._get_active_partitions()
         budgets, known, limit = self.offset_tracker.budgets(), self._topic_ids.known, self._options.max_batch_bytes
-        wanted = {tp: min(budgets[tp], limit) for tp in active if tp in budgets and tp.topic in known}
-        self._thread.want(wanted, frozenset(tp for tp in active if not self._is_batched(tp)))
+        targets = {tp: min(budgets[tp], limit) for tp in active if tp in budgets and tp.topic in known}
+        self._thread.set_targets(targets, frozenset(tp for tp in active if not self._is_batched(tp)))
 
-    def _forget_records(self, in_flight_batch: InFlightBatch, left: int) -> None:
-        if self.offset_tracker.forget_records(in_flight_batch, left):
-            self._want()
+    def _release_records(self, in_flight_batch: InFlightBatch, remaining_bytes: int) -> None:
+        if self.offset_tracker.release_records(in_flight_batch, remaining_bytes):
+            self._update_targets()
 
-    def _flows(self, generation: int) -> bool:
+    def _is_current(self, generation: int) -> bool:
         return self.flow_active and not self.should_stop and generation == self.app.consumer_generation_id
 
-    def _others(self, fetched: Fetched) -> Iterator[tuple[TP, Message]]:
+    def _stock_messages(self, fetched: FetchedRecords) -> Iterator[tuple[TP, Message]]:
         active = self._get_active_partitions()
-        for tp, record in self.scheduler.iterate(fetched.others):
-            if not self._flows(fetched.generation):
+        for tp, record in self.scheduler.iterate(fetched.stock_records):
+            if not self._is_current(fetched.generation):
                 return
             if tp in active or tp in self._buffered_partitions:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 yield tp, self._to_message(tp, record)
 
-    def _readable(self, fetched: Fetched) -> list[FetchedPartition]:
-        """Set aside, to be read again, what must wait until its topic id is known."""
-        if not self._flows(fetched.generation):
+    def _deliverable(self, fetched: FetchedRecords) -> list[FetchedPartition]:
+        """Return the partitions whose topic id is known; all others are read again later."""
+        if not self._is_current(fetched.generation):
             return []
-        ours = [taken for taken in fetched.batches if taken.tp in self.offset_tracker]
-        rewound = [taken for taken in ours if self.offset_tracker.goes_back(taken.tp, taken.before)]
-        for taken in rewound:
-            self._rewind(taken.tp, taken.before)
-        for topic in {taken.tp.topic for taken in rewound}:
-            self._topic_ids.learn(topic)
-        early = {taken.tp: taken.before for taken in ours if taken.tp.topic not in self._topic_ids.known}
-        if early:
-            self._thread.seek_back(early)
-        return [taken for taken in ours if taken.tp not in early]
+        assigned = [each for each in fetched.batch_partitions if each.tp in self.offset_tracker]
+        rewound = [each for each in assigned if self.offset_tracker.is_behind(each.tp, each.position_before)]
+        for partition in rewound:
+            self._rewind(partition.tp, partition.position_before)
+        for topic in {each.tp.topic for each in rewound}:
+            self._topic_ids.request(topic)
+        unknown = {each.tp: each.position_before for each in assigned if each.tp.topic not in self._topic_ids.known}
+        if unknown:
+            self._thread.seek_back(unknown)
+        return [each for each in assigned if each.tp not in unknown]
 
     def _rewind(self, tp: TP, position: int) -> None:
-        log.warning("offsets of %s went back to %d: topic made anew, or offsets reset", tp, position)
+        log.warning(
+            "The offsets of %s, partition %d, went back to %d: the topic was deleted and re-created, or the offsets of"
+            " the consumer group were reset. The worker continues from there.",
+            tp.topic,
+            tp.partition,
+            position,
+        )
         self.offset_tracker.rewind(tp, position)
-        # Faust drops what lies below these.
+        # Faust drops messages below these offsets.
         self._read_offset[tp] = self._committed_offset[tp] = None
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         if not self._is_batched(tp):
             await super()._add_gap(tp, offset_from, offset_to)
 
-    # -- acks and commits
+    # -- acknowledgements and commits
 
     def ack(self, message: Message) -> bool:
-        """Let a batch be committed once everything before it is acked."""
+        """Allow a batch to be committed once all batches before it are acknowledged."""
         if not isinstance(message, PartitionBatchMessage):
             return super().ack(message)
         message.acked = True
         self._unacked_messages.discard(message)
         acked = self.offset_tracker.ack(message.in_flight_batch)
         notify(self._waiting_for_ack)
-        self._want()
+        self._update_targets()
         return acked
 
     def on_buffer_drop(self, tp: TP) -> None:
-        """Read a partition of another topic on, at once."""
+        """Resume reading a partition of a stock topic at once."""
         super().on_buffer_drop(tp)
-        self._want()
+        self._update_targets()
 
     def _filter_tps_with_pending_acks(self, topics: TPorTopicSet | None = None) -> Iterator[TP]:
         yield from super()._filter_tps_with_pending_acks(topics)
@@ -218,82 +226,90 @@ class BatchConsumer(stock.Consumer):
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:
         did_commit = await super()._commit_offsets(offsets, start_new_transaction)
         if did_commit:
-            self.offset_tracker.confirm(offsets)
+            self.offset_tracker.mark_committed(offsets)
         return did_commit
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Stay quiet about batches: in an outage they wait, and stock logs an error per partition and interval."""
+        """Skip batch topics: in an outage batches wait, and Faust would log an error per partition and interval."""
         if not self._is_batched(tp):
             super().verify_event_path(now, tp)
 
-    # -- coming and leaving
+    # -- assignment and revocation
 
     async def perform_seek(self) -> None:
-        """Start all partitions at their committed offsets, and learn the topics' topic ids."""
-        self.offset_tracker.drop()
+        """Start all partitions at their committed offsets, and request the topic ids."""
+        self.offset_tracker.revoke_all()
         try:
             await super().perform_seek()
         except (KafkaError, TimeoutError) as exc:
-            if isinstance(exc, IllegalStateError) or not is_passing(exc):
+            if isinstance(exc, IllegalStateError) or not is_retriable(exc):
                 raise
-            log.warning("committed offsets cannot be read, joining again: %r", exc)
+            log.warning("The committed offsets cannot be read; the worker joins its consumer group again: %r", exc)
             self._thread.rejoin()
             return
         batched = [tp for tp in self.assignment() if self._is_batched(tp)]
         self.offset_tracker.assign({tp: self._read_offset[tp] for tp in batched})
         for topic in {tp.topic for tp in batched}:
-            self._topic_ids.learn(topic)
+            self._topic_ids.request(topic)
 
-    async def _reread(self, topic: str) -> bool:
-        """Read a re-created topic from its beginning: the committed offsets may belong to the deleted topic."""
-        self.offset_tracker.unsettle(topic)
+    async def _read_from_start(self, topic: str) -> bool:
+        """Read a re-created topic from its first offset: the committed offsets may belong to the deleted topic."""
+        self.offset_tracker.reset_settled(topic)
         try:
-            await self._thread.seek_to_beginning(*(tp for tp in self.assignment() if tp.topic == topic))
+            await self._thread.seek_to_start(tp for tp in self.assignment() if tp.topic == topic)
         except KafkaError as exc:
-            log.warning("%s was made anew and cannot be read from its beginning, joining again: %r", topic, exc)
+            log.warning(
+                "The topic %s was deleted and re-created, and its first offset cannot be read; the worker joins its"
+                " consumer group again: %r",
+                topic,
+                exc,
+            )
             self._thread.rejoin()
             return False
         return True
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Give batches that are being written a bounded time, commit, and only then let Faust forget."""
+        """Wait, within a bound, for batches being written, then commit; only then may Faust discard its state."""
         if revoked:
             self.stop_flow()
             self.app.flow_control.suspend()
             self.app.flow_control.clear()
             await self.wait_empty()
-        self.offset_tracker.drop()
+        self.offset_tracker.revoke_all()
         self._unacked_messages.clear()
         for topic in self._options.topics:
             self._topic_ids.forget(topic)
         await super().on_partitions_revoked(revoked)
 
     async def wait_empty(self) -> None:
-        """Wait, within a bound, for batches that the agent has begun, then commit what is acked."""
-        until = self._leave_at()
-        while self._unacked_messages and monotonic() < until:
+        """Wait, within a bound, for batches that the agent has begun, then commit the acknowledged prefix."""
+        deadline = self._wait_deadline()
+        while self._unacked_messages and monotonic() < deadline:
             self._waiting_for_ack = self.loop.create_future()
-            await asyncio.wait([self._waiting_for_ack], timeout=until - monotonic())
+            await asyncio.wait([self._waiting_for_ack], timeout=deadline - monotonic())
             self._clean_unacked_messages()
         self._waiting_for_ack = None
-        await self._commit_now()
+        await self._commit_last()
 
-    def _leave_at(self) -> float:
+    def _wait_deadline(self) -> float:
         if not self.app.should_stop:
             return monotonic() + REVOKE_TIMEOUT_SECONDS
-        if self._leave_by is None:
-            # Faust asks twice while it stops.
-            self._leave_by = monotonic() + self._options.stop_seconds
-        return self._leave_by
+        if self._stop_deadline is None:
+            # Faust waits twice while it stops; both share one deadline.
+            self._stop_deadline = monotonic() + self._options.stop_seconds
+        return self._stop_deadline
 
-    async def _commit_now(self) -> None:
-        if self._gave_up:
+    async def _commit_last(self) -> None:
+        if self._has_given_up_commits:
             return
         try:
             async with asyncio.timeout(LAST_COMMIT_TIMEOUT_SECONDS):
-                # A commit that is under way began before the last acks.
+                # A commit that is running began before the last acknowledgements.
                 await self.maybe_wait_for_commit_to_finish()
                 await self.commit_and_end_transactions()
         except TimeoutError:
-            log.warning("left without a commit: Kafka does not answer")
-            self._gave_up = self.app.should_stop
+            log.warning(
+                "The worker leaves its partitions without a last commit, because Kafka does not answer. The batches"
+                " that are not committed will be read again; events already stored are not stored twice."
+            )
+            self._has_given_up_commits = self.app.should_stop

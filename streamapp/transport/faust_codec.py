@@ -1,4 +1,4 @@
-"""Our codec as Faust's topics take one."""
+"""Make the event codec available to Faust's topics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class FaustCodec(faust.Codec):
-    """`dumps` and `loads` of events; what Faust makes of it by `|` or `clone` shares them.
+    """`dumps` and `loads` of events, as a Faust codec.
 
     Args:
-        events: tells the codec, once an event is read or written.
-        kwargs: Faust's.
+        events: returns the event codec; called when the first event is read or written.
+        kwargs: arguments of Faust's codec.
     """
 
     def __init__(self, events: Callable[[], EventCodec], **kwargs: Any) -> None:

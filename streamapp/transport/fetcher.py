@@ -1,18 +1,26 @@
-"""Read batches from aiokafka.
+"""Fetch records from Kafka with aiokafka, by partition and within a number of bytes for each.
 
-Faust gives its consumer a thread with an event loop of its own. This one runs on the worker's loop: where events come
-one by one, to wake another thread for each fetch, and to be woken by it, is a good part of what an event costs.
+A fetch that is cancelled has taken no record. Errors that only a restart can fix are raised; the group is joined again
+after all others.
+
+Faust runs its consumer in a thread with an event loop of its own. This consumer runs on the worker's event loop: when
+events arrive one by one, waking the other thread for each fetch makes up a good part of the cost of an event.
 """
+
+# The class extends Faust's consumer thread and uses private parts of aiokafka: tests/unit/test_vendor_internals.py.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
@@ -21,70 +29,76 @@ from mode.threads import WorkerThread
 
 from streamapp.model.record import BatchRecord
 from streamapp.transport.batch_size import memory_size
-from streamapp.transport.offset_tracker import UNKNOWN, Ends
+from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
 
 log = get_logger(__name__)
 
-#: Records asked of aiokafka at once: the most by which a batch may overshoot its bytes before it is cut.
+#: Records taken from aiokafka in one call: the most by which a fetch exceeds a partition's bytes.
 CHUNK_RECORDS = 250
-#: While a fetch waits for news of idle partitions, aiokafka sends none for a partition that just became free.
+#: The broker's wait for new records. Meanwhile aiokafka sends no request for a partition that just became free.
 FETCH_MAX_WAIT_MS = 200
-#: aiokafka repeats a commit without end while the broker is away.
-COMMIT_SECONDS = 3.0
-#: Closing aiokafka's client, which waits for a broker that may be away.
-STOP_SECONDS = 1.5
-#: Beyond broker_request_timeout Faust would stop resuming its streams after rebalances, without an error.
-SEEK_SECONDS = 10.0
+#: aiokafka repeats a commit without end while the broker is unreachable.
+COMMIT_TIMEOUT_SECONDS = 3.0
+#: The close of aiokafka's client waits for a broker that may be unreachable.
+STOP_TIMEOUT_SECONDS = 1.5
+#: If a seek took longer than broker_request_timeout, Faust would not resume its streams after a rebalance.
+SEEK_TIMEOUT_SECONDS = 10.0
 
 
 class FetchedPartition(NamedTuple):
-    """What one partition gave: its position before and after, the records between, their bytes, and the log's end."""
+    """The records that a fetch took from one partition of a batch topic."""
 
     tp: TP
-    before: int
+    #: The position before the fetch and after it. Between records, offsets may be missing.
+    position_before: int
     records: Sequence[BatchRecord]
+    #: Memory size of the records.
     size: int
-    after: int
-    end: int | None
+    position_after: int
+    #: None until a fetch response has reported it.
+    log_end: int | None
 
 
-class Fetched(NamedTuple):
-    """What one fetch brought."""
+class FetchedRecords(NamedTuple):
+    """The result of one fetch."""
 
+    #: The group generation in which the records were taken.
     generation: int
-    batches: list[FetchedPartition]
-    others: Mapping[TP, list[Any]]
+    batch_partitions: list[FetchedPartition]
+    #: Records of all other topics.
+    stock_records: Mapping[TP, list[Any]]
 
 
-class _NoThread(WorkerThread):
-    """In place of a thread: runs the service as a task of the loop on which it is started."""
+class _TaskWorker(WorkerThread):
+    """Runs a service as a task of the current event loop, in place of Faust's thread."""
 
     def start(self) -> None:
         """Run the service until it stops."""
         self._serving = asyncio.create_task(self.service._serve())
-        self._serving.add_done_callback(self._end)
+        self._serving.add_done_callback(self._on_end)
 
-    def _end(self, serving: asyncio.Task[None]) -> None:
+    def _on_end(self, serving: asyncio.Task[None]) -> None:
         error = None if serving.cancelled() else serving.exception()
-        if error and error is not self.service.crash_reason:  # of which Faust knows
-            log.error("left Kafka with an error: %r", error)
+        if error and error is not self.service.crash_reason:  # Faust reports the crash reason itself.
+            log.error("The Kafka consumer stopped with an error: %r", error)
         self.service.set_shutdown()
 
     def stop(self) -> None:
-        """Do nothing: no thread has to end."""
+        """Do nothing: there is no thread to end."""
 
 
 class BatchFetcher(stock.AIOKafkaConsumerThread):
-    """Owns aiokafka's consumer; a thread only by the name that Faust gives it."""
+    """Owns aiokafka's consumer. Faust calls it a thread; it runs as a task of the worker's event loop."""
 
-    Worker = _NoThread
+    Worker = _TaskWorker
 
-    #: Bytes to take from each partition of a batch topic, and the partitions to read the stock way.
+    #: Bytes to take from each partition of a batch topic.
     budgets: Mapping[TP, int] = MappingProxyType({})
-    others: frozenset[TP] = frozenset()
+    #: Partitions of other topics to read.
+    stock_partitions: frozenset[TP] = frozenset()
 
-    _commits_fail = False
-    _turn = 0
+    _is_commit_failing = False
+    _rotation = 0
 
     def __init__(self, *args: Any, max_batch_records: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,32 +106,40 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        # Faust fixes 1500.
+        # Faust sets 1500 and offers no setting.
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
-        # Faust reads what transactions have written before they end, aborted or not; the fetcher is made at the start.
+        # Faust reads uncommitted records of transactions. aiokafka reads the attribute when it starts.
         consumer._isolation_level = "read_committed"
         return consumer
 
     async def on_thread_stop(self) -> None:
         """Leave the group, within a bound."""
-        # With the broker away, aiokafka's close raises the cancellation of its own fetch.
+        # While the broker is unreachable, aiokafka's close raises the cancellation of its own fetch.
         with suppress(asyncio.CancelledError, TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 await super().on_thread_stop()
 
-    def want(self, budgets: Mapping[TP, int], others: frozenset[TP]) -> None:
-        """Say what to read; a waiting fetch looks again at once if that is more than before."""
-        more = bool(budgets.keys() - self.budgets.keys()) or not others <= self.others
-        self.budgets, self.others = budgets, others
-        if more and self._consumer is not None:
-            fetcher = self._consumer._fetcher
+    @property
+    def _aiokafka_fetcher(self) -> Fetcher:
+        return self._ensure_consumer()._fetcher  # pyright: ignore[reportReturnType] - set once the consumer has started
+
+    @property
+    def _coordinator(self) -> GroupCoordinator:
+        return self._ensure_consumer()._coordinator  # pyright: ignore[reportReturnType] - likewise, with a group
+
+    def set_targets(self, budgets: Mapping[TP, int], stock_partitions: frozenset[TP]) -> None:
+        """Set what to read; a fetch that waits looks again at once if partitions were added."""
+        has_more = bool(budgets.keys() - self.budgets.keys()) or not stock_partitions <= self.stock_partitions
+        self.budgets, self.stock_partitions = budgets, stock_partitions
+        if has_more and self._consumer is not None:
+            fetcher = self._aiokafka_fetcher
             for waiter in fetcher._fetch_waiters:
                 fetcher._notify(waiter)
 
-    async def fetch(self, timeout: float) -> Fetched:
-        """Take what is there for the wanted partitions, or wait for it up to `timeout` seconds."""
+    async def fetch(self, timeout: float) -> FetchedRecords:
+        """Take the records of the targets that have arrived, or wait for records for up to `timeout` seconds."""
         deadline = monotonic() + timeout
-        # An exception must not pass through fetch_context: it would count this fetch as running for ever.
+        # An exception must not pass through fetch_context: aiokafka would count this fetch as running for ever.
         with self._ensure_consumer()._subscription.fetch_context():
             try:
                 return await self._fetch_until(deadline)
@@ -126,44 +148,45 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         raise error
 
     def seek_back(self, positions: Mapping[TP, int]) -> None:
-        """Read again from these positions."""
+        """Read assigned partitions again from these positions."""
         for tp in positions.keys() & self.assignment():
-            self.seek(stock.ensure_aiokafka_TP(tp), positions[tp])
+            # aiokafka refuses Faust's TP.
+            self.seek(stock.ensure_aiokafka_TP(tp), positions[tp])  # pyright: ignore[reportArgumentType]
 
-    async def seek_to_beginning(self, *tps: TP) -> None:
-        """Read these partitions from their beginning; Faust's own hands aiokafka a type that it refuses."""
-        await super().seek_to_beginning(*map(stock.ensure_aiokafka_TP, tps))
+    async def seek_to_start(self, tps: Iterable[TP]) -> None:
+        """Read these partitions from their first offset."""
+        await self.seek_to_beginning(*map(stock.ensure_aiokafka_TP, tps))
 
     def rejoin(self) -> None:
-        """Join the group again, which reads positions again."""
-        self._ensure_consumer()._coordinator.request_rejoin()
+        """Join the group again, which reads the committed offsets again."""
+        self._coordinator.request_rejoin()
 
     async def _gather_remaining_tasks(self) -> None:
-        """Leave alone what else runs on the loop: mode would cancel every task of the worker."""
+        """Do nothing: mode would cancel every task of the worker's event loop."""
 
-    async def _fetch_until(self, deadline: float) -> Fetched:
+    async def _fetch_until(self, deadline: float) -> FetchedRecords:
         while True:
             self._check_health()
-            fetched = await self._take_all()
-            left = deadline - monotonic()
-            # Also where a position has only moved, past aborted records, say: what is told of it counts.
-            if fetched.others or any(taken.after != taken.before for taken in fetched.batches) or left <= 0:
+            fetched = await self._take_available()
+            remaining = deadline - monotonic()
+            # A position may move without records, for example past aborted ones: the new position can be committed.
+            has_moved = any(each.position_after != each.position_before for each in fetched.batch_partitions)
+            if fetched.stock_records or has_moved or remaining <= 0:
                 return fetched
-            await self._news(left)
+            await self._wait_for_records(remaining)
 
-    async def _news(self, timeout: float) -> None:
-        waiter = self._ensure_consumer()._fetcher._create_fetch_waiter()
+    async def _wait_for_records(self, timeout: float) -> None:
+        waiter = self._aiokafka_fetcher._create_fetch_waiter()
         try:
             await asyncio.wait([waiter], timeout=timeout)
         finally:
             if not waiter.cancel():
-                # An error of the coordinator; _check_health hears of it too.
+                # Retrieve an error of the coordinator, or asyncio logs it; _check_health handles it.
                 waiter.exception()
 
     def _check_health(self) -> None:
-        """Raise what only a restart can heal, and heal the rest: stock Faust never looks, and stalls."""
-        consumer = self._ensure_consumer()
-        fetcher, coordinator = consumer._fetcher, consumer._coordinator
+        """Raise errors that only a restart fixes, and join the group again after others; stock Faust stalls instead."""
+        consumer, fetcher, coordinator = self._ensure_consumer(), self._aiokafka_fetcher, self._coordinator
         if consumer._closed or fetcher._closed:
             raise ConsumerStoppedError
         for task in (fetcher._fetch_task, coordinator._coordination_task):
@@ -174,108 +197,108 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         except KafkaError as exc:
             if not exc.retriable and type(exc) is not KafkaError:
                 raise
-            # The heartbeat has died of it, and only joining again starts another.
-            log.warning("group coordination failed, joining again: %r", exc)
+            # The error has ended the heartbeats; only a join starts them again.
+            log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
             coordinator.request_rejoin()
 
-    async def _take_all(self) -> Fetched:
-        # Nothing here waits, so that a fetch that is cancelled has taken nothing.
-        consumer = self._ensure_consumer()
-        generation = consumer._coordinator.generation
-        ready = self.consumer.flow_active and not consumer._subscription.reassignment_in_progress
-        if not ready:
-            return Fetched(generation, [], {})
-        budgets, others = self.budgets, self.others
-        states = [(tp, state) for tp in self._in_turn(budgets) if (state := self._state(tp))]
-        batches = [await self._take(tp, state, budgets[tp]) for tp, state in states]
-        # An empty set would mean every partition to aiokafka.
-        more = await self._read(others, consumer._max_poll_records) if others else {}
-        return Fetched(generation, batches, more)
+    async def _take_available(self) -> FetchedRecords:
+        # Nothing here waits, so that a fetch that is cancelled has taken no record.
+        consumer, generation = self._ensure_consumer(), self._coordinator.generation
+        is_ready = self.consumer.flow_active and not consumer._subscription.reassignment_in_progress
+        if not is_ready:
+            return FetchedRecords(generation, [], {})
+        budgets, stock_partitions = self.budgets, self.stock_partitions
+        states = [(tp, state) for tp in self._rotated(budgets) if (state := self._partition_state(tp))]
+        batch_partitions = [await self._take(tp, state, budgets[tp]) for tp, state in states]
+        # aiokafka takes an empty set as all partitions.
+        stock_records = await self._read(stock_partitions, consumer._max_poll_records) if stock_partitions else {}
+        return FetchedRecords(generation, batch_partitions, stock_records)
 
-    def _in_turn(self, budgets: Collection[TP]) -> list[TP]:
+    def _rotated(self, budgets: Collection[TP]) -> list[TP]:
+        """Return the partitions, each time beginning with another one."""
         tps = sorted(budgets)
-        self._turn += 1
-        first = self._turn % len(tps) if tps else 0
+        self._rotation += 1
+        first = self._rotation % len(tps) if tps else 0
         return tps[first:] + tps[:first]
 
-    def _state(self, tp: TP) -> Any:
-        """Tell aiokafka's state of a partition, None while it has no position."""
-        assignment = self._ensure_consumer()._subscription.subscription.assignment
+    def _partition_state(self, tp: TP) -> Any:
+        """Return aiokafka's state of a partition, None while it has no position."""
+        assignment: Any = self._ensure_consumer()._subscription.subscription.assignment
         state = assignment.state_value(tp) if assignment is not None else None
         return state if state is not None and state.has_valid_position else None
 
-    def ends(self, tp: TP) -> Ends:
-        """The ends as the last fetch told them."""
-        state = self._state(tp) if self._consumer is not None else None
+    def end_offsets(self, tp: TP) -> EndOffsets:
+        """Return the end offsets that the last fetch response has reported."""
+        state = self._partition_state(tp) if self._consumer is not None else None
         if state is None or state.highwater is None:
-            return UNKNOWN
-        # A broker that knows no transactions tells -1.
-        stable = state.highwater if state.lso in {None, -1} else min(state.highwater, state.lso)
-        return Ends(state.highwater, stable)
+            return UNKNOWN_END_OFFSETS
+        # A broker without transactions reports -1.
+        last_stable = state.highwater if state.lso in {None, -1} else min(state.highwater, state.lso)
+        return EndOffsets(state.highwater, last_stable)
 
     async def _take(self, tp: TP, state: Any, max_bytes: int) -> FetchedPartition:
         records: list[BatchRecord] = []
-        before, held, most = state.position, 0, self._max_batch_records
-        # Asked for what it has not, aiokafka would go through all that it has.
-        buffered = self._ensure_consumer()._fetcher._records
-        # A batch that came is decoded as it is read, by an object that may be an error as well.
-        if (decoded := getattr(buffered.get(tp), "_partition_records", None)) is not None:
-            decoded._consumer_record = _as_decoded
-        while tp in buffered and len(records) < most and held < max_bytes:
-            chunk = await self._chunk(tp, min(CHUNK_RECORDS, most - len(records)), raises=not records)
+        before, size, max_records = state.position, 0, self._max_batch_records
+        # If asked for a partition without records, aiokafka would search the records of all partitions.
+        buffered = self._aiokafka_fetcher._records
+        # A fetch response is decoded while it is read. The entry may also hold an error, which has no records.
+        if (response := getattr(buffered.get(tp), "_partition_records", None)) is not None:
+            response._consumer_record = _as_decoded
+        while tp in buffered and len(records) < max_records and size < max_bytes:
+            chunk = await self._take_chunk(tp, min(CHUNK_RECORDS, max_records - len(records)), raises=not records)
             if not chunk:
                 break
             records += chunk
-            held += sum(map(memory_size, chunk))
-        return FetchedPartition(tp, before, records, held, state.position, state.highwater)
+            size += sum(map(memory_size, chunk))
+        return FetchedPartition(tp, before, records, size, state.position, state.highwater)
 
-    async def _chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:
+    async def _take_chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:
         try:
             return (await self._read({tp}, max_records)).get(tp, [])
         except KafkaError:
-            # What was read before must not be lost with it, and the error comes again.
+            # Records taken before must not be lost; the next fetch raises the error again.
             if raises:
                 raise
             return []
 
     async def _read(self, tps: Collection[TP], max_records: int | None) -> dict[Any, list[Any]]:
-        fetcher = self._ensure_consumer()._fetcher
-        return await fetcher.fetched_records(tps, timeout=0, max_records=max_records)
+        return await self._aiokafka_fetcher.fetched_records(tps, timeout=0, max_records=max_records)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek all partitions to their committed offsets, within a bound."""
         return await self.call_thread(self._seek_to_committed)
 
     async def _seek_to_committed(self) -> Mapping[TP, int]:
-        async with asyncio.timeout(SEEK_SECONDS):
+        async with asyncio.timeout(SEEK_TIMEOUT_SECONDS):
             return await self._ensure_consumer().seek_to_committed()
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         try:
-            async with asyncio.timeout(COMMIT_SECONDS):
+            async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 await self._ensure_consumer().commit({stock.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
         except (KafkaError, TimeoutError) as exc:
-            if not is_passing(exc):
+            if not is_retriable(exc):
                 await self.crash(exc)
-            self._note_commit(exc)
+            self._log_commit_result(exc)
             return False
-        self._note_commit(None)
+        self._log_commit_result(None)
         return True
 
-    def _note_commit(self, error: BaseException | None) -> None:
-        if error is not None and not self._commits_fail:
-            log.warning("commit failed, repeated until it succeeds: %r", error)
-        elif error is None and self._commits_fail:
-            log.warning("commits succeed again")
-        self._commits_fail = error is not None
+    def _log_commit_result(self, error: BaseException | None) -> None:
+        """Log the first failed commit, and the first that succeeds afterwards."""
+        if error is not None and not self._is_commit_failing:
+            log.warning("An offset commit failed; the worker repeats it until it succeeds: %r", error)
+        elif error is None and self._is_commit_failing:
+            log.warning("Offset commits succeed again.")
+        self._is_commit_failing = error is not None
 
 
 def _as_decoded(_: object, record: BatchRecord) -> BatchRecord:
-    """In place of aiokafka's, which copies each record into a larger one that tells topic and partition, too."""
+    """Replace aiokafka's method, which copies each record into a larger object with topic and partition."""
     return record
 
 
-def is_passing(exc: BaseException) -> bool:
-    """Whether a later commit may succeed: the broker is away, or the partition is not ours at the moment."""
+def is_retriable(exc: BaseException) -> bool:
+    """Whether a repeated commit may succeed: Kafka is unreachable, or the partition is not assigned at the moment."""
     return isinstance(exc, TimeoutError | CommitFailedError | IllegalStateError) or getattr(exc, "retriable", False)

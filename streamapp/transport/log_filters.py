@@ -1,4 +1,7 @@
-"""Keep the log readable while Kafka is away: aiokafka repeats itself, and asyncio tells of what was given up."""
+"""Log filters that keep the log readable while Kafka is unreachable.
+
+Repeated warnings of aiokafka pass once a minute. Errors of commits that were given up do not pass.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from collections.abc import Callable
 
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
-#: A filter hears a logger's own records only, not those of the loggers below it.
+#: A filter of a logger does not see the records of child loggers.
 _LOGGERS = ("", ".cluster", ".conn", ".consumer.fetcher", ".consumer.group_coordinator", ".producer.sender")
 
 
 class RateLimitFilter(logging.Filter):
-    """Passes a warning or an error once per interval, whatever its arguments."""
+    """Lets a warning or an error pass once per interval, whatever its arguments."""
 
     def __init__(self, every_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -23,7 +26,7 @@ class RateLimitFilter(logging.Filter):
         self._passed_at: dict[tuple[str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to let a record pass."""
+        """Whether a log record passes."""
         if record.levelno < logging.WARNING:
             return True
         message, now = (record.name, str(record.msg)), self._clock()
@@ -34,38 +37,41 @@ class RateLimitFilter(logging.Filter):
 
 
 class StartupFilter(logging.Filter):
-    """Holds back that a group has no coordinator yet, as is usual where it is the broker's first, unless it lasts."""
+    """Suppresses the errors of a group without a coordinator, unless they last.
+
+    A new broker needs some seconds until its first consumer group has a coordinator.
+    """
 
     def __init__(self, patience_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._patience_seconds = patience_seconds
         self._clock = clock
-        self._began_at = self._heard_at = -math.inf
+        self._first_at = self._last_at = -math.inf
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to let a record pass."""
+        """Whether a log record passes."""
         arguments = record.args if isinstance(record.args, tuple) else ()
         if not any(isinstance(argument, GroupCoordinatorNotAvailableError) for argument in arguments):
             return True
         now = self._clock()
-        if now - self._heard_at > self._patience_seconds:
-            self._began_at = now
-        self._heard_at = now
-        return now - self._began_at >= self._patience_seconds
+        if now - self._last_at > self._patience_seconds:
+            self._first_at = now
+        self._last_at = now
+        return now - self._first_at >= self._patience_seconds
 
 
 def is_wanted(record: logging.LogRecord) -> bool:
-    """Whether a record of asyncio is news: a commit that we gave up ends later, with an error that nobody awaits."""
+    """Whether a log record of asyncio passes: all but the errors of commits that ended after they were given up."""
     error = record.exc_info[1] if record.exc_info else None
     return not (isinstance(error, KafkaError) and record.getMessage().startswith("Task exception was never retrieved"))
 
 
-_first_steps, _repeats = StartupFilter(), RateLimitFilter()
+_startup_filter, _rate_limit_filter = StartupFilter(), RateLimitFilter()
 
 
 def install_log_filters() -> None:
-    """Hold back what aiokafka repeats, and the errors of what it goes on with though we do not wait for it."""
-    logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_first_steps)
+    """Add the filters to the loggers of aiokafka and asyncio."""
+    logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_startup_filter)
     for name in _LOGGERS:
-        logging.getLogger(f"aiokafka{name}").addFilter(_repeats)
+        logging.getLogger(f"aiokafka{name}").addFilter(_rate_limit_filter)
     logging.getLogger("asyncio").addFilter(is_wanted)

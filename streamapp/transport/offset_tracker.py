@@ -1,4 +1,8 @@
-"""Remember which batches are outstanding, and up to where a partition may be committed: the end of the acked prefix."""
+"""Track the batches in flight of each partition, and the offset that may be committed: the end of the acked prefix.
+
+An offset is never committed before every record below it is acknowledged, whatever the order of acknowledgements.
+The bytes in flight are bounded, and no partition can take the whole bound.
+"""
 
 from __future__ import annotations
 
@@ -9,88 +13,88 @@ from itertools import count
 from typing import NamedTuple, TypeVar
 
 TP = tuple[str, int]
-
 P = TypeVar("P", bound=TP)
 
 
 @dataclass(slots=True, eq=False)
 class InFlightBatch:
-    """One delivered batch, until everything before it and itself is acked."""
+    """A delivered batch, tracked until it and all batches before it are acknowledged."""
 
     assignment: PartitionAssignment
-    #: See `Batch.begin`.
+    #: See `PartitionBatch.begin`.
     begin: int | None
     end: int
-    #: Bytes that it holds.
+    #: Bytes in memory.
     size: int
     #: Kafka's timestamp of its first record, in milliseconds since the epoch.
     first_ms: int | None = None
-    acked: bool = False
+    is_acked: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class PartitionAssignment:
-    """One partition for as long as it is ours and its offsets only grow."""
+    """A partition from its assignment until it is revoked or its offsets go back."""
 
     tp: TP
-    #: Grows with every partition that a ledger has had.
+    #: Unique among all assignments of a tracker, and growing.
     number: int
-    #: Everything below was delivered or will never come; None until the first fetch tells.
+    #: The offset to read next: all below was delivered or holds no record. None until the first fetch.
     position: int | None
-    #: Where the last batch ended that was delivered, or the partition began.
-    delivered: int | None = field(init=False)
-    #: Everything below is acked.
+    #: The end of the last delivered batch, or the start of the assignment.
+    delivered_end: int | None = field(init=False)
+    #: All records below this offset are acknowledged.
     settled: int | None
-    #: What the broker holds for our group.
-    confirmed: int | None
-    queue: deque[InFlightBatch] = field(default_factory=deque[InFlightBatch])
-    held: int = 0
+    #: The committed offset of the consumer group.
+    committed: int | None
+    batches: deque[InFlightBatch] = field(default_factory=deque[InFlightBatch])
+    #: Bytes of the batches that are not acknowledged.
+    in_flight_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self.delivered = self.position
+        self.delivered_end = self.position
 
-    def settle(self) -> None:
-        """Move the acked prefix on."""
-        while self.queue and self.queue[0].acked:
-            self.settled = self.queue.popleft().end
-        if not self.queue:
-            # Control records and holes at the end would look like lag for ever.
+    def advance(self) -> None:
+        """Move the settled offset to the end of the acknowledged prefix."""
+        while self.batches and self.batches[0].is_acked:
+            self.settled = self.batches.popleft().end
+        if not self.batches:
+            # Control records and gaps at the end of the log would look like lag otherwise.
             self.settled = self.position
 
 
-class Ends(NamedTuple):
-    """Where a partition ends, as the last fetch told; None until one has."""
+class EndOffsets(NamedTuple):
+    """The end of a partition, as the last fetch response reported it; None before the first response."""
 
     log: int | None
     #: See `Progress.stable_end`.
     stable: int | None
 
 
-UNKNOWN = Ends(None, None)
+UNKNOWN_END_OFFSETS = EndOffsets(None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far one partition is."""
+    """How far the worker is in one partition."""
 
     topic: str
     partition: int
-    #: See `Batch.topic id`.
+    #: See `PartitionBatch.topic_id`.
     topic_id: str | None
-    #: The next offset to settle; None until the first fetch of a group without a committed offset.
+    #: All records below this offset are acknowledged; None until the first fetch of a group without committed offset.
     settled: int | None
-    #: The log's end; None until a fetch tells.
+    #: The log end offset; None until a fetch response has reported it.
     end: int | None
-    #: Kafka's timestamp of the oldest record that is read and not settled.
+    #: Kafka's timestamp of the oldest record that was read and is not settled.
     oldest_ms: int | None
-    #: The end of what may be read: records of a transaction that is under way come later.
+    #: The last stable offset: records of open transactions lie above it and cannot be read yet.
     stable_end: int | None = None
-    #: What the broker holds for our group.
+    #: The committed offset of the consumer group.
     committed: int | None = None
 
     @property
     def key(self) -> tuple[str, int, str | None]:
-        """What makes it the same partition."""
+        """What identifies the partition."""
         return self.topic, self.partition, self.topic_id
 
     @property
@@ -100,82 +104,82 @@ class Progress:
 
 
 class OffsetTracker:
-    """The batches in flight of all partitions, their bytes, and what may be committed.
+    """The batches in flight of all assigned partitions, their bytes, and the offsets to commit.
 
-    An `Outstanding` belongs to one partition. A rebalance, or offsets that went back, put a new partition in its place,
-    so that a late ack finds nothing to change.
+    Each `InFlightBatch` belongs to one `PartitionAssignment`. A rebalance and a rewind replace the assignment, so that
+    a late acknowledgement changes nothing.
     """
 
     def __init__(self, *, max_bytes: int, max_batches: int) -> None:
         self._max_bytes = max_bytes
-        self._max_slices = max_batches
+        self._max_batches = max_batches
         self._assignments: dict[TP, PartitionAssignment] = {}
         self._numbers = count()
-        #: How often offsets went back: the topic was re-created, or the group's offsets were reset.
+        #: How often offsets went back: a topic was deleted and re-created, or the group's offsets were reset.
         self.rewinds = 0
-        #: Offsets that Kafka deleted before they were read: lost.
+        #: Offsets that Kafka deleted before they were read: their records are lost.
         self.deleted_offsets = 0
-        #: Offsets that hold no record: compacted away, control records, records of aborted transactions.
+        #: Offsets that hold no record: compacted, control records, records of aborted transactions.
         self.empty_offsets = 0
 
     @property
     def in_flight_bytes(self) -> int:
-        """Bytes of all batches that are not acked."""
-        return sum(assignment.held for assignment in self._assignments.values())
+        """Bytes of all batches that are not acknowledged."""
+        return sum(assignment.in_flight_bytes for assignment in self._assignments.values())
 
     @property
     def in_flight_batches(self) -> int:
-        """Batches that are delivered and not acked."""
-        return sum(not in_flight.acked for assignment in self._assignments.values() for in_flight in assignment.queue)
+        """Number of batches that are delivered and not acknowledged."""
+        return sum(not batch.is_acked for assignment in self._assignments.values() for batch in assignment.batches)
 
-    def assign(self, committed: Mapping[TP, int | None]) -> None:
-        """Hold exactly these partitions, each from its committed offset on."""
+    def assign(self, committed: Mapping[P, int | None]) -> None:
+        """Replace all assignments by these partitions, each from its committed offset on."""
         self._assignments = {
             tp: PartitionAssignment(tp, next(self._numbers), offset, offset, offset) for tp, offset in committed.items()
         }
 
-    def drop(self) -> None:
-        """Forget everything in flight: the partitions are no longer ours."""
+    def revoke_all(self) -> None:
+        """Drop all assignments and their batches in flight."""
         self._assignments = {}
 
     def budgets(self) -> dict[TP, int]:
-        """Bytes that one fetch may take from each partition; those that hold enough are left out.
+        """Bytes that one fetch may take from each partition; partitions with enough in flight are left out.
 
-        Half of the bound is divided, so that partitions whose batches do not get acked cannot starve another.
-        What is free of the other half is offered to all, since one fetch may take from all.
+        Half of the bound is divided among the partitions, so that partitions whose batches are not acknowledged cannot
+        starve the others. The free part of the other half is offered to all, since one fetch may take from all.
         """
         if not self._assignments:
             return {}
-        own = max(2, self._max_bytes // (2 * len(self._assignments)))  # so that half of it is more than nothing
-        borrowed = sum(max(0, assignment.held - own) for assignment in self._assignments.values())
+        own = max(2, self._max_bytes // (2 * len(self._assignments)))  # at least 2: half of it must not be 0
+        borrowed = sum(max(0, assignment.in_flight_bytes - own) for assignment in self._assignments.values())
         offer = max(0, self._max_bytes // 2 - borrowed) // len(self._assignments)
-        max_batches = max(1, self._max_slices // len(self._assignments))
+        max_batches = max(1, self._max_batches // len(self._assignments))
         budgets = {
-            tp: max(0, own - assignment.held) + offer
+            tp: max(0, own - assignment.in_flight_bytes) + offer
             for tp, assignment in self._assignments.items()
-            if len(assignment.queue) < max_batches
+            if len(assignment.batches) < max_batches
         }
-        # Or what is free would be taken in ever smaller batches, each of which costs as much as a large one.
+        # Smaller budgets would lead to ever smaller batches, and each batch costs as much as a large one.
         return {tp: budget for tp, budget in budgets.items() if budget >= own // 2}
 
     def __contains__(self, tp: TP) -> bool:
-        """Whether the partition is ours."""
+        """Whether the partition is assigned."""
         return tp in self._assignments
 
-    def goes_back(self, tp: TP, position: int) -> bool:
-        """Whether a fetch from `position` starts below what was already delivered."""
+    def is_behind(self, tp: TP, position: int) -> bool:
+        """Whether `position` lies below the offsets that were delivered already."""
         known = self._assignments[tp].position
         return known is not None and position < known
 
     def rewind(self, tp: TP, position: int) -> None:
-        """Start a partition again from `position`; acks of what was in flight do nothing any more."""
+        """Start a partition again from `position`; acknowledgements of batches in flight change nothing any more."""
         self.rewinds += 1
         self._assignments[tp] = PartitionAssignment(
-            tp, next(self._numbers), position, position, self._assignments[tp].confirmed
+            tp, next(self._numbers), position, position, self._assignments[tp].committed
         )
 
-    def lose_up_to(self, tp: TP, offset: int) -> int:
-        """Go on from `offset`, which is the first that is left, and return how many before it are lost."""
+    def skip_deleted(self, tp: TP, offset: int) -> int:
+        """Continue from `offset`, the first that Kafka still has, and return how many offsets before it are lost."""
         assignment = self._assignments[tp]
         lost = 0 if assignment.position is None else offset - assignment.position
         self.deleted_offsets += lost
@@ -183,80 +187,88 @@ class OffsetTracker:
         return lost
 
     def deliver(self, tp: TP, *, end: int, records: int, size: int, first_ms: int | None = None) -> InFlightBatch:
-        """Enter a batch of so many records that ends before `end`."""
+        """Track a batch of `records` records that ends before the offset `end`."""
         assignment = self._assignments[tp]
         self.empty_offsets += 0 if assignment.position is None else end - assignment.position - records
-        in_flight = InFlightBatch(assignment, assignment.delivered, end, size, first_ms)
-        assignment.queue.append(in_flight)
-        assignment.held += size
-        assignment.position = assignment.delivered = end
-        return in_flight
+        batch = InFlightBatch(assignment, assignment.delivered_end, end, size, first_ms)
+        assignment.batches.append(batch)
+        assignment.in_flight_bytes += size
+        assignment.position = assignment.delivered_end = end
+        return batch
 
-    def reach(self, tp: TP, position: int) -> None:
-        """Note that nothing below `position` is still to come, control records and holes included."""
+    def advance_position(self, tp: TP, position: int) -> None:
+        """Note that no record below `position` is still to come: the offsets up to it hold none."""
         assignment = self._assignments[tp]
         self.empty_offsets += 0 if assignment.position is None else position - assignment.position
         assignment.position = position
-        assignment.settle()
+        assignment.advance()
 
-    def forget_records(self, in_flight: InFlightBatch, left: int) -> bool:
-        """Note that a batch holds only so many bytes any more, see `Batch.forget_records`; False if that frees none."""
-        freed = in_flight.size - left
-        if freed <= 0 or not self._is_in_flight(in_flight):
+    def release_records(self, batch: InFlightBatch, remaining_bytes: int) -> bool:
+        """Reduce the size of a batch to `remaining_bytes`, see `PartitionBatch.release_records`.
+
+        Returns:
+            False if this frees no bytes.
+        """
+        freed = batch.size - remaining_bytes
+        if freed <= 0 or not self._is_in_flight(batch):
             return False
-        in_flight.size = left
-        in_flight.assignment.held -= freed
+        batch.size = remaining_bytes
+        batch.assignment.in_flight_bytes -= freed
         return True
 
-    def ack(self, in_flight: InFlightBatch) -> bool:
-        """Let a batch be committed once everything before it is acked; False if that is no longer ours to say."""
-        if not self._is_in_flight(in_flight):
+    def ack(self, batch: InFlightBatch) -> bool:
+        """Allow a batch to be committed once all batches before it are acknowledged.
+
+        Returns:
+            False if the batch is acknowledged already, or its assignment is over.
+        """
+        if not self._is_in_flight(batch):
             return False
-        assignment = in_flight.assignment
-        in_flight.acked = True
-        assignment.held -= in_flight.size
-        assignment.settle()
+        assignment = batch.assignment
+        batch.is_acked = True
+        assignment.in_flight_bytes -= batch.size
+        assignment.advance()
         return True
 
-    def _is_in_flight(self, in_flight: InFlightBatch) -> bool:
-        return not in_flight.acked and self._assignments.get(in_flight.assignment.tp) is in_flight.assignment
+    def _is_in_flight(self, batch: InFlightBatch) -> bool:
+        return not batch.is_acked and self._assignments.get(batch.assignment.tp) is batch.assignment
 
-    def unsettle(self, topic: str) -> None:
-        """Take the settled offsets of a topic as unknown: they are those of another life."""
+    def reset_settled(self, topic: str) -> None:
+        """Mark the settled offsets of a topic as unknown: they belong to the topic's previous topic id."""
         for assignment in self._assignments.values():
             if assignment.tp[0] == topic:
                 assignment.settled = None
 
-    def progress(self, ends: Mapping[TP, Ends], topic_ids: Mapping[str, str | None]) -> list[Progress]:
-        """How far each partition is, of the topics whose topic id is known."""
+    def progress(self, ends: Mapping[TP, EndOffsets], topic_ids: Mapping[str, str | None]) -> list[Progress]:
+        """How far each partition is, for the topics whose topic id is known."""
         return [
             Progress(
                 topic=topic,
                 partition=partition,
                 topic_id=topic_ids[topic],
                 settled=assignment.settled,
-                end=ends.get(assignment.tp, UNKNOWN).log,
-                stable_end=ends.get(assignment.tp, UNKNOWN).stable,
-                oldest_ms=assignment.queue[0].first_ms if assignment.queue else None,
-                committed=assignment.confirmed,
+                end=ends.get(assignment.tp, UNKNOWN_END_OFFSETS).log,
+                stable_end=ends.get(assignment.tp, UNKNOWN_END_OFFSETS).stable,
+                oldest_ms=assignment.batches[0].first_ms if assignment.batches else None,
+                committed=assignment.committed,
             )
             for (topic, partition), assignment in self._assignments.items()
             if topic in topic_ids
         ]
 
     def committable(self, tp: TP) -> int | None:
-        """Tell the offset to commit, None if the broker has it; nothing changes, so a failed commit is repeated."""
+        """The offset to commit; None if it is committed already. A failed commit returns the same offset again."""
         assignment = self._assignments.get(tp)
-        if assignment is None or assignment.settled is None or assignment.settled == (assignment.confirmed or 0):
+        if assignment is None or assignment.settled is None or assignment.settled == (assignment.committed or 0):
             return None
         return assignment.settled
 
     def committable_partitions(self) -> Iterable[TP]:
-        """Partitions with something to commit."""
+        """Partitions with an offset to commit."""
         return [tp for tp in self._assignments if self.committable(tp) is not None]
 
-    def confirm(self, offsets: Mapping[P, int]) -> None:
-        """Note what the broker has taken."""
+    def mark_committed(self, offsets: Mapping[P, int]) -> None:
+        """Note the offsets that the broker has stored for the group."""
         for tp, offset in offsets.items():
             if tp in self._assignments:
-                self._assignments[tp].confirmed = offset
+                self._assignments[tp].committed = offset

@@ -1,4 +1,7 @@
-"""Which life a topic is in: nothing of it is read before that is known."""
+"""Know the topic id (KIP-516) of each topic before a record of it is read.
+
+The topic id changes when a topic is deleted and re-created: the committed offsets then belong to the deleted topic.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,15 @@ TopicIdOf = Callable[[str], Awaitable["str | None"]]
 
 
 class TopicIds:
-    """The topic ids of the topics that are being read.
+    """The topic ids of the topics that are read.
 
     Args:
-        incarnation_of: tells the UUID of a topic's present life, None where the broker has none.
-        outages: waits until it does not raise Transient.
-        spawn: runs a coroutine in the background, and ends with it if it fails.
+        topic_id_of: returns the current topic id of a topic, None from a broker without topic ids.
+        outages: repeats the request until it no longer raises Transient.
+        spawn: runs a coroutine in the background, and stops the caller if it fails.
         on_known: called once a topic may be read.
-        on_another_life: called before that if it is not the life that it was in when it was known last; says whether
-            the topic may be read.
+        on_changed: called before that if the topic id differs from the last known one; returns whether the topic may be
+            read.
     """
 
     def __init__(
@@ -32,32 +35,32 @@ class TopicIds:
         on_known: Callable[[], None],
         on_changed: Callable[[str], Awaitable[bool]],
     ) -> None:
-        #: Of the topics that may be read now.
+        #: Topic ids of the topics that may be read now.
         self.known: dict[str, str | None] = {}
-        self._incarnation_of = topic_id_of
+        self._topic_id_of = topic_id_of
         self._outages = outages
         self._spawn = spawn
         self._on_known = on_known
-        self._on_another_life = on_changed
-        #: Of every topic that was ever known.
-        self._last: dict[str, str | None] = {}
-        self._learning: dict[str, asyncio.Future[None]] = {}
+        self._on_changed = on_changed
+        #: The last known topic id of every topic, also while it may not be read.
+        self._last_known: dict[str, str | None] = {}
+        self._requests: dict[str, asyncio.Future[None]] = {}
 
-    def learn(self, topic: str) -> None:
-        """Find out which life a topic is in, now."""
+    def request(self, topic: str) -> None:
+        """Ask for the topic id again; the topic may not be read until it is known."""
         self.forget(topic)
-        self._learning[topic] = self._spawn(self._learn(topic))
+        self._requests[topic] = self._spawn(self._request(topic))
 
     def forget(self, topic: str) -> None:
-        """Read nothing of a topic until it is known again."""
+        """Forbid reading a topic until its topic id is requested again."""
         self.known.pop(topic, None)
-        if topic in self._learning:
-            self._learning.pop(topic).cancel()
+        if topic in self._requests:
+            self._requests.pop(topic).cancel()
 
-    async def _learn(self, topic: str) -> None:
-        topic_id = await self._outages.run(lambda: self._incarnation_of(topic))
-        before = self._last.get(topic, topic_id)
-        self._last[topic] = topic_id
-        if topic_id == before or await self._on_another_life(topic):
+    async def _request(self, topic: str) -> None:
+        topic_id = await self._outages.run(lambda: self._topic_id_of(topic))
+        last_known = self._last_known.get(topic, topic_id)
+        self._last_known[topic] = topic_id
+        if topic_id == last_known or await self._on_changed(topic):
             self.known[topic] = topic_id
             self._on_known()

@@ -1,4 +1,4 @@
-"""uvloop in place of asyncio's own loop, and what aiokafka does not know of it."""
+"""Use uvloop as the event loop, and make aiokafka handle the errors that only uvloop raises."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from mode import loop as loops
 
 
 def choose() -> None:
-    """Take uvloop where there is one, unless `--loop` or FAUST_LOOP asks for another."""
-    if "FAUST_LOOP" not in os.environ:  # which Faust makes of --loop
+    """Use uvloop if it is installed, unless `--loop` or FAUST_LOOP selects another loop."""
+    if "FAUST_LOOP" not in os.environ:  # Faust sets it for --loop, too.
         with suppress(ImportError):
             loops.use("uvloop")
     for name in ("send", "_send_sasl_token"):
-        setattr(AIOKafkaConnection, name, _told_of_resets(getattr(AIOKafkaConnection, name)))
+        setattr(AIOKafkaConnection, name, _with_reset_error(getattr(AIOKafkaConnection, name)))
 
 
-def _told_of_resets(send: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a reset connection the error that aiokafka expects: uvloop raises its own, where asyncio drops the bytes.
+def _with_reset_error(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Raise aiokafka's own error where uvloop raises RuntimeError: when the broker has reset the connection.
 
-    aiokafka's issue 1038: otherwise the coroutine that sends would end, and whoever waits for it would wait for ever.
+    asyncio's own loop drops the bytes instead. aiokafka does not handle the RuntimeError (its issue 1038): the sending
+    coroutine would end, and its callers would wait for ever.
     """
 
     @wraps(send)
-    def told(connection: AIOKafkaConnection, *args: Any, **values: Any) -> Any:
+    def send_or_close(connection: AIOKafkaConnection, *args: Any, **values: Any) -> Any:
         try:
             return send(connection, *args, **values)
         except RuntimeError as exc:
             connection.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(f"Connection at {connection.host}:{connection.port} broken: {exc}") from exc
 
-    return told
+    return send_or_close

@@ -120,7 +120,7 @@ class Verification:
         stored = self.stored(ids)
         self._learn({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
         for record, origin, id_ in zip(records, origins, ids, strict=True):
-            is_replay = bool(record.headers) and origin.is_elsewhere(record, self.topic_id)
+            is_replay = bool(record.headers) and origin.differs_from(record, self.topic_id)
             if not is_replay:
                 bits.add(record.offset)
             self._judge_one(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)

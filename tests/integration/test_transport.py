@@ -43,16 +43,16 @@ class Kafka:
     admin: AdminClient = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the topic."""
+        """Create the topic."""
         self.connect()
-        self.make()
+        self.create()
 
     def connect(self) -> None:
         """Connect again: after a broker restart, an old client does not find the group coordinator for some time."""
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
 
-    def make(self) -> None:
-        """Make the topic; a worker that asks for a deleted one may have made it, where the broker lets it."""
+    def create(self) -> None:
+        """Create the topic; a worker that asks for the deleted topic may have created it, if the broker allows that."""
         try:
             self.admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(10)
         except KafkaException as exc:
@@ -64,7 +64,7 @@ class Kafka:
         self.admin.delete_topics([self.topic])[self.topic].result(10)
 
     def send(self, values: list[str], **settings: Any) -> None:
-        """Send values, each partition in turn."""
+        """Send values to the partitions in rotation."""
         producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5, "log_level": 0, **settings})
         for index, value in enumerate(values):
             producer.produce(self.topic, value.encode(), partition=index % self.partitions)
@@ -78,11 +78,11 @@ class Kafka:
         return [end.result(10).offset for _, end in sorted(asked.items(), key=lambda item: item[0].partition)]
 
     def committed(self, group: str) -> list[int]:
-        """Return what the group has committed, -1001 for nothing."""
+        """Return the committed offsets of the group, -1001 for none."""
         return groups.committed(self.servers, group=group, topic=self.topic, partitions=self.partitions)
 
     def is_drained(self, group: str) -> bool:
-        """Whether the group has committed the end of every partition; not while Kafka does not answer."""
+        """Whether the group has committed the end of every partition; False while Kafka does not answer."""
         with suppress(KafkaException, TimeoutError):
             return self.committed(group) == self.ends()
         return False
@@ -92,7 +92,7 @@ class Kafka:
         return [member.member_id for member in self.admin.describe_consumer_groups([group])[group].result(10).members]
 
     async def expel(self, group: str) -> None:
-        """Make the broker forget the members of a group, without telling them."""
+        """Remove the members of a group on the broker; they are not notified."""
         client = AIOKafkaClient(bootstrap_servers=self.servers)
         await client.bootstrap()
         node = await client.coordinator_lookup(CoordinationType.GROUP, group)
@@ -102,7 +102,7 @@ class Kafka:
 
 
 class Worker:
-    """A worker as a subprocess, and what it has reported."""
+    """A worker as a subprocess, with its report."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -118,7 +118,7 @@ class Worker:
             )
 
     def facts(self) -> list[dict[str, Any]]:
-        """Return what it reported so far."""
+        """Return its report so far."""
         assert self.process.poll() in {None, 0, -signal.SIGTERM}, self.output()[-5_000:]
         lines = self.report.read_text(encoding="utf-8").splitlines(keepends=True) if self.report.exists() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
@@ -128,11 +128,11 @@ class Worker:
         return self.log.read_text(encoding="utf-8")
 
     def settled(self) -> list[dict[str, Any]]:
-        """Return its settled batches."""
+        """Return its acknowledged batches."""
         return [fact for fact in self.facts() if "values" in fact]
 
     def values(self) -> list[str]:
-        """Return the values it settled."""
+        """Return the values that it acknowledged."""
         return [value for fact in self.settled() for value in fact["values"]]
 
     def assignments(self) -> list[list[int]]:
@@ -140,7 +140,7 @@ class Worker:
         return [fact["partitions"] for fact in self.facts() if fact.get("rebalance") == "assigned"]
 
     def stop(self, within: float = 10.0) -> None:
-        """Ask it to end, and see that it does."""
+        """Send SIGTERM, and wait for its end."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(within) == 0, self.output()[-5_000:]
 
@@ -153,7 +153,7 @@ def kafka(backend: Backend, unique_name: str) -> Kafka:
 
 @pytest.fixture
 def run(tmp_path: Path, unique_name: str) -> Iterator[Callable[..., Worker]]:
-    """Return what starts workers; they are killed at the end."""
+    """Return a function that starts workers; they are killed at the end."""
     workers: list[Worker] = []
 
     def start(kafka: Kafka, *, group: str = unique_name, **changes: Any) -> Worker:
@@ -174,10 +174,10 @@ def numbers(count: int, first: int = 0) -> list[str]:
 
 
 def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """A group on batches and a group on the stock driver read the same, whatever the producer's codec."""
+    """A group on batches and a group on the stock driver read the same, with any compression."""
     for index, codec in enumerate(("none", "gzip", "lz4", "zstd", "snappy")):
         kafka.send(numbers(400, 400 * index), **{"compression.type": codec})
-    batched, stock = run(kafka, group="sliced-" + kafka.topic), run(kafka, group="stock-" + kafka.topic, batched=False)
+    batched, stock = run(kafka, group="batched-" + kafka.topic), run(kafka, group="stock-" + kafka.topic, batched=False)
 
     for worker in (batched, stock):
         until(lambda group=worker.plan.group: kafka.is_drained(group), what="the end, committed")
@@ -195,8 +195,8 @@ def test_same_records_and_commits_as_the_stock_driver(kafka: Kafka, run: Callabl
     batched.stop()
 
 
-def test_slices_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """A batch ends at its number of records and at its bytes of values."""
+def test_batches_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """A batch is limited in records and in bytes of values."""
     kafka.send(["x" * 1_000] * 400, **{"compression.type": "zstd"})
 
     worker = run(kafka, transport={"max_batch_records": 50, "max_batch_bytes": 10_000})
@@ -205,8 +205,8 @@ def test_slices_keep_their_limits(kafka: Kafka, run: Callable[..., Worker]) -> N
     assert {len(fact["values"]) for fact in worker.settled()} == {10}
 
 
-def test_other_topics_go_the_stock_way(kafka: Kafka, run: Callable[..., Worker], tmp_path: Path) -> None:
-    """A typed topic in the same app is decoded and acked as ever, also while all batches are held."""
+def test_other_topics_are_read_by_the_stock_driver(kafka: Kafka, run: Callable[..., Worker], tmp_path: Path) -> None:
+    """A typed topic in the same app is decoded and acknowledged, also while all batches wait."""
     others, hold = Kafka(kafka.servers, f"{kafka.topic}.others"), tmp_path / "hold"
     hold.write_text("*")
     kafka.send(numbers(100))
@@ -217,11 +217,11 @@ def test_other_topics_go_the_stock_way(kafka: Kafka, run: Callable[..., Worker],
     assert {fact["number"] for fact in worker.facts() if "number" in fact} == set(range(100))
     assert not worker.values()
     hold.unlink()
-    until(lambda: kafka.is_drained(worker.plan.group), what="the end of the slices, committed")
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end of the batch topic, committed")
 
 
-def test_workers_come_and_go_and_every_record_is_read(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """With workers joining, leaving and dying, every record is settled and the end is committed."""
+def test_every_record_is_read_while_workers_join_and_leave(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """Every record is acknowledged and the end is committed."""
     first = run(kafka)
     until(first.assignments, what="the first worker's partitions")
     sent = 0
@@ -229,13 +229,13 @@ def test_workers_come_and_go_and_every_record_is_read(kafka: Kafka, run: Callabl
     def send_until(fact: Callable[[], Any], what: str) -> None:
         nonlocal sent
 
-        def goes_on() -> Any:
+        def send_and_check() -> Any:
             nonlocal sent
             kafka.send(numbers(500, sent))
             sent += 500
             return fact()
 
-        until(goes_on, what=what)
+        until(send_and_check, what=what)
 
     send_until(first.values, "the first records")
     second = run(kafka)
@@ -256,7 +256,7 @@ def test_workers_come_and_go_and_every_record_is_read(kafka: Kafka, run: Callabl
 def test_outage_of_five_poll_intervals_costs_no_rebalance(
     kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    """A worker that settles nothing for long stays a member with a bounded memory, and catches up by itself."""
+    """A worker that acknowledges nothing for long stays a member, its memory stays bounded, and it catches up."""
     hold = tmp_path / "hold"
     hold.write_text("*")
     kafka.send(numbers(4_000))
@@ -280,14 +280,12 @@ def test_outage_of_five_poll_intervals_costs_no_rebalance(
     assert len(worker.assignments()) == 1
 
 
-def test_what_is_forgotten_makes_room_before_it_is_acked(
-    kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
-) -> None:
-    """Ten times the records that may be held come, while none of them is acked."""
+def test_released_records_free_memory_before_the_ack(kafka: Kafka, run: Callable[..., Worker], tmp_path: Path) -> None:
+    """Ten times the bytes that may be in flight are read while no batch is acknowledged."""
     hold = tmp_path / "hold"
     hold.write_text("*")
     kafka.send(["x" * 10_000] * 400)
-    worker = run(kafka, hold=str(hold), forget=True, transport={"max_in_flight_bytes": 400_000})
+    worker = run(kafka, hold=str(hold), release=True, transport={"max_in_flight_bytes": 400_000})
 
     until(lambda: len(worker.values()) == 400, what="all records")
     assert not any(offset > 0 for offset in kafka.committed(worker.plan.group))
@@ -295,24 +293,24 @@ def test_what_is_forgotten_makes_room_before_it_is_acked(
     until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
 
 
-def test_stuck_slice_holds_back_its_partition_only_and_stop_commits_the_prefix(
+def test_a_stuck_batch_delays_its_partition_only_and_a_stop_commits_the_prefix(
     kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    """Later acks never carry a commit over a batch that is not acked; a stop is bounded, and commits up to it."""
+    """A commit never passes a batch that is not acknowledged; a stop is bounded, and commits up to that batch."""
     hold = tmp_path / "hold"
     hold.write_text("0 250")
     kafka.send(numbers(2_000))
     worker = run(kafka, hold=str(hold), transport={"max_batch_records": 100, "stop_seconds": 1.0})
 
-    until(lambda: kafka.committed(worker.plan.group) == [200, 1_000], what="all but the slice that is stuck")
-    until(lambda: len(worker.values()) == 1_900, what="acks behind the stuck slice")
+    until(lambda: kafka.committed(worker.plan.group) == [200, 1_000], what="a commit of all but the stuck batch")
+    until(lambda: len(worker.values()) == 1_900, what="acks after the stuck batch")
     worker.stop(within=6)
 
     assert kafka.committed(worker.plan.group) == [200, 1_000]
 
 
-def test_trailing_control_record_is_no_lag(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """The marker that ends a transaction is committed too, though nobody settles it."""
+def test_a_trailing_control_record_is_not_lag(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """The marker that ends a transaction is committed, too, although no batch contains it."""
     worker = run(kafka)
     for count in (10, 1):
         producer = Producer({"bootstrap.servers": kafka.servers, "transactional.id": kafka.topic})
@@ -328,8 +326,8 @@ def test_trailing_control_record_is_no_lag(kafka: Kafka, run: Callable[..., Work
     assert len(worker.values()) == 11
 
 
-def test_only_committed_records_of_transactions_come(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """An aborted record never comes, an open transaction holds the position back, and the end is committed at last."""
+def test_only_committed_records_of_transactions_are_read(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """Aborted records are not read, an open transaction stops the position, and the end is committed after it."""
     producer = Producer({"bootstrap.servers": kafka.servers, "transactional.id": kafka.topic})
     producer.init_transactions(20)
 
@@ -343,7 +341,7 @@ def test_only_committed_records_of_transactions_come(kafka: Kafka, run: Callable
     producer.abort_transaction(20)
     begin("committed")
     producer.commit_transaction(20)
-    before = until(lambda: [12, 12] == kafka.ends() and kafka.ends(), what="the marks of both ends")
+    before = until(lambda: [12, 12] == kafka.ends() and kafka.ends(), what="the markers of both transactions")
     begin("open")
     worker = run(kafka)
 
@@ -357,12 +355,12 @@ def test_only_committed_records_of_transactions_come(kafka: Kafka, run: Callable
     until(lambda: kafka.committed(worker.plan.group) == [18, 18], what="the end, committed")
     assert kafka.ends() == [18, 18]
     assert sorted(worker.values()) == sorted(committed)
-    # What never comes is not what Kafka has deleted, of which an operator must hear.
+    # Aborted records are not deleted ones, which are reported as an error.
     assert "Kafka has deleted" not in worker.output()
 
 
-def test_expelled_member_comes_back_by_itself(kafka: Kafka, run: Callable[..., Worker]) -> None:
-    """A commit that is refused because the group went on without us is no crash."""
+def test_an_expelled_member_joins_again(kafka: Kafka, run: Callable[..., Worker]) -> None:
+    """A commit that is refused because the member was removed does not end the worker."""
     worker = run(kafka)
     kafka.send(numbers(100))
     until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
@@ -375,10 +373,10 @@ def test_expelled_member_comes_back_by_itself(kafka: Kafka, run: Callable[..., W
     assert set(worker.values()) == set(numbers(200))
 
 
-def test_topic_made_anew_is_read_from_its_beginning(
+def test_a_re_created_topic_is_read_from_its_first_offset(
     backend: Backend, unique_name: str, run: Callable[..., Worker]
 ) -> None:
-    """Every record of a topic's second life is read, under its new topic id."""
+    """Every record of the re-created topic is read, under its new topic id."""
     kafka = Kafka(backend.addresses.kafka_bootstrap_servers, unique_name, partitions=1)
     worker = run(kafka)
     kafka.send(numbers(200))
@@ -386,9 +384,9 @@ def test_topic_made_anew_is_read_from_its_beginning(
     first_topic_ids = {fact["topic_id"] for fact in worker.settled()}
 
     kafka.delete()
-    kafka.make()
+    kafka.create()
     kafka.send(numbers(100, 1_000))
-    until(lambda: set(numbers(100, 1_000)) <= set(worker.values()), what="the records of the second life")
+    until(lambda: set(numbers(100, 1_000)) <= set(worker.values()), what="the records of the re-created topic")
     until(lambda: kafka.is_drained(worker.plan.group), what="the new end, committed")
 
     second_topic_ids = {fact["topic_id"] for fact in worker.settled() if int(fact["values"][0]) >= 1_000}
@@ -396,10 +394,10 @@ def test_topic_made_anew_is_read_from_its_beginning(
     assert first_topic_ids != second_topic_ids
 
 
-def test_broker_killed_and_restarted_loses_nothing(
+def test_no_record_is_lost_when_the_broker_is_killed_and_restarted(
     private_backend: Backend, unique_name: str, run: Callable[..., Worker]
 ) -> None:
-    """The worker outlives its broker, reads on when it is back, and ends in time while it hangs."""
+    """The worker survives, continues after the restart, and stops in time while the broker hangs."""
     kafka = Kafka(private_backend.addresses.kafka_bootstrap_servers, unique_name)
     worker = run(kafka, transport={"stop_seconds": 1.0})
     kafka.send(numbers(1_000))

@@ -22,7 +22,7 @@ from pymongo.database import Database
 from streamapp import commands
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local.backend import Backend
-from streamapp.model.record import OURS
+from streamapp.model.record import HEADER_PREFIX
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.dead_letter_counts import key_of
 from streamapp.settings import Settings
@@ -108,7 +108,7 @@ def _replay_all(settings: Settings) -> None:
     producer = foreign.ForeignProducer(settings)
     for letter in foreign.read_to_end(settings, settings.dead_letter_topic)[:5]:
         headers = dict(letter.headers() or ())
-        partition = int(headers[f"{OURS}partition"] or b"")
+        partition = int(headers[f"{HEADER_PREFIX}partition"] or b"")
         producer.send(letter.value(), key=letter.key(), headers=letter.headers(), partition=partition)
     producer.flush()
 

@@ -1,6 +1,6 @@
-"""A small Faust worker for the transport's tests: writes down what it saw and when it was told to hold it back.
+"""A small Faust worker for the transport's tests: reports what it reads, and delays acks on request.
 
-Run as `python -m tests.support.batch_worker`, with its Plan as JSON in SLICE_WORKER_PLAN.
+Run as `python -m tests.support.batch_worker`, with its Plan as JSON in BATCH_WORKER_PLAN.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from streamapp.transport.transport import BatchTransport
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a worker is to do."""
+    """The task of a worker."""
 
     servers: str
     group: str
     topic: str
-    #: Where it writes one JSON document per settled batch or record, and per rebalance.
+    #: The file to which it writes one JSON document per acknowledged batch or record, and per rebalance.
     report: str
-    #: While this file exists, batches wait that hold one of its lines, "partition offset"; "*" holds all.
+    #: While this file exists, batches with a record in one of its lines, "partition offset", wait; "*" means all.
     hold: str = ""
-    #: Whether they wait with their records forgotten, and reported, and only for their ack.
-    forget: bool = False
-    #: A topic of single, typed records beside the sliced one.
+    #: Whether batches are reported and release their records first, and wait with the ack only.
+    release: bool = False
+    #: A topic of single, typed records beside the batch topic.
     json_topic: str = ""
     batched: bool = True
     transport: dict[str, Any] = field(default_factory=dict)
@@ -43,11 +43,11 @@ class Plan:
 
     def environment(self) -> dict[str, str]:
         """Return the environment that hands this plan to a worker."""
-        return {"SLICE_WORKER_PLAN": json.dumps(asdict(self))}
+        return {"BATCH_WORKER_PLAN": json.dumps(asdict(self))}
 
 
 class Reading(faust.Record):
-    """The value of the topic that goes the stock way."""
+    """The value of the stock topic."""
 
     number: int
 
@@ -81,13 +81,13 @@ def make_app(plan: Plan) -> faust.App:
     return app
 
 
-class Desk:
-    """Settles batches out of order, each in a task of its own."""
+class Settler:
+    """Reports and acknowledges batches, each in a task of its own, in any order."""
 
     def __init__(self, plan: Plan, app: faust.App) -> None:
         self._app = app
         self._hold = Path(plan.hold) if plan.hold else None
-        self._forgets = plan.forget
+        self._releases = plan.release
         self._report = Path(plan.report).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - until the process ends
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -96,20 +96,20 @@ class Desk:
         print(json.dumps(facts), file=self._report)
 
     def begin(self, event: Any) -> None:
-        """Settle the batch of an event, in the background."""
+        """Settle the batch of an event in the background."""
         task = asyncio.create_task(self._settle(event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def give_up(self) -> None:
-        """Leave all batches in flight un-acked."""
+        """Cancel all batches in flight, without an ack."""
         for task in self._tasks:
             task.cancel()
 
     async def _settle(self, event: Any) -> None:
         batch: PartitionBatch = event.value
         offsets = [record.offset for record in batch.records]
-        if not self._forgets:
+        if not self._releases:
             await self._wait(batch.partition, offsets)
         values = [(record.value or b"").decode() for record in batch.records]
         consumer: Any = self._app.consumer
@@ -120,13 +120,13 @@ class Desk:
             topic_id=batch.topic_id,
             rewinds=consumer.rewinds,
         )
-        if self._forgets:
-            batch.forget_records(left=len(offsets))
+        if self._releases:
+            batch.release_records(remaining_bytes=len(offsets))
             await self._wait(batch.partition, offsets)
         event.ack()
 
     async def _wait(self, partition: int, offsets: list[int]) -> None:
-        while self._is_held(partition, offsets):  # noqa: ASYNC110 - a file says so
+        while self._is_held(partition, offsets):  # noqa: ASYNC110 - the test removes a file
             await asyncio.sleep(0.02)
 
     def _is_held(self, partition: int, offsets: list[int]) -> bool:
@@ -139,19 +139,19 @@ class Desk:
 
 def main() -> None:
     """Run the worker."""
-    plan = Plan(**json.loads(os.environ["SLICE_WORKER_PLAN"]))
+    plan = Plan(**json.loads(os.environ["BATCH_WORKER_PLAN"]))
     app = make_app(plan)
-    desk = Desk(plan, app)
+    settler = Settler(plan, app)
     raw = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 
-    @app.agent(app.topic(plan.topic, **raw), concurrency=1, name="slices" if plan.batched else "records")
+    @app.agent(app.topic(plan.topic, **raw), concurrency=1, name="batches" if plan.batched else "records")
     async def read(stream: Any) -> None:
         async for event in stream.noack().events():
             if plan.batched:
-                desk.begin(event)
+                settler.begin(event)
             else:
                 value = event.value.decode()
-                desk.write(partition=event.message.partition, offsets=[event.message.offset], values=[value])
+                settler.write(partition=event.message.partition, offsets=[event.message.offset], values=[value])
                 event.ack()
 
     if plan.json_topic:
@@ -159,16 +159,18 @@ def main() -> None:
         @app.agent(app.topic(plan.json_topic, value_type=Reading), concurrency=1)
         async def read_others(stream: Any) -> None:
             async for reading in stream:
-                desk.write(number=reading.number)
+                settler.write(number=reading.number)
 
     @app.on_partitions_revoked.connect
     async def revoked(*_: Any, **__: Any) -> None:
-        desk.give_up()
-        desk.write(rebalance="revoked")
+        settler.give_up()
+        settler.write(rebalance="revoked")
 
     @app.on_partitions_assigned.connect
     async def assigned(_: Any, assigned: Any = (), **__: Any) -> None:
-        desk.write(rebalance="assigned", partitions=sorted(tp.partition for tp in assigned if tp.topic == plan.topic))
+        settler.write(
+            rebalance="assigned", partitions=sorted(tp.partition for tp in assigned if tp.topic == plan.topic)
+        )
 
     sys.argv = ["faust", "worker", "--loglevel", "info", "--without-web"]
     app.main()

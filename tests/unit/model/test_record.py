@@ -1,4 +1,4 @@
-"""Where an event first stood, by the headers of its record."""
+"""The first coordinates of an event, from the headers of its record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.factories import TOPIC_ID, FakeRecord, a_letter, replayed
 
 
 @pytest.mark.parametrize(
-    ("place", "is_elsewhere"),
+    ("changes", "expected"),
     [
         ({}, False),
         ({"topic": "other_events"}, True),
@@ -19,11 +19,11 @@ from tests.support.factories import TOPIC_ID, FakeRecord, a_letter, replayed
         ({"offset": 18}, True),
     ],
 )
-def test_a_replay_is_elsewhere_unless_it_is_where_it_first_stood(place: dict[str, Any], is_elsewhere: bool) -> None:
-    """Topic, partition, offset and topic id say where."""
+def test_origin_differs_from_a_record_with_other_coordinates(changes: dict[str, Any], expected: bool) -> None:
+    """Topic, partition, offset and topic id are the coordinates."""
     headers = replayed(a_letter(topic="user_events", partition=0, offset=17))
-    record = FakeRecord(value=b"", offset=17, headers=headers)._replace(**place)
+    record = FakeRecord(value=b"", offset=17, headers=headers)._replace(**changes)
     origin = origin_of(record, TOPIC_ID)
 
-    assert is_elsewhere == origin.is_elsewhere(record, TOPIC_ID)
-    assert origin.is_elsewhere(record, None)
+    assert expected == origin.differs_from(record, TOPIC_ID)
+    assert origin.differs_from(record, None)

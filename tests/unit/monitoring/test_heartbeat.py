@@ -8,7 +8,7 @@ from typing import Any
 from streamapp.monitoring.heartbeat import ENDS, HeartbeatBuilder, HeartbeatSample
 from streamapp.monitoring.latency import Latencies
 from streamapp.sink.ports import Fates
-from streamapp.transport.offset_tracker import Ends, OffsetTracker, Progress
+from streamapp.transport.offset_tracker import EndOffsets, OffsetTracker, Progress
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOON_MS = int(NOON.timestamp() * 1_000)
@@ -114,7 +114,7 @@ def test_settled_offset_of_another_life_is_unknown() -> None:
     """Offsets below it were settled in a topic that is no more."""
     offset_tracker = OffsetTracker(max_bytes=1_000, max_batches=10)
     offset_tracker.assign({("user_events", 0): 500, ("others", 0): 5})
-    offset_tracker.unsettle("user_events")
+    offset_tracker.reset_settled("user_events")
 
     (known,) = offset_tracker.progress({}, {"user_events": "B" * 22})
     assert known.settled is None
@@ -129,9 +129,9 @@ def test_oldest_record_is_the_first_that_is_not_settled() -> None:
     second = offset_tracker.deliver(tp, end=20, records=10, size=1, first_ms=2_000)
 
     offset_tracker.ack(second)
-    (before,) = offset_tracker.progress({tp: Ends(25, 22)}, {"user_events": None})
+    (before,) = offset_tracker.progress({tp: EndOffsets(25, 22)}, {"user_events": None})
     offset_tracker.ack(first)
-    (after,) = offset_tracker.progress({tp: Ends(25, 22)}, {"user_events": None})
+    (after,) = offset_tracker.progress({tp: EndOffsets(25, 22)}, {"user_events": None})
 
     assert (0, 25, 1_000) == (before.settled, before.lag, before.oldest_ms)
     assert (20, 5, None) == (after.settled, after.lag, after.oldest_ms)

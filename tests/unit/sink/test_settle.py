@@ -117,7 +117,7 @@ def test_records_are_released_once_they_have_their_fate() -> None:
     large = a_record(an_event(event_type="x" * 1_000), offset=2, key=b"x" * 100_000)
     batches = [a_batch(a_record(offset=0)), a_batch(FakeRecord(value=b"", offset=1)), a_batch(large)]
     for batch in batches:
-        batch.on_forgotten = left.append
+        batch.on_release = left.append
 
     Environment().settle(*batches)
 

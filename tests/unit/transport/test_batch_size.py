@@ -13,7 +13,7 @@ from streamapp.transport.batch_size import RECORD_OVERHEAD_BYTES, memory_size, s
 
 @dataclass(frozen=True, slots=True)
 class FakeRecord:
-    """As much of a record as takes up memory."""
+    """The part of a record that takes up memory."""
 
     value: bytes | None = b""
     key: bytes | None = None
@@ -21,7 +21,7 @@ class FakeRecord:
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
 def test_split_keeps_order_and_limits(values: list[bytes | None], max_records: int, max_bytes: int) -> None:
-    """Batches hold every record once, in order, within the limits; only a single record may be larger."""
+    """The batches hold every record once and in order; only a batch of one record may exceed the bytes."""
     records = [FakeRecord(value=value) for value in values]
 
     batches = list(split(records, max_records=max_records, max_bytes=max_bytes))
@@ -36,5 +36,5 @@ def test_split_keeps_order_and_limits(values: list[bytes | None], max_records: i
     ("record", "expected"), [(FakeRecord(b"1234", b"12"), 6), (FakeRecord(None), 0), (FakeRecord(b"", b""), 0)]
 )
 def test_memory_size_counts_key_value_and_overhead(record: FakeRecord, expected: int) -> None:
-    """Empty records take up memory too."""
+    """Empty records take up memory, too."""
     assert memory_size(record) == RECORD_OVERHEAD_BYTES + expected

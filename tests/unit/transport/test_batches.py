@@ -1,4 +1,4 @@
-"""The messages that one fetched partition becomes."""
+"""The messages that are built from one fetched partition."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def a_builder(
     return BatchBuilder(**(values | changes))
 
 
-def fetched(*offsets: int, before: int = 0, after: int | None = None) -> FetchedPartition:
-    """Return these offsets of the partition as one fetch brings them."""
+def a_fetch(*offsets: int, position_before: int = 0, position_after: int | None = None) -> FetchedPartition:
+    """Return a fetch of these offsets of the partition."""
     records = [FakeRecord(value=b"x", offset=offset) for offset in offsets]
-    position = offsets[-1] + 1 if after is None else after
-    return FetchedPartition(A, before, records, sum(map(memory_size, records)), position, 99)
+    position = offsets[-1] + 1 if position_after is None else position_after
+    return FetchedPartition(A, position_before, records, sum(map(memory_size, records)), position, 99)
 
 
 def test_message_carries_its_batch_and_its_entry_in_the_tracker() -> None:
     """An ack of the message needs nothing else."""
     builder = a_builder()
 
-    (message,) = builder.messages(fetched(0, 1, 2), GENERATION)
+    (message,) = builder.messages(a_fetch(0, 1, 2), GENERATION)
 
     assert isinstance(message, PartitionBatchMessage)
     assert (A, 2, NOW / 1000, GENERATION) == (message.tp, message.offset, message.timestamp, message.generation_id)
@@ -58,52 +58,52 @@ def test_message_carries_its_batch_and_its_entry_in_the_tracker() -> None:
 
 
 def test_records_beyond_the_limit_become_further_batches() -> None:
-    """Each begins where the one before it ended."""
+    """Each batch begins where the batch before it ended."""
     builder = a_builder(max_records=2)
 
-    batches: list[Any] = [message.value for message in builder.messages(fetched(0, 1, 2, 5, 6), GENERATION)]
+    batches: list[Any] = [message.value for message in builder.messages(a_fetch(0, 1, 2, 5, 6), GENERATION)]
 
     assert [[0, 1], [2, 5], [6]] == [[record.offset for record in batch.records] for batch in batches]
     assert [0, 2, 6] == [batch.begin for batch in batches]
 
 
 def test_nothing_is_delivered_once_the_generation_is_over() -> None:
-    """The position stays, so that the rest is read again."""
+    """The position stays below the undelivered records, so that they are read again."""
     answers = iter([True, True, False, False])
     builder = a_builder(max_records=1, is_current=lambda _: next(answers))
 
-    messages = list(builder.messages(fetched(0, 1, after=9), GENERATION))
+    messages = list(builder.messages(a_fetch(0, 1, position_after=9), GENERATION))
 
     assert [0] == [message.offset for message in messages]
-    assert not builder.offset_tracker.goes_back(A, 1)
+    assert not builder.offset_tracker.is_behind(A, 1)
 
 
 def test_position_moves_past_offsets_that_hold_no_record() -> None:
-    """Control records at the end are committed, too."""
+    """Offsets of control records are committed, too."""
     builder = a_builder()
 
-    assert [] == list(builder.messages(fetched(after=4), GENERATION))
+    assert [] == list(builder.messages(a_fetch(position_after=4), GENERATION))
 
     assert builder.offset_tracker.committable(A) == 4
 
 
 def test_deleted_offsets_are_logged_as_lost(caplog: pytest.LogCaptureFixture) -> None:
-    """They were deleted before they were read."""
+    """An operator must learn that the retention is too short."""
     builder = a_builder(begin=5)
 
-    assert list(builder.messages(fetched(8, before=8), GENERATION))
+    assert list(builder.messages(a_fetch(8, position_before=8), GENERATION))
 
     assert "Kafka has deleted 3 offsets of user_events, partition 0" in caplog.text
     assert builder.offset_tracker.deleted_offsets == 3
 
 
 def test_released_records_are_reported_with_their_entry() -> None:
-    """The tracker can then free their bytes."""
+    """The tracker can then reduce the bytes in flight."""
     released: list[tuple[Any, int]] = []
-    builder = a_builder(on_release=lambda *told: released.append(told))
-    (message,) = builder.messages(fetched(0), GENERATION)
+    builder = a_builder(on_release=lambda *args: released.append(args))
+    (message,) = builder.messages(a_fetch(0), GENERATION)
     batch: Any = message.value
 
-    batch.forget_records(7)
+    batch.release_records(7)
 
     assert [(message.in_flight_batch, 7)] == released

@@ -1,4 +1,4 @@
-"""Fetching: what it leaves behind in aiokafka."""
+"""Fetches: what they take, and their effects on aiokafka's state."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -14,30 +14,30 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
-from streamapp.transport.fetcher import BatchFetcher, Fetched, FetchedPartition
+from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords
 from tests.support.factories import NOW
 
 FAILED = TP("user_events", 0)
 
 
 class Waiting(BatchFetcher):
-    """Fetches what it is told to."""
+    """Returns the result of a future in place of a fetch."""
 
-    def __init__(self, fetched: "asyncio.Future[Fetched]") -> None:
+    def __init__(self, fetched: "asyncio.Future[FetchedRecords]") -> None:
         self._consumer: Any = SimpleNamespace(_subscription=SubscriptionState())
         self._fetched = fetched
 
-    async def _fetch_until(self, deadline: float) -> Fetched:
+    async def _fetch_until(self, deadline: float) -> FetchedRecords:
         return await self._fetched
 
     @property
     def fetches(self) -> int:
-        """How many aiokafka takes to be under way: while there are any, the member counts as active."""
+        """The number of fetches that aiokafka counts as running; with any, the member counts as active."""
         return self._consumer._subscription._fetch_count
 
 
-def test_a_fetch_that_is_cancelled_is_over() -> None:
-    """Or aiokafka would never take the member for idle again."""
+def test_a_cancelled_fetch_no_longer_counts_as_running() -> None:
+    """Otherwise aiokafka would never count the member as idle again."""
 
     async def fetches() -> tuple[int, int, bool]:
         fetcher = Waiting(asyncio.get_running_loop().create_future())
@@ -51,8 +51,8 @@ def test_a_fetch_that_is_cancelled_is_over() -> None:
     assert asyncio.run(fetches()) == (1, 0, True)
 
 
-def test_a_fetch_that_fails_is_over() -> None:
-    """The error is the caller's."""
+def test_a_failed_fetch_no_longer_counts_as_running() -> None:
+    """The caller receives the error."""
 
     async def fetches() -> int:
         fetched = asyncio.get_running_loop().create_future()
@@ -65,14 +65,14 @@ def test_a_fetch_that_fails_is_over() -> None:
     assert asyncio.run(fetches()) == 0
 
 
-def test_a_fetch_that_is_cancelled_leaves_no_waiter() -> None:
-    """An error that aiokafka gave to it would be told as one that nobody had looked at."""
+def test_a_cancelled_fetch_cancels_its_waiter() -> None:
+    """Otherwise asyncio would log an error that aiokafka sets on it as never retrieved."""
 
     async def is_cancelled() -> bool:
         waiter = asyncio.get_running_loop().create_future()
         fetcher = Waiting(asyncio.get_running_loop().create_future())
         fetcher._consumer._fetcher = SimpleNamespace(_create_fetch_waiter=lambda: waiter)
-        waiting = asyncio.create_task(fetcher._news(1.0))
+        waiting = asyncio.create_task(fetcher._wait_for_records(1.0))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
@@ -93,19 +93,19 @@ class Buffering(BatchFetcher):
         raise TopicAuthorizationFailedError(*tps)
 
     async def take(self, tp: TP) -> FetchedPartition:
-        """Take what there is of a partition, which is read from offset 5 on and ends at 9."""
+        """Take the records of a partition, which is read from offset 5 on and ends at 9."""
         return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000)
 
 
-def test_a_partition_without_news_is_not_read() -> None:
-    """To ask for it costs as much as to read a few records, and most fetches bring news of one partition."""
+def test_a_partition_without_records_is_not_read() -> None:
+    """Asking aiokafka costs as much as reading some records, and most fetches concern one partition."""
     idle = TP("user_events", 1)
 
     assert asyncio.run(Buffering().take(idle)) == FetchedPartition(idle, 5, [], 0, 5, 9)
 
 
 def test_an_error_of_a_partition_is_raised() -> None:
-    """It counts as news."""
+    """An error is buffered like records."""
     with pytest.raises(TopicAuthorizationFailedError):
         asyncio.run(Buffering().take(FAILED))
 
@@ -134,22 +134,22 @@ class Holding(BatchFetcher):
 
 
 def test_records_are_taken_as_they_were_decoded() -> None:
-    """Aiokafka's consumer would copy each into a larger object."""
+    """Stock aiokafka copies each into a larger object."""
     tp = TopicPartition("user_events", 0)
 
     async def taken() -> FetchedPartition:
         holding = Holding(tp, [b"a", b"b"])
         return await holding._take(TP(*tp), holding.reading, 1_000)
 
-    found = asyncio.run(taken())
+    fetched = asyncio.run(taken())
 
-    assert [(0, b"a"), (1, b"b")] == [(record.offset, record.value) for record in found.records]
-    assert {DefaultRecord} == {type(record) for record in found.records}
-    assert found.after == 2
+    assert [(0, b"a"), (1, b"b")] == [(record.offset, record.value) for record in fetched.records]
+    assert {DefaultRecord} == {type(record) for record in fetched.records}
+    assert fetched.position_after == 2
 
 
 class Idle(BatchFetcher):
-    """Reads nothing, and may fail to start or to stop."""
+    """Reads nothing; its start or its stop may fail."""
 
     def __init__(self, start_error: Exception | None = None, stop_error: Exception | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -158,22 +158,22 @@ class Idle(BatchFetcher):
         super().__init__(consumer, loop=loop, thread_loop=loop, max_batch_records=4_000)
 
     def __post_init__(self) -> None:
-        """Do without Faust's app."""
+        """Skip what needs Faust's app."""
 
     async def on_start(self) -> None:
-        """Fail if told to."""
+        """Raise the given error."""
         if self._errors[0]:
             raise self._errors[0]
 
     async def on_thread_stop(self) -> None:
-        """Fail if told to."""
+        """Raise the given error."""
         await super().on_thread_stop()
         if self._errors[1]:
             raise self._errors[1]
 
 
-def test_it_stops_alone() -> None:
-    """What else runs on the worker's loop goes on, and nothing of it is left."""
+def test_stop_leaves_other_tasks_running() -> None:
+    """The fetcher shares the worker's event loop; only its own tasks end."""
 
     async def is_alone() -> bool:
         other = asyncio.create_task(asyncio.sleep(60))
@@ -187,8 +187,8 @@ def test_it_stops_alone() -> None:
     assert asyncio.run(is_alone())
 
 
-def test_an_error_at_the_start_is_raised() -> None:
-    """Faust ends by it."""
+def test_an_error_of_the_start_is_raised() -> None:
+    """Faust then ends the worker."""
 
     async def start() -> None:
         await Idle(start_error=OSError("no broker")).start()
@@ -197,8 +197,8 @@ def test_an_error_at_the_start_is_raised() -> None:
         asyncio.run(start())
 
 
-def test_an_error_at_the_stop_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """It ends all the same."""
+def test_an_error_of_the_stop_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """The fetcher stops nevertheless."""
 
     async def live() -> None:
         fetcher = Idle(stop_error=OSError("no broker"))
@@ -208,4 +208,4 @@ def test_an_error_at_the_stop_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
     asyncio.run(live())
 
-    assert "left Kafka with an error: OSError('no broker')" in caplog.text
+    assert "The Kafka consumer stopped with an error: OSError('no broker')" in caplog.text

@@ -1,4 +1,4 @@
-"""What is repeated in the log while Kafka is away."""
+"""Which log records pass while Kafka is unreachable."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from streamapp.transport.log_filters import RateLimitFilter, StartupFilter, inst
 
 
 def a_record(message: str, *arguments: object, level: int = logging.ERROR) -> logging.LogRecord:
-    """Return a line of aiokafka's log."""
+    """Return a log record of aiokafka."""
     return logging.LogRecord("aiokafka.conn", level, __file__, 1, message, arguments, None)
 
 
 def test_message_passes_once_per_interval() -> None:
-    """The same message with other arguments is held back until its interval is over; another one passes."""
+    """The same message with other arguments passes again after the interval; another message passes."""
     now = 0.0
-    repeats = RateLimitFilter(every_seconds=60, clock=lambda: now)
+    rate_limit = RateLimitFilter(every_seconds=60, clock=lambda: now)
 
-    assert repeats.filter(a_record("no connection to %s", 1))
+    assert rate_limit.filter(a_record("no connection to %s", 1))
     now = 59.9
-    assert not repeats.filter(a_record("no connection to %s", 2))
-    assert repeats.filter(a_record("another"))
+    assert not rate_limit.filter(a_record("no connection to %s", 2))
+    assert rate_limit.filter(a_record("another"))
     now = 60.0
-    assert repeats.filter(a_record("no connection to %s", 3))
+    assert rate_limit.filter(a_record("no connection to %s", 3))
 
 
-def test_a_group_without_a_coordinator_is_told_once_it_lasts() -> None:
-    """A broker makes its first group's coordinator in a second; one that cannot is news."""
+def test_a_group_without_a_coordinator_is_logged_only_if_that_lasts() -> None:
+    """A new broker needs some seconds for its first group; a longer absence is an error."""
     now = 0.0
-    first_steps = StartupFilter(patience_seconds=10, clock=lambda: now)
+    startup = StartupFilter(patience_seconds=10, clock=lambda: now)
     line = a_record("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
 
-    assert first_steps.filter(a_record("another"))
-    assert not first_steps.filter(line)
+    assert startup.filter(a_record("another"))
+    assert not startup.filter(line)
     now = 9.0
-    assert not first_steps.filter(line)
+    assert not startup.filter(line)
     now = 10.0
-    assert first_steps.filter(line)
+    assert startup.filter(line)
     now = 100.0
-    assert not first_steps.filter(line)
+    assert not startup.filter(line)
 
 
-def test_news_always_passes() -> None:
-    """Rebalances and the like are told each time."""
-    repeats = RateLimitFilter()
+def test_info_always_passes() -> None:
+    """Rebalances are logged each time."""
+    rate_limit = RateLimitFilter()
 
-    assert all(repeats.filter(a_record("joined", level=logging.INFO)) for _ in range(2))
+    assert all(rate_limit.filter(a_record("joined", level=logging.INFO)) for _ in range(2))
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"), [(GroupCoordinatorNotAvailableError(), False), (ValueError("a fault of ours"), True)]
+    ("error", "expected"), [(GroupCoordinatorNotAvailableError(), False), (ValueError("a bug"), True)]
 )
-def test_commit_that_was_given_up_says_nothing(
+def test_the_error_of_a_commit_that_was_given_up_is_not_logged(
     error: Exception, expected: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its error comes when nobody waits for it any more; any other task's error is told, with its traceback."""
+    """It comes after the caller has stopped waiting; errors of other tasks are logged with their traceback."""
 
     async def fail() -> None:
         raise error

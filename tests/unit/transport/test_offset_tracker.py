@@ -1,4 +1,4 @@
-"""Whatever the order of acks, rebalances, failures and holes: commits equal those of single records."""
+"""For any order of acks, rebalances, failures and gaps, commits equal those of single records."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from streamapp.transport.offset_tracker import InFlightBatch, OffsetTracker
 
 A, B = ("user_events", 0), ("user_events", 1)
 MAX_BYTES = 4_000
-HELD_BYTES = 10
+RECORD_BYTES = 10
 
 
 @dataclass
 class SingleRecords:
-    """A partition read and acked record by record: what the stock driver does when it is right."""
+    """The model: a partition that is read and acknowledged record by record."""
 
-    #: What the broker holds for the group.
+    #: The committed offset of the group.
     broker: int | None = None
-    #: Nothing below is still to be read.
+    #: All below was read.
     position: int | None = None
-    #: Everything below is done.
+    #: All below is acknowledged.
     done: int | None = None
-    #: Records read beyond that, in order, and whether each is acked.
-    acked: dict[int, bool] = field(default_factory=dict)
+    #: Records above that, in order, and whether each is acknowledged.
+    is_acked: dict[int, bool] = field(default_factory=dict)
 
     def begin(self, position: int | None) -> None:
-        """Read from here on."""
+        """Read from `position` on."""
         self.position = self.done = position
-        self.acked = {}
+        self.is_acked = {}
 
-    def reach(self, position: int) -> None:
-        """Find nothing more below `position`."""
+    def advance_position(self, position: int) -> None:
+        """Note that no record below `position` is still to come."""
         self.position = position
         self.settle()
 
     def ack(self, offsets: range) -> None:
-        """Ack records one by one."""
+        """Acknowledge records one by one."""
         for offset in offsets:
-            self.acked[offset] = True
+            self.is_acked[offset] = True
             self.settle()
 
     def settle(self) -> None:
-        """Let go of the records that are acked without one before them missing."""
-        while self.acked and self.acked[first := min(self.acked)]:
-            del self.acked[first]
+        """Move `done` to the end of the acknowledged prefix."""
+        while self.is_acked and self.is_acked[first := min(self.is_acked)]:
+            del self.is_acked[first]
             self.done = first + 1
-        if not self.acked:
+        if not self.is_acked:
             self.done = self.position
 
 
 class Bookkeeping(RuleBasedStateMachine):
-    """Random lives of two partitions in one ledger, beside the model."""
+    """Random operations on two partitions of one tracker, compared with the model."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,52 +66,52 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Begin with an empty memory, as after kill -9."""
+        """Start with an empty tracker, as after kill -9."""
         self.offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=1_000)
         self.rewinds = self.empty = 0
         self.rebalance()
 
     @rule()
     def rebalance(self) -> None:
-        """Get the same partitions again, in a new generation."""
+        """Assign the same partitions again, in a new generation."""
         self.stale += [batch for _, batch, _, _ in self.in_flight]
         self.in_flight = []
         for model in self.models.values():
             model.begin(model.broker)
         self.offset_tracker.assign({tp: model.broker for tp, model in self.models.items()})
 
-    @rule(tp=st.sampled_from([A, B]), hole=st.integers(0, 3), records=st.integers(0, 9), tail=st.integers(0, 2))
-    def fetch(self, tp: tuple[str, int], hole: int, records: int, tail: int) -> None:
-        """Fetch records behind a hole and before a control record, in batches of at most four."""
+    @rule(tp=st.sampled_from([A, B]), gap=st.integers(0, 3), records=st.integers(0, 9), tail=st.integers(0, 2))
+    def fetch(self, tp: tuple[str, int], gap: int, records: int, tail: int) -> None:
+        """Fetch records after a gap and before control records, in batches of at most four."""
         model = self.models[tp]
         before = 0 if model.position is None else model.position
-        first = before + hole
-        assert not self.offset_tracker.goes_back(tp, before)
-        assert self.offset_tracker.lose_up_to(tp, before) == 0
+        first = before + gap
+        assert not self.offset_tracker.is_behind(tp, before)
+        assert self.offset_tracker.skip_deleted(tp, before) == 0
         for begin in range(first, first + records, 4):
             offsets = range(begin, min(begin + 4, first + records))
-            size = len(offsets) * HELD_BYTES
+            size = len(offsets) * RECORD_BYTES
             batch = self.offset_tracker.deliver(tp, end=offsets.stop, records=len(offsets), size=size)
-            model.acked |= dict.fromkeys(offsets, False)
+            model.is_acked |= dict.fromkeys(offsets, False)
             self.in_flight.append((tp, batch, offsets, size))
         after = (first if records else before) + records + tail
-        self.offset_tracker.reach(tp, after)
+        self.offset_tracker.advance_position(tp, after)
         self.empty += after - before - records
-        model.reach(after)
+        model.advance_position(after)
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
-    def forget(self, data: st.DataObject) -> None:
-        """Forget the records of any outstanding batch, perhaps once more."""
+    def release(self, data: st.DataObject) -> None:
+        """Release the records of any batch in flight, perhaps a second time."""
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
         tp, batch, offsets, _ = self.in_flight[index]
-        self.offset_tracker.forget_records(batch, left=len(offsets))
+        self.offset_tracker.release_records(batch, remaining_bytes=len(offsets))
         self.in_flight[index] = (tp, batch, offsets, len(offsets))
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data())
     def ack(self, data: st.DataObject) -> None:
-        """Ack any outstanding batch, in any order."""
+        """Acknowledge any batch in flight, in any order."""
         index = data.draw(st.integers(0, len(self.in_flight) - 1))
         tp, batch, offsets, _ = self.in_flight.pop(index)
         assert self.offset_tracker.ack(batch)
@@ -120,23 +120,23 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @precondition(lambda self: self.stale)
     @rule(data=st.data())
-    def news_of_another_generation(self, data: st.DataObject) -> None:
-        """Forget and ack what was acked before, or belongs to an earlier generation or life: nothing happens."""
+    def release_and_ack_of_an_earlier_assignment(self, data: st.DataObject) -> None:
+        """Neither changes anything, nor does a second acknowledgement."""
         before = [self.offset_tracker.committable(tp) for tp in (A, B)], self.offset_tracker.in_flight_bytes
         batch = data.draw(st.sampled_from(self.stale))
 
-        assert not self.offset_tracker.forget_records(batch, left=0)
+        assert not self.offset_tracker.release_records(batch, remaining_bytes=0)
         assert not self.offset_tracker.ack(batch)
 
         assert before == ([self.offset_tracker.committable(tp) for tp in (A, B)], self.offset_tracker.in_flight_bytes)
 
     @rule(succeeds=st.booleans())
     def commit(self, *, succeeds: bool) -> None:
-        """Commit, or fail to: then the same is committed next time."""
+        """Commit; after a failure the same offsets are committed next time."""
         offsets = {tp: self.offset_tracker.committable(tp) for tp in self.offset_tracker.committable_partitions()}
         assert offsets == {tp: self.offset_tracker.committable(tp) for tp in offsets}
         if succeeds:
-            self.offset_tracker.confirm(offsets)
+            self.offset_tracker.mark_committed(offsets)
             for tp, offset in offsets.items():
                 self.models[tp].broker = offset
             assert not list(self.offset_tracker.committable_partitions())
@@ -144,10 +144,10 @@ class Bookkeeping(RuleBasedStateMachine):
     @precondition(lambda self: self.models[A].position)
     @rule(data=st.data())
     def rewind(self, data: st.DataObject) -> None:
-        """Find the topic deleted and re-created, or its offsets reset."""
+        """Read from a lower offset: the topic was deleted and re-created, or its offsets were reset."""
         model = self.models[A]
         position = data.draw(st.integers(0, model.position - 1))
-        assert self.offset_tracker.goes_back(A, position)
+        assert self.offset_tracker.is_behind(A, position)
         self.offset_tracker.rewind(A, position)
         self.rewinds += 1
         model.begin(position)
@@ -156,22 +156,22 @@ class Bookkeeping(RuleBasedStateMachine):
 
     @invariant()
     def commits_equal_those_of_single_records(self) -> None:
-        """The broker will hold exactly what single acks would have committed, and never more."""
+        """The committed offset is that of the model, and below every record that is not acknowledged."""
         for tp, model in self.models.items():
             committable = self.offset_tracker.committable(tp)
             will_hold = model.broker if committable is None else committable
             assert (will_hold or 0) == (model.done or 0)
-            assert not model.acked or (will_hold or 0) <= min(model.acked)
+            assert not model.is_acked or (will_hold or 0) <= min(model.is_acked)
 
     @invariant()
     def counts_are_right(self) -> None:
-        """Bytes and batches in flight are those that are not acked."""
+        """Bytes and batches in flight are those that are not acknowledged."""
         assert self.offset_tracker.in_flight_bytes == sum(size for *_, size in self.in_flight)
         assert self.offset_tracker.in_flight_batches == len(self.in_flight)
         assert (self.offset_tracker.rewinds, self.offset_tracker.empty_offsets) == (self.rewinds, self.empty)
 
     def teardown(self) -> None:
-        """When everything is acked, nothing is held and everything read is committed."""
+        """Once all is acknowledged, no bytes are in flight and all that was read is committed."""
         for tp, batch, offsets, _ in self.in_flight:
             self.offset_tracker.ack(batch)
             self.models[tp].ack(offsets)
@@ -186,36 +186,38 @@ TestBookkeeping = Bookkeeping.TestCase
 TestBookkeeping.settings = settings(max_examples=60, stateful_step_count=40)
 
 
-def a_ledger(*, max_bytes: int = MAX_BYTES, max_batches: int = 1_000, partitions: int = 2) -> OffsetTracker:
-    """Return a ledger that holds partitions of one topic."""
+def a_tracker(*, max_bytes: int = MAX_BYTES, max_batches: int = 1_000, partitions: int = 2) -> OffsetTracker:
+    """Return a tracker with partitions of one topic."""
     offset_tracker = OffsetTracker(max_bytes=max_bytes, max_batches=max_batches)
     offset_tracker.assign({("user_events", partition): 0 for partition in range(partitions)})
     return offset_tracker
 
 
 @given(data=st.data(), partitions=st.integers(1, 6))
-def test_bound_holds_and_nobody_starves(data: st.DataObject, partitions: int) -> None:
-    """Whatever fetches take of what they may, and whoever acks or forgets when: not more is held, and all go on."""
-    offset_tracker = a_ledger(max_bytes=60_000, partitions=partitions)
-    held: dict[tuple[str, int], list[InFlightBatch]] = {("user_events", number): [] for number in range(partitions)}
+def test_bytes_stay_bounded_and_no_partition_starves(data: st.DataObject, partitions: int) -> None:
+    """For any sizes, releases and acks, the bound holds and an idle partition may always fetch."""
+    offset_tracker = a_tracker(max_bytes=60_000, partitions=partitions)
+    delivered: dict[tuple[str, int], list[InFlightBatch]] = {
+        ("user_events", number): [] for number in range(partitions)
+    }
     for _ in range(data.draw(st.integers(1, 8))):
         for tp, budget in offset_tracker.budgets().items():
             size = data.draw(st.integers(0, budget) | st.just(budget))
-            held[tp].append(offset_tracker.deliver(tp, end=len(held[tp]) + 1, records=1, size=size))
+            delivered[tp].append(offset_tracker.deliver(tp, end=len(delivered[tp]) + 1, records=1, size=size))
         assert offset_tracker.in_flight_bytes <= 60_000
-        for batches in held.values():
+        for batches in delivered.values():
             for batch in batches:
                 if data.draw(st.booleans()):
-                    offset_tracker.forget_records(batch, left=data.draw(st.integers(0, 100_000)))
+                    offset_tracker.release_records(batch, remaining_bytes=data.draw(st.integers(0, 100_000)))
                 if data.draw(st.booleans()):
                     offset_tracker.ack(batch)
-        idle = {tp for tp, batches in held.items() if all(batch.acked for batch in batches)}
+        idle = {tp for tp, batches in delivered.items() if all(batch.is_acked for batch in batches)}
         assert idle <= offset_tracker.budgets().keys()
 
 
-def test_stuck_partition_leaves_the_others_their_share() -> None:
-    """A partition whose batches are never acked fills its share and what it can borrow, not that of another."""
-    offset_tracker = a_ledger()
+def test_a_stuck_partition_leaves_the_share_of_the_others() -> None:
+    """A partition whose batches are never acknowledged fills its own share and what it may borrow."""
+    offset_tracker = a_tracker()
     end = 0
     while budget := offset_tracker.budgets().get(A):
         end += 1
@@ -225,9 +227,9 @@ def test_stuck_partition_leaves_the_others_their_share() -> None:
     assert offset_tracker.budgets()[B] >= MAX_BYTES // 4
 
 
-def test_busy_partition_has_what_idle_ones_leave() -> None:
-    """One of many may hold a quarter of the bound, in batches worth their while."""
-    offset_tracker = a_ledger(max_bytes=1_000_000, max_batches=5_000, partitions=50)
+def test_a_busy_partition_borrows_from_idle_ones() -> None:
+    """One of many may have a quarter of the bound in flight, in batches that are not small."""
+    offset_tracker = a_tracker(max_bytes=1_000_000, max_batches=5_000, partitions=50)
     end = 0
     while budget := offset_tracker.budgets().get(A):
         assert budget >= 1_000_000 // (4 * 50)
@@ -237,23 +239,23 @@ def test_busy_partition_has_what_idle_ones_leave() -> None:
     assert offset_tracker.in_flight_bytes >= 250_000
 
 
-def test_forgotten_records_make_room() -> None:
-    """What is left counts, but never for more than they did."""
-    offset_tracker = a_ledger(max_bytes=10_000)
+def test_released_records_free_their_bytes() -> None:
+    """The remaining bytes count, but never more than the records did."""
+    offset_tracker = a_tracker(max_bytes=10_000)
     large = offset_tracker.deliver(A, end=1, records=1, size=1_000_000)
     small = offset_tracker.deliver(A, end=2, records=1, size=100)
     assert A not in offset_tracker.budgets()
 
-    assert offset_tracker.forget_records(large, left=2_000)
-    assert not offset_tracker.forget_records(small, left=200)
+    assert offset_tracker.release_records(large, remaining_bytes=2_000)
+    assert not offset_tracker.release_records(small, remaining_bytes=200)
 
     assert offset_tracker.in_flight_bytes == 2_100
     assert A in offset_tracker.budgets()
 
 
-def test_slice_larger_than_the_bound_passes_when_nothing_is_in_flight() -> None:
-    """One record larger than the bound is read, and nothing else of its partition until it is acked."""
-    offset_tracker = a_ledger(max_bytes=10)
+def test_a_batch_larger_than_the_bound_is_read_when_nothing_is_in_flight() -> None:
+    """Nothing else of its partition is read until it is acknowledged."""
+    offset_tracker = a_tracker(max_bytes=10)
     assert A in offset_tracker.budgets()
 
     batch = offset_tracker.deliver(A, end=1, records=1, size=1_000_000)
@@ -264,9 +266,9 @@ def test_slice_larger_than_the_bound_passes_when_nothing_is_in_flight() -> None:
     assert A in offset_tracker.budgets()
 
 
-def test_partition_with_many_small_slices_is_full() -> None:
-    """Batches count too: thousands of tiny ones would fill Faust's queue, which every topic shares."""
-    offset_tracker = a_ledger(max_batches=4)
+def test_the_number_of_batches_is_bounded() -> None:
+    """Thousands of small batches would fill Faust's queue, which all topics share."""
+    offset_tracker = a_tracker(max_batches=4)
     first = offset_tracker.deliver(A, end=1, records=1, size=1)
     later = offset_tracker.deliver(A, end=2, records=1, size=1)
     offset_tracker.ack(later)
@@ -277,12 +279,12 @@ def test_partition_with_many_small_slices_is_full() -> None:
     assert A in offset_tracker.budgets()
 
 
-def test_partition_that_is_not_ours_gets_nothing_and_commits_nothing() -> None:
-    """After a revocation nothing is read or committed."""
-    offset_tracker = a_ledger()
+def test_a_revoked_partition_is_neither_read_nor_committed() -> None:
+    """Its batches in flight no longer count."""
+    offset_tracker = a_tracker()
     offset_tracker.deliver(A, end=1, records=1, size=1)
 
-    offset_tracker.drop()
+    offset_tracker.revoke_all()
 
     assert (
         offset_tracker.budgets(),
@@ -290,52 +292,52 @@ def test_partition_that_is_not_ours_gets_nothing_and_commits_nothing() -> None:
         A in offset_tracker,
         offset_tracker.in_flight_bytes,
     ) == ({}, None, False, 0)
-    offset_tracker.confirm({A: 1})
+    offset_tracker.mark_committed({A: 1})
 
 
-def test_untouched_partition_commits_nothing() -> None:
-    """A group that has read nothing leaves no committed offset of 0 behind."""
+def test_an_empty_partition_commits_nothing() -> None:
+    """A group that has read no record has no committed offset of 0."""
     offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
     offset_tracker.assign({A: None})
 
-    offset_tracker.lose_up_to(A, 0)
-    offset_tracker.reach(A, 0)
+    offset_tracker.skip_deleted(A, 0)
+    offset_tracker.advance_position(A, 0)
 
     assert list(offset_tracker.committable_partitions()) == []
 
 
 def test_offsets_without_a_record_are_counted() -> None:
-    """Before a batch, in it and behind it; not what lies before the first read."""
+    """Before, within and after a batch; not those below the first position."""
     offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
     offset_tracker.assign({A: None, B: 5})
-    offset_tracker.lose_up_to(A, 100)
+    offset_tracker.skip_deleted(A, 100)
 
     offset_tracker.deliver(A, end=110, records=7, size=1)
     offset_tracker.deliver(B, end=10, records=4, size=1)
-    offset_tracker.reach(A, 115)
+    offset_tracker.advance_position(A, 115)
 
     assert (3 + 1 + 5, 0) == (offset_tracker.empty_offsets, offset_tracker.deleted_offsets)
 
 
-def test_a_slice_begins_where_the_one_before_it_ended() -> None:
-    """Whatever lies between them; the first one where the assignment began, or the offsets went back to."""
+def test_a_batch_begins_where_the_one_before_it_ended() -> None:
+    """The first batch begins at the start of the assignment, or at the position of a rewind."""
     offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
     offset_tracker.assign({A: 5, B: None})
-    offset_tracker.lose_up_to(A, 8)
+    offset_tracker.skip_deleted(A, 8)
     begins = [offset_tracker.deliver(A, end=end, records=2, size=1).begin for end in (10, 20)]
-    offset_tracker.reach(A, 25)
+    offset_tracker.advance_position(A, 25)
     begins += [offset_tracker.deliver(tp, end=end, records=3, size=1).begin for tp, end in ((A, 30), (B, 3))]
     offset_tracker.rewind(A, 2)
 
     assert [5, 10, 20, None, 2] == [*begins, offset_tracker.deliver(A, end=7, records=5, size=1).begin]
 
 
-def test_offsets_that_were_deleted_are_told_apart() -> None:
-    """Their records are lost, and no other offsets are."""
+def test_deleted_offsets_are_counted_apart_from_empty_ones() -> None:
+    """Only deleted offsets are lost records."""
     offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)
     offset_tracker.assign({A: 5})
 
-    assert offset_tracker.lose_up_to(A, 8) == 3
+    assert offset_tracker.skip_deleted(A, 8) == 3
     offset_tracker.deliver(A, end=10, records=1, size=1)
 
     assert (3, 1) == (offset_tracker.deleted_offsets, offset_tracker.empty_offsets)

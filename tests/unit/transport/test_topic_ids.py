@@ -1,4 +1,4 @@
-"""Which life a topic is in."""
+"""The topic ids of the topics that are read."""
 
 from __future__ import annotations
 
@@ -11,89 +11,93 @@ from streamapp.retry import OutageRetrier
 from streamapp.transport.topic_ids import TopicIds
 
 
-class World:
-    """A broker with one topic, and a consumer that may read its next life or not."""
+class FakeCluster:
+    """A broker with one topic, and a consumer that may or may not read the re-created topic."""
 
-    def __init__(self, *lives: str, may_read: bool = True) -> None:
-        self.lives = [*lives]
-        self.is_away = False
-        self.other_lives: list[str] = []
-        self.wanted = 0
+    def __init__(self, *ids: str, may_read: bool = True) -> None:
+        self.ids = [*ids]
+        self.is_unreachable = False
+        self.changed: list[str] = []
+        self.times_known = 0
         self.may_read = may_read
         self.outages = OutageRetrier("Kafka", sleep=lambda _: asyncio.sleep(0))
         self.topic_ids = TopicIds(
-            self.tell, outages=self.outages, spawn=self.spawn, on_known=self.want, on_changed=self.reread
+            self.topic_id_of,
+            outages=self.outages,
+            spawn=self.spawn,
+            on_known=self.note_known,
+            on_changed=self.note_changed,
         )
 
-    async def tell(self, _: str) -> str:
-        """Return the present life."""
-        if self.is_away:
-            raise BrokerUnavailable("away")
-        return self.lives.pop(0)
+    async def topic_id_of(self, _: str) -> str:
+        """Return the next topic id."""
+        if self.is_unreachable:
+            raise BrokerUnavailable("no answer")
+        return self.ids.pop(0)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
         """Run in the background."""
         return asyncio.ensure_future(work)
 
-    def want(self) -> None:
-        """Note that there is something to read."""
-        self.wanted += 1
+    def note_known(self) -> None:
+        """Count the call."""
+        self.times_known += 1
 
-    async def reread(self, topic: str) -> bool:
-        """Note another life."""
-        self.other_lives.append(topic)
+    async def note_changed(self, topic: str) -> bool:
+        """Note the topic."""
+        self.changed.append(topic)
         return self.may_read
 
 
-async def settled() -> None:
-    """Let everything go on that can."""
+async def run_tasks() -> None:
+    """Let all tasks run until they wait."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-def test_a_topic_is_known_by_its_life() -> None:
-    """The same life again is no news; another one is, before anything is read of it."""
+def test_a_changed_topic_id_is_reported_before_the_topic_may_be_read() -> None:
+    """The same topic id again is not reported."""
 
     async def scenario() -> None:
-        world = World("one", "one", "two")
-        for expected, others in (("one", []), ("one", []), ("two", ["events"])):
-            world.topic_ids.learn("events")
-            assert world.topic_ids.known == {}
-            await settled()
-            assert (world.topic_ids.known, world.other_lives) == ({"events": expected}, others)
-        assert world.wanted == 3
+        cluster = FakeCluster("one", "one", "two")
+        for expected, changed in (("one", []), ("one", []), ("two", ["events"])):
+            cluster.topic_ids.request("events")
+            assert cluster.topic_ids.known == {}
+            await run_tasks()
+            assert (cluster.topic_ids.known, cluster.changed) == ({"events": expected}, changed)
+        assert cluster.times_known == 3
 
     asyncio.run(scenario())
 
 
-def test_a_life_that_cannot_be_read_stays_unknown() -> None:
-    """The consumer joins its group again, and asks again."""
+def test_a_topic_that_may_not_be_read_stays_unknown() -> None:
+    """The consumer joins its group again, which requests the topic id again."""
 
     async def scenario() -> None:
-        world = World("one", "two", may_read=False)
+        cluster = FakeCluster("one", "two", may_read=False)
         for _ in range(2):
-            world.topic_ids.learn("events")
-            await settled()
-        assert (world.topic_ids.known, world.other_lives) == ({}, ["events"])
+            cluster.topic_ids.request("events")
+            await run_tasks()
+        assert (cluster.topic_ids.known, cluster.changed) == ({}, ["events"])
 
     asyncio.run(scenario())
 
 
-def test_a_broker_that_does_not_tell_is_an_outage() -> None:
-    """Which /readyz tells of: nothing is read meanwhile."""
+def test_a_failed_request_is_an_outage() -> None:
+    """/readyz reports it; the topic may not be read meanwhile."""
 
     async def scenario() -> None:
-        world = World("one")
-        world.is_away = True
-        world.topic_ids.learn("events")
-        await settled()
-        assert world.outages.away_since is not None
-        world.topic_ids.forget("events")
-        world.is_away = False
-        await settled()
-        assert world.topic_ids.known == {}
-        world.topic_ids.learn("events")
-        await settled()
-        assert (world.topic_ids.known, world.outages.away_since) == ({"events": "one"}, None)
+        cluster = FakeCluster("one")
+        cluster.is_unreachable = True
+        cluster.topic_ids.request("events")
+        await run_tasks()
+        assert cluster.outages.away_since is not None
+        cluster.topic_ids.forget("events")
+        cluster.is_unreachable = False
+        await run_tasks()
+        assert cluster.topic_ids.known == {}
+        cluster.topic_ids.request("events")
+        await run_tasks()
+        assert (cluster.topic_ids.known, cluster.outages.away_since) == ({"events": "one"}, None)
 
     asyncio.run(scenario())

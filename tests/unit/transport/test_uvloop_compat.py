@@ -1,4 +1,4 @@
-"""A connection that the broker resets is an error of Kafka's on every event loop."""
+"""A connection that the broker resets raises aiokafka's error on every event loop."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from aiokafka.protocol.metadata import MetadataRequest
 from streamapp.transport import uvloop_compat
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
-_MORE_THAN_ENOUGH = 1_000
+_MAX_SENDS = 1_000
 
 
-def test_a_connection_that_was_reset_is_told_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """uvloop raises an error of its own, which would end aiokafka's routines."""
+def test_sending_on_a_reset_connection_raises_a_kafka_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop raises RuntimeError, which would end aiokafka's background tasks."""
     monkeypatch.setenv("FAUST_LOOP", "aio")
     for name in ("send", "_send_sasl_token"):
         monkeypatch.setattr(AIOKafkaConnection, name, getattr(AIOKafkaConnection, name))
     uvloop_compat.choose()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(KafkaConnectionError) as told:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(KafkaConnectionError) as caught:
         runner.run(_send_into_a_reset())
 
-    assert isinstance(told.value.__cause__, RuntimeError)
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 async def _send_into_a_reset() -> None:
@@ -40,6 +40,6 @@ async def _send_into_a_reset() -> None:
         peer, _ = server.accept()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
     peer.close()
-    for _ in range(_MORE_THAN_ENOUGH):
+    for _ in range(_MAX_SENDS):
         connection.send(MetadataRequest([]), expect_response=False).close()
         await asyncio.sleep(0)
