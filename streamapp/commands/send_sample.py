@@ -22,7 +22,7 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.kafka.admin import KafkaAdmin, silent
+from streamapp.kafka.admin import KafkaAdmin, silent_logger
 from streamapp.registry.client import Registry
 from streamapp.retry import NoRetry
 from streamapp.samples import fault_context, faults, generator
@@ -228,7 +228,7 @@ def new_producer(servers: str, *, tells_all: bool) -> Producer:
             "delivery.report.only.error": not tells_all,
             "log_level": 0,
         },
-        logger=silent,
+        logger=silent_logger,
     )
 
 

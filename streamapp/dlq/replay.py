@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from streamapp.dlq.index import Letter
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, away
-from streamapp.kafka.cli_hints import Tools
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, unavailable
+from streamapp.kafka.cli_hints import KafkaCli
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord
 
@@ -92,7 +92,7 @@ class Replay:
         except BrokerUnavailable as exc:  # of the dead letters not fetched yet
             self._outcome.away = str(exc)
         if self._producer.flush(self._timeout_seconds + 1) and not self._outcome.away:
-            self._outcome.away = str(away(self._servers, "no answer in time"))
+            self._outcome.away = str(unavailable(self._servers, "no answer in time"))
         return self._outcome
 
     def _fetched(self, letters: Sequence[Letter]) -> Iterator[ReplayItem]:
@@ -117,7 +117,7 @@ class Replay:
 
     def _produce(self, letter: Letter, record: TopicRecord) -> None:
         # Not the record, which would be kept until it is delivered.
-        size = kafka_producer.size_of(record, record.headers)
+        size = kafka_producer.record_size(record, record.headers)
 
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
             self._note(letter, size, error)
@@ -134,7 +134,7 @@ class Replay:
             partition=partition if partition < self._partitions else _ANY,
         )
         try:
-            kafka_producer.hand_over(self._producer, produce)
+            kafka_producer.enqueue(self._producer, produce)
         except KafkaException as exc:
             self._note(letter, size, exc.args[0])
         self._producer.poll(0)
@@ -146,7 +146,7 @@ class Replay:
         elif error.code() in _REFUSALS:
             self._outcome.refused.append((letter, self._why(size, error)))
         else:
-            self._outcome.away = str(away(self._servers, error.str()))
+            self._outcome.away = str(unavailable(self._servers, error.str()))
 
     def _why(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
@@ -155,7 +155,7 @@ class Replay:
         return (
             f"with its headers it has {size} bytes, and max.message.bytes of {self._topic} is"
             f" {self._max_message_bytes}. Raise it and replay again:\n"
-            f"  {Tools(servers=self._servers).configs(self._topic, remedy)}"
+            f"  {KafkaCli(servers=self._servers).alter_config(self._topic, remedy)}"
         )
 
 

@@ -21,8 +21,14 @@ from streamapp.doctor.checks import kafka as judge
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, MOST_MESSAGE_BYTES, silent, uuid_of
-from streamapp.kafka.cli_hints import Tools
+from streamapp.kafka.admin import (
+    DEAD_LETTER_OVERHEAD,
+    DEFAULT_MAX_MESSAGE_BYTES,
+    MAX_TOPIC_MESSAGE_BYTES,
+    silent_logger,
+    topic_id_in,
+)
+from streamapp.kafka.cli_hints import KafkaCli
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
 
@@ -38,14 +44,14 @@ class KafkaChecks:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tools = Tools(servers=settings.kafka_bootstrap_servers)
+        self._tools = KafkaCli(servers=settings.kafka_bootstrap_servers)
         self._admin = AdminClient(
             {
                 "bootstrap.servers": settings.kafka_bootstrap_servers,
                 "socket.timeout.ms": int(ANSWER_SECONDS * 1000),
                 "log_level": 0,
             },
-            logger=silent,
+            logger=silent_logger,
         )
         #: The events' topic, once seen.
         self.topic: TopicFacts | None = None
@@ -100,7 +106,7 @@ class KafkaChecks:
             yield ok("dlq.topic", f"{name} does not exist yet; the worker makes it, and it keeps all for ever")
             return
         limit = self.topic.number("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES) if self.topic else 0
-        largest = min(limit + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)
+        largest = min(limit + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
         letters = self._described(name)
         yield from judge.judge_dead_letters(letters, largest, is_loopback=is_local, tools=self._tools)
 
@@ -131,7 +137,7 @@ class KafkaChecks:
             name=topic,
             partitions={each.id: _partition(each) for each in described.partitions},
             config={name: entry.value for name, entry in config.result(ANSWER_SECONDS).items() if entry.value},
-            topic_id=uuid_of(described),
+            topic_id=topic_id_in(described),
         )
 
 

@@ -1,1 +1,1 @@
-"""Kafka, seen from outside the consumer group: topics, readers, producers."""
+"""Kafka from outside the consumer group: administration, topic readers, producers."""

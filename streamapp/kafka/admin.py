@@ -1,6 +1,6 @@
-"""Kafka's administration: topics made, a topic id, the sizes that topics allow.
+"""Administer Kafka: create the topics, read topic ids and topic configurations.
 
-On confluent-kafka, since aiokafka does not tell a topic's UUID. Its calls block: they run in threads.
+It uses confluent-kafka, because aiokafka does not return topic ids. The calls block, so they run in threads.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from confluent_kafka.admin import (
 )
 
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.kafka.cli_hints import KEEP_ALL, Tools
+from streamapp.kafka.cli_hints import UNLIMITED_RETENTION, KafkaCli
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
-#: Below the limit of one question of /readyz.
+#: Seconds; below the time limit of one check of /readyz.
 PING_TIMEOUT = 2.0
-#: A dead letter is its record and our headers: error text of 1 KiB, coordinates, and the original's own headers.
+#: Bytes that a dead letter may be larger than its record: the error text of up to 1 KiB, coordinates, other headers.
 DEAD_LETTER_OVERHEAD = 64 * 1024
 #: Kafka's default for message.max.bytes.
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
-#: A topic's largest max.message.bytes.
-MOST_MESSAGE_BYTES = 2_147_483_647
+#: The largest value that Kafka accepts for max.message.bytes.
+MAX_TOPIC_MESSAGE_BYTES = 2_147_483_647
 
-#: A dead letter keeps the time of its record, which may be older than any retention …
-_KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-#: … or far ahead, which Kafka refuses by default; brokers before 3.6 do not know this key, nor refuse.
-_ANY_TIME = {"message.timestamp.after.max.ms": str(2**63 - 1)}
+#: A dead letter keeps the timestamp of its record, which may be older than any retention time …
+_UNLIMITED_RETENTION = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+#: … or far in the future, which Kafka rejects by default. Brokers before 3.6 neither know this key nor reject.
+_ANY_TIMESTAMP = {"message.timestamp.after.max.ms": str(2**63 - 1)}
 
-#: Answers to the making of a topic that stay the same however often it is tried.
-_REFUSALS = frozenset(
+#: Errors of a topic creation that a retry does not fix.
+_PERMANENT_ERRORS = frozenset(
     {
         KafkaError.TOPIC_EXCEPTION,
         KafkaError.POLICY_VIOLATION,
@@ -57,41 +57,42 @@ _REFUSALS = frozenset(
 
 _BASE64URL = str.maketrans("+/", "-_")
 
-#: For librdkafka, which would write every failed connection to stderr: what matters is raised.
-silent = logging.getLogger("streamapp.librdkafka")
-silent.propagate = False
+#: For librdkafka, which would write every failed connection to stderr; the errors that matter are raised.
+silent_logger = logging.getLogger("streamapp.librdkafka")
+silent_logger.propagate = False
 
 
 class KafkaAdmin:
-    """Administration of one Kafka cluster."""
+    """Administers one Kafka cluster."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
-        self._tools = Tools(servers=bootstrap_servers)
+        self._cli = KafkaCli(servers=bootstrap_servers)
         self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0}, logger=silent
+            {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0},
+            logger=silent_logger,
         )
 
     async def ping(self) -> None:
-        """Raise BrokerUnavailable unless Kafka answers, soon."""
+        """Raise BrokerUnavailable unless Kafka answers within `PING_TIMEOUT`."""
         await self._call(lambda: self._admin.describe_cluster(request_timeout=PING_TIMEOUT).result(PING_TIMEOUT))
 
     async def ensure_topics(self, *, topic: str, partitions: int, dead_letter_topic: str) -> int:
-        """Make both topics where they are missing; returns max.message.bytes of the dead-letter topic.
+        """Create the topics that do not exist, and return max.message.bytes of the dead-letter topic.
 
-        What is there already is left as it is, and takes no right to make topics.
+        Topics that exist are not changed; then the right to create topics is not needed.
 
         Raises:
             BrokerUnavailable: Kafka does not answer.
-            SettingsError: Kafka refuses to make a topic.
+            SettingsError: Kafka refuses to create a topic.
         """
-        there = await self._call(self._topics)
-        if topic not in there:
-            await self._call(lambda: self._make(topic, partitions, {}))
-        limit = min(_max_message_bytes(await self._config(topic)) + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)
-        if dead_letter_topic not in there:
-            config = {"max.message.bytes": str(limit), **_KEPT_FOR_EVER}
-            await self._call(lambda: self._make_for_any_time(dead_letter_topic, config))
+        existing = await self._call(self._topics)
+        if topic not in existing:
+            await self._call(lambda: self._create_topic(topic, partitions, {}))
+        limit = min(_max_message_bytes(await self._config(topic)) + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
+        if dead_letter_topic not in existing:
+            config = {"max.message.bytes": str(limit), **_UNLIMITED_RETENTION}
+            await self._call(lambda: self._create_dead_letter_topic(dead_letter_topic, config))
         config = await self._config(dead_letter_topic)
         self._warn_of_retention(dead_letter_topic, config)
         return _max_message_bytes(config)
@@ -101,29 +102,29 @@ class KafkaAdmin:
         return _max_message_bytes(await self._config(topic))
 
     async def topic_id_of(self, topic: str) -> str | None:
-        """The topic's UUID, 22 characters of base64url; None from a broker that has none (before Kafka 2.8)."""
+        """The topic id (KIP-516), 22 characters of base64url; None from a broker before Kafka 2.8."""
         return await self._call(lambda: self._topic_id(topic))
 
     async def is_compacted(self, topic: str) -> bool:
-        """Whether Kafka deletes records of the topic because of later ones with the same key."""
+        """Whether Kafka deletes records of the topic when later ones have the same key."""
         return "compact" in (await self._config(topic)).get("cleanup.policy", "delete")
 
     def _topics(self) -> AbstractSet[str]:
         return self._admin.list_topics(timeout=TIMEOUT / 2).topics.keys()
 
-    def _make_for_any_time(self, topic: str, config: Mapping[str, str]) -> None:
+    def _create_dead_letter_topic(self, topic: str, config: Mapping[str, str]) -> None:
         try:
-            self._create(topic, 1, {**config, **_ANY_TIME})
+            self._create(topic, 1, {**config, **_ANY_TIMESTAMP})
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.INVALID_CONFIG:
-                raise self._refusal(topic, exc) from exc
-            self._make(topic, 1, config)
+                raise self._creation_error(topic, exc) from exc
+            self._create_topic(topic, 1, config)
 
-    def _make(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
+    def _create_topic(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
         try:
             self._create(topic, partitions, config)
         except KafkaException as exc:
-            raise self._refusal(topic, exc) from exc
+            raise self._creation_error(topic, exc) from exc
 
     def _create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
         new = NewTopic(topic, partitions, config=dict(config))
@@ -133,26 +134,26 @@ class KafkaAdmin:
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
         else:
-            log.info("topic made", extra={"topic": topic, "partitions": partitions})
+            log.info("Created the topic %s.", topic, extra={"topic": topic, "partitions": partitions})
 
-    def _refusal(self, topic: str, exc: KafkaException) -> Exception:
+    def _creation_error(self, topic: str, exc: KafkaException) -> Exception:
         error = exc.args[0]
-        if error.code() not in _REFUSALS:
+        if error.code() not in _PERMANENT_ERRORS:
             return exc
         message = (
-            f"Kafka at {self.bootstrap_servers} refuses to make the topic {topic}: {error.str()} ({error.name()})."
-            " Make it yourself and start again, or change STREAMAPP_TOPIC or STREAMAPP_PARTITIONS. Example:\n"
-            f"  {self._tools.make(topic)}"
+            f"Kafka at {self.bootstrap_servers} refuses to create the topic {topic}: {error.str()} ({error.name()})."
+            " Create the topic yourself and start again, or change STREAMAPP_TOPIC or STREAMAPP_PARTITIONS. Example:\n"
+            f"  {self._cli.create_topic(topic)}"
         )
         return SettingsError(message)
 
     async def _config(self, topic: str) -> Mapping[str, str]:
-        # The broker that is asked may not have heard yet of a topic that was just made.
+        # The broker that answers may not know a topic yet that was just created.
         for _ in range(20):
-            with suppress(_NotThereYetError):
+            with suppress(_UnknownTopicError):
                 return await self._call(lambda: self._describe(topic))
             await asyncio.sleep(0.1)
-        raise away(self.bootstrap_servers, f"it does not show {topic} yet")
+        raise unavailable(self.bootstrap_servers, f"the topic {topic} is not visible yet")
 
     def _describe(self, topic: str) -> Mapping[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
@@ -160,7 +161,7 @@ class KafkaAdmin:
             config = self._admin.describe_configs([resource], request_timeout=TIMEOUT)[resource].result(TIMEOUT)
         except KafkaException as exc:
             if exc.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise _NotThereYetError from exc
+                raise _UnknownTopicError from exc
             raise
         return {name: entry.value for name, entry in config.items() if entry.value}
 
@@ -169,40 +170,40 @@ class KafkaAdmin:
         if not limits or "delete" not in config.get("cleanup.policy", "delete"):
             return
         log.warning(
-            "the dead-letter topic %s has %s: Kafka deletes dead letters by the age of the original record or by size,"
-            " even at once, read or not. To keep them: %s",
+            "The dead-letter topic %s has %s: Kafka deletes dead letters by the age of the original record or by size,"
+            " possibly at once and before anyone has read them. To keep them: %s",
             topic,
             ", ".join(f"{name}={value}" for name, value in limits.items()),
-            self._tools.configs(topic, KEEP_ALL),
+            self._cli.alter_config(topic, UNLIMITED_RETENTION),
         )
 
     def _topic_id(self, topic: str) -> str | None:
-        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
-        return uuid_of(asked[topic].result(TIMEOUT))
+        described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
+        return topic_id_in(described[topic].result(TIMEOUT))
 
     async def _call(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.to_thread(call)
         except (KafkaException, TimeoutError) as exc:
             reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
-            raise away(self.bootstrap_servers, reason) from exc
+            raise unavailable(self.bootstrap_servers, reason) from exc
 
 
-def uuid_of(described: Any) -> str | None:
-    """The UUID of a topic that was described; None from a broker that has none."""
-    # librdkafka writes it in plain base64, Kafka's own tools in base64url.
+def topic_id_in(described: Any) -> str | None:
+    """The topic id of a described topic, in base64url; None from a broker without topic ids."""
+    # librdkafka returns plain base64, Kafka's own tools base64url.
     uuid = str(described.topic_id).translate(_BASE64URL)
     # A broker without topic ids reports sixteen zero bytes.
     return None if uuid.strip("A=") == "" else uuid
 
 
-def away(bootstrap_servers: str, why: str) -> BrokerUnavailable:
-    """Kafka does not answer as it should: the address, its setting, and why."""
+def unavailable(bootstrap_servers: str, why: str) -> BrokerUnavailable:
+    """The error for a failed call to Kafka, with the address, its setting and the reason."""
     return BrokerUnavailable(f"{bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}")
 
 
-class _NotThereYetError(Exception):
-    """The broker that was asked does not know the topic."""
+class _UnknownTopicError(Exception):
+    """The broker that answered does not know the topic."""
 
 
 def _max_message_bytes(config: Mapping[str, str]) -> int:

@@ -1,4 +1,4 @@
-"""To the dead-letter topic: the record as it was, with headers that say where it stood and what was wrong."""
+"""Deliver dead letters: the record unchanged, with headers for its coordinates and the reason of the failure."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
 from streamapp.kafka import producer as kafka_producer
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES
-from streamapp.kafka.cli_hints import Tools
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES
+from streamapp.kafka.cli_hints import KafkaCli
 from streamapp.model.record import HEADER_PREFIX, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
-#: Seconds until a dead letter that nobody acknowledges counts as not delivered.
+#: Seconds until a dead letter without an acknowledgement counts as not delivered.
 _DELIVERY_TIMEOUT = 10.0
 _FLUSH_STEP = 0.2
 
-#: Answers that stay the same for this record and this topic, however often it is sent; size is told apart.
-_REFUSALS = frozenset(
+#: Errors for this record and topic that a retry does not fix; the size limit is handled separately.
+_PERMANENT_ERRORS = frozenset(
     {
         KafkaError.INVALID_TIMESTAMP,
         KafkaError.INVALID_RECORD,
@@ -41,9 +41,9 @@ _REFUSALS = frozenset(
 
 
 def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, bytes | None]]:
-    """The record's own headers, then ours; those of an earlier failure are replaced."""
+    """The record's own headers, then those of streamapp; they replace those of an earlier failure."""
     origin = letter.origin
-    ours = {
+    values = {
         "reason": letter.reason.value,
         "error": letter.error.encode("utf-8", "replace")[:_MAX_ERROR_BYTES].decode("utf-8", "ignore"),
         "topic": origin.topic,
@@ -55,15 +55,15 @@ def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, by
         "attempt": str(origin.failures + 1),
         "incarnation": origin.topic_id or "",
     }
-    added = {HEADER_PREFIX + name: text.encode() for name, text in ours.items()}
+    added = {HEADER_PREFIX + name: text.encode() for name, text in values.items()}
     own = [(name, value) for name, value in letter.record.headers if name not in added]
     return own + list(added.items())
 
 
 class DeadLetterProducer:
-    """Delivers dead letters; every one is acknowledged by all in-sync replicas before `send` returns.
+    """Delivers dead letters; all in-sync replicas have acknowledged each of them before `send` returns.
 
-    On confluent-kafka: aiokafka refuses a record that has neither key nor value, which a dead letter may well be.
+    It uses confluent-kafka, because aiokafka refuses a record without key and value, which a dead letter may be.
     """
 
     _producer: Producer
@@ -78,38 +78,42 @@ class DeadLetterProducer:
     ) -> None:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
-        self._tools = Tools(servers=bootstrap_servers)
+        self._cli = KafkaCli(servers=bootstrap_servers)
         self._now = now
-        # Its own, so that nobody else's calls that wait hold up dead letters, nor they others.
+        # Its own threads, so that waiting calls elsewhere do not delay dead letters, nor dead letters other calls.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="dead-letters")
         self._closed = threading.Event()
-        #: Of those that somebody may send again, since others with them could not be delivered.
+        #: Dead letters that were delivered in a call that failed for others: a repeated call skips them.
         self._delivered = WeakSet[DeadLetter]()
 
     def open(self, *, max_message_bytes: int) -> None:
-        """Make ready for dead letters of up to `max_message_bytes`, which is what the topic takes; comes first."""
+        """Create the producer; must be called first.
+
+        Args:
+            max_message_bytes: max.message.bytes of the dead-letter topic.
+        """
         self._max_message_bytes = max_message_bytes
         self._producer = kafka_producer.producer(
             self._bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=_DELIVERY_TIMEOUT
         )
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Deliver all of them.
+        """Deliver all dead letters.
 
         Raises:
-            BrokerUnavailable: some may be delivered, some not; the same call may be repeated, and sends the rest.
-            DeadLetterTopicTooSmall: the topic will never take one of them, because of its size.
-            DeadLetterRefused: the topic will never take one of them, as it is set up.
+            BrokerUnavailable: some are not delivered; a repeated call sends these.
+            DeadLetterTopicTooSmall: one exceeds the size limit of the topic.
+            DeadLetterRefused: the configuration of the topic forbids one.
         """
         try:
             sent = asyncio.get_running_loop().run_in_executor(self._threads, self._send, letters)
         except RuntimeError as exc:
-            message = f"no dead letters for {self.topic} any more: the worker ends"
+            message = f"dead letters cannot be written to {self.topic}: the worker is stopping"
             raise BrokerUnavailable(message) from exc
         await sent
 
     def close(self) -> None:
-        """Take no more dead letters; what is under way is not waited for."""
+        """Accept no more dead letters; do not wait for those that are being sent."""
         self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -121,7 +125,7 @@ class DeadLetterProducer:
         for letter, error in unsent.items():
             if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 raise DeadLetterTopicTooSmall(self._too_small(letter))
-            if error is not None and error.code() in _REFUSALS:
+            if error is not None and error.code() in _PERMANENT_ERRORS:
                 raise DeadLetterRefused(self._refused(letter, error))
         if unsent:
             error = next(iter(unsent.values()))
@@ -129,7 +133,7 @@ class DeadLetterProducer:
             raise BrokerUnavailable(message)
 
     def _flush(self) -> None:
-        # A little at a time: at its end Python waits for this thread.
+        # In short steps: when Python exits it waits for this thread.
         give_up_at = time.monotonic() + _DELIVERY_TIMEOUT + 1
         while self._producer.flush(_FLUSH_STEP) and time.monotonic() < give_up_at and not self._closed.is_set():
             pass
@@ -153,18 +157,18 @@ class DeadLetterProducer:
             on_delivery=on_delivery,
         )
         try:
-            kafka_producer.hand_over(producer, produce, until=self._closed.is_set)
+            kafka_producer.enqueue(producer, produce, until=self._closed.is_set)
         except KafkaException as exc:
             unsent[letter] = exc.args[0]
 
     def _too_small(self, letter: DeadLetter) -> str:
-        size = kafka_producer.size_of(letter.record, headers_of(letter, failed_at=self._now()))
+        size = kafka_producer.record_size(letter.record, headers_of(letter, failed_at=self._now()))
         return (
-            f"a dead letter of {size} bytes, headers included ({_place(letter)}) does not fit into {self.topic}, whose"
-            f" max.message.bytes is {self._max_message_bytes}. Nothing of it is acked. Raise the limit and start the"
-            " worker again:\n  "
-            + self._tools.configs(
-                self.topic, f"max.message.bytes={min(size + DEAD_LETTER_OVERHEAD, MOST_MESSAGE_BYTES)}"
+            f"The dead letter of the record {_coordinates(letter)} has {size} bytes including headers. The topic"
+            f" {self.topic} does not accept it, because its max.message.bytes is {self._max_message_bytes}. The offset"
+            " of the record is not committed. Raise the limit and start the worker again:\n  "
+            + self._cli.alter_config(
+                self.topic, f"max.message.bytes={min(size + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)}"
             )
         )
 
@@ -173,12 +177,13 @@ class DeadLetterProducer:
         if error.code() == KafkaError.INVALID_TIMESTAMP:
             remedy = f"message.timestamp.after.max.ms={2**63 - 1},message.timestamp.before.max.ms={2**63 - 1}"
         return (
-            f"a dead letter ({_place(letter)}, timestamp {letter.record.timestamp}) is refused by {self.topic}, and"
-            f" would always be: {error.str()} ({error.name()}). Nothing of it is acked. Let the topic take any"
-            f" record, and start the worker again:\n  {self._tools.configs(self.topic, remedy)}"
+            f"The topic {self.topic} refuses the dead letter of the record {_coordinates(letter)}, timestamp"
+            f" {letter.record.timestamp}: {error.str()} ({error.name()}). A retry does not help. The offset of the"
+            " record is not committed. Change the topic's configuration and start the worker again:\n"
+            f"  {self._cli.alter_config(self.topic, remedy)}"
         )
 
 
-def _place(letter: DeadLetter) -> str:
+def _coordinates(letter: DeadLetter) -> str:
     origin = letter.origin
-    return f"from {origin.topic}, partition {origin.partition}, offset {origin.offset}"
+    return f"at {origin.topic}, partition {origin.partition}, offset {origin.offset}"

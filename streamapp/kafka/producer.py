@@ -1,4 +1,7 @@
-"""Records of others, delivered as they are: each acknowledged by all in-sync replicas, up to what a topic takes."""
+"""A producer for records of any size that the topic accepts, acknowledged by all in-sync replicas.
+
+The bytes and the records that wait in its queue are bounded.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +9,57 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Producer
 
-from streamapp.kafka.admin import silent
+from streamapp.kafka.admin import silent_logger
 from streamapp.model.record import Record
 
-#: Bytes of values, and records with their headers, that wait in a producer; or one value.
+#: The most bytes of values and the most records that wait in a producer; one larger value may wait alone.
 QUEUE_BYTES = 32 * 1024 * 1024
 QUEUE_RECORDS = 10_000
-#: Seconds until a full queue is looked at again.
-_WAIT = 0.1
+#: Seconds between two attempts to add a record to a full queue.
+_QUEUE_FULL_SECONDS = 0.1
 
-#: What librdkafka takes for message.max.bytes.
-_LEAST_LIMIT, _MOST_LIMIT = 1_000, 1_000_000_000
+#: The values that librdkafka accepts for message.max.bytes.
+_MIN_MESSAGE_BYTES, _MAX_MESSAGE_BYTES = 1_000, 1_000_000_000
 
 
 def producer(bootstrap_servers: str, *, max_message_bytes: int, timeout_seconds: float) -> Producer:
-    """A producer for a topic with this max.message.bytes; what is not acknowledged in time counts as not delivered."""
-    limit = min(max(max_message_bytes, _LEAST_LIMIT), _MOST_LIMIT)
+    """Create a producer for a topic with this max.message.bytes.
+
+    Args:
+        bootstrap_servers: addresses of Kafka.
+        max_message_bytes: max.message.bytes of the topic.
+        timeout_seconds: a record that is not acknowledged within this time counts as not delivered.
+    """
+    limit = min(max(max_message_bytes, _MIN_MESSAGE_BYTES), _MAX_MESSAGE_BYTES)
     config: dict[str, str | int | bool] = {
         "bootstrap.servers": bootstrap_servers,
         "acks": "all",
         "enable.idempotence": True,
         "message.max.bytes": limit,
-        # Never less than a record has: it would find the queue full for ever.
+        # At least one record of the largest size: otherwise it would find the queue full for ever.
         "queue.buffering.max.kbytes": -(-max(QUEUE_BYTES, limit) // 1024),
         "queue.buffering.max.messages": QUEUE_RECORDS,
-        # As the Java client, and so the worker's own producer, spreads keys.
+        # The partitioner of the Java client, which Faust's producer uses, too.
         "partitioner": "murmur2_random",
         "delivery.timeout.ms": int(timeout_seconds * 1000),
         "linger.ms": 5,
         "log_level": 0,
     }
-    return Producer(config, logger=silent)
+    return Producer(config, logger=silent_logger)
 
 
-def hand_over(producer: Producer, produce: Callable[[], None], *, until: Callable[[], bool] = lambda: False) -> None:
-    """Produce once the queue has room, which records make that are delivered or out of time; or give up `until`."""
+def enqueue(producer: Producer, produce: Callable[[], None], *, until: Callable[[], bool] = lambda: False) -> None:
+    """Call `produce` once the queue has room; give up when `until` returns true."""
     while not until():
         try:
             produce()
         except BufferError:
-            producer.poll(_WAIT)
+            producer.poll(_QUEUE_FULL_SECONDS)
         else:
             return
 
 
-def size_of(record: Record, headers: Iterable[tuple[str, bytes | None]]) -> int:
-    """Bytes of a record's key and value, with these headers."""
-    of_headers = sum(len(name.encode()) + len(value or b"") for name, value in headers)
-    return len(record.key or b"") + len(record.value or b"") + of_headers
+def record_size(record: Record, headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Bytes of a record's key and value together with these headers."""
+    header_bytes = sum(len(name.encode()) + len(value or b"") for name, value in headers)
+    return len(record.key or b"") + len(record.value or b"") + header_bytes

@@ -126,7 +126,7 @@ def test_topics_that_kafka_will_never_make_end_the_worker(
     settings = settings_for(private_backend, topic=f"{unique_name}.x")
     with Worker(settings, tmp_path) as worker:
         assert worker.process.wait(30) == 1
-    assert "refuses to make the topic" in worker.text
+    assert "refuses to create the topic" in worker.text
     assert settings.topic in worker.text
     assert "Kafka is away, waiting" not in worker.text
 

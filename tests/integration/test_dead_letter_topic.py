@@ -11,7 +11,8 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall, SettingsError
-from streamapp.kafka import dead_letter_producer, producer
+from streamapp.kafka import dead_letter_producer
+from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.settings import Settings
@@ -21,18 +22,18 @@ from tests.support.until import until
 
 
 def opened(settings: Settings) -> DeadLetterProducer:
-    """Return the topic, made and open."""
-    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
+    """Return the open producer of the dead-letter topic, which exists."""
+    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
     limit = asyncio.run(
-        broker.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic=settings.dead_letter_topic)
+        kafka_admin.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic=settings.dead_letter_topic)
     )
-    topic = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
-    topic.open(max_message_bytes=limit)
-    return topic
+    producer = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
+    producer.open(max_message_bytes=limit)
+    return producer
 
 
-def make_dead_letter_topic(settings: Settings, **config: str) -> None:
-    """Make the dead-letter topic before the worker does."""
+def create_dead_letter_topic(settings: Settings, **config: str) -> None:
+    """Create the dead-letter topic before the worker does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     new = NewTopic(settings.dead_letter_topic, 1, config=config)
     admin.create_topics([new])[settings.dead_letter_topic].result(20)
@@ -43,15 +44,15 @@ def make_dead_letter_topic(settings: Settings, **config: str) -> None:
     [(None, None), (b"k", None), (None, b""), (b"", b"\x00\xff"), (b"k", b"x" * DEFAULT_MAX_MESSAGE_BYTES)],
 )
 def test_a_dead_letter_keeps_key_value_and_time(settings: Settings, key: bytes | None, value: bytes | None) -> None:
-    """Whatever is missing; and there is room for any record of the source topic."""
+    """Also a missing key or value, and the largest record of the source topic."""
     asyncio.run(opened(settings).send([a_letter(key=key, value=value)]))
 
     (letter,) = foreign.read_all(settings, settings.dead_letter_topic, 1)
     assert (key, value, NOW) == (letter.key(), letter.value(), letter.timestamp()[1])
 
 
-def test_topics_that_are_there_are_left_alone(settings: Settings) -> None:
-    """And their limit is told."""
+def test_existing_topics_are_not_changed(settings: Settings) -> None:
+    """The size limit of the existing dead-letter topic is returned."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     topics = [
         NewTopic(settings.topic, 3, config={"max.message.bytes": "2000000"}),
@@ -59,10 +60,10 @@ def test_topics_that_are_there_are_left_alone(settings: Settings) -> None:
     ]
     for made in admin.create_topics(topics).values():
         made.result(20)
-    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
 
     limit = asyncio.run(
-        broker.ensure_topics(topic=settings.topic, partitions=9, dead_letter_topic=settings.dead_letter_topic)
+        kafka_admin.ensure_topics(topic=settings.topic, partitions=9, dead_letter_topic=settings.dead_letter_topic)
     )
 
     assert limit == 5000
@@ -70,36 +71,36 @@ def test_topics_that_are_there_are_left_alone(settings: Settings) -> None:
     assert (3, 2) == (partitions[settings.topic], partitions[settings.dead_letter_topic])
 
 
-def test_the_topic_we_make_has_room_for_the_source_topics_records(settings: Settings) -> None:
-    """Plus our headers."""
+def test_the_created_topic_accepts_all_records_of_the_source_topic(settings: Settings) -> None:
+    """Its size limit leaves room for the headers that streamapp adds."""
     foreign.make_topic(settings, **{"max.message.bytes": "3000000"})
-    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
 
     limit = asyncio.run(
-        broker.ensure_topics(topic=settings.topic, partitions=4, dead_letter_topic=settings.dead_letter_topic)
+        kafka_admin.ensure_topics(topic=settings.topic, partitions=4, dead_letter_topic=settings.dead_letter_topic)
     )
 
     assert limit == 3_000_000 + DEAD_LETTER_OVERHEAD
 
 
-def test_the_topic_we_make_keeps_dead_letters_of_any_time_for_ever(
+def test_the_created_topic_keeps_dead_letters_of_any_timestamp(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A dead letter has its record's timestamp, by which Kafka deletes, or refuses what is far ahead."""
-    topic = opened(settings)
-    asyncio.run(topic.send([a_letter(timestamp=1), a_letter(timestamp=NOW * 100)]))
+    """Kafka deletes by the timestamp of the record, and rejects timestamps far in the future by default."""
+    producer = opened(settings)
+    asyncio.run(producer.send([a_letter(timestamp=1), a_letter(timestamp=NOW * 100)]))
 
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     resource = ConfigResource(ResourceType.TOPIC, settings.dead_letter_topic)
-    told = admin.describe_configs([resource])[resource].result(20)
+    config = admin.describe_configs([resource])[resource].result(20)
     names = ("retention.ms", "retention.bytes", "cleanup.policy", "message.timestamp.after.max.ms")
-    assert ["-1", "-1", "delete", "9223372036854775807"] == [told[name].value for name in names]
+    assert ["-1", "-1", "delete", "9223372036854775807"] == [config[name].value for name in names]
     assert "deletes dead letters" not in caplog.text
 
 
-def test_a_topic_that_deletes_dead_letters_is_warned_of(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, with what it means and the command that ends it."""
-    make_dead_letter_topic(settings, **{"retention.ms": "86400000"})
+def test_a_topic_that_deletes_dead_letters_is_reported(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning says what it means and names the command that fixes it."""
+    create_dead_letter_topic(settings, **{"retention.ms": "86400000"})
     with caplog.at_level(logging.WARNING, "streamapp.kafka.admin"):
         opened(settings)
 
@@ -108,12 +109,12 @@ def test_a_topic_that_deletes_dead_letters_is_warned_of(settings: Settings, capl
         assert words in record.getMessage()
 
 
-def test_a_topic_that_kafka_will_never_make_is_a_wrong_setting(settings: Settings) -> None:
-    """No outage to be waited out."""
-    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
+def test_a_topic_that_cannot_be_created_is_a_settings_error(settings: Settings) -> None:
+    """It is not an outage: a retry does not help."""
+    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
 
     with pytest.raises(SettingsError, match=r"TOPIC_EXCEPTION.*\n.*kafka-topics"):
-        asyncio.run(broker.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic="x" * 250))
+        asyncio.run(kafka_admin.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic="x" * 250))
 
 
 @pytest.mark.parametrize(
@@ -124,59 +125,59 @@ def test_a_topic_that_kafka_will_never_make_is_a_wrong_setting(settings: Setting
     ],
     ids=["far ahead", "no key"],
 )
-def test_a_record_that_the_topic_never_takes_is_no_outage(
+def test_a_record_that_the_topic_refuses_is_not_an_outage(
     settings: Settings, config: dict[str, str], timestamp: int, words: str
 ) -> None:
-    """Told at once, with what is wrong and the remedy."""
-    make_dead_letter_topic(settings, **config)
+    """The error is raised at once and names cause and fix."""
+    create_dead_letter_topic(settings, **config)
 
     with pytest.raises(DeadLetterRefused) as caught:
         asyncio.run(opened(settings).send([a_letter(timestamp=timestamp, key=None)]))
 
-    for said in (settings.dead_letter_topic, "kafka-configs", words):
-        assert said in str(caught.value)
+    for text in (settings.dead_letter_topic, "kafka-configs", words):
+        assert text in str(caught.value)
 
 
-def test_delivered_means_by_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As asked for: one broker cannot show it, since Kafka takes min.insync.replicas for no more than there are."""
-    asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(producer, "Producer", lambda config, **_: asked.append(config))
+def test_the_producer_asks_for_acks_of_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checked in the configuration: one broker cannot show the effect."""
+    configs: list[dict[str, Any]] = []
+    monkeypatch.setattr(kafka_producer, "Producer", lambda config, **_: configs.append(config))
 
     DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq").open(max_message_bytes=1_000_000)
 
-    assert [("all", True)] == [(config["acks"], config["enable.idempotence"]) for config in asked]
+    assert [("all", True)] == [(config["acks"], config["enable.idempotence"]) for config in configs]
 
 
 @pytest.mark.parametrize("limit", [0, 2_147_483_647])
-def test_any_limit_of_a_topic_will_do(settings: Settings, limit: int) -> None:
-    """The client's own bounds are narrower than Kafka's."""
-    topic = opened(settings)
-    topic.open(max_message_bytes=limit)
-    asyncio.run(topic.send([a_letter()]))
+def test_any_size_limit_of_a_topic_is_accepted(settings: Settings, limit: int) -> None:
+    """The client's bounds are narrower than Kafka's."""
+    producer = opened(settings)
+    producer.open(max_message_bytes=limit)
+    asyncio.run(producer.send([a_letter()]))
 
 
-def test_the_topic_we_make_never_passes_kafkas_own_limit(settings: Settings) -> None:
-    """However large the records of the source topic may be."""
+def test_the_created_topic_never_exceeds_kafkas_size_limit(settings: Settings) -> None:
+    """The source topic may have the largest limit already."""
     foreign.make_topic(settings, **{"max.message.bytes": "2147483647"})
     opened(settings)
 
 
-def test_the_remedy_for_a_small_topic_counts_headers(settings: Settings) -> None:
-    """Obeyed, it lets the dead letter through."""
-    make_dead_letter_topic(settings, **{"max.message.bytes": "5000"})
+def test_the_fix_for_a_small_topic_counts_headers(settings: Settings) -> None:
+    """After the fix the topic accepts the dead letter."""
+    create_dead_letter_topic(settings, **{"max.message.bytes": "5000"})
     letter = a_letter(headers=(("trace", b"x" * 200_000),))
-    topic = opened(settings)
+    producer = opened(settings)
     with pytest.raises(DeadLetterTopicTooSmall) as caught:
-        asyncio.run(topic.send([letter]))
+        asyncio.run(producer.send([letter]))
 
     limit = int(str(caught.value).rpartition("max.message.bytes=")[2])
     foreign.set_topic_config(settings, settings.dead_letter_topic, "max.message.bytes", str(limit))
-    topic.open(max_message_bytes=limit)
-    asyncio.run(topic.send([letter]))
+    producer.open(max_message_bytes=limit)
+    asyncio.run(producer.send([letter]))
 
 
-def test_a_topic_that_is_too_small_is_named_with_the_remedy(settings: Settings) -> None:
-    """Its limit and the command that raises it."""
+def test_the_error_for_a_small_topic_names_limit_and_fix(settings: Settings) -> None:
+    """The fix is the command that raises the limit."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     small = NewTopic(settings.dead_letter_topic, 1, config={"max.message.bytes": "5000"})
     admin.create_topics([small])[settings.dead_letter_topic].result(20)
@@ -188,46 +189,46 @@ def test_a_topic_that_is_too_small_is_named_with_the_remedy(settings: Settings) 
         assert words in str(caught.value)
 
 
-def test_a_broker_that_is_away_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never a drop."""
+def test_an_unreachable_broker_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dead letter is not dropped."""
     monkeypatch.setattr(dead_letter_producer, "_DELIVERY_TIMEOUT", 1.0)
-    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
-    topic.open(max_message_bytes=1_000_000)
+    producer = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    producer.open(max_message_bytes=1_000_000)
 
     with pytest.raises(BrokerUnavailable, match="nowhere"):
-        asyncio.run(topic.send([a_letter()]))
+        asyncio.run(producer.send([a_letter()]))
 
 
-def test_a_close_does_not_wait_for_a_broker_that_is_away() -> None:
-    """The process would not end before the thread does."""
-    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
-    topic.open(max_message_bytes=1_000_000)
+def test_close_does_not_wait_for_an_unreachable_broker() -> None:
+    """Otherwise the process could not end."""
+    producer = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    producer.open(max_message_bytes=1_000_000)
 
     async def scenario() -> None:
-        sending = asyncio.create_task(topic.send([a_letter()]))
+        sending = asyncio.create_task(producer.send([a_letter()]))
         await asyncio.sleep(0.3)
-        topic.close()
+        producer.close()
         with pytest.raises(BrokerUnavailable):
             await asyncio.wait_for(sending, 3)
 
     asyncio.run(scenario())
 
 
-def test_incarnations_tell_two_lives_of_a_topic_apart(settings: Settings) -> None:
-    """22 characters, another one after the topic was deleted and made again."""
+def test_a_re_created_topic_has_another_topic_id(settings: Settings) -> None:
+    """A topic id has 22 characters and changes when the topic is deleted and re-created."""
     foreign.make_topic(settings)
-    broker = KafkaAdmin(settings.kafka_bootstrap_servers)
-    first = asyncio.run(broker.topic_id_of(settings.topic))
+    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    first = asyncio.run(kafka_admin.topic_id_of(settings.topic))
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.delete_topics([settings.topic])[settings.topic].result(20)
     foreign.make_again(settings)
 
-    def now_there() -> str | None:
-        with suppress(BrokerUnavailable):  # The broker that is asked may not have heard of it yet.
-            return asyncio.run(broker.topic_id_of(settings.topic))
+    def new_topic_id() -> str | None:
+        with suppress(BrokerUnavailable):  # The broker that answers may not know the topic yet.
+            return asyncio.run(kafka_admin.topic_id_of(settings.topic))
         return None
 
-    second = until(now_there, what="the second life")
+    second = until(new_topic_id, what="the re-created topic")
 
     assert len(first or "") == len(second or "") == 22
     assert first != second

@@ -20,7 +20,7 @@ from streamapp.commands import dlq, dlq_choice, dlq_replay
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import DeadLetterFilter, State
 from streamapp.dlq.replay import Replay
-from streamapp.kafka.admin import KafkaAdmin, away
+from streamapp.kafka.admin import KafkaAdmin, unavailable
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import DeadLetter, Reason, TopicRecord
@@ -320,7 +320,7 @@ class _Failing:
     def read(self, *span: int) -> Iterator[TopicRecord]:
         for read in self._read:
             return read(*span)
-        raise away(NOWHERE, "gone")
+        raise unavailable(NOWHERE, "gone")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A topic read from outside any group, on a real Kafka."""
+"""The topic reader on a real Kafka."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ WITHIN = 20.0
 
 @pytest.fixture
 def reader(settings: Settings) -> Generator[TopicReader]:
-    """Return the reader of this test's topic, which is not there yet."""
+    """Return the reader of this test's topic, which does not exist yet."""
     with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
         yield reader
 
 
 def transactional(settings: Settings) -> Producer:
-    """Return a producer of transactions, with the first one begun."""
+    """Return a transactional producer whose first transaction has begun."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, "transactional.id": settings.topic})
     producer.init_transactions(WITHIN)
     producer.begin_transaction()
     return producer
 
 
-def test_a_topic_that_is_not_there_has_no_partitions_and_is_not_made(settings: Settings, reader: TopicReader) -> None:
+def test_a_missing_topic_has_no_partitions_and_is_not_created(settings: Settings, reader: TopicReader) -> None:
     assert [] == reader.partitions()
     assert {} == reader.committed(settings.app_id)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     assert settings.topic not in admin.list_topics(timeout=WITHIN).topics
 
 
-def test_records_come_as_they_are_in_the_order_of_their_offsets(settings: Settings, reader: TopicReader) -> None:
+def test_records_are_unchanged_and_in_offset_order(settings: Settings, reader: TopicReader) -> None:
     foreign.make_topic(settings, partitions=3)
     # Idempotent, since retries would change the order.
     producer = foreign.ForeignProducer(settings, **{"enable.idempotence": True})
@@ -75,8 +75,8 @@ def test_records_come_as_they_are_in_the_order_of_their_offsets(settings: Settin
     assert [] == [*reader.read(2, 0, 9)]
 
 
-def test_of_transactions_only_what_was_committed_comes(settings: Settings, reader: TopicReader) -> None:
-    """It ends at the partition's end also where no record stands there, and before a transaction that is open."""
+def test_only_committed_records_of_transactions_are_read(settings: Settings, reader: TopicReader) -> None:
+    """Reading ends at the partition's end, also if that holds no record, and before an open transaction."""
     foreign.make_topic(settings, partitions=1)
     producer = transactional(settings)
     producer.produce(settings.topic, b"committed")
@@ -95,7 +95,7 @@ def test_of_transactions_only_what_was_committed_comes(settings: Settings, reade
     producer.abort_transaction(WITHIN)
 
 
-def test_where_the_head_is_deleted_it_begins_with_what_is_left(settings: Settings, reader: TopicReader) -> None:
+def test_reading_begins_with_the_first_record_that_is_not_deleted(settings: Settings, reader: TopicReader) -> None:
     foreign.make_topic(settings, partitions=1)
     foreign.ForeignProducer(settings).send_all(b"%d" % number for number in range(10))
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
@@ -106,7 +106,7 @@ def test_where_the_head_is_deleted_it_begins_with_what_is_left(settings: Setting
     assert [4, 5, 6, 7] == [record.offset for record in reader.read(0, 0, 8)]
 
 
-def test_a_groups_commits_are_told_and_nothing_is_committed(settings: Settings, reader: TopicReader) -> None:
+def test_committed_offsets_are_returned_and_reading_commits_nothing(settings: Settings, reader: TopicReader) -> None:
     foreign.make_topic(settings, partitions=2)
     foreign.ForeignProducer(settings).send_all(b"%d" % number for number in range(20))
     assert {} == reader.committed(settings.app_id)
@@ -117,7 +117,7 @@ def test_a_groups_commits_are_told_and_nothing_is_committed(settings: Settings, 
     assert {} == reader.committed("streamapp.reader")
 
 
-def test_a_read_that_is_given_up_leaves_nothing_to_the_next(settings: Settings, reader: TopicReader) -> None:
+def test_an_abandoned_read_does_not_affect_the_next(settings: Settings, reader: TopicReader) -> None:
     foreign.make_topic(settings, partitions=1)
     foreign.ForeignProducer(settings).send_all(b"%d" % number for number in range(10_000))
 
@@ -128,12 +128,12 @@ def test_a_read_that_is_given_up_leaves_nothing_to_the_next(settings: Settings, 
     assert [*range(9_000, 10_000)] == [record.offset for record in reader.read(0, 9_000, 10_000)]
 
 
-def test_kafka_away_is_told_with_address_and_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within the time that a user has."""
+def test_the_error_names_address_and_setting_when_kafka_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised within the timeouts."""
     monkeypatch.setattr(topic_reader, "TIMEOUT", 1.0)
-    monkeypatch.setattr(topic_reader, "PATIENCE", 1.0)
+    monkeypatch.setattr(topic_reader, "READ_TIMEOUT", 1.0)
     servers = f"127.0.0.1:{net.choose_port()}"
     with TopicReader(servers, "user_events") as reader:
-        for ask in (reader.partitions, lambda: reader.bounds(0), lambda: [*reader.read(0, 0, 1)]):
+        for call in (reader.partitions, lambda: reader.bounds(0), lambda: [*reader.read(0, 0, 1)]):
             with pytest.raises(BrokerUnavailable, match=rf"{servers} \(STREAMAPP_KAFKA_BOOTSTRAP_SERVERS\)"):
-                ask()
+                call()

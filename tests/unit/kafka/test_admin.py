@@ -1,4 +1,4 @@
-"""What Kafka tells of its topics."""
+"""Topic ids, and the creation of the topics."""
 
 from __future__ import annotations
 
@@ -15,55 +15,55 @@ from streamapp.kafka.admin import KafkaAdmin
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("topic_id", "expected"),
     [
         ("J287Vgn7R/as2BYzKvgC+w", "J287Vgn7R_as2BYzKvgC-w"),
         ("OeCM9eLtSVuj9YrtNq4ZGg", "OeCM9eLtSVuj9YrtNq4ZGg"),
         ("AAAAAAAAAAAAAAAAAAAAAA", None),
     ],
 )
-def test_incarnations_are_base64url(told: str, expected: str | None) -> None:
-    """As Kafka's own tools write them; a broker without topic ids tells of zero bytes."""
+def test_topic_ids_are_base64url(topic_id: str, expected: str | None) -> None:
+    """As in Kafka's own tools; a broker without topic ids returns zero bytes."""
     broker = KafkaAdmin("127.0.0.1:1")
     answer: Future[SimpleNamespace] = Future()
-    answer.set_result(SimpleNamespace(topic_id=told))
+    answer.set_result(SimpleNamespace(topic_id=topic_id))
     broker._admin = SimpleNamespace(describe_topics=lambda *_, **__: {"user_events": answer})
 
     assert expected == asyncio.run(broker.topic_id_of("user_events"))
 
 
 class FakeAdmin:
-    """Has these topics, and refuses to make others if it has an error for them."""
+    """A cluster with these topics; it refuses to create others if it has an error."""
 
     def __init__(self, *topics: str, error: Any = None, knows_after_max: bool = True) -> None:
         self.topics = set(topics)
         self.error = error
         self.knows_after_max = knows_after_max
-        self.made: list[Any] = []
-        self.late = 0
+        self.created: list[Any] = []
+        self.unknown_times = 0
 
     def list_topics(self, **_: Any) -> SimpleNamespace:
         """List them."""
         return SimpleNamespace(topics=dict.fromkeys(self.topics))
 
     def create_topics(self, new: list[Any], **_: Any) -> dict[str, Future[None]]:
-        """Make one, or refuse."""
+        """Create a topic, or refuse."""
         answer: Future[None] = Future()
         error = self.error
         if not self.knows_after_max and "message.timestamp.after.max.ms" in new[0].config:
             error = KafkaError(KafkaError.INVALID_CONFIG, "Unknown topic config name")
         if error is None:
-            self.made += new
+            self.created += new
             answer.set_result(None)
         else:
             answer.set_exception(KafkaException(error))
         return {new[0].topic: answer}
 
     def describe_configs(self, resources: list[Any], **_: Any) -> dict[Any, Future[dict[str, Any]]]:
-        """Tell nothing, and not at once."""
+        """Return an empty configuration; the topic is unknown the first times."""
         answer: Future[dict[str, Any]] = Future()
-        if self.late:
-            self.late -= 1
+        if self.unknown_times:
+            self.unknown_times -= 1
             answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
         else:
             answer.set_result({})
@@ -77,23 +77,23 @@ def ensure(admin: FakeAdmin) -> None:
     asyncio.run(broker.ensure_topics(topic="t", partitions=1, dead_letter_topic="t.dlq"))
 
 
-def test_topics_that_are_there_take_no_right_to_make_them() -> None:
-    """A cluster may keep that for its operators."""
+def test_existing_topics_need_no_right_to_create_topics() -> None:
+    """Only the operators of a cluster may have that right."""
     ensure(FakeAdmin("t", "t.dlq", error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
 
 
-def test_a_broker_that_does_not_know_the_bound_on_timestamps_makes_the_topic_without() -> None:
-    """The one key only: the rest keeps dead letters from being deleted."""
+def test_a_broker_without_a_limit_on_timestamps_creates_the_topic_without_it() -> None:
+    """Only this key is left out: the others keep dead letters from being deleted."""
     admin = FakeAdmin("t", knows_after_max=False)
 
     ensure(admin)
 
-    (made,) = admin.made
+    (created,) = admin.created
     expected = {"max.message.bytes", "cleanup.policy", "retention.ms", "retention.bytes"}
-    assert ("t.dlq", expected) == (made.topic, made.config.keys())
+    assert ("t.dlq", expected) == (created.topic, created.config.keys())
 
 
-@pytest.mark.parametrize("there", [(), ("t",)])
+@pytest.mark.parametrize("existing", [(), ("t",)])
 @pytest.mark.parametrize(
     "code",
     [
@@ -106,22 +106,22 @@ def test_a_broker_that_does_not_know_the_bound_on_timestamps_makes_the_topic_wit
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     ],
 )
-def test_a_refusal_for_good_is_a_wrong_setting(code: int, there: tuple[str, ...]) -> None:
-    """Waiting does not mend it; the words say what does."""
-    with pytest.raises(SettingsError, match="refuses to make the topic t"):
-        ensure(FakeAdmin(*there, error=KafkaError(code, "no")))
+def test_a_permanent_refusal_is_a_settings_error(code: int, existing: tuple[str, ...]) -> None:
+    """A retry does not help; the message says what does."""
+    with pytest.raises(SettingsError, match="refuses to create the topic t"):
+        ensure(FakeAdmin(*existing, error=KafkaError(code, "no")))
 
 
-def test_any_other_answer_is_an_outage() -> None:
-    """It may be another one later."""
+def test_any_other_error_is_an_outage() -> None:
+    """A retry may succeed."""
     with pytest.raises(BrokerUnavailable):
         ensure(FakeAdmin(error=KafkaError(KafkaError.NOT_CONTROLLER)))
 
 
-def test_a_topic_that_was_just_made_may_be_unknown_for_a_moment() -> None:
-    """The broker that is asked is not the one that made it."""
+def test_a_topic_that_was_just_created_may_be_unknown_for_a_moment() -> None:
+    """The broker that answers may not be the one that created it."""
     admin = FakeAdmin()
-    admin.late = 2
+    admin.unknown_times = 2
 
     ensure(admin)
-    assert admin.late == 0
+    assert admin.unknown_times == 0

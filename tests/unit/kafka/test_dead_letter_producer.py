@@ -1,4 +1,4 @@
-"""The headers of a dead letter, and which are sent again."""
+"""The headers of a dead letter, and the dead letters that are sent again."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from tests.support.factories import NOW, TOPIC_ID, FakeRecord, a_letter
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
 
 
-def test_headers_are_the_contracts() -> None:
-    """The record's own first, then ours, all text."""
+def test_headers_follow_the_contract() -> None:
+    """The record's own headers first, then those of streamapp, all of them text."""
     letter = a_letter(Reason.TRUNCATED, "ends early", partition=2, offset=9, headers=(("trace", b"\xff"),))
 
     expected = [
@@ -38,7 +38,7 @@ def test_headers_are_the_contracts() -> None:
 
 
 def test_the_error_is_cut_at_1_kib_between_characters() -> None:
-    """Still UTF-8."""
+    """It stays valid UTF-8."""
     headers = dict(headers_of(a_letter(error="é" * 5000), failed_at=AT))
 
     assert "é" * 512 == headers["streamapp.error"].decode()
@@ -55,13 +55,13 @@ def test_a_second_failure_keeps_the_first_coordinates_and_counts() -> None:
     headers = headers_of(second, failed_at=AT)
 
     assert len(headers) == len(dict(headers))
-    told = {name.removeprefix("streamapp."): value for name, value in headers if name.startswith("streamapp.")}
-    assert (b"2", b"9", b"2", b"5") == (told["partition"], told["offset"], told["attempt"], told["schema_id"])
+    values = {name.removeprefix("streamapp."): value for name, value in headers if name.startswith("streamapp.")}
+    assert (b"2", b"9", b"2", b"5") == (values["partition"], values["offset"], values["attempt"], values["schema_id"])
     assert dict(headers)["reason"] == b"theirs"
 
 
 class _Refusing:
-    """A producer that delivers all but the values that it refuses."""
+    """A producer that delivers all values but the refused ones."""
 
     def __init__(self) -> None:
         self.refused = {b"second"}
@@ -86,8 +86,8 @@ class _Refusing:
         return 0
 
 
-def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outage that begins during a batch's dead letters makes none of them come twice."""
+def test_delivered_dead_letters_are_not_sent_again_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage that begins during a batch duplicates no dead letter."""
     producer = _Refusing()
     monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
     topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
@@ -102,8 +102,8 @@ def test_what_is_delivered_is_not_sent_again_with_the_rest(monkeypatch: pytest.M
     assert [b"first", b"third", b"second"] == producer.delivered
 
 
-def test_a_full_queue_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch of poison may hold more than waits in a producer."""
+def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch may have more dead letters than the queue takes."""
     producer = _Refusing()
     producer.is_full = True
     monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)

@@ -1,4 +1,4 @@
-"""What waits in a producer is bounded, and waited for."""
+"""The queue of a producer is bounded, and callers wait while it is full."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 
 @contextmanager
 def producer_to_nowhere(max_message_bytes: int) -> Generator[Producer]:
-    """Yield one that delivers nothing."""
+    """Yield a producer that can deliver nothing."""
     producer = kafka_producer.producer("127.0.0.1:1", max_message_bytes=max_message_bytes, timeout_seconds=60)
     yield producer
     producer.purge()
@@ -25,8 +25,8 @@ def producer_to_nowhere(max_message_bytes: int) -> Generator[Producer]:
 @pytest.mark.parametrize(
     ("size", "most"), [(MIB, kafka_producer.QUEUE_BYTES // MIB), (1, kafka_producer.QUEUE_RECORDS)]
 )
-def test_what_waits_is_bounded_in_bytes_and_in_records(size: int, most: int) -> None:
-    """However long Kafka is away."""
+def test_the_queue_is_bounded_in_bytes_and_in_records(size: int, most: int) -> None:
+    """Memory stays bounded while Kafka is unreachable."""
     value = b"x" * size
 
     with producer_to_nowhere(2 * MIB) as producer:
@@ -36,8 +36,8 @@ def test_what_waits_is_bounded_in_bytes_and_in_records(size: int, most: int) -> 
             producer.produce("x", value)
 
 
-def test_a_record_larger_than_what_may_wait_is_taken_where_the_topic_takes_it() -> None:
-    """Alone."""
+def test_a_record_larger_than_the_queue_is_accepted_if_the_topic_accepts_it() -> None:
+    """It then waits alone."""
     size = kafka_producer.QUEUE_BYTES + MIB
 
     with producer_to_nowhere(size + MIB) as producer:
@@ -46,35 +46,35 @@ def test_a_record_larger_than_what_may_wait_is_taken_where_the_topic_takes_it() 
         assert len(producer) > 0
 
 
-class _Full:
-    """A producer whose queue has room after so many looks."""
+class _FullProducer:
+    """A producer whose queue has room after a number of polls."""
 
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-        self.taken = 0
+    def __init__(self, polls: int) -> None:
+        self.polls = polls
+        self.produced = 0
 
     def produce(self) -> None:
-        if self.looks:
+        if self.polls:
             raise BufferError
-        self.taken += 1
+        self.produced += 1
 
     def poll(self, _: float) -> None:
-        self.looks -= 1
+        self.polls -= 1
 
 
-def test_a_full_queue_is_waited_for() -> None:
-    """And then takes the record once."""
-    producer = _Full(3)
+def test_enqueue_waits_while_the_queue_is_full() -> None:
+    """The record is then produced once."""
+    producer = _FullProducer(3)
 
-    kafka_producer.hand_over(producer, producer.produce)
+    kafka_producer.enqueue(producer, producer.produce)
 
-    assert (0, 1) == (producer.looks, producer.taken)
+    assert (0, 1) == (producer.polls, producer.produced)
 
 
-def test_a_full_queue_is_waited_for_no_longer_than_is_asked() -> None:
-    """As by a worker that ends."""
-    producer = _Full(1_000)
+def test_enqueue_gives_up_on_request() -> None:
+    """A worker that stops does not wait for room."""
+    producer = _FullProducer(1_000)
 
-    kafka_producer.hand_over(producer, producer.produce, until=lambda: producer.looks <= 990)
+    kafka_producer.enqueue(producer, producer.produce, until=lambda: producer.polls <= 990)
 
-    assert (990, 0) == (producer.looks, producer.taken)
+    assert (990, 0) == (producer.polls, producer.produced)

@@ -1,4 +1,4 @@
-"""What a group has committed, asked of a broker that has just started."""
+"""The committed offsets of a group, while its broker starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamapp.kafka import topic_reader
 
 
 class _Starting:
-    """A consumer whose broker knows its groups only when asked once more."""
+    """A consumer whose first request fails."""
 
     def __init__(self, code: int) -> None:
         self._errors = [KafkaError(code)]
@@ -22,15 +22,15 @@ class _Starting:
         return wanted
 
 
-def test_a_broker_that_is_not_yet_the_groups_coordinator_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which passes within seconds."""
-    monkeypatch.setattr(topic_reader, "_WAIT", 0.0)
+def test_a_missing_coordinator_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that has just started takes some seconds to become the coordinator."""
+    monkeypatch.setattr(topic_reader, "_POLL_SECONDS", 0.0)
     wanted = [TopicPartition("x", 0)]
 
     assert wanted == topic_reader._committed(_Starting(KafkaError.NOT_COORDINATOR), wanted)
 
 
-def test_another_error_is_told_at_once() -> None:
-    """It would stay."""
+def test_another_error_is_raised_at_once() -> None:
+    """A retry does not help."""
     with pytest.raises(KafkaException):
         topic_reader._committed(_Starting(KafkaError.GROUP_AUTHORIZATION_FAILED), [])

@@ -9,9 +9,9 @@ import pytest
 from streamapp.doctor.checks import kafka as judge
 from streamapp.doctor.checks.finding import Finding
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
-from streamapp.kafka.cli_hints import Tools
+from streamapp.kafka.cli_hints import KafkaCli
 
-TOOLS = Tools(servers="k:9092")
+TOOLS = KafkaCli(servers="k:9092")
 HEALTHY = PartitionFacts(replicas=3, in_sync=3)
 
 
