@@ -257,7 +257,7 @@ def test_fastavro_calls_logical_readers_by_their_registered_name(read: Any, monk
     assert ("converted", 7) == read(io.BytesIO(b"\x0e"), schema, None)
 
 
-class Encoded(Mapping[str, Any]):
+class EncodedDocument(Mapping[str, Any]):
     """A document of which PyMongo may use the encoded form only."""
 
     _type_marker = RawBSONDocument._type_marker
@@ -279,5 +279,5 @@ def test_pymongo_takes_the_encoded_form_of_a_document_with_the_type_marker() -> 
     """`LazyDocument` relies on it: otherwise PyMongo would decode the fields and encode them again."""
     encoded = bson.encode({"a": 1})
 
-    assert encoded == bson.encode(Encoded(encoded))
-    assert {"inner": {"a": 1}} == bson.decode(bson.encode({"inner": Encoded(encoded)}))
+    assert encoded == bson.encode(EncodedDocument(encoded))
+    assert {"inner": {"a": 1}} == bson.decode(bson.encode({"inner": EncodedDocument(encoded)}))
