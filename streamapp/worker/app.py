@@ -60,7 +60,7 @@ for name in COMMANDS:
 
 if config.log_format == "json":
     # A table for people, printed to the log's stream.
-    worker_command.on_worker_created = lambda *_: None
+    worker_command.on_worker_created = lambda self, worker: None  # noqa: ARG005 - Faust's names
 
 readiness = Readiness()
 broker_outages = OutageRetrier("Kafka")
@@ -178,7 +178,8 @@ _under_way: set[asyncio.Task[None]] = set()
 
 
 def _is_storing() -> bool:
-    tasks = [actor.actor_task for actor in store_events._actors]  # noqa: SLF001 - Faust does not tell otherwise
+    agent: Any = store_events
+    tasks = [actor.actor_task for actor in agent._actors]  # noqa: SLF001 - Faust does not tell otherwise
     return any(task is not None and not task.done() for task in tasks)
 
 
@@ -193,7 +194,7 @@ async def drop_batches(*_: object, **__: object) -> None:
         task.cancel()
 
 
-@app.on_partitions_assigned.connect
+@app.on_partitions_assigned.connect  # pyright: ignore[reportArgumentType] - its type forbids a handler with keywords
 async def note_partitions(_: object, assigned: Any, **__: object) -> None:
     """Tell /readyz and /metrics."""
     readiness.partitions = len(assigned)
@@ -204,7 +205,8 @@ async def note_partitions(_: object, assigned: Any, **__: object) -> None:
 async def beat() -> None:
     """Tell the page how far this worker is."""
     if not app.should_stop:  # by a signal before there was a consumer: Faust starts its tasks all the same
-        await dependencies().beat(app.consumer)
+        consumer: Any = app.consumer
+        await dependencies().beat(consumer)
 
 
 producer = SampleProducer(
@@ -227,11 +229,11 @@ async def produce_events(stream: Any) -> None:
 
 if config.produce_interval_seconds:
 
-    @app.timer(interval=max(config.produce_interval_seconds, 0.1))
+    @app.timer(interval=max(config.produce_interval_seconds, 0.1))  # pyright: ignore[reportUntypedFunctionDecorator]
     async def tick() -> None:
         """Wake the producer, unless it waits for Kafka: then it catches up by itself."""
         if producer.is_idle:
-            await ticks.put(time.monotonic())
+            await ticks.put(time.monotonic())  # pyright: ignore[reportArgumentType] - a channel takes any value
 
 
 @app.page("/healthz")
