@@ -112,7 +112,7 @@ POISON = {
 
 
 def test_records_are_released_once_they_have_their_fate() -> None:
-    """`on_forgotten` gets the bytes that remain in memory: some of an event, none of a dead letter."""
+    """`on_release` gets the bytes that remain in memory: some of an event, none of a dead letter."""
     left: list[int] = []
     large = a_record(an_event(event_type="x" * 1_000), offset=2, key=b"x" * 100_000)
     batches = [a_batch(a_record(offset=0)), a_batch(FakeRecord(value=b"", offset=1)), a_batch(large)]
