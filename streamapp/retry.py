@@ -1,4 +1,4 @@
-"""Waiting out an outage: backoff with jitter, no deadline, and one line in the log where it begins and ends."""
+"""Retries through an outage: exponential backoff with jitter, no deadline, one log line at its start and its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Exponential backoff, in seconds."""
+    """Exponential backoff with jitter; waits are in seconds."""
 
     first_wait: float = 0.1
     max_wait: float = 5.0
@@ -30,9 +30,9 @@ class RetryPolicy:
 
 
 class OutageRetrier:
-    """Insists on operations of one dependency, and knows since when it is away.
+    """Retries the operations on one dependency until it answers, and records its outages.
 
-    Many batches may wait for the same dependency; the log hears of it once.
+    Many batches may wait for the same dependency; the start and the end of an outage are logged once.
     """
 
     def __init__(
@@ -44,25 +44,27 @@ class OutageRetrier:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
-        self.away_since: float | None = None
-        #: What is, or was last, wrong.
+        #: Start of the current outage, by `clock`; None without an outage.
+        self.outage_since: float | None = None
+        #: Message of the last failure.
         self.error = ""
-        #: How often something was repeated, and how many outages there were.
+        #: Number of retries since the start.
         self.retries = 0
+        #: Number of outages since the start.
         self.count = 0
-        #: Operations that failed when they were last tried: while there is one, what others achieve ends no outage.
+        #: Number of operations whose last attempt failed. The outage lasts until this is 0, even if others succeed.
         self._failing = 0
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._clock = clock
 
     @property
-    def away_for(self) -> float:
-        """Seconds since the outage began; 0 without one."""
-        return 0.0 if self.away_since is None else self._clock() - self.away_since
+    def outage_seconds(self) -> float:
+        """Duration of the current outage; 0 without an outage."""
+        return 0.0 if self.outage_since is None else self._clock() - self.outage_since
 
     async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Repeat `operation` while it raises Transient; anything else goes through."""
+        """Repeat `operation` while it raises Transient; return its result. Other errors propagate."""
         attempt = 0
         try:
             while True:
@@ -83,20 +85,20 @@ class OutageRetrier:
     def _note_failure(self, exc: Transient) -> None:
         self.error = str(exc)
         self.retries += 1
-        if self.away_since is None:
-            self.away_since = self._clock()
+        if self.outage_since is None:
+            self.outage_since = self._clock()
             self.count += 1
-            log.warning("%s is away, waiting for it: %s", self.name, exc)
+            log.warning("%s is unreachable; retrying until it answers: %s", self.name, exc)
 
     def _note_success(self) -> None:
-        if self.away_since is not None and not self._failing:
-            log.warning("%s is back after %.1f s", self.name, self.away_for)
-            self.away_since = None
+        if self.outage_since is not None and not self._failing:
+            log.warning("%s is reachable again after %.1f s", self.name, self.outage_seconds)
+            self.outage_since = None
 
 
 class NoRetry(OutageRetrier):
-    """For commands, whose user is told at once."""
+    """Tries each operation once: a command reports a failure to its user immediately."""
 
     async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Do `operation` once."""
+        """Run `operation` once; every error propagates."""
         return await operation()

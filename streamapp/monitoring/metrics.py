@@ -129,12 +129,12 @@ class Metrics:
         retries = {name: outages.retries for name, outages in known}
         yield _counter("streamapp_retries", "Operations repeated.", "dependency", retries)
         yield _counter("streamapp_outages", "Outages.", "dependency", {name: each.count for name, each in known})
-        away = GaugeMetricFamily(
+        seconds = GaugeMetricFamily(
             "streamapp_outage_seconds", "Duration of the present outage, 0 without one.", labels=["dependency"]
         )
         for name, outages in known:
-            away.add_metric([name], outages.away_for)
-        yield away
+            seconds.add_metric([name], outages.outage_seconds)
+        yield seconds
 
     def _ready(self) -> Metric:
         ready = GaugeMetricFamily("streamapp_ready", "Whether a part of /readyz is ok.", labels=["part"])

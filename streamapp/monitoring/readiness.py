@@ -106,8 +106,8 @@ class Waiting:
 
 
 def _waiting(outages: Sequence[OutageRetrier]) -> str:
-    away = [each for each in outages if each.away_for > HICCUP]
-    return f"away for {away[0].away_for:.0f} s: {away[0].error}" if away else "ok"
+    away = [each for each in outages if each.outage_seconds > HICCUP]
+    return f"failing for {away[0].outage_seconds:.0f} s: {away[0].error}" if away else "ok"
 
 
 @dataclass(slots=True)

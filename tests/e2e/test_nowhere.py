@@ -29,7 +29,7 @@ def nowhere(**changes: Any) -> Settings:
 def test_a_signal_before_there_is_a_kafka_ends_the_worker_in_order(tmp_path: Path) -> None:
     """It has no consumer yet."""
     with Worker(nowhere(), tmp_path) as worker:
-        until(lambda: "is away, waiting" in worker.text, within=60, what="a worker that waits")
+        until(lambda: "is unreachable; retrying" in worker.text, within=60, what="a worker that waits")
 
         assert 0 == worker.stop()
         assert "Traceback" not in worker.text

@@ -58,7 +58,7 @@ def everything_is_stored(settings: Settings, database: Database[Any], count: int
 def is_away(worker: Worker, server: str) -> bool:
     """Whether /readyz is red and says so of this server."""
     status, body = worker.page("/readyz")
-    return status == 503 and ("no answer for" in body[server] or "away for" in body[server])
+    return status == 503 and ("no answer for" in body[server] or "failing for" in body[server])
 
 
 def test_mongodb_away(settings: Settings, database: Database[Any], private_backend: Backend, tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_mongodb_away(settings: Settings, database: Database[Any], private_backe
         until(lambda: worker.is_ready, what="a green /readyz")
         assert worker.stop() == 0
 
-    assert "MongoDB is away, waiting for it" in worker.text
-    assert "MongoDB is back" in worker.text
+    assert "MongoDB is unreachable; retrying until it answers" in worker.text
+    assert "MongoDB is reachable again" in worker.text
     assert "leaked" not in worker.text
     assert [] == foreign.read_all(settings, settings.dead_letter_topic, 0, within=3)
 
@@ -98,7 +98,7 @@ def test_kafka_away(settings: Settings, database: Database[Any], private_backend
     """Before the start it is waited for; in mid-run the worker stays, and goes on when it is back."""
     private_backend.kafka.stop()
     with Worker(settings, tmp_path) as worker:
-        until(lambda: "Kafka is away, waiting for it" in worker.text, what="a line about Kafka")
+        until(lambda: "Kafka is unreachable; retrying until it answers" in worker.text, what="a line about Kafka")
         assert settings.kafka_bootstrap_servers in worker.text
         assert worker.page("/healthz")[0] == 200
         assert worker.page("/readyz")[0] == 503
@@ -128,7 +128,7 @@ def test_topics_that_kafka_will_never_make_end_the_worker(
         assert worker.process.wait(30) == 1
     assert "refuses to create the topic" in worker.text
     assert settings.topic in worker.text
-    assert "Kafka is away, waiting" not in worker.text
+    assert "Kafka is unreachable" not in worker.text
 
 
 def test_registry_away(settings: Settings, database: Database[Any], private_backend: Backend, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_registry_away(settings: Settings, database: Database[Any], private_back
     private_backend.registry.stop()
     with Worker(settings, tmp_path) as worker:
         foreign.ForeignProducer(settings).send_all(values)
-        until(lambda: "the schema registry is away" in worker.text, what="a line about the registry")
+        until(lambda: "the schema registry is unreachable" in worker.text, what="a line about the registry")
         assert worker.page("/readyz")[0] == 503
         assert database.events.count_documents({}) == 0
 

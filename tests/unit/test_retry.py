@@ -1,4 +1,4 @@
-"""Outages are waited out, and told of once."""
+"""Operations are retried through an outage, which is logged once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamapp.retry import NoRetry, OutageRetrier, RetryPolicy
 
 
 class Flaky:
-    """Fails a number of times, then answers."""
+    """Fails a number of times, then succeeds."""
 
     def __init__(self, failures: int) -> None:
         self.left = failures
@@ -25,7 +25,7 @@ class Flaky:
 
 
 class Sleeps:
-    """A sleep that only notes for how long."""
+    """Replaces `sleep`, and records the waits."""
 
     def __init__(self) -> None:
         self.waits: list[float] = []
@@ -35,24 +35,24 @@ class Sleeps:
 
 
 @pytest.mark.parametrize(("attempt", "ceiling"), [(1, 0.1), (2, 0.2), (5, 1.6), (7, 5.0), (10_000, 5.0)])
-def test_waits_double_up_to_a_ceiling(attempt: int, ceiling: float) -> None:
-    """Half of each wait is jitter."""
+def test_waits_double_up_to_the_maximum(attempt: int, ceiling: float) -> None:
+    """Half of each wait is random."""
     policy = RetryPolicy(first_wait=0.1, max_wait=5.0)
 
     assert ceiling / 2 == pytest.approx(policy.wait(attempt, jitter=0))
     assert ceiling == pytest.approx(policy.wait(attempt, jitter=1))
 
 
-def test_transient_faults_are_repeated_until_it_works() -> None:
-    """However many there are."""
+def test_transient_errors_are_retried_until_the_operation_succeeds() -> None:
+    """There is no limit on the number of retries."""
     sleeps = Sleeps()
 
     assert asyncio.run(OutageRetrier("MongoDB", sleep=sleeps).run(Flaky(9))) == "done"
     assert len(sleeps.waits) == 9
 
 
-def test_other_faults_go_through() -> None:
-    """A permanent one is nobody's to wait for."""
+def test_other_errors_propagate() -> None:
+    """A retry cannot fix a permanent error."""
 
     async def broken() -> None:
         raise Permanent("no")
@@ -61,47 +61,50 @@ def test_other_faults_go_through() -> None:
         asyncio.run(OutageRetrier("MongoDB", sleep=Sleeps()).run(broken))
 
 
-def test_an_outage_is_one_line_where_it_begins_and_one_where_it_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """However many attempts and batches wait for it."""
+def test_start_and_end_of_an_outage_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Five failed attempts make two log lines."""
     outages = OutageRetrier("MongoDB", sleep=Sleeps(), clock=iter([100.0, 107.5]).__next__)
 
     with caplog.at_level(logging.WARNING):
         asyncio.run(outages.run(Flaky(5)))
 
-    assert ["MongoDB is away, waiting for it: down", "MongoDB is back after 7.5 s"] == caplog.messages
+    assert [
+        "MongoDB is unreachable; retrying until it answers: down",
+        "MongoDB is reachable again after 7.5 s",
+    ] == caplog.messages
 
 
 def test_an_outage_lasts_while_any_operation_fails() -> None:
-    """Others may work all the while: rights on one collection only, one document that cannot be written."""
+    """Other operations may succeed meanwhile, for example if one collection is not writable."""
     flaky = Flaky(1)
 
     async def pause(_: float) -> None:
         await outages.run(Flaky(0))
-        seen.append((outages.away_since is not None, outages.count))
+        seen.append((outages.outage_since is not None, outages.count))
 
     outages, seen = OutageRetrier("MongoDB", sleep=pause), list[tuple[bool, int]]()
     asyncio.run(outages.run(flaky))
 
     assert [(True, 1)] == seen
-    assert (None, 1) == (outages.away_since, outages.count)
+    assert (None, 1) == (outages.outage_since, outages.count)
 
 
-def test_an_operation_that_is_called_off_leaves_it_to_others_to_end_the_outage() -> None:
-    """Nobody knows whether it would have worked."""
+def test_a_cancelled_operation_does_not_end_the_outage() -> None:
+    """It is unknown whether its next attempt would succeed; the next operation that succeeds ends the outage."""
     outages = OutageRetrier("MongoDB")
 
     async def scenario() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(outages.run(Flaky(1_000)), timeout=0.01)
-        assert outages.away_since is not None
+        assert outages.outage_since is not None
         await outages.run(Flaky(0))
 
     asyncio.run(scenario())
 
-    assert (None, 1) == (outages.away_since, outages.count)
+    assert (None, 1) == (outages.outage_since, outages.count)
 
 
-def test_commands_have_no_patience() -> None:
-    """Their user is told at once."""
+def test_no_retry_tries_once() -> None:
+    """A command reports the error immediately."""
     with pytest.raises(StoreUnavailable):
         asyncio.run(NoRetry("MongoDB").run(Flaky(1)))

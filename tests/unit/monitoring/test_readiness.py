@@ -77,7 +77,7 @@ def test_what_is_repeated_for_long_is_no_hiccup() -> None:
     assert ("ok", "ok") == (pinged.dependency.state, letters.state)
 
     pinged.now = 4
-    assert ("away for 4 s: read-only",) * 2 == (pinged.dependency.state, letters.state)
+    assert ("failing for 4 s: read-only",) * 2 == (pinged.dependency.state, letters.state)
 
     pinged.outages._note_success()
     assert ("ok", "ok") == (pinged.dependency.state, letters.state)

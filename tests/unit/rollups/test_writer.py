@@ -187,7 +187,7 @@ def test_an_outage_does_not_end_because_all_batches_are_cancelled() -> None:
         cancelled.cancel()
         for _ in range(20):
             await asyncio.sleep(0)
-        is_unreachable = outages.away_since is not None
+        is_unreachable = outages.outage_since is not None
         rollups.is_read_only = False
         await rollup_writer.add(PARTITION, PendingCounts.of([an_event(1)]))
         return is_unreachable

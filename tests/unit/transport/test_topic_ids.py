@@ -91,13 +91,13 @@ def test_a_failed_request_is_an_outage() -> None:
         cluster.is_unreachable = True
         cluster.topic_ids.request("events")
         await run_tasks()
-        assert cluster.outages.away_since is not None
+        assert cluster.outages.outage_since is not None
         cluster.topic_ids.forget("events")
         cluster.is_unreachable = False
         await run_tasks()
         assert cluster.topic_ids.known == {}
         cluster.topic_ids.request("events")
         await run_tasks()
-        assert (cluster.topic_ids.known, cluster.outages.away_since) == ({"events": "one"}, None)
+        assert (cluster.topic_ids.known, cluster.outages.outage_since) == ({"events": "one"}, None)
 
     asyncio.run(scenario())
