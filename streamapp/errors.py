@@ -1,32 +1,32 @@
-"""What can go wrong, named by what the caller must do.
+"""The errors of streamapp, classed by what the caller must do.
 
 StreamappError
-├── Transient               wait and try again
+├── Transient               wait and retry
 │   ├── BrokerUnavailable
 │   ├── RegistryUnavailable
 │   └── StoreUnavailable
-├── Permanent               no attempt can succeed
+├── Permanent               do not retry
 │   ├── Undecodable         → dead letter
-│   ├── PoisonFlood               → stop, un-acked
-│   ├── DeadLetterTopicTooSmall   → stop, un-acked
-│   └── DeadLetterRefused         → stop, un-acked
-├── AssignmentLost          stop settling, un-acked: Kafka delivers the records again
-├── BackendError            the local backend cannot run here, or no longer
-└── SettingsError           a setting is wrong
+│   ├── PoisonFlood               → stop the worker without an ack
+│   ├── DeadLetterTopicTooSmall   → stop the worker without an ack
+│   └── DeadLetterRefused         → stop the worker without an ack
+├── AssignmentLost          stop settling without an ack: Kafka delivers the records again
+├── BackendError            the local backend does not start, or one of its processes has ended
+└── SettingsError           correct the setting
 """
 
 from __future__ import annotations
 
-#: The exit code of what Ctrl-C has ended, as shells tell of it.
+#: The exit code after Ctrl-C, as shells use it: 128 + SIGINT.
 INTERRUPTED = 130
 
 
 class StreamappError(Exception):
-    """Something went wrong in streamapp."""
+    """Base class of all errors of streamapp."""
 
 
-class Transient(StreamappError):  # noqa: N818 - a class of errors, named by what it means
-    """Worth another attempt: nothing is wrong with the record."""
+class Transient(StreamappError):  # noqa: N818 - a class of errors
+    """A dependency failed; a retry can succeed."""
 
 
 class BrokerUnavailable(Transient):
@@ -41,16 +41,16 @@ class StoreUnavailable(Transient):
     """MongoDB does not take writes."""
 
 
-class Permanent(StreamappError):  # noqa: N818 - a class of errors, named by what it means
-    """Can never succeed, however often it is tried."""
+class Permanent(StreamappError):  # noqa: N818 - a class of errors
+    """A retry cannot succeed."""
 
 
 class Undecodable(Permanent):
-    """The bytes of a record cannot become an event.
+    """The value of a record is not a valid event.
 
     Args:
         reason: one of the reasons in `streamapp.model.record.Reason`.
-        error: what exactly is wrong, for a reader of the dead letter.
+        error: the exact error, for a person who reads the dead letter.
     """
 
     def __init__(self, reason: str, error: str) -> None:
@@ -59,7 +59,7 @@ class Undecodable(Permanent):
 
 
 class PoisonFlood(Permanent):
-    """So many records are poison that the fault lies elsewhere than in them."""
+    """So many records fail that the cause is probably not in the records."""
 
 
 class DeadLetterTopicTooSmall(Permanent):
@@ -67,7 +67,7 @@ class DeadLetterTopicTooSmall(Permanent):
 
 
 class DeadLetterRefused(Permanent):
-    """The dead-letter topic refuses a record for another reason, which time does not mend."""
+    """The dead-letter topic refuses a record because of its configuration."""
 
 
 class AssignmentLost(StreamappError):  # noqa: N818 - named by what happened
@@ -79,4 +79,4 @@ class BackendError(StreamappError):
 
 
 class SettingsError(StreamappError):
-    """A setting has a value that cannot work; the message names it and gives an example."""
+    """A setting has an invalid value; the message names the setting and gives an example."""

@@ -8,20 +8,20 @@ from collections.abc import Collection
 
 #: The loopback address.
 HOST = "127.0.0.1"
-# Below the range from which the kernel serves outgoing connections: a client that keeps trying to reach a server which
-# is down would otherwise sooner or later be connected to itself, and keep the server from its port.
-FREE = range(15_000, 32_000)
+# Below the kernel's range of ephemeral ports: a client that retries to connect to a stopped server on an ephemeral port
+# can at some time connect to itself, and then occupies the server's port.
+CANDIDATES = range(15_000, 32_000)
 
 
 def choose_port(usual: int | None = None, *, but: Collection[int] = ()) -> int:
-    """Return the usual port if it is free, else any free one; none of `but`."""
-    wanted = [] if usual is None else [usual]
-    anywhere = random.sample(FREE, 200)
-    return next(port for port in (*wanted, *anywhere) if port not in but and is_free(port))
+    """Return the usual port if it is free, else a random free port; never one of `but`."""
+    preferred = [] if usual is None else [usual]
+    candidates = random.sample(CANDIDATES, 200)
+    return next(port for port in (*preferred, *candidates) if port not in but and is_free(port))
 
 
 def is_free(port: int, host: str = HOST) -> bool:
-    """Tell whether a server could listen on the port."""
+    """Return whether a server can listen on the port."""
     with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
         try:
@@ -32,11 +32,11 @@ def is_free(port: int, host: str = HOST) -> bool:
 
 
 def is_here(host: str) -> bool:
-    """Tell whether a server on this machine could listen on this host's address."""
+    """Return whether a server on this machine can listen on the host's address."""
     try:
         with socket.create_server((host, 0), family=_family(host)):
             return True
-    except (OSError, ValueError):  # no address of ours, no name that is known, no name at all
+    except (OSError, ValueError):  # an address of another machine, an unknown name, or no name at all
         return False
 
 
@@ -45,7 +45,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def is_open(port: int) -> bool:
-    """Tell whether a server listens on the port."""
+    """Return whether a server listens on the port of the loopback address."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0

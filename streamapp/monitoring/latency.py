@@ -1,4 +1,4 @@
-"""How long events took from Kafka's timestamp to MongoDB, over the last minutes: a histogram and its percentiles."""
+"""The latency of events, from their Kafka timestamp to MongoDB: a histogram over the last minutes, and percentiles."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-#: Upper bounds of the histogram's bins, in milliseconds; one more bin holds what is above.
+#: Upper bounds of the histogram's bins, in milliseconds; one more bin counts greater latencies.
 BOUNDS_MS = (
     *(5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000),
     *(300_000, 1_800_000, 3_600_000, 21_600_000, 86_400_000),
 )
-#: Records of a batch that are looked at; each stands for as many others.
+#: Number of records per batch that are sampled; each sample has the weight of the records that it represents.
 SAMPLED_RECORDS = 64
-#: Latencies are forgotten after this time, a tenth of it at once.
+#: The length of the window, which moves in steps of a tenth.
 WINDOW_SECONDS = 300.0
-_PARTS = 10
+_STEPS = 10
 
 
 class Stamped(Protocol):
-    """The part of a record that tells its age."""
+    """A record with a timestamp."""
 
     @property
     def timestamp(self) -> int:
@@ -32,22 +32,22 @@ class Stamped(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """How many events took how long."""
+    """The number of events by latency."""
 
-    #: One number per bin of BOUNDS_MS, and one for what is above.
+    #: One number per bin of BOUNDS_MS, and one for greater latencies.
     counts: tuple[float, ...]
 
     @property
     def n(self) -> int:
-        """All events."""
+        """The number of events."""
         return round(sum(self.counts))
 
-    def percentile(self, share: float) -> float | None:
-        """Milliseconds within which this share of the events was stored; None without events.
+    def percentile(self, fraction: float) -> float | None:
+        """Milliseconds within which this fraction of the events was stored; None without events.
 
-        Within a bin, events are taken as evenly spread; above the last bound, only that bound is known.
+        Interpolates linearly within a bin; above the last bound, returns that bound.
         """
-        rest = share * sum(self.counts)
+        rest = fraction * sum(self.counts)
         for (low, high), count in zip(pairwise((0, *BOUNDS_MS)), self.counts, strict=False):
             if count and rest <= count:
                 return low + (high - low) * rest / count
@@ -56,51 +56,51 @@ class Histogram:
 
 
 class Latencies:
-    """Latencies of the last minutes, in a memory that does not grow."""
+    """Counts the latencies of the last minutes and since the start, in constant memory."""
 
     def __init__(self, *, window_seconds: float = WINDOW_SECONDS) -> None:
-        self._part_seconds = window_seconds / _PARTS
-        #: The number of each part of time that has events, and its bins; the oldest first.
-        self._parts: deque[tuple[int, list[float]]] = deque()
-        #: Of all time.
+        self._step_seconds = window_seconds / _STEPS
+        #: The number and the bins of each step of the window that has events; the oldest first.
+        self._steps: deque[tuple[int, list[float]]] = deque()
         self._total = _no_bins()
+        #: The sum of all latencies since the start.
         self.total_ms = 0.0
 
     @property
     def total(self) -> Histogram:
-        """What was stored since the start."""
+        """The latencies since the start."""
         return Histogram(counts=tuple(self._total))
 
     def add(self, records: Sequence[Stamped], *, now: float) -> None:
-        """Count records that were stored at `now`, in seconds since the epoch."""
+        """Count records that were stored at `now` (seconds since the epoch)."""
         sampled = records[:: -(-len(records) // SAMPLED_RECORDS) or 1]
         bins = self._bins(now)
         for record in sampled:
-            # A producer's clock may be ahead of ours.
-            took, stands_for = max(0.0, now * 1_000 - record.timestamp), len(records) / len(sampled)
-            index = bisect_left(BOUNDS_MS, took)
-            bins[index] += stands_for
-            self._total[index] += stands_for
-            self.total_ms += took * stands_for
+            # The producer's clock may be ahead of this clock.
+            latency_ms, weight = max(0.0, now * 1_000 - record.timestamp), len(records) / len(sampled)
+            index = bisect_left(BOUNDS_MS, latency_ms)
+            bins[index] += weight
+            self._total[index] += weight
+            self.total_ms += latency_ms * weight
 
     def histogram(self, *, now: float) -> Histogram:
-        """Return what was stored within the window."""
+        """Return the latencies within the window that ends at `now`."""
         self._forget(now)
         return Histogram(counts=tuple(map(sum, zip(*self._all_bins(), strict=True))))
 
     def _bins(self, now: float) -> list[float]:
         self._forget(now)
-        part = int(now // self._part_seconds)
-        if not self._parts or self._parts[-1][0] < part:
-            self._parts.append((part, _no_bins()))
-        return self._parts[-1][1]
+        step = int(now // self._step_seconds)
+        if not self._steps or self._steps[-1][0] < step:
+            self._steps.append((step, _no_bins()))
+        return self._steps[-1][1]
 
     def _forget(self, now: float) -> None:
-        while self._parts and self._parts[0][0] <= now // self._part_seconds - _PARTS:
-            self._parts.popleft()
+        while self._steps and self._steps[0][0] <= now // self._step_seconds - _STEPS:
+            self._steps.popleft()
 
     def _all_bins(self) -> Iterable[list[float]]:
-        return (_no_bins(), *(bins for _, bins in self._parts))
+        return (_no_bins(), *(bins for _, bins in self._steps))
 
 
 def _no_bins() -> list[float]:

@@ -1,4 +1,4 @@
-"""The log as JSON."""
+"""The JSON formatter of the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamapp.monitoring.json_logs import JsonFormatter
 
 
 def logged(**changes: Any) -> Mapping[str, Any]:
-    """Return what is made of a record."""
+    """Return the formatted record, parsed."""
     values = {"name": "streamapp.x", "levelno": logging.WARNING, "levelname": "WARNING", "created": 1_790_000_000.5}
     line = JsonFormatter().format(logging.makeLogRecord(values | changes))
     assert "\n" not in line
@@ -20,7 +20,7 @@ def logged(**changes: Any) -> Mapping[str, Any]:
 
 
 def test_a_record_is_one_object() -> None:
-    """With its arguments in the message, and `extra` apart."""
+    """The message contains its arguments; each attribute of `extra` is a field."""
     expected = {
         "at": "2026-09-21T14:13:20.500+00:00",
         "level": "warning",
@@ -34,12 +34,12 @@ def test_a_record_is_one_object() -> None:
 
 
 def test_an_exception_is_one_field() -> None:
-    """With its traceback, and so is a stack that was asked for."""
+    """The field holds the traceback; a requested stack is another field."""
     try:
         int("no")
     except ValueError:
-        facts = logged(msg="failed", exc_info=sys.exc_info(), stack_info="Stack: x")
+        fields = logged(msg="failed", exc_info=sys.exc_info(), stack_info="Stack: x")
 
-    assert facts["exception"].startswith("Traceback")
-    assert "ValueError: invalid literal" in facts["exception"]
-    assert facts["stack"] == "Stack: x"
+    assert fields["exception"].startswith("Traceback")
+    assert "ValueError: invalid literal" in fields["exception"]
+    assert fields["stack"] == "Stack: x"

@@ -1,4 +1,4 @@
-"""Latencies are counted in weighted samples, told in percentiles, and forgotten."""
+"""The latencies of the last minutes, counted in weighted samples."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ NOW = 1_000_000.0
 
 @dataclass(frozen=True)
 class Stamped:
-    """As much of a record as tells its age."""
+    """A record with a timestamp only."""
 
     timestamp: int
 
 
 def aged(milliseconds: float, n: int = 1) -> list[Stamped]:
-    """Return records of this age."""
+    """Return `n` records of this age."""
     return [Stamped(int(NOW * 1_000 - milliseconds))] * n
 
 
@@ -29,15 +29,15 @@ def test_no_event_has_no_percentile() -> None:
 
 
 def test_percentile_lies_within_its_bin() -> None:
-    """Half of the events of one bin are taken to lie below its middle."""
+    """Within a bin, the percentile is interpolated linearly."""
     latencies = Latencies()
     latencies.add(aged(700, n=10), now=NOW)
 
     assert latencies.histogram(now=NOW).percentile(0.5) == 750
 
 
-def test_percentile_finds_the_slow_few() -> None:
-    """Two slow events among a hundred are the slowest percent, not the median."""
+def test_few_slow_events_raise_only_the_high_percentile() -> None:
+    """Two slow events among a hundred raise the 99th percentile, not the median."""
     latencies = Latencies()
     latencies.add(aged(3, n=98), now=NOW)
     latencies.add(aged(20_000, n=2), now=NOW)
@@ -48,16 +48,16 @@ def test_percentile_finds_the_slow_few() -> None:
 
 
 @pytest.mark.parametrize("records", [0, 1, 63, 64, 65, 4_000])
-def test_sample_stands_for_all(records: int) -> None:
-    """However many records a batch has, all of them are counted."""
+def test_samples_are_weighted(records: int) -> None:
+    """The count is the number of records, whatever the size of the batch."""
     latencies = Latencies()
     latencies.add(aged(10, n=records), now=NOW)
 
     assert latencies.histogram(now=NOW).n == records
 
 
-def test_total_forgets_nothing() -> None:
-    """Counts and the sum of all latencies, since the start."""
+def test_total_counts_since_the_start() -> None:
+    """The total keeps events that have left the window."""
     latencies = Latencies()
     latencies.add(aged(10, n=100), now=NOW)
     latencies.add(aged(20, n=2), now=NOW)
@@ -67,24 +67,24 @@ def test_total_forgets_nothing() -> None:
     assert latencies.total_ms == pytest.approx(1_040)
 
 
-def test_clock_that_is_ahead_counts_as_no_time() -> None:
-    """A record from the future was stored at once."""
+def test_timestamp_in_the_future_counts_as_latency_0() -> None:
+    """The clock of a producer may be ahead."""
     latencies = Latencies()
     latencies.add(aged(-5_000), now=NOW)
 
     assert latencies.histogram(now=NOW).counts[0] == 1
 
 
-def test_beyond_the_last_bound_only_that_is_known() -> None:
-    """A record of last year was stored after more than the last bound."""
+def test_percentile_is_at_most_the_last_bound() -> None:
+    """Above the last bound there is no further bin."""
     latencies = Latencies()
     latencies.add(aged(BOUNDS_MS[-1] * 365), now=NOW)
 
     assert latencies.histogram(now=NOW).percentile(0.5) == BOUNDS_MS[-1]
 
 
-def test_what_is_older_than_the_window_is_forgotten() -> None:
-    """Five minutes later, only what came since counts."""
+def test_events_leave_the_window() -> None:
+    """Five minutes later, only newer events count."""
     latencies = Latencies(window_seconds=300)
     latencies.add(aged(10), now=NOW)
     latencies.add(aged(10), now=NOW + 200)
