@@ -1,21 +1,37 @@
-"""The worker's wiring, without a connection: Faust's configuration, and how the command line ends."""
+"""The Faust app without a connection: its configuration, and the exit codes of the command line."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Never
 
 import click
 import pytest
-from mode import CrashingSupervisor
 
 import streamapp
 from streamapp.__main__ import main
+
+PRINT_LOOP = "import asyncio, streamapp.worker.app; print(type(asyncio.new_event_loop()).__module__)"
+PRINT_CONF = """
+import streamapp
+conf = streamapp.app.conf
+print(conf.id, ";".join(map(str, conf.broker)), conf.broker_session_timeout, conf.broker_max_poll_interval)
+print(conf.web_bind, conf.web_host, conf.web_port)
+"""
+
+
+def _output(code: str, *arguments: str, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> str:
+    """Run the code in a process of its own, and return its output."""
+    command = [sys.executable, "-c", code, *arguments]
+    environ = {**os.environ, **(environ or {})}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environ, cwd=folder).stdout
 
 
 def _interrupted(*_: object) -> Never:
@@ -27,42 +43,34 @@ class _App:
         self.main = main
 
 
-def test_dead_worker_is_replaced_within_15_seconds() -> None:
-    """The group gives a silent worker's partitions away after 15 s, and sees new partitions and topics as soon."""
-    conf = streamapp.app.conf
-
-    assert (conf.broker_session_timeout, conf.consumer_metadata_max_age_ms) == (15.0, 15_000)
-    assert conf.broker_heartbeat_interval <= conf.broker_session_timeout / 3
-
-
 @pytest.mark.parametrize(("arguments", "loop"), [([], "uvloop"), (["--loop", "aio"], "asyncio.unix_events")])
-def test_event_loop_is_uvloop_unless_another_is_asked_for(arguments: Sequence[str], loop: str) -> None:
-    """In a process of its own: it is the one of the whole process."""
-    said = "import asyncio, streamapp.worker.app; print(type(asyncio.new_event_loop()).__module__)"
-
-    done = subprocess.run([sys.executable, "-c", said, *arguments], capture_output=True, text=True, check=True)
-
-    assert loop == done.stdout.strip()
+def test_event_loop_is_uvloop_by_default(arguments: Sequence[str], loop: str) -> None:
+    """`--loop` wins."""
+    assert loop == _output(PRINT_LOOP, *arguments).strip()
 
 
-def test_partitions_are_assigned_by_the_client() -> None:
-    """Faust's own way fails for ever where a topic that is deleted and re-created has fewer partitions than before."""
-    assert streamapp.app.conf.table_standby_replicas == 0
+def test_settings_reach_faust(tmp_path: Path) -> None:
+    """Each setting that Faust reads has its value in Faust's configuration."""
+    environ = {
+        "STREAMAPP_APP_ID": "group",
+        "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS": "one:1,two:2",
+        "STREAMAPP_SESSION_TIMEOUT_SECONDS": "21",
+        "STREAMAPP_MAX_POLL_INTERVAL_SECONDS": "700",
+        "STREAMAPP_WEB_HOST": "127.0.0.2",
+        "STREAMAPP_WEB_PORT": "7077",
+    }
 
-
-def test_rebalance_waits_for_what_is_being_settled() -> None:
-    """Partitions are not given away during a batch, which the next owner would then store once more."""
-    assert streamapp.app.conf.stream_wait_empty is True
-
-
-def test_pages_are_for_this_machine_only() -> None:
-    """Nobody but this machine reaches the pages unless STREAMAPP_WEB_HOST says otherwise."""
-    assert (streamapp.app.conf.web_bind, streamapp.app.conf.web_host) == ("127.0.0.1", "127.0.0.1")
+    assert [
+        "group",
+        "kafka://one:1;kafka://two:2",
+        *("21.0", "700.0"),
+        *("127.0.0.2", "127.0.0.2", "7077"),
+    ] == _output(PRINT_CONF, environ=environ, folder=tmp_path).split()
 
 
 def test_libraries_make_no_debug_records() -> None:
-    """They would at Faust's default level, for its spinner, at 6 % of the worker's CPU."""
-    from streamapp.worker.shutdown import BoundedWorker  # noqa: PLC0415 - not before the environment is cleared
+    """Faust's spinner would set all loggers to DEBUG, at 6 % of the worker's CPU time."""
+    from streamapp.worker.shutdown import BoundedWorker  # noqa: PLC0415 - after conftest has cleared the environment
 
     root, loop = logging.getLogger(), asyncio.new_event_loop()
     level, handlers = root.level, [*root.handlers]
@@ -75,26 +83,6 @@ def test_libraries_make_no_debug_records() -> None:
         root.setLevel(level)
         root.handlers[:] = handlers
         loop.close()
-
-
-def test_memory_is_looked_after_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads that are there already keep their heaps."""
-    from streamapp.worker import app as worker_app  # noqa: PLC0415 - see below
-    from streamapp.worker import memory  # noqa: PLC0415 - not before the environment is cleared
-
-    calls = list[str]()
-    monkeypatch.setattr(memory, "limit_malloc_arenas", lambda: calls.append("limit_malloc_arenas"))
-
-    worker_app.dependencies.__wrapped__()
-
-    assert calls == ["limit_malloc_arenas"]
-
-
-def test_failure_of_the_agent_ends_the_worker() -> None:
-    """An agent that is started again would go on behind the record that it failed on."""
-    from streamapp.worker import app as worker_app  # noqa: PLC0415 - not before the environment is cleared
-
-    assert worker_app.store_events.supervisor_strategy is CrashingSupervisor
 
 
 def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +104,7 @@ def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypat
 
 
 def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The exit code is a shell's for SIGINT."""
+    """The exit code is 130, as in a shell."""
     monkeypatch.delitem(vars(streamapp), "app", raising=False)
     monkeypatch.setattr(streamapp, "__getattr__", _interrupted)
 
@@ -128,7 +116,7 @@ def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("run", [_interrupted, click.Command("some", callback=_interrupted)])
 def test_ctrl_c_in_a_command_ends_without_traceback(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
-    """Be it before or within click, which has an exit code of its own for it."""
+    """Click catches the interrupt and would exit with 1; the exit code is 130."""
     monkeypatch.setattr("sys.argv", ["streamapp"])
     monkeypatch.setitem(vars(streamapp), "app", _App(run))
 
@@ -139,7 +127,7 @@ def test_ctrl_c_in_a_command_ends_without_traceback(monkeypatch: pytest.MonkeyPa
 
 
 def test_exit_code_of_a_command_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no Ctrl-C ends as the command wants it."""
+    """Only Ctrl-C changes the exit code."""
     monkeypatch.setattr("sys.argv", ["streamapp"])
     monkeypatch.setitem(
         vars(streamapp), "app", _App(click.Command("some", callback=lambda: click.get_current_context().exit(7)))
