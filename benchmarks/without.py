@@ -1,6 +1,6 @@
-"""`python -m benchmarks.without rollups|metrics worker …`: the worker without one of its parts.
+"""`python -m benchmarks.without rollups|metrics worker …`: the worker as it is, but for one of its parts.
 
-This is not a setting: a worker without rollups or metrics is useful for measurements only.
+Not a setting: a worker without rollups or metrics is of no use but to be measured against.
 """
 
 from __future__ import annotations
@@ -9,40 +9,40 @@ import asyncio
 import sys
 
 from streamapp.__main__ import main
-from streamapp.monitoring.metrics import Metrics
+from streamapp.monitoring.sink_metrics import SinkMetrics
 from streamapp.worker import dependencies
 
 
 class DoneAtOnce:
-    """A rollup writer that discards what is added."""
+    """An accumulator that forgets what is entered."""
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
     def add(self, *_: object) -> asyncio.Future[None]:
-        """See `RollupWriter.add`."""
+        """See `Accumulator.add`."""
         applied = asyncio.get_running_loop().create_future()
         applied.set_result(None)
         return applied
 
     async def high_watermark(self, *_: object) -> int:
-        """See `RollupWriter.high_watermark`."""
+        """See `Accumulator.high watermark`."""
         return -1
 
 
-class Deaf(Metrics):
+class NoMetrics(SinkMetrics):
     """Metrics that count nothing."""
 
     def stored(self, *_: object) -> None:
-        """See `Metrics.stored`."""
+        """See `SinkMetrics.stored`."""
 
     def settled(self, *_: object) -> None:
-        """See `Metrics.settled`."""
+        """See `SinkMetrics.settled`."""
 
     def inserted(self, *_: object) -> None:
-        """See `Metrics.inserted`."""
+        """See `SinkMetrics.inserted`."""
 
 
-_INSTEAD = {"rollups": ("RollupWriter", DoneAtOnce), "metrics": ("Metrics", Deaf)}
+_INSTEAD = {"rollups": ("RollupWriter", DoneAtOnce), "metrics": ("SinkMetrics", NoMetrics)}
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""Write every few seconds how far the worker is: `pipeline_state`, read by the page and by `rollups check`.
+"""Write the worker's progress to `pipeline_state` every few seconds, for the dashboard and `rollups check`.
 
-One document per partition that the worker holds, `_id` "partition:<incarnation>:<partition>":
-    kind "partition", topic, partition, incarnation, worker (the `_id` of its worker), at
-    settled       the next offset to settle: everything below has its fate and is counted
-    end           the log's end as the last fetch told it
+One document per assigned partition, `_id` "partition:<topic id>:<partition>":
+    kind "partition", topic, partition, incarnation (the topic id), worker (the `_id` of its worker), at
+    settled       the next offset to settle: every record below it has its fate and is counted
+    end           the log end offset of the last fetch
     lag           end - settled
     lag_seconds   age of the oldest record that is not settled, by its Kafka timestamp; 0 without lag
     lag_seconds_at_most
-                  where that record has not been read: the time since the log ended at or before it
-    rate          offsets settled per second since the last writing
+                  if that record has not been read: the time since the log end was at or below its offset
+    rate          offsets settled per second since the last heartbeat
     recent        the last 120 of {at, lag, lag_seconds, lag_seconds_at_most, rate}, the oldest first
-One per worker, `_id` "worker:<host>-<pid>-<random>":
-    kind "worker", started_at, at, partitions (how many), fates {stored, duplicates, dead_lettered} since the start,
-    rate          events per second since the last writing
+One document per worker, `_id` "worker:<host>-<pid>-<random>":
+    kind "worker", started_at, at, partitions (their number), fates {stored, duplicates, dead_lettered} since the start,
+    rate          events per second since the last heartbeat
     in_flight     {slices, bytes}
-    deleted_offsets   how many Kafka had deleted before they were read, since the start: lost
+    deleted_offsets   number of offsets that Kafka deleted before they were read, since the start: lost records
     latency       {bounds_ms, counts, n, window_seconds, p50_ms, p95_ms, p99_ms}, from Kafka's timestamp to MongoDB
-What is not known is null, never 0. Documents that nobody writes any more are deleted after a week.
+An unknown value is null, never 0. A TTL index deletes documents that have not been written for a week.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import pymongo
 from pymongo import UpdateOne
@@ -39,6 +39,7 @@ from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo
+from streamapp.monitoring.consumer import Consumer
 from streamapp.monitoring.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
 from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
@@ -46,42 +47,25 @@ from streamapp.transport.offset_tracker import Progress
 log = logging.getLogger(__name__)
 
 COLLECTION = "pipeline_state"
-#: Seconds between two writings, and between two looks for partitions that are new here.
+#: Seconds between two heartbeats, and between two observations of the log ends.
 HEARTBEAT_SECONDS = 5.0
 SAMPLE_SECONDS = 0.5
-RECENT = 120
-#: Log ends that are remembered of each partition, to tell how old a record is at most that has not been read.
-ENDS = 120
-KEEP = timedelta(days=7)
-#: A write that takes longer is given up; the next one tells the same and more.
-WRITE_SECONDS = 2.0
+#: Entries of `recent`.
+MAX_RECENT = 120
+#: Log ends that are remembered per partition, for `lag_seconds_at_most`.
+MAX_ENDS = 120
+RETENTION = timedelta(days=7)
+#: Timeout of a write; a failed heartbeat is not retried, because the next one replaces it.
+WRITE_TIMEOUT_SECONDS = 2.0
 
-#: A document's `_id`, and what changes in it.
+#: The `_id` of a document and its update.
 Write = tuple[str, dict[str, Any]]
 _Key = tuple[str, int, str | None]
 
 
-class Consumer(Protocol):
-    """What tells how far the worker is."""
-
-    @property
-    def in_flight(self) -> tuple[int, int]:
-        """Batches that are delivered and not acked, and their bytes."""
-        ...
-
-    @property
-    def deleted_offsets(self) -> int:
-        """Offsets that Kafka had deleted before they were read."""
-        ...
-
-    def progress(self) -> Sequence[Progress]:
-        """Each partition that is held and whose topic id is known."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatSample:
-    """The state at one instant."""
+    """The state of the worker at one instant."""
 
     at: datetime
     partitions: Sequence[Progress]
@@ -93,35 +77,35 @@ class HeartbeatSample:
 
 @dataclass(slots=True)
 class HeartbeatBuilder:
-    """Turns one worker's beats into writes; remembers the last one, for the rates."""
+    """Turns the samples of one worker into writes; keeps the last sample, for the rates."""
 
     started_at: datetime
     worker: str = field(default_factory=lambda: f"worker:{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
     _last: HeartbeatSample | None = None
-    #: When each of the last log ends was seen last.
+    #: The last log ends of each partition, with the instant at which each was last observed.
     _ends: dict[_Key, OrderedDict[int, datetime]] = field(default_factory=dict[_Key, OrderedDict[int, datetime]])
 
-    def look(self, partitions: Sequence[Progress], at: datetime) -> None:
-        """Note where the logs end, of these partitions and no others."""
+    def observe(self, partitions: Sequence[Progress], at: datetime) -> None:
+        """Record the log ends of all assigned partitions; forget the other partitions."""
         self._ends = {progress.key: self._ends.get(progress.key, OrderedDict()) for progress in partitions}
         for progress in partitions:
             if progress.end is not None:
-                _note(self._ends[progress.key], progress.end, at)
+                _record_end(self._ends[progress.key], progress.end, at)
 
-    def is_news(self, partitions: Iterable[Progress]) -> bool:
-        """Whether a partition among them was not in the last beat."""
+    def has_new(self, partitions: Iterable[Progress]) -> bool:
+        """Whether a partition among them was not in the last sample."""
         known = {progress.key for progress in self._last.partitions} if self._last else set[object]()
         return any(progress.key not in known for progress in partitions)
 
-    def writes(self, beat: HeartbeatSample) -> list[Write]:
-        """Return the writes of a beat, one per document."""
-        self.look(beat.partitions, beat.at)
+    def writes(self, sample: HeartbeatSample) -> list[Write]:
+        """Return the writes for a sample, one per document."""
+        self.observe(sample.partitions, sample.at)
         before = {progress.key: progress for progress in self._last.partitions} if self._last else {}
-        elapsed = (beat.at - self._last.at).total_seconds() if self._last else 0.0
-        writes = [self._partition(p, before.get(p.key), elapsed, beat.at) for p in beat.partitions]
-        rate = _rate(beat.fates.records, self._last.fates.records if self._last else None, elapsed)
-        self._last = beat
-        return [*writes, _worker(beat, rate=rate, worker=self.worker, started_at=self.started_at)]
+        elapsed = (sample.at - self._last.at).total_seconds() if self._last else 0.0
+        writes = [self._partition(p, before.get(p.key), elapsed, sample.at) for p in sample.partitions]
+        rate = _rate(sample.fates.records, self._last.fates.records if self._last else None, elapsed)
+        self._last = sample
+        return [*writes, _worker(sample, rate=rate, worker=self.worker, started_at=self.started_at)]
 
     def _partition(self, progress: Progress, before: Progress | None, elapsed: float, at: datetime) -> Write:
         changing = {
@@ -141,13 +125,13 @@ class HeartbeatBuilder:
             "end": progress.end,
             **changing,
         }
-        recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -RECENT}}
+        recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -MAX_RECENT}}
         name = f"partition:{progress.topic_id or progress.topic}:{progress.partition}"
         return name, {"$set": state, "$push": recent}
 
 
 class Heartbeat:
-    """Writes the pulse of one worker; an outage of MongoDB only leaves a gap in it."""
+    """Writes the heartbeat of one worker; while MongoDB is unreachable, heartbeats are skipped."""
 
     def __init__(
         self,
@@ -156,37 +140,37 @@ class Heartbeat:
         consumer: Consumer,
         fates: Callable[[], Fates],
         latencies: Latencies,
-        note: Callable[[str | None], None] = lambda _: None,
+        record: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self._call = mongo.call
         self._collection = mongo.database.get_collection(COLLECTION, write_concern=WriteConcern(1))
         self._consumer = consumer
         self._fates = fates
         self._latencies = latencies
-        #: Told of each writing what went wrong, or None.
-        self._note = note
+        #: Called after each write with its error, or None.
+        self._record = record
         self._builder = HeartbeatBuilder(datetime.now(UTC))
         self._has_index = False
 
     async def run(self) -> None:
-        """Beat until cancelled; nothing that goes wrong here may stop the worker."""
+        """Write a heartbeat every few seconds until cancelled; no error here may stop the worker."""
         while True:
             try:
-                await self.beat()
+                await self.write_once()
             except (StreamappError, BulkWriteError) as exc:
-                # What whoever settles tells of, or another worker was quicker to make a document.
-                self._note(str(exc))
-                log.debug("pipeline_state not written: %s", exc)
+                # An outage, which the sink logs, or two workers that upsert the same new document.
+                self._record(str(exc))
+                log.debug("heartbeat was not written to pipeline_state: %s", exc)
             except Exception as exc:
-                self._note(str(exc))
-                log.exception("pipeline_state not written")
+                self._record(str(exc))
+                log.exception("heartbeat was not written to pipeline_state")
             else:
-                self._note(None)
+                self._record(None)
             await self._wait()
 
-    async def beat(self) -> None:
-        """Write the present state once."""
-        beat = HeartbeatSample(
+    async def write_once(self) -> None:
+        """Write the current state; raises StoreUnavailable, BulkWriteError."""
+        sample = HeartbeatSample(
             at=datetime.now(UTC),
             partitions=self._consumer.progress(),
             fates=self._fates(),
@@ -194,34 +178,34 @@ class Heartbeat:
             latencies=self._latencies,
             deleted_offsets=self._consumer.deleted_offsets,
         )
-        writes = self._builder.writes(beat)
+        writes = self._builder.writes(sample)
         await self._call(lambda: self._write(writes))
 
     async def _wait(self) -> None:
         for _ in range(round(HEARTBEAT_SECONDS / SAMPLE_SECONDS)):
             await asyncio.sleep(SAMPLE_SECONDS)
             partitions = self._consumer.progress()
-            if self._builder.is_news(partitions):
+            if self._builder.has_new(partitions):
                 return
-            self._builder.look(partitions, datetime.now(UTC))
+            self._builder.observe(partitions, datetime.now(UTC))
 
     def _write(self, writes: Sequence[Write]) -> None:
-        with pymongo.timeout(WRITE_SECONDS):
+        with pymongo.timeout(WRITE_TIMEOUT_SECONDS):
             if not self._has_index:
-                self._make_index()
+                self._create_index()
             updates = [UpdateOne({"_id": name}, change, upsert=True) for name, change in writes]
             self._collection.bulk_write(updates, ordered=False)
 
-    def _make_index(self) -> None:
+    def _create_index(self) -> None:
         try:
-            self._collection.create_index("at", expireAfterSeconds=int(KEEP.total_seconds()))
+            self._collection.create_index("at", expireAfterSeconds=int(RETENTION.total_seconds()))
         except OperationFailure as exc:
-            log.warning("the index on pipeline_state that deletes old documents cannot be made: %s", exc)
+            log.warning("cannot create the TTL index on pipeline_state, so old documents stay: %s", exc)
         self._has_index = True
 
 
 def lag_seconds(progress: Progress, at: datetime) -> float | None:
-    """Age of the oldest record that is not settled; None while it has not been read."""
+    """Age of the oldest record that is not settled; None if that record has not been read."""
     if progress.lag == 0:
         return 0.0
     if progress.oldest_ms is None:
@@ -229,33 +213,33 @@ def lag_seconds(progress: Progress, at: datetime) -> float | None:
     return max(0.0, round(at.timestamp() - progress.oldest_ms / 1_000, 3))
 
 
-def _note(ends: OrderedDict[int, datetime], end: int, at: datetime) -> None:
+def _record_end(ends: OrderedDict[int, datetime], end: int, at: datetime) -> None:
     ends[end] = at
     ends.move_to_end(end)
-    while len(ends) > ENDS:
+    while len(ends) > MAX_ENDS:
         ends.popitem(last=False)
 
 
 def _lag_seconds_at_most(progress: Progress, ends: Mapping[int, datetime], at: datetime) -> float | None:
-    """Time since the log ended at or before the first record that is not settled; None if that is not known."""
+    """Seconds since the log end was at or below the first offset that is not settled; None if that is unknown."""
     if progress.settled is None or lag_seconds(progress, at) is not None:
         return None
     seen_at = max((seen_at for end, seen_at in ends.items() if end <= progress.settled), default=None)
     return None if seen_at is None else round((at - seen_at).total_seconds(), 3)
 
 
-def _worker(beat: HeartbeatSample, *, rate: float | None, worker: str, started_at: datetime) -> Write:
-    batches, held = beat.in_flight
+def _worker(sample: HeartbeatSample, *, rate: float | None, worker: str, started_at: datetime) -> Write:
+    batches, held = sample.in_flight
     state = {
         "kind": "worker",
         "started_at": started_at,
-        "at": beat.at,
-        "partitions": len(beat.partitions),
-        "fates": asdict(beat.fates),
+        "at": sample.at,
+        "partitions": len(sample.partitions),
+        "fates": asdict(sample.fates),
         "rate": rate,
         "in_flight": {"slices": batches, "bytes": held},
-        "deleted_offsets": beat.deleted_offsets,
-        "latency": _latency(beat.latencies, beat.at),
+        "deleted_offsets": sample.deleted_offsets,
+        "latency": _latency(sample.latencies, sample.at),
     }
     return worker, {"$set": state}
 

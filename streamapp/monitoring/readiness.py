@@ -1,15 +1,15 @@
-"""Readiness: /readyz says whether the worker stores events now, and if not, why.
+"""The page /readyz: whether the worker stores events now, and if not, why.
 
-Each part of it is `ok` or tells in words what is wrong:
-    partitions       they are assigned; none at all is fine, where there are more workers than partitions
+Each check is `ok` or says what is wrong:
+    partitions       partitions are assigned; an assignment of none passes, since a group may have idle workers
     agent            the agent that stores events runs
-    settling         no partition has records that wait while none is settled
-    commits          what is settled is committed
-    mongodb          answers, and no write is being repeated
-    mongodb_writes   `pipeline_state` is written, so that a MongoDB that takes no writes is noticed without events, too
-    schema_registry  answers, and no question is being repeated
-    kafka            answers
-    dead_letters     no dead letter is waiting to be taken
+    settling         no partition has unsettled records and no progress
+    commits          no partition has settled offsets that stay uncommitted
+    mongodb          MongoDB answers, and no operation on it is being retried
+    mongodb_writes   `pipeline_state` is written: detects a MongoDB that refuses writes even while no events arrive
+    schema_registry  the registry answers, and no request to it is being retried
+    kafka            Kafka answers
+    dead_letters     no dead letter is being retried
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamapp.errors import StreamappError
+from streamapp.monitoring.consumer import ConsumerState
 from streamapp.monitoring.stall_detector import StallDetector
 from streamapp.retry import OutageRetrier
 
-#: Seconds for which an answer of a dependency counts.
-FRESH_FOR = 5.0
-#: Seconds between two questions to a dependency, and until one that does not answer is given up.
-ASK_EVERY = 1.5
-ASK_TIMEOUT = 3.0
-#: An outage that is over sooner, in seconds, is a hiccup.
-HICCUP = 3.0
+#: Seconds for which the last answer of a server counts.
+ANSWER_VALID_SECONDS = 5.0
+#: Seconds between two pings of a server, and the timeout of a ping.
+PING_INTERVAL_SECONDS = 1.5
+PING_TIMEOUT_SECONDS = 3.0
+#: An outage that is shorter does not make the worker unready.
+OUTAGE_GRACE_SECONDS = 3.0
 
 
-class Part(Protocol):
-    """Something that readiness takes."""
+class Check(Protocol):
+    """One of the checks of /readyz."""
 
     @property
     def name(self) -> str:
-        """Name in the answer of /readyz."""
+        """The key in the answer of /readyz."""
         ...
 
     @property
@@ -49,18 +50,17 @@ class Part(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class DependencyStatus:
-    """Something that answers or fails now and then; an answer counts for a while."""
+    """Passes while the last answer of a dependency is recent and none of its retriers has an outage."""
 
     name: str
-    #: What is being repeated because of it.
     outages: Sequence[OutageRetrier] = ()
-    fresh_for: float = FRESH_FOR
+    answer_valid_seconds: float = ANSWER_VALID_SECONDS
     clock: Callable[[], float] = time.monotonic
     answered_at: float | None = None
-    error: str = "not asked yet"
+    error: str = "not checked yet"
 
-    def note(self, error: str | None) -> None:
-        """Keep what is wrong, or None for an answer."""
+    def record(self, error: str | None) -> None:
+        """Record the result of an attempt: an error, or None for an answer."""
         if error is None:
             self.answered_at = self.clock()
         else:
@@ -72,29 +72,29 @@ class DependencyStatus:
         if self.answered_at is None:
             return self.error
         age = self.clock() - self.answered_at
-        return f"no answer for {age:.0f} s: {self.error}" if age > self.fresh_for else _waiting(self.outages)
+        return f"no answer for {age:.0f} s: {self.error}" if age > self.answer_valid_seconds else _state(self.outages)
 
 
 @dataclass(slots=True, kw_only=True)
 class Dependency(DependencyStatus):
-    """Something that the worker needs, asked in the background, so that /readyz answers at once."""
+    """A server that is pinged in the background, so that /readyz answers at once."""
 
     ping: Callable[[], Awaitable[None]]
 
-    async def ask(self) -> None:
-        """Ask once, and keep the answer."""
+    async def check(self) -> None:
+        """Ping the server once, and record the result."""
         try:
-            async with asyncio.timeout(ASK_TIMEOUT):
+            async with asyncio.timeout(PING_TIMEOUT_SECONDS):
                 await self.ping()
         except (StreamappError, TimeoutError) as exc:
-            self.note(str(exc) or "no answer")
+            self.record(str(exc) or "no answer")
         else:
-            self.note(None)
+            self.record(None)
 
 
 @dataclass(slots=True)
-class Waiting:
-    """Something that is noticed only by what is being repeated because of it."""
+class OutageCheck:
+    """Passes while none of these retriers has an outage."""
 
     name: str
     outages: Sequence[OutageRetrier]
@@ -102,32 +102,31 @@ class Waiting:
     @property
     def state(self) -> str:
         """`ok`, or what is wrong."""
-        return _waiting(self.outages)
+        return _state(self.outages)
 
 
-def _waiting(outages: Sequence[OutageRetrier]) -> str:
-    away = [each for each in outages if each.outage_seconds > HICCUP]
-    return f"failing for {away[0].outage_seconds:.0f} s: {away[0].error}" if away else "ok"
+def _state(outages: Sequence[OutageRetrier]) -> str:
+    failing = next((each for each in outages if each.outage_seconds > OUTAGE_GRACE_SECONDS), None)
+    return f"failing for {failing.outage_seconds:.0f} s: {failing.error}" if failing else "ok"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """What it takes to be ready; whoever knows a part of it says so here."""
+    """All checks of one worker."""
 
-    parts: Sequence[Part] = ()
-    #: Number of partitions assigned; None before the first assignment and while partitions move.
-    partitions: int | None = None
-    is_agent_running: Callable[[], bool] = lambda: True
+    state: ConsumerState
+    is_agent_running: Callable[[], bool]
+    checks: Sequence[Check] = ()
     stall_detector: StallDetector = field(default_factory=StallDetector)
     clock: Callable[[], float] = time.monotonic
 
     def report(self) -> tuple[bool, dict[str, str]]:
-        """Whether the worker is ready, and the state of each part."""
+        """Whether the worker is ready, and the state of each check by name."""
         states = {
-            "partitions": "not assigned yet" if self.partitions is None else "ok",
-            "agent": "ok" if self.is_agent_running() else "it does not run",
+            "partitions": "not assigned yet" if self.state.partitions is None else "ok",
+            "agent": "ok" if self.is_agent_running() else "not running",
             "settling": self.stall_detector.settling(self.clock()),
             "commits": self.stall_detector.commits(self.clock()),
-            **{part.name: part.state for part in self.parts},
+            **{check.name: check.state for check in self.checks},
         }
         return all(state == "ok" for state in states.values()), states

@@ -1,4 +1,4 @@
-"""Notice what stands still: records that wait and are not settled, offsets that are settled and not committed."""
+"""Detect stalled partitions: records that wait while none is settled, settled offsets that stay uncommitted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 from streamapp.transport.offset_tracker import Progress
 
-#: A partition may stand still so long, in seconds: commits come every second, and take three at the most.
-STILL_FOR = 10.0
-#: A look that is older tells nothing.
-LOOKED_WITHIN = 5.0
+#: A partition without progress for longer, in seconds, is stalled. A commit is made every second and takes up to three.
+STALLED_AFTER_SECONDS = 10.0
+#: An observation that is older, in seconds, says nothing about now.
+OBSERVATION_VALID_SECONDS = 5.0
 
 _Key = tuple[str, int, str | None]
 
 
 @dataclass(slots=True)
 class _LastProgress:
-    """An offset that should move, and since when it does not."""
+    """An offset that should advance, and since when it has not."""
 
     offset: int
     since: float
@@ -25,52 +25,54 @@ class _LastProgress:
 
 @dataclass(slots=True)
 class StallDetector:
-    """Remembers of each partition since when it stands still, by looks that are at most a few seconds apart.
+    """Remembers since when each partition makes no progress, from observations a few seconds apart.
 
-    All instants are of one monotonic clock, in seconds.
+    All instants are seconds of one monotonic clock.
     """
 
-    _looked_at: float | None = None
-    _settling: dict[_Key, _LastProgress] = field(default_factory=dict[_Key, _LastProgress])
-    _commits: dict[_Key, _LastProgress] = field(default_factory=dict[_Key, _LastProgress])
+    _observed_at: float | None = None
+    _settled: dict[_Key, _LastProgress] = field(default_factory=dict[_Key, _LastProgress])
+    _committed: dict[_Key, _LastProgress] = field(default_factory=dict[_Key, _LastProgress])
 
-    def look(self, partitions: Iterable[Progress], now: float) -> None:
-        """Note how far each partition is that is held."""
-        if self._looked_at is not None and now - self._looked_at > LOOKED_WITHIN:
-            # The process was stopped, or its loop held up: that was no time in which anything could move.
-            self._settling, self._commits = {}, {}
-        self._looked_at = now
-        settling, commits = _settling(partitions := [*partitions]), _commits(partitions)
-        self._settling = {key: _still(self._settling.get(key), offset, now) for key, offset in settling.items()}
-        self._commits = {key: _still(self._commits.get(key), offset, now) for key, offset in commits.items()}
+    def observe(self, partitions: Iterable[Progress], now: float) -> None:
+        """Record the progress of all assigned partitions."""
+        if self._observed_at is not None and now - self._observed_at > OBSERVATION_VALID_SECONDS:
+            # The process or its event loop was stopped. Nothing could advance in that time, so it does not count.
+            self._settled, self._committed = {}, {}
+        self._observed_at = now
+        settled, committed = _settled(partitions := [*partitions]), _committed(partitions)
+        self._settled = {key: _progress(self._settled.get(key), offset, now) for key, offset in settled.items()}
+        self._committed = {key: _progress(self._committed.get(key), offset, now) for key, offset in committed.items()}
 
     def settling(self, now: float) -> str:
-        """`ok`, or which partition has records that wait."""
-        return self._state(self._settling, "records wait at offset {}, and none is settled for {:.0f} s", now)
+        """`ok`, or the partition that has waiting records and settles none."""
+        return self._state(self._settled, "records wait at offset {}, and none was settled for {:.0f} s", now)
 
     def commits(self, now: float) -> str:
-        """`ok`, or which partition has settled more than is committed."""
-        return self._state(self._commits, "more is settled than the committed offset {}, for {:.0f} s", now)
+        """`ok`, or the partition whose settled offsets are not committed."""
+        return self._state(
+            self._committed, "the committed offset is still {} after {:.0f} s, but later offsets are settled", now
+        )
 
-    def _state(self, last_seen: Mapping[_Key, _LastProgress], what: str, now: float) -> str:
-        if self._looked_at is None:
-            return "not looked at yet"
-        if now - self._looked_at > LOOKED_WITHIN:
-            return f"not looked at for {now - self._looked_at:.0f} s"
-        still = {key: stand for key, stand in last_seen.items() if now - stand.since > STILL_FOR}
-        if not still:
+    def _state(self, last_progress: Mapping[_Key, _LastProgress], text: str, now: float) -> str:
+        if self._observed_at is None:
+            return "not checked yet"
+        if now - self._observed_at > OBSERVATION_VALID_SECONDS:
+            return f"not checked for {now - self._observed_at:.0f} s"
+        stalled = {key: last for key, last in last_progress.items() if now - last.since > STALLED_AFTER_SECONDS}
+        if not stalled:
             return "ok"
-        (_, partition, _), stand = min(still.items(), key=lambda item: item[1].since)
-        more = f", and {len(still) - 1} more" if len(still) > 1 else ""
-        return f"partition {partition}: {what.format(stand.offset, now - stand.since)}{more}"
+        (_, partition, _), last = min(stalled.items(), key=lambda item: item[1].since)
+        more = f" (and {len(stalled) - 1} more partitions)" if len(stalled) > 1 else ""
+        return f"partition {partition}: {text.format(last.offset, now - last.since)}{more}"
 
 
-def _still(before: _LastProgress | None, offset: int, now: float) -> _LastProgress:
+def _progress(before: _LastProgress | None, offset: int, now: float) -> _LastProgress:
     return before if before is not None and before.offset == offset else _LastProgress(offset, now)
 
 
-def _settling(partitions: Iterable[Progress]) -> dict[_Key, int]:
-    """The settled offsets of those that have records to settle; what an open transaction holds back does not wait."""
+def _settled(partitions: Iterable[Progress]) -> dict[_Key, int]:
+    """The settled offset of each partition with records to settle; records of an open transaction do not count."""
     return {
         each.key: each.settled
         for each in partitions
@@ -78,8 +80,8 @@ def _settling(partitions: Iterable[Progress]) -> dict[_Key, int]:
     }
 
 
-def _commits(partitions: Iterable[Progress]) -> dict[_Key, int]:
-    """The committed offsets of those that have settled more."""
+def _committed(partitions: Iterable[Progress]) -> dict[_Key, int]:
+    """The committed offset of each partition that has settled later offsets."""
     return {
         each.key: each.committed or 0
         for each in partitions

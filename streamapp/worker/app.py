@@ -1,4 +1,4 @@
-"""The Faust app: topics, agents, timer, pages. Wiring only; what happens is in the modules it wires together."""
+"""The Faust app: its topics, agents, timer and pages. The work itself is in the modules that it connects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from streamapp import settings
 from streamapp.commands import COMMANDS, Later
 from streamapp.errors import AssignmentLost, Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
-from streamapp.monitoring.readiness import Readiness
 from streamapp.retry import OutageRetrier
 from streamapp.samples import generator
 from streamapp.samples.producer import Pace, SampleProducer
@@ -31,11 +30,12 @@ from streamapp.transport.consumer import BatchOptions
 from streamapp.transport.faust_codec import FaustCodec
 from streamapp.transport.transport import BatchTransport
 from streamapp.worker import memory
-from streamapp.worker.shutdown import BoundedWorker, give_up
+from streamapp.worker.shutdown import BoundedWorker, stop_worker
 
 if TYPE_CHECKING:
     from streamapp.decode.wire_format import EventCodec
     from streamapp.worker.dependencies import WorkerDependencies
+    from streamapp.worker.service import WorkerService
 
 # They tell every request.
 for talkative in ("httpx", "httpcore", "schema_registry"):
@@ -62,14 +62,13 @@ if config.log_format == "json":
     # A table for people, printed to the log's stream.
     worker_command.on_worker_created = lambda self, worker: None  # noqa: ARG005 - Faust's names
 
-readiness = Readiness()
-broker_outages = OutageRetrier("Kafka")
+kafka_outages = OutageRetrier("Kafka")
 
 
 @cache
 def codec() -> EventCodec:
-    """What reads and writes our events."""
-    from streamapp.decode.wire_format import EventCodec  # noqa: PLC0415 - see `upstream`
+    """Return the codec of the sample events."""
+    from streamapp.decode.wire_format import EventCodec  # noqa: PLC0415 - see `dependencies`
 
     return EventCodec()
 
@@ -79,22 +78,34 @@ codecs.register(CODEC, FaustCodec(codec))
 
 @cache
 def dependencies() -> WorkerDependencies:
-    """What the agents need from outside."""
-    memory.limit_malloc_arenas()  # no service has started, nor any thread
-    # Half a second of imports, for which `--help` and the list of agents need not wait.
-    from streamapp.worker.dependencies import WorkerDependencies  # noqa: PLC0415
+    """Build the clients, the sink, the metrics and the readiness checks at the first call."""
+    memory.limit_malloc_arenas()  # before the first thread starts
+    # The import takes half a second, which `--help` and the list of agents do not need.
+    from streamapp.worker.dependencies import create  # noqa: PLC0415
 
-    return WorkerDependencies(config, codec(), readiness, broker_outages)
+    return create(config, is_agent_running=_is_agent_running, kafka_outages=kafka_outages)
+
+
+@cache
+def service() -> WorkerService:
+    """Return the service that prepares and watches the servers."""
+    from streamapp.worker.service import WorkerService  # noqa: PLC0415 - see `dependencies`
+
+    return WorkerService(dependencies(), settings=config, codec=codec())
+
+
+async def _topic_id_of(topic: str) -> str | None:
+    return await dependencies().clients.kafka.topic_id_of(topic)
 
 
 class StartupOrder(base.BootStrategy):
-    """The pages answer first, then Kafka is waited for, then all else starts as Faust has it."""
+    """Starts the pages first, then waits for Kafka, then starts Faust's own services in their usual order."""
 
     def server(self) -> Iterable[Any]:
-        """Services in the order of their start."""
+        """Yield the services in the order in which they start."""
         yield from self.sensors()
         yield from self.web_server()
-        yield dependencies()
+        yield service()
         yield from self.kafka_producer()
         yield from self.kafka_consumer()
         yield from self.agents()
@@ -103,7 +114,7 @@ class StartupOrder(base.BootStrategy):
 
 
 class App(faust.App):
-    """Faust's app, without the folder for tables that it would make in the current one."""
+    """Faust's app without tables: it creates no data folder in the working directory."""
 
     BootStrategy = StartupOrder
 
@@ -121,11 +132,11 @@ app = App(
     autodiscover=False,
     topic_disable_leader=True,
     topic_allow_declare=False,
-    # There are no tables. With standbys Faust would assign the partitions, and fail for ever once a topic is re-created
-    # with fewer of them.
+    # There are no tables. With standby replicas Faust assigns the partitions itself, and its assignor fails on every
+    # rebalance after a topic was re-created with fewer partitions.
     table_standby_replicas=0,
     stream_wait_empty=True,
-    # Four times the batches that may be in flight: small ones wait up to a second for the rollups.
+    # Four times the maximum number of batches in flight: small batches wait up to a second for the rollups.
     stream_buffer_maxsize=16_384,
     broker_session_timeout=config.session_timeout_seconds,
     broker_max_poll_interval=config.max_poll_interval_seconds,
@@ -142,8 +153,8 @@ app.transport = BatchTransport(
     app,
     options=BatchOptions(
         topics=frozenset({config.topic}),
-        topic_id_of=lambda topic: dependencies().topic_id_of(topic),
-        outages=broker_outages,
+        topic_id_of=_topic_id_of,
+        outages=kafka_outages,
         max_in_flight_bytes=config.max_in_flight_bytes,
     ),
 )
@@ -155,73 +166,69 @@ samples = app.topic(config.topic, key_type=str, key_serializer="raw", value_seri
 
 @app.agent(events, concurrency=1, supervisor_strategy=CrashingSupervisor)
 async def store_events(stream: Any) -> None:
-    """Settle batches side by side, and ack each when all of its records have their fate."""
-    async with asyncio.TaskGroup() as settling:
+    """Settle batches concurrently, and ack each batch once all of its records have their fate."""
+    async with asyncio.TaskGroup() as group:
         async for event in stream.noack().events():
-            task = settling.create_task(_settle(event))
-            _under_way.add(task)
-            task.add_done_callback(_under_way.discard)
+            task = group.create_task(_settle(event))
+            _settling.add(task)
+            task.add_done_callback(_settling.discard)
 
 
 async def _settle(event: Any) -> None:
     try:
         await dependencies().sink.settle(event.value)
     except (Permanent, SettingsError) as exc:
-        give_up(str(exc))
+        stop_worker(str(exc))
     except AssignmentLost:
         pass  # no ack: Kafka delivers the records again
     else:
         event.ack()
 
 
-_under_way: set[asyncio.Task[None]] = set()
+_settling: set[asyncio.Task[None]] = set()
 
 
-def _is_storing() -> bool:
+def _is_agent_running() -> bool:
     agent: Any = store_events
-    tasks = [actor.actor_task for actor in agent._actors]  # noqa: SLF001 - Faust does not tell otherwise
+    tasks = [actor.actor_task for actor in agent._actors]  # noqa: SLF001 - Faust has no public name for it
     return any(task is not None and not task.done() for task in tasks)
-
-
-readiness.is_agent_running = _is_storing
 
 
 @app.on_partitions_revoked.connect
 async def drop_batches(*_: object, **__: object) -> None:
-    """Give up batches of the old assignment, or they would pile up in an outage; they come again."""
-    readiness.partitions = None
-    for task in _under_way:
+    """Cancel the batches of the old assignment: Kafka delivers them again, and in an outage they would accumulate."""
+    dependencies().state.revoked()
+    for task in _settling:
         task.cancel()
 
 
 @app.on_partitions_assigned.connect  # pyright: ignore[reportArgumentType] - its type forbids a handler with keywords
-async def note_partitions(_: object, assigned: Any, **__: object) -> None:
-    """Tell /readyz and /metrics."""
-    readiness.partitions = len(assigned)
-    dependencies().metrics.rebalances += 1
+async def record_assignment(_: object, assigned: Any, **__: object) -> None:
+    """Record the assignment for /readyz and /metrics."""
+    dependencies().state.assigned(len(assigned))
 
 
 @app.task
-async def beat() -> None:
-    """Tell the page how far this worker is."""
-    if not app.should_stop:  # by a signal before there was a consumer: Faust starts its tasks all the same
+async def monitor() -> None:
+    """Write the heartbeat and watch for stalled partitions."""
+    if not app.should_stop:  # Faust starts its tasks even after a signal that came before the consumer started
         consumer: Any = app.consumer
-        await dependencies().beat(consumer)
+        await service().monitor(consumer)
 
 
 producer = SampleProducer(
     generator.samples(seed=None, v2_ratio=config.v2_ratio),
     pace=Pace(config.produce_interval_seconds),
     send=lambda user_id, event: samples.send(key=user_id.encode(), value=event),
-    outages=broker_outages,
+    outages=kafka_outages,
 )
 ticks = app.channel(maxsize=1)
 
 
 @app.agent(ticks, concurrency=1)
 async def produce_events(stream: Any) -> None:
-    """Send the sample events that are due."""
-    await dependencies().registered.wait()
+    """Send the sample events that are due, once their schemas are registered."""
+    await service().registered.wait()
     producer.is_idle = True
     async for now in stream:
         await producer.produce_due(now)
@@ -231,26 +238,26 @@ if config.produce_interval_seconds:
 
     @app.timer(interval=max(config.produce_interval_seconds, 0.1))  # pyright: ignore[reportUntypedFunctionDecorator]
     async def tick() -> None:
-        """Wake the producer, unless it waits for Kafka: then it catches up by itself."""
+        """Wake the producer, unless it is still sending; it then catches up at the next tick."""
         if producer.is_idle:
             await ticks.put(time.monotonic())  # pyright: ignore[reportArgumentType] - a channel takes any value
 
 
 @app.page("/healthz")
 async def healthz(self: Any, _: Any) -> Any:
-    """The worker runs."""
+    """Answer 200 while the worker runs."""
     return self.json({"status": "ok"})
 
 
 @app.page("/readyz")
 async def readyz(self: Any, _: Any) -> Any:
-    """Whether the worker can store events now, and if not, why."""
-    ready, states = readiness.report()
+    """Answer 200 if the worker can store events now, else 503 with the reason."""
+    ready, states = dependencies().readiness.report()
     return self.json({"ready": ready, **states}, status=200 if ready else 503)
 
 
 @app.page("/metrics")
 async def metrics(self: Any, _: Any) -> Any:
-    """What Prometheus collects."""
-    told = dependencies().metrics
-    return self.bytes(told.page(), headers={"Content-Type": told.CONTENT_TYPE})
+    """Answer with the metrics for Prometheus."""
+    page = dependencies().metrics
+    return self.bytes(page.render(), headers={"Content-Type": page.CONTENT_TYPE})

@@ -27,6 +27,7 @@ _IMPORTED = [
     "streamapp.samples.producer",
     "streamapp.worker.shutdown",
     "streamapp.worker.dependencies",
+    "streamapp.worker.service",
 ]
 #: Variables of coverage in child processes. In these workers, coverage would take a quarter of the time and find
 #: nothing that it does not find elsewhere.

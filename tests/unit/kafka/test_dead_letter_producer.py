@@ -1,6 +1,7 @@
 """The headers of a dead letter, and the dead letters that are sent again."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -113,3 +114,23 @@ def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> 
     asyncio.run(topic.send([a_letter(value=b"first")]))
 
     assert [b"first"] == producer.delivered
+
+
+def test_dead_letters_do_not_wait_for_threads_of_the_default_executor() -> None:
+    """The producer has threads of its own; once closed, it raises BrokerUnavailable."""
+    go_on = threading.Event()
+    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
+    topic._send = lambda _: None
+
+    async def scenario() -> None:
+        others = [asyncio.create_task(asyncio.to_thread(go_on.wait, 60)) for _ in range(100)]
+        try:
+            await asyncio.wait_for(topic.send([a_letter()]), 30)
+        finally:
+            go_on.set()
+        await asyncio.gather(*others)
+        topic.close()
+        with pytest.raises(BrokerUnavailable):
+            await topic.send([a_letter()])
+
+    asyncio.run(scenario())

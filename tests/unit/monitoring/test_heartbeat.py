@@ -1,11 +1,11 @@
-"""What a beat says of partitions and of the worker; unknown is null, never 0."""
+"""The documents that a heartbeat writes; an unknown value is null, never 0."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamapp.monitoring.heartbeat import ENDS, HeartbeatBuilder, HeartbeatSample
+from streamapp.monitoring.heartbeat import MAX_ENDS, HeartbeatBuilder, HeartbeatSample
 from streamapp.monitoring.latency import Latencies
 from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import EndOffsets, OffsetTracker, Progress
@@ -15,85 +15,85 @@ NOON_MS = int(NOON.timestamp() * 1_000)
 
 
 def partition(**changes: Any) -> Progress:
-    """Return a partition that has settled everything, with what the test cares about changed."""
+    """Return a partition without lag, with these changes."""
     values: dict[str, Any] = {"topic": "user_events", "partition": 0, "topic_id": "A" * 22}
     values |= {"settled": 100, "end": 100, "oldest_ms": None}
     return Progress(**(values | changes))
 
 
-def beat(*partitions: Progress, at: datetime = NOON, stored: int = 0) -> HeartbeatSample:
-    """Return the state at an instant."""
+def sample(*partitions: Progress, at: datetime = NOON, stored: int = 0) -> HeartbeatSample:
+    """Return the state of a worker at an instant."""
     fates = Fates(stored=stored)
     return HeartbeatSample(at=at, partitions=partitions, fates=fates, in_flight=(1, 1_000), latencies=Latencies())
 
 
 def written(builder: HeartbeatBuilder, state: HeartbeatSample) -> list[dict[str, Any]]:
-    """Return what each write sets, partitions first, the worker last."""
+    """Return the fields that each write sets: partitions first, the worker last."""
     return [change["$set"] for _, change in builder.writes(state)]
 
 
 def test_settled_partition_has_no_lag() -> None:
-    """Nothing is waiting, and so nothing is old."""
-    state, _ = written(HeartbeatBuilder(NOON), beat(partition()))
+    """Its lag is 0 in records and in seconds."""
+    state, _ = written(HeartbeatBuilder(NOON), sample(partition()))
 
     assert (100, 100, 0, 0.0) == (state["settled"], state["end"], state["lag"], state["lag_seconds"])
 
 
 def test_lag_in_seconds_is_the_age_of_the_oldest_record() -> None:
-    """By Kafka's timestamp of the first record that is not settled."""
-    state, _ = written(HeartbeatBuilder(NOON), beat(partition(end=130, oldest_ms=NOON_MS - 2_500)))
+    """The age is measured from the Kafka timestamp of the first record that is not settled."""
+    state, _ = written(HeartbeatBuilder(NOON), sample(partition(end=130, oldest_ms=NOON_MS - 2_500)))
 
     assert (30, 2.5) == (state["lag"], state["lag_seconds"])
 
 
-def test_record_that_is_not_read_is_younger_than_the_last_end_before_it() -> None:
-    """A bound, not the age itself; and none where the log's end was beyond the record from the first look on."""
+def test_age_of_an_unread_record_is_bounded_by_the_last_log_end_below_it() -> None:
+    """The bound is unknown if the first observed log end was already above the record."""
     builder = HeartbeatBuilder(NOON)
-    first, _ = written(builder, beat(partition(settled=90), at=NOON - timedelta(seconds=3)))
-    builder.look([partition(end=100)], NOON - timedelta(seconds=1.5))
-    state, _ = written(builder, beat(partition(end=102)))
-    read, _ = written(builder, beat(partition(end=102, oldest_ms=NOON_MS)))
+    first, _ = written(builder, sample(partition(settled=90), at=NOON - timedelta(seconds=3)))
+    builder.observe([partition(end=100)], NOON - timedelta(seconds=1.5))
+    state, _ = written(builder, sample(partition(end=102)))
+    read, _ = written(builder, sample(partition(end=102, oldest_ms=NOON_MS)))
 
-    assert [None, 1.5, None] == [told["lag_seconds_at_most"] for told in (first, state, read)]
-    assert [None, None, 0.0] == [told["lag_seconds"] for told in (first, state, read)]
+    assert [None, 1.5, None] == [document["lag_seconds_at_most"] for document in (first, state, read)]
+    assert [None, None, 0.0] == [document["lag_seconds"] for document in (first, state, read)]
 
 
-def test_ends_that_are_remembered_are_few() -> None:
-    """The oldest are forgotten, and so are those of partitions that are others' now."""
+def test_a_limited_number_of_log_ends_is_kept() -> None:
+    """The oldest ends are dropped, and so are those of partitions that were revoked."""
     builder = HeartbeatBuilder(NOON)
-    for end in range(100, 100 + ENDS + 1):
-        builder.look([partition(end=end)], NOON)
-    forgotten, _ = written(builder, beat(partition(end=300)))
-    builder.look([partition(end=300)], NOON)
-    builder.look([], NOON)
-    lost, _ = written(builder, beat(partition(settled=300, end=301)))
+    for end in range(100, 100 + MAX_ENDS + 1):
+        builder.observe([partition(end=end)], NOON)
+    forgotten, _ = written(builder, sample(partition(end=300)))
+    builder.observe([partition(end=300)], NOON)
+    builder.observe([], NOON)
+    lost, _ = written(builder, sample(partition(settled=300, end=301)))
 
-    assert [None, None] == [told["lag_seconds_at_most"] for told in (forgotten, lost)]
+    assert [None, None] == [document["lag_seconds_at_most"] for document in (forgotten, lost)]
 
 
 def test_unknown_is_null() -> None:
-    """Before the first fetch there is neither end nor lag nor rate, and a record that is not read has no age."""
+    """Before the first fetch, end, lag and rate are unknown; the age of an unread record is unknown."""
     builder = HeartbeatBuilder(NOON)
-    new, _ = written(builder, beat(partition(settled=None, end=None)))
-    unread, _ = written(builder, beat(partition(end=130)))
+    new, _ = written(builder, sample(partition(settled=None, end=None)))
+    unread, _ = written(builder, sample(partition(end=130)))
 
     assert [None] * 4 == [new[name] for name in ("settled", "lag", "lag_seconds", "rate")]
     assert unread["lag_seconds"] is None
 
 
-def test_rate_is_what_was_settled_since_the_last_beat() -> None:
-    """Of the partition by offsets, of the worker by records; offsets that went back tell nothing."""
+def test_rate_counts_what_was_settled_since_the_last_heartbeat() -> None:
+    """A partition counts offsets, the worker counts records; the rate is unknown after the offsets went back."""
     builder = HeartbeatBuilder(NOON)
-    builder.writes(beat(partition(settled=100), stored=100))
-    state, worker = written(builder, beat(partition(settled=150), at=NOON + timedelta(seconds=5), stored=160))
-    back, _ = written(builder, beat(partition(settled=3), at=NOON + timedelta(seconds=10), stored=160))
+    builder.writes(sample(partition(settled=100), stored=100))
+    state, worker = written(builder, sample(partition(settled=150), at=NOON + timedelta(seconds=5), stored=160))
+    back, _ = written(builder, sample(partition(settled=3), at=NOON + timedelta(seconds=10), stored=160))
 
     assert (10.0, 12.0, None) == (state["rate"], worker["rate"], back["rate"])
 
 
-def test_worker_tells_its_fates_and_latencies() -> None:
-    """Also without any event."""
-    worker = written(HeartbeatBuilder(NOON), beat(partition(), stored=7))[-1]
+def test_worker_document_has_fates_and_latencies() -> None:
+    """The latencies are present even without an event."""
+    worker = written(HeartbeatBuilder(NOON), sample(partition(), stored=7))[-1]
 
     assert {"stored": 7, "duplicates": 0, "dead_lettered": 0} == worker["fates"]
     assert {"slices": 1, "bytes": 1_000} == worker["in_flight"]
@@ -101,17 +101,17 @@ def test_worker_tells_its_fates_and_latencies() -> None:
     assert (0, None) == (worker["latency"]["n"], worker["latency"]["p95_ms"])
 
 
-def test_new_life_of_a_partition_is_news() -> None:
-    """A partition that was not in the last beat is written at once; one that was is not."""
+def test_partition_of_a_recreated_topic_is_new() -> None:
+    """A partition with another topic id was not in the last sample."""
     builder = HeartbeatBuilder(NOON)
-    builder.writes(beat(partition()))
+    builder.writes(sample(partition()))
 
-    assert not builder.is_news([partition(settled=200)])
-    assert builder.is_news([partition(topic_id="B" * 22)])
+    assert not builder.has_new([partition(settled=200)])
+    assert builder.has_new([partition(topic_id="B" * 22)])
 
 
-def test_settled_offset_of_another_life_is_unknown() -> None:
-    """Offsets below it were settled in a topic that is no more."""
+def test_settled_offset_of_a_deleted_topic_is_unknown() -> None:
+    """Offsets below it were settled in the deleted topic."""
     offset_tracker = OffsetTracker(max_bytes=1_000, max_batches=10)
     offset_tracker.assign({("user_events", 0): 500, ("others", 0): 5})
     offset_tracker.reset_settled("user_events")
@@ -121,7 +121,7 @@ def test_settled_offset_of_another_life_is_unknown() -> None:
 
 
 def test_oldest_record_is_the_first_that_is_not_settled() -> None:
-    """Acks behind it change nothing."""
+    """Acks of later batches do not change it."""
     offset_tracker = OffsetTracker(max_bytes=1_000, max_batches=10)
     tp = ("user_events", 0)
     offset_tracker.assign({tp: 0})

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""The page /metrics."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
-from streamapp.monitoring.metrics import MOST_VERSIONS, Metrics
-from streamapp.monitoring.readiness import Readiness, Waiting
+from streamapp.monitoring.consumer import ConsumerState
+from streamapp.monitoring.metrics import MetricsPage
+from streamapp.monitoring.readiness import OutageCheck, Readiness
+from streamapp.monitoring.sink_metrics import MAX_VERSIONS, SinkMetrics
 from streamapp.retry import OutageRetrier
 from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
@@ -20,8 +22,8 @@ from tests.support.factories import FakeRecord, a_letter
 NOW = 1_000.0
 
 
-class Transport:
-    """Holds a partition that waits, and one of which nothing is known."""
+class Consumer:
+    """Has a partition with lag, and one whose progress is unknown."""
 
     in_flight = (2, 300)
     deleted_offsets = 5
@@ -30,27 +32,45 @@ class Transport:
 
     def progress(self) -> Sequence[Progress]:
         """Return both."""
-        waits: dict[str, Any] = {"settled": 5, "end": 15, "oldest_ms": int(NOW * 1_000) - 2_500}
+        lagging: dict[str, Any] = {"settled": 5, "end": 15, "oldest_ms": int(NOW * 1_000) - 2_500}
         unknown: dict[str, Any] = {"settled": None, "end": None, "oldest_ms": None}
         return [
             Progress(topic="t", partition=number, topic_id=None, **values)
-            for number, values in enumerate((waits, unknown))
+            for number, values in enumerate((lagging, unknown))
         ]
 
 
-def some_metrics() -> Metrics:
-    """Return metrics of a worker whose MongoDB is away."""
-    outages = OutageRetrier("MongoDB", clock=lambda: NOW)
-    readiness = Readiness(parts=[Waiting("dead_letters", [])], partitions=4)
-    metrics = Metrics(version="1.2.3", readiness=readiness, outages={"mongodb": outages}, now=lambda: NOW)
-    outages._note_failure(StoreUnavailable("x"))
-    outages._note_failure(StoreUnavailable("x"))
-    return metrics
+class World:
+    """The metrics of a worker whose MongoDB is unreachable, and their sources."""
+
+    def __init__(self) -> None:
+        self.fates = Fates()
+        self.state = ConsumerState(partitions=4)
+        self.sink = SinkMetrics(now=lambda: NOW)
+        outages = OutageRetrier("MongoDB", clock=lambda: NOW)
+        for _ in range(2):
+            outages._note_failure(StoreUnavailable("x"))
+        self.page = MetricsPage(
+            version="1.2.3",
+            sink=self.sink,
+            fates=lambda: self.fates,
+            state=self.state,
+            readiness=Readiness(
+                state=self.state, is_agent_running=lambda: True, checks=[OutageCheck("dead_letters", [])]
+            ),
+            outages={"mongodb": outages},
+            now=lambda: NOW,
+        )
+
+    @property
+    def text(self) -> str:
+        """The page, decoded."""
+        return self.page.render().decode()
 
 
-def samples(metrics: Metrics) -> dict[str, float]:
-    """Return each sample by name and labels, as Prometheus' own parser reads them."""
-    families = text_string_to_metric_families(metrics.page().decode())
+def samples(world: World) -> dict[str, float]:
+    """Return each sample by name and labels, read with the parser of Prometheus' client."""
+    families = text_string_to_metric_families(world.text)
     return {
         " ".join([sample.name, *(sample.labels[name] for name in sorted(sample.labels, reverse=True))]): sample.value
         for family in families
@@ -59,15 +79,15 @@ def samples(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_slices_are_counted_as_they_are_told() -> None:
-    """Events by version, dead letters by reason, latencies and sizes in buckets."""
-    metrics = some_metrics()
-    metrics.fates = lambda: Fates(stored=2, duplicates=1, dead_lettered=1)
-    metrics.stored([FakeRecord(value=b"", timestamp=int(NOW * 1_000) - 20)] * 2, ["v1"] * 2)
-    metrics.settled([FakeRecord(value=b"")] * 4, [a_letter(reason=Reason.TOMBSTONE)])
-    metrics.inserted(0.02)
+def test_batches_are_counted() -> None:
+    """Events by version, dead letters by reason, latencies and batch sizes in buckets."""
+    world = World()
+    world.fates = Fates(stored=2, duplicates=1, dead_lettered=1)
+    world.sink.stored([FakeRecord(value=b"", timestamp=int(NOW * 1_000) - 20)] * 2, ["v1"] * 2)
+    world.sink.settled([FakeRecord(value=b"")] * 4, [a_letter(reason=Reason.TOMBSTONE)])
+    world.sink.inserted(0.02)
 
-    told = samples(metrics)
+    found = samples(world)
     expected = {
         "streamapp_build_info 1.2.3": 1,
         "streamapp_records_total stored": 2,
@@ -87,40 +107,40 @@ def test_slices_are_counted_as_they_are_told() -> None:
         "streamapp_ready settling": 0,
         "streamapp_ready dead_letters": 1,
     }
-    assert expected == {name: told[name] for name in expected}
+    assert expected == {name: found[name] for name in expected}
 
 
 def test_unknown_is_absent() -> None:
-    """Before the worker reads, and for a partition of which nothing is known."""
-    metrics = some_metrics()
-    assert not [name for name in samples(metrics) if "lag" in name or "offsets" in name]
+    """Lag and offsets are absent before the consumer starts, and for a partition whose progress is unknown."""
+    world = World()
+    assert not [name for name in samples(world) if "lag" in name or "offsets" in name]
 
-    metrics.consumer = Transport()
-    told = samples(metrics)
+    world.state.consumer = Consumer()
+    found = samples(world)
     assert {"streamapp_lag_records t 0": 10, "streamapp_lag_seconds t 0": 2.5} == {
-        name: value for name, value in told.items() if "lag" in name
+        name: value for name, value in found.items() if "lag" in name
     }
     counts = ("deleted_offsets_total", "empty_offsets_total", "rewinds_total", "in_flight_slices", "in_flight_bytes")
-    assert [5, 2, 1, 2, 300] == [told[f"streamapp_{name}"] for name in counts]
+    assert [5, 2, 1, 2, 300] == [found[f"streamapp_{name}"] for name in counts]
 
 
-def test_versions_do_not_grow_without_end() -> None:
-    """The rest is together."""
-    metrics = some_metrics()
-    for number in range(MOST_VERSIONS + 3):
-        metrics.stored([FakeRecord(value=b"")], [f"v{number}"])
-    metrics.stored([FakeRecord(value=b"")], ["v0"])
+def test_number_of_versions_is_limited() -> None:
+    """Events of further versions are counted as "other"."""
+    world = World()
+    for number in range(MAX_VERSIONS + 3):
+        world.sink.stored([FakeRecord(value=b"")], [f"v{number}"])
+    world.sink.stored([FakeRecord(value=b"")], ["v0"])
 
-    told = samples(metrics)
-    assert (2, 3) == (told["streamapp_events_total v0"], told["streamapp_events_total other"])
+    found = samples(world)
+    assert (2, 3) == (found["streamapp_events_total v0"], found["streamapp_events_total other"])
 
 
 def test_names_follow_the_conventions() -> None:
-    """Counters end in _total, units are seconds and bytes, and everything is explained."""
-    metrics = some_metrics()
-    metrics.consumer = Transport()
+    """Counters end in _total, units are seconds and bytes, and each metric has a help text."""
+    world = World()
+    world.state.consumer = Consumer()
 
-    for family in text_string_to_metric_families(metrics.page().decode()):
+    for family in text_string_to_metric_families(world.text):
         assert family.documentation
         assert re.fullmatch(r"(streamapp|process)_[a-z_]+", family.name)
         assert not re.search(r"_(ms|millis|minutes|kb|total)$", family.name)

@@ -1,192 +1,121 @@
-"""When the worker says that it is ready."""
+"""The checks of /readyz."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Awaitable, Callable
 
-import pytest
-
-from streamapp.decode.wire_format import EventCodec
-from streamapp.errors import BrokerUnavailable, SettingsError, StoreUnavailable
-from streamapp.kafka import admin
-from streamapp.kafka.dead_letter_producer import DeadLetterProducer
-from streamapp.monitoring.readiness import FRESH_FOR, Dependency, Part, Readiness, Waiting
+from streamapp.errors import StoreUnavailable
+from streamapp.monitoring.consumer import ConsumerState
+from streamapp.monitoring.readiness import ANSWER_VALID_SECONDS, Check, Dependency, OutageCheck, Readiness
 from streamapp.retry import OutageRetrier
-from streamapp.worker import dependencies as worker_dependencies
-from streamapp.worker.dependencies import WorkerDependencies
-from tests.support.backends import plain_settings
-from tests.support.factories import a_letter
 
 
-class Pinged:
-    """A dependency that can go away, and a clock."""
+class Server:
+    """A server that can become unreachable, and a clock."""
 
     def __init__(self) -> None:
-        self.is_away = False
+        self.is_unreachable = False
         self.now = 0.0
         self.outages = OutageRetrier("MongoDB", clock=lambda: self.now)
         self.dependency = Dependency(name="mongodb", ping=self.ping, outages=[self.outages], clock=lambda: self.now)
 
     async def ping(self) -> None:
-        """Answer, or not."""
-        if self.is_away:
+        """Answer, or raise StoreUnavailable."""
+        if self.is_unreachable:
             raise StoreUnavailable("no server")
 
 
-def a_readiness(*parts: Part) -> Readiness:
-    """Return that of a worker that has looked and found nothing amiss."""
-    readiness = Readiness(parts=parts, clock=lambda: 0.0)
-    readiness.stall_detector.look([], 0.0)
-    return readiness
+class World:
+    """The readiness of a worker without stalled partitions, and what it depends on."""
+
+    def __init__(self, *checks: Check, partitions: int | None = 4) -> None:
+        self.now = 0.0
+        self.is_agent_running = True
+        self.state = ConsumerState(partitions=partitions)
+        self.readiness = Readiness(
+            state=self.state,
+            is_agent_running=lambda: self.is_agent_running,
+            checks=checks,
+            clock=lambda: self.now,
+        )
+        self.readiness.stall_detector.observe([], self.now)
+
+    def failures(self) -> dict[str, str]:
+        """Return the checks that fail; the worker is ready without one."""
+        is_ready, states = self.readiness.report()
+        failures = {name: state for name, state in states.items() if state != "ok"}
+        assert is_ready is not bool(failures)
+        return failures
 
 
-def test_ready_takes_partitions_and_answers() -> None:
-    """Neither is enough alone."""
-    pinged = Pinged()
-    readiness = a_readiness(pinged.dependency)
-    assert readiness.report()[0] is False
+def test_worker_needs_partitions_and_answers_of_its_servers() -> None:
+    """Each missing one is named."""
+    server = Server()
+    world = World(server.dependency, partitions=None)
+    assert {"partitions": "not assigned yet", "mongodb": "not checked yet"} == world.failures()
 
-    asyncio.run(pinged.dependency.ask())
-    ready, states = readiness.report()
-    assert (False, "not assigned yet", "ok") == (ready, states["partitions"], states["mongodb"])
+    asyncio.run(server.dependency.check())
+    assert {"partitions": "not assigned yet"} == world.failures()
 
-    readiness.partitions = 4
-    assert (True, {"ok"}) == (readiness.report()[0], {*readiness.report()[1].values()})
-
-
-def test_ready_takes_an_agent_that_runs_and_all_that_moves() -> None:
-    """Each is named."""
-    readiness = a_readiness()
-    readiness.partitions = 4
-    readiness.is_agent_running = lambda: False
-    assert (False, "it does not run") == (readiness.report()[0], readiness.report()[1]["agent"])
-
-    readiness.is_agent_running = lambda: True
-    readiness.clock = lambda: 60.0
-    assert (False, "not looked at for 60 s") == (readiness.report()[0], readiness.report()[1]["commits"])
+    world.state.assigned(4)
+    assert {} == world.failures()
 
 
-def test_what_is_repeated_for_long_is_no_hiccup() -> None:
-    """Even where it answers, as a MongoDB that takes no writes does."""
-    pinged = Pinged()
-    pinged.outages._note_failure(StoreUnavailable("read-only"))
-    letters = Waiting("dead_letters", [pinged.outages])
-    asyncio.run(pinged.dependency.ask())
-    assert ("ok", "ok") == (pinged.dependency.state, letters.state)
+def test_rebalance_makes_the_worker_unready() -> None:
+    """Until the next assignment, which is counted."""
+    world = World()
+    world.state.revoked()
+    assert {"partitions": "not assigned yet"} == world.failures()
 
-    pinged.now = 4
-    assert ("failing for 4 s: read-only",) * 2 == (pinged.dependency.state, letters.state)
-
-    pinged.outages._note_success()
-    assert ("ok", "ok") == (pinged.dependency.state, letters.state)
+    world.state.assigned(2)
+    assert ({}, 1) == (world.failures(), world.state.rebalances)
 
 
-def test_an_answer_grows_stale() -> None:
-    """A dependency that went away is noticed, and so is its return."""
-    pinged = Pinged()
-    asyncio.run(pinged.dependency.ask())
-    pinged.is_away = True
-    pinged.now = FRESH_FOR + 1
-    asyncio.run(pinged.dependency.ask())
-    assert pinged.dependency.state == "no answer for 6 s: no server"
+def test_stopped_agent_makes_the_worker_unready() -> None:
+    """The check `agent` fails."""
+    world = World()
+    world.is_agent_running = False
 
-    pinged.is_away = False
-    asyncio.run(pinged.dependency.ask())
-    assert pinged.dependency.state == "ok"
+    assert {"agent": "not running"} == world.failures()
 
 
-def test_a_worker_without_partitions_of_its_own_is_ready() -> None:
-    """It stands by for the others of its group."""
-    readiness = a_readiness()
-    readiness.partitions = 0
+def test_stall_detector_without_observations_makes_the_worker_unready() -> None:
+    """Both of its checks fail."""
+    world = World()
+    world.now = 60.0
 
-    assert readiness.report()[0] is True
-
-
-@pytest.fixture(autouse=True)
-def _short_pings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin, "PING_TIMEOUT", 0.1)
+    assert {"settling": "not checked for 60 s", "commits": "not checked for 60 s"} == world.failures()
 
 
-def an_upstream(readiness: Readiness, prepare_topics: Callable[[], Awaitable[None]]) -> WorkerDependencies:
-    """Return one at whose addresses nobody answers."""
-    settings = plain_settings(
-        kafka_bootstrap_servers="127.0.0.1:1",
-        schema_registry_url="http://127.0.0.1:1",
-        mongo_uri="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100",
-        topic="t",
-    )
-    made = WorkerDependencies(settings, EventCodec(), readiness, OutageRetrier("Kafka"))
-    made._prepare_topics = prepare_topics
-    return made
+def test_short_outage_does_not_make_the_worker_unready() -> None:
+    """A longer one does, even if the server answers pings, as a MongoDB that refuses writes does."""
+    server = Server()
+    server.outages._note_failure(StoreUnavailable("read-only"))
+    dead_letters = OutageCheck("dead_letters", [server.outages])
+    asyncio.run(server.dependency.check())
+    assert ("ok", "ok") == (server.dependency.state, dead_letters.state)
+
+    server.now = 4
+    assert ("failing for 4 s: read-only",) * 2 == (server.dependency.state, dead_letters.state)
+
+    server.outages._note_success()
+    assert ("ok", "ok") == (server.dependency.state, dead_letters.state)
 
 
-def test_the_worker_asks_all_of_its_servers_and_names_the_dead_letter_topic() -> None:
-    """Kafka too; and its one topic may be away while Kafka is there."""
-    readiness = Readiness()
+def test_answer_of_a_server_expires() -> None:
+    """A server that stops answering is reported, until it answers again."""
+    server = Server()
+    asyncio.run(server.dependency.check())
+    server.is_unreachable = True
+    server.now = ANSWER_VALID_SECONDS + 1
+    asyncio.run(server.dependency.check())
+    assert server.dependency.state == "no answer for 6 s: no server"
 
-    async def there() -> None: ...
-
-    async def scenario() -> str:
-        service = an_upstream(readiness, there)
-        await service.start()
-        await service.stop()
-        return service.sink._outages.dead_letters.name
-
-    assert asyncio.run(scenario()) == "the dead-letter topic t.dlq"
-    dependencies = {"mongodb", "mongodb_writes", "schema_registry", "kafka", "dead_letters"}
-    assert dependencies | {"partitions", "agent", "settling", "commits"} == readiness.report()[1].keys()
+    server.is_unreachable = False
+    asyncio.run(server.dependency.check())
+    assert server.dependency.state == "ok"
 
 
-def test_topics_that_kafka_refuses_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing else is started meanwhile, and the stop is not held up."""
-    told: list[str] = []
-    monkeypatch.setattr(worker_dependencies, "give_up", told.append)
-
-    async def refused() -> None:
-        raise SettingsError("no such topic")
-
-    async def scenario() -> None:
-        service = an_upstream(Readiness(), refused)
-        starting = asyncio.create_task(service.start())
-        await asyncio.sleep(0.2)
-        assert not starting.done()
-        await service.stop()
-        await asyncio.wait_for(starting, 5)
-
-    asyncio.run(scenario())
-    assert ["no such topic"] == told
-
-
-def test_a_stop_before_the_start_is_no_error() -> None:
-    """Nothing has been opened then."""
-
-    async def never() -> None: ...
-
-    async def scenario() -> None:
-        await an_upstream(Readiness(), never).on_stop()
-
-    asyncio.run(scenario())
-
-
-def test_dead_letters_do_not_wait_for_the_threads_of_others() -> None:
-    """Nor are any taken once they are closed."""
-    go_on = threading.Event()
-    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
-    topic._send = lambda _: None
-
-    async def scenario() -> None:
-        others = [asyncio.create_task(asyncio.to_thread(go_on.wait, 20)) for _ in range(100)]
-        await asyncio.sleep(0.1)
-        try:
-            await asyncio.wait_for(topic.send([a_letter()]), 5)
-        finally:
-            go_on.set()
-        await asyncio.gather(*others)
-        topic.close()
-        with pytest.raises(BrokerUnavailable):
-            await topic.send([a_letter()])
-
-    asyncio.run(scenario())
+def test_worker_with_an_empty_assignment_is_ready() -> None:
+    """A group may have more workers than the topic has partitions."""
+    assert {} == World(partitions=0).failures()

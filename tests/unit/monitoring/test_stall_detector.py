@@ -1,4 +1,4 @@
-"""What stands still is noticed within 15 s, and nothing else is."""
+"""A stalled partition is detected within 15 s; slow progress is not a stall."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 from streamapp.monitoring.stall_detector import StallDetector
 from streamapp.transport.offset_tracker import Progress
 
-#: Seconds between two looks.
+#: Seconds between two observations.
 STEP = 1.5
 
 
 def partition(*, settled: int | None, committed: int | None, end: int | None, number: int = 0) -> Progress:
-    """Return how far a partition is."""
+    """Return the progress of a partition."""
     return Progress(
         topic="t",
         partition=number,
@@ -28,18 +28,18 @@ def partition(*, settled: int | None, committed: int | None, end: int | None, nu
 
 
 def states(at: Callable[[float], list[Progress]], seconds: float) -> list[tuple[float, str, str]]:
-    """Return what is said at each look."""
-    stall_detector, now, said = StallDetector(), 0.0, list[tuple[float, str, str]]()
+    """Return the state of both checks at each observation."""
+    stall_detector, now, found = StallDetector(), 0.0, list[tuple[float, str, str]]()
     while now <= seconds:
-        stall_detector.look(at(now), now)
-        said.append((now, stall_detector.settling(now), stall_detector.commits(now)))
+        stall_detector.observe(at(now), now)
+        found.append((now, stall_detector.settling(now), stall_detector.commits(now)))
         now += STEP
-    return said
+    return found
 
 
-def first_red(said: list[tuple[float, str, str]]) -> float | None:
-    """Return when something was not ok for the first time."""
-    return next((now for now, *what in said if what != ["ok", "ok"]), None)
+def first_failure(states: list[tuple[float, str, str]]) -> float | None:
+    """Return the first instant at which a check failed."""
+    return next((now for now, *checks in states if checks != ["ok", "ok"]), None)
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def first_red(said: list[tuple[float, str, str]]) -> float | None:
         ),
     ],
 )
-def test_an_hour_without_fault_raises_no_alarm(at: Callable[[float], list[Progress]]) -> None:
-    """However little or much there is to do."""
-    assert first_red(states(at, 3_600)) is None
+def test_a_healthy_hour_passes(at: Callable[[float], list[Progress]]) -> None:
+    """Neither an idle nor a busy partition is stalled."""
+    assert first_failure(states(at, 3_600)) is None
 
 
-def test_records_that_are_not_settled_are_noticed_and_so_is_their_end() -> None:
-    """Named with their offset."""
+def test_unsettled_records_are_detected_until_they_are_settled() -> None:
+    """The text names the partition and the offset."""
 
     def at(now: float) -> list[Progress]:
         settled = 5 if 60 <= now < 90 else 9
@@ -78,46 +78,48 @@ def test_records_that_are_not_settled_are_noticed_and_so_is_their_end() -> None:
             partition(settled=1, committed=1, end=1, number=1),
         ]
 
-    said = states(at, 120)
+    found = states(at, 120)
 
-    red = first_red(said)
-    assert red is not None
-    assert 60 < red <= 75
-    assert next(s for now, s, _ in said if now == red).startswith("partition 0: records wait at offset 5, and none")
-    assert first_red([look for look in said if look[0] >= 90]) is None
-
-
-def test_a_stuck_commit_is_noticed() -> None:
-    """Also the first one of a group."""
-    said = states(lambda now: [partition(settled=int(now), committed=None, end=int(now))], 30)
-
-    red = first_red(said)
-    assert red is not None
-    assert red <= 15
-    assert "more is settled than the committed offset 0, for" in said[-1][2]
-    assert said[-1][1] == "ok"
+    failed_at = first_failure(found)
+    assert failed_at is not None
+    assert 60 < failed_at <= 75
+    assert next(s for now, s, _ in found if now == failed_at).startswith(
+        "partition 0: records wait at offset 5, and none"
+    )
+    assert first_failure([state for state in found if state[0] >= 90]) is None
 
 
-def test_the_oldest_trouble_is_named_and_the_rest_counted() -> None:
-    """One line, whatever the number of partitions."""
-    said = states(lambda _: [partition(settled=5, committed=5, end=9, number=n) for n in range(3)], 30)
+def test_missing_commits_are_detected() -> None:
+    """A group that has never committed counts as committed offset 0."""
+    found = states(lambda now: [partition(settled=int(now), committed=None, end=int(now))], 30)
 
-    assert said[-1][1].endswith("and 2 more")
+    failed_at = first_failure(found)
+    assert failed_at is not None
+    assert failed_at <= 15
+    assert "the committed offset is still 0 after" in found[-1][2]
+    assert found[-1][1] == "ok"
 
 
-def test_records_of_an_open_transaction_do_not_wait() -> None:
-    """The log goes on, and nothing of it may be read yet."""
+def test_longest_stall_is_named_and_the_others_are_counted() -> None:
+    """The text is one line, whatever the number of partitions."""
+    found = states(lambda _: [partition(settled=5, committed=5, end=9, number=n) for n in range(3)], 30)
+
+    assert found[-1][1].endswith("(and 2 more partitions)")
+
+
+def test_records_of_an_open_transaction_are_no_stall() -> None:
+    """The log end advances, but the records may not be read yet."""
     held = Progress(topic="t", partition=0, topic_id=None, settled=5, end=90, stable_end=5, oldest_ms=None, committed=5)
 
-    assert first_red(states(lambda _: [held], 900)) is None
+    assert first_failure(states(lambda _: [held], 900)) is None
 
 
-def test_time_in_which_nobody_looked_does_not_count() -> None:
-    """A process that was stopped is not ready, and has to be seen standing still again when it goes on."""
+def test_time_without_observation_does_not_count() -> None:
+    """A suspended process is not ready; after it resumes, a stall must be observed again."""
     stall_detector, waiting = StallDetector(), [partition(settled=5, committed=3, end=9)]
-    assert stall_detector.settling(0) == "not looked at yet"
-    stall_detector.look(waiting, 0)
-    assert stall_detector.settling(300) == "not looked at for 300 s"
+    assert stall_detector.settling(0) == "not checked yet"
+    stall_detector.observe(waiting, 0)
+    assert stall_detector.settling(300) == "not checked for 300 s"
 
-    stall_detector.look(waiting, 300)
+    stall_detector.observe(waiting, 300)
     assert ("ok", "ok") == (stall_detector.settling(300), stall_detector.commits(300))

@@ -1,4 +1,4 @@
-"""A worker's memory; what it saves is measured by `python -m benchmarks drain` and `footprint`."""
+"""Memory settings of a worker; `python -m benchmarks drain` and `footprint` measure their effect."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ import pytest
 
 from streamapp.worker import memory
 
-#: Threads take memory at the same time. Prints from how many heaps.
-THREADS = """
-import ctypes, threading
+LIMIT = """
 from streamapp.worker import memory
 memory.limit_malloc_arenas()
+"""
+BUILD_DEPENDENCIES = """
+from streamapp.worker.app import dependencies
+dependencies()
+"""
+#: Six threads allocate memory at the same time; prints glibc's report on its heaps.
+ALLOCATE = """
+import ctypes, threading
 taken, seen = threading.Barrier(6), threading.Barrier(6)
 def take():
-    mine = bytes(10_000)
+    memory = bytes(10_000)
     taken.wait()
     seen.wait()
 for _ in range(5):
@@ -35,56 +41,57 @@ libc.fflush(out)
 seen.wait()
 """
 
-needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this is about glibc")
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="requires glibc")
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _restore_gc() -> Iterator[None]:
     before = gc.get_threshold()
     yield
     gc.unfreeze()
     gc.set_threshold(*before)
 
 
-def said_by(code: str) -> str:
-    """Run it in a process of its own: the settings are the whole process's."""
+def output(code: str) -> str:
+    """Run the code in a process of its own: the settings apply to the whole process."""
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 class Node:
-    """Something that refers to itself."""
+    """An object that refers to itself."""
 
     def __init__(self) -> None:
         self.itself = self
 
 
-def test_documents_of_a_slice_are_not_looked_at() -> None:
-    """A batch of 4,000 makes fewer objects than are looked at together; what is there already is left out."""
+def test_one_batch_starts_no_collection() -> None:
+    """A batch of 4,000 records allocates fewer objects than the threshold; present objects are excluded."""
     memory.relax_gc()
 
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold()[0] > 4_000 * 4
 
 
-def test_cycles_are_collected_all_the_same() -> None:
-    """Or an outage, whose exceptions hold their frames, would fill the memory."""
+def test_cycles_are_still_collected() -> None:
+    """Exceptions hold their frames, so that a long outage would fill the memory otherwise."""
     memory.relax_gc()
-    gone = weakref.ref(Node())
+    reference = weakref.ref(Node())
 
     for _ in range(gc.get_threshold()[0] * gc.get_threshold()[1] + 1):
         Node()
 
-    assert gone() is None
+    assert reference() is None
 
 
 @needs_glibc
-def test_threads_share_two_heaps() -> None:
-    """By default each would have its own, and keep in it what is free."""
-    assert said_by(THREADS).count("<heap nr=") == 2
+@pytest.mark.parametrize("setup", [LIMIT, BUILD_DEPENDENCIES])
+def test_threads_share_two_heaps(setup: str) -> None:
+    """By default each thread has a heap of its own; building the dependencies of a worker sets the limit."""
+    assert output(setup + ALLOCATE).count("<heap nr=") == 2
 
 
-def test_a_libc_without_such_settings_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As musl is."""
+def test_another_libc_is_left_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """musl has no mallopt."""
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
 
     memory.limit_malloc_arenas()

@@ -1,0 +1,104 @@
+"""Prepare the servers at the start of a worker, watch them while it runs, and close the clients at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from mode import Service
+
+from streamapp.decode.wire_format import EventCodec
+from streamapp.decode.writer_schema import WriterSchema, canonical_form
+from streamapp.errors import SettingsError
+from streamapp.model import event
+from streamapp.monitoring.consumer import Consumer, MeteredConsumer
+from streamapp.monitoring.readiness import PING_INTERVAL_SECONDS
+from streamapp.settings import Settings
+from streamapp.worker import memory
+from streamapp.worker.dependencies import WorkerDependencies
+from streamapp.worker.shutdown import stop_worker
+
+
+class WorkerService(Service):
+    """Starts once Kafka's topics exist; the registry and MongoDB are prepared in the background."""
+
+    def __init__(self, dependencies: WorkerDependencies, *, settings: Settings, codec: EventCodec) -> None:
+        super().__init__()
+        #: Set once the sample schemas are registered.
+        self.registered = asyncio.Event()
+        self._dependencies = dependencies
+        self._clients = dependencies.clients
+        self._outages = dependencies.outages
+        self._settings = settings
+        self._codec = codec
+
+    async def on_start(self) -> None:
+        """Wait for Kafka: Faust's consumer and producer, which start next, fail without it."""
+        memory.relax_gc()
+        for background in (self._ping_servers(), self._prepare_registry(), self._prepare_store()):
+            self.add_future(background)
+        await self.wait(self._prepare_topics())
+
+    async def on_stop(self) -> None:
+        """Close the clients; operations that are under way fail, and their batches are not acked."""
+        self._clients.close()
+
+    async def monitor(self, consumer: MeteredConsumer) -> None:
+        """Write the heartbeat and observe the consumer's progress, until cancelled."""
+        self._dependencies.state.consumer = consumer
+        await asyncio.gather(self._dependencies.heartbeat(consumer).run(), self._observe(consumer))
+
+    async def _observe(self, consumer: Consumer) -> None:
+        readiness = self._dependencies.readiness
+        while True:
+            readiness.stall_detector.observe(consumer.progress(), readiness.clock())
+            await asyncio.sleep(PING_INTERVAL_SECONDS)
+
+    async def _ping_servers(self) -> None:
+        while not self.should_stop:
+            await asyncio.gather(*(server.check() for server in self._dependencies.servers))
+            await self.sleep(PING_INTERVAL_SECONDS)
+
+    async def _prepare_topics(self) -> None:
+        try:
+            await self._outages.kafka.run(self._ensure_topics)
+        except SettingsError as exc:
+            stop_worker(str(exc))
+            await asyncio.Event().wait()  # until the worker stops: nothing else may start without the topics
+
+    async def _ensure_topics(self) -> None:
+        max_message_bytes = await self._clients.kafka.ensure_topics(
+            topic=self._settings.topic,
+            partitions=self._settings.partitions,
+            dead_letter_topic=self._settings.dead_letter_topic,
+        )
+        self._clients.dead_letters.open(max_message_bytes=max_message_bytes)
+
+    async def _prepare_registry(self) -> None:
+        try:
+            schemas = await self._clients.registry.prepare(
+                register=self._settings.register_schemas, compatibility=self._settings.compatibility
+            )
+        except SettingsError as exc:
+            stop_worker(str(exc))
+        else:
+            self._codec.know(schemas)
+            self.registered.set()
+
+    async def _prepare_store(self) -> None:
+        try:
+            await self._outages.mongodb.run(self._clients.event_store.prepare)
+            await self._outages.mongodb.run(self._clients.rollup_store.prepare)
+        except SettingsError as exc:
+            stop_worker(str(exc))
+        else:
+            await self._write_schemas()
+
+    async def _write_schemas(self) -> None:
+        v2 = canonical_form(event.schema(2))
+        while True:
+            writer = await self._dependencies.new_schemas.get()
+            await self._outages.mongodb.run(lambda w=writer: self._write_schema(w, is_v2=w.canonical == v2))
+
+    def _write_schema(self, writer: WriterSchema, *, is_v2: bool) -> Awaitable[None]:
+        return self._clients.event_store.note_schema(writer, subject=self._settings.subject, is_v2=is_v2)
