@@ -15,6 +15,9 @@ from streamapp import net
 
 log = logging.getLogger(__name__)
 
+#: Loggers that log every HTTP request at the level INFO.
+_HTTP_LOGGERS = ("httpx", "httpcore", "schema_registry")
+
 _FAILED = 1
 _WRONG_USAGE = 2
 
@@ -55,6 +58,8 @@ class BoundedWorker(faust.Worker):
 
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
+        for name in _HTTP_LOGGERS:
+            logging.getLogger(name).setLevel(logging.WARNING)
         # Faust's spinner advances at each debug record, and so makes all libraries create debug records.
         self.spinner = None
 

@@ -68,6 +68,25 @@ def test_settings_reach_faust(tmp_path: Path) -> None:
     ] == _output(PRINT_CONF, environ=environ, folder=tmp_path).split()
 
 
+def test_registry_client_does_not_import_the_command_line_of_httpx() -> None:
+    """rich and pygments would take a tenth of a second at each start of a worker."""
+    code = "import streamapp.worker.dependencies, sys; print({'rich', 'pygments'} & sys.modules.keys())"
+
+    assert "set()" == _output(code).strip()
+
+
+def test_http_requests_are_not_logged() -> None:
+    """The HTTP libraries log every request at INFO; the worker raises their level."""
+    code = """
+import asyncio, logging, streamapp
+from streamapp.worker.shutdown import BoundedWorker
+BoundedWorker(streamapp.app, loop=asyncio.new_event_loop(), loglevel="INFO")
+print([logging.getLogger(name).isEnabledFor(logging.INFO) for name in ("httpx", "httpcore", "schema_registry")])
+"""
+
+    assert "[False, False, False]" == _output("import logging; logging.basicConfig(level=logging.INFO)" + code).strip()
+
+
 def test_libraries_make_no_debug_records() -> None:
     """Faust's spinner would set all loggers to DEBUG, at 6 % of the worker's CPU time."""
     from streamapp.worker.shutdown import BoundedWorker  # noqa: PLC0415 - after conftest has cleared the environment
