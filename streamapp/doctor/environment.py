@@ -12,7 +12,7 @@ from streamapp import net
 from streamapp.doctor.checks.finding import Findings
 from streamapp.doctor.checks.local import PortFacts, judge_port, judge_settings
 from streamapp.doctor.kafka import reach
-from streamapp.settings import PREFIX, Settings
+from streamapp.settings import PREFIX, RENAMED, Settings, variable
 
 ANSWER_SECONDS = 2.0
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be reached by, not to listen on
@@ -25,7 +25,8 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Pa
     summary = f"topic {settings.topic}, group {settings.app_id}, database {settings.mongo_database}"
     yield from judge_settings(
         {name.upper() for name in names if name.upper().startswith(PREFIX)},
-        [f"{PREFIX}{name.upper()}" for name in Settings.model_fields],
+        [variable(name) for name in Settings.model_fields],
+        renamed={variable(old): variable(new) for old, new in RENAMED.items()},
         env_file=str(file) if file.is_file() else None,
         summary=summary,
     )

@@ -54,7 +54,7 @@ def _sample(settings: Settings, version: int, registered: WriterSchema | None) -
 
 def times_of(settings: Settings) -> EventTimes:
     """Which event times are believable."""
-    return EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
+    return EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds)
 
 
 def sample_findings(settings: Settings, ours: Mapping[int, WriterSchema]) -> Findings:
@@ -77,7 +77,7 @@ def _encodable(check: str, document: dict[str, Any], source: str) -> Finding:
 
 def _fix(reason: str) -> str:
     if reason == "timestamp-out-of-range":
-        return "STREAMAPP_EARLIEST_EVENT_AT=2000-01-01T00:00:00Z and STREAMAPP_EVENT_AHEAD_SECONDS=86400"
+        return "STREAMAPP_MIN_EVENT_TIME=2000-01-01T00:00:00Z and STREAMAPP_MAX_EVENT_LEAD_SECONDS=86400"
     return "compare the versions of the subject with schemas/"
 
 

@@ -40,7 +40,7 @@ async def prepare(
         more["unknown_id"] = await _unknown_id(registry)
     if shares.get(Fault.FOREIGN_SCHEMA):
         more["foreign"] = await _foreign(settings, registry)
-    times = EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds)
+    times = EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds)
     return FaultContext(times=times, schemas={writer.schema_id: writer for writer in ours.values()}, **more)
 
 

@@ -183,9 +183,9 @@ def _sink(settings: Settings, clients: Clients, outages: Outages, observer: Sink
             clients.rollup_store, outages=outages.mongodb, keep=settings.keep, now=lambda: datetime.now(UTC)
         ),
         breaker=CircuitBreaker(
-            failure_ratio=settings.breaker_share,
+            failure_ratio=settings.breaker_failure_ratio,
             window=settings.breaker_window_records,
-            min_records=settings.breaker_least_records,
+            min_records=settings.breaker_min_records,
         ),
-        times=EventTimes.of(settings.earliest_event_at, ahead_seconds=settings.event_ahead_seconds),
+        times=EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds),
     )

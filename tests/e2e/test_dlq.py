@@ -53,7 +53,7 @@ def test_poison_is_mended_and_replayed_and_each_event_stored_once(
     settings: Settings, database: Database[Any], tmp_path: Path
 ) -> None:
     """Through a replay that is called off and one that is killed, and twice in a row."""
-    keep_all = {f"{level.collection}_keep_days": 0 for level in LEVELS}
+    keep_all = {f"{level.collection}_retention_days": 0 for level in LEVELS}
     settings = settings.model_copy(update={"produce_interval_seconds": 0, **keep_all})
     foreign.make_topic(settings)
     coming = next_schema_id(settings)

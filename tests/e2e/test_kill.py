@@ -46,7 +46,7 @@ def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:
 def test_all_events_survive_kills_and_a_guest(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
     """The ids stored are the offsets produced: none missing, none extra, and all of them committed in the end."""
     foreign.make_topic(settings)
-    keep_all = {f"{level.collection}_keep_days": 0 for level in LEVELS}
+    keep_all = {f"{level.collection}_retention_days": 0 for level in LEVELS}
     settings = settings.model_copy(update={"produce_interval_seconds": 0, "session_timeout_seconds": 6.0, **keep_all})
     source = random.Random(42)
     producer = foreign.ForeignProducer(settings, "lz4")

@@ -46,7 +46,7 @@ def environment_settings(backend: Backend, **changes: Any) -> Settings:
         "app_id": name,
         "produce_interval_seconds": 0,
         # independent of the clocks
-        **{f"{level.collection}_keep_days": 0 for level in LEVELS},
+        **{f"{level.collection}_retention_days": 0 for level in LEVELS},
     }
     return plain_settings(**(values | changes))
 

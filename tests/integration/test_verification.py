@@ -52,7 +52,7 @@ def settings(backend: Backend) -> Settings:
         topic=name,
         app_id=name,
         produce_interval_seconds=0,
-        breaker_share=0,
+        breaker_failure_ratio=0,
     )
 
 
@@ -257,7 +257,7 @@ def test_a_worker_beside_raises_no_alarm(
     settings_for: SettingsFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it reads, stores and buries meanwhile is not judged, be it in a partition that comes meanwhile."""
-    settings = settings_for(produce_interval_seconds=0, breaker_share=0)
+    settings = settings_for(produce_interval_seconds=0, breaker_failure_ratio=0)
     foreign.make_topic(settings, partitions=2)
     senders = events.Senders(settings)
     monkeypatch.setattr(orphans, "MAX_IDS_PER_QUERY", 10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,17 +13,24 @@ SKEW_WARNING = 2.0
 SKEW_FAULT = 60.0
 
 
-def judge_settings(names: Collection[str], known: Collection[str], *, env_file: str | None, summary: str) -> Findings:
-    """Where the settings come from, and variables that nobody reads; all names in capitals."""
+def judge_settings(
+    names: Collection[str], known: Collection[str], *, renamed: Mapping[str, str], env_file: str | None, summary: str
+) -> Findings:
+    """The source of the settings, unknown variables, and variables with an old name; all names in upper case."""
     yield ok("settings.load", f"{summary}; {f'{env_file} is read' if env_file else 'there is no .env in this folder'}")
-    if strange := sorted(set(names) - set(known)):
-        yield warning("settings.names", f"nobody reads {', '.join(strange)}", "; ".join(_instead(strange, known)))
+    unknown = sorted(set(names) - set(known) - renamed.keys())
+    old = sorted(set(names) & renamed.keys())
+    if unknown or old:
+        seen = [f"unknown settings: {', '.join(unknown)}"] if unknown else []
+        seen += [f"settings with an old name: {', '.join(old)}"] if old else []
+        fixes = [*_instead(unknown, known), *(f"rename {name} to {renamed[name]}" for name in old)]
+        yield warning("settings.names", "; ".join(seen), "; ".join(fixes))
     else:
         yield ok("settings.names", f"{len(set(names))} variables set, all of them known")
 
 
-def _instead(strange: Collection[str], known: Collection[str]) -> Iterator[str]:
-    for name in strange:
+def _instead(unknown: Collection[str], known: Collection[str]) -> Iterator[str]:
+    for name in unknown:
         near = get_close_matches(name, known, n=1, cutoff=0.7)
         yield f"rename {name} to {near[0]}" if near else f"unset {name}"
 

@@ -8,12 +8,13 @@ from streamapp.doctor.checks.finding import Verdict, count, fault, skipped
 from streamapp.doctor.checks.local import PortFacts, judge_clock, judge_port, judge_settings
 from streamapp.doctor.checks.redaction import hiding, user_of, without_user_info
 
+RENAMED = {"STREAMAPP_OLD": "STREAMAPP_NEW"}
 KNOWN = ["STREAMAPP_TOPIC", "STREAMAPP_PARTITIONS"]
 
 
 def test_settings_that_are_known() -> None:
     """Nothing is wrong."""
-    loaded, names = judge_settings(["STREAMAPP_TOPIC"], KNOWN, env_file=None, summary="topic t")
+    loaded, names = judge_settings(["STREAMAPP_TOPIC"], KNOWN, renamed=RENAMED, env_file=None, summary="topic t")
 
     assert "topic t; there is no .env in this folder" == loaded.seen
     assert "ok" == names.verdict
@@ -22,11 +23,21 @@ def test_settings_that_are_known() -> None:
 def test_settings_that_nobody_reads() -> None:
     """The nearest name is told, where there is one."""
     names = ["STREAMAPP_TOPICS", "STREAMAPP_XYZZYXYZZYXYZZYXYZZY"]
-    loaded, found = judge_settings(names, KNOWN, env_file="/x/.env", summary="topic t")
+    loaded, found = judge_settings(names, KNOWN, renamed=RENAMED, env_file="/x/.env", summary="topic t")
 
     assert "topic t; /x/.env is read" == loaded.seen
     assert "warning" == found.verdict
     assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; unset STREAMAPP_XYZZYXYZZYXYZZYXYZZY" == found.fix
+
+
+def test_settings_with_an_old_name() -> None:
+    """The fix names the new name, also beside an unknown variable."""
+    names = ["STREAMAPP_OLD", "STREAMAPP_TOPICS"]
+    _, found = judge_settings(names, KNOWN, renamed=RENAMED, env_file=None, summary="topic t")
+
+    assert "warning" == found.verdict
+    assert "unknown settings: STREAMAPP_TOPICS; settings with an old name: STREAMAPP_OLD" == found.seen
+    assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; rename STREAMAPP_OLD to STREAMAPP_NEW" == found.fix
 
 
 @pytest.mark.parametrize(
