@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 PREFIX = "STREAMAPP_"
 MAX_PORT = 65535
 
-#: Old names of settings, and their new names. The old names work until version 0.3, with a warning.
+#: Deprecated names of settings, and the new names. The deprecated names work until version 0.3, with a warning.
 RENAMED = {
     "breaker_share": "breaker_failure_ratio",
     "breaker_least_records": "breaker_min_records",
@@ -103,8 +103,8 @@ UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
 MongoUri = Annotated[SecretStr, AfterValidator(_is_mongo_uri)]
 
 
-class _OldNames(PydanticBaseSettingsSource):
-    """Reads the settings that are set under their old names; a warning names the new name."""
+class _DeprecatedNames(PydanticBaseSettingsSource):
+    """Reads the settings that are set under deprecated names, and logs a warning that names the new names."""
 
     def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
@@ -124,7 +124,9 @@ class _OldNames(PydanticBaseSettingsSource):
             return None
         old_variable, new_variable = variable(old), variable(new)
         if self._first(new) is not None:
-            raise SettingsError(f"{old_variable} and {new_variable} are both set. Remove {old_variable}, the old name.")
+            raise SettingsError(
+                f"{old_variable} and {new_variable} are both set. Remove {old_variable}, which is deprecated."
+            )
         _warn_once(old_variable, new_variable)
         return value
 
@@ -135,7 +137,7 @@ class _OldNames(PydanticBaseSettingsSource):
 
 @cache
 def _warn_once(old: str, new: str) -> None:
-    log.warning("%s is the old name of %s, and will stop working in version 0.3. Rename it.", old, new)
+    log.warning("%s is deprecated and will be removed in version 0.3; use %s.", old, new)
 
 
 def variable(name: str) -> str:
@@ -379,9 +381,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Add the source of the old names."""
-        old_names = _OldNames(settings_cls, env_settings, dotenv_settings)
-        return init_settings, env_settings, dotenv_settings, old_names, file_secret_settings
+        """Add the source of the deprecated names."""
+        deprecated = _DeprecatedNames(settings_cls, env_settings, dotenv_settings)
+        return init_settings, env_settings, dotenv_settings, deprecated, file_secret_settings
 
     @property
     def subject(self) -> str:

@@ -65,7 +65,7 @@ class MetricsPage:
         yield _latency(self._sink.latencies)
         yield from self._dependencies()
         yield self._ready()
-        yield CounterMetricFamily("streamapp_rebalances", "Assignments of partitions.", self._state.rebalances)
+        yield CounterMetricFamily("streamapp_rebalances", "Partition assignments.", self._state.rebalances)
         if self._state.consumer is not None:
             yield from _transport(self._state.consumer)
             yield from self._lag(self._state.consumer)
@@ -126,11 +126,11 @@ def _transport(consumer: MeteredConsumer) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "streamapp_empty_offsets", "Offsets without a record: compacted, aborted, or control records.", empty
     )
-    yield CounterMetricFamily(
-        "streamapp_rewinds", "Number of times that the offsets of a partition went back.", consumer.rewinds
-    )
+    yield CounterMetricFamily("streamapp_rewinds", "Times that the offsets of a partition went back.", consumer.rewinds)
     batches, held = consumer.in_flight
     yield GaugeMetricFamily(
         "streamapp_in_flight_slices", "Partition batches that are delivered and not acked.", batches
     )
-    yield GaugeMetricFamily("streamapp_in_flight_bytes", "Size of these batches.", held)
+    yield GaugeMetricFamily(
+        "streamapp_in_flight_bytes", "Bytes of partition batches that are delivered and not acked.", held
+    )

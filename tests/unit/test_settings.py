@@ -266,9 +266,7 @@ def test_warning_about_an_old_name_is_on_stderr(monkeypatch: pytest.MonkeyPatch)
 
     stderr = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr
 
-    assert [f"{SHARE} is the old name of {RATIO}, and will stop working in version 0.3. Rename it."] == (
-        stderr.splitlines()
-    )
+    assert [f"{SHARE} is deprecated and will be removed in version 0.3; use {RATIO}."] == (stderr.splitlines())
 
 
 @pytest.mark.parametrize("dotenv", ["", f"{SHARE}=0.25", f"{RATIO}=0.25"])
@@ -281,7 +279,7 @@ def test_old_and_new_name_together_are_an_error(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(SettingsError, match=f"{SHARE} and {RATIO} are both set") as caught:
         settings.load()
 
-    assert f"Remove {SHARE}, the old name." in str(caught.value)
+    assert f"Remove {SHARE}, which is deprecated." in str(caught.value)
 
 
 def test_old_name_in_the_environment_takes_precedence_over_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,13 @@ SKEW_FAULT = 60.0
 def judge_settings(
     names: Collection[str], known: Collection[str], *, renamed: Mapping[str, str], env_file: str | None, summary: str
 ) -> Findings:
-    """The source of the settings, unknown variables, and variables with an old name; all names in upper case."""
+    """The source of the settings, unknown variables, and deprecated variables; all names in upper case."""
     yield ok("settings.load", f"{summary}; {f'{env_file} is read' if env_file else 'there is no .env in this folder'}")
     unknown = sorted(set(names) - set(known) - renamed.keys())
     old = sorted(set(names) & renamed.keys())
     if unknown or old:
         seen = [f"unknown settings: {', '.join(unknown)}"] if unknown else []
-        seen += [f"settings with an old name: {', '.join(old)}"] if old else []
+        seen += [f"deprecated settings: {', '.join(old)}"] if old else []
         fixes = [*_instead(unknown, known), *(f"rename {name} to {renamed[name]}" for name in old)]
         yield warning("settings.names", "; ".join(seen), "; ".join(fixes))
     else:

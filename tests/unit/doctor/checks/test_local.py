@@ -30,13 +30,13 @@ def test_settings_that_nobody_reads() -> None:
     assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; unset STREAMAPP_XYZZYXYZZYXYZZYXYZZY" == found.fix
 
 
-def test_settings_with_an_old_name() -> None:
+def test_deprecated_settings() -> None:
     """The fix names the new name, also beside an unknown variable."""
     names = ["STREAMAPP_OLD", "STREAMAPP_TOPICS"]
     _, found = judge_settings(names, KNOWN, renamed=RENAMED, env_file=None, summary="topic t")
 
     assert "warning" == found.verdict
-    assert "unknown settings: STREAMAPP_TOPICS; settings with an old name: STREAMAPP_OLD" == found.seen
+    assert "unknown settings: STREAMAPP_TOPICS; deprecated settings: STREAMAPP_OLD" == found.seen
     assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; rename STREAMAPP_OLD to STREAMAPP_NEW" == found.fix
 
 
