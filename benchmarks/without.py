@@ -1,6 +1,6 @@
-"""`python -m benchmarks.without rollups|metrics worker …`: the worker as it is, but for one of its parts.
+"""`python -m benchmarks.without rollups|metrics worker …`: the worker without one of its parts.
 
-Not a setting: a worker without rollups or metrics is of no use but to be measured against.
+This is not a setting: a worker without rollups or metrics is useful for measurements only.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from streamapp.worker import dependencies
 
 
 class DoneAtOnce:
-    """An accumulator that forgets what is entered."""
+    """A rollup writer that discards what is added."""
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
     def add(self, *_: object) -> asyncio.Future[None]:
-        """See `Accumulator.add`."""
+        """See `RollupWriter.add`."""
         applied = asyncio.get_running_loop().create_future()
         applied.set_result(None)
         return applied
 
     async def high_watermark(self, *_: object) -> int:
-        """See `Accumulator.high watermark`."""
+        """See `RollupWriter.high_watermark`."""
         return -1
 
 

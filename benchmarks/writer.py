@@ -1,6 +1,6 @@
 """`python -m benchmarks.writer load|follow …`: write events and rollups as a worker does, without Kafka.
 
-`load` writes a past and ends; `follow` goes on where all of it ends, at the same density, until a signal.
+`load` writes a history and ends; `follow` continues it at the same density until a signal.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _FOLLOW_EVERY_SECONDS = 1.0
 
 
 def main() -> None:
-    """Parse and write."""
+    """Parse the arguments and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.writer", description=__doc__)
     parser.add_argument("what", choices=["load", "follow"])
-    parser.add_argument("--events", type=int, required=True, help="of the past, in all partitions")
+    parser.add_argument("--events", type=int, required=True, help="events of the history, in all partitions")
     parser.add_argument("--end", type=datetime.fromisoformat, required=True, help="of the past")
     parser.add_argument("--partitions", type=int, nargs="+", default=[*range(PARTITIONS)])
     options = parser.parse_args()
@@ -55,7 +55,7 @@ class Writer:
     def __init__(self, known: Settings, partitions: Sequence[Partition]) -> None:
         self._partitions = partitions
         self._subject = known.subject
-        # The driver's own retries are off: whatever goes wrong ends this.
+        # The driver's own retries are off: any error ends this program.
         self._mongo = Mongo(known.mongo_uri.get_secret_value(), known.mongo_database)
         self._store = EventStore(self._mongo)
         self._rollups = RollupStore(self._mongo, keep=known.keep)
@@ -64,16 +64,16 @@ class Writer:
             outages=NoRetry("MongoDB"),
             keep=known.keep,
             now=lambda: datetime.now(UTC),
-            sleep=lambda _: asyncio.sleep(0),  # a writer that loads has no second to wait
+            sleep=lambda _: asyncio.sleep(0),  # a writer that loads does not wait a second between writes
         )
 
     async def load(self) -> None:
-        """Write the whole past, one partition beside the other."""
+        """Write the whole history, all partitions concurrently."""
         await self._prepare()
         await asyncio.gather(*map(self._load, self._partitions))
 
     async def follow(self) -> None:
-        """Write what happens from the end of the past on, and the worker's heartbeat, until a signal."""
+        """Write what happens after the end of the history, and the worker's heartbeat, until a signal."""
         for partition in self._partitions:
             partition.offset = partition.timeline.events
         stopped = asyncio.Event()

@@ -84,7 +84,7 @@ class MetricsPage:
         yield seconds
 
     def _ready(self) -> Metric:
-        ready = GaugeMetricFamily("streamapp_ready", "1 if this check of /readyz passes, else 0.", labels=["part"])
+        ready = GaugeMetricFamily("streamapp_ready", "1 if this part of /readyz is ok, else 0.", labels=["part"])
         for name, state in self._readiness.report()[1].items():
             ready.add_metric([name], state == "ok")
         return ready

@@ -37,7 +37,7 @@ from streamapp.sink.settle import Sink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outages:
+class Retriers:
     """The retriers of one worker, one per dependency."""
 
     kafka: OutageRetrier
@@ -68,7 +68,7 @@ class WorkerDependencies:
     """The objects that the agents and the pages of one worker use."""
 
     clients: Clients
-    outages: Outages
+    retriers: Retriers
     #: Schemas that the registry client has seen for the first time, to be written to `schema_versions`.
     new_schemas: asyncio.Queue[WriterSchema]
     #: The servers that /readyz reports on.
@@ -95,10 +95,10 @@ def create(
     settings: Settings, *, is_agent_running: Callable[[], bool], kafka_outages: OutageRetrier
 ) -> WorkerDependencies:
     """Build all dependencies of a worker; connects to nothing."""
-    outages = _outages(settings, kafka_outages)
+    retriers = _retriers(settings, kafka_outages)
     new_schemas = asyncio.Queue[WriterSchema]()
-    clients = _clients(settings, outages, on_learned=new_schemas.put_nowait)
-    servers = _servers(clients, outages)
+    clients = _clients(settings, retriers, on_learned=new_schemas.put_nowait)
+    servers = _servers(clients, retriers)
     heartbeat_status = DependencyStatus(
         name="mongodb_writes", answer_valid_seconds=HEARTBEAT_SECONDS + ANSWER_VALID_SECONDS
     )
@@ -106,12 +106,12 @@ def create(
     readiness = Readiness(
         state=state,
         is_agent_running=is_agent_running,
-        checks=(*servers, heartbeat_status, OutageCheck("dead_letters", [outages.dead_letters])),
+        checks=(*servers, heartbeat_status, OutageCheck("dead_letters", [retriers.dead_letters])),
     )
-    sink = _sink(settings, clients, outages, sink_metrics)
+    sink = _sink(settings, clients, retriers, sink_metrics)
     return WorkerDependencies(
         clients=clients,
-        outages=outages,
+        retriers=retriers,
         new_schemas=new_schemas,
         servers=servers,
         heartbeat_status=heartbeat_status,
@@ -126,17 +126,17 @@ def create(
             state=state,
             readiness=readiness,
             outages={
-                "mongodb": outages.mongodb,
-                "schema_registry": outages.registry,
-                "kafka": outages.kafka,
-                "dead_letters": outages.dead_letters,
+                "mongodb": retriers.mongodb,
+                "schema_registry": retriers.registry,
+                "kafka": retriers.kafka,
+                "dead_letters": retriers.dead_letters,
             },
         ),
     )
 
 
-def _outages(settings: Settings, kafka: OutageRetrier) -> Outages:
-    return Outages(
+def _retriers(settings: Settings, kafka: OutageRetrier) -> Retriers:
+    return Retriers(
         kafka=kafka,
         registry=OutageRetrier("the schema registry"),
         mongodb=OutageRetrier("MongoDB"),
@@ -144,12 +144,12 @@ def _outages(settings: Settings, kafka: OutageRetrier) -> Outages:
     )
 
 
-def _clients(settings: Settings, outages: Outages, *, on_learned: Callable[[WriterSchema], None]) -> Clients:
+def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[WriterSchema], None]) -> Clients:
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     return Clients(
         kafka=KafkaAdmin(settings.kafka_bootstrap_servers),
         registry=Registry(
-            settings.schema_registry_url, settings.subject, on_learned=on_learned, outages=outages.registry
+            settings.schema_registry_url, settings.subject, on_learned=on_learned, outages=retriers.registry
         ),
         mongo=mongo,
         event_store=EventStore(mongo),
@@ -160,15 +160,15 @@ def _clients(settings: Settings, outages: Outages, *, on_learned: Callable[[Writ
     )
 
 
-def _servers(clients: Clients, outages: Outages) -> tuple[Dependency, ...]:
+def _servers(clients: Clients, retriers: Retriers) -> tuple[Dependency, ...]:
     return (
-        Dependency(name="mongodb", ping=clients.mongo.ping, outages=[outages.mongodb]),
-        Dependency(name="schema_registry", ping=clients.registry.ping, outages=[outages.registry]),
-        Dependency(name="kafka", ping=clients.kafka.ping, outages=[outages.kafka]),
+        Dependency(name="mongodb", ping=clients.mongo.ping, outages=[retriers.mongodb]),
+        Dependency(name="schema_registry", ping=clients.registry.ping, outages=[retriers.registry]),
+        Dependency(name="kafka", ping=clients.kafka.ping, outages=[retriers.kafka]),
     )
 
 
-def _sink(settings: Settings, clients: Clients, outages: Outages, observer: SinkMetrics) -> Sink:
+def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: SinkMetrics) -> Sink:
     ports = SinkPorts(
         schemas=clients.registry,
         events=clients.event_store,
@@ -178,9 +178,9 @@ def _sink(settings: Settings, clients: Clients, outages: Outages, observer: Sink
     )
     return Sink(
         ports,
-        outages=SinkOutages(store=outages.mongodb, dead_letters=outages.dead_letters),
+        outages=SinkOutages(store=retriers.mongodb, dead_letters=retriers.dead_letters),
         rollup_writer=RollupWriter(
-            clients.rollup_store, outages=outages.mongodb, keep=settings.keep, now=lambda: datetime.now(UTC)
+            clients.rollup_store, outages=retriers.mongodb, keep=settings.keep, now=lambda: datetime.now(UTC)
         ),
         breaker=CircuitBreaker(
             failure_ratio=settings.breaker_failure_ratio,

@@ -28,7 +28,7 @@ class WorkerService(Service):
         self.registered = asyncio.Event()
         self._dependencies = dependencies
         self._clients = dependencies.clients
-        self._outages = dependencies.outages
+        self._retriers = dependencies.retriers
         self._settings = settings
         self._codec = codec
 
@@ -61,7 +61,7 @@ class WorkerService(Service):
 
     async def _prepare_topics(self) -> None:
         try:
-            await self._outages.kafka.run(self._ensure_topics)
+            await self._retriers.kafka.run(self._ensure_topics)
         except SettingsError as exc:
             stop_worker(str(exc))
             await asyncio.Event().wait()  # until the worker stops: nothing else may start without the topics
@@ -87,8 +87,8 @@ class WorkerService(Service):
 
     async def _prepare_store(self) -> None:
         try:
-            await self._outages.mongodb.run(self._clients.event_store.prepare)
-            await self._outages.mongodb.run(self._clients.rollup_store.prepare)
+            await self._retriers.mongodb.run(self._clients.event_store.prepare)
+            await self._retriers.mongodb.run(self._clients.rollup_store.prepare)
         except SettingsError as exc:
             stop_worker(str(exc))
         else:
@@ -98,7 +98,7 @@ class WorkerService(Service):
         v2 = canonical_form(event.schema(2))
         while True:
             writer = await self._dependencies.new_schemas.get()
-            await self._outages.mongodb.run(lambda w=writer: self._write_schema(w, is_v2=w.canonical == v2))
+            await self._retriers.mongodb.run(lambda w=writer: self._write_schema(w, is_v2=w.canonical == v2))
 
     def _write_schema(self, writer: WriterSchema, *, is_v2: bool) -> Awaitable[None]:
         return self._clients.event_store.note_schema(writer, subject=self._settings.subject, is_v2=is_v2)

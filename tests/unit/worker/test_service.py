@@ -51,7 +51,7 @@ def test_dependencies_are_complete_before_the_service_starts() -> None:
     names |= {"mongodb", "mongodb_writes", "schema_registry", "kafka", "dead_letters"}
     assert (False, names) == (is_ready, states.keys())
     assert 'streamapp_records_total{fate="stored"} 0' in page
-    assert "the dead-letter topic t.dlq" == dependencies.outages.dead_letters.name
+    assert "the dead-letter topic t.dlq" == dependencies.retriers.dead_letters.name
 
 
 def test_servers_are_pinged_once_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
