@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 #: Name of the codec in Faust.
 CODEC = "user_event"
 
-# Before the first event loop exists. uvloop shortens the latency by a quarter, see docs/performance.md.
+# Before the first event loop exists. uvloop shortens the latency by a quarter, see docs/explanation/performance.md.
 uvloop_compat.choose()
 
 try:
