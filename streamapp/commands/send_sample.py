@@ -23,7 +23,8 @@ from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.kafka.admin import KafkaAdmin, silent_logger
-from streamapp.registry.client import Registry
+from streamapp.registry.client import RegistryClient
+from streamapp.registry.registration import SchemaRegistration
 from streamapp.retry import NoRetry
 from streamapp.samples import fault_context, faults, generator
 from streamapp.samples.faults import REASONS, Fault, FaultContext, Faults
@@ -272,8 +273,9 @@ async def _prepare(
     await KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
         topic=settings.topic, partitions=settings.partitions, dead_letter_topic=settings.dead_letter_topic
     )
-    registry = Registry(settings.schema_registry_url, settings.subject, outages=NoRetry("the schema registry"))
-    ours = await registry.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
+    registry = RegistryClient(settings.schema_registry_url, settings.subject)
+    registration = SchemaRegistration(registry, outages=NoRetry("the schema registry"))
+    ours = await registration.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
     return ours, await fault_context.prepare(shares, settings=settings, registry=registry, ours=ours)
 
 

@@ -15,7 +15,7 @@ from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.registry import SubjectFacts, judge_api, judge_subject
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
-from streamapp.registry.client import Registry
+from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 
 ANSWER_SECONDS = 3.0
@@ -30,7 +30,7 @@ class RegistryChecks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = settings.schema_registry_url.rstrip("/")
-        self._registry = Registry(self._url, settings.subject)
+        self._registry = RegistryClient(self._url, settings.subject)
         self._client = httpx.Client(timeout=ANSWER_SECONDS)
         self.answers = False
         #: Our version → as it is registered.
@@ -87,7 +87,7 @@ class RegistryChecks:
         name = self._settings.subject
         _, versions = self._get(f"/subjects/{name}/versions")
         versions = versions if isinstance(versions, list) else []
-        found = {version: asyncio.run(self._registry.registered(event.schema(version))) for version in (1, 2)}
+        found = {version: asyncio.run(self._registry.find_version(event.schema(version))) for version in (1, 2)}
         ours = {version: pair for version, pair in found.items() if pair}
         writers = {version: self.look_up(schema_id) for version, (schema_id, _) in ours.items()}
         self.ours = {version: writer for version, writer in writers.items() if writer}

@@ -1,7 +1,7 @@
-"""The schema registry: which schema an id names and which version it has; our own schemas registered.
+"""Requests to the schema registry, by python-schema-registry-client; its errors are translated to ours.
 
-On python-schema-registry-client, whose calls block: they run in threads. A registry that is away is waited for; an
-id that the registry does not know is asked for again for a while, and then known to be unknown for a while.
+The library's calls block, so they run in threads. Its `get_schema` and `get_by_id` parse what they return, and cannot
+parse some schemas that other teams may register: these requests go through the library's `request` and return JSON.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, Literal, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 from schema_registry.client import SchemaRegistryClient
@@ -21,245 +19,149 @@ from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
-from streamapp.errors import RegistryUnavailable, SettingsError
-from streamapp.model import event
+from streamapp.errors import RegistryUnavailable
 from streamapp.model.event import Schema
-from streamapp.retry import OutageRetrier
 
 T = TypeVar("T")
 
-#: Seconds for which an unknown id is asked for again before it counts as unknown …
-ASK_FOR = 5.0
-#: … and seconds for which the answer then stands; also how long "unregistered" stands.
-REMEMBER_FOR = 30.0
-#: Waits between the questions for an unknown id, ASK_FOR in all.
-_ASK_AFTER = (0.5, 1.0, 1.5, 2.0)
-#: Questions to the registry at the same time.
-_LOOK_UPS_AT_ONCE = 4
-#: Unknown ids that are remembered; the oldest goes first, and is asked for again.
-MOST_UNKNOWN = 10_000
+_MAX_CONCURRENT_REQUESTS = 4
 _TIMEOUT = httpx.Timeout(5.0)
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = 40403
 _SERVER_ERROR = 500
-# Rights, time, too many requests: somebody can mend them while we wait.
+# Missing rights, timeouts and rate limits: an operator or time can correct them while the worker waits.
 _TRANSIENT = frozenset({401, 403, 408, 429})
 
 
-class Registry:
-    """One subject's view of the registry, with a cache."""
+class ErrorResponse(RegistryUnavailable):
+    """The registry answers a request with an HTTP error."""
 
-    def __init__(
-        self,
-        url: str,
-        subject: str,
-        *,
-        outages: OutageRetrier | None = None,
-        on_learned: Callable[[WriterSchema], None] = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, url: str, status: int | None, reason: str) -> None:
+        super().__init__(f"{url} answers {status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether a later attempt can succeed."""
+        return self.status is None or self.status in _TRANSIENT or self.status >= _SERVER_ERROR
+
+
+class RegisteredVersion(NamedTuple):
+    """A schema's place in the registry: its id, and its version under the subject."""
+
+    schema_id: int
+    version: int
+
+
+class RegistryClient:
+    """The registry's API for one subject; every method raises RegistryUnavailable if the registry does not answer."""
+
+    def __init__(self, url: str, subject: str) -> None:
         self.url = url
         self.subject = subject
-        self.outages = outages or OutageRetrier("the schema registry")
-        self._on_learned = on_learned
-        self._clock = clock
         self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
-        # Or the certificates of all authorities would be read again for each request, which takes longer than the rest.
+        # Otherwise httpx reads all CA certificates for each request, which takes longer than the request itself.
         self._client.client_kwargs["verify"] = httpx.create_ssl_context()
-        self._known: dict[int, WriterSchema] = {}
-        #: id → when the answer "unknown", or "unregistered", is to be asked for again
-        self._stale_at: dict[int, float] = {}
-        self._asking: dict[int, asyncio.Task[None]] = {}
-        # Their own: a flood of unknown ids must hold up neither dead letters and Kafka's administration, nor /readyz.
-        self._threads = ThreadPoolExecutor(_LOOK_UPS_AT_ONCE, thread_name_prefix="registry")
+        # Pools of its own: many unknown ids must delay neither dead letters and Kafka administration, nor /readyz.
+        self._threads = ThreadPoolExecutor(_MAX_CONCURRENT_REQUESTS, thread_name_prefix="registry")
         self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="registry-ping")
 
-    async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
-        """The schemas of those ids that exist; waits while the registry is away."""
-        due = [i for i in schema_ids if not self._is_settled(i)]
-        asked = {i: self._ask(i) for i in due}
-        if missing := [task for i, task in asked.items() if i not in self._known]:
-            # Shielded: another batch may wait for the same answer when this one is cancelled.
-            await asyncio.gather(*map(asyncio.shield, missing))
-        return self._known
+    async def look_up(self, schema_id: int) -> WriterSchema | None:
+        """Return the schema of an id, with its version under the subject; None if the registry has no such id."""
+        fetched = await self._call(lambda: self._fetch(schema_id))
+        if fetched is None:
+            return None
+        schema, version, definitions = fetched
+        return writer_schema(schema, schema_id=schema_id, version=version, definitions=definitions)
 
-    async def knows(self, schema_id: int) -> bool:
-        """Whether there is such a schema now."""
-        return await self.outages.run(lambda: self._call(lambda: self._find(schema_id) is not None))
+    async def has(self, schema_id: int) -> bool:
+        """Whether the registry has a schema of this id."""
+        return await self._call(lambda: self._get_by_id(schema_id) is not None)
 
-    async def register_elsewhere(self, subject: str, schema: Schema) -> int:
-        """Register a schema under another subject than ours; its id."""
-        return await self.outages.run(lambda: self._call(lambda: self._client.register(subject, AvroSchema(schema))))
+    async def find_version(self, schema: Schema) -> RegisteredVersion | None:
+        """Return the version under the subject that has the same Parsing Canonical Form; None if there is none."""
+        return await self._call(lambda: self._find_version(schema))
 
-    async def registered(self, schema: Schema) -> tuple[int, int] | None:
-        """Schema id and version under the subject, if the schema stands there in any spelling, asked for once."""
-        return await self._call(lambda: self._registered(schema))
+    async def register(self, schema: Schema, subject: str | None = None) -> int:
+        """Register a schema, under the client's own subject unless another is given; return its id.
+
+        Raises:
+            ErrorResponse: the registry refuses the schema.
+        """
+        return await self._call(lambda: self._client.register(subject or self.subject, AvroSchema(schema)))
+
+    async def compatibility_level(self) -> str:
+        """Return the subject's own compatibility level; "NONE" if it has none."""
+        return await self._call(self._compatibility_level)
+
+    async def set_compatibility_level(self, level: str) -> None:
+        """Set the subject's compatibility level.
+
+        Raises:
+            ErrorResponse: the registry refuses the change.
+        """
+        await self._call(lambda: self._client.update_compatibility(level, self.subject))
 
     async def ping(self) -> None:
         """Raise RegistryUnavailable unless the registry answers."""
         await self._call(self._client.get_subjects, self._ping_thread)
 
     def close(self) -> None:
-        """Ask nothing more; what is under way is not waited for."""
+        """Refuse further requests; do not wait for those in flight."""
         for threads in (self._threads, self._ping_thread):
             threads.shutdown(wait=False, cancel_futures=True)
-
-    def _is_settled(self, schema_id: int) -> bool:
-        if schema_id <= 0:
-            return True  # ids are positive: no registry can know it
-        if schema_id in self._stale_at:
-            return self._clock() < self._stale_at[schema_id]
-        return schema_id in self._known
-
-    def _ask(self, schema_id: int) -> asyncio.Task[None]:
-        if schema_id not in self._asking:
-            task = asyncio.create_task(self._learn(schema_id))
-            task.add_done_callback(lambda _: self._asking.pop(schema_id, None))
-            self._asking[schema_id] = task
-        return self._asking[schema_id]
-
-    async def _learn(self, schema_id: int) -> None:
-        found = await self._ask_again(schema_id)
-        if found is not None:
-            self._learned(found)
-        # The latest comes last.
-        self._stale_at.pop(schema_id, None)
-        if found is None or found.version == UNREGISTERED:
-            self._stale_at[schema_id] = self._clock() + REMEMBER_FOR
-            self._forget_oldest()
-
-    async def _ask_again(self, schema_id: int) -> WriterSchema | None:
-        waits = iter(() if schema_id in self._stale_at else _ASK_AFTER)
-        deadline = self._clock() + ASK_FOR
-        while (found := await self.outages.run(lambda: self.look_up(schema_id))) is None:
-            wait = next(waits, None)
-            if wait is None or self._clock() >= deadline:
-                break
-            await asyncio.sleep(wait)
-        return found
-
-    def _forget_oldest(self) -> None:
-        # Unregistered ones stay: they are in the registry, hence few, and their schemas may be in use.
-        if len(self._stale_at) > MOST_UNKNOWN:
-            oldest = next((i for i in self._stale_at if i not in self._known), None)
-            if oldest is not None:
-                del self._stale_at[oldest]
-
-    def _learned(self, writer: WriterSchema) -> None:
-        self._known[writer.schema_id] = writer
-        self._on_learned(writer)
-
-    async def look_up(self, schema_id: int) -> WriterSchema | None:
-        """The schema of an id, asked for now and once; None if there is none."""
-        found = await self._call(lambda: self._find(schema_id))
-        if found is None:
-            return None
-        version = await self._call(lambda: self._version(schema_id))
-        definitions = await self._call(lambda: list(self._definitions(found)))
-        return writer_schema(_parsed(found), schema_id=schema_id, version=version, definitions=definitions)
-
-    def _definitions(self, found: Mapping[str, Any]) -> Iterator[Schema]:
-        """Schemas of other subjects that this one refers to, in the order in which they can be read."""
-        for reference in found.get("references") or ():
-            referred = self._get("get_schema", subject=reference["subject"], version=reference["version"])
-            yield from self._definitions(referred)
-            yield _parsed(referred)
-
-    def _find(self, schema_id: int) -> Mapping[str, Any] | None:
-        try:
-            return self._get("get_by_id", schema_id=schema_id)
-        except _NotFoundError as exc:
-            # Any other 404 is not the registry speaking (a wrong path, a proxy): waited out, or all records were bad.
-            if exc.error_code == _SCHEMA_NOT_FOUND:
-                return None
-            raise
-
-    def _version(self, schema_id: int) -> str:
-        pairs = self._client.get_schema_subject_versions(schema_id) or []
-        versions = [int(pair.version) for pair in pairs if pair.subject == self.subject]
-        return f"v{min(versions)}" if versions else UNREGISTERED
 
     async def _call(self, call: Callable[[], T], threads: Executor | None = None) -> T:
         try:
             called = asyncio.get_running_loop().run_in_executor(threads or self._threads, _translated, self.url, call)
-        except RuntimeError as exc:  # closed
-            message = f"{self.url} is not asked any more"
+        except RuntimeError as exc:  # the pool is shut down
+            message = f"the client of {self.url} is closed"
             raise RegistryUnavailable(message) from exc
         return await called
 
-    # Our own schemas
+    # Blocking requests, each run in a thread
 
-    async def prepare(self, *, register: bool, compatibility: Literal["backward", "keep"]) -> dict[int, WriterSchema]:
-        """Make sure that our schemas are registered; our version (1, 2) → what the registry calls it.
+    def _fetch(self, schema_id: int) -> tuple[Schema, str, list[Schema]] | None:
+        """Schema, version label and referenced schemas of an id."""
+        body = self._get_by_id(schema_id)
+        if body is None:
+            return None
+        version = self._version_label(schema_id)
+        return _schema_in(body), version, [*self._definitions(body)]
 
-        A version under the subject with the same Parsing Canonical Form counts as ours. Waits for the registry.
+    def _get_by_id(self, schema_id: int) -> Mapping[str, Any] | None:
+        try:
+            return self._get("get_by_id", schema_id=schema_id)
+        except _NotFoundError as exc:
+            # Any other 404 comes from a wrong path or a proxy. Taken for "unknown id", it would make every record a
+            # dead letter.
+            if exc.error_code == _SCHEMA_NOT_FOUND:
+                return None
+            raise
 
-        Raises:
-            SettingsError: the registry refuses a schema, or it is missing and `register` is False.
-        """
-        ours: dict[int, WriterSchema] = {}
-        for version in (1, 2):
-            schema = event.schema(version)
-            ours[version] = await self.outages.run(lambda s=schema, v=version: self._ensure(s, v, register=register))
-            if version == 1 and register and compatibility == "backward":
-                # After V1, since some registries know no level for a subject without schemas; before V2, to hold it.
-                await self.outages.run(lambda: self._call(self._ensure_level))
-        return ours
+    def _version_label(self, schema_id: int) -> str:
+        pairs = self._client.get_schema_subject_versions(schema_id) or []
+        versions = [int(pair.version) for pair in pairs if pair.subject == self.subject]
+        return f"v{min(versions)}" if versions else UNREGISTERED
 
-    async def _ensure(self, schema: Schema, version: int, *, register: bool) -> WriterSchema:
-        found = await self.registered(schema)
-        if found is None and not register:
-            message = (
-                f"user_event_v{version}.avsc is not registered under {self.subject}, and STREAMAPP_REGISTER_SCHEMAS is"
-                " false. Register it, or set STREAMAPP_REGISTER_SCHEMAS=true"
-            )
-            raise SettingsError(message)
-        if found is None:
-            await self._call(lambda: self._register(schema, version))
-            found = await self.registered(schema)
-        if found is None:
-            message = f"the registry does not show {self.subject} yet"
-            raise RegistryUnavailable(message)
-        schema_id, number = found
-        writer = writer_schema(schema, schema_id=schema_id, version=f"v{number}")
-        self._learned(writer)
-        return writer
+    def _definitions(self, body: Mapping[str, Any]) -> Iterator[Schema]:
+        """Referenced schemas of other subjects, each after those that it refers to itself."""
+        for reference in body.get("references") or ():
+            referred = self._get("get_schema", subject=reference["subject"], version=reference["version"])
+            yield from self._definitions(referred)
+            yield _schema_in(referred)
 
-    def _registered(self, schema: Schema) -> tuple[int, int] | None:
-        """Schema id and version under the subject, if the schema stands there in any spelling."""
+    def _find_version(self, schema: Schema) -> RegisteredVersion | None:
         wanted = canonical_form(schema)
         for number in sorted(self._client.get_versions(self.subject) or []):
-            # Not by the client's get_schema, which cannot read some schemas that others may have registered.
-            found = self._get("get_schema", subject=self.subject, version=number)
-            if writer_schema(_parsed(found), schema_id=0, version="").canonical == wanted:
-                return int(found["id"]), int(number)
+            body = self._get("get_schema", subject=self.subject, version=number)
+            if writer_schema(_schema_in(body), schema_id=0, version="").canonical == wanted:
+                return RegisteredVersion(int(body["id"]), int(number))
         return None
 
-    def _register(self, schema: Schema, version: int) -> None:
-        try:
-            self._client.register(self.subject, AvroSchema(schema))
-        except ClientError as exc:
-            if _is_transient(exc.http_code):
-                raise
-            if self._registered(schema):  # someone has just registered it
-                return
-            message = (
-                f"the registry at {self.url} refuses user_event_v{version}.avsc under {self.subject}:"
-                f" {exc.message} ({exc.http_code}). Compare it with the versions that are there"
-            )
-            raise SettingsError(message) from exc
-
-    def _ensure_level(self) -> None:
-        if self._level() == "NONE":
-            try:
-                self._client.update_compatibility("BACKWARD", self.subject)
-            except ClientError:
-                if self._level() == "NONE":
-                    raise
-                # Someone has just set one, and Apicurio answers 409 to whoever comes second.
-
-    def _level(self) -> str:
-        # Where a subject has no level of its own, Confluent's registry answers 404 and Apicurio 200 with NONE.
+    def _compatibility_level(self) -> str:
+        # For a subject without a level of its own, Confluent's registry answers 404, Apicurio 200 with NONE.
         try:
             return self._get("get_compatibility", subject=self.subject).get("compatibilityLevel", "NONE")
         except _NotFoundError:
@@ -276,7 +178,7 @@ class Registry:
 
 
 class _NotFoundError(ClientError):
-    """The registry, or whatever answers in its place, has no such thing."""
+    """The answer is 404, from the registry or from a server in front of it."""
 
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(response.text[:200], http_code=response.status_code)
@@ -285,26 +187,21 @@ class _NotFoundError(ClientError):
             self.error_code = response.json().get("error_code")
 
 
-def _parsed(body: Mapping[str, Any]) -> Any:
+def _schema_in(body: Mapping[str, Any]) -> Any:
     if body.get("schemaType", "AVRO") != "AVRO":
-        return {"type": body["schemaType"]}  # no event, and says why
+        return {"type": body["schemaType"]}  # not an event; the type appears in the error of its dead letters
     return json.loads(body["schema"])
 
 
 def _translated(url: str, call: Callable[[], T]) -> T:
-    """Call, and tell a registry that is away from an answer."""
+    """Make a call, and raise RegistryUnavailable for every error of httpx and of the library."""
     try:
         return call()
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, OSError) as exc:
         message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
         raise RegistryUnavailable(message) from exc
     except ClientError as exc:
-        message = f"{url} answers {exc.http_code}: {exc.message}"
-        raise RegistryUnavailable(message) from exc
-    except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or another than a registry's
+        raise ErrorResponse(url, exc.http_code, exc.message) from exc
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or not a registry's JSON
         message = f"{url} does not answer as a schema registry does (STREAMAPP_SCHEMA_REGISTRY_URL): {exc}"
         raise RegistryUnavailable(message) from exc
-
-
-def _is_transient(code: int | None) -> bool:
-    return code is None or code in _TRANSIENT or code >= _SERVER_ERROR

@@ -11,7 +11,7 @@ from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import write
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import SettingsError
-from streamapp.registry.client import Registry
+from streamapp.registry.client import RegistryClient
 from streamapp.samples.faults import Fault, FaultContext
 from streamapp.settings import Settings
 
@@ -28,7 +28,7 @@ _FOREIGN = {
 
 
 async def prepare(
-    shares: Mapping[Fault, float], *, settings: Settings, registry: Registry, ours: Mapping[int, WriterSchema]
+    shares: Mapping[Fault, float], *, settings: Settings, registry: RegistryClient, ours: Mapping[int, WriterSchema]
 ) -> FaultContext:
     """What these faults need, and no more; `ours` are the schemas that samples are written with.
 
@@ -44,17 +44,17 @@ async def prepare(
     return FaultContext(times=times, schemas={writer.schema_id: writer for writer in ours.values()}, **more)
 
 
-async def _unknown_id(registry: Registry) -> int:
+async def _unknown_id(registry: RegistryClient) -> int:
     schema_id = _LAST_ID
-    while await registry.knows(schema_id):
+    while await registry.has(schema_id):
         schema_id -= 1
     return schema_id
 
 
-async def _foreign(settings: Settings, registry: Registry) -> bytes:
+async def _foreign(settings: Settings, registry: RegistryClient) -> bytes:
     subject = f"{settings.topic}-drill"
     if not settings.register_schemas:
         message = f"foreign-schema registers a schema under {subject}, and STREAMAPP_REGISTER_SCHEMAS is false"
         raise SettingsError(message)
-    schema_id = await registry.register_elsewhere(subject, _FOREIGN)
+    schema_id = await registry.register(_FOREIGN, subject)
     return write({"note": "a drill"}, schema=parse_schema(_FOREIGN, named_schemas={}), schema_id=schema_id)

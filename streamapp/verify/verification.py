@@ -20,7 +20,7 @@ from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record, TopicRecord, origin_of
 from streamapp.mongodb.client import Mongo
-from streamapp.registry.client import Registry
+from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 from streamapp.verify.checks import counts, document_diff
 from streamapp.verify.checks.offsets import Bits
@@ -44,7 +44,7 @@ class Verification:
         self._broker = KafkaAdmin(servers)
         self._reader = TopicReader(servers, settings.topic)
         self._letter_reader = TopicReader(servers, settings.dead_letter_topic)
-        self._registry = Registry(settings.schema_registry_url, settings.subject)
+        self._registry = RegistryClient(settings.schema_registry_url, settings.subject)
         self._mongo = mongo
         self._events = mongo.primary["events"]
         self._dead_letters = mongo.primary["dead_letters"]

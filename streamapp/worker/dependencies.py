@@ -27,7 +27,8 @@ from streamapp.monitoring.readiness import (
     Readiness,
 )
 from streamapp.monitoring.sink_metrics import SinkMetrics
-from streamapp.registry.client import Registry
+from streamapp.registry.cache import SchemaCache
+from streamapp.registry.client import RegistryClient
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
@@ -51,7 +52,8 @@ class Clients:
     """The clients of one worker; none connects before its first call."""
 
     kafka: KafkaAdmin
-    registry: Registry
+    registry: RegistryClient
+    schemas: SchemaCache
     mongo: Mongo
     event_store: EventStore
     rollup_store: RollupStore
@@ -69,7 +71,7 @@ class WorkerDependencies:
 
     clients: Clients
     retriers: Retriers
-    #: Schemas that the registry client has seen for the first time, to be written to `schema_versions`.
+    #: Schemas that the cache has read for the first time, to be written to `schema_versions`.
     new_schemas: asyncio.Queue[WriterSchema]
     #: The servers that /readyz reports on.
     servers: tuple[Dependency, ...]
@@ -146,11 +148,11 @@ def _retriers(settings: Settings, kafka: OutageRetrier) -> Retriers:
 
 def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[WriterSchema], None]) -> Clients:
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    registry = RegistryClient(settings.schema_registry_url, settings.subject)
     return Clients(
         kafka=KafkaAdmin(settings.kafka_bootstrap_servers),
-        registry=Registry(
-            settings.schema_registry_url, settings.subject, on_learned=on_learned, outages=retriers.registry
-        ),
+        registry=registry,
+        schemas=SchemaCache(registry, outages=retriers.registry, on_learned=on_learned),
         mongo=mongo,
         event_store=EventStore(mongo),
         rollup_store=RollupStore(mongo, keep=settings.keep),
@@ -170,7 +172,7 @@ def _servers(clients: Clients, retriers: Retriers) -> tuple[Dependency, ...]:
 
 def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: SinkMetrics) -> Sink:
     ports = SinkPorts(
-        schemas=clients.registry,
+        schemas=clients.schemas,
         events=clients.event_store,
         out_of_order=OutOfOrderStore(clients.mongo, clients.rollup_store, keep=settings.keep),
         dead_letters=clients.dead_letters,

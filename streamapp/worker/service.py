@@ -13,6 +13,7 @@ from streamapp.errors import SettingsError
 from streamapp.model import event
 from streamapp.monitoring.consumer import Consumer, MeteredConsumer
 from streamapp.monitoring.readiness import PING_INTERVAL_SECONDS
+from streamapp.registry.registration import SchemaRegistration
 from streamapp.settings import Settings
 from streamapp.worker import memory
 from streamapp.worker.dependencies import WorkerDependencies
@@ -29,6 +30,9 @@ class WorkerService(Service):
         self._dependencies = dependencies
         self._clients = dependencies.clients
         self._retriers = dependencies.retriers
+        self._registration = SchemaRegistration(
+            self._clients.registry, outages=self._retriers.registry, on_registered=self._clients.schemas.add
+        )
         self._settings = settings
         self._codec = codec
 
@@ -76,7 +80,7 @@ class WorkerService(Service):
 
     async def _prepare_registry(self) -> None:
         try:
-            schemas = await self._clients.registry.prepare(
+            schemas = await self._registration.prepare(
                 register=self._settings.register_schemas, compatibility=self._settings.compatibility
             )
         except SettingsError as exc:

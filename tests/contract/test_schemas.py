@@ -9,8 +9,9 @@ import pytest
 
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model import event
-from streamapp.registry import client
-from streamapp.registry.client import Registry
+from streamapp.registry import cache
+from streamapp.registry.cache import SchemaCache
+from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 from streamapp.sink.ports import SchemaPort
 from tests.support import foreign
@@ -34,10 +35,10 @@ def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Return each in turn, with V1."""
     if request.param == "fake":
         return Subject(FakeSchemas(writer_schema(event.schema(1), schema_id=7, version="v1")), 7)
-    monkeypatch.setattr(client, "ASK_FOR", 0.6)
+    monkeypatch.setattr(cache, "UNKNOWN_ID_GRACE_SECONDS", 0.6)
     settings: Settings = request.getfixturevalue("settings")
     schema_id = foreign.register(settings, event.schema(1))
-    return Subject(Registry(settings.schema_registry_url, settings.subject), schema_id)
+    return Subject(SchemaCache(RegistryClient(settings.schema_registry_url, settings.subject)), schema_id)
 
 
 def test_a_known_id_gives_its_schema(subject: Subject) -> None:

@@ -25,12 +25,12 @@ from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
-from streamapp.registry.client import Registry
+from streamapp.registry.cache import SchemaCache
 from streamapp.transport.consumer import BatchConsumer
 
 #: In the order in which a batch reaches them.
 STEPS: dict[str, tuple[type, str]] = {
-    "schemas": (Registry, "resolve"),
+    "schemas": (SchemaCache, "resolve"),
     "insert": (EventStore, "insert"),
     "apart": (OutOfOrderStore, "insert"),
     "send": (DeadLetterProducer, "send"),

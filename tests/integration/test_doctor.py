@@ -24,7 +24,8 @@ from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
-from streamapp.registry.client import Registry
+from streamapp.registry.client import RegistryClient
+from streamapp.registry.registration import SchemaRegistration
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
 from tests.support import factories, foreign
@@ -96,8 +97,8 @@ async def prepared(settings: Settings) -> int:
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     await EventStore(mongo).prepare()
     mongo.close()
-    registry = Registry(settings.schema_registry_url, settings.subject)
-    ours = await registry.prepare(register=True, compatibility="backward")
+    registry = RegistryClient(settings.schema_registry_url, settings.subject)
+    ours = await SchemaRegistration(registry).prepare(register=True, compatibility="backward")
     registry.close()
     return ours[1].schema_id
 

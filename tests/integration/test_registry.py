@@ -1,4 +1,4 @@
-"""Our schemas in a real registry, and what else is found there."""
+"""Registration, look-ups and outages with a real registry."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from streamapp.decode import wire_format
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.local.backend import Backend
 from streamapp.model import event
-from streamapp.registry import client
-from streamapp.registry.client import Registry
-from streamapp.retry import NoRetry
+from streamapp.registry import cache
+from streamapp.registry.cache import SchemaCache
+from streamapp.registry.client import RegistryClient
+from streamapp.registry.registration import SchemaRegistration
+from streamapp.retry import NoRetry, OutageRetrier
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
 from tests.support import foreign
@@ -34,10 +36,16 @@ METADATA_FIELDS = [{"name": "device", "type": "string"}, {"name": "location", "t
 
 
 def prepare(settings: Settings, **options: Any) -> dict[int, tuple[int, str]]:
-    """Prepare; return id and version of ours."""
-    view = Registry(settings.schema_registry_url, settings.subject, outages=NoRetry("registry"))
-    ours = asyncio.run(view.prepare(**{"register": True, "compatibility": "backward"} | options))
+    """Register both schemas; return id and version label of each."""
+    client = RegistryClient(settings.schema_registry_url, settings.subject)
+    registration = SchemaRegistration(client, outages=NoRetry("registry"))
+    ours = asyncio.run(registration.prepare(**{"register": True, "compatibility": "backward"} | options))
     return {version: (writer.schema_id, writer.version) for version, writer in ours.items()}
+
+
+def cache_of(settings: Settings, url: str | None = None, outages: OutageRetrier | None = None) -> SchemaCache:
+    """Return an empty cache for the subject."""
+    return SchemaCache(RegistryClient(url or settings.schema_registry_url, settings.subject), outages=outages)
 
 
 def versions(settings: Settings) -> list[int]:
@@ -51,13 +59,12 @@ def level(settings: Settings) -> str:
 
 
 def label_of(settings: Settings, schema_id: int) -> str:
-    """Return how records with this id are labelled."""
-    view = Registry(settings.schema_registry_url, settings.subject)
-    return asyncio.run(view.resolve({schema_id}))[schema_id].version
+    """Return the version label of records with this id."""
+    return asyncio.run(cache_of(settings).resolve({schema_id}))[schema_id].version
 
 
 def test_both_schemas_are_registered_once(settings: Settings) -> None:
-    """V1 as version 1, V2 as version 2, and BACKWARD."""
+    """V1 becomes version 1, V2 becomes version 2, and the level BACKWARD."""
     first = prepare(settings)
 
     assert first == prepare(settings)
@@ -66,8 +73,8 @@ def test_both_schemas_are_registered_once(settings: Settings) -> None:
     assert level(settings) == "BACKWARD"
 
 
-def test_another_spelling_of_ours_is_ours(settings: Settings) -> None:
-    """A version with the same Parsing Canonical Form is used; nothing is registered twice."""
+def test_a_schema_with_the_same_canonical_form_is_used(settings: Settings) -> None:
+    """Another client has registered V2 with a `doc`: the schema is not registered a second time."""
     spelled = json.loads(json.dumps(event.schema(2)))
     spelled["doc"] = "Someone else registered it first."
     schema_id = foreign.register(settings, spelled)
@@ -76,21 +83,22 @@ def test_another_spelling_of_ours_is_ours(settings: Settings) -> None:
     assert [1, 2] == versions(settings)
 
 
-def test_without_leave_to_register_a_missing_schema_is_an_error(settings: Settings) -> None:
-    """Which names subject and setting, and registers nothing."""
+def test_a_missing_schema_is_an_error_if_registration_is_off(settings: Settings) -> None:
+    """The error names the setting, and nothing is registered."""
     with pytest.raises(SettingsError, match="STREAMAPP_REGISTER_SCHEMAS"):
         prepare(settings, register=False)
+    assert httpx.get(f"{settings.schema_registry_url}/subjects/{settings.subject}/versions").status_code == 404
 
 
-def test_without_leave_to_register_what_is_there_is_used(settings: Settings) -> None:
-    """Checked only."""
+def test_registered_schemas_are_used_if_registration_is_off(settings: Settings) -> None:
+    """They are read, not registered."""
     registered = prepare(settings)
 
     assert registered == prepare(settings, register=False)
 
 
-def test_a_level_that_someone_chose_is_kept(settings: Settings) -> None:
-    """Only a missing one, or NONE, becomes BACKWARD."""
+def test_an_existing_level_is_kept(settings: Settings) -> None:
+    """Only a missing level, or NONE, becomes BACKWARD."""
     foreign.register(settings, event.schema(1))
     httpx.put(f"{settings.schema_registry_url}/config/{settings.subject}", json={"compatibility": "FULL"})
 
@@ -99,15 +107,15 @@ def test_a_level_that_someone_chose_is_kept(settings: Settings) -> None:
     assert level(settings) == "FULL"
 
 
-def test_none_is_kept_on_request(settings: Settings) -> None:
+def test_keep_leaves_the_level_none(settings: Settings) -> None:
     """STREAMAPP_COMPATIBILITY=keep."""
     prepare(settings, compatibility="keep")
 
     assert level(settings) == "NONE"
 
 
-def test_a_refused_schema_is_told(settings: Settings) -> None:
-    """The subject holds something that ours cannot follow."""
+def test_a_refused_schema_is_a_settings_error(settings: Settings) -> None:
+    """The subject has a version that V1 is not compatible with."""
     foreign.register(settings, {"type": "record", "name": "Order", "fields": [{"name": "total", "type": "double"}]})
     httpx.put(f"{settings.schema_registry_url}/config/{settings.subject}", json={"compatibility": "FULL"})
 
@@ -115,44 +123,44 @@ def test_a_refused_schema_is_told(settings: Settings) -> None:
         prepare(settings)
 
 
-def test_a_version_that_comes_later_is_labelled(settings: Settings) -> None:
-    """By its version under the subject."""
+def test_a_later_version_is_labelled(settings: Settings) -> None:
+    """Its label is its version under the subject."""
     prepare(settings)
 
     assert label_of(settings, foreign.register(settings, V3)) == "v3"
 
 
 def test_a_schema_of_another_subject_is_unregistered(settings: Settings) -> None:
-    """Known to the registry, not to the subject."""
+    """The registry has it, the subject does not."""
     prepare(settings)
 
     assert label_of(settings, foreign.register(settings, V3, f"{settings.topic}-other")) == "unregistered"
 
 
-def test_a_schema_that_refers_to_another_subject_is_read(settings: Settings) -> None:
-    """Its names are looked up under the subjects that it names."""
+def test_a_schema_with_a_reference_is_read(settings: Settings) -> None:
+    """The referenced schema is fetched from its subject."""
     metadata = {"type": "record", "name": "Metadata", "namespace": "shared", "fields": METADATA_FIELDS}
     foreign.register(settings, metadata, f"{settings.topic}-metadata")
     fields = [field for field in event.schema(1)["fields"] if field["name"] != "metadata"]
     refers = {**event.schema(1), "fields": [*fields, {"name": "metadata", "type": "shared.Metadata"}]}
     reference = {"name": "shared.Metadata", "subject": f"{settings.topic}-metadata", "version": 1}
     schema_id = foreign.register(settings, refers, references=[reference])
-    view = Registry(settings.schema_registry_url, settings.subject)
+    schemas = cache_of(settings)
 
-    writer = asyncio.run(view.resolve({schema_id}))[schema_id]
+    writer = asyncio.run(schemas.resolve({schema_id}))[schema_id]
 
     assert writer.problem is None
     whole = {**event.schema(1), "fields": [*fields, {"name": "metadata", "type": metadata}]}
     assert an_event() == wire_format.read(foreign.wire(an_event(), whole, schema_id), writer)
 
 
-def test_an_id_that_appears_within_the_grace_is_no_poison(settings: Settings) -> None:
-    """A producer may be faster than its registration."""
-    view = Registry(settings.schema_registry_url, settings.subject)
+def test_an_id_that_is_registered_during_the_grace_period_is_found(settings: Settings) -> None:
+    """A producer may send a record before its schema is registered."""
+    schemas = cache_of(settings)
 
     async def scenario() -> str:
         probe = await asyncio.to_thread(foreign.register, settings, with_field(f"one_{settings.topic}"))
-        asked = asyncio.create_task(view.resolve({probe + 1}))
+        asked = asyncio.create_task(schemas.resolve({probe + 1}))
         await asyncio.sleep(0)
         schema_id = await asyncio.to_thread(foreign.register, settings, with_field(f"two_{settings.topic}"))
         assert schema_id == probe + 1
@@ -161,14 +169,14 @@ def test_an_id_that_appears_within_the_grace_is_no_poison(settings: Settings) ->
     assert asyncio.run(scenario()) == "v2"
 
 
-def test_an_unknown_id_is_asked_for_once_in_a_while(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second time nobody waits for the answer."""
-    monkeypatch.setattr(client, "ASK_FOR", 0.5)
-    view = Registry(settings.schema_registry_url, settings.subject)
+def test_an_unknown_id_is_cached(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first batch waits for the grace period."""
+    monkeypatch.setattr(cache, "UNKNOWN_ID_GRACE_SECONDS", 0.5)
+    schemas = cache_of(settings)
 
     async def seconds() -> float:
         began = time.monotonic()
-        await view.resolve({1_900_000_000})
+        await schemas.resolve({1_900_000_000})
         return time.monotonic() - began
 
     async def scenario() -> tuple[float, float]:
@@ -176,28 +184,28 @@ def test_an_unknown_id_is_asked_for_once_in_a_while(settings: Settings, monkeypa
 
     first, second = asyncio.run(scenario())
     assert first >= 0.5
-    assert second < 0.1
+    assert second < 0.5
 
 
-def test_a_wrong_path_is_no_unknown_id(settings: Settings) -> None:
-    """A 404 of something that is no registry must not make poison of every record."""
-    view = Registry(f"{settings.schema_registry_url}/nowhere", settings.subject, outages=NoRetry("registry"))
+def test_a_wrong_path_counts_as_unreachable(settings: Settings) -> None:
+    """If its 404 counted as "unknown id", every record would become a dead letter."""
+    schemas = cache_of(settings, f"{settings.schema_registry_url}/nowhere", NoRetry("registry"))
 
     with pytest.raises(RegistryUnavailable, match="answers 404"):
-        asyncio.run(view.resolve({1}))
+        asyncio.run(schemas.resolve({1}))
 
 
 def test_an_outage_is_waited_out(private_backend: Backend, settings_for: SettingsFactory) -> None:
-    """Known ids need no registry; unknown ones wait for it."""
+    """Known ids need no request; other ids wait until the registry answers again."""
     settings = settings_for(private_backend)
     known, later = foreign.register(settings, event.schema(1)), foreign.register(settings, event.schema(2))
-    view = Registry(settings.schema_registry_url, settings.subject)
+    schemas = cache_of(settings)
 
     async def scenario() -> str:
-        await view.resolve({known})
+        await schemas.resolve({known})
         private_backend.registry.stop()
-        assert known in await view.resolve({known})
-        waiting = asyncio.create_task(view.resolve({later}))
+        assert known in await schemas.resolve({known})
+        waiting = asyncio.create_task(schemas.resolve({later}))
         await asyncio.to_thread(private_backend.registry.start)
         return (await waiting)[later].version
 

@@ -9,7 +9,7 @@ import pytest
 
 from streamapp.decode import wire_format
 from streamapp.errors import SettingsError
-from streamapp.registry.client import Registry
+from streamapp.registry.client import RegistryClient
 from streamapp.samples import fault_context
 from streamapp.samples.faults import Fault, FaultContext
 from tests.support.backends import plain_settings
@@ -24,10 +24,10 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.registered: list[str] = []
 
-    async def knows(self, schema_id: int) -> bool:
+    async def has(self, schema_id: int) -> bool:
         return schema_id == LAST_ID
 
-    async def register_elsewhere(self, subject: str, schema: Any) -> int:
+    async def register(self, schema: Any, subject: str) -> int:
         self.registered.append(subject)
         return 42
 
@@ -37,7 +37,7 @@ def prepare(*faults: Fault, registry: FakeRegistry, **changes: Any) -> FaultCont
     settings = plain_settings(topic="clicks", **changes)
     shares = dict.fromkeys(faults, 0.1)
     preparing = fault_context.prepare(
-        shares, settings=settings, registry=cast("Registry", registry), ours={1: V1, 2: V2}
+        shares, settings=settings, registry=cast("RegistryClient", registry), ours={1: V1, 2: V2}
     )
     return asyncio.run(preparing)
 
