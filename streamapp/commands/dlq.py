@@ -44,7 +44,7 @@ def list_letters(*, choice: DeadLetterFilter, limit: int, as_json: bool) -> None
         index, chosen = read(box, choice, run=False)
     newest = sorted(chosen, key=lambda one: (one.letter.failed_at, one.letter.offset), reverse=True)
     shown = newest[: limit or None]
-    foreign = index.foreign if choice == DeadLetterFilter() else []
+    foreign = index.unrecognized if choice == DeadLetterFilter() else []
     if is_json(as_json=as_json):
         _print_json(settings, chosen, shown, foreign)
     else:
@@ -62,7 +62,7 @@ def _print_json(
     facts = {
         "topic": settings.dead_letter_topic,
         "letters": len(chosen),
-        "reasons": [letter_text.row_json(row) for row in histogram(chosen)],
+        "reasons": [letter_text.summary_json(summary) for summary in histogram(chosen)],
         "shown": [{**letter_text.letter_json(one.letter), "state": one.state} for one in shown],
         "foreign": [{"partition": partition, "offset": offset} for partition, offset in foreign],
     }
@@ -117,7 +117,7 @@ def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> 
     elif is_json(as_json=as_json):
         click.echo(json.dumps(letter_text.record_json(record)))
     else:
-        click.echo("\n".join(letter_text.record_lines(record, most=_SHOWN_BYTES)))
+        click.echo("\n".join(letter_text.record_lines(record, max_bytes=_SHOWN_BYTES)))
 
 
 def _place(text: str) -> tuple[int, int]:
@@ -133,7 +133,7 @@ def _place_of_origin(box: DeadLetterBrowser, text: str) -> tuple[int, int]:
         raise click.BadParameter(
             f"{text!r} is no topic-partition-offset. Example: user_events-2-118", param_hint="--origin"
         )
-    letter = box.read().last_of(found[1], int(found[2]), int(found[3]))
+    letter = box.read().latest_of(found[1], int(found[2]), int(found[3]))
     if letter is None:
         raise click.ClickException(f"{box.letters.topic} has no dead letter of {text}.")
     return letter.partition, letter.offset

@@ -12,7 +12,7 @@ import click
 from streamapp.commands.options import instant
 from streamapp.commands.progress import progress
 from streamapp.dlq.browser import DeadLetterBrowser
-from streamapp.dlq.index import ClassifiedDeadLetter, DeadLetterFilter, DeadLetterIndex, Letter, classified
+from streamapp.dlq.index import ClassifiedDeadLetter, DeadLetterFilter, DeadLetterIndex, Letter, classify
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
 from streamapp.settings import Settings
@@ -49,7 +49,7 @@ def choice_options(function: Callable[..., None]) -> Callable[..., None]:
 @contextmanager
 def browser(settings: Settings) -> Generator[DeadLetterBrowser]:
     """Open it, with a bar while it reads."""
-    box = DeadLetterBrowser(settings, watch=progress)
+    box = DeadLetterBrowser(settings, progress=progress)
     try:
         yield box
     finally:
@@ -64,7 +64,7 @@ def read(
     # "open" by its old letter, and be replayed beside the new one.
     committed = box.committed()
     index = box.read()
-    return index, _judge(box, [letter for letter in index.letters if choice.has(letter)], index, committed, run=run)
+    return index, _judge(box, [letter for letter in index.letters if choice.matches(letter)], index, committed, run=run)
 
 
 def _judge(
@@ -75,13 +75,13 @@ def _judge(
     *,
     run: bool,
 ) -> Sequence[ClassifiedDeadLetter]:
-    last = [letter for letter in letters if index.is_last(letter)]
+    last = [letter for letter in letters if index.is_latest(letter)]
     try:
-        stored = box.stored(last)
+        stored = box.stored_ids(last)
     except StoreUnavailable as exc:
         if run:
             raise
         click.echo(f"Which events are stored is not known: {exc}", err=True)
         stored = None
-    in_topic = box.in_topic([letter for letter in last if letter.event_id not in (stored or ())], committed)
-    return classified(letters, index, stored=stored, in_topic=in_topic)
+    in_topic = box.unread_ids([letter for letter in last if letter.event_id not in (stored or ())], committed)
+    return classify(letters, index, stored_ids=stored, unread_ids=in_topic)

@@ -16,13 +16,13 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.dlq import letter_text
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import (
-    OF_ANOTHER_TOPIC,
-    REPLAYED_OFTEN,
+    OTHER_TOPIC,
+    TOO_MANY_REPLAYS,
     ClassifiedDeadLetter,
     DeadLetterFilter,
     ReplayPlan,
     State,
-    plan,
+    plan_replay,
 )
 from streamapp.dlq.replay import Replay, ReplayItem, ReplayOutcome
 from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError
@@ -61,7 +61,7 @@ def command(  # noqa: PLR0913 - its options
         if not partitions:
             raise SettingsError(f"there is no topic {settings.topic} (STREAMAPP_TOPIC) to replay to.")
         _, chosen = read(box, choice, run=True)
-        planned = plan(chosen, topic=settings.topic, max_replays=max_replays, limit=limit)
+        planned = plan_replay(chosen, topic=settings.topic, max_replays=max_replays, limit=limit)
         if dry_run:
             _tell_plan(planned, settings, as_json=as_json)
             return
@@ -124,13 +124,13 @@ def _told_skipped(planned: ReplayPlan) -> Mapping[str, int]:
 
 
 def _explain(planned: ReplayPlan, settings: Settings) -> None:
-    if planned.skipped.get(OF_ANOTHER_TOPIC):
+    if planned.skipped.get(OTHER_TOPIC):
         click.echo(
             f"Some are of another topic than {settings.topic} (STREAMAPP_TOPIC), and go nowhere: `streamapp dlq list`"
             " names it.",
             err=True,
         )
-    if planned.skipped.get(REPLAYED_OFTEN):
+    if planned.skipped.get(TOO_MANY_REPLAYS):
         click.echo("Some have failed again after every replay; a larger --max-replays tries once more.", err=True)
     if planned.skipped.get(State.IN_TOPIC):
         click.echo(
@@ -151,8 +151,8 @@ def _end(outcome: ReplayOutcome, planned: ReplayPlan, settings: Settings) -> Non
     if outcome.interrupted:
         click.echo("Called off; the same command goes on from here.", err=True)
         sys.exit(INTERRUPTED)
-    if outcome.away:
-        raise BrokerUnavailable(f"{outcome.away}. Not all is replayed; the same command goes on from here.")
+    if outcome.unreachable:
+        raise BrokerUnavailable(f"{outcome.unreachable}. Not all is replayed; the same command goes on from here.")
     if outcome.replayed:
         click.echo(
             "A worker stores them (`streamapp worker`, if none runs); `streamapp dlq list` shows what fails again.",

@@ -1,1 +1,1 @@
-"""Look at dead letters, and send them back: `streamapp dlq`."""
+"""Browse dead letters and replay them: `streamapp dlq`."""

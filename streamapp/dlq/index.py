@@ -1,4 +1,4 @@
-"""Dead letters as they lie in their topic: read from headers, chosen, counted, and what has become of each since."""
+"""Dead letters, parsed from their headers: filtered, classified by state, counted by reason, and planned for replay."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from functools import cached_property
 from streamapp.decode.document import id_of
 from streamapp.model.record import Origin, Reason, Record, origin_from_headers, streamapp_headers
 
-#: Of a schema id, which is an unsigned number of 32 bits.
-_MOST_DIGITS = 10
+#: Of a schema id, which is an unsigned 32-bit integer.
+_MAX_ID_DIGITS = 10
 
 
 class State(StrEnum):
-    """What has become of a dead letter's event."""
+    """The state of a dead letter's event."""
 
     OPEN = "open"
-    #: A record of it is in the topic that the worker's group has still to read.
+    #: The original topic has a record of it that the worker's group has not committed yet.
     IN_TOPIC = "in topic"
     STORED = "stored"
-    #: It failed again, or the same dead letter was delivered again: a later one stands for it.
+    #: The event failed again, or its dead letter was delivered twice: a later dead letter replaces this one.
     SUPERSEDED = "superseded"
-    #: Not asked: MongoDB is away.
+    #: MongoDB is unreachable.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Letter:
-    """One dead letter, without the bytes of its record."""
+    """One dead letter, without key and value."""
 
-    #: Where it lies in the dead-letter topic.
+    #: Its position in the dead-letter topic.
     partition: int
     offset: int
     origin: Origin
     reason: Reason
     error: str
     schema_id: int | None
-    #: In UTC.
+    #: UTC.
     failed_at: datetime
-    #: Bytes of key and value.
+    #: Bytes of key and value together.
     size: int
 
     @property
     def attempt(self) -> int:
-        """How often the event has failed, this time included."""
+        """How many times the event has failed, this failure included."""
         return self.origin.failures
 
     @cached_property
     def event_id(self) -> str:
-        """The `_id` under which its event is stored, if it ever is."""
+        """The `_id` of its event in MongoDB, whether stored or not."""
         return id_of(self.origin)
 
     def is_after(self, other: Letter) -> bool:
-        """Whether it tells of a later failure of the same event."""
+        """Whether it is of a later failure of the same event than `other`."""
         return self._age > other._age
 
     @property
@@ -64,8 +64,8 @@ class Letter:
         return self.attempt, self.failed_at, self.partition, self.offset
 
 
-def letter_in(record: Record) -> Letter | None:
-    """The dead letter that a record is; None if its headers are not ours."""
+def parse_letter(record: Record) -> Letter | None:
+    """Parse a record of the dead-letter topic; return None if it lacks the headers of a dead letter."""
     origin, ours = origin_from_headers(record.headers), streamapp_headers(record.headers)
     try:
         failed_at = _utc(datetime.fromisoformat(ours["failed_at"].decode()))
@@ -89,22 +89,22 @@ def _utc(at: datetime) -> datetime:
 
 
 def _number(text: bytes) -> int | None:
-    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
+    return int(text) if text.isdigit() and len(text) <= _MAX_ID_DIGITS else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Which dead letters are meant; all of them where nothing is said."""
+    """Selects dead letters; the default selects all."""
 
     reasons: Collection[str] = ()
-    #: Of the original topic.
+    #: Partition of the original topic.
     partition: int | None = None
-    #: The times at which they failed: from `since` on, before `until`.
+    #: Half-open interval of the time of failure: `since` inclusive, `until` exclusive.
     since: datetime | None = None
     until: datetime | None = None
 
-    def has(self, letter: Letter) -> bool:
-        """Whether this one is meant."""
+    def matches(self, letter: Letter) -> bool:
+        """Whether a dead letter is selected."""
         return (
             (not self.reasons or letter.reason in self.reasons)
             and (self.partition is None or letter.origin.partition == self.partition)
@@ -115,121 +115,133 @@ class DeadLetterFilter:
 
 @dataclass(slots=True)
 class DeadLetterIndex:
-    """All dead letters of the topic, and which is the last of each event."""
+    """All dead letters of the topic, and the latest one of each event."""
 
     letters: list[Letter] = field(default_factory=list[Letter])
-    #: Records that are no dead letters of ours: partition and offset.
-    foreign: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    _last: dict[str, Letter] = field(default_factory=dict[str, Letter])
+    #: Partition and offset of records that are not dead letters of streamapp.
+    unrecognized: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    _latest: dict[str, Letter] = field(default_factory=dict[str, Letter])
 
     def add(self, record: Record) -> None:
-        """Put one more record of the dead-letter topic on it."""
-        letter = letter_in(record)
+        """Add a record of the dead-letter topic."""
+        letter = parse_letter(record)
         if letter is None:
-            self.foreign.append((record.partition, record.offset))
+            self.unrecognized.append((record.partition, record.offset))
             return
         self.letters.append(letter)
-        before = self._last.get(letter.event_id)
+        before = self._latest.get(letter.event_id)
         if before is None or letter.is_after(before):
-            self._last[letter.event_id] = letter
+            self._latest[letter.event_id] = letter
 
-    def is_last(self, letter: Letter) -> bool:
-        """Whether no later one tells of the same event."""
-        return self._last[letter.event_id] is letter
+    def is_latest(self, letter: Letter) -> bool:
+        """Whether there is no later dead letter of the same event."""
+        return self._latest[letter.event_id] is letter
 
-    def last_of(self, topic: str, partition: int, offset: int) -> Letter | None:
-        """The last dead letter of what stood there; of the topic's latest life, if there are several."""
-        place = (topic, partition, offset)
-        found = [each for each in self._last.values() if each.origin[:3] == place]
+    def latest_of(self, topic: str, partition: int, offset: int) -> Letter | None:
+        """Return the latest dead letter of an original record, of the latest topic id if there are several."""
+        coordinates = (topic, partition, offset)
+        found = [each for each in self._latest.values() if each.origin[:3] == coordinates]
         return max(found, key=lambda letter: letter.failed_at, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifiedDeadLetter:
-    """A dead letter and what has become of it."""
+    """A dead letter and the state of its event."""
 
     letter: Letter
     state: State
 
 
-def classified(
-    letters: Iterable[Letter], index: DeadLetterIndex, *, stored: Collection[str] | None, in_topic: Collection[str]
+def classify(
+    letters: Iterable[Letter],
+    index: DeadLetterIndex,
+    *,
+    stored_ids: Collection[str] | None,
+    unread_ids: Collection[str],
 ) -> Sequence[ClassifiedDeadLetter]:
-    """Each with its state; `stored` and `in_topic` hold ids of events, and no `stored` means that nobody knows."""
+    """Add to each dead letter its state.
+
+    Args:
+        letters: the dead letters to classify.
+        index: all dead letters.
+        stored_ids: event ids that are stored; None if MongoDB is unreachable.
+        unread_ids: event ids with a record that the worker's group has not committed yet.
+    """
 
     def state_of(letter: Letter) -> State:
-        if not index.is_last(letter):
+        if not index.is_latest(letter):
             return State.SUPERSEDED
-        if stored is not None and letter.event_id in stored:
+        if stored_ids is not None and letter.event_id in stored_ids:
             return State.STORED
-        if letter.event_id in in_topic:
+        if letter.event_id in unread_ids:
             return State.IN_TOPIC
-        return State.UNKNOWN if stored is None else State.OPEN
+        return State.UNKNOWN if stored_ids is None else State.OPEN
 
     return [ClassifiedDeadLetter(letter=letter, state=state_of(letter)) for letter in letters]
 
 
 @dataclass(slots=True, kw_only=True)
-class ReasonRow:
-    """A reason, and how often it stands in dead letters."""
+class ReasonSummary:
+    """The dead letters of one reason, counted."""
 
     reason: str
     first_failed_at: datetime
     last_failed_at: datetime
     states: Counter[State] = field(default_factory=Counter[State])
-    #: How many letters there are of which attempt.
+    #: Number of dead letters by attempt.
     attempts: Counter[int] = field(default_factory=Counter[int])
 
-    def note(self, one: ClassifiedDeadLetter) -> None:
-        """Count one more."""
+    def add(self, one: ClassifiedDeadLetter) -> None:
+        """Count a dead letter."""
         self.states[one.state] += 1
         self.attempts[one.letter.attempt] += 1
         self.first_failed_at = min(self.first_failed_at, one.letter.failed_at)
         self.last_failed_at = max(self.last_failed_at, one.letter.failed_at)
 
 
-def histogram(letters: Iterable[ClassifiedDeadLetter]) -> Sequence[ReasonRow]:
-    """The reasons, the most frequent first."""
-    rows: dict[str, ReasonRow] = {}
+def histogram(letters: Iterable[ClassifiedDeadLetter]) -> Sequence[ReasonSummary]:
+    """Count dead letters by reason; the most frequent reason comes first."""
+    summaries: dict[str, ReasonSummary] = {}
     for one in letters:
         at = one.letter.failed_at
-        fresh = ReasonRow(reason=one.letter.reason, first_failed_at=at, last_failed_at=at)
-        rows.setdefault(one.letter.reason, fresh).note(one)
-    return sorted(rows.values(), key=lambda row: (-row.states.total(), row.reason))
+        empty = ReasonSummary(reason=one.letter.reason, first_failed_at=at, last_failed_at=at)
+        summaries.setdefault(one.letter.reason, empty).add(one)
+    return sorted(summaries.values(), key=lambda summary: (-summary.states.total(), summary.reason))
 
 
-#: Why a dead letter is not replayed, but for its state.
-OF_ANOTHER_TOPIC = "of another topic"
-REPLAYED_OFTEN = "replayed too often"
-BEYOND_LIMIT = "beyond the limit"
+#: Why a replay skips a dead letter, besides its state.
+OTHER_TOPIC = "of another topic"
+TOO_MANY_REPLAYS = "replayed too often"
+OVER_LIMIT = "beyond the limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayPlan:
-    """What a replay does."""
+    """The dead letters that a replay sends, and how many it skips."""
 
-    #: In the order in which the records once stood.
+    #: By partition and offset of the original record.
     letters: Sequence[Letter]
+    #: Number of skipped dead letters by reason of the skip.
     skipped: Mapping[str, int]
 
 
-def plan(letters: Iterable[ClassifiedDeadLetter], *, topic: str, max_replays: int, limit: int) -> ReplayPlan:
-    """What is to be replayed, `limit` at most (0 means all), and how many are not, by the reason why."""
+def plan_replay(letters: Iterable[ClassifiedDeadLetter], *, topic: str, max_replays: int, limit: int) -> ReplayPlan:
+    """Choose the open dead letters of a topic that have fewer than `max_replays` replays; `limit` 0 means all."""
     chosen: list[Letter] = []
     skipped = Counter[str]()
     for one in sorted(letters, key=lambda one: (one.letter.origin.partition, one.letter.origin.offset)):
-        why = _why_not(one, topic, max_replays) or (BEYOND_LIMIT if limit and len(chosen) == limit else None)
-        if why:
-            skipped[why] += 1
+        reason = _skip_reason(one, topic, max_replays) or (OVER_LIMIT if limit and len(chosen) == limit else None)
+        if reason:
+            skipped[reason] += 1
         else:
             chosen.append(one.letter)
     return ReplayPlan(letters=chosen, skipped=skipped)
 
 
-def _why_not(one: ClassifiedDeadLetter, topic: str, max_replays: int) -> str | None:
+def _skip_reason(one: ClassifiedDeadLetter, topic: str, max_replays: int) -> str | None:
     if one.state is not State.OPEN:
         return one.state
     if one.letter.origin.topic != topic:
-        return OF_ANOTHER_TOPIC
-    # The first failure is no replay.
-    return REPLAYED_OFTEN if one.letter.attempt > max_replays else None
+        return OTHER_TOPIC
+    # The first attempt is not a replay.
+    return TOO_MANY_REPLAYS if one.letter.attempt > max_replays else None

@@ -1,6 +1,6 @@
-"""Dead letters back into their original topic: key, bytes and headers as they are, so that the event keeps its `_id`.
+"""Send dead letters to their original topic, with key, value and headers unchanged, so that the event keeps its `_id`.
 
-Nothing is kept of how far a replay came: what was delivered lies in the topic, and the next replay finds it there.
+A replay keeps no record of its progress: the next replay finds the delivered records in the original topic.
 """
 
 from __future__ import annotations
@@ -20,42 +20,47 @@ from streamapp.kafka.cli_hints import KafkaCli
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord
 
-#: Bytes that a record takes beside key and value: our headers, whose error text may have 1 KiB, and Python's objects.
-_OVERHEAD = 2048
+#: Bytes of memory of a record besides key and value: headers, with up to 1 KiB of error text, and Python objects.
+_RECORD_OVERHEAD = 2048
 
-#: Answers that concern this record alone, and stay the same however often it is sent.
-_REFUSALS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG_SIZE})
+#: Errors of one record that a retry does not change.
+_PERMANENT_ERRORS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG_SIZE})
 
-#: By the key; librdkafka's RD_KAFKA_PARTITION_UA.
-_ANY = -1
+#: The partitioner chooses by key: librdkafka's RD_KAFKA_PARTITION_UA.
+_BY_KEY = -1
 
 ReplayItem = tuple[Letter, TopicRecord]
 
 
 @dataclass(slots=True)
 class ReplayOutcome:
-    """How far a replay came."""
+    """The result of a replay."""
 
     replayed: int = 0
-    #: Of them, to another partition, since the original one is no more.
+    #: Replayed to another partition, because the topic no longer has the original one.
     moved: int = 0
-    #: Will never be taken, with the reason why.
+    #: Dead letters that Kafka will never accept, with the reason.
     refused: list[tuple[Letter, str]] = field(default_factory=list[tuple[Letter, str]])
-    #: What keeps Kafka from giving or taking anything, if something does.
-    away: str | None = None
+    #: The error, if Kafka became unreachable.
+    unreachable: str | None = None
     interrupted: bool = False
 
 
 class Replay:
-    """One replay into a topic that has so many partitions and this max.message.bytes.
+    """One replay of dead letters.
 
     Args:
-        timeout_seconds: until a record that nobody acknowledges counts as not delivered.
-        fetched_bytes: of records, or one record, that are fetched together; others, of up to delivery.QUEUE_BYTES,
-            wait meanwhile to be delivered.
+        bootstrap_servers: of Kafka.
+        letters: reads the dead-letter topic.
+        topic: the original topic.
+        partitions: number of partitions of the original topic.
+        max_message_bytes: max.message.bytes of the original topic.
+        timeout_seconds: a record without acknowledgement after this time counts as not delivered.
+        fetched_bytes: records are fetched in batches of at most this size, or of one record; up to
+            producer.QUEUE_BYTES of earlier batches may wait for delivery at the same time.
     """
 
-    def __init__(  # noqa: PLR0913 - its ends, and its limits
+    def __init__(  # noqa: PLR0913 - source, destination and limits
         self,
         *,
         bootstrap_servers: str,
@@ -81,31 +86,34 @@ class Replay:
     def run(
         self, letters: Sequence[Letter], *, paced: Callable[[Iterator[ReplayItem]], Iterable[ReplayItem]] = iter
     ) -> ReplayOutcome:
-        """Deliver them in this order and return when all are acknowledged; `paced` passes them on. Ctrl-C ends it."""
+        """Send the dead letters in this order and wait for the acknowledgements; Ctrl-C ends the replay.
+
+        `paced` limits the rate: it gets the iterator of items and yields each item when it is to be sent.
+        """
         try:
-            for letter, record in paced(self._fetched(letters)):
+            for letter, record in paced(self._fetch(letters)):
                 self._produce(letter, record)
-                if self._outcome.away:
+                if self._outcome.unreachable:
                     break
         except KeyboardInterrupt:
             self._outcome.interrupted = True
-        except BrokerUnavailable as exc:  # of the dead letters not fetched yet
-            self._outcome.away = str(exc)
-        if self._producer.flush(self._timeout_seconds + 1) and not self._outcome.away:
-            self._outcome.away = str(unavailable(self._servers, "no answer in time"))
+        except BrokerUnavailable as exc:  # while fetching dead letters
+            self._outcome.unreachable = str(exc)
+        if self._producer.flush(self._timeout_seconds + 1) and not self._outcome.unreachable:
+            self._outcome.unreachable = str(unavailable(self._servers, "no answer in time"))
         return self._outcome
 
-    def _fetched(self, letters: Sequence[Letter]) -> Iterator[ReplayItem]:
-        for together in in_bytes(letters, self._fetched_bytes):
-            records = self._records(together)
-            for letter in together:
-                # Not kept, since the next ones are fetched before these would be forgotten.
+    def _fetch(self, letters: Sequence[Letter]) -> Iterator[ReplayItem]:
+        for batch in batches_by_bytes(letters, self._fetched_bytes):
+            records = self._read_records(batch)
+            for letter in batch:
+                # Removed from the batch: the next batch is fetched while this one is still referenced.
                 if found := records.pop((letter.partition, letter.offset), None):
                     yield letter, found
                 else:
-                    self._outcome.refused.append((letter, f"it is no longer in {self._letters.topic}"))
+                    self._outcome.refused.append((letter, f"the topic {self._letters.topic} no longer has it"))
 
-    def _records(self, letters: Sequence[Letter]) -> dict[tuple[int, int], TopicRecord]:
+    def _read_records(self, letters: Sequence[Letter]) -> dict[tuple[int, int], TopicRecord]:
         wanted = {(letter.partition, letter.offset) for letter in letters}
         found: dict[tuple[int, int], TopicRecord] = {}
         for partition in sorted({letter.partition for letter in letters}):
@@ -116,13 +124,13 @@ class Replay:
         return found
 
     def _produce(self, letter: Letter, record: TopicRecord) -> None:
-        # Not the record, which would be kept until it is delivered.
+        # Computed here: a closure over the record would keep it in memory until it is delivered.
         size = kafka_producer.record_size(record, record.headers)
 
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
-            self._note(letter, size, error)
+            self._on_delivered(letter, size, error)
 
-        # The time is that of the replay: by the original one, which stays in the headers, retention may delete it.
+        # Without the original timestamp, which a header has: retention could delete a record that old at once.
         partition = letter.origin.partition
         produce = partial(
             self._producer.produce,
@@ -131,43 +139,43 @@ class Replay:
             value=record.value,
             headers=cast("Any", list(record.headers)),
             on_delivery=on_delivery,
-            partition=partition if partition < self._partitions else _ANY,
+            partition=partition if partition < self._partitions else _BY_KEY,
         )
         try:
             kafka_producer.enqueue(self._producer, produce)
         except KafkaException as exc:
-            self._note(letter, size, exc.args[0])
+            self._on_delivered(letter, size, exc.args[0])
         self._producer.poll(0)
 
-    def _note(self, letter: Letter, size: int, error: KafkaError | None) -> None:
+    def _on_delivered(self, letter: Letter, size: int, error: KafkaError | None) -> None:
         if error is None:
             self._outcome.replayed += 1
             self._outcome.moved += letter.origin.partition >= self._partitions
-        elif error.code() in _REFUSALS:
-            self._outcome.refused.append((letter, self._why(size, error)))
+        elif error.code() in _PERMANENT_ERRORS:
+            self._outcome.refused.append((letter, self._refusal(size, error)))
         else:
-            self._outcome.away = str(unavailable(self._servers, error.str()))
+            self._outcome.unreachable = str(unavailable(self._servers, error.str()))
 
-    def _why(self, size: int, error: KafkaError) -> str:
+    def _refusal(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
-            return f"{self._topic} refuses it: {error.str()} ({error.name()})"
+            return f"the topic {self._topic} refuses the record: {error.str()} ({error.name()})"
         remedy = f"max.message.bytes={size + DEAD_LETTER_OVERHEAD}"
         return (
-            f"with its headers it has {size} bytes, and max.message.bytes of {self._topic} is"
-            f" {self._max_message_bytes}. Raise it and replay again:\n"
+            f"the record has {size} bytes with its headers, but max.message.bytes of {self._topic} is"
+            f" {self._max_message_bytes}. Raise max.message.bytes, then replay again:\n"
             f"  {KafkaCli(servers=self._servers).alter_config(self._topic, remedy)}"
         )
 
 
-def in_bytes(letters: Sequence[Letter], most: int) -> Iterator[Sequence[Letter]]:
-    """The letters in groups of at most so many bytes of memory, or of one letter."""
-    together: list[Letter] = []
+def batches_by_bytes(letters: Sequence[Letter], max_bytes: int) -> Iterator[Sequence[Letter]]:
+    """Split dead letters into batches of at most `max_bytes` of memory, or of one dead letter."""
+    batch: list[Letter] = []
     size = 0
     for letter in letters:
-        if together and size + letter.size + _OVERHEAD > most:
-            yield together
-            together, size = [], 0
-        together.append(letter)
-        size += letter.size + _OVERHEAD
-    if together:
-        yield together
+        if batch and size + letter.size + _RECORD_OVERHEAD > max_bytes:
+            yield batch
+            batch, size = [], 0
+        batch.append(letter)
+        size += letter.size + _RECORD_OVERHEAD
+    if batch:
+        yield batch

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
-from streamapp.dlq.index import letter_in
+from streamapp.dlq.index import parse_letter
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import Origin, Record
 from streamapp.mongodb import dead_letter_counts
@@ -59,7 +59,7 @@ class LetterIndex:
 
     def add(self, record: Record) -> None:
         """Add one record of the dead-letter topic; what is no dead letter of ours is left out."""
-        if (letter := letter_in(record)) is None:
+        if (letter := parse_letter(record)) is None:
             return
         failure = Failure(letter.origin, _digest(record), letter.reason, manifest.of_value(record.value))
         before = self.failures.get(letter.event_id)

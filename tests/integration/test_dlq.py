@@ -1,4 +1,4 @@
-"""Dead letters on a real Kafka, looked at and replayed; no worker runs."""
+"""`streamapp dlq` with real servers; no worker runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.factories import NOW, TOPIC_ID, a_letter, replayed
 from tests.support.workers import environment
 from tests.unit.dlq.test_index import a_letter as a_read_letter
 
-#: Nobody listens there.
+#: A port without a listener.
 NOWHERE = "127.0.0.1:1"
 
 
@@ -39,15 +39,15 @@ def run(settings: Settings, *arguments: str) -> Result:
     return CliRunner().invoke(dlq.command, arguments, env=environment(settings), catch_exceptions=False)
 
 
-def told(settings: Settings, *arguments: str) -> dict[str, Any]:
-    """Return what it reports as JSON."""
+def report_of(settings: Settings, *arguments: str) -> dict[str, Any]:
+    """Run `streamapp dlq … --json`; return its report."""
     done = run(settings, *arguments, "--json")
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def bury(settings: Settings, *letters: DeadLetter, partitions: int = 4) -> None:
-    """Deliver dead letters as the worker does, into topics that it makes."""
+def send_dead_letters(settings: Settings, *letters: DeadLetter, partitions: int = 4) -> None:
+    """Create both topics, and send dead letters as the worker does."""
     limit = asyncio.run(
         KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
             topic=settings.topic, partitions=partitions, dead_letter_topic=settings.dead_letter_topic
@@ -64,27 +64,27 @@ def letter_at(settings: Settings, offset: int, **changes: Any) -> DeadLetter:
 
 
 def originals(settings: Settings, expected: int) -> Sequence[Message]:
-    """Return what lies in the original topic."""
+    """Return the records of the original topic."""
     return foreign.read_all(settings, settings.topic, expected)
 
 
 def states(settings: Settings) -> dict[str, str]:
-    """Return the state of each dead letter by its place."""
-    return {f"{one['partition']}:{one['offset']}": one["state"] for one in told(settings, "list")["shown"]}
+    """Return the state of each dead letter by partition:offset."""
+    return {f"{one['partition']}:{one['offset']}": one["state"] for one in report_of(settings, "list")["shown"]}
 
 
-def test_dead_letters_are_listed_with_what_became_of_them(settings: Settings, database: Database[Any]) -> None:
-    """Stored, failed again, replayed, open; and what is no dead letter is told as foreign."""
+def test_dead_letters_are_listed_with_their_states(settings: Settings, database: Database[Any]) -> None:
+    """The states are stored, superseded, in topic and open; a record that is no dead letter counts as foreign."""
     first = [letter_at(settings, offset) for offset in range(4)]
-    bury(settings, *first, letter_at(settings, 9, headers=replayed(first[1]), error="a\nb"))
+    send_dead_letters(settings, *first, letter_at(settings, 9, headers=replayed(first[1]), error="a\nb"))
     beside = foreign.ForeignProducer(settings.model_copy(update={"topic": settings.dead_letter_topic}))
     beside.send_all([b"no dead letter"])
     database.events.insert_one({"_id": f"{TOPIC_ID}-0-0"})
-    assert 1 == told(settings, "replay", "--limit", "1")["replayed"]
+    assert 1 == report_of(settings, "replay", "--limit", "1")["replayed"]
 
-    found = told(settings, "list")
+    found = report_of(settings, "list")
     lines = run(settings, "list")
-    (chosen,) = told(settings, "list", "--limit", "1")["shown"]
+    (chosen,) = report_of(settings, "list", "--limit", "1")["shown"]
 
     expected = {"0:0": "stored", "0:1": "superseded", "0:2": "open", "0:3": "open", "0:4": "in topic"}
     assert expected == states(settings)
@@ -97,9 +97,9 @@ def test_dead_letters_are_listed_with_what_became_of_them(settings: Settings, da
     assert "1 foreign" in lines.stderr
 
 
-def test_letters_are_chosen_by_reason_partition_and_time(settings: Settings) -> None:
-    """For `list` as for `replay`."""
-    bury(settings, letter_at(settings, 0), letter_at(settings, 1, partition=2), _empty(settings, 2))
+def test_letters_are_filtered_by_reason_partition_and_time(settings: Settings) -> None:
+    """`list` and `replay` have the same options."""
+    send_dead_letters(settings, letter_at(settings, 0), letter_at(settings, 1, partition=2), _empty(settings, 2))
     cases = [
         (["--reason", "empty"], 1),
         (["--reason", "empty", "--reason", "undecodable"], 3),
@@ -109,8 +109,8 @@ def test_letters_are_chosen_by_reason_partition_and_time(settings: Settings) -> 
     ]
 
     for options, expected in cases:
-        assert expected == told(settings, "list", *options)["letters"], options
-        assert expected == told(settings, "replay", "--dry-run", *options)["would_replay"], options
+        assert expected == report_of(settings, "list", *options)["letters"], options
+        assert expected == report_of(settings, "replay", "--dry-run", *options)["would_replay"], options
     assert [] == originals(settings, 0)
 
 
@@ -118,12 +118,12 @@ def _empty(settings: Settings, offset: int) -> DeadLetter:
     return letter_at(settings, offset, reason=Reason.EMPTY, value=b"", partition=1)
 
 
-def test_a_list_without_mongodb_says_what_it_does_not_know(settings: Settings) -> None:
-    """A replay insists."""
-    bury(settings, letter_at(settings, 0))
-    away = settings.model_copy(update={"mongo_uri": SecretStr(f"mongodb://{NOWHERE}")})
+def test_list_works_without_mongodb(settings: Settings) -> None:
+    """The states are unknown then; a replay needs them and fails."""
+    send_dead_letters(settings, letter_at(settings, 0))
+    unreachable = settings.model_copy(update={"mongo_uri": SecretStr(f"mongodb://{NOWHERE}")})
 
-    listed, refused = run(away, "list"), run(away, "replay")
+    listed, refused = run(unreachable, "list"), run(unreachable, "replay")
 
     assert (0, 1) == (listed.exit_code, refused.exit_code)
     assert "unknown" in listed.stdout
@@ -132,8 +132,10 @@ def test_a_list_without_mongodb_says_what_it_does_not_know(settings: Settings) -
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "0:0"], ["replay"]], ids=" ".join)
-def test_an_absent_kafka_is_named(settings: Settings, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its setting and the way to a local one."""
+def test_an_unreachable_kafka_is_an_error(
+    settings: Settings, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error has the address, the setting, and how to start a local Kafka."""
     monkeypatch.setattr("streamapp.kafka.topic_reader.TIMEOUT", 1.0)
 
     done = run(settings.model_copy(update={"kafka_bootstrap_servers": NOWHERE}), *arguments)
@@ -143,10 +145,10 @@ def test_an_absent_kafka_is_named(settings: Settings, arguments: list[str], monk
         assert words in done.stderr
 
 
-def test_a_dead_letter_is_shown_to_the_byte(settings: Settings) -> None:
-    """By where it lies and by where its record stood."""
+def test_a_dead_letter_is_shown_unchanged(settings: Settings) -> None:
+    """It is found by its own and by its original coordinates."""
     value = bytes(range(256)) * 5
-    bury(
+    send_dead_letters(
         settings, letter_at(settings, 7, value=value, headers=(("trace", b"\xff"),)), letter_at(settings, 8, value=None)
     )
 
@@ -159,7 +161,7 @@ def test_a_dead_letter_is_shown_to_the_byte(settings: Settings) -> None:
     assert "trace                  b'\\xff'" in shown.stdout
     assert "00000010  10 11 12 13" in shown.stdout
     assert "256 more bytes" in shown.stdout
-    assert 7 == int(_header(told(settings, "show", "0:0"), "streamapp.offset"))
+    assert 7 == int(_header(report_of(settings, "show", "0:0"), "streamapp.offset"))
 
 
 def _header(record: dict[str, Any], name: str) -> bytes:
@@ -180,9 +182,11 @@ def _header(record: dict[str, Any], name: str) -> bytes:
     ],
     ids=str,
 )
-def test_what_cannot_be_shown_is_said(settings: Settings, arguments: list[str], code: int, words: str) -> None:
-    """1 where there is nothing, 2 where the command is wrong."""
-    bury(settings, letter_at(settings, 0))
+def test_a_missing_dead_letter_or_a_wrong_argument_is_an_error(
+    settings: Settings, arguments: list[str], code: int, words: str
+) -> None:
+    """The exit code is 1 if there is no such dead letter, 2 if the command is wrong."""
+    send_dead_letters(settings, letter_at(settings, 0))
 
     done = run(settings, *arguments)
 
@@ -190,8 +194,8 @@ def test_what_cannot_be_shown_is_said(settings: Settings, arguments: list[str], 
     assert words in done.stderr
 
 
-def test_topics_that_are_not_there_are_said(settings: Settings) -> None:
-    """No dead letters is nothing wrong; no topic to replay to is."""
+def test_missing_topics_are_reported(settings: Settings) -> None:
+    """A missing dead-letter topic is an empty list; a missing original topic is an error of the replay."""
     listed, refused = run(settings, "list"), run(settings, "replay")
     shown = [run(settings, "show", *place) for place in (["0:0"], ["--origin", "any-0-0"])]
 
@@ -203,11 +207,11 @@ def test_topics_that_are_not_there_are_said(settings: Settings) -> None:
     assert "STREAMAPP_TOPIC" in refused.stderr
 
 
-def test_a_replay_brings_records_back_as_they_were(settings: Settings) -> None:
-    """To their partition, in their order, with key, bytes, headers and coordinates; but of now."""
+def test_a_replay_sends_records_unchanged(settings: Settings) -> None:
+    """Partition, order, key, value and headers are the original ones; the timestamp is that of the replay."""
     began = int(time.time() * 1000)
     places = [(3, 9), (1, 30), (1, 4), (3, 2)]
-    bury(
+    send_dead_letters(
         settings,
         *(
             letter_at(
@@ -218,7 +222,7 @@ def test_a_replay_brings_records_back_as_they_were(settings: Settings) -> None:
         letter_at(settings, 50, partition=1, key=None, value=None),
     )
 
-    assert 5 == told(settings, "replay")["replayed"]
+    assert 5 == report_of(settings, "replay")["replayed"]
 
     found = originals(settings, 5)
     by_partition = [(each.partition(), int(dict(each.headers())["streamapp.offset"])) for each in found]
@@ -233,16 +237,16 @@ def test_a_replay_brings_records_back_as_they_were(settings: Settings) -> None:
     assert first.timestamp()[1] >= began
 
 
-def test_a_replay_takes_nothing_twice(settings: Settings) -> None:
-    """What was delivered is found in the topic; what comes to the worker by itself is not sent at all."""
-    bury(settings, *(letter_at(settings, offset) for offset in range(3)))
+def test_a_replay_sends_no_record_twice(settings: Settings) -> None:
+    """It skips events with a record, replayed or original, that the worker has not read yet."""
+    send_dead_letters(settings, *(letter_at(settings, offset) for offset in range(3)))
     topic_id = asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
     foreign.ForeignProducer(settings).send_all([b""])
     unread = letter_at(settings, 0)
-    bury(settings, DeadLetter(**_fields(unread), origin=unread.origin._replace(topic_id=topic_id)))
+    send_dead_letters(settings, DeadLetter(**_fields(unread), origin=unread.origin._replace(topic_id=topic_id)))
 
-    first, second = told(settings, "replay", "--limit", "2"), told(settings, "replay")
-    third = told(settings, "replay")
+    first, second = report_of(settings, "replay", "--limit", "2"), report_of(settings, "replay")
+    third = report_of(settings, "replay")
 
     assert (2, {"in topic": 1, "beyond the limit": 1}) == (first["replayed"], first["skipped"])
     assert (1, {"in topic": 3}) == (second["replayed"], second["skipped"])
@@ -250,20 +254,20 @@ def test_a_replay_takes_nothing_twice(settings: Settings) -> None:
     assert 4 == len(originals(settings, 4))
 
 
-def test_what_fails_again_while_a_replay_looks_is_not_replayed_beside_it(settings: Settings) -> None:
-    """The worker commits behind it once the dead letters are read, and before anybody asks what is stored."""
+def test_an_event_that_fails_again_during_a_replay_is_not_replayed(settings: Settings) -> None:
+    """The worker commits after the dead letters are read, and before the states are queried."""
     first = letter_at(settings, 0)
-    bury(settings, first)
-    assert 1 == told(settings, "replay")["replayed"]
+    send_dead_letters(settings, first)
+    assert 1 == report_of(settings, "replay")["replayed"]
 
     @contextmanager
-    def watch(what: str, _: int) -> Generator[Callable[[int], None]]:
+    def progress(what: str, _: int) -> Generator[Callable[[int], None]]:
         yield lambda _: None
         if what == "reading dead letters":
-            bury(settings, letter_at(settings, 9, headers=replayed(first)))
+            send_dead_letters(settings, letter_at(settings, 9, headers=replayed(first)))
             groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 1})
 
-    with closing(DeadLetterBrowser(settings, watch=watch)) as box:
+    with closing(DeadLetterBrowser(settings, progress=progress)) as box:
         _, (seen,) = dlq_choice.read(box, DeadLetterFilter(), run=True)
 
     assert State.IN_TOPIC == seen.state
@@ -274,9 +278,9 @@ def _fields(letter: DeadLetter) -> dict[str, Any]:
     return {"record": letter.record, "reason": letter.reason, "error": letter.error, "schema_id": letter.schema_id}
 
 
-def test_a_replay_leaves_out_another_topics_letters_and_says_so(settings: Settings) -> None:
-    """They would become events of ours."""
-    bury(settings, letter_at(settings, 0, topic="orders"))
+def test_a_replay_skips_letters_of_another_topic(settings: Settings) -> None:
+    """They would be stored as user events."""
+    send_dead_letters(settings, letter_at(settings, 0, topic="orders"))
 
     done = run(settings, "replay")
 
@@ -286,9 +290,9 @@ def test_a_replay_leaves_out_another_topics_letters_and_says_so(settings: Settin
     assert [] == originals(settings, 0)
 
 
-def test_a_partition_that_is_no_more_is_replaced(settings: Settings) -> None:
-    """By another one, and that is told."""
-    bury(settings, letter_at(settings, 0, partition=3), partitions=2)
+def test_a_partition_that_no_longer_exists_is_replaced(settings: Settings) -> None:
+    """The key chooses another partition, and the report says so."""
+    send_dead_letters(settings, letter_at(settings, 0, partition=3), partitions=2)
 
     done = run(settings, "replay")
 
@@ -297,9 +301,9 @@ def test_a_partition_that_is_no_more_is_replaced(settings: Settings) -> None:
     assert 1 == len(originals(settings, 1))
 
 
-def test_a_record_that_is_too_large_is_named_and_holds_nobody_up(settings: Settings) -> None:
-    """With the remedy: the topic may have been made smaller since."""
-    bury(settings, letter_at(settings, 0, value=b"x" * 9000), letter_at(settings, 1))
+def test_a_record_that_is_too_large_is_reported_and_the_others_are_sent(settings: Settings) -> None:
+    """max.message.bytes may have been lowered since; the report has the command to raise it."""
+    send_dead_letters(settings, letter_at(settings, 0, value=b"x" * 9000), letter_at(settings, 1))
     foreign.set_topic_config(settings, settings.topic, "max.message.bytes", "5000")
 
     done = run(settings, "replay")
@@ -311,7 +315,7 @@ def test_a_record_that_is_too_large_is_named_and_holds_nobody_up(settings: Setti
 
 
 class _Failing:
-    """A reader that gives once, and then finds Kafka away."""
+    """A reader that fails after the first batch."""
 
     def __init__(self, reader: TopicReader) -> None:
         self.topic = reader.topic
@@ -329,13 +333,13 @@ class _Failing:
         (lambda _: {"bootstrap_servers": NOWHERE, "timeout_seconds": 1.0}, 3),
         (lambda given: {"letters": _Failing(given["letters"]), "fetched_bytes": 1}, 2),
     ],
-    ids=["takes nothing", "gives no more"],
+    ids=["producer fails", "reader fails"],
 )
-def test_a_replay_amidst_which_kafka_goes_away_says_how_far_it_came(
+def test_a_replay_reports_its_progress_if_kafka_becomes_unreachable(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, changes: Callable[[Any], dict[str, Any]], left: int
 ) -> None:
-    """And that it can go on."""
-    bury(settings, *(letter_at(settings, offset) for offset in range(3)))
+    """The report says that the same command continues."""
+    send_dead_letters(settings, *(letter_at(settings, offset) for offset in range(3)))
     monkeypatch.setattr(dlq_replay, "Replay", lambda **given: Replay(**given | changes(given)))
 
     done = run(settings, "replay")
@@ -347,18 +351,18 @@ def test_a_replay_amidst_which_kafka_goes_away_says_how_far_it_came(
         assert words in done.stderr
 
 
-def test_a_letter_that_vanishes_meanwhile_is_told(settings: Settings) -> None:
-    """Somebody deletes records by hand."""
-    going = Replay(
+def test_a_letter_that_is_deleted_during_a_replay_is_refused(settings: Settings) -> None:
+    """An operator may delete records at the same time."""
+    replay = Replay(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         letters=_Emptied(),  # pyright: ignore[reportArgumentType]
         topic=settings.topic,
         partitions=4,
         max_message_bytes=1_000_000,
     )
-    outcome = going.run([a_read_letter()])
+    outcome = replay.run([a_read_letter()])
 
-    assert ["it is no longer in gone.dlq"] == [why for _, why in outcome.refused]
+    assert ["the topic gone.dlq no longer has it"] == [why for _, why in outcome.refused]
 
 
 class _Emptied:

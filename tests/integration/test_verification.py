@@ -30,7 +30,7 @@ from streamapp.verify import orphans
 from streamapp.verify.checks.verdict import Verdict
 from streamapp.verify.verification import Verification
 from tests.conftest import SettingsFactory
-from tests.integration.test_dlq import bury, letter_at
+from tests.integration.test_dlq import letter_at, send_dead_letters
 from tests.support import events, foreign, groups, offsets
 from tests.support.backends import plain_settings
 from tests.support.factories import NOW
@@ -336,7 +336,7 @@ def test_a_dead_letter_that_comes_meanwhile_need_not_be_counted(
         found = bounds(reader, partition)
         if reader.topic == settings.topic and found == (0, 0):
             foreign.ForeignProducer(settings).send_all([b""])
-            bury(settings, letter_at(settings, 0), partitions=1)
+            send_dead_letters(settings, letter_at(settings, 0), partitions=1)
         return found
 
     monkeypatch.setattr(TopicReader, "bounds", bounds_and_a_letter)
@@ -349,7 +349,7 @@ def test_a_dead_letter_is_counted_once_its_record_is_committed(settings_for: Set
     settings = settings_for()
     foreign.make_topic(settings, partitions=1)
     foreign.ForeignProducer(settings).send_all([b""])
-    bury(settings, letter_at(settings, 0), partitions=1)
+    send_dead_letters(settings, letter_at(settings, 0), partitions=1)
     waiting = told(settings)
     with comparison(settings) as verification:
         verification.begin()

@@ -1,4 +1,4 @@
-"""Dead letters as lines, JSON and hex dumps."""
+"""Dead letters as text, JSON and hex dumps."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from streamapp.dlq.letter_text import (
     reason_lines,
     record_json,
     record_lines,
-    row_json,
+    summary_json,
 )
 from streamapp.model.record import Reason
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 from tests.unit.dlq.test_index import AT, a_letter
 
 
-def test_letters_are_lines_in_columns() -> None:
-    """Errors in one line, cut."""
+def test_letters_are_a_table() -> None:
+    """Errors are put on one line, and cut."""
     lines = letter_lines(
         [
             ClassifiedDeadLetter(
@@ -41,12 +41,15 @@ def test_letters_are_lines_in_columns() -> None:
     ] == [*lines]
 
 
-def test_no_header_speaks_to_the_terminal() -> None:
-    """Escape codes are told as what they are, also in the names of headers."""
+def test_terminal_escape_sequences_are_escaped() -> None:
+    """Any Kafka client can put them into keys, header names and header values."""
     letter = a_letter(0, topic="other\x1b[2J", error="\x1b]0;title\x07\n\u202e")
     record = FakeRecord(value=None, key=b"\x1b[31m", headers=(("\x1b[2K", b"\x1b[1A"),))
 
-    lines = [*letter_lines([ClassifiedDeadLetter(letter=letter, state=State.OPEN)]), *record_lines(record, most=16)]
+    lines = [
+        *letter_lines([ClassifiedDeadLetter(letter=letter, state=State.OPEN)]),
+        *record_lines(record, max_bytes=16),
+    ]
 
     assert all(line.isprintable() for line in lines)
     assert "other\\x1b[2J-0-0" in lines[1]
@@ -54,8 +57,8 @@ def test_no_header_speaks_to_the_terminal() -> None:
     assert lines[-1].startswith(r"\x1b[2K")
 
 
-def test_reasons_are_lines_in_columns() -> None:
-    """What nobody could ask for gets a column only then."""
+def test_counts_by_reason_are_a_table() -> None:
+    """The column "unknown" appears only if a state is unknown."""
     letters = [a_letter(0), a_letter(1, attempt=2, failed_at=AT + timedelta(days=1)), a_letter(2, reason=Reason.EMPTY)]
     known = histogram([ClassifiedDeadLetter(letter=letter, state=State.OPEN) for letter in letters])
     unknown = histogram([ClassifiedDeadLetter(letter=letters[0], state=State.UNKNOWN)])
@@ -67,8 +70,8 @@ def test_reasons_are_lines_in_columns() -> None:
     assert "unknown" in reason_lines(unknown)[0]
 
 
-def test_a_letter_and_a_reason_are_json() -> None:
-    """All that is known of them."""
+def test_a_letter_and_the_counts_of_a_reason_are_json() -> None:
+    """These keys are part of the contract."""
     letter = a_letter(24, origin=118, partition=2)
     (row,) = histogram([ClassifiedDeadLetter(letter=letter, state=State.IN_TOPIC)])
 
@@ -101,21 +104,21 @@ def test_a_letter_and_a_reason_are_json() -> None:
         "attempts": {"1": 1},
         "first_failed_at": "2026-09-21T12:00:00+00:00",
         "last_failed_at": "2026-09-21T12:00:00+00:00",
-    } == json.loads(json.dumps(row_json(row)))
+    } == json.loads(json.dumps(summary_json(row)))
 
 
 def test_a_record_is_json_with_its_bytes_in_base64() -> None:
-    """And null where there are none."""
+    """A missing key or header value is null."""
     record = FakeRecord(value=b"\xff\x00", key=None, offset=5, headers=(("trace", b"\xfe"), ("none", None)))
-    told = json.loads(json.dumps(record_json(record)))
+    parsed = json.loads(json.dumps(record_json(record)))
 
-    assert b"\xff\x00" == base64.b64decode(told["value"])
-    assert (None, 5, NOW) == (told["key"], told["offset"], told["timestamp"])
-    assert [{"name": "trace", "value": "/g=="}, {"name": "none", "value": None}] == told["headers"]
+    assert b"\xff\x00" == base64.b64decode(parsed["value"])
+    assert (None, 5, NOW) == (parsed["key"], parsed["offset"], parsed["timestamp"])
+    assert [{"name": "trace", "value": "/g=="}, {"name": "none", "value": None}] == parsed["headers"]
 
 
-def test_a_record_is_lines_with_a_hex_dump() -> None:
-    """Of the beginning; what is no text looks like none."""
+def test_a_record_is_text_with_a_hex_dump() -> None:
+    """The dump has the first bytes; values that are not printable text appear as Python literals."""
     record = FakeRecord(
         value=b"0123456789abcdef\x00",
         key=b"k",
@@ -133,20 +136,20 @@ def test_a_record_is_lines_with_a_hex_dump() -> None:
         "odd        'a\\nb'",
         "none       null",
         "00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  0123456789abcdef",
-        "… 1 more bytes; --raw writes all of them",
-    ] == [*record_lines(record, most=16)]
+        "… 1 more bytes; --raw writes all bytes",
+    ] == [*record_lines(record, max_bytes=16)]
 
 
-def test_a_record_without_value_or_with_an_impossible_time_is_shown() -> None:
-    """As it is."""
-    lines = [*record_lines(FakeRecord(value=None, key=None, timestamp=2**62), most=16)]
+def test_a_record_without_value_and_with_an_impossible_time_is_shown() -> None:
+    """Neither raises an error."""
+    lines = [*record_lines(FakeRecord(value=None, key=None, timestamp=2**62), max_bytes=16)]
 
-    assert "no date" in lines[1]
+    assert "not a date" in lines[1]
     assert ["key        null", "value      null"] == lines[2:]
 
 
-def test_a_hex_dump_has_offsets_and_what_is_ascii() -> None:
-    """Sixteen bytes to the line."""
+def test_a_hex_dump_has_offset_bytes_and_ascii() -> None:
+    """Bytes that are not printable ASCII appear as dots."""
     assert [
         "00000000  41 00 7f" + " " * 39 + "  A..",
     ] == [*hex_lines(b"A\x00\x7f")]

@@ -1,4 +1,4 @@
-"""How much of a replay is in memory at the same time."""
+"""The memory that a replay takes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from streamapp.dlq.index import Letter
-from streamapp.dlq.replay import Replay, in_bytes
+from streamapp.dlq.replay import Replay, batches_by_bytes
 from streamapp.kafka import producer as kafka_producer
 from tests.unit.dlq.test_index import a_letter
 
 
 def sized(*sizes: int) -> Sequence[Letter]:
-    """Return letters of records of so many bytes."""
+    """Return letters of records of these sizes in bytes."""
     return [Letter(**{**vars(a_letter(offset)), "size": size}) for offset, size in enumerate(sizes)]
 
 
@@ -28,13 +28,13 @@ def sized(*sizes: int) -> Sequence[Letter]:
         ([1_000_000], [[0]]),
         ([1_000, 1_000, 1_000], [[0, 1], [2]]),
         ([9_000, 0, 1, 9_000, 1], [[0], [1, 2], [3], [4]]),
-        # Empty ones too have headers.
+        # An empty record takes memory for its headers.
         ([0, 0, 0, 0], [[0, 1, 2], [3]]),
     ],
 )
-def test_letters_are_grouped_by_what_they_take_in_memory(sizes: list[int], expected: list[list[int]]) -> None:
-    """In their order; what is too large alone comes alone."""
-    assert expected == [[letter.offset for letter in group] for group in in_bytes(sized(*sizes), 7_000)]
+def test_letters_are_batched_by_memory(sizes: list[int], expected: list[list[int]]) -> None:
+    """The order is kept; a record above the limit is a batch of its own."""
+    assert expected == [[letter.offset for letter in batch] for batch in batches_by_bytes(sized(*sizes), 7_000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,25 +45,25 @@ class _Record:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class _Topic:
-    """A dead-letter topic that knows which of its records somebody holds."""
+class _CountingTopic:
+    """A dead-letter topic that counts how many of its records are referenced."""
 
     topic = "x.dlq"
 
     def __init__(self) -> None:
-        self.held = weakref.WeakSet[_Record]()
-        self.most = 0
+        self.referenced = weakref.WeakSet[_Record]()
+        self.max_held = 0
 
     def read(self, _: int, start: int, end: int) -> Iterator[_Record]:
         for offset in range(start, end):
             record = _Record(offset=offset)
-            self.held.add(record)
-            self.most = max(self.most, len(self.held))
+            self.referenced.add(record)
+            self.max_held = max(self.max_held, len(self.referenced))
             yield record
 
 
-class _Silent:
-    """A producer that says of nothing that it is delivered, until the end."""
+class _SlowProducer:
+    """A producer that confirms no delivery before flush."""
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[None, None], None]] = []
@@ -79,11 +79,11 @@ class _Silent:
         return 0
 
 
-def test_no_record_is_held_once_it_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But the one at hand: neither while it is delivered nor while others are fetched."""
-    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: _Silent())
-    topic = _Topic()
-    going = Replay(
+def test_produced_records_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most one batch and the record in hand are referenced at the same time."""
+    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: _SlowProducer())
+    topic = _CountingTopic()
+    replay = Replay(
         bootstrap_servers="nowhere:1",
         letters=topic,  # pyright: ignore[reportArgumentType]
         topic="x",
@@ -93,9 +93,9 @@ def test_no_record_is_held_once_it_is_on_its_way(monkeypatch: pytest.MonkeyPatch
     )
     gc.disable()
     try:
-        outcome = going.run(sized(*[1] * 30))
+        outcome = replay.run(sized(*[1] * 30))
     finally:
         gc.enable()
 
     assert 30 == outcome.replayed
-    assert 3 + 1 >= topic.most
+    assert topic.max_held <= 3 + 1
