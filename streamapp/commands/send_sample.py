@@ -116,7 +116,7 @@ class PendingCounts:
             return self.note
         is_bad = record.fault in REASONS
         kind = str(record.fault) if is_bad else self.labels[record.version]
-        content = manifest.of_value(record.value) if is_bad else manifest.of_event(record.event)
+        content = manifest.value_content(record.value) if is_bad else manifest.event_content(record.event)
 
         def note(error: KafkaError | None, message: Message | None) -> None:
             self.note(error, message)

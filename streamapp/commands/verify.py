@@ -24,7 +24,7 @@ from streamapp.settings import Settings
 from streamapp.verify import manifest_file
 from streamapp.verify.checks.manifest import Manifest, NoManifestError
 from streamapp.verify.checks.manifest_check import ManifestCheck
-from streamapp.verify.checks.verdict import Problem, Verdict
+from streamapp.verify.checks.result import Problem, VerificationResult
 from streamapp.verify.verification import Verification
 
 #: Problems that are told one by one.
@@ -36,7 +36,7 @@ TOLD_AS_JSON = 200
 class Found:
     """All that a run of the command has found."""
 
-    verdict: Verdict
+    verdict: VerificationResult
     topic_id: str | None
     manifest_check: ManifestCheck | None = None
     rollups: ReconciliationResult | None = None
@@ -92,18 +92,18 @@ def command(*, sent: Sequence[Manifest], no_rollups: bool, as_json: bool) -> Non
 
 def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Manifest]) -> Found:
     with closing(Verification(settings, mongo)) as verification:
-        total = verification.begin()
+        total = verification.prepare()
         _refuse_others(sent, settings.topic, verification.topic_id)
         with progress("comparing", total) as advance:
-            found = Found(verdict=verification.go(advance), topic_id=verification.topic_id)
+            found = Found(verdict=verification.run(advance), topic_id=verification.topic_id)
         if sent:
             found.manifest_check = ManifestCheck(
-                stored=verification.stored,
-                dead_lettered=verification.letters.failures,
+                find_documents=verification.find_documents,
+                dead_lettered=verification.failures.by_event_id,
                 committed=verification.committed,
             )
             for run in sent:
-                found.problems += found.manifest_check.judge(run)
+                found.problems += found.manifest_check.check(run)
         return found
 
 
@@ -143,12 +143,9 @@ def _report(found: Found, settings: Settings, *, seconds: float, as_json: bool) 
         "wrong": not found.is_good,
     }
     if is_json(as_json=as_json):
-        partition_ids = [
-            {"partition": partition_id.partition, **partition_id.counts()}
-            for partition_id in found.verdict.partition_ids
-        ]
+        partitions = [{"partition": fates.partition, **fates.counts()} for fates in found.verdict.partitions]
         told = [problem._asdict() for problem in problems[:TOLD_AS_JSON]]
-        report({**facts, "partitions": partition_ids, "problems": told, "problems_total": len(problems)}, as_json=True)
+        report({**facts, "partitions": partitions, "problems": told, "problems_total": len(problems)}, as_json=True)
         return
     click.echo(_table(found.verdict))
     report({name: facts[name] for name in ("topic", "group", *_further(found), "seconds")}, as_json=False)
@@ -164,11 +161,11 @@ def _further(found: Found) -> Mapping[str, Any]:
     return facts
 
 
-def _table(verdict: Verdict) -> str:
+def _table(verdict: VerificationResult) -> str:
     rows = [["partition", *(name.replace("_", " ") for name in verdict.totals())]]
-    for partition_id in verdict.partition_ids:
-        name = "none" if partition_id.partition is None else str(partition_id.partition)
-        rows.append([name, *(f"{n:,}" for n in partition_id.counts().values())])
+    for fates in verdict.partitions:
+        name = "none" if fates.partition is None else str(fates.partition)
+        rows.append([name, *(f"{n:,}" for n in fates.counts().values())])
     rows.append(["all", *(f"{n:,}" for n in verdict.totals().values())])
     return "\n".join(columns(rows, right=range(len(rows[0]))))
 

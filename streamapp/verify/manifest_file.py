@@ -1,4 +1,4 @@
-"""The file of a ledger: read, and added to such that it is whole at any time, also after kill -9."""
+"""Read a manifest file, and append to it atomically: the file stays valid after kill -9."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from streamapp.verify.checks.manifest import Manifest, NoManifestError
 
 
 def read(path: Path) -> Sequence[Manifest]:
-    """What the runs in it have sent; raises OSError and NoLedgerError."""
+    """Read the runs of a manifest file; raise OSError or NoManifestError."""
     try:
         runs = manifest.parse(path.read_text(encoding="utf-8").splitlines())
     except UnicodeDecodeError:
-        raise NoManifestError("it is no text") from None
+        raise NoManifestError("the file is not UTF-8 text") from None
     if not runs:
-        raise NoManifestError("it holds no run")
+        raise NoManifestError("the file has no run")
     return runs
 
 
 def try_out(path: Path) -> None:
-    """Find out whether runs can be added to it, and leave it alone; raises OSError and NoLedgerError."""
+    """Check that runs can be appended, without a change to the file; raise OSError or NoManifestError."""
     if path.exists() and not path.is_file():
-        raise NoManifestError("it is no file")
+        raise NoManifestError("it is not a regular file")
     if path.exists() and path.stat().st_size:
         read(path)
     with _new_beside(path.resolve()) as new:
@@ -34,12 +34,12 @@ def try_out(path: Path) -> None:
 
 
 def append(path: Path, run: Manifest) -> None:
-    """Add a run, after those that others add at the same time; raises OSError."""
-    path = path.resolve()  # a link to it stays one
+    """Append a run; concurrent callers take turns; raise OSError."""
+    path = path.resolve()  # so that a symbolic link is not replaced
     with _new_beside(path) as new:
         before = path.read_bytes() if path.exists() else b""
         with new.open("wb") as file:
-            file.write(before + manifest.line_of(run).encode())
+            file.write(before + manifest.to_line(run).encode())
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
@@ -47,7 +47,7 @@ def append(path: Path, run: Manifest) -> None:
 
 @contextmanager
 def _new_beside(path: Path) -> Generator[Path]:
-    """Where a file may be written that takes the other's place; nobody else does so meanwhile."""
+    """Yield the path of a temporary file in the same folder, under an exclusive lock of the folder."""
     folder = os.open(path.parent, os.O_RDONLY)
     new = path.with_name(f".{path.name}.new")
     try:

@@ -1,7 +1,7 @@
-"""Documents and dead letters at places where the topic has no record, found while workers go on.
+"""Find orphans: documents and dead letters without a record in the topic, also while workers run.
 
-A record is there before anything is made of it. So whatever lies beyond the known end of the topic is judged only once
-the end has been asked again.
+A record exists before its document or dead letter. So the end offsets are fetched again before an id beyond the known
+end counts as an orphan.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.mongodb.client import Mongo
-from streamapp.verify.checks.offsets import Bits
-from streamapp.verify.checks.verdict import PartitionFates
+from streamapp.verify.checks.offsets import OffsetBitmap
+from streamapp.verify.checks.result import PartitionFates
 
-#: Ids that are read, and places that are judged, at the same time.
+#: Ids per query.
 MAX_IDS_PER_QUERY = 5_000
-_INCARNATION = 22
-_PLACE = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
-_COORDINATES = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1}
+_TOPIC_ID_LENGTH = 22
+_ID_SUFFIX = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
+_COORDINATE_FIELDS = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1}
 
 
-class _Place(NamedTuple):
-    """Where there should be a record, by what is said to be of it."""
+class _Reference(NamedTuple):
+    """The record that a document or a dead letter refers to."""
 
     partition: int
     offset: int
@@ -33,24 +33,28 @@ class _Place(NamedTuple):
 
 
 class OrphanSearch:
-    """Looks for them in what a comparison has not read as records.
+    """Searches all documents and dead letters for orphans.
 
     Args:
-        records: the offsets at which there are records, by partition, of all partitions that were there at the start.
-        fates: where the findings go, by partition.
-        nowhere: where those go that lie in no partition.
+        reader: reads the topic.
+        mongo: has the documents.
+        topic_id: of the topic; None if the broker has no topic ids.
+        is_compacted: whether the topic is compacted.
+        records: the offsets that have a record, by partition that existed at the start.
+        fates: receives the problems, by partition.
+        outside: receives the problems without a partition.
     """
 
-    def __init__(  # noqa: PLR0913 - all that is known of the topic
+    def __init__(  # noqa: PLR0913 - the facts of the topic
         self,
         reader: TopicReader,
         mongo: Mongo,
         *,
         topic_id: str | None,
         is_compacted: bool,
-        records: Mapping[int, Bits],
+        records: Mapping[int, OffsetBitmap],
         fates: Mapping[int, PartitionFates],
-        nowhere: PartitionFates,
+        outside: PartitionFates,
     ) -> None:
         self._reader = reader
         self._events = mongo.primary["events"]
@@ -58,96 +62,96 @@ class OrphanSearch:
         self._is_compacted = is_compacted
         self._records = records
         self._fates = fates
-        self._nowhere = nowhere
+        self._outside = outside
         self._bounds: Mapping[int, tuple[int, int]] = {}
 
     def find(self, failed: Iterable[str], advance: Callable[[int], None]) -> None:
-        """Judge all documents, and dead letters by the `_id` of their events; tells how many documents are read."""
-        # Now that the records have been read: what was deleted meanwhile lies before the first that is left.
-        self._bounds = self._ask_bounds()
+        """Search all documents, and failed events by their `_id`; call `advance` with the number of documents read."""
+        # Fetched after the records were read: records that were deleted since lie before the new start offset.
+        self._bounds = self._fetch_bounds()
         with self._events.find({}, {"_id": 1}, batch_size=MAX_IDS_PER_QUERY).hint([("_id", 1)]) as found:
             for documents in _chunks(found):
-                self._judge(self._places_of([document["_id"] for document in documents]))
+                self._check(self._references_in([document["_id"] for document in documents]))
                 advance(len(documents))
         for ids in _chunks(failed):
-            places = (self._place_of(id_) for id_ in ids)
-            self._judge(
-                place._replace(what="a dead letter without a record", is_document=False) for place in places if place
+            references = (self._reference_of(id_) for id_ in ids)
+            self._check(
+                ref._replace(what="a dead letter without a record", is_document=False) for ref in references if ref
             )
 
-    def _place_of(self, id_: object) -> _Place | None:
-        """The place of an `_id` of this topic id; None if it is another."""
+    def _reference_of(self, id_: object) -> _Reference | None:
+        """Parse an `_id` of the current topic id; return None for any other `_id`."""
         prefix = f"{self._topic_id}-"
         if self._topic_id is None or not isinstance(id_, str) or not id_.startswith(prefix):
             return None
-        place = _PLACE.fullmatch(id_, len(prefix))
-        return place and _Place(int(place[1]), int(place[2]))
+        ref = _ID_SUFFIX.fullmatch(id_, len(prefix))
+        return ref and _Reference(int(ref[1]), int(ref[2]))
 
-    def _places_of(self, ids: Sequence[Any]) -> Iterator[_Place]:
+    def _references_in(self, ids: Sequence[Any]) -> Iterator[_Reference]:
         odd: list[Any] = []
         for id_ in ids:
-            if place := self._place_of(id_):
-                yield place
-            elif "\ufffd" in str(id_):  # it could not be asked for
-                self._nowhere.extra.add_placeless(f"_id {id_!r:.100} is not UTF-8")
+            if ref := self._reference_of(id_):
+                yield ref
+            elif "\ufffd" in str(id_):  # a query cannot have it
+                self._outside.extra.add_without_offset(f"_id {id_!r:.100} is not valid UTF-8")
             else:
                 odd.append(id_)
         if odd:
-            for document in self._events.find({"_id": {"$in": odd}}, _COORDINATES):
-                if place := self._place_in(document["_id"], document.get("kafka")):
-                    yield place
+            for document in self._events.find({"_id": {"$in": odd}}, _COORDINATE_FIELDS):
+                if ref := self._reference_in_document(document["_id"], document.get("kafka")):
+                    yield ref
 
-    def _place_in(self, id_: Any, kafka: Any) -> _Place | None:
-        """The place that a document of another `_id` tells; None if there is nothing more to judge."""
+    def _reference_in_document(self, id_: Any, kafka: Any) -> _Reference | None:
+        """Return the coordinates of a document with another `_id`; None if its case is decided here."""
         where = kafka if isinstance(kafka, dict) else {}
         topic, partition, offset = (where.get(name) for name in ("topic", "partition", "offset"))
         if not (isinstance(topic, str) and isinstance(partition, int) and isinstance(offset, int)):
-            self._nowhere.extra.add_placeless(f"_id {id_!r:.100} has no coordinates")
+            self._outside.extra.add_without_offset(f"_id {id_!r:.100} has no coordinates in `kafka`")
             return None
         if topic != self._reader.topic:
             return None
         if _has_another_topic_id(id_, partition, offset):
-            self._fates.get(partition, self._nowhere).older += 1
+            self._fates.get(partition, self._outside).older += 1
             return None
         if self._topic_id is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
-            return _Place(partition, offset)
+            return _Reference(partition, offset)
         if self._has_record(partition, offset):
-            self._fates[partition].double.add(offset, f"stored also as _id {id_!r:.100}")
+            self._fates[partition].double.add(offset, f"also stored as _id {id_!r:.100}")
             return None
-        return _Place(partition, offset, f"a document without a record, _id {id_!r:.100}")
+        return _Reference(partition, offset, f"a document without a record, _id {id_!r:.100}")
 
     def _has_record(self, partition: int, offset: int) -> bool:
         return partition in self._records and offset in self._records[partition]
 
-    def _judge(self, places: Iterable[_Place]) -> None:
-        strange = [place for place in places if not self._has_record(place.partition, place.offset)]
-        if any(self._is_beyond(place) for place in strange):
-            self._bounds = self._ask_bounds()
-        for place in strange:
-            self._judge_one(place)
+    def _check(self, references: Iterable[_Reference]) -> None:
+        orphans = [ref for ref in references if not self._has_record(ref.partition, ref.offset)]
+        if any(self._is_beyond(ref) for ref in orphans):
+            self._bounds = self._fetch_bounds()
+        for ref in orphans:
+            self._check_one(ref)
 
-    def _judge_one(self, place: _Place) -> None:
-        if place.partition not in self._bounds:
-            self._nowhere.extra.add(place.offset, f"{place.what}: there is no partition {place.partition}")
+    def _check_one(self, ref: _Reference) -> None:
+        if ref.partition not in self._bounds:
+            self._outside.extra.add(ref.offset, f"{ref.what}: the topic has no partition {ref.partition}")
             return
-        low, _ = self._bounds[place.partition]
-        fates = self._fates.get(place.partition, self._nowhere)
-        if place.offset < low or (self._is_compacted and self._is_within(place)):
-            fates.older += place.is_document
-        elif self._is_within(place) or self._is_beyond(place):
-            where = "" if place.partition in self._fates else f" in partition {place.partition}"
-            fates.extra.add(place.offset, f"{place.what}{where}")
-        # Else it came meanwhile.
+        low, _ = self._bounds[ref.partition]
+        fates = self._fates.get(ref.partition, self._outside)
+        if ref.offset < low or (self._is_compacted and self._is_within(ref)):
+            fates.older += ref.is_document
+        elif self._is_within(ref) or self._is_beyond(ref):
+            where = "" if ref.partition in self._fates else f" in partition {ref.partition}"
+            fates.extra.add(ref.offset, f"{ref.what}{where}")
+        # Otherwise the record was written after the bounds were fetched for the first time.
 
-    def _is_within(self, place: _Place) -> bool:
-        """Whether it lies where all records have been read."""
-        return place.partition in self._records and place.offset < self._records[place.partition].end
+    def _is_within(self, ref: _Reference) -> bool:
+        """Whether the record, if it exists, has been read."""
+        return ref.partition in self._records and ref.offset < self._records[ref.partition].end
 
-    def _is_beyond(self, place: _Place) -> bool:
-        """Whether the topic does not reach so far, as far as is known."""
-        return place.partition not in self._bounds or place.offset >= self._bounds[place.partition][1]
+    def _is_beyond(self, ref: _Reference) -> bool:
+        """Whether the offset lies beyond the known end of the topic."""
+        return ref.partition not in self._bounds or ref.offset >= self._bounds[ref.partition][1]
 
-    def _ask_bounds(self) -> Mapping[int, tuple[int, int]]:
+    def _fetch_bounds(self) -> Mapping[int, tuple[int, int]]:
         return {partition: self._reader.bounds(partition) for partition in self._reader.partitions()}
 
 
@@ -158,6 +162,6 @@ def _chunks(found: Iterable[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _has_another_topic_id(id_: Any, partition: int, offset: int) -> bool:
-    """Whether it is the `_id` of these coordinates in an earlier topic id of the topic."""
+    """Whether an `_id` has these coordinates and another topic id."""
     end = f"-{partition}-{offset}"
-    return isinstance(id_, str) and len(id_) == _INCARNATION + len(end) and id_.endswith(end)
+    return isinstance(id_, str) and len(id_) == _TOPIC_ID_LENGTH + len(end) and id_.endswith(end)

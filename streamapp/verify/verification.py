@@ -1,9 +1,8 @@
-"""Compare a topic with the documents and dead letters that its records have become: `streamapp verify`.
+"""Compare a topic with the documents and dead letters of its records: `streamapp verify`; writes nothing.
 
-In this order, so that a worker beside it raises no false alarm: what its group has committed; the dead letters; where
-the topic ends, so that it has the records of these; each partition, in which every record below the commit must have
-its fate by now; then all documents, each of which must have a record; then the counts of dead letters. Nothing is
-written.
+The order of the reads avoids false alarms while a worker runs: first the committed offsets, then the dead letters, then
+the end offsets of the topic, which cover the records of these dead letters. Every record below the committed offset
+must be stored or dead-lettered. Then every document must have a record. Last, the counts of dead letters are compared.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 from streamapp.verify.checks import counts, document_diff
-from streamapp.verify.checks.offsets import Bits
-from streamapp.verify.checks.verdict import PartitionFates, Problem, Verdict
-from streamapp.verify.letter_index import LetterIndex
+from streamapp.verify.checks.offsets import OffsetBitmap
+from streamapp.verify.checks.result import PartitionFates, Problem, VerificationResult
+from streamapp.verify.failure_index import FailureIndex
 from streamapp.verify.orphans import OrphanSearch
 
-#: Records compared at the same time, and bytes of them.
+#: Records per query, and bytes of their values.
 MAX_IDS_PER_QUERY = 5_000
 MAX_BYTES_PER_QUERY = 16 * 1024 * 1024
 
@@ -36,96 +35,102 @@ Advance = Callable[[int], None]
 
 
 class Verification:
-    """One comparison of all that is still retained; raises BrokerUnavailable, RegistryUnavailable and PyMongoError."""
+    """One comparison of all retained records; raises BrokerUnavailable, RegistryUnavailable and PyMongoError."""
 
     def __init__(self, settings: Settings, mongo: Mongo) -> None:
         servers = settings.kafka_bootstrap_servers
         self._settings = settings
-        self._broker = KafkaAdmin(servers)
+        self._admin = KafkaAdmin(servers)
         self._reader = TopicReader(servers, settings.topic)
-        self._letter_reader = TopicReader(servers, settings.dead_letter_topic)
+        self._dead_letter_reader = TopicReader(servers, settings.dead_letter_topic)
         self._registry = RegistryClient(settings.schema_registry_url, settings.subject)
         self._mongo = mongo
         self._events = mongo.primary["events"]
         self._dead_letters = mongo.primary["dead_letters"]
         self._runner = asyncio.Runner()
         self._schemas: dict[int, WriterSchema] = {}
-        self._asked: set[int] = set()
-        self._records: dict[int, Bits] = {}
+        self._requested_ids: set[int] = set()
+        self._records: dict[int, OffsetBitmap] = {}
         self._fates: dict[int, PartitionFates] = {}
-        self._nowhere = PartitionFates(partition=None)
-        self.letters = LetterIndex()
+        self._outside = PartitionFates(partition=None)
+        self.failures = FailureIndex()
         self.committed: Mapping[int, int] = {}
         self.topic_id: str | None = None
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._runner.close()
         self._registry.close()
         self._reader.close()
-        self._letter_reader.close()
+        self._dead_letter_reader.close()
 
-    def begin(self) -> int:
-        """Find what there is to compare, and read the dead letters; how many records and documents there are."""
+    def prepare(self) -> int:
+        """Read offsets and dead letters; return the number of records and documents to compare."""
         if not self._reader.partitions():
-            message = f"Kafka has no topic {self._reader.topic} (STREAMAPP_TOPIC): there is nothing to compare."
+            message = f"Kafka has no topic {self._reader.topic} (STREAMAPP_TOPIC), so there is nothing to compare."
             raise StreamappError(message)
-        self.topic_id = self._ask_topic_id()
-        self.committed = self._ask_committed()
-        self.letters.read(self._letter_reader)
-        self._counted_first = self.letters.counted_of(self._reader.topic)
+        self.topic_id = self._fetch_topic_id()
+        self.committed = self._fetch_committed()
+        self.failures.read(self._dead_letter_reader)
+        self._counts_at_start = self.failures.counted_of(self._reader.topic)
         partitions = self._reader.partitions()
-        self._records = {partition: Bits(*self._reader.bounds(partition)) for partition in partitions}
+        self._records = {partition: OffsetBitmap(*self._reader.bounds(partition)) for partition in partitions}
         self._fates = {partition: PartitionFates(partition=partition) for partition in partitions}
-        self._is_compacted = self._runner.run(self._broker.is_compacted(self._reader.topic))
-        return sum(bits.end - bits.start for bits in self._records.values()) + self._events.estimated_document_count()
+        self._is_compacted = self._runner.run(self._admin.is_compacted(self._reader.topic))
+        return (
+            sum(bitmap.end - bitmap.start for bitmap in self._records.values())
+            + self._events.estimated_document_count()
+        )
 
-    def go(self, advance: Advance) -> Verdict:
-        """Compare everything; tells how many records and documents it has read."""
+    def run(self, advance: Advance) -> VerificationResult:
+        """Compare records, documents and counts; call `advance` with each number of records or documents read."""
         for partition, fates in self._fates.items():
-            self._go_through(partition, fates, advance)
-            if not fates.is_settled:
+            self._compare_partition(partition, fates, advance)
+            if not fates.is_complete:
                 raise AssertionError(fates.counts())
         self._find_orphans(advance)
         others = self._compare_counts()
-        if self._ask_topic_id() != self.topic_id:
-            message = f"The topic {self._reader.topic} was deleted and made again meanwhile; verify again."
+        if self._fetch_topic_id() != self.topic_id:
+            message = (
+                f"The topic {self._reader.topic} was deleted and re-created during the comparison."
+                " Run `streamapp verify` again."
+            )
             raise StreamappError(message)
-        partition_ids = [*self._fates.values(), *([self._nowhere] if any(self._nowhere.counts().values()) else [])]
-        return Verdict(partition_ids=partition_ids, others=others)
+        partitions = [*self._fates.values(), *([self._outside] if any(self._outside.counts().values()) else [])]
+        return VerificationResult(partitions=partitions, others=others)
 
-    def _ask_topic_id(self) -> str | None:
-        return self._runner.run(self._broker.topic_id_of(self._reader.topic))
+    def _fetch_topic_id(self) -> str | None:
+        return self._runner.run(self._admin.topic_id_of(self._reader.topic))
 
-    def _ask_committed(self) -> Mapping[int, int]:
+    def _fetch_committed(self) -> Mapping[int, int]:
         return self._reader.committed(self._settings.app_id)
 
-    # Every record has its fate
+    # Every committed record is stored or dead-lettered
 
-    def _go_through(self, partition: int, fates: PartitionFates, advance: Advance) -> None:
-        bits, settled = self._records[partition], self.committed.get(partition, 0)
-        for records in _chunks(self._reader.read(partition, bits.start, bits.end)):
+    def _compare_partition(self, partition: int, fates: PartitionFates, advance: Advance) -> None:
+        bitmap, end = self._records[partition], self.committed.get(partition, 0)
+        for records in _chunks(self._reader.read(partition, bitmap.start, bitmap.end)):
             fates.records += len(records)
-            ours = [record for record in records if record.offset < settled]
-            fates.not_settled += len(records) - len(ours)
-            for record in records[len(ours) :]:
-                bits.add(record.offset)
-            if ours:
-                self._judge(ours, fates, bits)
+            committed = [record for record in records if record.offset < end]
+            fates.not_settled += len(records) - len(committed)
+            for record in records[len(committed) :]:
+                bitmap.add(record.offset)
+            if committed:
+                self._compare(committed, fates, bitmap)
             advance(len(records))
 
-    def _judge(self, records: Sequence[TopicRecord], fates: PartitionFates, bits: Bits) -> None:
+    def _compare(self, records: Sequence[TopicRecord], fates: PartitionFates, bitmap: OffsetBitmap) -> None:
         origins = [origin_of(record, self.topic_id) for record in records]
         ids = [id_of(origin) for origin in origins]
-        stored = self.stored(ids)
-        self._learn({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
+        stored = self.find_documents(ids)
+        self._look_up_schemas({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
         for record, origin, id_ in zip(records, origins, ids, strict=True):
             is_replay = bool(record.headers) and origin.differs_from(record, self.topic_id)
             if not is_replay:
-                bits.add(record.offset)
-            self._judge_one(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)
+                bitmap.add(record.offset)
+            self._compare_record(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)
 
-    def _judge_one(  # noqa: PLR0913 - a record, and all that is known of it
+    def _compare_record(  # noqa: PLR0913 - a record, its document and its fate
         self,
         record: Record,
         origin: Origin,
@@ -135,7 +140,7 @@ class Verification:
         *,
         is_replay: bool,
     ) -> None:
-        failure = self.letters.failures.get(id_)
+        failure = self.failures.by_event_id.get(id_)
         if raw is not None:
             if why := document_diff.difference(raw, record, origin, self._schemas):
                 fates.differing.add(record.offset, why)
@@ -143,7 +148,7 @@ class Verification:
             fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
             return
         elif not failure.is_of(record):
-            fates.differing.add(record.offset, "its dead letter has another key or value")
+            fates.differing.add(record.offset, "the dead letter has another key or value")
         if is_replay:
             fates.replays += 1
         elif raw is not None:
@@ -151,27 +156,27 @@ class Verification:
         else:
             fates.dead_lettered += 1
 
-    def stored(self, ids: Sequence[str]) -> Mapping[str, bytes]:
-        """Those of the documents that are stored, as bytes."""
+    def find_documents(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the stored documents with these ids as BSON, by id."""
         batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=MAX_IDS_PER_QUERY)
         return {
             document_diff.id_in(raw): raw for batch in batches for raw in document_diff.documents_in(cast("Any", batch))
         }
 
-    def _learn(self, values: set[bytes | None]) -> None:
+    def _look_up_schemas(self, values: set[bytes | None]) -> None:
         headers = {
             value[: wire_format.HEADER.size] for value in values if value and len(value) >= wire_format.HEADER.size
         }
-        # Ids are positive: another is not asked for.
-        new = {id_ for header in headers if (id_ := wire_format.HEADER.unpack(header)[1]) > 0} - self._asked
-        self._asked |= new
+        # Schema ids are positive: the registry is not asked for any other.
+        new = {id_ for header in headers if (id_ := wire_format.HEADER.unpack(header)[1]) > 0} - self._requested_ids
+        self._requested_ids |= new
         self._schemas.update(self._runner.run(self._look_up(new)))
 
     async def _look_up(self, schema_ids: Iterable[int]) -> Mapping[int, WriterSchema]:
         found = await asyncio.gather(*map(self._registry.look_up, schema_ids))
         return {writer.schema_id: writer for writer in found if writer}
 
-    # Every document and dead letter has its record
+    # Every document and dead letter has a record
 
     def _find_orphans(self, advance: Advance) -> None:
         orphans = OrphanSearch(
@@ -181,31 +186,33 @@ class Verification:
             is_compacted=self._is_compacted,
             records=self._records,
             fates=self._fates,
-            nowhere=self._nowhere,
+            outside=self._outside,
         )
-        orphans.find(self.letters.failures, advance)
+        orphans.find(self.failures.by_event_id, advance)
 
-    # Dead letters are counted once
+    # Every dead letter is counted once
 
     def _compare_counts(self) -> list[Problem]:
-        # What a worker has sent and not committed yet, it may still have to count.
-        at_least = self._counted_first if self._is_all_settled() else {}
+        # A worker counts a dead letter after it sends it, and before it commits the offset of its record.
+        at_least = self._counts_at_start if self._is_all_settled() else {}
         documents = [*self._dead_letters.find()]
-        self.letters.read(self._letter_reader)
-        at_most = {key: len(ids) for key, ids in self.letters.counted.items()}
-        return [*counts.wrong(documents, least=at_least, most=at_most, may_count_others=self._may_count_others)]
+        self.failures.read(self._dead_letter_reader)
+        at_most = {key: len(ids) for key, ids in self.failures.counted.items()}
+        return [
+            *counts.count_problems(documents, least=at_least, most=at_most, may_count_others=self._may_count_others)
+        ]
 
     def _is_all_settled(self) -> bool:
-        """Whether the group has committed by now what the topic held when its dead letters were read."""
+        """Whether the group has committed all records that the topic had when its dead letters were read."""
         if not any(fates.not_settled for fates in self._fates.values()):
             return True
-        committed = self._ask_committed()
-        return all(committed.get(partition, 0) >= bits.end for partition, bits in self._records.items())
+        committed = self._fetch_committed()
+        return all(committed.get(partition, 0) >= bitmap.end for partition, bitmap in self._records.items())
 
     def _may_count_others(self, offsets: Iterable[str]) -> bool:
-        """Whether dead letters of other topics, or such as are deleted by now, may be counted with these."""
+        """Whether the counts may include dead letters of other topics, or dead letters that were deleted."""
         partition_ids = {f"{self.topic_id or self._reader.topic.replace('.', '_')}-{p}" for p in self._records}
-        return self.letters.is_cut or not {*offsets} <= partition_ids
+        return self.failures.is_truncated or not {*offsets} <= partition_ids
 
 
 def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:

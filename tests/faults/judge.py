@@ -86,17 +86,15 @@ def _verify(environment: Environment) -> list[str]:
     }
     mongo = Mongo(environment.settings.mongo_uri.get_secret_value(), environment.settings.mongo_database)
     with closing(mongo), closing(Verification(environment.settings, mongo)) as verification:
-        verification.begin()
-        found = verification.go(lambda _: None)
+        verification.prepare()
+        found = verification.run(lambda _: None)
     problems = [f"{problem}" for problem in found.problems() if problem.what not in due]
-    for partition_id in found.partition_ids:
+    for fates in found.partitions:
         for what, places in due.items():
-            offsets = {offset for first, last in getattr(partition_id, what).runs for offset in range(first, last + 1)}
-            offsets -= {
-                place.offset for place in places if place[:2] == (environment.load.topic_id, partition_id.partition)
-            }
+            offsets = {offset for first, last in getattr(fates, what).ranges for offset in range(first, last + 1)}
+            offsets -= {place.offset for place in places if place[:2] == (environment.load.topic_id, fates.partition)}
             if offsets:
-                problems.append(f"{what}: partition {partition_id.partition}, offsets {sorted(offsets)[:TOLD]}")
+                problems.append(f"{what}: partition {fates.partition}, offsets {sorted(offsets)[:TOLD]}")
     return problems
 
 

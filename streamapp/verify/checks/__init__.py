@@ -1,1 +1,1 @@
-"""What decides that a record, a document or a count is right: no server is asked here."""
+"""The checks of `streamapp verify` as pure functions: they send no request to a server."""

@@ -1,4 +1,4 @@
-"""Whether a stored document is what its record becomes: compared as bytes, and by field only where they differ."""
+"""Compare a stored document with its record: as bytes first, by field only if the bytes differ."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Record
 
-#: Which times are believable is a matter of settings, which may have been others.
+#: No limits: the settings may have had other limits when the document was stored.
 _ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
-# A field of type Date. The last one is ours: only `kafka` comes after it, which holds no text but the topic's name.
+# A field of type Date. Its last occurrence is the top-level field: the only field after it, `kafka`, has no other text
+# than the topic name.
 _RECEIVED_AT = b"\x09received_at\x00"
 _FIRST_IS_ID = b"\x02_id\x00"
 
 
 def documents_in(batch: bytes) -> Iterator[bytes]:
-    """The documents of a raw batch, as bytes."""
+    """Split a raw batch into BSON documents."""
     at = 0
     while at < len(batch):
         size = int.from_bytes(batch[at : at + 4], "little")
@@ -33,27 +34,27 @@ def documents_in(batch: bytes) -> Iterator[bytes]:
 
 
 def id_in(raw: bytes) -> str:
-    """The `_id` of a document that has a text for it."""
+    """Return the `_id` of a BSON document as text."""
     if raw[4:9] == _FIRST_IS_ID:
         return raw[13 : 12 + int.from_bytes(raw[9:13], "little")].decode(errors="replace")
     return str(bson.decode(raw, LENIENT)["_id"])
 
 
 def difference(raw: bytes, record: Record, origin: Origin, schemas: Mapping[int, WriterSchema]) -> str | None:
-    """What is wrong with the stored document of a record; None if nothing is. Names fields, never what they hold."""
+    """Return how a stored document differs from its record, by field names without values; None if they are equal."""
     try:
         writer, event = wire_format.decode(record.value, schemas)
         expected = document.build(event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME)
     except Undecodable as exc:
-        return f"stored, but its record is no event ({exc.reason})"
+        return f"stored, but the record is not an event ({exc.reason})"
     if _without_time(bson.encode(expected)) == _without_time(raw):
         return None
     found = bson.decode(raw, LENIENT)
     names = [*_different(found, bson.decode(bson.encode(expected), LENIENT))]
     if names:
         return f"{', '.join(names)} differ{'s' if len(names) == 1 else ''}"
-    # Of a name that stands there twice only the last is decoded, and what is no text is replaced.
-    return None if bson.encode(found) == raw else "its fields differ"
+    # Decoding hides a duplicate field name, of which it keeps the last, and invalid UTF-8, which it replaces.
+    return None if bson.encode(found) == raw else "the fields differ"
 
 
 def _without_time(raw: bytes) -> bytes:
@@ -63,15 +64,15 @@ def _without_time(raw: bytes) -> bytes:
 
 def _different(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
     for name in {**expected, **found}:
-        theirs, ours = found.get(name), expected.get(name)
+        actual, wanted = found.get(name), expected.get(name)
         if name == "received_at":
-            is_same = isinstance(theirs, (datetime, DatetimeMS))
-        elif name == "kafka" and isinstance(ours, dict):
-            is_same = _bytes(theirs) in {_bytes(ours), _bytes({**ours, "apart": True})}
-        elif name == "schema_version" and theirs == UNREGISTERED:
-            is_same = True  # it may have been registered since
+            is_same = isinstance(actual, (datetime, DatetimeMS))
+        elif name == "kafka" and isinstance(wanted, dict):
+            is_same = _bytes(actual) in {_bytes(wanted), _bytes({**wanted, "apart": True})}
+        elif name == "schema_version" and actual == UNREGISTERED:
+            is_same = True  # the schema may have been registered since
         else:
-            is_same = (name in found) == (name in expected) and _bytes(theirs) == _bytes(ours)
+            is_same = (name in found) == (name in expected) and _bytes(actual) == _bytes(wanted)
         if not is_same:
             yield name
 

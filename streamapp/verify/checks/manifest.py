@@ -1,8 +1,8 @@
-"""The ledger of what was sent: per run, partition and kind of record a count and a checksum that no order changes.
+"""The manifest of `send-sample`: per run, partition and kind of record a count and an order-independent checksum.
 
-A line of JSON per run. Kinds are schema versions ("v2") of events that are to be stored, and names of faults of records
-that are to be dead letters: poisons. The offsets of these are kept apart, since a good event may become a dead letter
-too, and a poison may be stored once its cause is mended.
+A manifest file has one line of JSON per run. A kind is a schema version ("v2"), for events that a worker stores, or the
+name of a fault, for poison records, which become dead letters. The offsets of poison records are listed, because a good
+event can become a dead letter too, and a poison record can be stored after its cause is fixed.
 """
 
 from __future__ import annotations
@@ -15,63 +15,63 @@ from typing import Any
 
 from streamapp.decode.document import RESERVED
 from streamapp.samples.faults import REASONS
-from streamapp.verify.checks.offsets import Run, extend
+from streamapp.verify.checks.offsets import OffsetRange, append_offset
 
-#: What marks a line, and says how it is written.
+#: Marks a line of a manifest file, with the version of its format.
 FORMAT = "streamapp ledger 2"
 _MASK = 2**64 - 1
-_MOST = 2**63
+_MAX_NUMBER = 2**63
 
 
 class NoManifestError(ValueError):
-    """Not what `send-sample --ledger` writes."""
+    """The input is not a manifest of `send-sample --manifest`."""
 
 
 @dataclass(slots=True)
-class Sum:
-    """Count and checksum of some records."""
+class RecordsDigest:
+    """Count and checksum of a set of records, in any order."""
 
     count: int = 0
     checksum: int = 0
 
     def add(self, offset: int, content: bytes) -> None:
-        """Add a record, by what `of_event` or `of_value` says of it."""
+        """Add a record, given its `event_content` or `value_content`."""
         self.count += 1
         digest = blake2b(offset.to_bytes(8, "big") + content, digest_size=8).digest()
         self.checksum = (self.checksum + int.from_bytes(digest, "big")) & _MASK
 
 
-def of_event(event: Mapping[str, Any]) -> bytes:
-    """What the checksum of an event, or of its document, is made of."""
+def event_content(event: Mapping[str, Any]) -> bytes:
+    """Return the bytes that the checksum of an event, or of its document, covers."""
     fields = {name: value for name, value in event.items() if name not in RESERVED}
-    fields.setdefault("browser", None)  # V1 has none
+    fields.setdefault("browser", None)  # V1 has no such field
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
-def of_value(value: bytes | None) -> bytes:
-    """What the checksum of a record that is no event is made of."""
+def value_content(value: bytes | None) -> bytes:
+    """Return the bytes that the checksum of a poison record covers."""
     return b"-" if value is None else blake2b(value, digest_size=8).digest()
 
 
 @dataclass(slots=True)
 class PartitionManifest:
-    """What a partition has acknowledged of a run."""
+    """The acknowledged records of a run in one partition."""
 
-    offsets: list[Run] = field(default_factory=list[Run])
-    poisons: list[Run] = field(default_factory=list[Run])
-    kinds: dict[str, Sum] = field(default_factory=dict[str, Sum])
+    offsets: list[OffsetRange] = field(default_factory=list[OffsetRange])
+    poisons: list[OffsetRange] = field(default_factory=list[OffsetRange])
+    kinds: dict[str, RecordsDigest] = field(default_factory=dict[str, RecordsDigest])
 
     def add(self, kind: str, offset: int, content: bytes) -> None:
         """Add an acknowledged record."""
-        extend(self.offsets, offset)
+        append_offset(self.offsets, offset)
         if kind in REASONS:
-            extend(self.poisons, offset)
-        self.kinds.setdefault(kind, Sum()).add(offset, content)
+            append_offset(self.poisons, offset)
+        self.kinds.setdefault(kind, RecordsDigest()).add(offset, content)
 
 
 @dataclass(slots=True, kw_only=True)
 class Manifest:
-    """What a run has sent."""
+    """The records of one run of `send-sample`."""
 
     topic: str
     topic_id: str
@@ -85,8 +85,8 @@ class Manifest:
         self.partitions.setdefault(partition, PartitionManifest()).add(kind, offset, content)
 
 
-def line_of(manifest: Manifest) -> str:
-    """Its line in the ledger."""
+def to_line(manifest: Manifest) -> str:
+    """Return the line of a run in a manifest file."""
     partitions = {
         str(partition): {
             "offsets": sorted(each.offsets),
@@ -111,52 +111,55 @@ def line_of(manifest: Manifest) -> str:
 
 
 def parse(lines: Iterable[str]) -> Sequence[Manifest]:
-    """What the runs of a ledger have sent.
+    """Parse the lines of a manifest file.
 
     Raises:
-        NoLedgerError: says which line is none of a ledger.
+        NoManifestError: a line is not that of a manifest; the message has its number.
     """
-    return [_parse_one(number, line) for number, line in enumerate(lines, start=1)]
+    return [_parse_line(number, line) for number, line in enumerate(lines, start=1)]
 
 
-def _parse_one(number: int, line: str) -> Manifest:
+def _parse_line(number: int, line: str) -> Manifest:
     try:
         facts = json.loads(line)
-        is_ours = facts["format"] == FORMAT
+        is_manifest = facts["format"] == FORMAT
         manifest = Manifest(
             topic=str(facts["topic"]),
             topic_id=str(facts["incarnation"]),
             started_at=str(facts["started_at"]),
             ended_at=str(facts["ended_at"]),
-            unacknowledged=_whole(facts["unacknowledged"]),
-            partitions={int(name): _sent_to(each) for name, each in facts["partitions"].items()},
+            unacknowledged=_natural_number(facts["unacknowledged"]),
+            partitions={int(name): _parse_partition(each) for name, each in facts["partitions"].items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        is_ours, manifest = False, None
-    if manifest is None or not is_ours:
-        raise NoManifestError(f"line {number} is not what `send-sample --ledger` writes")
+        is_manifest, manifest = False, None
+    if manifest is None or not is_manifest:
+        raise NoManifestError(f"line {number} is not a line of `send-sample --manifest`")
     return manifest
 
 
-def _sent_to(facts: Mapping[str, Any]) -> PartitionManifest:
-    kinds = {kind: Sum(_whole(each["count"]), int(each["checksum"], 16)) for kind, each in facts["kinds"].items()}
-    manifest = PartitionManifest(_runs(facts["offsets"]), _runs(facts["poisons"]), kinds)
+def _parse_partition(facts: Mapping[str, Any]) -> PartitionManifest:
+    kinds = {
+        kind: RecordsDigest(_natural_number(each["count"]), int(each["checksum"], 16))
+        for kind, each in facts["kinds"].items()
+    }
+    manifest = PartitionManifest(_parse_ranges(facts["offsets"]), _parse_ranges(facts["poisons"]), kinds)
     if sum(last + 1 - first for first, last in manifest.offsets) != sum(each.count for each in kinds.values()):
         raise ValueError(manifest)
     return manifest
 
 
-def _runs(pairs: Iterable[tuple[Any, Any]]) -> list[Run]:
-    runs = [(_whole(first), _whole(last)) for first, last in pairs]
+def _parse_ranges(pairs: Iterable[tuple[Any, Any]]) -> list[OffsetRange]:
+    ranges = [(_natural_number(first), _natural_number(last)) for first, last in pairs]
     before = -1
-    for first, last in runs:
+    for first, last in ranges:
         if not before < first <= last:
-            raise ValueError(runs)
+            raise ValueError(ranges)
         before = last
-    return runs
+    return ranges
 
 
-def _whole(number: Any) -> int:
-    if type(number) is not int or not 0 <= number < _MOST:
+def _natural_number(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < _MAX_NUMBER:
         raise ValueError(number)
     return number

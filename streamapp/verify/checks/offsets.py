@@ -1,4 +1,4 @@
-"""Sets of offsets in little memory: one bit each where there are many, runs where there should be few."""
+"""Sets of offsets in little memory: a bitmap for large sets, ranges for sets that should be small."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-#: Runs that are kept; past them offsets are counted only.
-MOST_RUNS = 10_000
-#: Offsets that are told with a reason of their own.
-MOST_NOTES = 20
+#: Ranges that are kept; further offsets are only counted.
+MAX_RANGES = 10_000
+#: Offsets that are kept with a reason.
+MAX_NOTES = 20
 
 #: First and last offset.
-Run = tuple[int, int]
+OffsetRange = tuple[int, int]
 
 _END = 2**63
 
 
-class Bits:
-    """The offsets, of those from `start` until before `end`, that were added."""
+class OffsetBitmap:
+    """A set of offsets between `start` (inclusive) and `end` (exclusive)."""
 
     def __init__(self, start: int, end: int) -> None:
         self.start = start
@@ -26,7 +26,7 @@ class Bits:
         self._bits = bytearray((max(end - start, 0) + 7) // 8)
 
     def add(self, offset: int) -> None:
-        """Add one that lies between start and end."""
+        """Add an offset; it must lie between start and end."""
         at = offset - self.start
         self._bits[at >> 3] |= 1 << (at & 7)
 
@@ -36,34 +36,34 @@ class Bits:
 
 
 @dataclass(slots=True)
-class Runs:
-    """Offsets that something is wrong with: all are counted, the first runs are kept, the first few with a reason."""
+class FaultyOffsets:
+    """Offsets with one kind of problem: all are counted, the first are kept as ranges, a few with a reason."""
 
     n: int = 0
     notes: dict[int, str] = field(default_factory=dict[int, str])
-    #: What is wrong with the first few that have no offset.
-    placeless: list[str] = field(default_factory=list[str])
-    _runs: list[Run] = field(default_factory=list[Run])
+    #: Reasons of the first problems that have no offset.
+    without_offset: list[str] = field(default_factory=list[str])
+    _ranges: list[OffsetRange] = field(default_factory=list[OffsetRange])
 
     def add(self, offset: int, why: str = "") -> None:
-        """Add one; those that come in order cost least."""
+        """Add an offset; offsets in ascending order take least memory."""
         self.n += 1
-        if why and len(self.notes) < MOST_NOTES:
+        if why and len(self.notes) < MAX_NOTES:
             self.notes.setdefault(offset, why)
-        if len(self._runs) < MOST_RUNS or self._runs[-1][1] + 1 == offset:
-            extend(self._runs, offset)
+        if len(self._ranges) < MAX_RANGES or self._ranges[-1][1] + 1 == offset:
+            append_offset(self._ranges, offset)
 
-    def add_placeless(self, why: str) -> None:
-        """Add one that has no offset."""
+    def add_without_offset(self, why: str) -> None:
+        """Add a problem that has no offset."""
         self.n += 1
-        if len(self.placeless) < MOST_NOTES:
-            self.placeless.append(why)
+        if len(self.without_offset) < MAX_NOTES:
+            self.without_offset.append(why)
 
     @property
-    def runs(self) -> Sequence[Run]:
-        """In order, without overlaps."""
-        merged: list[Run] = []
-        for first, last in sorted(self._runs):
+    def ranges(self) -> Sequence[OffsetRange]:
+        """The ranges in ascending order, without overlaps."""
+        merged: list[OffsetRange] = []
+        for first, last in sorted(self._ranges):
             if merged and first <= merged[-1][1] + 1:
                 merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
             else:
@@ -71,10 +71,10 @@ class Runs:
         return merged
 
     @property
-    def without_notes(self) -> Iterator[Run]:
-        """The runs, but for the offsets that have a reason of their own."""
+    def unannotated(self) -> Iterator[OffsetRange]:
+        """The ranges without the offsets that have a reason."""
         noted = sorted(self.notes)
-        for first, last in self.runs:
+        for first, last in self.ranges:
             start = first
             for offset in noted[bisect_left(noted, first) : bisect_right(noted, last)]:
                 if start < offset:
@@ -84,26 +84,26 @@ class Runs:
                 yield start, last
 
     @property
-    def counted_only(self) -> int:
-        """How many are neither in a run nor told without an offset."""
-        return self.n - len(self.placeless) - sum(last + 1 - first for first, last in self._runs)
+    def unlisted(self) -> int:
+        """Number of problems that are neither in a range nor in `without_offset`."""
+        return self.n - len(self.without_offset) - sum(last + 1 - first for first, last in self._ranges)
 
 
-def extend(runs: list[Run], offset: int) -> None:
-    """Add an offset; runs stay short where they come in order."""
-    if runs and runs[-1][1] + 1 == offset:
-        runs[-1] = (runs[-1][0], offset)
+def append_offset(ranges: list[OffsetRange], offset: int) -> None:
+    """Add an offset to a list of ranges; the next offset extends the last range."""
+    if ranges and ranges[-1][1] + 1 == offset:
+        ranges[-1] = (ranges[-1][0], offset)
     else:
-        runs.append((offset, offset))
+        ranges.append((offset, offset))
 
 
-def has(runs: Sequence[Run], offset: int) -> bool:
-    """Whether an offset lies in one of these, which are in order."""
-    at = bisect_right(runs, (offset, _END)) - 1
-    return at >= 0 and offset <= runs[at][1]
+def contains(ranges: Sequence[OffsetRange], offset: int) -> bool:
+    """Whether an offset lies in one of the ranges, which must be in ascending order."""
+    at = bisect_right(ranges, (offset, _END)) - 1
+    return at >= 0 and offset <= ranges[at][1]
 
 
-def spelled(run: Run) -> str:
-    """As people write it: 17, or 17-23."""
-    first, last = run
+def format_range(offset_range: OffsetRange) -> str:
+    """Format a range: 17, or 17-23."""
+    first, last = offset_range
     return str(first) if first == last else f"{first}-{last}"

@@ -1,4 +1,4 @@
-"""What a comparison keeps of dead letters: the same that `dlq list` takes for such."""
+"""The index of failed events has the same dead letters as `dlq list`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from streamapp.dlq.index import DeadLetterIndex
 from streamapp.model.record import Reason
 from streamapp.verify.checks import manifest
-from streamapp.verify.letter_index import LetterIndex
+from streamapp.verify.failure_index import FailureIndex
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 from tests.unit.dlq.test_index import a_dead_letter_record
 
@@ -17,16 +17,16 @@ HOUR = NOW // 3_600_000 * 3_600_000
 ID = f"{TOPIC_ID}-0-0"
 
 
-def an_index(*records: FakeRecord) -> LetterIndex:
-    """Return them as one."""
-    index = LetterIndex()
+def a_failure_index(*records: FakeRecord) -> FailureIndex:
+    """Return an index of these records."""
+    index = FailureIndex()
     for record in records:
         index.add(record)
     return index
 
 
 def with_header(name: str, value: bytes | None) -> FakeRecord:
-    """Return a dead letter of which one header is another."""
+    """Return a dead letter with another value of one header."""
     record = a_dead_letter_record()
     headers = tuple((each, value if each == f"streamapp.{name}" else old) for each, old in record.headers)
     return FakeRecord(value=b"abc", topic="user_events.dlq", headers=headers)
@@ -36,47 +36,47 @@ def with_header(name: str, value: bytes | None) -> FakeRecord:
     ("name", "value"),
     [
         ("reason", b"\xff"),
-        ("reason", b"unheard of"),
+        ("reason", b"unknown"),
         ("reason", None),
         ("failed_at", b"yesterday"),
         ("offset", b"x"),
         ("topic", b"\xff"),
     ],
 )
-def test_what_the_pile_calls_foreign_is_left_out(name: str, value: bytes | None) -> None:
-    """Whichever header is not as we write it; nothing is raised."""
+def test_unrecognized_records_are_ignored(name: str, value: bytes | None) -> None:
+    """An invalid header does not raise an error."""
     record = with_header(name, value)
     dead_letters = DeadLetterIndex()
     dead_letters.add(record)
-    index = an_index(record)
+    index = a_failure_index(record)
 
-    assert ([(0, 0)], {}, {}) == (dead_letters.unrecognized, index.failures, index.counted)
+    assert ([(0, 0)], {}, {}) == (dead_letters.unrecognized, index.by_event_id, index.counted)
 
 
-def test_a_failure_is_kept_by_its_event_with_a_digest_and_its_content() -> None:
-    """And counted by reason and hour."""
-    index = an_index(a_dead_letter_record())
+def test_a_failure_has_digest_and_content() -> None:
+    """It is counted by reason and hour."""
+    index = a_failure_index(a_dead_letter_record())
 
-    failure = index.failures[ID]
-    assert ("empty", 1, manifest.of_value(b"abc")) == (failure.reason, failure.origin.failures, failure.content)
+    failure = index.by_event_id[ID]
+    assert ("empty", 1, manifest.value_content(b"abc")) == (failure.reason, failure.origin.failures, failure.content)
     assert failure.is_of(FakeRecord(value=b"abc", key=b"k"))
     assert not failure.is_of(FakeRecord(value=b"abc", key=b"other"))
     assert {f"empty:{HOUR}": {ID}} == index.counted
 
 
-def test_a_letter_of_another_topic_need_not_be_counted() -> None:
-    """Nor is it wrong if it is: it may have been replayed into this topic."""
-    own, other = an_index(a_dead_letter_record()), an_index(with_header("topic", b"other"))
+def test_a_letter_of_another_topic_is_not_expected_in_the_counts() -> None:
+    """It may be counted: it may have been replayed into this topic."""
+    own, other = a_failure_index(a_dead_letter_record()), a_failure_index(with_header("topic", b"other"))
 
     key = f"empty:{HOUR}"
     assert ({key: 1}, {key: 0}) == (own.counted_of("user_events"), other.counted_of("user_events"))
     assert {key: {ID}} == other.counted
 
 
-def test_an_event_that_fails_again_keeps_its_first_reason_and_the_last_attempt() -> None:
-    """In whichever order its letters come; it is counted for both reasons."""
+def test_an_event_that_fails_again_has_its_first_reason_and_last_attempt() -> None:
+    """The order of its dead letters does not matter; it is counted for both reasons."""
     again: dict[str, Any] = {"reason": Reason.TRUNCATED, "attempt": 2}
-    index = an_index(a_dead_letter_record(1, **again), a_dead_letter_record())
+    index = a_failure_index(a_dead_letter_record(1, **again), a_dead_letter_record())
 
-    assert ("empty", 2) == (index.failures[ID].reason, index.failures[ID].origin.failures)
+    assert ("empty", 2) == (index.by_event_id[ID].reason, index.by_event_id[ID].origin.failures)
     assert {f"empty:{HOUR}": {ID}, f"truncated:{HOUR}": {ID}} == index.counted

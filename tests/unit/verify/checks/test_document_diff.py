@@ -1,0 +1,87 @@
+"""Stored documents compared with their records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bson
+import pytest
+from bson import DatetimeMS
+
+from streamapp.decode import document
+from streamapp.model.record import origin_of
+from streamapp.verify.checks import document_diff
+from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
+
+SCHEMAS = {1: V1, 2: V2}
+
+
+def stored(**changes: Any) -> tuple[Any, Any, dict[str, Any]]:
+    """Return a record, its origin and its document."""
+    record = a_record(an_event(browser="x"))
+    origin = origin_of(record, TOPIC_ID)
+    made = document.build(
+        an_event(browser="x"),
+        writer=V2,
+        origin=origin,
+        received_at=document_diff._SOME_TIME,
+        times=document_diff._ANY_TIME,
+    )
+    return record, origin, bson.decode(bson.encode(made)) | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"schema_version": "unregistered"}, None),
+        ({"browser": "y", "more": 1}, "browser, more differ"),
+        ({"received_at": 7}, "received_at differs"),
+        ({"kafka": 7}, "kafka differs"),
+        ({"event_timestamp": 7.0}, "event_timestamp differs"),
+        ({"event_timestamp": DatetimeMS(2**60)}, "event_timestamp differs"),
+    ],
+)
+def test_differing_fields_are_named(changes: dict[str, Any], expected: str | None) -> None:
+    """The ingest time and an unregistered version may differ."""
+    record, origin, found = stored(**changes)
+    assert expected == document_diff.difference(bson.encode(found), record, origin, SCHEMAS)
+
+
+def test_the_mark_of_an_out_of_order_event_is_no_difference() -> None:
+    """`kafka.apart` is true or missing; any other value differs."""
+    record, origin, found = stored()
+    found["kafka"]["apart"] = True
+    assert document_diff.difference(bson.encode(found), record, origin, SCHEMAS) is None
+    found["kafka"]["apart"] = "very"
+    assert document_diff.difference(bson.encode(found), record, origin, SCHEMAS) == "kafka differs"
+
+
+def test_a_duplicate_field_differs() -> None:
+    """Readers of the document may see either value."""
+    record, origin, found = stored()
+    raw, twice = bson.encode(found), bson.encode({"user_id": "EVIL"})[4:-1]
+    at = raw.index(b"\x02user_id")
+    doubled = (len(raw) + len(twice)).to_bytes(4, "little") + raw[4:at] + twice + raw[at:]
+    assert bson.decode(doubled) == found
+    assert document_diff.difference(doubled, record, origin, SCHEMAS) == "the fields differ"
+
+
+def test_invalid_utf8_differs() -> None:
+    """The field is named."""
+    record, origin, found = stored()
+    raw = bson.encode(found).replace(found["user_id"].encode(), b"\xff" * len(found["user_id"]))
+    assert document_diff.difference(raw, record, origin, SCHEMAS) == "user_id differs"
+
+
+def test_a_stored_poison_record_differs() -> None:
+    """Its record is not an event."""
+    record = a_record(value=b"")
+    why = document_diff.difference(bson.encode({}), record, origin_of(record, TOPIC_ID), SCHEMAS)
+    assert why == "stored, but the record is not an event (empty)"
+
+
+def test_ids_are_read_from_raw_batches() -> None:
+    """An `_id` may be another type or invalid UTF-8."""
+    batch = bson.encode({"_id": "é-1"}) + bson.encode({"_id": 7}) + bson.encode({"_id": "?"}).replace(b"?", b"\xff")
+    assert ["é-1", "7", "\ufffd"] == [document_diff.id_in(raw) for raw in document_diff.documents_in(batch)]
