@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from streamapp.commands.options import is_json, json_option, load_settings, report, told
-from streamapp.doctor.checks.finding import Finding, Verdict, count
-from streamapp.doctor.runner import examine
+from streamapp.doctor.checks.finding import Finding, Verdict, count_verdicts
+from streamapp.doctor.runner import run_checks
 
 
 @click.command("doctor")
@@ -22,17 +22,17 @@ from streamapp.doctor.runner import examine
 def command(*, as_json: bool) -> None:
     """Check settings, Kafka, registry, MongoDB and ports; name each fault and its remedy. Writes nothing."""
     began = time.monotonic()
-    findings = examine(load_settings(), os.environ, Path.cwd())
+    findings = run_checks(load_settings(), os.environ, Path.cwd())
     _tell(findings, seconds=round(time.monotonic() - began, 3), as_json=as_json)
     sys.stdout.flush()
-    sys.exit(1 if count(findings, Verdict.FAULT) else 0)
+    sys.exit(1 if count_verdicts(findings, Verdict.FAULT) else 0)
 
 
 def _tell(findings: Sequence[Finding], *, seconds: float, as_json: bool) -> None:
     facts = {
-        "faults": count(findings, Verdict.FAULT),
-        "warnings": count(findings, Verdict.WARNING),
-        "skipped": count(findings, Verdict.SKIPPED),
+        "faults": count_verdicts(findings, Verdict.FAULT),
+        "warnings": count_verdicts(findings, Verdict.WARNING),
+        "skipped": count_verdicts(findings, Verdict.SKIPPED),
         "seconds": seconds,
     }
     if is_json(as_json=as_json):

@@ -1,1 +1,1 @@
-"""What `streamapp doctor` looks at: facts are asked for, nothing is written, and pure functions judge them."""
+"""`streamapp doctor`: reads facts from servers and settings, and checks them with pure functions; writes nothing."""

@@ -1,4 +1,4 @@
-"""Ask this machine: the settings' sources, and who listens on our ports."""
+"""Read the facts of this machine: sources of the settings, listeners on the ports."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dotenv import dotenv_values
 
 from streamapp import net
 from streamapp.doctor.checks.finding import Findings
-from streamapp.doctor.checks.local import PortFacts, judge_port, judge_settings
+from streamapp.doctor.checks.local import PortFacts, check_port, check_settings
 from streamapp.doctor.kafka import reach
 from streamapp.settings import PREFIX, RENAMED, Settings, variable
 
 ANSWER_SECONDS = 2.0
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to be reached by, not to listen on
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only connected to, not listened on
 
 
 def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Path) -> Findings:
-    """What the settings say, and which variables nobody reads."""
+    """Check settings and the names of variables."""
     file = folder / ".env"
     names = {*environ, *(dotenv_values(file) if file.is_file() else {})}
     summary = f"topic {settings.topic}, group {settings.app_id}, database {settings.mongo_database}"
-    yield from judge_settings(
+    yield from check_settings(
         {name.upper() for name in names if name.upper().startswith(PREFIX)},
         [variable(name) for name in Settings.model_fields],
         renamed={variable(old): variable(new) for old, new in RENAMED.items()},
@@ -32,26 +32,26 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Pa
     )
 
 
-def port_findings(settings: Settings, hide: Callable[[str], str]) -> Findings:
-    """Who answers where worker and page would; `hide` keeps secrets out of what they say."""
-    worker = _port(settings.web_host, settings.web_port, hide)
-    yield judge_port("ports.worker", worker, who="worker", settings="STREAMAPP_WEB")
-    page = _port(settings.dashboard_host, settings.dashboard_port, hide)
-    yield judge_port("ports.dashboard", page, who="dashboard", settings="STREAMAPP_DASHBOARD")
+def port_findings(settings: Settings, redact: Callable[[str], str]) -> Findings:
+    """Check the ports of worker and dashboard; `redact` removes secrets from their answers."""
+    worker = _port(settings.web_host, settings.web_port, redact)
+    yield check_port("ports.worker", worker, program="worker", settings="STREAMAPP_WEB")
+    dashboard = _port(settings.dashboard_host, settings.dashboard_port, redact)
+    yield check_port("ports.dashboard", dashboard, program="dashboard", settings="STREAMAPP_DASHBOARD")
 
 
-def _port(host: str, port: int, hide: Callable[[str], str]) -> PortFacts:
-    name = _EVERYWHERE.get(host, host)
+def _port(host: str, port: int, redact: Callable[[str], str]) -> PortFacts:
+    name = _WILDCARDS.get(host, host)
     address = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     if reach(address):
         is_here = net.is_here(host)
         return PortFacts(address=address if is_here else repr(host), is_here=is_here, is_open=False)
     try:
-        # Never by way of a proxy.
+        # Without a proxy: the address is that of this machine.
         with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS) as client:
-            told = client.get(f"http://{address}/readyz").json()
-        ready = bool(told["ready"])
+            answer = client.get(f"http://{address}/readyz").json()
+        ready = bool(answer["ready"])
     except (httpx.HTTPError, ValueError, TypeError, KeyError):
         return PortFacts(address=address, is_open=True)
-    trouble = "; ".join(f"{name}: {state}" for name, state in told.items() if name != "ready" and state != "ok")
-    return PortFacts(address=address, is_open=True, ready=ready, trouble=hide(trouble))
+    complaints = "; ".join(f"{name}: {state}" for name, state in answer.items() if name != "ready" and state != "ok")
+    return PortFacts(address=address, is_open=True, ready=ready, complaints=redact(complaints))

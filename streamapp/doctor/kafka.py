@@ -1,4 +1,4 @@
-"""Ask Kafka, without making a topic or joining a group."""
+"""Read the facts of Kafka, without creating a topic or joining a group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
-from streamapp.doctor.checks import kafka as judge
+from streamapp.doctor.checks import kafka as checks
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
 from streamapp.errors import BrokerUnavailable
@@ -34,13 +34,13 @@ from streamapp.settings import Settings
 
 REACH_SECONDS = 2.0
 ANSWER_SECONDS = 4.0
-#: Asked for what a group has committed, or read from, a broker makes this topic; so it is not asked without it.
+#: A broker creates this topic when a client asks for committed offsets; without it, doctor does not ask.
 OFFSETS_TOPIC = "__consumer_offsets"
-_STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_KAFKA_BOOTSTRAP_SERVERS=<host:port>"
+_START_OR_SET = "start a local Kafka with `streamapp up`, or set STREAMAPP_KAFKA_BOOTSTRAP_SERVERS=<host:port>"
 
 
 class KafkaChecks:
-    """The checks of Kafka; what others need of it is known when they are done."""
+    """The checks of Kafka; other checks use its attributes after `findings` has ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -53,38 +53,45 @@ class KafkaChecks:
             },
             logger=silent_logger,
         )
-        #: The events' topic, once seen.
+        #: The topic of the events; None if it does not exist.
         self.topic: TopicFacts | None = None
-        #: Of each partition; empty where nobody could be asked without leaving a trace.
+        #: By partition; empty if they could not be read without a side effect.
         self.bounds: Mapping[int, Bounds] = {}
 
     def findings(self) -> Findings:
-        """All checks, in their order."""
-        yield judge.judge_codecs(readable())
+        """Run all checks."""
+        yield checks.check_codecs(readable_codecs())
         servers = self._settings.kafka_bootstrap_servers.split(",")
         reached = reach_all(servers)
         if all(reached.values()):
             seen = ", ".join(f"{server} cannot be reached ({why})" for server, why in reached.items())
-            yield fault("kafka.address", seen, _STARTS_LOCALLY)
-            yield from _skipped("a Kafka that answers")
+            yield fault("kafka.address", seen, _START_OR_SET)
+            yield from _skipped("a reachable Kafka")
             return
         began = time.monotonic()
         try:
             cluster = self._admin.list_topics(timeout=ANSWER_SECONDS)
         except KafkaException as exc:
-            seen = f"{','.join(servers)} is open, and does not answer as Kafka does: {exc.args[0].str()}"
-            yield fault("kafka.address", seen, f"is it Kafka's port, and Kafka alive? {_STARTS_LOCALLY}")
-            yield from _skipped("a Kafka that answers")
+            seen = f"{','.join(servers)} accepts connections, but does not answer as Kafka does: {exc.args[0].str()}"
+            yield fault(
+                "kafka.address",
+                seen,
+                f"check that this is the port of Kafka and that Kafka is healthy; {_START_OR_SET}",
+            )
+            yield from _skipped("a reachable Kafka")
             return
         millis = (time.monotonic() - began) * 1000
-        yield ok("kafka.address", f"{','.join(servers)} answers in {millis:.0f} ms: brokers: {len(cluster.brokers)}")
+        yield ok(
+            "kafka.address",
+            f"{','.join(servers)} answers in {millis:.0f} ms; the cluster has {len(cluster.brokers)} brokers",
+        )
         yield from self._cluster(cluster)
 
     def _cluster(self, cluster: Any) -> Findings:
         advertised = reach_all([f"{each.host}:{each.port}" for each in cluster.brokers.values()])
-        yield judge.judge_advertised(advertised, self._tools)
+        yield checks.check_advertised(advertised, self._tools)
         if all(advertised.values()):
-            yield from _skipped("a broker that is reached where it says it is")
+            yield from _skipped("a reachable advertised broker")
             return
         local = all(is_loopback(address) for address in advertised)
         yield from self._topic(cluster.topics, is_local=local)
@@ -94,28 +101,28 @@ class KafkaChecks:
     def _topic(self, topics: Mapping[str, Any], *, is_local: bool) -> Findings:
         name, wanted = self._settings.topic, self._settings.partitions
         if name not in topics:
-            yield ok("kafka.topic", f"{name} does not exist yet; the worker makes it with {wanted} partitions")
+            yield ok("kafka.topic", f"{name} does not exist yet; the worker creates it with {wanted} partitions")
             return
         self.topic = self._described(name)
         yield ok("kafka.topic", f"{name} exists")
-        yield from judge.judge_topic(self.topic, partitions=wanted, is_loopback=is_local, tools=self._tools)
+        yield from checks.check_topic(self.topic, partitions=wanted, is_loopback=is_local, tools=self._tools)
 
     def _dead_letters(self, topics: Mapping[str, Any], *, is_local: bool) -> Findings:
         name = self._settings.dead_letter_topic
         if name not in topics:
-            yield ok("dlq.topic", f"{name} does not exist yet; the worker makes it, and it keeps all for ever")
+            yield ok("dlq.topic", f"{name} does not exist yet; the worker creates it without a retention limit")
             return
         limit = self.topic.number("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES) if self.topic else 0
         largest = min(limit + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
         letters = self._described(name)
-        yield from judge.judge_dead_letters(letters, largest, is_loopback=is_local, tools=self._tools)
+        yield from checks.check_dead_letters(letters, largest, is_loopback=is_local, tools=self._tools)
 
     def _group(self, topics: Mapping[str, Any]) -> Findings:
         if self.topic is None:
-            yield skipped("group.offsets", "the topic")
+            yield skipped("group.offsets", "the topic of the events")
             return
         if OFFSETS_TOPIC not in topics:
-            yield skipped("group.offsets", f"the topic {OFFSETS_TOPIC}, which the first consumer makes")
+            yield skipped("group.offsets", f"the topic {OFFSETS_TOPIC}, which Kafka creates for the first consumer")
             return
         topic, group = self._settings.topic, self._settings.app_id
         try:
@@ -123,16 +130,16 @@ class KafkaChecks:
                 bounds = {number: Bounds(start=low, end=high) for number, (low, high) in _bounds(reader)}
                 committed = reader.committed(group)
         except BrokerUnavailable as exc:
-            yield fault("group.offsets", str(exc), "look at the broker's log")
+            yield fault("group.offsets", str(exc), "read the log of the broker")
             return
         self.bounds = bounds
-        yield from judge.judge_group(bounds, committed, topic=topic, group=group, tools=self._tools)
+        yield from checks.check_group(bounds, committed, topic=topic, group=group, tools=self._tools)
 
     def _described(self, topic: str) -> TopicFacts:
-        told = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)[topic]
+        answer = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ANSWER_SECONDS)[topic]
         resource = ConfigResource(ResourceType.TOPIC, topic)
         config = self._admin.describe_configs([resource], request_timeout=ANSWER_SECONDS)[resource]
-        described: Any = told.result(ANSWER_SECONDS)
+        described: Any = answer.result(ANSWER_SECONDS)
         return TopicFacts(
             name=topic,
             partitions={each.id: _partition(each) for each in described.partitions},
@@ -141,9 +148,9 @@ class KafkaChecks:
         )
 
 
-def _partition(told: Any) -> PartitionFacts:
-    has_leader = told.leader is not None and told.leader.id >= 0
-    return PartitionFacts(replicas=len(told.replicas), in_sync=len(told.isr), has_leader=has_leader)
+def _partition(answer: Any) -> PartitionFacts:
+    has_leader = answer.leader is not None and answer.leader.id >= 0
+    return PartitionFacts(replicas=len(answer.replicas), in_sync=len(answer.isr), has_leader=has_leader)
 
 
 def _bounds(reader: TopicReader) -> list[tuple[int, tuple[int, int]]]:
@@ -155,8 +162,8 @@ def _skipped(needs: str) -> Findings:
         yield skipped(check, needs)
 
 
-def readable() -> Mapping[str, bool]:
-    """Compression → whether the worker can read it."""
+def readable_codecs() -> Mapping[str, bool]:
+    """Return for each compression codec whether the worker can read it."""
     return {
         "gzip": compression.has_gzip(),
         "snappy": compression.has_snappy(),
@@ -166,13 +173,13 @@ def readable() -> Mapping[str, bool]:
 
 
 def reach_all(addresses: list[str]) -> dict[str, str | None]:
-    """Address → why it cannot be reached, all at once."""
+    """Try to connect to all addresses at the same time; return the error of each, or None."""
     with ThreadPoolExecutor(max(1, min(16, len(addresses)))) as threads:
         return dict(zip(addresses, threads.map(reach, addresses), strict=True))
 
 
 def reach(address: str) -> str | None:
-    """Why nobody listens at host:port; None if somebody does."""
+    """Try to connect to host:port; return the error, or None."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
@@ -182,7 +189,7 @@ def reach(address: str) -> str | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether host:port is this machine."""
+    """Whether host:port is a loopback address."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ip_address(host).is_loopback

@@ -1,4 +1,4 @@
-"""Ask MongoDB, by commands that write nothing."""
+"""Read the facts of MongoDB, by commands that write nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pymongo import MongoClient, timeout
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from streamapp.decode.document import Document
-from streamapp.doctor.checks import mongo as judge
+from streamapp.doctor.checks import mongo as checks
+from streamapp.doctor.checks.events import EventsFacts, check_events
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped, warning
-from streamapp.doctor.checks.local import judge_clock
-from streamapp.doctor.checks.mongo import EventsFacts, Rights, ServerFacts
+from streamapp.doctor.checks.local import check_clock
+from streamapp.doctor.checks.mongo import Rights, ServerFacts
 from streamapp.doctor.checks.redaction import user_of
 from streamapp.mongodb.client import error_text
 from streamapp.settings import Settings
@@ -23,23 +24,23 @@ from streamapp.settings import Settings
 ANSWER_SECONDS = 4.0
 _REACH_MS = 2_500
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
-_STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_MONGO_URI=mongodb://<host:port>"
-_REST = ("mongodb.writable", "mongodb.rights", "mongodb.events", "mongodb.disk")
+_START_OR_SET = "start a local MongoDB with `streamapp up`, or set STREAMAPP_MONGO_URI=mongodb://<host:port>"
+_LATER_CHECKS = ("mongodb.writable", "mongodb.rights", "mongodb.events", "mongodb.disk")
 
 
 class MongoChecks:
     """The checks of MongoDB."""
 
-    def __init__(self, settings: Settings, samples: Mapping[str, Document], hide: Callable[[str], str]) -> None:
+    def __init__(self, settings: Settings, samples: Mapping[str, Document], redact: Callable[[str], str]) -> None:
         self._uri = settings.mongo_uri.get_secret_value()
         self._name = settings.mongo_database
-        #: What the worker would store: name of the version → document.
+        #: Documents as the worker stores them, by name of the version.
         self._samples = samples
-        #: Keeps secrets out of what driver and server say.
-        self._hide = hide
+        #: Removes secrets from texts of driver and server.
+        self._hide = redact
 
     def findings(self) -> Findings:
-        """All checks, in their order."""
+        """Run all checks."""
         try:
             client: MongoClient[dict[str, Any]] = MongoClient(
                 self._uri,
@@ -49,56 +50,59 @@ class MongoChecks:
                 connectTimeoutMS=_REACH_MS,
                 socketTimeoutMS=int(ANSWER_SECONDS * 1000),
             )
-        except (PyMongoError, ValueError) as exc:  # mongodb+srv:// is looked up here
-            yield fault("mongodb.address", self._said(exc), "STREAMAPP_MONGO_URI=mongodb://<host:port>")
-            yield from _skipped("a MongoDB that answers")
+        except (PyMongoError, ValueError) as exc:  # a DNS error of mongodb+srv:// is raised here
+            yield fault("mongodb.address", self._redacted(exc), "set STREAMAPP_MONGO_URI=mongodb://<host:port>")
+            yield from _skipped("a reachable MongoDB")
             return
         with client:
-            yield from self._of(client)
+            yield from self._connected(client)
 
-    def _of(self, client: MongoClient[dict[str, Any]]) -> Findings:
+    def _connected(self, client: MongoClient[dict[str, Any]]) -> Findings:
         try:
             began = time.monotonic()
             hello = client.admin.command("hello", codec_options=client.codec_options)
             now = datetime.now(UTC)
             millis = (time.monotonic() - began) * 1000
             version = client.server_info()["version"]
-            # Asked only now: `hello` needs no password, and the driver does not always try it before.
+            # Needs the login, which `hello` does not, and which the driver may not have tried before.
             client.admin.command("connectionStatus")
         except OperationFailure as exc:
             yield self._refusal(exc)
-            yield from _skipped("a user that MongoDB lets in")
+            yield from _skipped("a login that MongoDB accepts")
             return
         except (PyMongoError, ConfigurationError) as exc:
-            yield fault("mongodb.address", self._said(exc), _STARTS_LOCALLY)
-            yield from _skipped("a MongoDB that answers")
+            yield fault("mongodb.address", self._redacted(exc), _START_OR_SET)
+            yield from _skipped("a reachable MongoDB")
             return
         yield ok("mongodb.address", f"MongoDB {version} answers in {millis:.0f} ms")
-        # Half of the time that the question took, if at all, is the way back.
-        yield judge_clock((hello["localTime"] - now).total_seconds())
+        # The delay of the answer is at most the round trip, which is short against the limits.
+        yield check_clock((hello["localTime"] - now).total_seconds())
         yield from self._server(client, hello)
 
     def _refusal(self, exc: OperationFailure) -> Any:
-        seen = f"MongoDB does not let {user_of(self._uri) or 'us'} in: {self._said(exc)}"
-        fix = "check user, password and authSource of STREAMAPP_MONGO_URI=mongodb://<user>:<password>@<host>/?authSource=admin"
+        user = user_of(self._uri)
+        seen = f"MongoDB refuses the login{f' of {user}' if user else ''}: {self._redacted(exc)}"
+        fix = "check user, password and authSource: STREAMAPP_MONGO_URI=mongodb://<user>:<password>@<host>/?authSource=admin"
         return fault("mongodb.login", seen, fix)
 
     def _server(self, client: MongoClient[dict[str, Any]], hello: Mapping[str, Any]) -> Findings:
         server = ServerFacts(hello=hello, write_block=_write_block(client), is_locked=_is_locked(client))
-        yield judge.judge_topology(server)
-        yield judge.judge_write_concern(client.write_concern.document, server)
+        yield checks.check_topology(server)
+        yield checks.check_write_concern(client.write_concern.document, server)
         rights = self._rights(client)
         if rights is None:
             yield self._no_password()
-            yield from _skipped("rights on the database")
+            yield from _skipped("privileges on the database")
             return
-        yield judge.judge_writable(server, rights)
-        yield judge.judge_rights(rights, self._name)
-        yield from self._database(client)
+        yield checks.check_writable(server, rights)
+        yield checks.check_rights(rights, self._name)
+        yield from self._database(client, rights.user)
 
     def _no_password(self) -> Any:
-        seen = "MongoDB asks for a password, and STREAMAPP_MONGO_URI has none"
-        return fault("mongodb.login", seen, "STREAMAPP_MONGO_URI=mongodb://<user>:<password>@<host>/?authSource=admin")
+        seen = "MongoDB requires a password, but STREAMAPP_MONGO_URI has none"
+        return fault(
+            "mongodb.login", seen, "set STREAMAPP_MONGO_URI=mongodb://<user>:<password>@<host>/?authSource=admin"
+        )
 
     def _rights(self, client: MongoClient[dict[str, Any]]) -> Rights | None:
         info = client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
@@ -112,15 +116,16 @@ class MongoChecks:
             return None
         return Rights(user="", privileges=None)
 
-    def _database(self, client: MongoClient[dict[str, Any]]) -> Findings:
+    def _database(self, client: MongoClient[dict[str, Any]], user: str) -> Findings:
+        grant = checks.grant_command(user or "<user>", self._name)
         try:
-            yield from judge.judge_events(self._events(client))
+            yield from check_events(self._events(client))
         except OperationFailure as exc:
-            yield _untold("mongodb.events", self._said(exc))
+            yield _unreadable("mongodb.events", self._redacted(exc), grant)
         try:
-            yield judge.judge_disk(client[self._name].command("dbStats"))
+            yield checks.check_disk(client[self._name].command("dbStats"))
         except OperationFailure as exc:
-            yield _untold("mongodb.disk", self._said(exc))
+            yield _unreadable("mongodb.disk", self._redacted(exc), grant)
 
     def _events(self, client: MongoClient[dict[str, Any]]) -> EventsFacts:
         database = client[self._name]
@@ -137,25 +142,25 @@ class MongoChecks:
         )
 
     def _refused(self, client: MongoClient[dict[str, Any]], validator: Any) -> Sequence[str] | None:
-        """Which samples a validator refuses: it is tried as a query on documents that stand nowhere."""
+        """Return the samples that a validator refuses, by an aggregation over them; None if this is impossible."""
         if not validator:
             return ()
         try:
             with timeout(ANSWER_SECONDS):
                 return [name for name, sample in self._samples.items() if not self._passes(client, sample, validator)]
         except PyMongoError:
-            return None  # no $documents before MongoDB 5.1
+            return None  # MongoDB before 5.1 has no $documents
 
     def _passes(self, client: MongoClient[dict[str, Any]], sample: Document, validator: Any) -> bool:
         documents = [{"$documents": [{"$literal": sample}]}, {"$match": validator}]
         return bool(list(client[self._name].aggregate(documents)))
 
-    def _said(self, exc: Exception) -> str:
+    def _redacted(self, exc: Exception) -> str:
         return self._hide(error_text(exc))
 
 
 def _write_block(client: MongoClient[dict[str, Any]]) -> int | None:
-    with suppress(OperationFailure):  # takes the right to ask
+    with suppress(OperationFailure):  # the user may lack the privilege
         return client.admin.command("serverStatus").get("repl", {}).get("userWriteBlockMode")
     return None
 
@@ -166,10 +171,10 @@ def _is_locked(client: MongoClient[dict[str, Any]]) -> bool:
     return False
 
 
-def _untold(check: str, why: str) -> Any:
-    return warning(check, f"cannot be told: {why}", "give the user the role readWrite on the database")
+def _unreadable(check: str, why: str, fix: str) -> Any:
+    return warning(check, f"doctor cannot read this: {why}", fix)
 
 
 def _skipped(needs: str) -> Findings:
-    for check in _REST:
+    for check in _LATER_CHECKS:
         yield skipped(check, needs)

@@ -1,4 +1,4 @@
-"""Samples of our versions from end to end, and the newest record of each partition, as far as a document."""
+"""Check that sample events, and the newest record of each partition, can be decoded and stored."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from streamapp.model.record import Origin, Record, origin_of
 from streamapp.mongodb.event_store import why_unencodable
 from streamapp.settings import Settings
 
-#: A transaction's marker takes an offset, and is no record.
-_FROM_THE_END = 5
+#: Offsets that are read before the end: a transaction marker has an offset, but is not a record.
+_TAIL_OFFSETS = 5
 
 
 def sample_documents(settings: Settings) -> Mapping[str, dict[str, Any]]:
-    """A document of each of our versions, through the bytes that stand for it in Kafka.
+    """Return a document of each version, encoded to wire bytes and decoded again.
 
     Raises:
-        Undecodable: one does not come out as it went in.
+        Undecodable: a sample cannot be decoded.
     """
     return {f"V{version}": _sample(settings, version, None) for version in (1, 2)}
 
@@ -42,7 +42,7 @@ def _sample(settings: Settings, version: int, registered: WriterSchema | None) -
         "event_type": "click",
         "event_timestamp": millis,
         "metadata": {"device": "desktop", "location": "DE"},
-        **({"browser": "firefox"} if version == 2 else {}),  # noqa: PLR2004 - our second
+        **({"browser": "firefox"} if version == 2 else {}),  # noqa: PLR2004 - the version
     }
     parsed = fastavro.parse_schema(event.schema(version), named_schemas={})
     wire = wire_format.write(values, schema=parsed, schema_id=writer.schema_id)
@@ -53,32 +53,32 @@ def _sample(settings: Settings, version: int, registered: WriterSchema | None) -
 
 
 def times_of(settings: Settings) -> EventTimes:
-    """Which event times are believable."""
+    """Return the limits of event time."""
     return EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds)
 
 
-def sample_findings(settings: Settings, ours: Mapping[int, WriterSchema]) -> Findings:
-    """Whether our own events come through."""
+def sample_findings(settings: Settings, registered: Mapping[int, WriterSchema]) -> Findings:
+    """Check that a sample event of each version can be decoded and stored."""
     for version in (1, 2):
-        check, source = f"codec.v{version}", "as registered" if version in ours else "as in schemas/"
+        check, source = f"codec.v{version}", "as registered" if version in registered else "of schemas/"
         try:
-            document = _sample(settings, version, ours.get(version))
+            document = _sample(settings, version, registered.get(version))
         except Undecodable as exc:
-            yield fault(check, f"our own sample would be a dead letter: {exc}", _fix(exc.reason))
+            yield fault(check, f"a sample event becomes a dead letter: {exc}", _remedy(exc.reason))
         else:
             yield _encodable(check, document, source)
 
 
 def _encodable(check: str, document: dict[str, Any], source: str) -> Finding:
     if why := why_unencodable(document):
-        return fault(check, f"our own sample cannot be stored: {why}", "restore schemas/ and streamapp/model/event.py")
-    return ok(check, f"a sample ({source}) goes through Avro, document and BSON")
+        return fault(check, f"a sample event cannot be stored: {why}", "restore schemas/ and streamapp/model/event.py")
+    return ok(check, f"a sample event (schema {source}) can be encoded, decoded and stored")
 
 
-def _fix(reason: str) -> str:
+def _remedy(reason: str) -> str:
     if reason == "timestamp-out-of-range":
         return "STREAMAPP_MIN_EVENT_TIME=2000-01-01T00:00:00Z and STREAMAPP_MAX_EVENT_LEAD_SECONDS=86400"
-    return "compare the versions of the subject with schemas/"
+    return "compare the registered versions of the subject with schemas/"
 
 
 def newest_findings(
@@ -86,32 +86,42 @@ def newest_findings(
     bounds: Mapping[int, Bounds],
     look_up: Callable[[int], WriterSchema | None],
 ) -> Findings:
-    """The verdict on the newest record of each partition."""
-    bad: dict[int, str] = {}
+    """Check that the newest record of each partition is an event that can be stored."""
+    bad: dict[int, tuple[int, str]] = {}
     good = 0
     with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
         for partition, within in bounds.items():
-            start = max(within.start, within.end - _FROM_THE_END)
+            start = max(within.start, within.end - _TAIL_OFFSETS)
             records = [*reader.read(partition, start, within.end)]
             if not records:
                 continue
             try:
-                why = _why_bad(records[-1], settings, look_up)
+                why = _defect(records[-1], settings, look_up)
             except RegistryUnavailable as exc:
-                yield skipped("records.newest", f"the registry: {exc}")
+                yield skipped("records.newest", f"a reachable registry: {exc}")
                 return
             if why:
-                bad[partition] = f"{partition} (offset {records[-1].offset}): {why}"
+                bad[partition] = records[-1].offset, why
             else:
                 good += 1
     if bad:
-        seen = f"the newest record would be a dead letter in partitions {'; '.join(bad.values())}"
-        yield warning("records.newest", seen, "find out who writes them: kafka-console-consumer, or docs/drills.md")
+        listed = "; ".join(f"partition {partition}, offset {offset}: {why}" for partition, (offset, why) in bad.items())
+        seen = f"the newest record becomes a dead letter in {listed}"
+        partition = min(bad)
+        yield warning("records.newest", seen, _show_command(settings, partition, bad[partition][0]))
     else:
         yield ok("records.newest", f"the newest record of {good} partitions is an event that can be stored")
 
 
-def _why_bad(record: Record, settings: Settings, look_up: Callable[[int], WriterSchema | None]) -> str | None:
+def _show_command(settings: Settings, partition: int, offset: int) -> str:
+    return (
+        f"read the record to find its producer: kafka-console-consumer --bootstrap-server"
+        f" {settings.kafka_bootstrap_servers} --topic {settings.topic} --partition {partition} --offset {offset}"
+        " --max-messages 1 --property print.key=true --property print.headers=true"
+    )
+
+
+def _defect(record: Record, settings: Settings, look_up: Callable[[int], WriterSchema | None]) -> str | None:
     try:
         schema_id = wire_format.schema_id_of(record.value)
         writer = look_up(schema_id) if schema_id > 0 else None

@@ -1,4 +1,4 @@
-"""Ask the schema registry; its questions for compatibility write nothing."""
+"""Read the facts of the schema registry; compatibility requests write nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import httpx
 
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
-from streamapp.doctor.checks.registry import SubjectFacts, judge_api, judge_subject
+from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
 from streamapp.registry.client import RegistryClient
@@ -21,49 +21,49 @@ from streamapp.settings import Settings
 ANSWER_SECONDS = 3.0
 _OK, _NOT_FOUND = 200, 404
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
-_STARTS_LOCALLY = "`streamapp up` starts a local one, or STREAMAPP_SCHEMA_REGISTRY_URL=<address>"
+_START_OR_SET = "start a local registry with `streamapp up`, or set STREAMAPP_SCHEMA_REGISTRY_URL=<URL>"
 
 
 class RegistryChecks:
-    """The checks of the registry; what others need of it is known when they are done."""
+    """The checks of the registry; other checks use its attributes after `findings` has ended."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = settings.schema_registry_url.rstrip("/")
         self._registry = RegistryClient(self._url, settings.subject)
         self._client = httpx.Client(timeout=ANSWER_SECONDS)
-        self.answers = False
-        #: Our version → as it is registered.
-        self.ours: Mapping[int, WriterSchema] = {}
+        self.is_available = False
+        #: The registered schemas by version of this repository.
+        self.registered: Mapping[int, WriterSchema] = {}
 
     def findings(self) -> Findings:
-        """All checks, in their order."""
+        """Run all checks."""
         began = time.monotonic()
         try:
             status, body = self._get("/subjects")
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             seen = f"{self._url} does not answer: {exc or type(exc).__name__}"
-            yield fault("registry.address", seen, _STARTS_LOCALLY)
-            yield skipped("registry.subject", "a registry that answers")
+            yield fault("registry.address", seen, _START_OR_SET)
+            yield skipped("registry.subject", "a reachable registry")
             return
-        api = judge_api(self._url, status, body, has_apicurio=self._has_apicurio(status))
+        api = check_api(self._url, status, body, has_apicurio=self._has_apicurio(status))
         yield api
-        self.answers = status == _OK and isinstance(body, list)
-        if not self.answers:
+        self.is_available = status == _OK and isinstance(body, list)
+        if not self.is_available:
             yield skipped("registry.subject", "a Confluent API")
             return
         yield from self._subject(began)
 
     def close(self) -> None:
-        """Give up the connections."""
+        """Close the connections."""
         self._registry.close()
         self._client.close()
 
     def look_up(self, schema_id: int) -> WriterSchema | None:
-        """The schema of an id; None if the registry knows none.
+        """Return the schema of an id; None if the registry has no such id.
 
         Raises:
-            RegistryUnavailable: it does not answer.
+            RegistryUnavailable: the registry does not answer.
         """
         return asyncio.run(self._registry.look_up(schema_id))
 
@@ -71,12 +71,12 @@ class RegistryChecks:
         try:
             facts = self._facts()
         except (RegistryUnavailable, httpx.HTTPError) as exc:
-            yield fault("registry.subject", str(exc) or type(exc).__name__, "look at the registry's log")
+            yield fault("registry.subject", str(exc) or type(exc).__name__, "read the log of the registry")
             return
-        listed = ", ".join(map(str, facts.versions)) or "none yet"
-        seen = f"{facts.name} has versions: {listed} (asked in {(time.monotonic() - began) * 1000:.0f} ms)"
+        listed = f"the versions {', '.join(map(str, facts.versions))}" if facts.versions else "no version yet"
+        seen = f"{facts.name} has {listed} (read in {(time.monotonic() - began) * 1000:.0f} ms)"
         yield ok("registry.subject", seen)
-        yield from judge_subject(
+        yield from check_subject(
             facts,
             url=self._url,
             may_register=self._settings.register_schemas,
@@ -88,16 +88,18 @@ class RegistryChecks:
         _, versions = self._get(f"/subjects/{name}/versions")
         versions = versions if isinstance(versions, list) else []
         found = {version: asyncio.run(self._registry.find_version(event.schema(version))) for version in (1, 2)}
-        ours = {version: pair for version, pair in found.items() if pair}
-        writers = {version: self.look_up(schema_id) for version, (schema_id, _) in ours.items()}
-        self.ours = {version: writer for version, writer in writers.items() if writer}
+        registered = {version: pair for version, pair in found.items() if pair}
+        writers = {version: self.look_up(schema_id) for version, (schema_id, _) in registered.items()}
+        self.registered = {version: writer for version, writer in writers.items() if writer}
         return SubjectFacts(
             name=name,
             versions=versions,
             level=self._level(name),
             mode=self._mode(name),
-            ours={version: f"v{number}" for version, (_, number) in ours.items()},
-            acceptable={version: self._takes(name, version, versions) for version in (1, 2) if version not in ours},
+            registered={version: f"v{number}" for version, (_, number) in registered.items()},
+            acceptable={
+                version: self._is_accepted(name, version, versions) for version in (1, 2) if version not in registered
+            },
         )
 
     def _level(self, subject: str) -> str | None:
@@ -114,12 +116,12 @@ class RegistryChecks:
                 return str(body["mode"])
         return None
 
-    def _takes(self, subject: str, version: int, versions: list[Any]) -> bool | None:
+    def _is_accepted(self, subject: str, version: int, versions: list[Any]) -> bool | None:
         if not versions:
             return True
         for path in ("versions", "versions/latest"):
             url = f"{self._url}/compatibility/subjects/{subject}/{path}"
-            answer = self._asked("POST", url, {"schema": json.dumps(event.schema(version))})
+            answer = self._request("POST", url, {"schema": json.dumps(event.schema(version))})
             if answer[0] == _OK and isinstance(answer[1], dict) and "is_compatible" in answer[1]:
                 return bool(answer[1]["is_compatible"])
         return None
@@ -133,9 +135,9 @@ class RegistryChecks:
             return False
 
     def _get(self, path: str) -> tuple[int, Any]:
-        return self._asked("GET", f"{self._url}{path}")
+        return self._request("GET", f"{self._url}{path}")
 
-    def _asked(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+    def _request(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
         headers = {"Accept": f"{_MEDIA_TYPE}, application/json", "Content-Type": _MEDIA_TYPE}
         answer = self._client.request(method, url, json=body, headers=headers)
         try:

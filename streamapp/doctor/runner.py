@@ -1,4 +1,4 @@
-"""All checks: the three servers at once, each within its time, then what needs more than one of them."""
+"""Run all checks: those of the servers at the same time, then those that need several servers; each with a timeout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, skipped
-from streamapp.doctor.checks.redaction import hiding, without_user_info
+from streamapp.doctor.checks.redaction import redact_user_info, redactor
 from streamapp.doctor.environment import port_findings, settings_findings
 from streamapp.doctor.kafka import KafkaChecks
 from streamapp.doctor.mongo import MongoChecks
@@ -18,86 +18,94 @@ from streamapp.doctor.registry import RegistryChecks
 from streamapp.errors import Undecodable
 from streamapp.settings import Settings
 
-#: Seconds for all checks of the servers, and then for all that need more than one of them.
-SERVERS_WITHIN = 12.0
-RECORDS_WITHIN = 5.0
+#: Timeouts of the checks of the servers, and of the checks of records, which need several servers.
+SERVER_CHECKS_SECONDS = 12.0
+RECORD_CHECKS_SECONDS = 5.0
 
 
-def examine(settings: Settings, environ: Mapping[str, str], folder: Path) -> Sequence[Finding]:
-    """All findings, in their order, without a secret; writes nothing anywhere."""
+def run_checks(settings: Settings, environ: Mapping[str, str], folder: Path) -> Sequence[Finding]:
+    """Run all checks and return their findings without secrets; writes nothing."""
     with closing(RegistryChecks(settings)) as registry:
-        found = _examine(settings, environ, folder, registry)
-    return [finding.changed(without_user_info) for finding in found]
+        found = _run_checks(settings, environ, folder, registry)
+    return [finding.with_texts(redact_user_info) for finding in found]
 
 
-def _examine(
+def _run_checks(
     settings: Settings, environ: Mapping[str, str], folder: Path, registry: RegistryChecks
 ) -> Sequence[Finding]:
-    hide = hiding(settings.mongo_uri.get_secret_value())
+    redact = redactor(settings.mongo_uri.get_secret_value())
     kafka = KafkaChecks(settings)
-    mongo = MongoChecks(settings, _samples(settings), hide)
-    found = _at_once(
+    mongo = MongoChecks(settings, _samples(settings), redact)
+    found = _run_concurrently(
         {
             "settings": lambda: settings_findings(settings, environ, folder),
             "kafka": kafka.findings,
             "registry": registry.findings,
             "mongodb": mongo.findings,
-            "ports": lambda: port_findings(settings, hide),
+            "ports": lambda: port_findings(settings, redact),
         },
-        SERVERS_WITHIN,
-        hide,
+        SERVER_CHECKS_SECONDS,
+        redact,
     )
-    found += _at_once({"codec": lambda: sample_findings(settings, registry.ours)}, RECORDS_WITHIN, hide)
-    return found + _at_once({"records": lambda: _newest(settings, kafka, registry)}, RECORDS_WITHIN, hide)
+    found += _run_concurrently(
+        {"codec": lambda: sample_findings(settings, registry.registered)}, RECORD_CHECKS_SECONDS, redact
+    )
+    return found + _run_concurrently(
+        {"records": lambda: _newest(settings, kafka, registry)}, RECORD_CHECKS_SECONDS, redact
+    )
 
 
 def _samples(settings: Settings) -> Mapping[str, dict[str, object]]:
     try:
         return sample_documents(settings)
     except Undecodable:
-        return {}  # which the codec's checks tell of
+        return {}  # the checks of the codec report the error
 
 
 def _newest(settings: Settings, kafka: KafkaChecks, registry: RegistryChecks) -> Findings:
     if not kafka.bounds:
-        yield skipped("records.newest", "a topic whose records can be read")
-    elif not registry.answers:
-        yield skipped("records.newest", "a registry that answers")
+        yield skipped("records.newest", "a topic with readable offsets")
+    elif not registry.is_available:
+        yield skipped("records.newest", "a reachable registry")
     else:
         yield from newest_findings(settings, kafka.bounds, registry.look_up)
 
 
-def _at_once(areas: Mapping[str, Callable[[], Findings]], within: float, hide: Callable[[str], str]) -> list[Finding]:
-    """The findings of all areas; one that has not ended in time is left to itself, with what it has found so far."""
-    give_up_at = time.monotonic() + within
-    running = [_Area(name, check, hide) for name, check in areas.items()]
+def _run_concurrently(
+    areas: Mapping[str, Callable[[], Findings]], seconds: float, redact: Callable[[str], str]
+) -> list[Finding]:
+    """Run the checks of all areas in threads; an area that exceeds the timeout reports what it has found so far."""
+    give_up_at = time.monotonic() + seconds
+    running = [_CheckThread(name, check, redact) for name, check in areas.items()]
     for area in running:
         area.thread.join(max(0.0, give_up_at - time.monotonic()))
     return [finding for area in running for finding in area.findings()]
 
 
-class _Area:
-    """The checks of one area, in a thread of their own, which does not outlive the process."""
+class _CheckThread:
+    """A daemon thread that runs the checks of one area."""
 
-    def __init__(self, name: str, check: Callable[[], Findings], hide: Callable[[str], str]) -> None:
+    def __init__(self, name: str, check: Callable[[], Findings], redact: Callable[[str], str]) -> None:
         self._name = name
         self._check = check
-        self._hide = hide
+        self._hide = redact
         self._found: list[Finding] = []
         self.thread = threading.Thread(target=self._run, name=f"doctor-{name}", daemon=True)
         self.thread.start()
 
     def findings(self) -> list[Finding]:
-        """What was found so far, and that there is no more, if so."""
+        """Return the findings so far, with a fault if the checks still run."""
         found = [*self._found]
         if self.thread.is_alive():
-            found.append(fault(f"{self._name}.time", "no answer in time to the next question", "look at its log"))
+            found.append(
+                fault(f"{self._name}.time", "a check did not end before the timeout", "read the log of the server")
+            )
         return found
 
     def _run(self) -> None:
         try:
             for finding in self._check():
                 self._found.append(finding)
-        except Exception as exc:  # noqa: BLE001 - the other checks go on, and the reader is told
-            seen = f"a check has failed: {type(exc).__name__}: {self._hide(str(exc))}"
-            self._found.append(fault(f"{self._name}.check", seen[:400], "look at the server's log"))
+        except Exception as exc:  # noqa: BLE001 - the other checks continue, and the error is reported
+            seen = f"a check failed with {type(exc).__name__}: {self._hide(str(exc))}"
+            self._found.append(fault(f"{self._name}.check", seen[:400], "read the log of the server"))

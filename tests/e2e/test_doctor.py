@@ -1,4 +1,4 @@
-"""`streamapp doctor` as users run it."""
+"""`streamapp doctor` as a process."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tests.support.backends import plain_settings
 from tests.support.workers import STREAMAPP, run
 
 
-def test_servers_that_are_there_are_found_well(settings: Settings, tmp_path: Path) -> None:
-    """Nothing is there yet, which is no fault; `--json` tells each check."""
+def test_reachable_empty_servers_have_no_fault(settings: Settings, tmp_path: Path) -> None:
+    """`--json` lists each check."""
     free = settings.model_copy(update={"web_port": net.choose_port(), "dashboard_port": net.choose_port()})
     done = run(STREAMAPP, "doctor", "--json", settings=free, cwd=tmp_path)
 
-    told = json.loads(done.stdout)
-    assert 0 == told["faults"], done.stdout
+    report = json.loads(done.stdout)
+    assert 0 == report["faults"], done.stdout
     assert 0 == done.returncode
-    assert {"kafka.address", "registry.address", "mongodb.address"} <= {check["check"] for check in told["checks"]}
+    assert {"kafka.address", "registry.address", "mongodb.address"} <= {check["check"] for check in report["checks"]}
 
 
 @pytest.mark.parametrize(
     ("hang", "user_info"),
     [(False, "me:hunter2"), (True, "me:hunter2"), (False, "streamapp:streamapp")],
-    ids=["absent", "hanging", "an ordinary password"],
+    ids=["closed ports", "silent servers", "password is an ordinary word"],
 )
-def test_servers_that_do_not_answer_are_named(hang: bool, user_info: str, tmp_path: Path) -> None:
-    """Each with its setting, without a password, soon; also where they take connections and say nothing."""
+def test_unreachable_servers_are_faults(hang: bool, user_info: str, tmp_path: Path) -> None:
+    """Each fault has its setting and no password; a server that accepts connections but never answers is one too."""
     listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(3 * hang)]
     kafka, registry, mongo = [each.getsockname()[1] for each in listening] or [net.choose_port() for _ in range(3)]
     settings = plain_settings(
@@ -49,13 +49,13 @@ def test_servers_that_do_not_answer_are_named(hang: bool, user_info: str, tmp_pa
     faults = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("fault ")]
     assert ["kafka.address", "registry.address", "mongodb.address"] == faults, done.stdout
     assert 1 == done.returncode
-    assert 3 == done.stdout.count("`streamapp up` starts a local one")
+    assert 3 == done.stdout.count("with `streamapp up`, or set STREAMAPP_")
     assert "hunter2" not in done.stdout + done.stderr
     assert user_info not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert float(done.stdout.rpartition("seconds: ")[2]) < 20
+    assert float(done.stdout.rpartition("seconds: ")[2]) < 30
 
 
-def test_wrong_option_is_wrong_usage(tmp_path: Path) -> None:
-    """As is a setting with a wrong value."""
+def test_unknown_option_is_wrong_usage(tmp_path: Path) -> None:
+    """The exit code is 2."""
     assert 2 == run(STREAMAPP, "doctor", "--all", settings=plain_settings(), cwd=tmp_path).returncode

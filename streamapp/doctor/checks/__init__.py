@@ -1,1 +1,1 @@
-"""Facts in, findings out: no server is asked here."""
+"""The checks of `streamapp doctor` as pure functions: facts in, findings out."""

@@ -1,4 +1,4 @@
-"""Judge this machine: the settings' names, its clock, the ports of worker and page."""
+"""Check this machine: names of settings, clock, ports of worker and dashboard."""
 
 from __future__ import annotations
 
@@ -8,67 +8,78 @@ from difflib import get_close_matches
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
 
-#: Seconds between this machine's clock and MongoDB's.
-SKEW_WARNING = 2.0
-SKEW_FAULT = 60.0
+#: Differences between the clocks of this machine and of MongoDB.
+SKEW_WARNING_SECONDS = 2.0
+SKEW_FAULT_SECONDS = 60.0
 
 
-def judge_settings(
+def check_settings(
     names: Collection[str], known: Collection[str], *, renamed: Mapping[str, str], env_file: str | None, summary: str
 ) -> Findings:
-    """The source of the settings, unknown variables, and deprecated variables; all names in upper case."""
-    yield ok("settings.load", f"{summary}; {f'{env_file} is read' if env_file else 'there is no .env in this folder'}")
+    """Report the sources of the settings, and check the names of variables, which must be in upper case."""
+    yield ok("settings.load", f"{summary}; {f'{env_file} is read' if env_file else 'this folder has no .env file'}")
     unknown = sorted(set(names) - set(known) - renamed.keys())
     old = sorted(set(names) & renamed.keys())
     if unknown or old:
-        seen = [f"unknown settings: {', '.join(unknown)}"] if unknown else []
+        seen = [f"variables without effect, because no setting has this name: {', '.join(unknown)}"] if unknown else []
         seen += [f"deprecated settings: {', '.join(old)}"] if old else []
-        fixes = [*_instead(unknown, known), *(f"rename {name} to {renamed[name]}" for name in old)]
+        fixes = [*_suggestions(unknown, known), *(f"rename {name} to {renamed[name]}" for name in old)]
         yield warning("settings.names", "; ".join(seen), "; ".join(fixes))
     else:
-        yield ok("settings.names", f"{len(set(names))} variables set, all of them known")
+        yield ok("settings.names", f"{len(set(names))} variables are set, and all are known")
 
 
-def _instead(unknown: Collection[str], known: Collection[str]) -> Iterator[str]:
+def _suggestions(unknown: Collection[str], known: Collection[str]) -> Iterator[str]:
     for name in unknown:
         near = get_close_matches(name, known, n=1, cutoff=0.7)
         yield f"rename {name} to {near[0]}" if near else f"unset {name}"
 
 
-def judge_clock(behind: float) -> Finding:
-    """How many seconds this machine's clock is behind MongoDB's; negative if it is ahead."""
-    seen = f"this machine's clock is {abs(behind):.1f} s {'behind' if behind > 0 else 'ahead of'} MongoDB's"
-    fix = "set both clocks by NTP, on systemd: timedatectl set-ntp true"
-    if abs(behind) > SKEW_FAULT:
+def check_clock(behind: float) -> Finding:
+    """Check the clock; `behind` is by how many seconds it is behind MongoDB's, negative if it is ahead."""
+    seen = f"the clock of this machine is {abs(behind):.1f} s {'behind' if behind > 0 else 'ahead of'} that of MongoDB"
+    if abs(behind) <= SKEW_WARNING_SECONDS:
+        return ok("mongodb.clock", seen)
+    seen = f"{seen}: latency and lag in seconds are wrong"
+    fix = "synchronize both clocks by NTP; with systemd: timedatectl set-ntp true"
+    if abs(behind) > SKEW_FAULT_SECONDS:
         return fault("mongodb.clock", seen, fix)
-    return warning("mongodb.clock", seen, fix) if abs(behind) > SKEW_WARNING else ok("mongodb.clock", seen)
+    return warning("mongodb.clock", seen, fix)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFacts:
-    """Who answers on a port of ours."""
+    """What answers on a port of the worker or the dashboard."""
 
-    #: Host and port; of an address that is not this machine's, the host.
+    #: Host and port; only the host if this machine does not have the address.
     address: str
     is_open: bool
-    #: Whether it is an address of this machine.
+    #: Whether this machine has the address.
     is_here: bool = True
-    #: Our own program's /readyz; None if somebody else answers.
+    #: Readiness by /readyz; None if another program answers.
     ready: bool | None = None
-    #: What its /readyz complains of.
-    trouble: str = ""
+    #: The parts that are not ready, by /readyz.
+    complaints: str = ""
 
 
-def judge_port(check: str, port: PortFacts, *, who: str, settings: str) -> Finding:
-    """Whether the port is free, or ours; `settings` is what the names of its two settings begin with."""
+def check_port(check: str, port: PortFacts, *, program: str, settings: str) -> Finding:
+    """Check that the port is free, or used by `program`; `settings` is the common prefix of its two settings."""
     if not port.is_here:
         fix = f"{settings}_HOST=127.0.0.1, or another address of this machine"
-        return fault(check, f"this machine has no address {port.address} ({settings}_HOST)", fix)
+        return fault(
+            check,
+            f"this machine has no address {port.address} ({settings}_HOST): the {program} cannot listen there",
+            fix,
+        )
     if not port.is_open:
-        return ok(check, f"{port.address} is free: no {who} runs there")
+        return ok(check, f"{port.address} is free; the {program} is not running")
     if port.ready is None:
-        fix = f"end that program, or choose another port: {settings}_PORT=<port>"
-        return fault(check, f"{port.address} is taken by another program than our {who}", fix)
+        fix = f"stop that program, or set another port: {settings}_PORT=<port>"
+        return fault(check, f"another program listens on {port.address}: the {program} cannot start", fix)
     if not port.ready:
-        return warning(check, f"our {who} answers on {port.address}, and is not ready: {port.trouble}", "see its log")
-    return ok(check, f"our {who} answers on {port.address}, and is ready")
+        return warning(
+            check,
+            f"the {program} on {port.address} is not ready: {port.complaints}",
+            f"read the log of the {program}",
+        )
+    return ok(check, f"the {program} on {port.address} is ready")

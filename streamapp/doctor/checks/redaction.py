@@ -1,6 +1,7 @@
-"""Keep secrets out of what is shown, whoever's error text they stand in.
+"""Remove secrets from texts before they are shown.
 
-A password may be an ordinary word: only texts of others are searched for it. In a command of ours that word is a name.
+A password can be an ordinary word, which a command of a finding may contain as a name. So only error texts of servers
+and drivers are searched for the password itself.
 """
 
 from __future__ import annotations
@@ -9,37 +10,37 @@ import re
 from collections.abc import Callable
 from urllib.parse import unquote, unquote_plus
 
-#: User and password of a connection string: up to the last @ before its path.
+#: User and password of a connection string: the text up to the last @ before the path.
 _USER_INFO = re.compile(r"(?<=//)(?!<)[^/\s]*@")
-#: Options of a connection string whose values are secrets.
+#: Options of a connection string that have secret values.
 _SECRET_OPTIONS = ("authmechanismproperties", "tlscertificatekeyfilepassword")
-_HIDDEN = "***"
+_REDACTED = "***"
 
 
-def without_user_info(text: str) -> str:
-    """The text, with user and password of any address hidden."""
-    return _USER_INFO.sub(f"{_HIDDEN}@", text)
+def redact_user_info(text: str) -> str:
+    """Replace user and password of every address in a text."""
+    return _USER_INFO.sub(f"{_REDACTED}@", text)
 
 
-def hiding(uri: str) -> Callable[[str], str]:
-    """A function that hides the secrets of this connection string too, in a text that is not ours."""
-    secrets = sorted(_spellings(uri), key=len, reverse=True)
+def redactor(uri: str) -> Callable[[str], str]:
+    """Return a function that also replaces the secrets of this connection string; for texts of servers and drivers."""
+    secrets = sorted(_secrets(uri), key=len, reverse=True)
 
     def hidden(text: str) -> str:
-        text = without_user_info(text)
+        text = redact_user_info(text)
         for secret in secrets:
-            text = text.replace(secret, _HIDDEN)
+            text = text.replace(secret, _REDACTED)
         return text
 
     return hidden
 
 
 def user_of(uri: str) -> str:
-    """The user that a connection string names; empty if none."""
+    """Return the user of a connection string; empty if it has none."""
     return unquote_plus(_user_info(uri).partition(":")[0])
 
 
-def _spellings(uri: str) -> set[str]:
+def _secrets(uri: str) -> set[str]:
     found = {_user_info(uri).partition(":")[2]}
     for option in uri.partition("?")[2].split("&"):
         name, _, value = option.partition("=")
@@ -49,5 +50,5 @@ def _spellings(uri: str) -> set[str]:
 
 
 def _user_info(uri: str) -> str:
-    # As the driver reads it, which takes spaces.
+    # Like the driver, which accepts spaces.
     return uri.partition("//")[2].partition("/")[0].rpartition("@")[0]

@@ -1,4 +1,4 @@
-"""What is said of Kafka."""
+"""Findings about Kafka."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.doctor.checks import kafka as judge
+from streamapp.doctor.checks import kafka as checks
 from streamapp.doctor.checks.finding import Finding
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
 from streamapp.kafka.cli_hints import KafkaCli
@@ -27,7 +27,7 @@ def of(found: Any) -> dict[str, Finding]:
 
 
 def of_topic(topic: TopicFacts, *, wanted: int = 4, is_loopback: bool = False) -> dict[str, str]:
-    found = judge.judge_topic(topic, partitions=wanted, is_loopback=is_loopback, tools=TOOLS)
+    found = checks.check_topic(topic, partitions=wanted, is_loopback=is_loopback, tools=TOOLS)
     return {finding.check: str(finding.verdict) for finding in found if finding.verdict != "ok"}
 
 
@@ -51,18 +51,18 @@ def of_topic(topic: TopicFacts, *, wanted: int = 4, is_loopback: bool = False) -
     ],
 )
 def test_topic(topic: TopicFacts, expected: dict[str, str]) -> None:
-    """Each fault by its own check, and no other."""
+    """Each fault is found by one check."""
     assert expected == of_topic(topic)
 
 
-def test_one_replica_is_no_warning_on_loopback() -> None:
-    """It is a laptop's Kafka."""
+def test_one_replica_is_ok_on_loopback() -> None:
+    """A Kafka on the same machine is for development."""
     assert {} == of_topic(a_topic(PartitionFacts(replicas=1, in_sync=1)), is_loopback=True)
 
 
-def test_figures_and_commands_are_told() -> None:
-    """To be copied as they are."""
-    found = of(judge.judge_topic(a_topic(retention_ms="60000", count=2), partitions=4, is_loopback=True, tools=TOOLS))
+def test_findings_have_values_and_commands() -> None:
+    """An operator can copy the command."""
+    found = of(checks.check_topic(a_topic(retention_ms="60000", count=2), partitions=4, is_loopback=True, tools=TOOLS))
 
     assert "for 60 s" in found["kafka.retention"].seen
     assert "kafka-topics --bootstrap-server k:9092 --alter --topic t --partitions 4" in found["kafka.partitions"].fix
@@ -79,48 +79,48 @@ def test_figures_and_commands_are_told() -> None:
     ],
 )
 def test_dead_letter_topic(config: dict[str, str], expected: dict[str, str]) -> None:
-    """It must take every dead letter, and keep it."""
-    found = judge.judge_dead_letters(a_topic(**config), 1000, is_loopback=False, tools=TOOLS)
+    """It must accept and keep every dead letter."""
+    found = checks.check_dead_letters(a_topic(**config), 1000, is_loopback=False, tools=TOOLS)
 
     assert expected == {finding.check: str(finding.verdict) for finding in found if finding.verdict != "ok"}
 
 
-def test_address_that_clients_are_sent_on_to() -> None:
-    """The one that answers is not enough."""
-    assert "ok" == judge.judge_advertised({"k:9092": None}, TOOLS).verdict
-    found = judge.judge_advertised({"k:9092": None, "inner:9092": "no such host"}, TOOLS)
+def test_advertised_brokers() -> None:
+    """Every advertised broker must be reachable, not only the bootstrap server."""
+    assert "ok" == checks.check_advertised({"k:9092": None}, TOOLS).verdict
+    found = checks.check_advertised({"k:9092": None, "inner:9092": "no such host"}, TOOLS)
 
     assert "fault" == found.verdict
     assert "inner:9092 (no such host)" in found.seen
     assert "advertised.listeners=PLAINTEXT://k:9092" in found.fix
 
 
-def test_compression_that_cannot_be_read() -> None:
-    """Another producer may use it."""
-    assert "ok" == judge.judge_codecs({"gzip": True, "lz4": True}).verdict
-    assert "fault" == judge.judge_codecs({"gzip": True, "lz4": False}).verdict
+def test_compression_codecs() -> None:
+    """Other producers may use any of them."""
+    assert "ok" == checks.check_codecs({"gzip": True, "lz4": True}).verdict
+    assert "fault" == checks.check_codecs({"gzip": True, "lz4": False}).verdict
 
 
 def of_group(committed: dict[int, int]) -> dict[str, Finding]:
     bounds = {0: Bounds(start=10, end=20), 1: Bounds(start=0, end=5)}
-    return of(judge.judge_group(bounds, committed, topic="t", group="g", tools=TOOLS))
+    return of(checks.check_group(bounds, committed, topic="t", group="g", tools=TOOLS))
 
 
-def test_group_that_has_committed_nothing() -> None:
-    """All records wait."""
+def test_group_without_committed_offsets() -> None:
+    """All records count as lag."""
     assert "15 records wait" in of_group({})["group.offsets"].seen
 
 
-def test_group_with_offsets_in_order() -> None:
-    """Its lag is told; a partition without a commit waits from its start."""
+def test_group_with_committed_offsets() -> None:
+    """The lag of a partition without a committed offset counts from its start."""
     found = of_group({0: 15})
 
     assert {"group.offsets": "ok", "group.lag": "ok"} == {check: str(f.verdict) for check, f in found.items()}
     assert "10 records" in found["group.lag"].seen
 
 
-def test_group_with_offsets_that_are_not_there() -> None:
-    """Counted."""
+def test_group_with_committed_offsets_that_do_not_exist() -> None:
+    """Offsets beyond the end, and deleted ones, are counted by partition."""
     found = of_group({0: 7, 1: 6})
 
     assert "fault" == found["group.offsets"].verdict
