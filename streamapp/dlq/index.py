@@ -66,10 +66,10 @@ class Letter:
 
 def parse_letter(record: Record) -> Letter | None:
     """Parse a record of the dead-letter topic; return None if it lacks the headers of a dead letter."""
-    origin, ours = origin_from_headers(record.headers), streamapp_headers(record.headers)
+    origin, headers = origin_from_headers(record.headers), streamapp_headers(record.headers)
     try:
-        failed_at = _utc(datetime.fromisoformat(ours["failed_at"].decode()))
-        reason = Reason(ours["reason"].decode())
+        failed_at = _utc(datetime.fromisoformat(headers["failed_at"].decode()))
+        reason = Reason(headers["reason"].decode())
     except (KeyError, ValueError, OverflowError):
         return None
     return origin and Letter(
@@ -77,8 +77,8 @@ def parse_letter(record: Record) -> Letter | None:
         offset=record.offset,
         origin=origin,
         reason=reason,
-        error=ours.get("error", b"").decode(errors="replace"),
-        schema_id=_number(ours.get("schema_id", b"")),
+        error=headers.get("error", b"").decode(errors="replace"),
+        schema_id=_number(headers.get("schema_id", b"")),
         failed_at=failed_at,
         size=len(record.key or b"") + len(record.value or b""),
     )

@@ -53,5 +53,5 @@ def _port(host: str, port: int, redact: Callable[[str], str]) -> PortFacts:
         ready = bool(answer["ready"])
     except (httpx.HTTPError, ValueError, TypeError, KeyError):
         return PortFacts(address=address, is_open=True)
-    complaints = "; ".join(f"{name}: {state}" for name, state in answer.items() if name != "ready" and state != "ok")
-    return PortFacts(address=address, is_open=True, ready=ready, complaints=redact(complaints))
+    not_ready = "; ".join(f"{name}: {state}" for name, state in answer.items() if name != "ready" and state != "ok")
+    return PortFacts(address=address, is_open=True, ready=ready, not_ready=redact(not_ready))

@@ -37,7 +37,7 @@ class MongoChecks:
         #: Documents as the worker stores them, by name of the version.
         self._samples = samples
         #: Removes secrets from texts of driver and server.
-        self._hide = redact
+        self._redact = redact
 
     def findings(self) -> Findings:
         """Run all checks."""
@@ -156,7 +156,7 @@ class MongoChecks:
         return bool(list(client[self._name].aggregate(documents)))
 
     def _redacted(self, exc: Exception) -> str:
-        return self._hide(error_text(exc))
+        return self._redact(error_text(exc))
 
 
 def _write_block(client: MongoClient[dict[str, Any]]) -> int | None:

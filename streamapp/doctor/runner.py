@@ -88,7 +88,7 @@ class _CheckThread:
     def __init__(self, name: str, check: Callable[[], Findings], redact: Callable[[str], str]) -> None:
         self._name = name
         self._check = check
-        self._hide = redact
+        self._redact = redact
         self._found: list[Finding] = []
         self.thread = threading.Thread(target=self._run, name=f"doctor-{name}", daemon=True)
         self.thread.start()
@@ -107,5 +107,5 @@ class _CheckThread:
             for finding in self._check():
                 self._found.append(finding)
         except Exception as exc:  # noqa: BLE001 - the other checks continue, and the error is reported
-            seen = f"a check failed with {type(exc).__name__}: {self._hide(str(exc))}"
+            seen = f"a check failed with {type(exc).__name__}: {self._redact(str(exc))}"
             self._found.append(fault(f"{self._name}.check", seen[:400], "read the log of the server"))

@@ -1,4 +1,4 @@
-"""Requests to the schema registry, by python-schema-registry-client; its errors are translated to ours.
+"""Requests to the schema registry, by python-schema-registry-client; its errors become RegistryUnavailable.
 
 The library's calls block, so they run in threads. Its `get_schema` and `get_by_id` parse what they return, and cannot
 parse some schemas that other teams may register: these requests go through the library's `request` and return JSON.

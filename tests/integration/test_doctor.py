@@ -98,9 +98,9 @@ async def prepared(settings: Settings) -> int:
     await EventStore(mongo).prepare()
     mongo.close()
     registry = RegistryClient(settings.schema_registry_url, settings.subject)
-    ours = await SchemaRegistration(registry).prepare(register=True, compatibility="backward")
+    registered = await SchemaRegistration(registry).prepare(register=True, compatibility="backward")
     registry.close()
-    return ours[1].schema_id
+    return registered[1].schema_id
 
 
 def test_empty_servers_have_no_problem(settings: Settings, database: Database[Any], tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def prepare(settings: Settings, **options: Any) -> dict[int, tuple[int, str]]:
     """Register both schemas; return id and version label of each."""
     client = RegistryClient(settings.schema_registry_url, settings.subject)
     registration = SchemaRegistration(client, outages=NoRetry("registry"))
-    ours = asyncio.run(registration.prepare(**{"register": True, "compatibility": "backward"} | options))
-    return {version: (writer.schema_id, writer.version) for version, writer in ours.items()}
+    registered = asyncio.run(registration.prepare(**{"register": True, "compatibility": "backward"} | options))
+    return {version: (writer.schema_id, writer.version) for version, writer in registered.items()}
 
 
 def cache_of(settings: Settings, url: str | None = None, outages: OutageRetrier | None = None) -> SchemaCache:

@@ -84,7 +84,7 @@ def _indexes(events: EventsFacts) -> Finding:
         seen = f"the index {unique[0]['name']} is unique: a second event with the same values becomes a dead letter"
         return fault(check, seen, _drop_index_command(events, unique[0]))
     if wrong := [index for index in events.indexes if _conflicts(index, existing)]:
-        seen = f"the index {wrong[0]['name']} prevents that the worker creates its own index: the dashboard is slow"
+        seen = f"the index {wrong[0]['name']} prevents the worker from creating its own: the dashboard is slow"
         return warning(check, seen, f"drop the index, then restart the worker: {_drop_index_command(events, wrong[0])}")
     if missing := [name for name in _EXPECTED_INDEXES if _EXPECTED_INDEXES[name] not in existing.values()]:
         return ok(check, f"the worker creates the indexes {', '.join(missing)}")

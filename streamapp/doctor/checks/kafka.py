@@ -11,6 +11,8 @@ from streamapp.kafka.cli_hints import UNLIMITED_RETENTION, KafkaCli
 #: A shorter retention is a warning: an outage of the worker that lasts longer loses events.
 SHORT_RETENTION_MS = 86_400_000
 _MILLIS_PER_HOUR = 3_600_000
+#: The configuration that doctor proposes.
+_ONE_WEEK = "retention.ms=604800000,retention.bytes=-1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ def _partitions(topic: TopicFacts, wanted: int, tools: KafkaCli) -> Finding:
         return fault(
             "kafka.partitions",
             seen,
-            f"start the brokers of these partitions, which this command lists: {tools.describe_topic(topic.name)}",
+            f"start the brokers of these partitions; this command lists them: {tools.describe_topic(topic.name)}",
         )
     if actual == wanted:
         return ok("kafka.partitions", f"{topic.name} has {actual} partitions")
@@ -109,13 +111,14 @@ def check_replicas(check: str, topic: TopicFacts, *, is_loopback: bool, tools: K
     least = topic.number("min.insync.replicas", 1)
     seen = f"{topic.name} has {replicas} replica{'s' * (replicas != 1)}, {in_sync} in sync, min.insync.replicas={least}"
     if least > replicas:
-        return fault(
-            check, f"{seen}: Kafka refuses every write", tools.alter_config(topic.name, f"min.insync.replicas={replicas}")
-        )
+        fix = tools.alter_config(topic.name, f"min.insync.replicas={replicas}")
+        return fault(check, f"{seen}: Kafka refuses every write", fix)
     if in_sync < least:
-        return fault(check, f"{seen}: Kafka refuses writes", "start the brokers that are down")
+        fix = f"start the brokers that are down; this command lists them: {tools.describe_topic(topic.name)}"
+        return fault(check, f"{seen}: Kafka refuses writes", fix)
     if in_sync < replicas:
-        return warning(check, f"{seen}: a broker is down or behind", "start the broker, or wait until it has caught up")
+        seen = f"{seen}: a broker is down or has not caught up, so there are fewer copies than configured"
+        return warning(check, seen, "start the broker, or wait until it has caught up")
     if replicas == 1 and not is_loopback:
         fix = "create 3 replicas with kafka-reassign-partitions, then set min.insync.replicas=2"
         return warning(check, f"{seen}: if that broker is lost, its events are lost", fix)
@@ -137,7 +140,7 @@ def _retention(topic: TopicFacts, tools: KafkaCli) -> Finding:
     seen = f"{topic.name} keeps records {_duration(age)}{limit}"
     if 0 <= age < SHORT_RETENTION_MS or size >= 0:
         seen = f"{seen}: Kafka deletes older records, even if no worker has read them"
-        return warning("kafka.retention", seen, tools.alter_config(topic.name, "retention.ms=604800000,retention.bytes=-1"))
+        return warning("kafka.retention", seen, tools.alter_config(topic.name, _ONE_WEEK))
     return ok("kafka.retention", seen)
 
 
@@ -167,7 +170,10 @@ def check_dead_letters(letters: TopicFacts, largest: int, *, is_loopback: bool, 
 
 def _dead_letters_retention(letters: TopicFacts, tools: KafkaCli) -> Finding:
     if letters.is_compacted:
-        seen = f"{letters.name} is compacted: Kafka refuses dead letters without a key, and deletes others"
+        seen = (
+            f"{letters.name} is compacted: Kafka refuses dead letters without a key, and keeps only the latest one of"
+            " each key"
+        )
         return fault("dlq.kept", seen, tools.alter_config(letters.name, "cleanup.policy=delete"))
     limits = {name: letters.number(name, -1) for name in ("retention.ms", "retention.bytes")}
     if finite := [f"{name}={value}" for name, value in limits.items() if value >= 0]:
@@ -213,9 +219,7 @@ def _check_committed(
             f"Kafka has deleted {sum(deleted.values()):,} offsets that the group {group} had not read (partitions"
             f" {_listed(deleted)}): their events are lost"
         )
-        fix = (
-            f"for the future, keep records longer: {tools.alter_config(topic, 'retention.ms=604800000,retention.bytes=-1')}"
-        )
+        fix = f"for the future, keep records longer: {tools.alter_config(topic, _ONE_WEEK)}"
         yield fault("group.deleted", seen, fix)
     if not beyond and not deleted:
         yield ok("group.offsets", f"the committed offsets of the group {group} exist")

@@ -59,7 +59,7 @@ class PortFacts:
     #: Readiness by /readyz; None if another program answers.
     ready: bool | None = None
     #: The parts that are not ready, by /readyz.
-    complaints: str = ""
+    not_ready: str = ""
 
 
 def check_port(check: str, port: PortFacts, *, program: str, settings: str) -> Finding:
@@ -79,7 +79,7 @@ def check_port(check: str, port: PortFacts, *, program: str, settings: str) -> F
     if not port.ready:
         return warning(
             check,
-            f"the {program} on {port.address} is not ready: {port.complaints}",
+            f"the {program} on {port.address} is not ready: {port.not_ready}",
             f"read the log of the {program}",
         )
     return ok(check, f"the {program} on {port.address} is ready")

@@ -74,7 +74,7 @@ def check_topology(server: ServerFacts) -> Finding:
     if name := hello.get("setName"):
         return ok(check, f"replica set {name} with {_members(hello)} members")
     if hello.get("msg") == "isdbgrid":
-        return ok(check, "a sharded cluster")
+        return ok(check, "MongoDB is a sharded cluster")
     seen = (
         "MongoDB is not a replica set. It has no transactions, so a crash during a replay of dead letters can leave"
         " events out of the rollups. It has no copy of the data"
@@ -131,7 +131,8 @@ def _missing(rights: Rights, database: str, collection: str) -> set[str]:
 def grant_command(user: str, database: str) -> str:
     """Return the command that grants a user the privileges that the worker needs."""
     role = f'{{role: "readWrite", db: "{database}"}}'
-    return f"if the user is of the database admin: mongosh admin --eval 'db.grantRolesToUser(\"{user}\", [{role}])'"
+    command = f"mongosh admin --eval 'db.grantRolesToUser(\"{user}\", [{role}])'"
+    return f"{command} (instead of admin, the authentication database of the user)"
 
 
 def check_write_concern(concern: Mapping[str, Any], server: ServerFacts) -> Finding:
@@ -159,6 +160,7 @@ def check_disk(stats: Mapping[str, Any]) -> Finding:
     free = total - used
     seen = f"{free / 1e9:.1f} GB of {total / 1e9:.1f} GB disk space are free"
     fix = "free disk space, delete old events, or lower STREAMAPP_ROLLUPS_*_RETENTION_DAYS"
-    if free < MIN_DISK_BYTES:
-        return fault("mongodb.disk", seen, fix)
-    return warning("mongodb.disk", seen, fix) if free < LOW_DISK_RATIO * total else ok("mongodb.disk", seen)
+    if free >= MIN_DISK_BYTES and free >= LOW_DISK_RATIO * total:
+        return ok("mongodb.disk", seen)
+    finding = fault if free < MIN_DISK_BYTES else warning
+    return finding("mongodb.disk", f"{seen}: MongoDB stops when the disk is full", fix)

@@ -76,8 +76,8 @@ def _version(subject: SubjectFacts, version: int, url: str, *, may_register: boo
             seen,
             f"{set_level_command(url, subject.name)}, or set another STREAMAPP_TOPIC, which has its own subject",
         )
-    doubt = "" if acceptable else "; the registry did not say whether it accepts it"
-    return ok(check, f"{seen} yet; the worker registers it{doubt}")
+    unknown = "" if acceptable else "; the registry did not say whether it accepts it"
+    return ok(check, f"{seen} yet; the worker registers it{unknown}")
 
 
 def _level(subject: SubjectFacts, url: str, *, will_be_set: bool) -> Finding:

@@ -68,7 +68,7 @@ def test_an_answer_of_another_server_counts_as_unreachable(response: httpx.Respo
 
 
 def test_an_unknown_id_has_no_schema() -> None:
-    """The registry's error code tells it from other 404 answers."""
+    """The error code distinguishes this 404 from that of another server."""
     assert asyncio.run(client_answered_by(without_any_id([])).look_up(9)) is None
 
 

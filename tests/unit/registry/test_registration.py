@@ -28,9 +28,11 @@ def test_a_subject_without_level_gets_backward() -> None:
     """Confluent's 404 for the level is not an error."""
     confluent = Confluent()
 
-    ours = prepare(confluent)
+    registered = prepare(confluent)
 
-    assert {1: (101, "v1"), 2: (102, "v2")} == {v: (writer.schema_id, writer.version) for v, writer in ours.items()}
+    assert {1: (101, "v1"), 2: (102, "v2")} == {
+        v: (writer.schema_id, writer.version) for v, writer in registered.items()
+    }
     assert confluent.level == "BACKWARD"
 
 
@@ -66,10 +68,10 @@ def test_level_and_schemas_of_a_simultaneous_client_are_kept() -> None:
     """A worker and send-sample may start together, and the registry answers 409 to one of them."""
     raced = Raced()
 
-    ours = prepare(raced)
+    registered = prepare(raced)
 
     assert (raced.level, len(raced.versions)) == ("FULL", 2)
-    assert [ours[version].version for version in (1, 2)] == ["v1", "v2"]
+    assert [registered[version].version for version in (1, 2)] == ["v1", "v2"]
 
 
 def test_a_level_that_cannot_be_set_is_an_outage() -> None:

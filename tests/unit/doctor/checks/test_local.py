@@ -59,7 +59,7 @@ def test_clock(behind: float, expected: str) -> None:
         ),
         ({"is_open": True}, "fault: another program listens on a:1: the worker cannot start"),
         ({"is_open": True, "ready": True}, "ok: the worker on a:1 is ready"),
-        ({"is_open": True, "ready": False, "complaints": "x"}, "warning: the worker on a:1 is not ready: x"),
+        ({"is_open": True, "ready": False, "not_ready": "x"}, "warning: the worker on a:1 is not ready: x"),
     ],
 )
 def test_port(facts: dict[str, bool], expected: str) -> None:

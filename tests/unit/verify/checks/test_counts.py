@@ -14,7 +14,7 @@ KEY = "empty:0"
 
 
 def problems_of(*documents: dict[str, Any], least: int = 2, most: int = 3) -> list[str]:
-    """Return the problems of these documents; the key "other" in `offsets` stands for another topic."""
+    """Return the problems of these documents; the key "other" in `offsets` is of another topic."""
 
     def may_count_others(offsets: Iterable[str]) -> bool:
         return "other" in offsets
