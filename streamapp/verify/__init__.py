@@ -1,1 +1,1 @@
-"""Compare what was sent and what the topic holds with what has become of it: `streamapp verify`."""
+"""Compare the records of the topic, and of a manifest, with documents and dead letters: `streamapp verify`."""
