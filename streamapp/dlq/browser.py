@@ -68,7 +68,7 @@ class DeadLetterBrowser:
         return self.originals.committed(self._group)
 
     def unread_ids(self, letters: Sequence[Letter], committed: Mapping[int, int]) -> AbstractSet[str]:
-        """Return the ids of those events of which the group has not committed a record, original or replayed."""
+        """Return the ids of events with a record, original or replayed, that the group has not committed yet."""
         if not letters or not self.originals.partitions():
             return set()
         spans = self._unread_spans(committed)

@@ -84,25 +84,25 @@ class OrphanSearch:
         prefix = f"{self._topic_id}-"
         if self._topic_id is None or not isinstance(id_, str) or not id_.startswith(prefix):
             return None
-        ref = _ID_SUFFIX.fullmatch(id_, len(prefix))
-        return ref and _Reference(int(ref[1]), int(ref[2]))
+        match = _ID_SUFFIX.fullmatch(id_, len(prefix))
+        return match and _Reference(int(match[1]), int(match[2]))
 
     def _references_in(self, ids: Sequence[Any]) -> Iterator[_Reference]:
-        odd: list[Any] = []
+        others: list[Any] = []
         for id_ in ids:
             if ref := self._reference_of(id_):
                 yield ref
-            elif "\ufffd" in str(id_):  # a query cannot have it
+            elif "\ufffd" in str(id_):  # invalid bytes, decoded: a query cannot find the document
                 self._outside.extra.add_without_offset(f"_id {id_!r:.100} is not valid UTF-8")
             else:
-                odd.append(id_)
-        if odd:
-            for document in self._events.find({"_id": {"$in": odd}}, _COORDINATE_FIELDS):
+                others.append(id_)
+        if others:
+            for document in self._events.find({"_id": {"$in": others}}, _COORDINATE_FIELDS):
                 if ref := self._reference_in_document(document["_id"], document.get("kafka")):
                     yield ref
 
     def _reference_in_document(self, id_: Any, kafka: Any) -> _Reference | None:
-        """Return the coordinates of a document with another `_id`; None if its case is decided here."""
+        """Return the reference of a document with another `_id`; None if the document needs no further check."""
         where = kafka if isinstance(kafka, dict) else {}
         topic, partition, offset = (where.get(name) for name in ("topic", "partition", "offset"))
         if not (isinstance(topic, str) and isinstance(partition, int) and isinstance(offset, int)):

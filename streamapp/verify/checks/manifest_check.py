@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import bson
 
@@ -35,6 +35,13 @@ class DeadLettered(Protocol):
         ...
 
 
+class _Content(NamedTuple):
+    """What a record adds to the digest of its kind."""
+
+    kind: str
+    value: bytes
+
+
 class ManifestCheck:
     """Compares the runs of a manifest with documents and dead letters."""
 
@@ -64,29 +71,28 @@ class ManifestCheck:
         found: dict[str, RecordsDigest] = {}
         missing = FaultyOffsets()
         part = run.partitions[partition]
-        for some in _chunks(part.offsets):
-            ids = {offset: f"{run.topic_id}-{partition}-{offset}" for offset in some}
+        for offsets in _chunks(part.offsets):
+            ids = {offset: f"{run.topic_id}-{partition}-{offset}" for offset in offsets}
             documents = self._find_documents([*ids.values()])
             self.records += len(ids)
             for offset, id_ in ids.items():
-                if (
-                    kind_content := self._find_content(id_, documents, is_poison=contains(part.poisons, offset))
-                ) is None:
+                content = self._find_content(id_, documents, is_poison=contains(part.poisons, offset))
+                if content is None:
                     missing.add(offset)
                 else:
-                    found.setdefault(kind_content[0], RecordsDigest()).add(offset, kind_content[1])
+                    found.setdefault(content.kind, RecordsDigest()).add(offset, content.value)
         return found, missing
 
-    def _find_content(self, id_: str, documents: Mapping[str, bytes], *, is_poison: bool) -> tuple[str, bytes] | None:
+    def _find_content(self, id_: str, documents: Mapping[str, bytes], *, is_poison: bool) -> _Content | None:
         raw, letter = documents.get(id_), self._dead_lettered.get(id_)
         # For a poison record the dead letter has the bytes that were sent, even if the record is stored by now. For a
         # good event the document has them: it may have failed before it was stored.
         if letter and (is_poison or raw is None):
-            return (_KINDS.get(letter.reason, letter.reason) if is_poison else letter.reason), letter.content
+            return _Content(_KINDS.get(letter.reason, letter.reason) if is_poison else letter.reason, letter.content)
         if raw is None:
             return None
         document = bson.decode(raw, LENIENT)
-        return str(document.get("schema_version")), manifest.event_content(document)
+        return _Content(str(document.get("schema_version")), manifest.event_content(document))
 
 
 _KINDS = {str(reason): str(fault) for fault, reason in REASONS.items()}
