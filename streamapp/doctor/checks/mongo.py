@@ -77,7 +77,7 @@ def check_topology(server: ServerFacts) -> Finding:
         return ok(check, "MongoDB is a sharded cluster")
     seen = (
         "MongoDB is not a replica set. It has no transactions, so a crash during a replay of dead letters can leave"
-        " events out of the rollups. It has no copy of the data"
+        " events out of the rollups. It is the only copy of the data"
     )
     return warning(check, seen, 'restart mongod with --replSet rs0, then run: mongosh --eval "rs.initiate()"')
 
