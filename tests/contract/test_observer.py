@@ -6,11 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from streamapp.model.record import Reason
-from streamapp.monitoring.metrics import Metrics
-from streamapp.monitoring.readiness import Readiness
+from streamapp.monitoring.sink_metrics import SinkMetrics
 from streamapp.sink.ports import ObserverPort
 from tests.support.doubles.ports import FakeObserver
 from tests.support.factories import a_letter, a_record
@@ -30,7 +28,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     if request.param == "fake":
         fake = FakeObserver()
         return Subject(fake, lambda: of_fake(fake))
-    metrics = Metrics(version="1", readiness=Readiness(), outages={})
+    metrics = SinkMetrics()
     return Subject(metrics, lambda: of_metrics(metrics))
 
 
@@ -43,22 +41,18 @@ def of_fake(fake: FakeObserver) -> dict[str, float]:
     return {name: n for name, n in {**counts, **totals, **inserts}.items() if n}
 
 
-def of_metrics(metrics: Metrics) -> dict[str, float]:
-    """Return the same counts of the metrics page."""
+def of_metrics(metrics: SinkMetrics) -> dict[str, float]:
+    """Return the same counts of the metrics."""
     names = {
         "streamapp_slice_records_count": "batches",
         "streamapp_slice_records_sum": "records",
         "streamapp_insert_seconds_count": "inserts",
         "streamapp_insert_seconds_sum": "seconds",
     }
-    counts: dict[str, float] = {}
-    for family in text_string_to_metric_families(metrics.page().decode()):
-        for sample in family.samples:
-            if sample.name in {"streamapp_events_total", "streamapp_dead_letters_total"}:
-                counts[next(iter(sample.labels.values()))] = sample.value
-            elif sample.name in names:
-                counts[names[sample.name]] = sample.value
-    return {name: n for name, n in counts.items() if n}
+    histograms = (metrics.batch_records, metrics.insert_seconds)
+    samples = [sample for histogram in histograms for family in histogram.collect() for sample in family.samples]
+    totals = {names[sample.name]: sample.value for sample in samples if sample.name in names}
+    return {name: n for name, n in {**metrics.events, **metrics.dead_letters, **totals}.items() if n}
 
 
 def test_stored_events_are_counted_by_schema_version(subject: Subject) -> None:

@@ -33,10 +33,13 @@ def test_unknown_settings() -> None:
 def test_deprecated_settings() -> None:
     """The fix names the new name, also beside an unknown variable."""
     names = ["STREAMAPP_OLD", "STREAMAPP_TOPICS"]
-    _, found = judge_settings(names, KNOWN, renamed=RENAMED, env_file=None, summary="topic t")
+    _, found = check_settings(names, KNOWN, renamed=RENAMED, env_file=None, summary="topic t")
 
     assert "warning" == found.verdict
-    assert "unknown settings: STREAMAPP_TOPICS; deprecated settings: STREAMAPP_OLD" == found.seen
+    assert found.seen == (
+        "variables without effect, because no setting has this name: STREAMAPP_TOPICS;"
+        " deprecated settings: STREAMAPP_OLD"
+    )
     assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; rename STREAMAPP_OLD to STREAMAPP_NEW" == found.fix
 
 
