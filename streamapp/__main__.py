@@ -1,4 +1,4 @@
-"""The `streamapp` command: Faust's command line with ours added."""
+"""The `streamapp` command: Faust's command line, with the commands of streamapp."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streamapp.errors import INTERRUPTED
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it without a traceback, also in the seconds in which it imports."""
+    """Run the command line; Ctrl-C ends it without a traceback, also during the imports."""
     try:
         _run()
     except KeyboardInterrupt:
@@ -16,14 +16,17 @@ def main() -> None:
 
 
 def _run() -> None:
-    import click  # noqa: PLC0415 - Ctrl-C may come meanwhile
+    import click  # noqa: PLC0415 - Ctrl-C may come during the import
 
     from streamapp import commands  # noqa: PLC0415 - as above
 
     name = sys.argv[1] if sys.argv[1:] else ""
     try:
-        if name in commands.COMMANDS:  # without the app: Faust takes longer to import than most of them take to run
+        # The import of Faust takes longer than most commands take to run: it is left out where it is not needed.
+        if name in commands.COMMANDS:
             commands.load(name).main(sys.argv[2:], prog_name=f"streamapp {name}")
+        elif {*sys.argv[1:]} <= {"--help", "--version"}:
+            _run_root()
         else:
             _run_app()
     except SystemExit as exc:
@@ -32,11 +35,18 @@ def _run() -> None:
         raise
 
 
+def _run_root() -> None:
+    from streamapp import __version__  # noqa: PLC0415 - as above
+    from streamapp.commands import root  # noqa: PLC0415 - as above
+
+    root.new_root(__version__).main(prog_name="streamapp")
+
+
 def _run_app() -> None:
     import click  # noqa: PLC0415 - as above
 
     try:
-        from streamapp import app  # noqa: PLC0415 - as above; and its settings may be wrong, which is said in words
+        from streamapp import app  # noqa: PLC0415 - as above; it reads the settings, which may be wrong
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)

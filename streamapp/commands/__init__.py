@@ -1,4 +1,4 @@
-"""Commands of ours, one module each: parse, call, print."""
+"""The commands of streamapp, one module each: parse, call, print."""
 
 from __future__ import annotations
 
@@ -7,17 +7,28 @@ from typing import Any
 
 import click
 
-#: What each is for. Its module is `-` as `_`, and has it as `command`.
-COMMANDS = {
-    "dashboard": "Serve the dashboard until Ctrl-C.",
-    "demo": "Run it all on this machine, until Ctrl-C.",
-    "dlq": "Look at the dead letters, and replay them.",
-    "doctor": "Check settings and servers; name each fault and its remedy.",
-    "rollups": "Compare the rollups with the events, or count them anew.",
-    "send-sample": "Send sample events to the topic.",
-    "up": "Start a local Kafka, schema registry and MongoDB.",
-    "verify": "Find events that are missing, double or changed.",
+#: Commands as `streamapp --help` shows them: group → command → one-line help.
+GROUPS = {
+    "Run": {
+        "worker": "Start a worker: it stores the events of the topic in MongoDB.",
+        "up": "Start a local Kafka, schema registry and MongoDB.",
+        "demo": "Start a local backend, a worker and the dashboard.",
+        "dashboard": "Serve the dashboard.",
+    },
+    "Data": {
+        "send-sample": "Send sample events to the topic.",
+        "dlq": "List, show and replay dead letters.",
+        "verify": "Find events that are missing, duplicated or changed.",
+    },
+    "Operate": {
+        "doctor": "Check settings and servers; name each fault and its remedy.",
+        "rollups": "Compare the rollups with the events, or rebuild them.",
+    },
 }
+#: Implemented by Faust.
+WORKER = "worker"
+#: Commands implemented here: the module has the command's name, with `_` for `-`, and the attribute `command`.
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items() if name != WORKER}
 
 
 def load(name: str) -> click.Command:
@@ -25,12 +36,12 @@ def load(name: str) -> click.Command:
     return import_module(f"{__name__}.{name.replace('-', '_')}").command
 
 
-class Later(click.Command):
-    """A command that is imported when it is used: each needs other libraries, a worker none of them."""
+class LazyCommand(click.Command):
+    """A command that is imported when it is used, so that a worker does not import the libraries of all commands."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name, short_help=COMMANDS[name])
 
     def make_context(self, info_name: str | None, *args: Any, **kwargs: Any) -> click.Context:
-        """Make the context of the command itself, which is what click goes on with."""
+        """Return a context of the imported command; click runs the command of the context."""
         return load(self.name or "").make_context(info_name, *args, **kwargs)

@@ -17,7 +17,7 @@ from faust.serializers import codecs
 from mode import CrashingSupervisor
 
 from streamapp import settings
-from streamapp.commands import COMMANDS, Later
+from streamapp.commands import root
 from streamapp.errors import AssignmentLost, Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
 from streamapp.retry import OutageRetrier
@@ -46,8 +46,7 @@ try:
 except SettingsError as exc:
     raise click.UsageError(str(exc)) from None
 
-for name in COMMANDS:
-    cli.add_command(Later(name))
+root.extend(cli)
 
 if config.log_format == "json":
     # Faust would print a table to the same stream as the log.

@@ -66,7 +66,7 @@ def test_output_that_finds_no_room_is_told_in_a_sentence() -> None:
 )
 def test_a_command_acts_as_if_it_had_been_imported(arguments: list[str], told: str) -> None:
     """Its options, its help, and its own commands."""
-    group = click.Group("streamapp", commands={name: commands.Later(name) for name in commands.COMMANDS})
+    group = click.Group("streamapp", commands={name: commands.LazyCommand(name) for name in commands.COMMANDS})
 
     done = CliRunner().invoke(group, arguments)
 
