@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP end a block once, and leave its tidying alone."""
+"""End a block once at SIGINT, SIGTERM or SIGHUP, without interrupting its cleanup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal asked us to end."""
+    """A signal asked the command to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -19,48 +19,60 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """A context manager in which the first signal raises Interrupted, and later ones do nothing.
+    """A context manager in which the first signal raises Interrupted, and later signals have no effect.
 
-    So whatever is being stopped meanwhile is stopped to its end; all of that has deadlines.
+    So the cleanup after the first signal always completes; every step of it has a deadline.
     """
 
     def __init__(self) -> None:
-        self._react: Callable[[int], None] = self._raise
-        self._react_later = self._react
-        self._came: list[int] = []
+        self._handler: Callable[[int], None] = self._raise
+        #: A context manager, usable many times: a signal that arrives in its block takes effect at its end.
+        self.deferred = _Deferred(self)
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        self._previous = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def pass_to(self, react: Callable[[int], None]) -> None:
-        """From now on call `react` with each signal, and raise nothing."""
-        self._react = react
+    def pass_to(self, handler: Callable[[int], None]) -> None:
+        """From now on, call `handler` with each signal, and raise nothing."""
+        self._handler = handler
+
+    def swap(self, handler: Callable[[int], None]) -> Callable[[int], None]:
+        """Pass signals to `handler`; return what handled them before."""
+        previous, self._handler = self._handler, handler
+        return previous
 
     def ignore(self) -> None:
-        """From now on do nothing at a signal."""
-        self._react = _nothing
-
-    def hold(self) -> None:
-        """From now on a signal has no effect until `let_go`."""
-        self._react_later, self._react = self._react, self._came.append
-
-    def let_go(self) -> None:
-        """A signal has effect again, also one that came meanwhile."""
-        self._react = self._react_later
-        if self._came:
-            self._react(self._came[0])
+        """From now on, ignore signals."""
+        self._handler = _do_nothing
 
     def _receive(self, number: int, _: FrameType | None) -> None:
-        self._react(number)
+        self._handler(number)
 
     def _raise(self, number: int) -> None:
         self.ignore()
         raise Interrupted(number)
 
 
-def _nothing(_: int) -> None: ...
+class _Deferred:
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        self._received: list[int] = []
+        self._handler: Callable[[int], None] = _do_nothing
+
+    def __enter__(self) -> None:
+        self._handler = self._interrupts.swap(self._received.append)
+
+    def __exit__(self, *_: object) -> None:
+        self._interrupts.pass_to(self._handler)
+        if self._received:
+            number = self._received[0]
+            self._received.clear()
+            self._handler(number)
+
+
+def _do_nothing(_: int) -> None: ...

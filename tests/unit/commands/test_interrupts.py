@@ -1,4 +1,4 @@
-"""Signals that ask a command to end."""
+"""Signals that end a command."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import pytest
 from streamapp.commands.interrupts import Interrupted, Interrupts
 
 
-def test_a_signal_that_is_held_has_its_effect_afterwards() -> None:
-    """Once, and no other after it."""
+def test_a_deferred_signal_takes_effect_at_the_end_of_the_block() -> None:
+    """Once; later signals are ignored."""
     done: list[str] = []
 
     def work(interrupts: Interrupts) -> None:
-        interrupts.hold()
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        done.append("work")
-        interrupts.let_go()
+        with interrupts.deferred:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            done.append("work")
         done.append("more")
 
     with Interrupts() as interrupts:
