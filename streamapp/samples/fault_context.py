@@ -1,4 +1,4 @@
-"""What faults must know of registry and settings, asked for before a drill begins."""
+"""Fetch what faults need from registry and settings, before a drill begins."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from streamapp.registry.client import RegistryClient
 from streamapp.samples.faults import Fault, FaultContext
 from streamapp.settings import Settings
 
-#: The largest schema id there can be, and so the last that a registry would give.
-_LAST_ID = 2**31 - 1
-#: Registered for the fault `foreign-schema`.
+#: The largest possible schema id; registries assign ids from 1 upwards.
+_MAX_ID = 2**31 - 1
+#: The schema of the fault `foreign-schema`.
 _FOREIGN = {
     "type": "record",
     "name": "Drill",
@@ -30,10 +30,16 @@ _FOREIGN = {
 async def prepare(
     shares: Mapping[Fault, float], *, settings: Settings, registry: RegistryClient, ours: Mapping[int, WriterSchema]
 ) -> FaultContext:
-    """What these faults need, and no more; `ours` are the schemas that samples are written with.
+    """Return the context of these faults; register a schema only if one of them needs it.
+
+    Args:
+        shares: the faults, each with its fraction of the events.
+        settings: the topic and the limits of event times.
+        registry: asked for an unknown id; gets the foreign schema.
+        ours: the schemas that samples are written with, by our version.
 
     Raises:
-        SettingsError: one needs a schema registered, and nothing may be registered.
+        SettingsError: a fault needs a schema registered, but STREAMAPP_REGISTER_SCHEMAS is false.
     """
     more: dict[str, Any] = {}
     if shares.get(Fault.UNKNOWN_ID):
@@ -45,7 +51,7 @@ async def prepare(
 
 
 async def _unknown_id(registry: RegistryClient) -> int:
-    schema_id = _LAST_ID
+    schema_id = _MAX_ID
     while await registry.has(schema_id):
         schema_id -= 1
     return schema_id
@@ -54,7 +60,9 @@ async def _unknown_id(registry: RegistryClient) -> int:
 async def _foreign(settings: Settings, registry: RegistryClient) -> bytes:
     subject = f"{settings.topic}-drill"
     if not settings.register_schemas:
-        message = f"foreign-schema registers a schema under {subject}, and STREAMAPP_REGISTER_SCHEMAS is false"
+        message = (
+            f"The fault foreign-schema registers a schema under {subject}, but STREAMAPP_REGISTER_SCHEMAS is false."
+        )
         raise SettingsError(message)
     schema_id = await registry.register(_FOREIGN, subject)
     return write({"note": "a drill"}, schema=parse_schema(_FOREIGN, named_schemas={}), schema_id=schema_id)

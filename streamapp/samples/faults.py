@@ -1,4 +1,4 @@
-"""Faults for drills: sample events spoilt on purpose, repeatably, each so that it surely meets the fate of its kind."""
+"""Faults for drills: sample events changed on purpose, repeatably; each fault always has the same outcome."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from streamapp.model.record import Reason
 
 _HOUR = 3_600_000
 _DAY = 24 * _HOUR
-#: Beyond what is believable even where `--start` lies far back.
+#: Out of range even if `--start` is far in the past.
 _CENTURY = 36_525 * _DAY
-_MOST_INT64 = 2**63 - 1
+_MAX_INT64 = 2**63 - 1
 
 
 class Fault(StrEnum):
-    """What may be wrong with a record."""
+    """Faults that a record can have."""
 
     CORRUPT = "corrupt"
     TRUNCATED = "truncated"
@@ -34,13 +34,13 @@ class Fault(StrEnum):
     FUTURE = "future"
     NULL = "null"
     EMPTY = "empty"
-    #: Happened hours or days before; a good event all the same.
+    #: Happened hours or days before it is sent; a valid event.
     LATE = "late"
-    #: Sent once more, with the same key and bytes: another record, and so another event.
+    #: Sent twice with the same key and bytes: two records, and so two events.
     DUPLICATE = "duplicate"
 
 
-#: Why the worker dead-letters it; what is not here is stored.
+#: The reason of the dead letter; a record with any other fault is stored.
 REASONS = {
     Fault.CORRUPT: Reason.UNDECODABLE,
     Fault.TRUNCATED: Reason.TRUNCATED,
@@ -55,59 +55,60 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultContext:
-    """What faults must know of registry and settings."""
+    """Values of registry and settings that faults need."""
 
     times: EventTimes
-    #: Those that the samples are written with, by id.
+    #: Schemas of the samples, by schema id.
     schemas: Mapping[int, WriterSchema]
-    #: Known to no registry.
+    #: A schema id that the registry does not have.
     unknown_id: int = -1
-    #: A record whose schema is no event's.
+    #: The wire bytes of a record whose schema is not an event's.
     foreign: bytes = b""
 
 
 def parse(text: str) -> dict[Fault, float]:
-    """The share of each fault, from "corrupt=0.01,late=0.05".
+    """Return the fraction of each fault, from text such as "corrupt=0.01,late=0.05".
 
     Raises:
-        ValueError: says what is wrong.
+        ValueError: the text is invalid; the message names the part.
     """
-    shares: dict[Fault, float] = {}
+    fractions: dict[Fault, float] = {}
     for part in text.split(","):
-        fault, share = _parse_one(part)
-        if fault in shares:
-            raise ValueError(f"{fault} stands there twice")
-        shares[fault] = share
-    if (total := math.fsum(shares.values())) > 1 + 1e-9:
-        raise ValueError(f"the shares add up to {total:g}, which is more than 1")
-    return shares
+        fault, fraction = _parse_one(part)
+        if fault in fractions:
+            raise ValueError(f"{fault} is given twice")
+        fractions[fault] = fraction
+    if (total := math.fsum(fractions.values())) > 1 + 1e-9:
+        raise ValueError(f"the fractions add up to {total:g}, which is more than 1")
+    return fractions
 
 
 def _parse_one(part: str) -> tuple[Fault, float]:
-    name, _, share = map(str.strip, part.partition("="))
+    name, _, fraction = map(str.strip, part.partition("="))
     if name not in {*Fault}:
         raise ValueError(f"there is no fault {name!r}. Faults: {', '.join(Fault)}. Example: corrupt=0.01,late=0.05")
     try:
-        number = float(share)
+        number = float(fraction)
     except ValueError:
         number = math.nan
     if not 0 <= number <= 1:
-        raise ValueError(f"the share of {name} is {share!r}; it must be a number from 0 to 1, as in {name}=0.01")
+        raise ValueError(f"the fraction of {name} is {fraction!r}; it must be a number from 0 to 1, as in {name}=0.01")
     return Fault(name), number
 
 
 class Faults:
-    """Spoils samples; the same seed does the same to the same ones.
+    """Gives samples faults; the same seed gives the same samples the same faults.
 
-    It draws from a source of its own, so that the good events are those of a run without faults.
+    Its random numbers are independent of the generator's, so that the events without a fault are those of a run without
+    faults.
     """
 
-    def __init__(self, shares: Mapping[Fault, float], *, seed: int | None, context: FaultContext) -> None:
+    def __init__(self, fractions: Mapping[Fault, float], *, seed: int | None, context: FaultContext) -> None:
         self._source = random.Random(None if seed is None else f"faults {seed}")  # noqa: S311 - sample data
-        self._faults = [*shares]
-        self._thresholds = [*accumulate(shares.values())]
-        self._ground = context
-        self._spoil: dict[Fault, Callable[[bytes], bytes | None]] = {
+        self._faults = [*fractions]
+        self._thresholds = [*accumulate(fractions.values())]
+        self._context = context
+        self._change: dict[Fault, Callable[[bytes], bytes | None]] = {
             Fault.CORRUPT: self._corrupted,
             Fault.TRUNCATED: lambda value: value[: self._source.randrange(1, len(value))],
             Fault.BAD_MAGIC: lambda value: bytes([self._source.randrange(1, 256)]) + value[1:],
@@ -120,25 +121,25 @@ class Faults:
         }
 
     def draw(self) -> Fault | None:
-        """What is to be wrong with the next sample; None: nothing."""
+        """Return the fault of the next sample, or None."""
         index = bisect_right(self._thresholds, self._source.random())
         return self._faults[index] if index < len(self._faults) else None
 
     def event_time(self, fault: Fault | None, at: int) -> int:
-        """When an event with this fault happens that would happen at `at`, in milliseconds since the epoch."""
-        times = self._ground.times
+        """Return the event time with this fault of an event at `at`, both in milliseconds since the epoch."""
+        times = self._context.times
         if fault is Fault.FUTURE:
-            return min(at + times.ahead + _CENTURY, _MOST_INT64)
+            return min(at + times.ahead + _CENTURY, _MAX_INT64)
         if fault is Fault.LATE:
             return min(at, max(times.earliest, at - self._source.randint(_HOUR, 3 * _DAY)))
         return at
 
     def wire(self, fault: Fault | None, value: bytes) -> bytes | None:
-        """The wire bytes of a record with this fault, from those that it would have."""
-        return value if fault is None or fault not in self._spoil else self._spoil[fault](value)
+        """Return the wire bytes with this fault of a record with the bytes `value`."""
+        return value if fault is None or fault not in self._change else self._change[fault](value)
 
     def _corrupted(self, value: bytes) -> bytes:
-        """One byte of the body made 255, such that nobody can read it: a byte of a text, as a rule."""
+        """Change one byte of the body to 255 such that the body cannot be decoded; usually a byte of a string."""
         start = wire_format.HEADER.size
         for index in self._source.sample(range(start, len(value)), len(value) - start):
             damaged = value[:index] + b"\xff" + value[index + 1 :]
@@ -148,7 +149,7 @@ class Faults:
 
     def _is_undecodable(self, value: bytes) -> bool:
         try:
-            wire_format.decode(value, self._ground.schemas)
+            wire_format.decode(value, self._context.schemas)
         except Undecodable as exc:
             return exc.reason == Reason.UNDECODABLE
         return False

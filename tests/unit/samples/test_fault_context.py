@@ -1,4 +1,4 @@
-"""What faults need of registry and settings."""
+"""What faults need from registry and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST_ID = 2**31 - 1
 
 
 class FakeRegistry:
-    """Knows the last id that there can be, and registers whatever comes."""
+    """Has a schema with the largest possible id, and registers every schema."""
 
     def __init__(self) -> None:
         self.registered: list[str] = []
@@ -33,7 +33,7 @@ class FakeRegistry:
 
 
 def prepare(*faults: Fault, registry: FakeRegistry, **changes: Any) -> FaultContext:
-    """Return the ground for these faults."""
+    """Return the context of these faults."""
     settings = plain_settings(topic="clicks", **changes)
     shares = dict.fromkeys(faults, 0.1)
     preparing = fault_context.prepare(
@@ -42,13 +42,13 @@ def prepare(*faults: Fault, registry: FakeRegistry, **changes: Any) -> FaultCont
     return asyncio.run(preparing)
 
 
-def test_an_unknown_id_is_one_that_the_registry_does_not_know() -> None:
-    """The highest of them."""
+def test_an_unknown_id_is_one_that_the_registry_does_not_have() -> None:
+    """The largest such id."""
     assert LAST_ID - 1 == prepare(Fault.UNKNOWN_ID, registry=FakeRegistry()).unknown_id
 
 
 def test_a_foreign_schema_has_a_subject_of_its_own() -> None:
-    """Registered there, and written with the id that it got."""
+    """The record is written with the id that the registry gives."""
     registry = FakeRegistry()
 
     assert 42 == wire_format.schema_id_of(prepare(Fault.FOREIGN_SCHEMA, registry=registry).foreign)
@@ -56,7 +56,7 @@ def test_a_foreign_schema_has_a_subject_of_its_own() -> None:
 
 
 def test_other_faults_register_nothing() -> None:
-    """Nor do none."""
+    """The same holds without faults."""
     registry = FakeRegistry()
     prepare(*({*Fault} - {Fault.FOREIGN_SCHEMA}), registry=registry)
     prepare(registry=registry)
@@ -64,7 +64,7 @@ def test_other_faults_register_nothing() -> None:
     assert [] == registry.registered
 
 
-def test_where_nothing_may_be_registered_a_foreign_schema_is_refused() -> None:
-    """And the setting is named."""
+def test_a_foreign_schema_is_refused_if_registration_is_forbidden() -> None:
+    """The message names the setting."""
     with pytest.raises(SettingsError, match=r"clicks-drill.*STREAMAPP_REGISTER_SCHEMAS"):
         prepare(Fault.FOREIGN_SCHEMA, registry=FakeRegistry(), register_schemas=False)
