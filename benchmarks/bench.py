@@ -83,7 +83,7 @@ class Bench:
         with self.running("send-sample", [*_sender(count), *options], environ) as sender:
             yield
             give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
-            while not (end := sender.end()) and time.monotonic() < give_up_at:
+            while not (end := sender.unexpected_end()) and time.monotonic() < give_up_at:
                 time.sleep(POLL_SECONDS)
             if end != "exit code 0":
                 sys.exit(f"send-sample: {end or 'given up'}; the end of what it said:\n{tail(sender.log)}")

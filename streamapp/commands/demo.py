@@ -1,4 +1,4 @@
-"""`streamapp demo`: everything at once, to look at: backend, worker with its producer, dashboard."""
+"""`streamapp demo`: run a local backend, a worker with its sample producer, and the dashboard."""
 
 from __future__ import annotations
 
@@ -15,54 +15,59 @@ import click
 from streamapp import net
 from streamapp.commands import dashboard, up
 from streamapp.commands.interrupts import Interrupted, Interrupts
-from streamapp.commands.options import load_settings, told
+from streamapp.commands.options import handle_errors, load_settings
 from streamapp.local.backend import Backend
+from streamapp.local.ports import port_notice
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
 
 @click.command("demo")
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there between runs.")
-@told
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the data in this folder.  [default: a temporary folder, removed at the end]",
+)
+@handle_errors
 def command(data_dir: Path | None) -> None:
-    """Start a local Kafka, registry and MongoDB, the worker and the dashboard; Ctrl-C ends all of it."""
+    """Start a local Kafka, schema registry and MongoDB, a worker and the dashboard; run until Ctrl-C."""
     settings = load_settings()
     with Interrupts() as interrupts:
         try:
             with ExitStack() as stack:
                 _run(stack, data_dir, settings, interrupts)
         except Interrupted as exc:
-            sys.exit(up.called_off(exc))
-    click.echo("ended; nothing is left running", err=True)
+            sys.exit(up.report_interrupted(exc))
+    click.echo("Stopped. All processes have ended.", err=True)
 
 
 def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts: Interrupts) -> None:
     folder = stack.enter_context(up.data_folder(data_dir))
     backend = stack.enter_context(up.running(folder, settings))
-    worker_port = _port(settings.web_port, "the worker's pages", but=[])
-    page_port = _port(settings.dashboard_port, "the dashboard", but=[worker_port])
+    worker_port = _port(settings.web_port, "The worker's health and metrics pages", but=[])
+    page_port = _port(settings.dashboard_port, "The dashboard", but=[worker_port])
     servers = [_worker(backend, folder, worker_port), _dashboard(backend, folder, page_port)]
-    click.echo("starting the worker and the dashboard …", err=True)
+    click.echo("Starting the worker and the dashboard …", err=True)
     for server in servers:
         stack.callback(server.stop)
         server.launch()
     for server in servers:
         server.wait_until_ready()
-    checks = [partial(up.look_after, backend), *(server.check for server in servers)]
-    up.watch(checks, interrupts, lambda: _tell(backend, worker_port, page_port))
+    checks = [partial(up.check_backend, backend), *(server.check for server in servers)]
+    up.watch(checks, interrupts, lambda: _print_addresses(backend, worker_port, page_port))
 
 
-def _tell(backend: Backend, worker_port: int, page_port: int) -> None:
+def _print_addresses(backend: Backend, worker_port: int, page_port: int) -> None:
     click.echo(f"dashboard  {dashboard.page_url(net.HOST, page_port)}")
     click.echo(f"worker     http://{net.HOST}:{worker_port}/readyz")
     for name, value in backend.addresses.environment().items():
         click.echo(f"{name}={value}")
-    click.echo("\nOpen the dashboard's address in a browser; Ctrl-C ends all of it.", err=True)
+    click.echo("\nOpen the dashboard's address in a browser. Press Ctrl-C to stop.", err=True)
 
 
 def _worker(backend: Backend, folder: Path, port: int) -> Server:
     return Server(
-        name="the worker",
+        name="The worker",
         command=[sys.executable, "-m", "streamapp", "worker", "--web-port", str(port), "--web-bind", net.HOST],
         log=folder / "worker.log",
         answers=lambda: _answers(f"http://{net.HOST}:{port}/readyz"),
@@ -72,7 +77,7 @@ def _worker(backend: Backend, folder: Path, port: int) -> Server:
 
 def _dashboard(backend: Backend, folder: Path, port: int) -> Server:
     return Server(
-        name="the dashboard",
+        name="The dashboard",
         command=dashboard.arguments(net.HOST, port),
         log=folder / "dashboard.log",
         answers=lambda: _answers(f"http://{net.HOST}:{port}/_stcore/health"),
@@ -80,10 +85,10 @@ def _dashboard(backend: Backend, folder: Path, port: int) -> Server:
     )
 
 
-def _port(usual: int, whose: str, *, but: Sequence[int]) -> int:
+def _port(usual: int, server: str, *, but: Sequence[int]) -> int:
     port = net.choose_port(usual, but=but)
     if port != usual:
-        click.echo(f"port {usual} is taken; {whose} is on port {port}", err=True)
+        click.echo(port_notice(server, usual, port), err=True)
     return port
 
 

@@ -1,4 +1,4 @@
-"""`streamapp dlq list`, `show` and `replay`: look at the dead letters, and bring them back once the cause is mended."""
+"""`streamapp dlq list`, `show` and `replay`: list and show dead letters, and replay them once the cause is fixed."""
 
 from __future__ import annotations
 
@@ -10,138 +10,152 @@ from collections.abc import Sequence
 import click
 
 from streamapp.commands import dlq_replay
-from streamapp.commands.dlq_choice import browser, choice_options, read
-from streamapp.commands.options import is_json, json_option, load_settings, told
+from streamapp.commands.dlq_filter import filter_options, open_browser, read_letters
+from streamapp.commands.options import handle_errors, is_json, json_option, load_settings
 from streamapp.dlq import letter_text
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import ClassifiedDeadLetter, DeadLetterFilter, histogram
 from streamapp.model.record import TopicRecord
 from streamapp.settings import Settings
 
-#: Bytes of a value that are shown.
-_SHOWN_BYTES = 1024
-#: Foreign records that are named one by one.
-_TOLD = 20
+#: Bytes of a value in the hex dump of `show`.
+_MAX_SHOWN_BYTES = 1024
+#: Foreign records that are listed one by one.
+_MAX_LISTED = 20
 
 
 @click.group("dlq")
 def command() -> None:
-    """Look at the dead letters, and replay them once the cause is mended."""
+    """List and show dead letters, and replay them once the cause is fixed."""
 
 
 @click.command("list")
-@choice_options
+@filter_options
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="Letters shown, the newest; 0: all."
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    help="List the newest N; 0 lists all.",
 )
 @json_option
-@told
-def list_letters(*, choice: DeadLetterFilter, limit: int, as_json: bool) -> None:
-    """Count the dead letters by reason, and show them, the newest first."""
+@handle_errors
+def list_letters(*, letter_filter: DeadLetterFilter, limit: int, as_json: bool) -> None:
+    """Count the dead letters by reason, and list them, newest first."""
     settings = load_settings()
-    with browser(settings) as box:
-        is_there = bool(box.letters.partitions())
-        index, chosen = read(box, choice, run=False)
-    newest = sorted(chosen, key=lambda one: (one.letter.failed_at, one.letter.offset), reverse=True)
+    with open_browser(settings) as browser:
+        topic_exists = bool(browser.letters.partitions())
+        index, letters = read_letters(browser, letter_filter, needs_store=False)
+    newest = sorted(letters, key=lambda one: (one.letter.failed_at, one.letter.offset), reverse=True)
     shown = newest[: limit or None]
-    foreign = index.unrecognized if choice == DeadLetterFilter() else []
+    foreign = index.unrecognized if letter_filter == DeadLetterFilter() else []
     if is_json(as_json=as_json):
-        _print_json(settings, chosen, shown, foreign)
+        _print_json(settings, letters, shown, foreign)
     else:
-        _print_lines(chosen, shown, foreign)
-        if not chosen:
-            _tell_none(settings, choice, is_there=is_there)
+        _print_lines(letters, shown, foreign)
+        if not letters:
+            _explain_none(settings, letter_filter, topic_exists=topic_exists)
 
 
 def _print_json(
     settings: Settings,
-    chosen: Sequence[ClassifiedDeadLetter],
+    letters: Sequence[ClassifiedDeadLetter],
     shown: Sequence[ClassifiedDeadLetter],
     foreign: Sequence[tuple[int, int]],
 ) -> None:
     facts = {
         "topic": settings.dead_letter_topic,
-        "letters": len(chosen),
-        "reasons": [letter_text.summary_json(summary) for summary in histogram(chosen)],
+        "letters": len(letters),
+        "reasons": [letter_text.summary_json(summary) for summary in histogram(letters)],
         "shown": [{**letter_text.letter_json(one.letter), "state": one.state} for one in shown],
         "foreign": [{"partition": partition, "offset": offset} for partition, offset in foreign],
     }
     click.echo(json.dumps(facts))
 
 
-def _tell_none(settings: Settings, choice: DeadLetterFilter, *, is_there: bool) -> None:
+def _explain_none(settings: Settings, letter_filter: DeadLetterFilter, *, topic_exists: bool) -> None:
     topic = settings.dead_letter_topic
-    if not is_there:
-        click.echo(f"there is no topic {topic}, and so no dead letter", err=True)
+    if not topic_exists:
+        click.echo(_no_topic(topic), err=True)
+    elif letter_filter == DeadLetterFilter():
+        click.echo(f"There are no dead letters in {topic}.", err=True)
     else:
-        click.echo(f"no {'' if choice == DeadLetterFilter() else 'such '}dead letters in {topic}", err=True)
+        click.echo(f"No dead letter in {topic} matches the options.", err=True)
+
+
+def _no_topic(topic: str) -> str:
+    return f"The topic {topic} does not exist: there are no dead letters."
 
 
 def _print_lines(
-    chosen: Sequence[ClassifiedDeadLetter], shown: Sequence[ClassifiedDeadLetter], foreign: Sequence[tuple[int, int]]
+    letters: Sequence[ClassifiedDeadLetter], shown: Sequence[ClassifiedDeadLetter], foreign: Sequence[tuple[int, int]]
 ) -> None:
-    if chosen:
-        click.echo("\n".join(letter_text.reason_lines(histogram(chosen))))
+    if letters:
+        click.echo("\n".join(letter_text.reason_lines(histogram(letters))))
         click.echo()
         click.echo("\n".join(letter_text.letter_lines(shown)))
-    if len(shown) < len(chosen):
-        click.echo(f"… and {len(chosen) - len(shown)} older ones; --limit shows more", err=True)
+    if len(shown) < len(letters):
+        click.echo(f"… and {len(letters) - len(shown)} older ones; --limit shows more", err=True)
     if foreign:
-        places = ", ".join(f"{partition}:{offset}" for partition, offset in foreign[:_TOLD])
-        more = f" and {len(foreign) - _TOLD} more" if len(foreign) > _TOLD else ""
-        click.echo(f"{len(foreign)} foreign, with other headers than ours: {places}{more}", err=True)
+        places = ", ".join(f"{partition}:{offset}" for partition, offset in foreign[:_MAX_LISTED])
+        more = f" and {len(foreign) - _MAX_LISTED} more" if len(foreign) > _MAX_LISTED else ""
+        click.echo(
+            f"{len(foreign)} foreign records, without the headers of a dead letter (partition:offset): {places}{more}",
+            err=True,
+        )
 
 
 @click.command()
 @click.argument("place", metavar="PARTITION:OFFSET", required=False)
-@click.option("--origin", help="The last dead letter of what stood there: topic-partition-offset.")
-@click.option("--raw", is_flag=True, help="Write the original bytes, and nothing else, to stdout.")
+@click.option("--origin", metavar="TOPIC-PARTITION-OFFSET", help="Show the last dead letter of this record.")
+@click.option("--raw", is_flag=True, help="Write only the original bytes to stdout.")
 @json_option
-@told
+@handle_errors
 def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> None:
-    """Show the dead letter that lies at PARTITION:OFFSET of the dead-letter topic: headers, key and value."""
+    """Show the dead letter at PARTITION:OFFSET of the dead-letter topic: headers, key and value."""
     if (place is None) == (origin is None):
-        raise click.UsageError("give either PARTITION:OFFSET or --origin.")
+        raise click.UsageError("Give either PARTITION:OFFSET or --origin.")
     if raw and is_json(as_json=as_json):
-        raise click.UsageError("--raw or --json, not both.")
+        raise click.UsageError("Give either --raw or --json, not both.")
     settings = load_settings()
-    with browser(settings) as box:
-        if not box.letters.partitions():
-            raise click.ClickException(f"there is no topic {box.letters.topic}, and so no dead letter.")
-        partition, offset = _place(place) if place else _place_of_origin(box, origin or "")
-        record = box.record(partition, offset)
+    with open_browser(settings) as browser:
+        if not browser.letters.partitions():
+            raise click.ClickException(_no_topic(browser.letters.topic))
+        partition, offset = _parse_place(place) if place else _find_by_origin(browser, origin or "")
+        record = browser.record(partition, offset)
     if record is None:
-        raise click.ClickException(f"nothing lies at {partition}:{offset} of {settings.dead_letter_topic}.")
+        raise click.ClickException(f"There is no record at {partition}:{offset} of {settings.dead_letter_topic}.")
     if raw:
         _write(record)
     elif is_json(as_json=as_json):
         click.echo(json.dumps(letter_text.record_json(record)))
     else:
-        click.echo("\n".join(letter_text.record_lines(record, max_bytes=_SHOWN_BYTES)))
+        click.echo("\n".join(letter_text.record_lines(record, max_bytes=_MAX_SHOWN_BYTES)))
 
 
-def _place(text: str) -> tuple[int, int]:
+def _parse_place(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,9}):(\d{1,18})", text)
     if not found:
-        raise click.BadParameter(f"{text!r} is no PARTITION:OFFSET. Example: 0:24", param_hint="PARTITION:OFFSET")
+        raise click.BadParameter(f"{text!r} is not PARTITION:OFFSET. Example: 0:24", param_hint="PARTITION:OFFSET")
     return int(found[1]), int(found[2])
 
 
-def _place_of_origin(box: DeadLetterBrowser, text: str) -> tuple[int, int]:
+def _find_by_origin(browser: DeadLetterBrowser, text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(.+)-(\d{1,9})-(\d{1,18})", text)
     if not found:
         raise click.BadParameter(
-            f"{text!r} is no topic-partition-offset. Example: user_events-2-118", param_hint="--origin"
+            f"{text!r} is not TOPIC-PARTITION-OFFSET. Example: user_events-2-118", param_hint="--origin"
         )
-    letter = box.read().latest_of(found[1], int(found[2]), int(found[3]))
+    letter = browser.read().latest_of(found[1], int(found[2]), int(found[3]))
     if letter is None:
-        raise click.ClickException(f"{box.letters.topic} has no dead letter of {text}.")
+        raise click.ClickException(f"{browser.letters.topic} has no dead letter of {text}.")
     return letter.partition, letter.offset
 
 
 def _write(record: TopicRecord) -> None:
     if record.value is None:
-        click.echo("its value is null: there are no bytes", err=True)
+        click.echo("The value is null: there are no bytes to write.", err=True)
     sys.stdout.buffer.write(record.value or b"")
     sys.stdout.buffer.flush()
 

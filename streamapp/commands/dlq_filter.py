@@ -1,4 +1,4 @@
-"""What the commands of `streamapp dlq` have in common: which dead letters are meant, and what has become of them."""
+"""Shared by the commands of `streamapp dlq`: options that filter dead letters, and reading them with their state."""
 
 from __future__ import annotations
 
@@ -18,70 +18,75 @@ from streamapp.model.record import Reason
 from streamapp.settings import Settings
 
 
-def choice_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose letters, and the choice."""
+def filter_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that filter dead letters to a command, which gets them as `letter_filter`."""
 
     @click.option(
         "--reason",
         "reasons",
         type=click.Choice([reason.value for reason in Reason]),
         multiple=True,
-        help="Only this reason; may be given again.  [default: all]",
+        help="Only this reason; can be repeated.  [default: all]",
     )
-    @click.option("--partition", type=click.IntRange(min=0), help="Only of this partition of the original topic.")
-    @click.option("--since", help="Only what failed at this time or later, ISO 8601.")
-    @click.option("--until", help="Only what failed before this time, ISO 8601.")
+    @click.option("--partition", type=click.IntRange(min=0), help="Only this partition of the original topic.")
+    @click.option("--since", metavar="TIME", help="Only records that failed at this time or later, ISO 8601.")
+    @click.option("--until", metavar="TIME", help="Only records that failed before this time, ISO 8601.")
     @wraps(function)
-    def choosing(
+    def filtering(
         *, reasons: Sequence[str], partition: int | None, since: str | None, until: str | None, **others: Any
     ) -> None:
-        choice = DeadLetterFilter(
+        letter_filter = DeadLetterFilter(
             reasons=reasons,
             partition=partition,
             since=instant(since, option="--since"),
             until=instant(until, option="--until"),
         )
-        function(choice=choice, **others)
+        function(letter_filter=letter_filter, **others)
 
-    return choosing
+    return filtering
 
 
 @contextmanager
-def browser(settings: Settings) -> Generator[DeadLetterBrowser]:
-    """Open it, with a bar while it reads."""
-    box = DeadLetterBrowser(settings, progress=progress)
+def open_browser(settings: Settings) -> Generator[DeadLetterBrowser]:
+    """Open a browser of the dead-letter topic that shows progress bars; close it at the end."""
+    browser = DeadLetterBrowser(settings, progress=progress)
     try:
-        yield box
+        yield browser
     finally:
-        box.close()
+        browser.close()
 
 
-def read(
-    box: DeadLetterBrowser, choice: DeadLetterFilter, *, run: bool
+def read_letters(
+    browser: DeadLetterBrowser, letter_filter: DeadLetterFilter, *, needs_store: bool
 ) -> tuple[DeadLetterIndex, Sequence[ClassifiedDeadLetter]]:
-    """All letters, and what has become of the chosen ones; without MongoDB that is unknown, unless insisted on."""
-    # First: what fails again while we look is behind what was committed, and so "in topic". Asked last, it would be
-    # "open" by its old letter, and be replayed beside the new one.
-    committed = box.committed()
-    index = box.read()
-    return index, _judge(box, [letter for letter in index.letters if choice.matches(letter)], index, committed, run=run)
+    """Return the index of all letters, and the filtered letters with their state.
+
+    Raises:
+        StoreUnavailable: MongoDB does not answer and `needs_store` is true; otherwise the states are unknown.
+    """
+    # Before the dead letters are read: an event that fails again while they are read is at an offset that is not
+    # committed yet, and so "in topic". Read afterwards, it would be "open" by its old letter and be replayed again.
+    committed = browser.committed()
+    index = browser.read()
+    letters = [letter for letter in index.letters if letter_filter.matches(letter)]
+    return index, _classify(browser, letters, index, committed, needs_store=needs_store)
 
 
-def _judge(
-    box: DeadLetterBrowser,
+def _classify(
+    browser: DeadLetterBrowser,
     letters: Sequence[Letter],
     index: DeadLetterIndex,
     committed: Mapping[int, int],
     *,
-    run: bool,
+    needs_store: bool,
 ) -> Sequence[ClassifiedDeadLetter]:
     last = [letter for letter in letters if index.is_latest(letter)]
     try:
-        stored = box.stored_ids(last)
+        stored = browser.stored_ids(last)
     except StoreUnavailable as exc:
-        if run:
+        if needs_store:
             raise
-        click.echo(f"Which events are stored is not known: {exc}", err=True)
+        click.echo(f"The states are unknown, because MongoDB cannot be asked which events are stored: {exc}", err=True)
         stored = None
-    in_topic = box.unread_ids([letter for letter in last if letter.event_id not in (stored or ())], committed)
-    return classify(letters, index, stored_ids=stored, unread_ids=in_topic)
+    unread = browser.unread_ids([letter for letter in last if letter.event_id not in (stored or ())], committed)
+    return classify(letters, index, stored_ids=stored, unread_ids=unread)

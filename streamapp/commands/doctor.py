@@ -1,4 +1,4 @@
-"""`streamapp doctor`: check the whole chain, name each fault and its remedy."""
+"""`streamapp doctor`: check settings, servers and ports; name each fault and its remedy."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import Path
 
 import click
 
-from streamapp.commands.options import is_json, json_option, load_settings, report, told
+from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.doctor.checks.finding import Finding, Verdict, count_verdicts
 from streamapp.doctor.runner import run_checks
 
 
 @click.command("doctor")
 @json_option
-@told
+@handle_errors
 def command(*, as_json: bool) -> None:
-    """Check settings, Kafka, registry, MongoDB and ports; name each fault and its remedy. Writes nothing."""
+    """Check settings, Kafka, registry, MongoDB and ports; name each fault and its remedy. Write nothing."""
     began = time.monotonic()
     findings = run_checks(load_settings(), os.environ, Path.cwd())
-    _tell(findings, seconds=round(time.monotonic() - began, 3), as_json=as_json)
+    _print(findings, seconds=round(time.monotonic() - began, 3), as_json=as_json)
     sys.stdout.flush()
     sys.exit(1 if count_verdicts(findings, Verdict.FAULT) else 0)
 
 
-def _tell(findings: Sequence[Finding], *, seconds: float, as_json: bool) -> None:
+def _print(findings: Sequence[Finding], *, seconds: float, as_json: bool) -> None:
     facts = {
         "faults": count_verdicts(findings, Verdict.FAULT),
         "warnings": count_verdicts(findings, Verdict.WARNING),

@@ -1,4 +1,4 @@
-"""What our commands have in common: `--json` on either side of the command, errors without tracebacks."""
+"""Options and error handling that the commands share: `--json` on either side of the command, no tracebacks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Report as JS
 
 
 def is_json(*, as_json: bool) -> bool:
-    """Whether JSON is wanted: by the command's own `--json`, or by Faust's before it."""
+    """Whether `--json` was given, after the command or (Faust's option) before it."""
     return as_json or getattr(click.get_current_context().find_root().obj, "json", False)
 
 
 def report(facts: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print facts to stdout: a line each, or one JSON object (also where Faust's `--json` stood before the command)."""
+    """Print facts to stdout: one per line, or one JSON object if `--json` was given on either side of the command."""
     if is_json(as_json=as_json):
         click.echo(json.dumps(facts))
         return
@@ -40,30 +40,30 @@ def report(facts: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def instant(text: str | None, *, option: str) -> datetime | None:
-    """The instant that an option gives in ISO 8601, in UTC where no zone is said; exit code 2 if it is none."""
+    """Return the instant that an option gives in ISO 8601, in UTC if it names no zone; exit code 2 if it is invalid."""
     if text is None:
         return None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        message = f"{text!r} is no ISO 8601 time. Example: 2026-01-31T12:00:00Z"
+        message = f"{text!r} is not an ISO 8601 time. Example: 2026-01-31T12:00:00Z"
         raise click.BadParameter(message, param_hint=option) from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at
 
 
 def load_settings() -> Settings:
-    """The settings, or exit code 2 with what is wrong."""
+    """Return the settings; exit code 2 if one is wrong, naming it."""
     try:
         return settings.load()
     except SettingsError as exc:
         raise click.UsageError(str(exc)) from None
 
 
-def told(command: Callable[P, R]) -> Callable[P, R]:
-    """Say what went wrong in words, with exit code 1."""
+def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Print expected errors as a message on stderr, without a traceback, and exit with 1."""
 
     @wraps(command)
-    def telling(*args: P.args, **kwargs: P.kwargs) -> R:
+    def handling(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except Transient as exc:
@@ -75,14 +75,14 @@ def told(command: Callable[P, R]) -> Callable[P, R]:
             if exc.errno != errno.ENOSPC:
                 raise
             if exc.filename is None:
-                _write_no_more()
+                _discard_output()
             message = f"{exc.filename or 'The output'} cannot be written: {exc.strerror}"
             raise click.ClickException(message) from None
 
-    return telling
+    return handling
 
 
-def _write_no_more() -> None:
-    # Python would try again at its end to write what is still in its buffer, and fail.
+def _discard_output() -> None:
+    # At exit Python writes the rest of its buffer, which would fail again with a traceback.
     with Path(os.devnull).open("wb") as nothing:
         os.dup2(nothing.fileno(), sys.stdout.fileno())

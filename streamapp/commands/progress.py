@@ -1,4 +1,4 @@
-"""A bar on a terminal, and a pace, for commands that take their time."""
+"""A progress bar, and a rate limit, for commands that run for longer."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 
-#: Things a second: one in a thousand seconds.
-_LEAST_PACE = 0.001
-#: To sleep for less would cost more than most of what is paced; what has become due meanwhile follows at once.
-_LEAST_SLEEP_SECONDS = 0.005
+#: Items per second: one item in a thousand seconds.
+_MIN_RATE = 0.001
+#: A shorter sleep would cost more CPU than most items do; items that become due during a sleep follow at once.
+_MIN_SLEEP_SECONDS = 0.005
 
 
 def pace(text: str) -> float:
-    """The things a second that an option gives; exit code 2 if it is no pace."""
+    """Parse the items per second that an option gives; exit code 2 if it is not a positive number."""
     try:
         rate = float(text)
     except ValueError:
         rate = math.nan
-    if not _LEAST_PACE <= rate < math.inf:
-        raise click.BadParameter(f"{text!r} is no number from {_LEAST_PACE} on. Example: 100")
+    if not _MIN_RATE <= rate < math.inf:
+        raise click.BadParameter(f"{text!r} is not a number of at least {_MIN_RATE}. Example: 100")
     return rate
 
 
 @contextmanager
 def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
-    """Show it while stderr is a terminal; yields what is to be called with how many more are done."""
+    """Show a progress bar if stderr is a terminal; yield the function to call with the number of further items done."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
         task = shown.add_task("", total=total)
-        yield lambda more: shown.advance(task, more)
+        yield lambda done: shown.advance(task, done)
 
 
-def paced(things: Iterable[T], rate: float | None) -> Iterator[T]:
-    """Pass on so many a second at the most, each when it is due or up to 5 ms later; without a rate, at full speed."""
+def paced(items: Iterable[T], rate: float | None) -> Iterator[T]:
+    """Yield at most `rate` items per second, each when it is due or up to 5 ms later; without a rate, at full speed."""
     began = time.monotonic()
-    for index, thing in enumerate(things):
+    for index, item in enumerate(items):
         if rate is not None and (wait := began + index / rate - time.monotonic()) > 0:
-            time.sleep(max(wait, _LEAST_SLEEP_SECONDS))
-        yield thing
+            time.sleep(max(wait, _MIN_SLEEP_SECONDS))
+        yield item

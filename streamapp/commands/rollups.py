@@ -1,4 +1,4 @@
-"""`streamapp rollups check` and `streamapp rollups rebuild`: compare the rollups with the events, and mend them."""
+"""`streamapp rollups check` and `streamapp rollups rebuild`: compare the rollups with the events, and correct them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import islice
 
 import click
 
-from streamapp.commands.options import is_json, json_option, load_settings, report, told
+from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.commands.progress import progress
 from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
@@ -21,41 +21,41 @@ from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationRes
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.rollup import Rollup
 
-#: Rollups that are told one by one, of those that differ.
-TOLD = 20
+#: Different rollups that are listed one by one.
+MAX_LISTED = 20
 
 _levels = click.option(
     "--level",
     "names",
     type=click.Choice([level.name for level in LEVELS]),
     multiple=True,
-    help="Only this level; may be given again.  [default: all]",
+    help="Only this level; can be repeated.  [default: all]",
 )
 
 
 @click.group("rollups")
 def command() -> None:
-    """Compare the rollups with the events, or count them again."""
+    """Compare the rollups with the events, or rebuild them."""
 
 
 @command.command()
 @_levels
 @json_option
-@told
+@handle_errors
 def check(*, names: Sequence[str], as_json: bool) -> None:
-    """Compare each rollup with the events."""
+    """Compare each rollup with the events; exit with 1 if any differs."""
     differ = _run(Reconciliation.check, "different", names, as_json=as_json)
     if differ:
-        click.echo("Rollups differ from the events; `streamapp rollups rebuild` counts them anew.", err=True)
+        click.echo("Some rollups differ from the events; `streamapp rollups rebuild` corrects them.", err=True)
         sys.exit(1)
 
 
 @command.command()
 @_levels
 @json_option
-@told
+@handle_errors
 def rebuild(*, names: Sequence[str], as_json: bool) -> None:
-    """Count the events again, also beside workers."""
+    """Count the events again, and correct each rollup that differs; workers may run meanwhile."""
     _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
 
 
@@ -96,7 +96,7 @@ def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_jso
         "without_time": findings.untimed,
         "seconds": round(seconds, 3),
     }
-    first = [*islice(sorted(findings.different.items()), TOLD)]
+    first = [*islice(sorted(findings.different.items()), MAX_LISTED)]
     if is_json(as_json=as_json):
         differences = [{"collection": level.collection, "id": id_, "why": why} for (level, id_), why in first]
         report({**facts, "differences": differences}, as_json=True)
@@ -104,8 +104,8 @@ def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_jso
     report(facts, as_json=False)
     for key, why in first:
         click.echo(f"{_named(key)}: {why}")
-    if len(findings.different) > TOLD:
-        click.echo(f"… and {len(findings.different) - TOLD} more")
+    if len(findings.different) > MAX_LISTED:
+        click.echo(f"… and {len(findings.different) - MAX_LISTED} more")
 
 
 def _named(key: RollupKey) -> str:

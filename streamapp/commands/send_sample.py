@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from streamapp.commands.interrupts import Interrupted, Interrupts
-from streamapp.commands.options import instant, json_option, load_settings, report, told
+from streamapp.commands.options import handle_errors, instant, json_option, load_settings, report
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable
@@ -70,7 +70,7 @@ def _check_manifest(_context: click.Context, parameter: click.Parameter, path: P
     help="Append to this file what was sent, for `streamapp verify --manifest`; --ledger is its old name.",
 )
 @json_option
-@told
+@handle_errors
 def command(  # noqa: PLR0913 - its options
     *,
     count: int,

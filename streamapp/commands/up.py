@@ -1,4 +1,4 @@
-"""`streamapp up`: a local Kafka, schema registry and MongoDB, on their own or around a command."""
+"""`streamapp up`: run a local Kafka, schema registry and MongoDB, alone or while a command runs."""
 
 from __future__ import annotations
 
@@ -17,37 +17,52 @@ from pathlib import Path
 import click
 
 from streamapp.commands.interrupts import Interrupted, Interrupts
-from streamapp.commands.options import load_settings, told
+from streamapp.commands.options import handle_errors, load_settings
 from streamapp.local.backend import Backend
-from streamapp.local.cluster_size import NUMBERS
+from streamapp.local.cluster_size import SIZES
 from streamapp.local.process import die_with_parent
 from streamapp.settings import Settings
 
-_LOOK_EVERY_SECONDS = 0.5
-_END_WITHIN_SECONDS = 10.0
-_NUMBER = click.Choice([str(number) for number in NUMBERS])
+_CHECK_EVERY_SECONDS = 0.5
+_COMMAND_STOP_SECONDS = 10.0
+_SIZES = click.Choice([str(size) for size in SIZES])
 
 
-def _as_number(_: click.Context, __: click.Parameter, chosen: str | None) -> int | None:
+def _to_int(_: click.Context, __: click.Parameter, chosen: str | None) -> int | None:
     return int(chosen) if chosen else None
 
 
 @click.command("up", context_settings={"allow_interspersed_args": False})
-@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there between runs.")
-@click.option("--brokers", type=_NUMBER, callback=_as_number, help="Kafka brokers: 1, or what the data folder has.")
-@click.option("--mongods", type=_NUMBER, callback=_as_number, help="Members of MongoDB's replica set, likewise.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the data in this folder.  [default: a temporary folder, removed at the end]",
+)
+@click.option(
+    "--brokers",
+    type=_SIZES,
+    callback=_to_int,
+    help="Number of Kafka brokers.  [default: that of the data folder, else 1]",
+)
+@click.option(
+    "--mongods",
+    type=_SIZES,
+    callback=_to_int,
+    help="Number of members of MongoDB's replica set.  [default: as for --brokers]",
+)
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
-@told
+@handle_errors
 def command(data_dir: Path | None, brokers: int | None, mongods: int | None, cmd: tuple[str, ...]) -> None:
     """Start a local Kafka, schema registry and MongoDB.
 
-    With CMD, run it with their addresses in its environment, and exit with its exit code.
-    Without CMD, print the addresses and run until Ctrl-C.
+    Without CMD, print their addresses and run until Ctrl-C.
 
-    With `--brokers 3 --mongods 3` they are clusters that survive the loss of a member.
+    With CMD, run it with the addresses in its environment (STREAMAPP_…), and exit with its exit code.
+
+    With `--brokers 3 --mongods 3`, Kafka and MongoDB are clusters that survive the loss of one member.
     """
     if cmd and not shutil.which(cmd[0]):
-        message = f"there is no command {cmd[0]!r}."
+        message = f"The command {cmd[0]!r} was not found."
         raise click.UsageError(message)
     sys.exit(up(load_settings(), data_dir, cmd, brokers=brokers, mongods=mongods))
 
@@ -55,7 +70,7 @@ def command(data_dir: Path | None, brokers: int | None, mongods: int | None, cmd
 def up(
     settings: Settings, data_dir: Path | None, command: Sequence[str], *, brokers: int | None, mongods: int | None
 ) -> int:
-    """Run the backend, and within it the command, if any; return the exit code."""
+    """Run the backend until Ctrl-C, or while the command runs; return the exit code."""
     with Interrupts() as interrupts:
         try:
             with (
@@ -64,18 +79,18 @@ def up(
             ):
                 return _run(command, backend, interrupts) if command else _serve(backend, interrupts)
         except Interrupted as exc:
-            return called_off(exc)
+            return report_interrupted(exc)
 
 
-def called_off(exc: Interrupted) -> int:
-    """Say that the start was called off; return the exit code."""
-    click.echo("\ncalled off; nothing is left running", err=True)
+def report_interrupted(exc: Interrupted) -> int:
+    """Print that the start was interrupted; return the exit code."""
+    click.echo("\nInterrupted during the start. All processes have ended.", err=True)
     return exc.exit_code
 
 
 @contextmanager
 def data_folder(chosen: Path | None) -> Generator[Path]:
-    """Give the folder for the data: the chosen one, or a temporary one that is removed at the end."""
+    """Yield the folder for the data: the chosen one, or a temporary one that is removed at the end."""
     if chosen:
         yield chosen
         return
@@ -87,72 +102,73 @@ def data_folder(chosen: Path | None) -> Generator[Path]:
 def running(
     folder: Path, settings: Settings, *, brokers: int | None = None, mongods: int | None = None
 ) -> Generator[Backend]:
-    """Run the backend, and say on stderr what it is doing."""
-    click.echo("starting Kafka, the schema registry and MongoDB …", err=True)
+    """Run the backend; print progress on stderr."""
+    click.echo("Starting Kafka, the schema registry and MongoDB …", err=True)
     with Backend(folder, settings, brokers=brokers, mongods=mongods) as backend:
-        for notice in (*backend.ports.notices(), *backend.members()):
+        for notice in (*backend.ports.notices(), *backend.member_addresses()):
             click.echo(notice, err=True)
         yield backend
 
 
-def look_after(backend: Backend) -> None:
-    """Say which members have ended while the others go on; raises BackendError if they cannot."""
-    for complaint in backend.check():
-        click.echo(complaint, err=True)
+def check_backend(backend: Backend) -> None:
+    """Print which cluster members have ended since the last call; raise BackendError if too few are left."""
+    for warning in backend.check():
+        click.echo(warning, err=True)
 
 
 def _serve(backend: Backend, interrupts: Interrupts) -> int:
-    def tell() -> None:
+    def print_addresses() -> None:
         for name, value in backend.addresses.environment().items():
             click.echo(f"{name}={value}")
-        click.echo("running until Ctrl-C", err=True)
+        click.echo("Running. Press Ctrl-C to stop.", err=True)
 
-    watch([partial(look_after, backend)], interrupts, tell)
+    watch([partial(check_backend, backend)], interrupts, print_addresses)
     return 0
 
 
-def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts, tell: Callable[[], None]) -> None:
-    """Tell that all runs, and look after it until a signal comes; each check raises when its process has ended."""
-    wanted = True
+def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts, on_ready: Callable[[], None]) -> None:
+    """Call `on_ready`, then the checks again and again until a signal arrives; a check raises if its process ended."""
+    is_running = True
 
-    def end(_: int) -> None:
-        nonlocal wanted
-        wanted = False
+    def stop(_: int) -> None:
+        nonlocal is_running
+        is_running = False
 
-    interrupts.pass_to(end)
-    tell()  # whoever is told may send the signal at once
-    while wanted:
+    interrupts.pass_to(stop)
+    on_ready()  # after pass_to: a script may send the signal as soon as it has read the output
+    while is_running:
         for check in checks:
             check()
-        time.sleep(_LOOK_EVERY_SECONDS)
+        time.sleep(_CHECK_EVERY_SECONDS)
 
 
 def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> int:
     environ = os.environ | backend.addresses.environment()
-    # Its own process group would be in the terminal's background: it stays in ours, and gets Ctrl-C from the terminal.
+    # In the process group of this command: a group of its own would be in the terminal's background. So Ctrl-C reaches
+    # it from the terminal, and only other signals are passed on.
     process = subprocess.Popen(die_with_parent(command, signal.SIGTERM), env=environ)
     interrupts.pass_to(lambda number: None if number == signal.SIGINT else process.send_signal(number))
     try:
         return _exit_code(process, backend)
     finally:
         interrupts.ignore()
-        _end(process)
+        _stop(process)
 
 
 def _exit_code(process: subprocess.Popen[bytes], backend: Backend) -> int:
     while True:
         try:
-            code = process.wait(_LOOK_EVERY_SECONDS)
+            code = process.wait(_CHECK_EVERY_SECONDS)
         except subprocess.TimeoutExpired:
-            look_after(backend)
+            check_backend(backend)
         else:
-            return code if code >= 0 else 128 - code  # as a shell tells of a signal
+            return code if code >= 0 else 128 - code  # as a shell reports a signal
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(_END_WITHIN_SECONDS)
+        process.wait(_COMMAND_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

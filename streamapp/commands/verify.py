@@ -1,4 +1,4 @@
-"""`streamapp verify`: whether every record is stored or dead-lettered, once, and counted; and all that was sent."""
+"""`streamapp verify`: check that each record is stored or dead-lettered once, and that nothing sent is lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from streamapp.commands.options import is_json, json_option, load_settings, report, told
+from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.commands.progress import progress
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
@@ -27,14 +27,14 @@ from streamapp.verify.checks.manifest_check import ManifestCheck
 from streamapp.verify.checks.result import Problem, VerificationResult
 from streamapp.verify.verification import Verification
 
-#: Problems that are told one by one.
-TOLD = 20
-TOLD_AS_JSON = 200
+#: Problems that are listed one by one.
+MAX_LISTED = 20
+MAX_LISTED_AS_JSON = 200
 
 
 @dataclass(slots=True, kw_only=True)
-class Found:
-    """All that a run of the command has found."""
+class VerifyResult:
+    """The results of all checks of one run."""
 
     verdict: VerificationResult
     topic_id: str | None
@@ -44,20 +44,20 @@ class Found:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return self.verdict.is_good and not self.problems
 
 
-def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequence[Path]) -> Sequence[Manifest]:
+def _read_manifests(_context: click.Context, parameter: click.Parameter, paths: Sequence[Path]) -> Sequence[Manifest]:
     runs: list[Manifest] = []
     for path in paths:
         try:
-            found = manifest_file.read(path)
+            runs_of_file = manifest_file.read(path)
         except (OSError, NoManifestError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else exc
             raise click.BadParameter(f"{path}: {why}", param=parameter) from None
-        for run in found:
-            if run not in runs:  # it may be there twice, or in two files
+        for run in runs_of_file:
+            if run not in runs:  # a run may be in two files
                 runs.append(run)
     return runs
 
@@ -69,95 +69,97 @@ def _ledgers(_context: click.Context, parameter: click.Parameter, paths: Sequenc
     "sent",
     type=click.Path(path_type=Path),
     multiple=True,
-    callback=_ledgers,
-    help="Prove also what was sent, by this file of `send-sample --manifest`; may be given again.",
+    callback=_read_manifests,
+    metavar="FILE",
+    help="Check also that everything sent is there, by this file of `send-sample --manifest`; can be repeated. --ledger"
+    " is its old name.",
 )
-@click.option("--no-rollups", is_flag=True, help="Leave out the comparison of the rollups with the events.")
+@click.option("--no-rollups", is_flag=True, help="Do not compare the rollups with the events.")
 @json_option
-@told
+@handle_errors
 def command(*, sent: Sequence[Manifest], no_rollups: bool, as_json: bool) -> None:
-    """Compare the topic with documents, dead letters and rollups: exit 1 if anything is missing, double or changed."""
+    """Compare the topic with documents, dead letters and rollups; exit with 1 if any is missing, double or changed."""
     settings, began = load_settings(), time.monotonic()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     try:
-        found = translate_errors(lambda: _verify(settings, mongo, sent))
+        result = translate_errors(lambda: _verify(settings, mongo, sent))
         if not no_rollups:
-            translate_errors(lambda: _check_rollups(found, mongo, settings))
+            translate_errors(lambda: _check_rollups(result, mongo, settings))
     finally:
         mongo.close()
-    _report(found, settings, seconds=time.monotonic() - began, as_json=as_json)
-    if not found.is_good:
+    _report(result, settings, seconds=time.monotonic() - began, as_json=as_json)
+    if not result.is_good:
         sys.exit(1)
 
 
-def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Manifest]) -> Found:
+def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Manifest]) -> VerifyResult:
     with closing(Verification(settings, mongo)) as verification:
         total = verification.prepare()
-        _refuse_others(sent, settings.topic, verification.topic_id)
+        _refuse_other_topics(sent, settings.topic, verification.topic_id)
         with progress("comparing", total) as advance:
-            found = Found(verdict=verification.run(advance), topic_id=verification.topic_id)
+            result = VerifyResult(verdict=verification.run(advance), topic_id=verification.topic_id)
         if sent:
-            found.manifest_check = ManifestCheck(
+            result.manifest_check = ManifestCheck(
                 find_documents=verification.find_documents,
                 dead_lettered=verification.failures.by_event_id,
                 committed=verification.committed,
             )
             for run in sent:
-                found.problems += found.manifest_check.check(run)
-        return found
+                result.problems += result.manifest_check.check(run)
+        return result
 
 
-def _refuse_others(sent: Sequence[Manifest], topic: str, topic_id: str | None) -> None:
+def _refuse_other_topics(sent: Sequence[Manifest], topic: str, topic_id: str | None) -> None:
     for run in sent:
         if run.topic != topic:
-            message = f"The ledger is of the topic {run.topic}, and STREAMAPP_TOPIC is {topic}."
+            message = f"The manifest is of the topic {run.topic}, but STREAMAPP_TOPIC is {topic}."
             raise StreamappError(message)
         if run.topic_id != topic_id:
             message = (
-                f"The ledger's run of {run.started_at} went to an earlier topic {topic}, which was deleted and made"
-                f" again since (it was {run.topic_id}, and is {topic_id}): its offsets mean nothing any more."
+                f"The run of {run.started_at} in the manifest was sent to {topic} before that topic was deleted and"
+                f" re-created (topic id {run.topic_id} then, {topic_id} now): its records cannot be checked any more."
             )
             raise StreamappError(message)
 
 
-def _check_rollups(found: Found, mongo: Mongo, settings: Settings) -> None:
+def _check_rollups(result: VerifyResult, mongo: Mongo, settings: Settings) -> None:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
-        found.rollups = Reconciliation(
+        result.rollups = Reconciliation(
             mongo, keep=settings.keep, now=lambda: datetime.now(UTC), on_read=advance
         ).check()
-    different = sorted(found.rollups.different.items())
-    found.problems += [
+    different = sorted(result.rollups.different.items())
+    result.problems += [
         Problem("rollup", None, "", f"{level.collection} {id_}: {why}") for (level, id_), why in different
     ]
 
 
-def _report(found: Found, settings: Settings, *, seconds: float, as_json: bool) -> None:
-    problems = [*found.verdict.problems(), *found.problems]
+def _report(result: VerifyResult, settings: Settings, *, seconds: float, as_json: bool) -> None:
+    problems = [*result.verdict.problems(), *result.problems]
     facts = {
         "topic": settings.topic,
         "group": settings.app_id,
-        "incarnation": found.topic_id,
-        **found.verdict.totals(),
-        **_further(found),
+        "incarnation": result.topic_id,
+        **result.verdict.totals(),
+        **_optional_facts(result),
         "seconds": round(seconds, 3),
-        "wrong": not found.is_good,
+        "wrong": not result.is_good,
     }
     if is_json(as_json=as_json):
-        partitions = [{"partition": fates.partition, **fates.counts()} for fates in found.verdict.partitions]
-        told = [problem._asdict() for problem in problems[:TOLD_AS_JSON]]
-        report({**facts, "partitions": partitions, "problems": told, "problems_total": len(problems)}, as_json=True)
+        partitions = [{"partition": fates.partition, **fates.counts()} for fates in result.verdict.partitions]
+        listed = [problem._asdict() for problem in problems[:MAX_LISTED_AS_JSON]]
+        report({**facts, "partitions": partitions, "problems": listed, "problems_total": len(problems)}, as_json=True)
         return
-    click.echo(_table(found.verdict))
-    report({name: facts[name] for name in ("topic", "group", *_further(found), "seconds")}, as_json=False)
-    _tell(found, settings, problems)
+    click.echo(_table(result.verdict))
+    report({name: facts[name] for name in ("topic", "group", *_optional_facts(result), "seconds")}, as_json=False)
+    _print_problems(result, settings, problems)
 
 
-def _further(found: Found) -> Mapping[str, Any]:
+def _optional_facts(result: VerifyResult) -> Mapping[str, Any]:
     facts: dict[str, Any] = {}
-    if found.rollups:
-        facts |= {"rollups": found.rollups.rollups, "rollups_different": len(found.rollups.different)}
-    if found.manifest_check:
-        facts |= {"sent": found.manifest_check.records, "sent_not_settled": found.manifest_check.not_settled}
+    if result.rollups:
+        facts |= {"rollups": result.rollups.rollups, "rollups_different": len(result.rollups.different)}
+    if result.manifest_check:
+        facts |= {"sent": result.manifest_check.records, "sent_not_settled": result.manifest_check.not_settled}
     return facts
 
 
@@ -170,12 +172,16 @@ def _table(verdict: VerificationResult) -> str:
     return "\n".join(columns(rows, right=range(len(rows[0]))))
 
 
-def _tell(found: Found, settings: Settings, problems: Sequence[Problem]) -> None:
-    for problem in islice(problems, TOLD):
+def _print_problems(result: VerifyResult, settings: Settings, problems: Sequence[Problem]) -> None:
+    for problem in islice(problems, MAX_LISTED):
         click.echo(problem)
-    if len(problems) > TOLD:
-        click.echo(f"… and {len(problems) - TOLD} more")
-    if lag := found.verdict.totals()["not_settled"]:
-        click.echo(f"{lag:,} records are not judged: the group {settings.app_id} has not committed them yet.", err=True)
-    if not found.is_good:
-        click.echo("Something is wrong.", err=True)
+    if len(problems) > MAX_LISTED:
+        click.echo(f"… and {len(problems) - MAX_LISTED} more")
+    if lag := result.verdict.totals()["not_settled"]:
+        click.echo(
+            f"{lag:,} records were not checked: the group {settings.app_id} (STREAMAPP_APP_ID) has not committed them"
+            " yet.",
+            err=True,
+        )
+    if not result.is_good:
+        click.echo("Problems were found.", err=True)

@@ -1,6 +1,6 @@
-"""Kafka, the schema registry and MongoDB as child processes on loopback: started together, ended together.
+"""Start and stop Kafka, the schema registry and MongoDB as child processes on the loopback interface.
 
-Kafka and MongoDB may have several members each; then the death of some of them is survived.
+Kafka and MongoDB can be clusters of several members, which survive the loss of fewer than half of them.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from streamapp.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
-    """Where the three servers are, named as in the settings."""
+    """Addresses of the three servers, named as in the settings."""
 
     kafka_bootstrap_servers: str
     schema_registry_url: str
     mongo_uri: str
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that lead the worker and the dashboard here."""
+        """Return the environment variables with which worker and dashboard use these servers."""
         return {f"STREAMAPP_{name.upper()}": value for name, value in asdict(self).items()}
 
 
 class Backend:
-    """The servers, with their data in one folder; a context manager that starts and ends them.
+    """The servers, with their data in one folder; a context manager that starts and stops them.
 
     Args:
-        data_dir: folder of their data; made if it is absent.
-        settings: which programs to run.
-        usual_ports: whether to listen on the usual ports, as far as they are free.
-        brokers: how many Kafka brokers, an odd number; None means as many as the folder has, 1 in a new one.
-        mongods: how many members of MongoDB's replica set, likewise.
+        data_dir: folder for the data; created if it does not exist.
+        settings: the programs to run.
+        usual_ports: whether to use the usual ports where they are free.
+        brokers: number of Kafka brokers, odd; None means that of the data folder, 1 for a new one.
+        mongods: number of members of MongoDB's replica set, in the same way.
     """
 
-    #: What the servers listen on; chosen as they start, since a download before that may take minutes.
+    #: Chosen immediately before the servers start, because a download can take minutes.
     ports: Ports
     kafkas: Sequence[Server]
     registry: Server
@@ -61,7 +61,7 @@ class Backend:
     ) -> None:
         self.data_dir = data_dir.absolute()
         self._brokers, self._mongods = brokers, mongods
-        self._fallen = set[Server]()
+        self._reported = set[Server]()
         self._settings = settings
         self._usual_ports = usual_ports
         self._running = ExitStack()
@@ -78,52 +78,52 @@ class Backend:
 
     @property
     def kafka(self) -> Server:
-        """The first broker, which is the only one unless more are wanted."""
+        """The first broker; the only one unless Kafka is a cluster."""
         return self.kafkas[0]
 
     @property
     def mongod(self) -> Server:
-        """The first member of MongoDB's set, likewise."""
+        """The first member of the replica set; the only one unless MongoDB is a cluster."""
         return self.mongods[0]
 
     @property
     def servers(self) -> tuple[Server, ...]:
-        """All, in the order of their start."""
+        """All servers, in the order in which they start."""
         return (*self.mongods, self.registry, *self.kafkas)
 
     @property
     def addresses(self) -> Addresses:
-        """Where the servers are."""
+        """Addresses of the servers."""
         return Addresses(
             kafka_bootstrap_servers=",".join(f"{HOST}:{port}" for port in self.ports.kafkas),
             schema_registry_url=registry.url(self.ports.registry),
             mongo_uri=mongod.uri(*self.ports.mongods),
         )
 
-    def members(self) -> list[str]:
-        """Say where each member is, if there are several, for those who want to hurt one."""
-        pairs = [(self.kafkas, self.ports.kafkas), (self.mongods, self.ports.mongods)]
-        several = [(server, port) for pair in pairs if len(pair[0]) > 1 for server, port in zip(*pair, strict=True)]
-        return [f"{server.name}: {HOST}:{port}, process {server.pid}" for server, port in several]
+    def member_addresses(self) -> list[str]:
+        """Return a line with address and process id for each member of a cluster, for failover drills."""
+        kinds = [(self.kafkas, self.ports.kafkas), (self.mongods, self.ports.mongods)]
+        members = [(server, port) for kind in kinds if len(kind[0]) > 1 for server, port in zip(*kind, strict=True)]
+        return [f"{server.name}: {HOST}:{port}, process {server.pid}" for server, port in members]
 
     def check(self) -> list[str]:
-        """Tell of members that have ended since the last look, though nobody stopped them, and are not needed.
+        """Return a warning for each cluster member that has ended unexpectedly since the last call.
 
         Raises:
-            BackendError: one has ended that is needed: too few are left.
+            BackendError: a server has ended, and half of its kind or more are lost.
         """
         kinds = (self.kafkas, self.mongods, [self.registry])
-        return [loss for kind in kinds for loss in self._losses(kind)]
+        return [warning for kind in kinds for warning in self._check_kind(kind)]
 
-    def _losses(self, kind: Sequence[Server]) -> Iterable[str]:
-        ended = {server: how for server in kind if (how := server.end())}
+    def _check_kind(self, kind: Sequence[Server]) -> Iterable[str]:
+        ended = {server: how for server in kind if (how := server.unexpected_end())}
         if len(ended) * 2 >= len(kind):
             for server in reversed(ended):
                 server.check()
-        new = ended.keys() - self._fallen
-        self._fallen |= new
+        new = ended.keys() - self._reported
+        self._reported |= new
         for server in new:
-            yield f"{server.name} has ended ({ended[server]}), and the others go on without it. Its log: {server.log}"
+            yield f"{server.name} has ended ({ended[server]}). The other members continue. Its log: {server.log}"
 
     def _lock(self, stack: ExitStack) -> None:
         file = self.data_dir / "lock"
@@ -132,17 +132,20 @@ class Backend:
             stack.enter_context(lock.held(file, wait=False))
         except BlockingIOError:
             raise BackendError(
-                f"{self.data_dir} is in use by process {file.read_text(encoding='utf-8')}."
-                " End that one, or choose another --data-dir."
+                f"The data folder {self.data_dir} is in use by process {file.read_text(encoding='utf-8')}."
+                " End that process, or choose another --data-dir."
             ) from None
         except OSError as exc:
-            raise BackendError(f"No data can be kept in {self.data_dir}: {exc}. Choose another --data-dir.") from exc
+            raise BackendError(
+                f"The data folder {self.data_dir} cannot be used: {exc}. Choose another --data-dir."
+            ) from exc
 
     def _start(self, stack: ExitStack) -> None:
-        size = cluster_size.sized(self.data_dir, brokers=self._brokers, mongods=self._mongods)
+        size = cluster_size.choose(self.data_dir, brokers=self._brokers, mongods=self._mongods)
         found = _Programs.find(self._settings)
-        cluster_size.keep(self.data_dir, size)
-        # Somebody may take a port before our server does, above all another of us that starts at the same moment.
+        cluster_size.save(self.data_dir, size)
+        # Another process can take a chosen port before the server listens on it, for example a second `streamapp up`
+        # that starts at the same time: then start again, on random ports.
         for usual in (self._usual_ports, False):
             try:
                 return self._start_on(Ports.choose(usual=usual, size=size), found, stack)
@@ -155,12 +158,12 @@ class Backend:
         self.ports = ports
         with ExitStack() as stack:
             self._launch(stack, found)
-            # Three as usual; more share the same cores.
+            # The deadline is for three servers; more of them share the same cores and start more slowly.
             within_seconds = START_WITHIN_SECONDS * len(self.servers) / 3
             for server in self.servers:
                 server.wait_until_ready(within_seconds)
             for server in self.servers:
-                server.check()  # somebody else's may have answered before ours found its port taken
+                server.check()  # the answer may have come from another program that had taken the port
             outer.push(stack.pop_all())
 
     def _launch(self, stack: ExitStack, found: _Programs) -> None:
@@ -178,12 +181,12 @@ class Backend:
         (self.registry,) = run(
             [registry.server(java=found.java, home=found.registry, folder=folder / "registry", ports=ports)]
         )
-        # Last, since formatting takes a second, in which the others get on with their start.
+        # Last, because formatting its storage takes a second, during which the other servers start.
         self.kafkas = run(kafka.servers(java=found.java, jars=found.kafka, data_dir=folder, ports=ports))
 
 
 def _stop(servers: Sequence[Server]) -> None:
-    # Side by side: the last brokers of a cluster cannot hand over to anybody, and wait for their deadline.
+    # Concurrently: the last brokers of a cluster have no broker to hand over to, and only stop at their deadline.
     with ThreadPoolExecutor(max(1, len(servers))) as threads:
         list(threads.map(lambda server: server.stop(), servers))
 
@@ -197,7 +200,7 @@ class _Programs:
 
     @classmethod
     def find(cls, settings: Settings) -> Self:
-        """Find all of them, downloaded if need be."""
+        """Find all programs; download the missing ones."""
         cache = artifacts.cache_folder(settings.local_cache_dir)
         return cls(
             java=programs.java(settings.local_java),
@@ -213,4 +216,4 @@ def _kafka_jars(settings: Settings, cache: Path) -> Sequence[Path]:
         return artifacts.kafka_jars(settings.local_kafka_version, cache)
     if jars := sorted((home / "libs").glob("*.jar")):
         return jars
-    raise BackendError(f"STREAMAPP_LOCAL_KAFKA_HOME names {home}, and there is no Kafka in it (no libs/*.jar).")
+    raise BackendError(f"STREAMAPP_LOCAL_KAFKA_HOME is {home}, but that folder contains no Kafka (no libs/*.jar).")

@@ -1,4 +1,4 @@
-"""Apache Kafka, each process broker and controller in one (KRaft)."""
+"""Apache Kafka in KRaft mode; each process is broker and controller."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from streamapp.local.ports import Ports
 from streamapp.local.process import Server, die_with_parent, shorten
 from streamapp.net import HOST, is_open
 
-CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, since a folder of data is one cluster for ever
-#: More would be slower, and survive no more than a laptop does.
-MOST_REPLICAS = 3
-HEAP, HEAP_OF_MANY = "-Xmx512m", "-Xmx256m"
+CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, because the cluster of a data folder stays the same
+#: More replicas would be slower, and all brokers run on one machine anyway.
+MAX_REPLICAS = 3
+HEAP, CLUSTER_HEAP = "-Xmx512m", "-Xmx256m"
 SILENT = logging.getLogger(f"{__name__}.silent")
 SILENT.disabled = True
 
-# Topics: foreign clients may be the first to write, so brokers make topics by themselves, as Kafka does by default.
+# Brokers create topics automatically (Kafka's default), because clients other than streamapp may write first.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id={node}
@@ -49,10 +49,10 @@ LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.statusLogg
 
 
 def servers(*, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports) -> tuple[Server, ...]:
-    """Return the brokers of a cluster, each keeping its data in a folder of its own, ready to be started.
+    """Return the brokers of a cluster, configured but not started; each has a data folder of its own.
 
     Raises:
-        BackendError: a folder cannot be prepared.
+        BackendError: a data folder cannot be formatted.
     """
     nodes = [
         _Node(number, cluster_size.folder(data_dir, "kafka", number), java, jars)
@@ -60,7 +60,7 @@ def servers(*, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports) -
     ]
     for node in nodes:
         node.configure(ports)
-    # Side by side: each takes a second or two.
+    # Concurrently: each takes a second or two.
     with ThreadPoolExecutor(len(nodes)) as threads:
         list(threads.map(_Node.format, nodes))
     return tuple(node.server(ports) for node in nodes)
@@ -74,7 +74,7 @@ class _Node:
 
     def configure(self, ports: Ports) -> None:
         voters = enumerate(ports.kafka_controllers, start=1)
-        replicas = min(MOST_REPLICAS, len(ports.kafkas))
+        replicas = min(MAX_REPLICAS, len(ports.kafkas))
         text = PROPERTIES.format(
             node=self._number,
             host=HOST,
@@ -95,11 +95,11 @@ class _Node:
             die_with_parent([*self._run, *tool], SIGKILL), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise BackendError(f"Kafka's storage cannot be formatted:\n{shorten(done.stdout + done.stderr)}")
+            raise BackendError(f"Kafka cannot format its storage:\n{shorten(done.stdout + done.stderr)}")
 
     def server(self, ports: Ports) -> Server:
         brokers = len(ports.kafkas)
-        heap = HEAP if brokers == 1 else HEAP_OF_MANY
+        heap = HEAP if brokers == 1 else CLUSTER_HEAP
         return Server(
             name=cluster_size.title("Kafka", self._number, brokers),
             command=[*self._run, heap, "kafka.Kafka", str(self._config)],
@@ -109,8 +109,8 @@ class _Node:
 
 
 def _answers(port: int, number: int) -> bool:
-    """Tell whether a broker is one of the cluster by its own word, which takes a leader among the controllers."""
-    if not is_open(port):  # without this, librdkafka would wait ever longer between its attempts
+    """Return whether the broker lists itself as a member of the cluster, which requires an elected controller."""
+    if not is_open(port):  # otherwise librdkafka would wait longer after each failed attempt
         return False
     try:
         admin = AdminClient({"bootstrap.servers": f"{HOST}:{port}"}, logger=SILENT)

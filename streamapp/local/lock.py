@@ -1,4 +1,4 @@
-"""Keep two processes from using one folder at the same time."""
+"""Prevent two processes from using one folder at the same time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 @contextmanager
 def held(path: Path, *, wait: bool) -> Generator[None]:
-    """Hold the lock file `path`; the kernel lets go of it however we end.
+    """Hold the lock file `path`; the kernel releases it however this process ends.
 
     Raises:
-        BlockingIOError: another process holds it, and we were not to wait.
+        BlockingIOError: another process holds it, and `wait` is false.
     """
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""MongoDB as a replica set, of one node too, so that transactions and change streams work."""
+"""MongoDB as a replica set, also if it has one member, so that transactions and change streams work."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ from streamapp.net import HOST, is_open
 
 REPLICA_SET = "rs0"
 NOT_YET_INITIALIZED = 94
-#: Between a primary's death and an election, on one machine; MongoDB's default of 10 s is for networks.
+#: Time without a primary before an election; MongoDB's default of 10 s allows for slow networks.
 ELECTION_TIMEOUT_MS = 3_000
 HEARTBEAT_MS = 500
 
 
 def uri(*ports: int) -> str:
-    """Return the connection string: of one server, or of a set with all of its members."""
+    """Return the connection string of a single server, or of a replica set with all its members."""
     hosts = ",".join(f"{HOST}:{port}" for port in ports)
     return f"mongodb://{hosts}/?" + ("directConnection=true" if len(ports) == 1 else f"replicaSet={REPLICA_SET}")
 
 
 def servers(*, program: Path, data_dir: Path, ports: Sequence[int]) -> tuple[Server, ...]:
-    """Return the members of a set, each keeping its data in a folder of its own, ready to be started."""
+    """Return the members of a replica set, not started; each has a data folder of its own."""
     return tuple(
         server(
             program=program,
             folder=cluster_size.folder(data_dir, "mongod", number),
             port=port,
             name=cluster_size.title("MongoDB", number, len(ports)),
-            together=ports,
+            set_ports=ports,
         )
         for number, port in enumerate(ports, start=1)
     )
 
 
 def server(
-    *, program: Path, folder: Path, port: int, name: str = "MongoDB", together: Sequence[int] | None = None
+    *, program: Path, folder: Path, port: int, name: str = "MongoDB", set_ports: Sequence[int] | None = None
 ) -> Server:
-    """Return a mongod, keeping its data in `folder`; `together` are its set's ports; the first makes the set."""
-    data, set_ports = folder / "data", together or [port]
+    """Return a mongod with its data in `folder`, not started; `set_ports` are the ports of all members of its set."""
+    data, all_ports = folder / "data", set_ports or [port]
     data.mkdir(parents=True, exist_ok=True)
     options = ["--bind_ip", HOST, "--port", str(port), "--dbpath", str(data), "--replSet", REPLICA_SET]
     options += ["--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "256"]
     options += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
-    # A member of several would spend 15 s on telling its clients that it goes.
+    # Otherwise a member of a cluster waits up to 15 s for its clients before it stops.
     options += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"]
     return Server(
         name=name,
         command=[str(program), *options],
         log=folder / "mongod.log",
-        answers=lambda: _answers(port, set_ports),
+        answers=lambda: _answers(port, all_ports),
     )
 
 
-def _answers(port: int, together: Sequence[int]) -> bool:
+def _answers(port: int, set_ports: Sequence[int]) -> bool:
     if not is_open(port):
         return False
     try:
         with MongoClient[dict[str, Any]](uri(port), serverSelectionTimeoutMS=2000) as client:
             hello = client.admin.command("hello")
-            if "primary" not in hello and port == together[0]:
-                _join(client, [f"{HOST}:{each}" for each in together])
+            if "primary" not in hello and port == set_ports[0]:
+                _configure(client, [f"{HOST}:{each}" for each in set_ports])
             return hello["isWritablePrimary"] or (hello["secondary"] and "primary" in hello)
     except PyMongoError:
         return False
 
 
-def _join(client: MongoClient[dict[str, Any]], addresses: Sequence[str]) -> None:
-    """Make these the members of the set; data from an earlier start may know them by other ports."""
+def _configure(client: MongoClient[dict[str, Any]], addresses: Sequence[str]) -> None:
+    """Configure the members of the replica set; the data of an earlier start may have other ports."""
     try:
         config = client.admin.command("replSetGetConfig")["config"]
     except OperationFailure as exc:

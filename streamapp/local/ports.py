@@ -1,4 +1,4 @@
-"""Choose ports on the loopback interface."""
+"""Choose the ports of the local backend's servers on the loopback interface."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from streamapp import net
-from streamapp.local.cluster_size import Size
+from streamapp.local.cluster_size import ClusterSize
 
 USUAL = {"kafka": 9092, "registry": 8081, "mongod": 27017}
+_NAMES = {"kafka": "Kafka", "registry": "The schema registry", "mongod": "MongoDB"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """What the servers listen on; of Kafka and MongoDB one for each member."""
+    """Ports of the servers; for Kafka and MongoDB, one for each member."""
 
     registry: int
     registry_management: int
@@ -22,9 +23,9 @@ class Ports:
     mongods: tuple[int, ...]
 
     @classmethod
-    def choose(cls, *, usual: bool, size: Size | None = None) -> Self:
-        """Choose free ports; for the first of each kind the usual ones as far as they are free, if they are wanted."""
-        size, taken = size or Size(), list[int]()
+    def choose(cls, *, usual: bool, size: ClusterSize | None = None) -> Self:
+        """Choose free ports; with `usual`, the first server of each kind gets its usual port where that is free."""
+        size, taken = size or ClusterSize(), list[int]()
 
         def take(name: str = "") -> int:
             taken.append(net.choose_port(USUAL.get(name) if usual else None, but=taken))
@@ -39,12 +40,16 @@ class Ports:
         )
 
     def are_free(self) -> bool:
-        """Tell whether none of them is taken."""
-        all_of_them = (*self.kafkas, *self.mongods, *self.kafka_controllers, self.registry, self.registry_management)
-        return all(map(net.is_free, all_of_them))
+        """Return whether no process listens on any of the ports."""
+        ports = (*self.kafkas, *self.mongods, *self.kafka_controllers, self.registry, self.registry_management)
+        return all(map(net.is_free, ports))
 
     def notices(self) -> list[str]:
-        """Say which usual ports were taken."""
-        firsts = {"kafka": self.kafkas[0], "registry": self.registry, "mongod": self.mongods[0]}
-        pairs = [(name, port) for name, port in firsts.items() if port != USUAL[name]]
-        return [f"port {USUAL[name]} is taken; {name} is on port {port}" for name, port in pairs]
+        """Return a sentence for each first server of a kind that is not on its usual port."""
+        first = {"kafka": self.kafkas[0], "registry": self.registry, "mongod": self.mongods[0]}
+        return [port_notice(_NAMES[name], USUAL[name], port) for name, port in first.items() if port != USUAL[name]]
+
+
+def port_notice(server: str, usual: int, port: int) -> str:
+    """Return the sentence that a server is not on its usual port."""
+    return f"{server} listens on port {port} because port {usual} is in use."

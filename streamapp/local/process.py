@@ -1,4 +1,4 @@
-"""One server as a child process: started, waited for until it answers, and stopped; it never outlives us."""
+"""One server as a child process: start it, wait until it answers, stop it; it dies with this process."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ POLL_SECONDS = 0.05
 TAIL_LINES = 15
 TAIL_BYTES = 32_768
 LINE_LENGTH = 400
-# mongod's errors, after which it goes on to tell at length how it ends.
+# Error and fatal lines of mongod's log; many lines about its shutdown follow them.
 SEVERE = re.compile(r'"s":"[EF]"')
 
-# The kernel takes the end of the thread that forked for the parent's death, so one thread that lives as long as we do
-# forks every child.
+# The kernel sends the signal of parent_death when the thread that forked the child ends. So all children are forked by
+# one thread that lives as long as this process.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
 
 
 def die_with_parent(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
-    """Return the command that runs `command` such that it gets the signal when the calling process dies."""
+    """Return a command that runs `command` and sends it the signal when the calling process dies."""
     return [sys.executable, "-IS", parent_death.__file__, str(os.getpid()), str(int(death_signal)), *command]
 
 
 def tail(log: Path) -> str:
-    """Return the last lines of a log, without reading all of it; those with mongod's errors come first."""
+    """Return the last lines of a log; error lines of mongod come first. Reads the end of the file only."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL_BYTES))
         lines = file.read().decode("utf-8", "replace").splitlines()
@@ -46,7 +46,7 @@ def tail(log: Path) -> str:
 
 
 def shorten(output: str) -> str:
-    """Return the last lines of what a program printed, none of them too long for a person."""
+    """Return the last lines of a program's output, with long lines shortened."""
     return "\n".join(textwrap.shorten(line, LINE_LENGTH) for line in output.splitlines()[-TAIL_LINES:]) or "(nothing)"
 
 
@@ -54,11 +54,11 @@ class Server:
     """A child process that answers requests.
 
     Args:
-        name: what people call it.
+        name: its name in messages.
         command: program and arguments.
-        log: file that takes what it prints.
-        answers: tells whether it has answered a real request.
-        environ: what it finds in its environment besides ours.
+        log: file for its output.
+        answers: returns whether it answers a real request now.
+        environ: variables added to the environment of this process.
     """
 
     def __init__(
@@ -79,26 +79,26 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """Process id while it is wanted to run."""
+        """Process id between `launch` and `stop` or `kill`; None otherwise."""
         return self._process and self._process.pid
 
     def launch(self) -> None:
-        """Start the process, without waiting for it."""
+        """Start the process; do not wait until it answers."""
         self._process = _forker.submit(self._fork).result()
 
     def wait_until_ready(self, within_seconds: float = START_WITHIN_SECONDS) -> None:
         """Wait until it answers.
 
         Raises:
-            BackendError: it died, or did not answer in time.
+            BackendError: it has ended, or did not answer in time.
         """
-        give_up_at = time.monotonic() + within_seconds
+        deadline = time.monotonic() + within_seconds
         while not self._answers():
             self.check()
-            if time.monotonic() > give_up_at:
-                raise BackendError(self._complaint(f"did not answer within {within_seconds:g} s"))
+            if time.monotonic() > deadline:
+                raise self._error(f"did not answer within {within_seconds:g} s")
             time.sleep(POLL_SECONDS)
-        self.check()  # it may have been another one, on the same port, that answered
+        self.check()  # the answer may have come from another program on the same port
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -106,18 +106,18 @@ class Server:
         self.wait_until_ready()
 
     def check(self) -> None:
-        """Raise BackendError if it has ended, though nobody stopped it."""
-        if end := self.end():
-            raise BackendError(self._complaint(f"has ended ({end})"))
+        """Raise BackendError if it has ended unexpectedly."""
+        if end := self.unexpected_end():
+            raise self._error(f"has ended ({end})")
 
-    def end(self) -> str | None:
-        """How it has ended, though nobody stopped it; None if it has not."""
+    def unexpected_end(self) -> str | None:
+        """Return how it has ended without `stop` or `kill`; None if it runs or was stopped."""
         if not self._process or (code := self._process.poll()) is None:
             return None
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def stop(self, within_seconds: float = STOP_WITHIN_SECONDS) -> None:
-        """Ask it to end, and kill it when it has not after a while."""
+        """Send SIGTERM; send SIGKILL if it has not ended in time."""
         if not self._process:
             return
         self.resume()
@@ -129,23 +129,23 @@ class Server:
         self._process = None
 
     def kill(self) -> None:
-        """End it without giving it a chance to tidy up."""
+        """Send SIGKILL, and wait for its end."""
         if self._process:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
 
     def restart(self) -> None:
-        """Start it again on the same port and data; end it first if it runs."""
+        """Stop it if it runs, and start it again on the same port and data."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """Freeze it: connections stay, answers do not come."""
+        """Send SIGSTOP: connections stay open, but no answers come."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after `pause`."""
+        """Send SIGCONT: continue after `pause`."""
         self._signal(signal.SIGCONT)
 
     def _fork(self) -> subprocess.Popen[bytes]:
@@ -157,12 +157,12 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environ,
-                start_new_session=True,  # Ctrl-C in our terminal is ours, not theirs
+                start_new_session=True,  # Ctrl-C in the terminal reaches this process only
             )
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, number)
 
-    def _complaint(self, what: str) -> str:
-        return f"{self.name} {what}. The end of its log ({self.log}):\n{tail(self.log)}"
+    def _error(self, what: str) -> BackendError:
+        return BackendError(f"{self.name} {what}. The end of its log ({self.log}):\n{tail(self.log)}")

@@ -1,4 +1,4 @@
-"""Apicurio Registry as one process, with the Confluent API, keeping its schemas in a file."""
+"""Apicurio Registry as one process, with the Confluent API and a file database."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def url(port: int) -> str:
 
 
 def server(*, java: Path, home: Path, folder: Path, ports: Ports) -> Server:
-    """Return the registry, keeping its data in `folder`, ready to be started."""
+    """Return the registry with its data in `folder`, not started."""
     command = [*programs.jvm(java, folder), "-Xmx384m", "-jar", str(home / "quarkus-run.jar")]
     return Server(
-        name="Schema registry",
+        name="The schema registry",
         command=command,
         log=folder / "registry.log",
         answers=lambda: _answers(ports.registry),
@@ -34,7 +34,8 @@ def server(*, java: Path, home: Path, folder: Path, ports: Ports) -> Server:
 
 def _environ(database: Path, ports: Ports) -> dict[str, str]:
     return {
-        # Our data folder is locked already, and H2's own lock outlives a kill -9. No delay: what was answered is kept.
+        # FILE_LOCK=NO: the data folder is locked already, and H2's own lock stays after a kill -9.
+        # WRITE_DELAY=0: what the registry has acknowledged survives a kill -9.
         "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{database};FILE_LOCK=NO;WRITE_DELAY=0",
         "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
         "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
@@ -50,7 +51,7 @@ def _environ(database: Path, ports: Ports) -> dict[str, str]:
 
 def _answers(port: int) -> bool:
     try:
-        with closing(HTTPConnection(HOST, port, timeout=2)) as connection:  # never by way of a proxy
+        with closing(HTTPConnection(HOST, port, timeout=2)) as connection:  # without a proxy, unlike urllib
             connection.request("GET", f"{PATH}/subjects")
             return connection.getresponse().status == OK
     except (OSError, HTTPException):

@@ -384,5 +384,5 @@ def test_taken_port_is_wrong_usage(tmp_path: Path) -> None:
         )
 
     assert 2 == done.returncode
-    assert f"port {port} on 127.0.0.1 is taken" in done.stderr
+    assert f"Port {port} on 127.0.0.1 is in use" in done.stderr
     assert "--port" in done.stderr

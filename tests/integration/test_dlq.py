@@ -16,7 +16,7 @@ from confluent_kafka import Message
 from pydantic import SecretStr
 from pymongo.database import Database
 
-from streamapp.commands import dlq, dlq_choice, dlq_replay
+from streamapp.commands import dlq, dlq_filter, dlq_replay
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import DeadLetterFilter, State
 from streamapp.dlq.replay import Replay
@@ -171,14 +171,14 @@ def _header(record: dict[str, Any], name: str) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["show", "0:99"], 1, "nothing lies at 0:99"),
-        (["show", "7:0"], 1, "nothing lies at 7:0"),
+        (["show", "0:99"], 1, "no record at 0:99"),
+        (["show", "7:0"], 1, "no record at 7:0"),
         (["show", "--origin", "elsewhere-0-0"], 1, "no dead letter of elsewhere-0-0"),
         (["show", "first"], 2, "Example: 0:24"),
         (["show", "--origin", "first"], 2, "Example: user_events-2-118"),
         (["show"], 2, "--origin"),
         (["show", "0:0", "--raw", "--json"], 2, "not both"),
-        (["list", "--since", "soon"], 2, "no ISO 8601 time"),
+        (["list", "--since", "soon"], 2, "not an ISO 8601 time"),
     ],
     ids=str,
 )
@@ -200,10 +200,10 @@ def test_missing_topics_are_reported(settings: Settings) -> None:
     shown = [run(settings, "show", *place) for place in (["0:0"], ["--origin", "any-0-0"])]
 
     assert (0, 1) == (listed.exit_code, refused.exit_code)
-    assert [(1, f"Error: there is no topic {settings.dead_letter_topic}, and so no dead letter.\n")] * 2 == [
+    assert [(1, f"Error: The topic {settings.dead_letter_topic} does not exist: there are no dead letters.\n")] * 2 == [
         (each.exit_code, each.stderr) for each in shown
     ]
-    assert f"there is no topic {settings.dead_letter_topic}, and so no dead letter\n" == listed.stderr
+    assert f"The topic {settings.dead_letter_topic} does not exist: there are no dead letters.\n" == listed.stderr
     assert "STREAMAPP_TOPIC" in refused.stderr
 
 
@@ -268,7 +268,7 @@ def test_an_event_that_fails_again_during_a_replay_is_not_replayed(settings: Set
             groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 1})
 
     with closing(DeadLetterBrowser(settings, progress=progress)) as box:
-        _, (seen,) = dlq_choice.read(box, DeadLetterFilter(), run=True)
+        _, (seen,) = dlq_filter.read_letters(box, DeadLetterFilter(), needs_store=True)
 
     assert State.IN_TOPIC == seen.state
     assert {"0:0": "superseded", "0:1": "open"} == states(settings)

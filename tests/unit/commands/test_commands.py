@@ -1,4 +1,4 @@
-"""Commands are imported when they are used."""
+"""Commands are imported when they are used, and check their options first."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from streamapp import commands
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_each_command_is_known_by_its_name(name: str) -> None:
-    """It is called the same on Faust's command line, which does not import it to say so."""
+    """Faust's command line lists it without importing it."""
     assert name == commands.load(name).name
 
 
 def imported(statements: str, names: set[str]) -> str:
-    """Return which of these modules a new process has after some statements."""
+    """Return which of these modules a new process has imported after some statements."""
     code = f"import sys; {statements}; print({names} & {{*sys.modules}})"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-def test_commands_start_without_what_they_do_not_need() -> None:
-    """Faust takes longer to import than most commands take to run."""
+def test_commands_import_neither_faust_nor_other_slow_libraries() -> None:
+    """The import of Faust takes longer than most commands take to run."""
     loads = "; ".join(f"commands.load({name!r})" for name in commands.COMMANDS)
 
     assert imported(f"from streamapp import commands; {loads}", {"faust", "aiohttp", "pygments"}) == "set()\n"
 
 
-def test_the_app_is_there_without_what_only_a_worker_needs() -> None:
-    """Who asks for `--help` or the list of agents need not wait for it."""
+def test_the_app_imports_no_library_that_only_a_running_worker_needs() -> None:
+    """So that `streamapp agents` and other commands of Faust start fast."""
     workers = {"bson", "confluent_kafka", "datasketches", "fastavro", "httpx", "prometheus_client", "pymongo"}
 
     assert imported("from streamapp import app", workers) == "set()\n"
@@ -41,19 +41,22 @@ def test_the_app_is_there_without_what_only_a_worker_needs() -> None:
 
 @pytest.mark.parametrize("command", [["send-sample"], ["dlq", "replay"]], ids=" ".join)
 @pytest.mark.parametrize("rate", ["1e-300", "0", "-1", "nan", "inf", "fast"])
-def test_a_rate_that_is_none_is_wrong_usage(command: list[str], rate: str) -> None:
-    """Before anything is asked or sent."""
+def test_an_invalid_rate_is_wrong_usage(command: list[str], rate: str) -> None:
+    """Before any server is contacted."""
     name, *rest = command
 
     done = CliRunner().invoke(commands.load(name), [*rest, "--rate", rate])
 
     assert done.exit_code == 2
-    assert f"'--rate': '{rate}' is no number from 0.001 on" in done.stderr
+    assert f"'--rate': '{rate}' is not a number of at least 0.001" in done.stderr
 
 
-def test_output_that_finds_no_room_is_told_in_a_sentence() -> None:
-    """As with a full disk."""
-    code = "import click; from streamapp.commands.options import told; click.command()(told(lambda: click.echo('x')))()"
+def test_output_to_a_full_disk_is_an_error_without_a_traceback() -> None:
+    """`/dev/full` refuses each write."""
+    code = (
+        "import click; from streamapp.commands.options import handle_errors\n"
+        "click.command()(handle_errors(lambda: click.echo('x')))()"
+    )
 
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -61,17 +64,30 @@ def test_output_that_finds_no_room_is_told_in_a_sentence() -> None:
     assert (1, "Error: The output cannot be written: No space left on device\n") == (done.returncode, done.stderr)
 
 
+@pytest.mark.parametrize("command", ["send-sample", "verify"])
+@pytest.mark.parametrize("flag", ["--manifest", "--ledger"])
+def test_a_file_that_is_not_a_manifest_is_wrong_usage(command: str, flag: str, tmp_path: Path) -> None:
+    """--ledger is the old name of the flag."""
+    path = tmp_path / "sent.jsonl"
+    path.write_text("{}", encoding="utf-8")
+
+    done = CliRunner().invoke(commands.load(command), [flag, str(path)])
+
+    assert done.exit_code == 2
+    assert f"{path}: line 1 is not what" in done.stderr
+
+
 @pytest.mark.parametrize(
-    ("arguments", "told"), [(["--help"], "name each fault"), (["dlq", "list", "--help"], "--since")]
+    ("arguments", "words"), [(["--help"], "name each fault"), (["dlq", "list", "--help"], "--since")]
 )
-def test_a_command_acts_as_if_it_had_been_imported(arguments: list[str], told: str) -> None:
-    """Its options, its help, and its own commands."""
+def test_a_lazy_command_behaves_as_the_imported_one(arguments: list[str], words: str) -> None:
+    """Its options, its help and its subcommands."""
     group = click.Group("streamapp", commands={name: commands.LazyCommand(name) for name in commands.COMMANDS})
 
     done = CliRunner().invoke(group, arguments)
 
     assert done.exit_code == 0
-    assert told in done.output
+    assert words in done.output
 
 
 @pytest.mark.parametrize(
@@ -87,7 +103,7 @@ def test_a_command_acts_as_if_it_had_been_imported(arguments: list[str], told: s
     ],
 )
 def test_wrong_options_are_wrong_usage(wrong: tuple[str, str]) -> None:
-    """And the option is named, before anything is asked of anybody."""
+    """The message names the option, before any server is contacted."""
     done = CliRunner().invoke(commands.load("send-sample"), wrong)
 
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""The pace of commands that send."""
+"""The rate limit of commands that send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streamapp.commands import progress
 
 
 class Clock:
-    """Time that passes only in sleep, and, by itself, while one thing is sent."""
+    """A clock that advances in `sleep`, and by a fixed time for each item sent."""
 
     def __init__(self, send_seconds: float = 0.0) -> None:
         self.now = 100.0
@@ -23,7 +23,7 @@ class Clock:
         self.now += seconds
 
     def sent_at(self, rate: float | None, count: int) -> list[float]:
-        """Seconds since the begin at which each thing is passed on."""
+        """Return for each item the seconds from the start to its sending."""
         began, times = self.now, []
         for _ in progress.paced(range(count), rate):
             times.append(self.now - began)
@@ -39,28 +39,28 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.mark.parametrize("rate", [0.5, 100, 5_000, 1e6])
-def test_each_is_passed_on_when_it_is_due_or_up_to_5_ms_later(clock: Clock, rate: float) -> None:
+def test_each_item_is_sent_when_it_is_due_or_up_to_5_ms_later(clock: Clock, rate: float) -> None:
     late = [at - index / rate for index, at in enumerate(clock.sent_at(rate, 1_000))]
 
     assert -1e-9 < min(late)
     assert max(late) < 0.005 + 1e-9
 
 
-def test_many_a_second_take_few_sleeps(clock: Clock) -> None:
-    """Each costs more than most events do: 200 a second at the most."""
+def test_there_are_at_most_200_sleeps_per_second(clock: Clock) -> None:
+    """A sleep costs more CPU than most events do."""
     clock.sent_at(5_000, 10_000)
 
     assert clock.sleeps <= 2 * 200
 
 
-def test_what_was_held_up_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pace is that from the first to the last."""
+def test_delayed_items_are_sent_without_further_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The average rate from the first to the last item is the given one."""
     clock = Clock(send_seconds=0.000_9)
     monkeypatch.setattr(progress, "time", clock)
 
     assert clock.sent_at(1_000, 5_001)[-1] == pytest.approx(5.0, abs=0.006)
 
 
-def test_without_a_rate_nothing_waits(clock: Clock) -> None:
+def test_without_a_rate_no_item_waits(clock: Clock) -> None:
     assert clock.sent_at(None, 1_000) == [0.0] * 1_000
     assert clock.sleeps == 0

@@ -1,4 +1,4 @@
-"""The order of a start: first the programs, then the ports, then the servers; and what a taken port means."""
+"""The start of the backend: programs, ports, servers, in this order; and what happens if a port is in use."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ class Fake:
     def stop(self) -> None:
         self.is_running = False
 
-    def end(self) -> str | None:
+    def unexpected_end(self) -> str | None:
         return None if self.is_running else "exit code 9"
 
     def check(self) -> None:
-        if end := self.end():
+        if end := self.unexpected_end():
             message = f"{self.name} has ended ({end})"
             raise BackendError(message)
 
 
 @pytest.fixture
 def others() -> Generator[ExitStack]:
-    """Return what keeps the sockets of others open."""
+    """Return a stack that keeps the sockets of other programs open."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture
 def usual(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Return mongod's usual port in this test; nobody has it at first."""
+    """Return mongod's usual port in this test; it is free at first."""
     with socket.create_server((net.HOST, 0)) as probe:
         port = int(probe.getsockname()[1])
     monkeypatch.setattr(ports, "USUAL", {"mongod": port})
@@ -80,12 +80,12 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[Fake]:
 
 
 def occupy(port: int, others: ExitStack) -> None:
-    """Take a port as another program would."""
+    """Listen on a port, as another program would."""
     others.enter_context(socket.create_server((net.HOST, port)))
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None], launched: list[Fake]) -> None:
-    """Let each mongod end during its start, unless `before` raises nothing."""
+    """Make each mongod end during its start, if `before` raises an error."""
 
     def servers(*, ports: Sequence[int], **_: object) -> list[Fake]:
         launched.append(Fake(ready=lambda: before(ports[0])))
@@ -97,7 +97,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, before: Callable[[int], None], launch
 def test_ports_are_chosen_after_the_downloads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, others: ExitStack, usual: int
 ) -> None:
-    """A port that somebody takes while we download is left to them."""
+    """A port that another program takes during the download is not used."""
 
     def slow_download(*_: object) -> list[Path]:
         occupy(usual, others)
@@ -109,10 +109,10 @@ def test_ports_are_chosen_after_the_downloads(
         assert backend.ports.mongods[0] != usual
 
 
-def test_port_taken_during_the_start_means_another_one(
+def test_a_port_taken_during_the_start_leads_to_another_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, others: ExitStack, usual: int, launched: list[Fake]
 ) -> None:
-    """All is started again on other ports; what ran on the first ones is stopped."""
+    """The servers are stopped, and started again on other ports."""
 
     def lose(port: int) -> None:
         if port == usual:
@@ -127,10 +127,10 @@ def test_port_taken_during_the_start_means_another_one(
     assert not any(server.is_running for server in launched)
 
 
-def test_port_taken_again_and_again_is_told(
+def test_a_port_taken_at_each_of_three_starts_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, others: ExitStack, launched: list[Fake]
 ) -> None:
-    """Three starts are enough."""
+    """The error is that of the last start."""
 
     def lose(port: int) -> None:
         occupy(port, others)
@@ -144,10 +144,10 @@ def test_port_taken_again_and_again_is_told(
     assert [server.is_running for server in launched] == [False] * 9
 
 
-def test_server_that_ends_for_another_reason_is_told_at_once(
+def test_a_server_that_ends_for_another_reason_is_an_error_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, launched: list[Fake]
 ) -> None:
-    """Other ports would not help it."""
+    """Other ports would not help."""
 
     def fail(_: int) -> None:
         raise BackendError("MongoDB has ended (exit code 14)")
@@ -160,23 +160,23 @@ def test_server_that_ends_for_another_reason_is_told_at_once(
     assert [server.is_running for server in launched] == [False] * 3
 
 
-def test_loss_that_a_cluster_survives_is_told_once(
+def test_the_loss_of_one_of_three_members_is_printed_once(
     tmp_path: Path, launched: list[Fake], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Which one it was, and that the others go on, on stderr; nothing is said when there is nothing new."""
+    """On stderr: which member has ended, and that the others continue."""
     with Backend(tmp_path, plain_settings(), brokers=3) as backend:
         kafkas = [server for server in launched if "Kafka" in server.name]
         kafkas[1].is_running = False
 
-        up.look_after(backend)
-        up.look_after(backend)
+        up.check_backend(backend)
+        up.check_backend(backend)
 
-    told = "Kafka 2 has ended (exit code 9), and the others go on without it. Its log: its.log\n"
-    assert capsys.readouterr() == ("", told)
+    warning = "Kafka 2 has ended (exit code 9). The other members continue. Its log: its.log\n"
+    assert capsys.readouterr() == ("", warning)
 
 
-def test_loss_that_leaves_too_few_is_the_end(tmp_path: Path, launched: list[Fake]) -> None:
-    """One of three has no majority any more."""
+def test_the_loss_of_two_of_three_members_is_an_error(tmp_path: Path, launched: list[Fake]) -> None:
+    """The remaining one has no majority."""
     with Backend(tmp_path, plain_settings(), mongods=3) as backend:
         for lost in (0, 2):
             launched[lost].is_running = False
@@ -185,22 +185,22 @@ def test_loss_that_leaves_too_few_is_the_end(tmp_path: Path, launched: list[Fake
             backend.check()
 
 
-def test_number_of_members_is_that_of_the_folder(tmp_path: Path) -> None:
-    """A later start need not name it, and cannot change it."""
+def test_the_data_folder_fixes_the_number_of_members(tmp_path: Path) -> None:
+    """A later start can omit it, and cannot change it."""
     with Backend(tmp_path, plain_settings(), brokers=3, mongods=5):
         pass
 
     with Backend(tmp_path, plain_settings()) as backend:
         assert (len(backend.kafkas), len(backend.mongods)) == (3, 5)
     with (
-        pytest.raises(BackendError, match=r"made with `--brokers 3 --mongods 5`.*cannot be changed"),
+        pytest.raises(BackendError, match=r"created with `--brokers 3 --mongods 5`.*cannot be changed"),
         Backend(tmp_path, plain_settings(), brokers=1),
     ):
         pass
 
 
-def test_folder_of_an_earlier_version_has_one_of_each(tmp_path: Path) -> None:
-    """Its data is that of one server each, and nothing in it says so."""
+def test_a_data_folder_of_an_earlier_version_has_one_server_of_each_kind(tmp_path: Path) -> None:
+    """It has no file with the numbers."""
     (tmp_path / "mongod").mkdir()
 
     with (
@@ -210,17 +210,17 @@ def test_folder_of_an_earlier_version_has_one_of_each(tmp_path: Path) -> None:
         pass
 
 
-def test_addresses_name_all_members(tmp_path: Path) -> None:
-    """So that a client finds the others when one is gone; a single MongoDB is asked directly."""
+def test_addresses_contain_all_members(tmp_path: Path) -> None:
+    """So that clients reach the others if one is lost; a single MongoDB is connected to directly."""
     with Backend(tmp_path / "several", plain_settings(), brokers=3, mongods=3) as backend:
         kafkas, mongods = backend.ports.kafkas, backend.ports.mongods
-        told = backend.members()
+        lines = backend.member_addresses()
 
         assert backend.addresses.kafka_bootstrap_servers.split(",") == [f"127.0.0.1:{port}" for port in kafkas]
         hosts = ",".join(f"127.0.0.1:{port}" for port in mongods)
         assert backend.addresses.mongo_uri == f"mongodb://{hosts}/?replicaSet=rs0"
-        assert told[1] == f"Kafka 2: 127.0.0.1:{kafkas[1]}, process 7"
-        assert len(told) == 6
+        assert lines[1] == f"Kafka 2: 127.0.0.1:{kafkas[1]}, process 7"
+        assert len(lines) == 6
     with Backend(tmp_path / "single", plain_settings()) as backend:
         assert backend.addresses.mongo_uri == f"mongodb://127.0.0.1:{backend.ports.mongods[0]}/?directConnection=true"
-        assert backend.members() == []
+        assert backend.member_addresses() == []

@@ -1,4 +1,4 @@
-"""The end of a log, as an error shows it."""
+"""The end of a log, as shown in an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from streamapp.local.process import LINE_LENGTH, TAIL_LINES, tail
 
 
 def test_tail_is_the_last_lines(tmp_path: Path) -> None:
-    """Of a long log, only its end is shown."""
+    """Of a long log, only the end is shown."""
     log = tmp_path / "log"
     log.write_text("".join(f"line {number}\n" for number in range(10_000)), encoding="utf-8")
 
@@ -16,15 +16,15 @@ def test_tail_is_the_last_lines(tmp_path: Path) -> None:
 
 
 def test_long_lines_are_shortened(tmp_path: Path) -> None:
-    """One line of a server's must not fill the screen."""
+    """One line must not fill the screen."""
     log = tmp_path / "log"
     log.write_text("word " * 1000, encoding="utf-8")
 
     assert len(tail(log)) <= LINE_LENGTH
 
 
-def test_silent_program_is_said_to_have_printed_nothing(tmp_path: Path) -> None:
-    """An empty log is told from a tail that got lost."""
+def test_an_empty_log_is_shown_as_nothing(tmp_path: Path) -> None:
+    """So that readers see that the log was read."""
     log = tmp_path / "log"
     log.touch()
 
@@ -32,7 +32,7 @@ def test_silent_program_is_said_to_have_printed_nothing(tmp_path: Path) -> None:
 
 
 def test_errors_come_first(tmp_path: Path) -> None:
-    """What mongod died of stands above the many lines that it prints while it ends."""
+    """mongod prints many lines about its shutdown after the error that caused it."""
     log = tmp_path / "log"
     error = '{"t":{},"s":"E",  "c":"CONTROL","id":20568,"msg":"Error setting up listener"}'
     talk = [f'{{"t":{{}},"s":"I",  "c":"NETWORK","id":{number},"msg":"shutting down"}}' for number in range(40)]

@@ -1,4 +1,4 @@
-"""Ports: the usual one if free, else another, never one twice."""
+"""Ports: the usual one if it is free, otherwise another; none is chosen twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from streamapp import net
-from streamapp.local.cluster_size import Size
+from streamapp.local.cluster_size import ClusterSize
 from streamapp.local.ports import Ports
 
 
@@ -17,15 +17,15 @@ def listening() -> socket.socket:
 
 
 def test_usual_port_is_chosen_where_it_is_free() -> None:
-    """A free usual port is the one that everybody expects."""
+    """Users expect the usual port."""
     with listening() as taken:
         usual = taken.getsockname()[1]
 
     assert net.choose_port(usual) == usual
 
 
-def test_taken_port_is_left_to_its_owner() -> None:
-    """Where the usual port is taken, another one is chosen."""
+def test_another_port_is_chosen_if_the_usual_one_is_in_use() -> None:
+    """A random free port."""
     with listening() as taken:
         usual = taken.getsockname()[1]
 
@@ -44,30 +44,30 @@ def test_taken_port_is_left_to_its_owner() -> None:
     ],
 )
 def test_addresses_of_this_machine_are_known(host: str, expected: bool) -> None:
-    """Also the one that stands for all of them."""
+    """So is 0.0.0.0, which means all of them."""
     assert net.is_here(host) is expected
 
 
 def test_no_port_is_chosen_twice() -> None:
-    """A port that is promised to one server is not given to the next."""
+    """A port that was chosen for one server is not chosen for the next one."""
     with listening() as taken:
         usual = taken.getsockname()[1]
 
     assert net.choose_port(usual, but=[usual]) != usual
 
 
-def test_notices_name_what_is_elsewhere() -> None:
-    """Only a server that is not on its usual port is worth a word; the other members of a cluster never are."""
+def test_a_notice_names_each_server_that_is_not_on_its_usual_port() -> None:
+    """Further members of a cluster have no usual port, and so no notice."""
     chosen = Ports(
         kafkas=(9092, 20_001), registry=8081, mongods=(20_000,), kafka_controllers=(1, 2), registry_management=3
     )
 
-    assert chosen.notices() == ["port 27017 is taken; mongod is on port 20000"]
+    assert chosen.notices() == ["MongoDB listens on port 20000 because port 27017 is in use."]
 
 
 def test_each_member_has_ports_of_its_own() -> None:
-    """As many as there are members, and none twice."""
-    chosen = Ports.choose(usual=False, size=Size(brokers=3, mongods=5))
+    """One for each member, and none is chosen twice."""
+    chosen = Ports.choose(usual=False, size=ClusterSize(brokers=3, mongods=5))
     taken = [*chosen.kafkas, *chosen.kafka_controllers, *chosen.mongods, chosen.registry, chosen.registry_management]
 
     assert (len(chosen.kafkas), len(chosen.kafka_controllers), len(chosen.mongods)) == (3, 3, 5)

