@@ -1,4 +1,4 @@
-"""The README's first command: everything at once, and nothing left behind."""
+"""The first command of the README: it runs everything, and leaves neither processes nor files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.support.until import until
 from tests.support.workers import STREAMAPP
 
 
-def test_demo_shows_events_and_ends_without_trace(tab: Page, tmp_path: Path) -> None:
-    """Its page counts the worker's first events; one Ctrl-C ends every process and removes the data."""
+def test_demo_shows_events_and_leaves_nothing(tab: Page, tmp_path: Path) -> None:
+    """The dashboard counts the worker's first events; one Ctrl-C ends every process and removes the data."""
     out, err = tmp_path / "out", tmp_path / "err"
     environ = {**os.environ, "TMPDIR": str(tmp_path), "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0.2"}
     with out.open("wb") as stdout, err.open("wb") as stderr:
@@ -39,8 +39,8 @@ def test_demo_shows_events_and_ends_without_trace(tab: Page, tmp_path: Path) -> 
     assert {"out", "err"} == {path.name for path in tmp_path.iterdir()}
 
 
-def test_demo_that_is_called_off_says_so(tmp_path: Path) -> None:
-    """Ctrl-C during the start undoes it, with a word and the exit code of `up`."""
+def test_ctrl_c_during_the_start_of_demo_leaves_nothing(tmp_path: Path) -> None:
+    """It prints that, and has the exit code of `up`."""
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen([STREAMAPP, "demo"], env=environ, stderr=subprocess.PIPE, text=True) as demo:
         until(lambda: psutil.Process(demo.pid).children(), what="the first server")
@@ -48,7 +48,7 @@ def test_demo_that_is_called_off_says_so(tmp_path: Path) -> None:
         _, errors = demo.communicate(timeout=40)
 
     assert demo.returncode == 128 + signal.SIGINT, errors
-    assert "called off; nothing is left running" in errors
+    assert "Interrupted during the start. All processes have ended." in errors
     assert [] == list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""Workers where no server is: each ends in order, and says what is wrong in words."""
+"""Workers without servers: each stops in order, and its log names what is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.workers import Worker
 
 
 def nowhere(**changes: Any) -> Settings:
-    """Return settings of servers that are not there."""
+    """Return settings with addresses at which no server listens."""
     address = f"127.0.0.1:{net.choose_port()}"
     values: dict[str, Any] = {
         "kafka_bootstrap_servers": address,
@@ -26,7 +26,7 @@ def nowhere(**changes: Any) -> Settings:
     return plain_settings(**(values | changes))
 
 
-def test_a_signal_before_there_is_a_kafka_ends_the_worker_in_order(tmp_path: Path) -> None:
+def test_a_signal_while_kafka_is_unreachable_stops_the_worker_in_order(tmp_path: Path) -> None:
     """It has no consumer yet."""
     with Worker(nowhere(), tmp_path) as worker:
         until(lambda: "is unreachable; retrying" in worker.text, within=60, what="a worker that waits")
@@ -42,10 +42,8 @@ def test_a_signal_before_there_is_a_kafka_ends_the_worker_in_order(tmp_path: Pat
         ("web_host", "256.1.1.1", 2, "this machine has no address '256.1.1.1' (STREAMAPP_WEB_HOST)"),
     ],
 )
-def test_a_setting_that_leads_nowhere_ends_the_worker(
-    setting: str, value: Any, code: int, words: str, tmp_path: Path
-) -> None:
-    """With a sentence that tells no password."""
+def test_an_unusable_setting_ends_the_worker(setting: str, value: Any, code: int, words: str, tmp_path: Path) -> None:
+    """The error names the setting and contains no password."""
     with Worker(nowhere(**{setting: value}), tmp_path) as worker:
         assert code == worker.process.wait(60)
 

@@ -24,12 +24,12 @@ START = "2026-01-31T12:00:00Z"
 
 
 def values(settings: Settings, count: int) -> list[bytes]:
-    """Return what is in the topic, sorted."""
+    """Return the values in the topic, sorted."""
     return sorted(message.value() or b"" for message in foreign.read_all(settings, settings.topic, count))
 
 
-def test_seeded_runs_repeat_byte_for_byte(settings: Settings) -> None:
-    """With `--start`, on the same registry."""
+def test_runs_with_a_seed_and_a_start_repeat_byte_for_byte(settings: Settings) -> None:
+    """On the same registry."""
     sample = (STREAMAPP, "send-sample", "--count", "200", "--seed", "5", "--start", START, "--rate", "1000")
     assert run(*sample, settings=settings).returncode == 0
     first = values(settings, 200)
@@ -39,7 +39,7 @@ def test_seeded_runs_repeat_byte_for_byte(settings: Settings) -> None:
     assert len(set(first)) == 200
 
 
-def test_times_run_on_from_the_start_at_the_rate(settings: Settings) -> None:
+def test_event_times_continue_from_the_start_at_the_rate(settings: Settings) -> None:
     """100 events at 50 a second are 1.98 s from the first to the last."""
     run(
         STREAMAPP,
@@ -62,28 +62,28 @@ def test_times_run_on_from_the_start_at_the_rate(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_early_with_a_line_in_the_ledger(settings: Settings, tmp_path: Path, number: int) -> None:
-    """Of all that is in the topic; the exit code is as a shell tells it."""
+def test_a_signal_ends_it_early_with_a_complete_manifest(settings: Settings, tmp_path: Path, number: int) -> None:
+    """The manifest contains all records in the topic; the exit code is 128 plus the number of the signal."""
     assert run(STREAMAPP, "send-sample", "--count", "1", settings=settings).returncode == 0
     before, path = end_offsets(settings), tmp_path / "sent.jsonl"
-    command = [STREAMAPP, "send-sample", "--count", "100000", "--rate", "50", "--ledger", str(path)]
+    command = [STREAMAPP, "send-sample", "--count", "100000", "--rate", "50", "--manifest", str(path)]
     with subprocess.Popen(command, env=environment(settings), stdout=subprocess.PIPE, text=True) as sending:
         try:
             until(lambda: sum(end_offsets(settings).values()) > 5, within=60, what="events")
             sending.send_signal(number)
-            told, _ = sending.communicate(timeout=60)
+            output, _ = sending.communicate(timeout=60)
         finally:
             sending.kill()
 
     (line,) = manifest_file.read(path)
     sent = {p: [(before[p], end - 1)] for p, end in end_offsets(settings).items() if end > before[p]}
-    assert 128 + number == sending.returncode, told
+    assert 128 + number == sending.returncode, output
     assert sent == {partition: to.offsets for partition, to in line.partitions.items()}
 
 
 @pytest.mark.parametrize("command", [("--json", "send-sample"), ("send-sample", "--json")])
 def test_the_report_can_be_json_on_either_side(settings: Settings, command: tuple[str, ...]) -> None:
-    """Facts as numbers on stdout."""
+    """An object of numbers on stdout."""
     done = run(STREAMAPP, *command, "--count", "10", "--v2-ratio", "1", settings=settings)
 
     facts = json.loads(done.stdout)
@@ -92,7 +92,7 @@ def test_the_report_can_be_json_on_either_side(settings: Settings, command: tupl
 
 
 def test_the_report_is_readable(settings: Settings) -> None:
-    """A line for each fact."""
+    """One line for each number."""
     done = run(STREAMAPP, "send-sample", "--count", "10", settings=settings)
 
     assert re.search(r"^sent +10$", done.stdout, re.MULTILINE)

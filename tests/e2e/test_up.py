@@ -1,4 +1,4 @@
-"""`streamapp up` as people and scripts run it: what reaches CMD, how it ends, and that nothing stays behind."""
+"""`streamapp up` as people and scripts run it: what CMD gets, how it ends, and that no process is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamapp.commands.interrupts import Interrupts
 from streamapp.commands.up import watch
 from tests.support.until import until
 
-# Says when it runs; ends with 5 at Ctrl-C, and with 9 at SIGTERM.
+# Prints "waiting" when it runs; ends with 5 at Ctrl-C, and with 9 at SIGTERM.
 WAITING = """
 import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: sys.exit(5))
@@ -34,7 +34,7 @@ SERVERS = 3
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return the folder of an `up`'s temporary files, by which its servers can be told from others."""
+    """Return the folder for the temporary files of `up`, which identifies its servers."""
     return tmp_path
 
 
@@ -58,13 +58,13 @@ def up(folder: Path, *arguments: str, **environ: str) -> Generator[subprocess.Po
 
 
 def servers(folder: Path) -> list[psutil.Process]:
-    """Return the servers whose data is below the folder."""
+    """Return the servers whose data is in the folder."""
     running = psutil.process_iter(["cmdline"])
     return [process for process in running if str(folder) in " ".join(process.info["cmdline"] or [])]
 
 
 def is_clean(folder: Path) -> bool:
-    """Tell whether neither servers nor files are left."""
+    """Return whether no server runs and no file is left."""
     return not servers(folder) and not list(folder.iterdir())
 
 
@@ -74,8 +74,8 @@ def read_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_command_gets_stdin_and_addresses_and_gives_its_exit_code(folder: Path) -> None:
-    """`up -- CMD` is CMD, with the backend around it, and leaves nothing behind."""
+def test_cmd_gets_stdin_and_addresses_and_its_exit_code_is_returned(folder: Path) -> None:
+    """`up -- CMD` behaves as CMD, and leaves neither processes nor files."""
     with up(folder, "--", sys.executable, "-c", REPORT, OURS="kept") as process:
         output, errors = process.communicate("typed")
         stdin, environ = json.loads(output)
@@ -88,7 +88,7 @@ def test_command_gets_stdin_and_addresses_and_gives_its_exit_code(folder: Path) 
 
 
 def test_addresses_are_printed_until_ctrl_c(folder: Path) -> None:
-    """Without CMD, `up` prints what to export, on other ports where the usual ones are taken, and ends with 0."""
+    """Without CMD, `up` prints the variables to export; it uses other ports if the usual ones are in use, and ends with 0."""
     with socket.socket() as occupant:
         occupant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if occupant.connect_ex(("127.0.0.1", 9092)):
@@ -100,19 +100,19 @@ def test_addresses_are_printed_until_ctrl_c(folder: Path) -> None:
             _, errors = process.communicate()
 
     assert process.returncode == 0, errors
-    assert "port 9092 is taken" in errors
+    assert "because port 9092 is in use" in errors
     assert printed["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS"] != "127.0.0.1:9092"
     assert is_clean(folder)
 
 
-def test_ctrl_c_at_the_first_address_is_the_end_and_not_called_off() -> None:
-    """A script may send its signal as soon as it has read what is printed."""
+def test_ctrl_c_directly_after_the_addresses_is_an_ordinary_end() -> None:
+    """A script can send the signal as soon as it has read the addresses."""
     with Interrupts() as interrupts:
         watch([], interrupts, lambda: signal.raise_signal(signal.SIGINT))
 
 
 def test_ctrl_c_reaches_the_command_first(folder: Path) -> None:
-    """Ctrl-C goes to CMD too, as it is in the same group; `up` waits for it and hands on its exit code."""
+    """Ctrl-C reaches CMD too, which is in the same process group; `up` waits for it and returns its exit code."""
     with up(folder, *WAIT) as process:
         assert read_line(process) == "waiting"
         os.killpg(process.pid, signal.SIGINT)
@@ -123,7 +123,7 @@ def test_ctrl_c_reaches_the_command_first(folder: Path) -> None:
 
 
 def test_sigterm_is_forwarded_to_the_command(folder: Path) -> None:
-    """Who stops `up` stops CMD, and the backend after it."""
+    """CMD ends first, then the backend."""
     with up(folder, *WAIT) as process:
         assert read_line(process) == "waiting"
         process.terminate()
@@ -134,7 +134,7 @@ def test_sigterm_is_forwarded_to_the_command(folder: Path) -> None:
 
 
 def test_dead_server_ends_the_command(folder: Path) -> None:
-    """A server that dies ends CMD and `up`, which says which one it was and shows its log."""
+    """If a server dies, `up` ends CMD and itself, names the server and prints the end of its log."""
     with up(folder, *WAIT) as process:
         assert read_line(process) == "waiting"
         next(server for server in servers(folder) if "mongod" in server.name()).kill()
@@ -145,8 +145,8 @@ def test_dead_server_ends_the_command(folder: Path) -> None:
     assert is_clean(folder)
 
 
-def test_kill_9_takes_all_children_along(folder: Path) -> None:
-    """Even when `up` cannot tidy up, no server and no command keeps running; the data of a chosen folder stays."""
+def test_kill_9_ends_all_children(folder: Path) -> None:
+    """Without any cleanup by `up`, no server and no command keeps running; the data of a chosen folder stays."""
     with up(folder, "--data-dir", str(folder / "new" / "data"), *WAIT) as process:
         assert read_line(process) == "waiting"
         command = next(each for each in psutil.Process(process.pid).children() if WAITING in each.cmdline())
@@ -161,34 +161,36 @@ def test_kill_9_takes_all_children_along(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("arguments", [[], WAIT], ids=["alone", "with CMD"])
 def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[str], number: signal.Signals) -> None:
-    """A start that is called off is undone, which is said; CMD is not run."""
+    """An interrupted start ends all servers and prints that; CMD is not run."""
     with up(folder, *arguments) as process:
         until(lambda: servers(folder), within=90, what="the first server")
         os.killpg(process.pid, number)
         output, errors = process.communicate()
 
     assert process.returncode == 128 + number, errors
-    assert "called off; nothing is left running" in errors
+    assert "Interrupted during the start. All processes have ended." in errors
     assert "Traceback" not in errors
     assert not output
     assert is_clean(folder)
 
 
 def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:
-    """Ctrl-C in the first second, in which most of the time goes into imports, ends it as a shell expects."""
+    """Ctrl-C during the imports of the first second ends it with the exit code that a shell expects."""
     with up(folder) as process:
         maps = psutil.Process(process.pid).memory_maps
         until(lambda: any("/pydantic_core/" in file.path for file in maps()), what="the imports")
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
 
-    # Python dies of the signal itself where it came in code from a text, as dataclasses have it: 130 for a shell, too.
+    # In code that is compiled from a string, as in dataclasses, Python dies of the signal itself; a shell reports 130 then.
     assert process.returncode in {128 + signal.SIGINT, -signal.SIGINT}, errors
     assert "Traceback" not in errors
 
 
-def test_no_network_names_the_other_ways(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Without network and with an empty cache, the message says what is missing and what else can be done."""
+def test_without_network_the_error_names_the_alternatives(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Without network and with an empty cache, the error names the missing download and the alternatives."""
     nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "STREAMAPP_LOCAL_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
     with up(folder, **nowhere) as process:
         _, errors = process.communicate()
@@ -201,9 +203,9 @@ def test_no_network_names_the_other_ways(folder: Path, tmp_path_factory: pytest.
 
 
 def test_unknown_command_is_wrong_usage(folder: Path) -> None:
-    """A CMD that does not exist is told at once, before anything is started."""
+    """A CMD that does not exist is an error before any server is started."""
     with up(folder, "--", "no-such-command") as process:
         _, errors = process.communicate()
 
     assert process.returncode == 2
-    assert "there is no command 'no-such-command'" in errors
+    assert "The command 'no-such-command' was not found" in errors

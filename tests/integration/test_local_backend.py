@@ -1,4 +1,4 @@
-"""The local backend: three real servers, used, disturbed, ended, started again."""
+"""The local backend: three real servers are used, killed, stopped and started again."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def produce(servers: str, topic: str, value: bytes) -> None:
 
 
 def consume(servers: str, topic: str) -> bytes | None:
-    """Read the topic's first record through a group."""
+    """Read the topic's first record with a consumer group."""
     consumer = Consumer({"bootstrap.servers": servers, "group.id": topic, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
     record = consumer.poll(20)
@@ -68,30 +68,30 @@ def count(addresses: Addresses, name: str) -> int:
         return client["test"][name].count_documents({})
 
 
-def test_kafka_takes_a_record_for_a_topic_that_nobody_made(backend: Backend, unique_name: str) -> None:
-    """A foreign client may be the first to write, and read it back through a group."""
+def test_kafka_creates_a_topic_at_its_first_record(backend: Backend, unique_name: str) -> None:
+    """Clients other than streamapp can write first, and read the record with a group."""
     servers = backend.addresses.kafka_bootstrap_servers
     produce(servers, unique_name, b"hello")
 
     assert consume(servers, unique_name) == b"hello"
 
 
-def test_registry_takes_a_schema(backend: Backend, unique_name: str) -> None:
-    """The registry speaks the Confluent API at the address we give."""
+def test_registry_registers_a_schema(backend: Backend, unique_name: str) -> None:
+    """It has the Confluent API at the address of the backend."""
     register(backend.addresses, unique_name)
 
     assert unique_name in subjects(backend.addresses)
 
 
-def test_mongod_takes_a_transaction(backend: Backend, unique_name: str) -> None:
-    """MongoDB runs as a replica set, without which it has no transactions."""
+def test_mongod_runs_a_transaction(backend: Backend, unique_name: str) -> None:
+    """MongoDB is a replica set; a standalone server has no transactions."""
     insert(backend.addresses, unique_name)
 
     assert count(backend.addresses, unique_name) == 1
 
 
 def test_servers_listen_on_loopback_only(backend: Backend) -> None:
-    """None of the servers, nor the registry's management port, is open to the network."""
+    """Neither the servers nor the registry's management port are reachable from the network."""
     connections = [each for server in backend.servers for each in psutil.Process(server.pid).net_connections("inet")]
     listening = {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
 
@@ -99,7 +99,7 @@ def test_servers_listen_on_loopback_only(backend: Backend) -> None:
 
 
 def test_kafka_3_5_runs_too(tmp_path: Path) -> None:
-    """The Kafka of Confluent 7.5 starts on the same Java, and takes and gives a record."""
+    """The Kafka of Confluent 7.5 starts on the same Java; a record can be written and read."""
     settings, ports = plain_settings(), Ports.choose(usual=False)
     jars = artifacts.kafka_jars("3.5.0", artifacts.cache_folder(settings.local_cache_dir))
     java, address = programs.java(settings.local_java), f"{HOST}:{ports.kafkas[0]}"
@@ -115,7 +115,7 @@ def test_kafka_3_5_runs_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("members", [1, pytest.param(3, marks=LONG)])
 def test_next_start_finds_all_data_again(tmp_path: Path, members: int) -> None:
-    """A folder of data keeps records, schemas and documents, also where the ports are others; so does a cluster's."""
+    """A data folder keeps records, schemas and documents, also with other ports and with clusters."""
     with running_backend(tmp_path, brokers=members, mongods=members) as first:
         produce(first.addresses.kafka_bootstrap_servers, "kept", b"hello")
         register(first.addresses, "kept")
@@ -129,15 +129,15 @@ def test_next_start_finds_all_data_again(tmp_path: Path, members: int) -> None:
 
 
 def test_folder_in_use_is_refused(private_backend: Backend) -> None:
-    """Two backends on the same data would destroy it; the second says who has it."""
+    """Two backends would destroy the data; the error of the second names the process of the first."""
     second = running_backend(private_backend.data_dir)
 
     with pytest.raises(BackendError, match=f"in use by process {os.getpid()}"), second:
         pass
 
 
-def test_killed_registry_comes_back_with_its_schemas(private_backend: Backend, unique_name: str) -> None:
-    """What the registry has acknowledged survives its sudden end, as in Kafka and MongoDB."""
+def test_registry_keeps_its_schemas_after_a_kill(private_backend: Backend, unique_name: str) -> None:
+    """A schema that it has acknowledged is durable, as in Kafka and MongoDB."""
     register(private_backend.addresses, unique_name)
     private_backend.registry.kill()
     private_backend.registry.restart()
@@ -146,17 +146,15 @@ def test_killed_registry_comes_back_with_its_schemas(private_backend: Backend, u
 
 
 def test_dead_server_is_named_with_the_end_of_its_log(private_backend: Backend) -> None:
-    """A server that ends by itself is noticed, and shows its last words."""
+    """The error names the server and contains the end of its log."""
     assert private_backend.mongod.pid
     os.kill(private_backend.mongod.pid, signal.SIGKILL)
 
-    def complaint() -> str:
+    def error() -> str:
         try:
             private_backend.check()
         except BackendError as exc:
             return str(exc)
         return ""
 
-    assert until(complaint, what="the complaint").startswith(
-        "MongoDB has ended (killed by SIGKILL). The end of its log"
-    )
+    assert until(error, what="the error").startswith("MongoDB has ended (killed by SIGKILL). The end of its log")

@@ -1,4 +1,4 @@
-"""Downloads: a file is in the cache whole and right, or not at all."""
+"""Downloads: a file is in the cache complete and with the right checksum, or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATH = Path("org/example/thing/1.0/thing-1.0.jar")
 
 
 class Repository(ThreadingHTTPServer):
-    """Serves one artefact and its checksum, with as many faults as it is told, first."""
+    """Serves one artefact and its checksum; the first `cut_off` answers are incomplete."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -30,10 +30,10 @@ class Repository(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Answers requests."""
 
     def do_GET(self) -> None:
-        """Give the artefact, perhaps not to its end, or its checksum."""
+        """Send the artefact, complete or cut off, or its checksum."""
         repository = cast("Repository", self.server)
         body = repository.checksum.encode() if self.path.endswith(".sha1") else CONTENT
         self.send_response(200)
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def repository() -> Generator[Repository]:
-    """Return a Maven repository on loopback."""
+    """Yield a Maven repository on the loopback interface."""
     with Repository() as server:
         Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield server
@@ -58,7 +58,7 @@ def repository() -> Generator[Repository]:
 
 
 def artifact(repository: Repository, cache: Path, progress: Progress | None = None) -> Artifact:
-    """Return the artefact, not fetched yet."""
+    """Return the artefact, not downloaded yet."""
     maven = MavenContext(
         repo_cache=cache,
         resolver=CheckedResolver(progress or Progress(disable=True), "Thing"),
@@ -72,29 +72,29 @@ def files(cache: Path) -> set[Path]:
     return {path.relative_to(cache) for path in cache.rglob("*") if path.is_file()}
 
 
-def test_whole_file_is_kept(repository: Repository, tmp_path: Path) -> None:
+def test_complete_file_is_kept(repository: Repository, tmp_path: Path) -> None:
     """A good download is in the cache, with its checksum."""
     assert artifact(repository, tmp_path).resolve().read_bytes() == CONTENT
     assert files(tmp_path) == {PATH, PATH.with_name("thing-1.0.jar.sha1")}
 
 
-def test_damaged_file_is_fetched_again(repository: Repository, tmp_path: Path) -> None:
-    """A file that has changed since its download is not taken for what it was."""
+def test_damaged_file_is_downloaded_again(repository: Repository, tmp_path: Path) -> None:
+    """A file that changed after its download is not used."""
     artifact(repository, tmp_path).resolve().write_bytes(b"0123")
     discard_damaged(tmp_path)
 
     assert artifact(repository, tmp_path).resolve().read_bytes() == CONTENT
 
 
-def test_cut_off_download_is_tried_again(repository: Repository, tmp_path: Path) -> None:
-    """A line that breaks in the middle costs another try, not the file."""
+def test_incomplete_download_is_tried_again(repository: Repository, tmp_path: Path) -> None:
+    """A connection can break during the download."""
     repository.cut_off = 1
 
     assert artifact(repository, tmp_path).resolve().read_bytes() == CONTENT
 
 
-def test_line_that_always_breaks_leaves_nothing(repository: Repository, tmp_path: Path) -> None:
-    """What cannot be had whole is not kept."""
+def test_download_that_is_always_incomplete_leaves_no_file(repository: Repository, tmp_path: Path) -> None:
+    """It is an error after the last attempt."""
     repository.cut_off = 100
 
     with pytest.raises(requests.RequestException):
@@ -103,7 +103,7 @@ def test_line_that_always_breaks_leaves_nothing(repository: Repository, tmp_path
 
 
 def test_wrong_checksum_is_refused(repository: Repository, tmp_path: Path) -> None:
-    """What is whole but not what was published is not kept."""
+    """A complete file with another content than the published one is not kept."""
     repository.checksum = "0" * 40
 
     with pytest.raises(requests.RequestException, match="checksum"):
@@ -111,8 +111,8 @@ def test_wrong_checksum_is_refused(repository: Repository, tmp_path: Path) -> No
     assert files(tmp_path) == set()
 
 
-def test_interrupt_leaves_nothing(repository: Repository, tmp_path: Path) -> None:
-    """Ctrl-C in the middle leaves no half file, in its place or beside it."""
+def test_ctrl_c_leaves_no_file(repository: Repository, tmp_path: Path) -> None:
+    """Neither an incomplete file nor a temporary one."""
 
     class Impatient(Progress):
         def advance(self, *_: Any) -> None:

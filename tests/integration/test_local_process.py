@@ -1,4 +1,4 @@
-"""A server's process: noticed when it dies, ended when it is told, never left behind."""
+"""A server's process: its death is noticed, it is stopped on request, and it never outlives its parent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 @contextmanager
 def server(tmp_path: Path, *command: str, ready: str = "up") -> Generator[Server]:
-    """Return a server that is ready once `ready` is in its log."""
+    """Yield a server that is ready once `ready` is in its log."""
     log = tmp_path / "log"
     server = Server(name="Probe", command=command, log=log, answers=lambda: ready in log.read_text(encoding="utf-8"))
     yield server
@@ -29,7 +29,7 @@ def server(tmp_path: Path, *command: str, ready: str = "up") -> Generator[Server
 
 
 def test_server_that_dies_at_its_start_shows_the_tail_of_its_log(tmp_path: Path) -> None:
-    """A dead child is noticed at once, with its exit code and its last words."""
+    """The error comes at once, with the exit code and the end of the log."""
     with (
         server(tmp_path, "sh", "-c", "echo no such disk; exit 3", ready="never") as probe,
         pytest.raises(BackendError, match=r"(?s)Probe has ended \(exit code 3\).*no such disk"),
@@ -37,8 +37,8 @@ def test_server_that_dies_at_its_start_shows_the_tail_of_its_log(tmp_path: Path)
         probe.start()
 
 
-def test_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
-    """A child that lives but does not answer is given up at the deadline."""
+def test_server_that_never_answers_is_an_error_at_the_deadline(tmp_path: Path) -> None:
+    """Also while its process runs."""
     with server(tmp_path, "sleep", "60", ready="never") as probe:
         probe.launch()
 
@@ -47,7 +47,7 @@ def test_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
 
 
 def test_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """The deadline of a stop holds whatever the child does."""
+    """The stop has a deadline."""
     with server(tmp_path, sys.executable, "-c", STUBBORN) as probe:
         probe.start()
         assert probe.pid
@@ -58,7 +58,7 @@ def test_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_paused_server_can_be_stopped(tmp_path: Path) -> None:
-    """A frozen child is thawed, so that it can end by itself."""
+    """It is continued first, so that it can handle SIGTERM."""
     with server(tmp_path, "sh", "-c", "echo up; exec sleep 60") as probe:
         probe.start()
         assert probe.pid
@@ -71,7 +71,7 @@ def test_paused_server_can_be_stopped(tmp_path: Path) -> None:
 
 
 def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
-    """The kernel's leash is tied to a thread; it must not be one that ends."""
+    """The kernel's death signal is tied to the thread that forked the server, which must not end."""
     with server(tmp_path, "sh", "-c", "echo up; exec sleep 60") as probe:
         thread = Thread(target=probe.start)
         thread.start()
@@ -80,8 +80,8 @@ def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
         probe.check()
 
 
-def test_server_dies_with_us(tmp_path: Path) -> None:
-    """A kill -9 of the process that started it takes the child along."""
+def test_server_dies_with_its_parent(tmp_path: Path) -> None:
+    """A kill -9 of the parent ends the server too."""
     log = str(tmp_path / "log")
     script = (
         "import os, signal; from pathlib import Path; from streamapp.local.process import Server\n"
