@@ -88,7 +88,7 @@ def test_cmd_gets_stdin_and_addresses_and_its_exit_code_is_returned(folder: Path
 
 
 def test_addresses_are_printed_until_ctrl_c(folder: Path) -> None:
-    """Without CMD, `up` prints the variables to export; it uses other ports if the usual ones are in use, and ends with 0."""
+    """Without CMD, `up` prints the variables to export; it avoids ports that are in use; Ctrl-C ends it with 0."""
     with socket.socket() as occupant:
         occupant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if occupant.connect_ex(("127.0.0.1", 9092)):
@@ -182,7 +182,7 @@ def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate()
 
-    # In code that is compiled from a string, as in dataclasses, Python dies of the signal itself; a shell reports 130 then.
+    # In code compiled from a string, as in dataclasses, Python dies of the signal itself; a shell reports 130 then.
     assert process.returncode in {128 + signal.SIGINT, -signal.SIGINT}, errors
     assert "Traceback" not in errors
 
