@@ -62,7 +62,7 @@ def _print_addresses(backend: Backend, worker_port: int, page_port: int) -> None
     click.echo(f"worker     http://{net.HOST}:{worker_port}/readyz")
     for name, value in backend.addresses.environment().items():
         click.echo(f"{name}={value}")
-    click.echo("\nOpen the dashboard's address in a browser. Press Ctrl-C to stop.", err=True)
+    click.echo(f"\n{up.USE_ELSEWHERE}\nOpen the dashboard's address in a browser. Press Ctrl-C to stop.", err=True)
 
 
 def _worker(backend: Backend, folder: Path, port: int) -> Server:

@@ -113,7 +113,10 @@ def _print_lines(
 @json_option
 @handle_errors
 def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> None:
-    """Show the dead letter at PARTITION:OFFSET of the dead-letter topic: headers, key and value."""
+    """Show a dead letter: headers, key and value.
+
+    PARTITION:OFFSET is its position in the dead-letter topic, as `streamapp dlq list` prints it.
+    """
     if (place is None) == (origin is None):
         raise click.UsageError("Give either PARTITION:OFFSET or --origin.")
     if raw and is_json(as_json=as_json):

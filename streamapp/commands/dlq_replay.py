@@ -44,14 +44,16 @@ _MAX_LISTED = 20
     show_default=True,
     help="Skip records that have been replayed N times and failed again; a larger number tries them again.",
 )
-@click.option("--rate", type=pace, help="Records per second.  [default: full speed]")
+@click.option("--rate", metavar="N", type=pace, help="Records per second.  [default: full speed]")
 @click.option("--dry-run", is_flag=True, help="Print what would be replayed; write nothing.")
 @json_option
 @handle_errors
 def command(  # noqa: PLR0913 - its options
     *, letter_filter: DeadLetterFilter, limit: int, max_replays: int, rate: float | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Send dead letters to their original topic again, where a worker stores them under their original _id.
+    """Send dead letters to their original topic again.
+
+    A worker then stores them under their original _id.
 
     Skips records that are stored, superseded by a later failure, or not read by the worker yet. So a replay that was
     interrupted or killed continues when it is run again, and repeating a replay stores nothing twice.

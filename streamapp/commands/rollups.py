@@ -55,7 +55,10 @@ def check(*, names: Sequence[str], as_json: bool) -> None:
 @json_option
 @handle_errors
 def rebuild(*, names: Sequence[str], as_json: bool) -> None:
-    """Count the events again, and correct each rollup that differs; workers may run meanwhile."""
+    """Count the events again, and correct the rollups that differ.
+
+    Workers may run meanwhile.
+    """
     _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
 
 

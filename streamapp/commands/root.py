@@ -15,6 +15,10 @@ WELCOME = """Store user events from Kafka in MongoDB, and show them on a dashboa
 Settings are environment variables (STREAMAPP_…) or lines of the file .env.
 `streamapp doctor` checks them.
 """
+WORKER_HELP = """Start a worker: it stores the events of the topic in MongoDB.
+
+It runs until Ctrl-C or SIGTERM. The web port serves /healthz, /readyz and /metrics.
+"""
 #: Commands of Faust that are listed. The others are hidden: they work on tables, models and LiveCheck, which this app
 #: does not use.
 FAUST_COMMANDS = {
@@ -47,6 +51,7 @@ def extend(faust: click.Group) -> None:
     for name in COMMANDS:
         faust.add_command(LazyCommand(name))
     faust.help = WELCOME
+    faust.commands[WORKER].help = WORKER_HELP
     faust.format_options = MethodType(_write_help, faust)
 
 

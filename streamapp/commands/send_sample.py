@@ -45,7 +45,7 @@ def _check_manifest(_context: click.Context, parameter: click.Parameter, path: P
 
 @click.command("send-sample")
 @click.option("--count", "-n", type=click.IntRange(min=1), default=100, show_default=True, help="Events to send.")
-@click.option("--rate", type=pace, help="Events per second.  [default: full speed]")
+@click.option("--rate", metavar="N", type=pace, help="Events per second.  [default: full speed]")
 @click.option("--seed", type=int, help="Repeat users, types, devices, locations, browsers, versions and order.")
 @click.option("--v2-ratio", type=click.FloatRange(0, 1), help="Fraction of events with schema V2.  [default: 0.7]")
 @click.option(

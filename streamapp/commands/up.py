@@ -23,6 +23,7 @@ from streamapp.local.cluster_size import SIZES
 from streamapp.local.process import die_with_parent
 from streamapp.settings import Settings
 
+USE_ELSEWHERE = "To use these servers in another terminal, export these variables there, or write them to a file .env."
 _CHECK_EVERY_SECONDS = 0.5
 _COMMAND_STOP_SECONDS = 10.0
 _SIZES = click.Choice([str(size) for size in SIZES])
@@ -120,7 +121,7 @@ def _serve(backend: Backend, interrupts: Interrupts) -> int:
     def print_addresses() -> None:
         for name, value in backend.addresses.environment().items():
             click.echo(f"{name}={value}")
-        click.echo("Running. Press Ctrl-C to stop.", err=True)
+        click.echo(f"\n{USE_ELSEWHERE}\nPress Ctrl-C to stop.", err=True)
 
     watch([partial(check_backend, backend)], interrupts, print_addresses)
     return 0
@@ -140,6 +141,7 @@ def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts, on_ready
         for check in checks:
             check()
         time.sleep(_CHECK_EVERY_SECONDS)
+    click.echo("\nStopping …", err=True)
 
 
 def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> int:

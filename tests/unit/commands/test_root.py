@@ -57,6 +57,11 @@ def test_only_commands_that_are_listed_are_completed() -> None:
     assert ["tables"] == [name for name, command in faust.commands.items() if command.hidden]
 
 
+def test_the_help_of_worker_names_its_pages() -> None:
+    """Faust's own text does not."""
+    assert "/readyz" in output("streamapp", "worker", "--help")
+
+
 def test_a_hidden_command_of_faust_can_be_called() -> None:
     assert "Tables" in output("streamapp", "tables")
 
