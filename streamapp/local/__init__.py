@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-OTHER_WAYS = """\
+ALTERNATIVES = """\
 Alternatives: run `docker compose up` in a checkout of the project (compose.yaml), or use existing servers: set their
 addresses in STREAMAPP_KAFKA_BOOTSTRAP_SERVERS, STREAMAPP_SCHEMA_REGISTRY_URL and STREAMAPP_MONGO_URI."""

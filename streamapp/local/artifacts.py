@@ -1,4 +1,4 @@
-"""Have Kafka and the schema registry on disk: downloaded once, kept in a cache folder, checked at every start."""
+"""Kafka and the schema registry on disk: downloaded once into a cache folder, checked at every start."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ REGISTRY_VERSION = "3.3.3"
 
 
 def cache_folder(chosen: Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """Say where downloads are kept."""
+    """Return the folder for downloads: the chosen one, or a folder in the user's cache."""
     if chosen:
         return chosen
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamapp"
 
 
 def kafka_jars(version: str, cache: Path) -> Sequence[Path]:
-    """Return Kafka's class path, downloaded if need be.
+    """Return Kafka's class path; download it if it is missing.
 
     Raises:
-        BackendError: it cannot be had; says what to do.
+        BackendError: it cannot be downloaded; the message names remedies.
     """
     with _opened(cache):
         return read_manifest(cache, f"kafka-{version}") or _fetch_kafka(version, cache)
 
 
 def registry_home(cache: Path) -> Path:
-    """Return the folder of the unpacked Apicurio Registry, downloaded if need be.
+    """Return the folder of the unpacked Apicurio Registry; download it if it is missing.
 
     Raises:
-        BackendError: it cannot be had; says what to do.
+        BackendError: it cannot be downloaded; the message names remedies.
     """
     name = f"apicurio-registry-{REGISTRY_VERSION}"
     with _opened(cache):
@@ -46,17 +46,17 @@ def registry_home(cache: Path) -> Path:
 
 
 def read_manifest(cache: Path, name: str) -> Sequence[Path]:
-    """Return the files of an earlier download in their order, or nothing unless all are there and whole."""
+    """Return the files of an earlier download in their order; nothing if a file is missing or incomplete."""
     try:
         sizes: dict[str, int] = json.loads((cache / f"{name}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return []
-    whole = all(_has_size(cache / file, size) for file, size in sizes.items())
-    return [cache / file for file in sizes] if whole else []
+    is_complete = all(_has_size(cache / file, size) for file, size in sizes.items())
+    return [cache / file for file in sizes] if is_complete else []
 
 
 def write_manifest(cache: Path, name: str, files: Sequence[Path]) -> None:
-    """Note which files belong to a download, in their order, and how long they are."""
+    """Save the names of the files of a download, in their order, and their sizes."""
     sizes = {str(file.relative_to(cache)): file.stat().st_size for file in files}
     part = cache / f"{name}.json.part"
     part.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
@@ -65,7 +65,7 @@ def write_manifest(cache: Path, name: str, files: Sequence[Path]) -> None:
 
 @contextmanager
 def _opened(cache: Path) -> Generator[None]:
-    """Keep others from fetching the same at the same time."""
+    """Lock the cache folder, so that no other process downloads the same files at the same time."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with lock.held(cache / "lock", wait=True):
@@ -74,7 +74,7 @@ def _opened(cache: Path) -> Generator[None]:
         raise programs.missing(exc.name or "jgo") from None
     except OSError as exc:
         raise BackendError(
-            f"Downloads cannot be kept in {cache}: {exc}. STREAMAPP_LOCAL_CACHE_DIR names another folder."
+            f"The download folder {cache} cannot be used: {exc}. Set STREAMAPP_LOCAL_CACHE_DIR to another folder."
         ) from exc
 
 
@@ -83,7 +83,7 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _fetch_kafka(version: str, cache: Path) -> Sequence[Path]:
-    from streamapp.local.download import class_path, repository  # noqa: PLC0415 - slow, and most starts fetch nothing
+    from streamapp.local.download import class_path, repository  # noqa: PLC0415 - slow, and most starts download nothing
 
     with repository(cache / "repository", f"Apache Kafka {version}") as maven:
         jars = class_path(maven, f"org.apache.kafka:kafka_2.13:{version}")

@@ -1,4 +1,4 @@
-"""Download by Maven coordinates: a file is in the cache whole and with the right checksum, or not at all."""
+"""Download by Maven coordinates: a file is in the cache complete and with the right checksum, or not at all."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from streamapp.errors import BackendError
-from streamapp.local import OTHER_WAYS
+from streamapp.local import ALTERNATIVES
 
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 30
 CHUNK_BYTES = 1 << 16
 
 
-class CutOffError(requests.RequestException):
-    """What arrived is not what the checksum was made of."""
+class ChecksumError(requests.RequestException):
+    """The downloaded file does not have the published checksum."""
 
 
 class CheckedResolver(PythonResolver):
-    """jgo's resolver, which alone writes into the cache as it reads, and only warns of a wrong checksum."""
+    """A resolver that checks checksums; jgo's own writes directly into the cache and only warns of a wrong checksum."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class CheckedResolver(PythonResolver):
         self._total = 0
 
     def download(self, artifact: Artifact) -> Path:
-        """Fetch one artefact into the cache, with another try where the line was cut."""
-        target = cast("Path", artifact.cached_path)  # `repository` gives it a cache
+        """Download one artefact into the cache; try again if the connection breaks."""
+        target = cast("Path", artifact.cached_path)  # `repository` sets the cache
         target.parent.mkdir(parents=True, exist_ok=True)
         (repository,) = artifact.context.remote_repos.values()
         url = f"{repository}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
@@ -55,14 +55,14 @@ class CheckedResolver(PythonResolver):
         try:
             checksum = self._checksum(url)
             if self._stream(url, part) != checksum:
-                raise CutOffError(f"{target.name} has another checksum than its publisher's")
+                raise ChecksumError(f"{target.name} does not have the checksum that its publisher gives")
             target.with_name(f"{target.name}.sha1").write_text(checksum, encoding="ascii")
             return part.replace(target)
         finally:
             part.unlink(missing_ok=True)
 
     def _stream(self, url: str, part: Path) -> str:
-        sha1 = hashlib.sha1(usedforsecurity=False)  # the one checksum that Maven repositories have for every file
+        sha1 = hashlib.sha1(usedforsecurity=False)  # the only checksum that Maven repositories have for every file
         with self._session.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response, part.open("wb") as file:
             response.raise_for_status()
             self._expect(int(response.headers.get("Content-Length", 0)))
@@ -83,7 +83,7 @@ class CheckedResolver(PythonResolver):
 
 
 def discard_damaged(folder: Path) -> None:
-    """Remove what no longer has the checksum with which it was downloaded, so that it is downloaded again."""
+    """Remove files that no longer have the checksum of their download, so that they are downloaded again."""
     for checksum in folder.rglob("*.sha1"):
         file = checksum.with_suffix("")
         if file.exists() and hashlib.sha1(file.read_bytes(), usedforsecurity=False).hexdigest() != checksum.read_text():
@@ -92,10 +92,10 @@ def discard_damaged(folder: Path) -> None:
 
 @contextmanager
 def repository(folder: Path, label: str) -> Generator[MavenContext]:
-    """Open the cached repository in `folder`, and show what is downloaded into it on stderr as `label`.
+    """Open the repository with its cache in `folder`; show downloads on stderr, with this label.
 
     Raises:
-        BackendError: something cannot be had.
+        BackendError: a download failed; the message names remedies.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     progress = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
@@ -106,18 +106,18 @@ def repository(folder: Path, label: str) -> Generator[MavenContext]:
     except (requests.RequestException, RuntimeError, OSError) as exc:
         raise BackendError(
             f"{label} cannot be downloaded: {_reason(exc)}.\n"
-            "It is needed once. Check the network (HTTPS_PROXY is heeded) and the disk, and try again:"
-            f" what is in {folder} already is not fetched again.\n{OTHER_WAYS}"
+            "It is downloaded only once. Check the network (a proxy can be set with HTTPS_PROXY) and the disk, and try"
+            f" again. Complete files in {folder} are not downloaded again.\n{ALTERNATIVES}"
         ) from exc
 
 
 def class_path(maven: MavenContext, coordinates: str) -> list[Path]:
-    """The jars of one of Kafka's programs and of all that it needs."""
+    """Return the jars of a Java program and of all its dependencies."""
     program = maven.create_dependency(coordinates)
     _, others = maven.resolver.resolve([program])
     needed = [program, *(other for other in others if other.scope in {"compile", "runtime"})]
     jars = [dependency.artifact.resolve() for dependency in needed]
-    # They bring no logger: without this one a program that dies would not say why.
+    # They contain no logger: without this one, a program that fails prints no reason.
     (logging_api,) = (dependency for dependency in needed if dependency.artifactId == "slf4j-api")
     return [*jars, maven.project("org.slf4j", "slf4j-simple").at_version(logging_api.version).artifact().resolve()]
 

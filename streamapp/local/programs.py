@@ -1,4 +1,4 @@
-"""Find the programs that the local backend runs: those that the user names, else those that came as wheels."""
+"""Find the programs that the local backend runs: those that the settings name, else those of Python packages."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 
 from streamapp.errors import BackendError
-from streamapp.local import OTHER_WAYS
+from streamapp.local import ALTERNATIVES
 
-# What the mongod of the wheel is linked against and slim images lack, with Debian's name for it.
+# Libraries that mongod needs and small images lack, with the names of their Debian packages.
 MONGOD_LIBRARIES = {"libcurl.so.4": "libcurl4", "libssl.so.3": "libssl3"}
 
 
@@ -18,7 +18,7 @@ def java(chosen: Path | None) -> Path:
     """Return the Java that runs Kafka and the registry.
 
     Raises:
-        BackendError: there is none; says what to do.
+        BackendError: there is none; the message names remedies.
     """
     if chosen:
         return _named(chosen, "STREAMAPP_LOCAL_JAVA")
@@ -29,7 +29,7 @@ def mongod(chosen: Path | None) -> Path:
     """Return the MongoDB server.
 
     Raises:
-        BackendError: there is none; says what to do.
+        BackendError: there is none; the message names remedies.
     """
     if chosen:
         return _named(chosen, "STREAMAPP_LOCAL_MONGOD")
@@ -40,14 +40,14 @@ def mongod(chosen: Path | None) -> Path:
 
 
 def jvm(java: Path, folder: Path) -> list[str]:
-    """Return the start of a command line for a Java server that keeps its temporary files in `folder`."""
+    """Return the start of the command of a Java server with its temporary files in `folder`."""
     temporary = folder / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     return [
         str(java),
         "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",  # the second compiler pays only after minutes, and costs at every start
-        "-XX:-UsePerfData",  # writes to /tmp whatever the next line says
+        "-XX:TieredStopAtLevel=1",  # the second compiler only pays off after minutes, and slows down each start
+        "-XX:-UsePerfData",  # it would write to /tmp in spite of the next option
         f"-Djava.io.tmpdir={temporary}",
     ]
 
@@ -56,13 +56,13 @@ def missing(package: str) -> BackendError:
     """Return the error for a package that is not installed."""
     return BackendError(
         f"The local backend needs the Python package {package}, which the extra 'local' installs."
-        f" In a clone of the project: pip install '.[local]'.\n{OTHER_WAYS}"
+        f" In a clone of the project: pip install '.[local]'.\n{ALTERNATIVES}"
     )
 
 
 def _named(path: Path, setting: str) -> Path:
     if not path.is_file():
-        raise BackendError(f"{setting} names {path}, and there is no such file.")
+        raise BackendError(f"{setting} is {path}, but that file does not exist.")
     return path
 
 
@@ -74,8 +74,8 @@ def _from_wheel(module: str, attribute: str, program: str, setting: str) -> str:
         if here == "Linux x86_64":
             raise missing(module) from None
         raise BackendError(
-            f"{program} comes as a Python package for Linux x86_64 only, and this is {here}."
-            f" Install {program} or newer and name it in {setting}.\n{OTHER_WAYS}"
+            f"The Python package with {program} exists for Linux x86_64 only; this machine is {here}."
+            f" Install {program} or newer, and set {setting} to its path.\n{ALTERNATIVES}"
         ) from None
 
 
@@ -84,5 +84,6 @@ def _require(library: str, package: str) -> None:
         ctypes.CDLL(library)
     except OSError:
         raise BackendError(
-            f"MongoDB needs {library}. Install it (Debian and Ubuntu: apt-get install {package}).\n{OTHER_WAYS}"
+            f"MongoDB needs the library {library}. Install it (Debian and Ubuntu: apt-get install {package}).\n"
+            f"{ALTERNATIVES}"
         ) from None

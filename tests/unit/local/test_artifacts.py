@@ -1,4 +1,4 @@
-"""Artefacts: where they are kept, and how a damaged one is noticed."""
+"""Downloads: their folder, and how a damaged one is detected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamapp.local import artifacts
 
 
 def downloaded(cache: Path) -> list[Path]:
-    """Return the files of a finished download called `kafka`, in an order that is not the alphabet's."""
+    """Return the files of a complete download named `kafka`, not in alphabetical order."""
     files = [cache / "b.jar", cache / "a.jar"]
     for file in files:
         file.write_bytes(b"whole")
@@ -21,7 +21,7 @@ def downloaded(cache: Path) -> list[Path]:
 
 
 def test_chosen_folder_comes_first() -> None:
-    """The setting beats the environment's cache folder."""
+    """The setting takes precedence over the environment."""
     assert artifacts.cache_folder(Path("/mine"), {"XDG_CACHE_HOME": "/xdg"}) == Path("/mine")
 
 
@@ -30,36 +30,36 @@ def test_cache_is_below_the_users_cache_folder() -> None:
     assert artifacts.cache_folder(None, {"XDG_CACHE_HOME": "/xdg"}) == Path("/xdg/streamapp")
 
 
-def test_whole_download_is_used_as_it_is(tmp_path: Path) -> None:
-    """All files are there, in the order in which they were noted, which is the class path's."""
+def test_complete_download_is_used_again(tmp_path: Path) -> None:
+    """All files are returned in the saved order, which is that of the class path."""
     files = downloaded(tmp_path)
 
     assert artifacts.read_manifest(tmp_path, "kafka") == files
 
 
 def test_unknown_download_has_no_files(tmp_path: Path) -> None:
-    """What was never fetched to its end counts as not fetched."""
+    """A download that was never complete counts as missing."""
     assert artifacts.read_manifest(tmp_path, "kafka") == []
 
 
-def test_cut_off_file_makes_the_download_incomplete(tmp_path: Path) -> None:
-    """A file that has lost its end is noticed at the next start."""
+def test_truncated_file_makes_the_download_incomplete(tmp_path: Path) -> None:
+    """It is detected at the next start."""
     first, _ = downloaded(tmp_path)
     first.write_bytes(b"who")
 
     assert artifacts.read_manifest(tmp_path, "kafka") == []
 
 
-def test_cut_off_list_of_files_makes_the_download_incomplete(tmp_path: Path) -> None:
-    """The list of files may itself have lost its end."""
+def test_truncated_list_of_files_makes_the_download_incomplete(tmp_path: Path) -> None:
+    """The list itself can be incomplete."""
     downloaded(tmp_path)
     (tmp_path / "kafka.json").write_text('{"b.j', encoding="utf-8")
 
     assert artifacts.read_manifest(tmp_path, "kafka") == []
 
 
-def test_missing_package_is_named_with_its_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the extra is not installed, the message says how to install it, and the ways without it."""
+def test_missing_package_is_named_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says how to install the extra, and names the alternatives."""
     monkeypatch.setitem(sys.modules, "jgo.maven", None)
     monkeypatch.delitem(sys.modules, "streamapp.local.download", raising=False)
 
@@ -68,7 +68,7 @@ def test_missing_package_is_named_with_its_cure(tmp_path: Path, monkeypatch: pyt
 
 
 def test_unusable_cache_folder_names_its_setting(tmp_path: Path) -> None:
-    """Where nothing can be kept, the message says which setting names another place."""
+    """The setting can name another folder."""
     (tmp_path / "file").touch()
 
     with pytest.raises(BackendError, match="STREAMAPP_LOCAL_CACHE_DIR"):

