@@ -15,6 +15,7 @@ from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
+from streamapp.registry.api_path import APICURIO_PATH
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 
@@ -130,7 +131,7 @@ class RegistryChecks:
         if status == _OK:
             return False
         try:
-            return isinstance(self._get("/apis/ccompat/v7/subjects")[1], list)
+            return isinstance(self._get(f"{APICURIO_PATH}/subjects")[1], list)
         except httpx.HTTPError:
             return False
 

@@ -10,14 +10,14 @@ from streamapp.local import programs
 from streamapp.local.ports import Ports
 from streamapp.local.process import Server
 from streamapp.net import HOST
+from streamapp.registry.api_path import APICURIO_PATH
 
-PATH = "/apis/ccompat/v7"
 OK = 200
 
 
 def url(port: int) -> str:
     """Return the address of the Confluent API."""
-    return f"http://{HOST}:{port}{PATH}"
+    return f"http://{HOST}:{port}{APICURIO_PATH}"
 
 
 def server(*, java: Path, home: Path, folder: Path, ports: Ports) -> Server:
@@ -52,7 +52,7 @@ def _environ(database: Path, ports: Ports) -> dict[str, str]:
 def _answers(port: int) -> bool:
     try:
         with closing(HTTPConnection(HOST, port, timeout=2)) as connection:  # without a proxy, unlike urllib
-            connection.request("GET", f"{PATH}/subjects")
+            connection.request("GET", f"{APICURIO_PATH}/subjects")
             return connection.getresponse().status == OK
     except (OSError, HTTPException):
         return False

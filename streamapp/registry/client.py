@@ -21,6 +21,7 @@ from schema_registry.client.schema import AvroSchema
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable
 from streamapp.model.event import Schema
+from streamapp.registry import api_path
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ _MAX_CONCURRENT_REQUESTS = 4
 _TIMEOUT = httpx.Timeout(5.0)
 _NOT_FOUND = 404
 _SCHEMA_NOT_FOUND = 40403
+_MIN_REGISTRY_CODE = 10_000
 _SERVER_ERROR = 500
 # Missing rights, timeouts and rate limits: an operator or time can correct them while the worker waits.
 _TRANSIENT = frozenset({401, 403, 408, 429})
@@ -45,6 +47,15 @@ class ErrorResponse(RegistryUnavailable):
     def is_transient(self) -> bool:
         """Whether a later attempt can succeed."""
         return self.status is None or self.status in _TRANSIENT or self.status >= _SERVER_ERROR
+
+
+class NoConfluentApi(ErrorResponse):
+    """A server answers at the URL, but without the Confluent API; the message names the setting to change."""
+
+    def __init__(self, url: str, status: int) -> None:
+        super().__init__(url, status, "no Confluent API")
+        url = url.rstrip("/")
+        self.args = (f"{api_path.problem(url, status)}. Set {api_path.remedy(url)}",)
 
 
 class RegisteredVersion(NamedTuple):
@@ -136,7 +147,7 @@ class RegistryClient:
         except _NotFoundError as exc:
             # Any other 404 comes from a wrong path or a proxy. Taken for "unknown id", it would make every record a
             # dead letter.
-            if exc.error_code == _SCHEMA_NOT_FOUND:
+            if _error_code(exc) == _SCHEMA_NOT_FOUND:
                 return None
             raise
 
@@ -154,11 +165,19 @@ class RegistryClient:
 
     def _find_version(self, schema: Schema) -> RegisteredVersion | None:
         wanted = canonical_form(schema)
-        for number in sorted(self._client.get_versions(self.subject) or []):
+        for number in sorted(self._version_numbers()):
             body = self._get("get_schema", subject=self.subject, version=number)
             if writer_schema(_schema_in(body), schema_id=0, version="").canonical == wanted:
                 return RegisteredVersion(int(body["id"]), int(number))
         return None
+
+    def _version_numbers(self) -> list[int]:
+        try:
+            return self._get("get_versions", subject=self.subject)
+        except _NotFoundError as exc:
+            if not _is_of_registry(exc):
+                self._client.get_subjects()  # fails unless the server is a registry
+            return []
 
     def _compatibility_level(self) -> str:
         # For a subject without a level of its own, Confluent's registry answers 404, Apicurio 200 with NONE.
@@ -181,10 +200,21 @@ class _NotFoundError(ClientError):
     """The answer is 404, from the registry or from a server in front of it."""
 
     def __init__(self, response: httpx.Response) -> None:
-        super().__init__(response.text[:200], http_code=response.status_code)
-        self.error_code: int | None = None
-        with contextlib.suppress(ValueError, AttributeError):
-            self.error_code = response.json().get("error_code")
+        body: Any = None
+        with contextlib.suppress(ValueError):
+            body = response.json()
+        super().__init__(response.text[:200], http_code=response.status_code, server_traceback=body)
+
+
+def _error_code(error: ClientError) -> object:
+    body: object = error.server_traceback
+    return body.get("error_code") if isinstance(body, dict) else None
+
+
+def _is_of_registry(error: ClientError) -> bool:
+    """Whether a 404 is the answer of a registry: its error codes have five digits."""
+    code = _error_code(error)
+    return isinstance(code, int) and code >= _MIN_REGISTRY_CODE
 
 
 def _schema_in(body: Mapping[str, Any]) -> Any:
@@ -201,7 +231,9 @@ def _translated(url: str, call: Callable[[], T]) -> T:
         message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
         raise RegistryUnavailable(message) from exc
     except ClientError as exc:
+        if exc.http_code == _NOT_FOUND and not _is_of_registry(exc):
+            raise NoConfluentApi(url, _NOT_FOUND) from exc
         raise ErrorResponse(url, exc.http_code, exc.message) from exc
     except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or not a registry's JSON
-        message = f"{url} does not answer as a schema registry does (STREAMAPP_SCHEMA_REGISTRY_URL): {exc}"
+        message = f"{url} does not answer as a schema registry does: {exc}. Set {api_path.remedy(url.rstrip('/'))}"
         raise RegistryUnavailable(message) from exc

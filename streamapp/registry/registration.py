@@ -9,7 +9,7 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
 from streamapp.model.event import Schema
-from streamapp.registry.client import ErrorResponse, RegisteredVersion, RegistryClient
+from streamapp.registry.client import ErrorResponse, NoConfluentApi, RegisteredVersion, RegistryClient
 from streamapp.retry import OutageRetrier
 
 
@@ -52,7 +52,10 @@ class SchemaRegistration:
 
     async def _ensure(self, version: int, *, register: bool) -> WriterSchema:
         schema = event.schema(version)
-        found = await self._client.find_version(schema)
+        try:
+            found = await self._client.find_version(schema)
+        except NoConfluentApi as exc:
+            raise SettingsError(str(exc)) from exc
         if found is None and not register:
             message = (
                 f"user_event_v{version}.avsc is not registered under {self._client.subject}, and"

@@ -81,6 +81,18 @@ def test_a_signal_ends_it_early_with_a_complete_manifest(settings: Settings, tmp
     assert sent == {partition: to.offsets for partition, to in line.partitions.items()}
 
 
+def test_a_registry_url_without_the_path_is_named_with_its_remedy(settings: Settings) -> None:
+    """The error names the setting and the URL with the path, as `doctor` does."""
+    url = settings.schema_registry_url.removesuffix("/apis/ccompat/v7")
+
+    done = run(STREAMAPP, "send-sample", settings=settings.model_copy(update={"schema_registry_url": url}))
+
+    assert done.returncode == 1
+    assert "STREAMAPP_SCHEMA_REGISTRY_URL" in done.stderr
+    assert settings.schema_registry_url in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", [("--json", "send-sample"), ("send-sample", "--json")])
 def test_the_report_can_be_json_on_either_side(settings: Settings, command: tuple[str, ...]) -> None:
     """An object of numbers on stdout."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
+from streamapp.registry import api_path
 
 _READ_ONLY = ("READONLY", "READONLY_OVERRIDE")
 
@@ -15,21 +16,13 @@ def check_api(url: str, status: int, body: object, *, has_apicurio: bool) -> Fin
     check = "registry.address"
     if status == 200 and isinstance(body, list):  # noqa: PLR2004 - HTTP's OK
         return ok(check, f"{url} answers and has {len(body)} subjects")
-    seen = f"{url}/subjects answers {status} without a list of subjects: this URL is not that of a Confluent API"
-    if has_apicurio:
+    if status in (401, 403) and not has_apicurio:
         return fault(
             check,
-            f"{seen}. Apicurio Registry has it at another path",
-            f"STREAMAPP_SCHEMA_REGISTRY_URL={url}/apis/ccompat/v7",
-        )
-    if status in (401, 403):
-        return fault(
-            check,
-            seen,
+            f"{url} answers with status {status}",
             "allow this machine to read the registry without a password, or through a proxy that adds the password",
         )
-    fix = f"STREAMAPP_SCHEMA_REGISTRY_URL=<URL of the Confluent API>; check with: curl {url}/subjects"
-    return fault(check, seen, fix)
+    return fault(check, api_path.problem(url, status), api_path.remedy(url, has_apicurio=has_apicurio))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

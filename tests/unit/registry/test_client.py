@@ -16,7 +16,7 @@ from schema_registry.client import errors
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
 from streamapp.registry import client as registry_client
-from streamapp.registry.client import RegisteredVersion, RegistryClient
+from streamapp.registry.client import NoConfluentApi, RegisteredVersion, RegistryClient
 from tests.support.registry_stub import SUBJECT, Confluent, client_answered_by, without_any_id
 
 
@@ -65,6 +65,22 @@ def test_an_answer_of_another_server_counts_as_unreachable(response: httpx.Respo
     """If it counted as "unknown id", every record would become a dead letter."""
     with pytest.raises(RegistryUnavailable, match="http://registry"):
         asyncio.run(client_answered_by(lambda *_, **__: response).look_up(5))
+
+
+@pytest.mark.parametrize("body", [b"<html>not found</html>", b'{"status": 404}', b'{"error_code": 404}', b"[]"])
+def test_a_url_without_the_confluent_api_is_named_with_the_setting(body: bytes) -> None:
+    """A 404 without one of the registry's own error codes comes from another server, or from another path."""
+    with pytest.raises(NoConfluentApi, match=r"STREAMAPP_SCHEMA_REGISTRY_URL=.*http://registry/apis/ccompat/v7"):
+        asyncio.run(client_answered_by(lambda *_, **__: httpx.Response(404, content=body)).look_up(5))
+
+
+def test_a_registry_without_error_codes_can_lack_the_subject() -> None:
+    """Its list of subjects shows that it is a registry."""
+
+    def request(url: str, **_: Any) -> httpx.Response:
+        return httpx.Response(200, json=[]) if url.endswith("/subjects") else httpx.Response(404)
+
+    assert asyncio.run(client_answered_by(request).find_version(event.schema(1))) is None
 
 
 def test_an_unknown_id_has_no_schema() -> None:

@@ -74,6 +74,12 @@ def test_level_and_schemas_of_a_simultaneous_client_are_kept() -> None:
     assert [registered[version].version for version in (1, 2)] == ["v1", "v2"]
 
 
+def test_a_url_without_the_confluent_api_is_a_wrong_setting() -> None:
+    """The error names the setting and the path, before anything is registered."""
+    with pytest.raises(SettingsError, match=r"STREAMAPP_SCHEMA_REGISTRY_URL=.*/apis/ccompat/v7"):
+        prepare(lambda *_, **__: httpx.Response(404, json={"status": 404}))
+
+
 def test_a_level_that_cannot_be_set_is_an_outage() -> None:
     """It is one only if no other client has set a level either."""
     raced = Raced()
