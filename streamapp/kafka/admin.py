@@ -199,7 +199,7 @@ def topic_id_in(described: Any) -> str | None:
 
 def unavailable(bootstrap_servers: str, why: str) -> BrokerUnavailable:
     """The error for a failed call to Kafka, with the address, its setting and the reason."""
-    return BrokerUnavailable(f"{bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}")
+    return BrokerUnavailable(f"Kafka cannot be used at {bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}")
 
 
 class _UnknownTopicError(Exception):
