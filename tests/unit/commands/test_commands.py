@@ -74,7 +74,7 @@ def test_a_file_that_is_not_a_manifest_is_wrong_usage(command: str, flag: str, t
     done = CliRunner().invoke(commands.load(command), [flag, str(path)])
 
     assert done.exit_code == 2
-    assert f"{path}: line 1 is not what" in done.stderr
+    assert f"{path}: line 1 is not a line of" in done.stderr
 
 
 @pytest.mark.parametrize(
