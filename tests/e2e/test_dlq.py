@@ -27,6 +27,11 @@ from tests.support.workers import STREAMAPP, Worker, environment, run
 GOOD, POISON, HOPELESS = 250, 25, 3
 
 
+def late_schema(settings: Settings) -> event.Schema:
+    """Return V3 with a unique `doc`: the registry gives a schema that another test has registered its old id."""
+    return {**V3, "doc": f"Registered for {settings.topic}."}
+
+
 def dlq(settings: Settings, *arguments: str) -> dict[str, Any]:
     """Run `streamapp dlq …`; return what it reports."""
     done = run(STREAMAPP, "dlq", *arguments, "--json", settings=settings)
@@ -64,7 +69,7 @@ def test_dead_letters_are_replayed_once_the_cause_is_fixed(
         until(lambda: counted(database).total() >= POISON + HOPELESS, within=120, what="counted dead letters")
         assert worker.stop() == 0, worker.text
     bad = _attempts(settings, POISON + HOPELESS)[1]
-    assert coming == foreign.register(settings, V3)
+    assert coming == foreign.register(settings, late_schema(settings))
 
     would = dlq(settings, "replay", "--dry-run")
     code, report = signal_during_replay(settings, signal.SIGINT)
@@ -104,7 +109,7 @@ def test_dead_letters_are_replayed_once_the_cause_is_fixed(
 
 def _send(settings: Settings, schema_id: int, coming: int) -> None:
     producer = foreign.ForeignProducer(settings)
-    good, late = foreign.writer(event.schema(1), schema_id), foreign.writer(V3, coming)
+    good, late = foreign.writer(event.schema(1), schema_id), foreign.writer(late_schema(settings), coming)
     for number in range(GOOD):
         producer.send(good(an_event(number)), key=f"user-{number % 97}")
         if number % (GOOD // POISON) == 0:
