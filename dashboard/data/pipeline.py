@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pymongo
 
 from dashboard.model.health import Document, PipelineState
+from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 LATEST = 50
-COLUMNS = ("received_at", "event_timestamp", "event_type", "user_id", "browser", "schema_version", "kafka")
+COLUMNS = ("received_at", TIME, USER, *(each.path for each in LATEST_DIMENSIONS), "kafka")
 
 
 class Pipeline(Protocol):

@@ -12,8 +12,19 @@ import pymongo
 
 from dashboard.data import rollup_sums
 from dashboard.model import labels
-from dashboard.model.snapshot import FIELDS, Counts, Filter, Overview, QueryResult
+from dashboard.model.snapshot import FILTERS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import Window, from_ms, to_ms
+from streamapp.model.user_event import (
+    CHARTS,
+    DIMENSIONS,
+    MAIN_DIMENSION,
+    SCHEMA_VERSION,
+    TIME,
+    USER,
+    VERSION_FLAGS,
+    VERSIONS,
+)
+from streamapp.rollups.keys import MAPS
 from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -31,12 +42,12 @@ MOST_DIRECT = 50_000
 MOST_VALUES = 50
 #: Events that are looked at to find one that rollups lack.
 MOST_IN_GAPS = 1_000
-ASSUMED_V2_VERSION = 2
 
-_FIELD = {"types": "event_type", "devices": "metadata.device", "browsers": "browser", "versions": "schema_version"}
-_MAPS = (*FIELDS, "locations", "users")
+_PATHS = {each.plural: each.path for each in DIMENSIONS}
+_VERSION_PATH = SCHEMA_VERSION.path
+_MAPS = (*MAPS, "users")
 #: What is shown of the period before.
-_COMPARED = ("types", "versions", "users")
+_COMPARED = (MAIN_DIMENSION, SCHEMA_VERSION.plural, "users")
 
 Document = Mapping[str, Any]
 Key = TypeVar("Key")
@@ -121,7 +132,7 @@ class MongoReader:
         if total > MOST_DIRECT:
             return None
         limit = [*_window(window), {"$limit": MOST_DIRECT + 1}]
-        grouped = [{"$group": {"_id": "$user_id"}}, {"$count": "n"}]
+        grouped = [{"$group": {"_id": f"${USER}"}}, {"$count": "n"}]
         facets = {"read": [{"$count": "n"}], "users": [_matching(wanted), *grouped]}
         (answer,) = database["events"].aggregate([*limit, {"$facet": facets}])
         return None if _n(answer["read"]) > MOST_DIRECT else _n(answer["users"])
@@ -129,7 +140,7 @@ class MongoReader:
 
 def pipeline(window: Window, wanted: Filter) -> Sequence[Document]:
     """Return the aggregation that counts a window in one pass; its $match uses the index on event_timestamp."""
-    at, width_ms = "$event_timestamp", window.level.width_ms
+    at, width_ms = f"${TIME}", window.level.width_ms
     bucket = {"$toLong": {"$subtract": [at, {"$mod": [at, width_ms]}]}}
     passing = [_matching(wanted)]
     return [
@@ -138,12 +149,9 @@ def pipeline(window: Window, wanted: Filter) -> Sequence[Document]:
         {
             "$facet": {
                 "read": [{"$count": "n"}],
-                "by_bucket": [*passing, _grouped({"bucket": bucket, "version": "$schema_version"})],
-                "by_type": [*passing, *_most_frequent("$event_type")],
-                "by_browser": [*passing, *_most_frequent("$browser")],
-                "by_device": [*passing, *_most_frequent("$metadata.device")],
-                "by_location": [*passing, *_most_frequent("$metadata.location")],
-                "users": [*passing, {"$group": {"_id": "$user_id"}}, {"$count": "n"}],
+                "by_bucket": [*passing, _grouped({"bucket": bucket, "version": f"${_VERSION_PATH}"})],
+                "users": [*passing, {"$group": {"_id": f"${USER}"}}, {"$count": "n"}],
+                **{each.plural: [*passing, *_most_frequent(f"${each.path}")] for each in CHARTS},
             }
         },
     ]
@@ -171,50 +179,53 @@ def _newest_lost(database: Database[dict[str, Any]], gaps: Sequence[Gap], settle
     """When the newest event was that lies in a bucket without a rollup; None if there is no such event."""
     if not gaps:
         return None
-    inside = [{"event_timestamp": {"$gte": to_ms(start), "$lt": to_ms(end)}} for start, end in gaps]
+    inside = [{TIME: {"$gte": to_ms(start), "$lt": to_ms(end)}} for start, end in gaps]
     lost = database["events"].aggregate(
         [
             {"$match": {"$or": inside}},
-            {"$sort": {"event_timestamp": pymongo.DESCENDING}},
+            {"$sort": {TIME: pymongo.DESCENDING}},
             # Many in one gap, all of them new, are on their way.
             {"$limit": MOST_IN_GAPS},
             {"$match": {"received_at": {"$not": {"$gt": settled_at}}}},
             {"$limit": 1},
-            {"$project": {"event_timestamp": 1}},
+            {"$project": {TIME: 1}},
         ]
     )
-    return next((from_ms(int(found["event_timestamp"])) for found in lost), None)
+    return next((from_ms(int(found[TIME])) for found in lost), None)
 
 
 def _newest_event_at(events: Collection[dict[str, Any]]) -> datetime | None:
     newest = events.find_one(
-        {"event_timestamp": {"$type": ["int", "long", "double"]}},
-        {"event_timestamp": 1},
-        sort=[("event_timestamp", pymongo.DESCENDING)],
+        {TIME: {"$type": ["int", "long", "double"]}},
+        {TIME: 1},
+        sort=[(TIME, pymongo.DESCENDING)],
     )
-    return None if newest is None else from_ms(int(newest["event_timestamp"]))
+    return None if newest is None else from_ms(int(newest[TIME]))
 
 
 def _versions(database: Database[dict[str, Any]], subject: str) -> dict[str, Any]:
     known = list(database["schema_versions"].find({"subject": subject}).sort("version").limit(MOST_VALUES))
-    v2 = next((int(version["version"]) for version in known if version.get("is_v2")), ASSUMED_V2_VERSION)
+    numbers = {
+        ours: next((int(version["version"]) for version in known if version.get(VERSION_FLAGS.get(ours, ""))), ours)
+        for ours in VERSIONS
+    }
     seen = ((f"v{version['version']}", _instant(version.get("first_seen_at"))) for version in known)
-    return {"v2_version": v2, "first_seen": tuple((name, at) for name, at in seen if at is not None)}
+    return {"numbers": numbers, "first_seen": tuple((name, at) for name, at in seen if at is not None)}
 
 
 def _window(window: Window) -> list[Document]:
-    match = {"event_timestamp": {"$gte": to_ms(window.start), "$lt": to_ms(window.end)}}
-    return [{"$match": match}, {"$sort": {"event_timestamp": pymongo.DESCENDING}}]
+    match = {TIME: {"$gte": to_ms(window.start), "$lt": to_ms(window.end)}}
+    return [{"$match": match}, {"$sort": {TIME: pymongo.DESCENDING}}]
 
 
 def _matching(wanted: Filter) -> Document:
-    fields = [_one_of(_FIELD[name], wanted.selected(name)) for name in FIELDS if wanted.selected(name)]
+    fields = [_one_of(_PATHS[name], wanted.selected(name)) for name in FILTERS if wanted.selected(name)]
     return {"$match": {"$and": fields} if fields else {}}
 
 
 def _one_of(field: str, chosen: Sequence[str]) -> Document:
     is_in: Document = {field: {"$in": [None if label == labels.NOT_GIVEN else label for label in chosen]}}
-    if labels.UNREGISTERED in chosen and field == _FIELD["versions"]:
+    if labels.UNREGISTERED in chosen and field == _VERSION_PATH:
         return {"$or": [is_in, {field: {"$not": labels.VERSION}}]}
     return is_in
 
@@ -232,21 +243,13 @@ def _counts(facets: Document, wanted: Filter) -> Counts:
     by_bucket = _summed(
         facets["by_bucket"], lambda by: (from_ms(int(by["bucket"])), labels.version(_text(by.get("version"))))
     )
-    by = {name: _summed(facets[f"by_{name}"], _label) for name in ("type", "device", "browser", "location")}
-    found = {
-        "types": by["type"],
-        "devices": by["device"],
-        "browsers": by["browser"],
-        "versions": {version for _, version in by_bucket},
-    }
+    by_value = {each.plural: _summed(facets[each.plural], _label) for each in CHARTS}
+    found = {**by_value, SCHEMA_VERSION.plural: {version for _, version in by_bucket}}
     return Counts(
         by_bucket=by_bucket,
-        by_type=by["type"],
-        by_browser=by["browser"],
-        by_device=by["device"],
-        by_location=by["location"],
+        by_value=by_value,
         users=_n(facets["users"]),
-        options={name: tuple(sorted({*found[name], *wanted.selected(name)})) for name in FIELDS},
+        options={name: tuple(sorted({*found[name], *wanted.selected(name)})) for name in FILTERS},
     )
 
 

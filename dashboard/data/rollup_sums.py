@@ -1,4 +1,4 @@
-"""Sum rollups of several partitions and buckets into Counts; pure."""
+"""Sum rollups of several partitions and buckets to Counts; pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dashboard.model import labels
-from dashboard.model.snapshot import FIELDS, Counts, Filter
-from streamapp.rollups.keys import value_of
+from dashboard.model.snapshot import FILTERS, Counts, Filter
+from streamapp.model.user_event import CHARTS, SCHEMA_VERSION
+from streamapp.rollups.keys import MAPS, keys_of, value_of
 from streamapp.rollups.rollup import unique, unique_up_to
 
 if TYPE_CHECKING:
@@ -21,10 +22,9 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 Key = TypeVar("Key")
-#: In the place of a map that is not asked for.
-_NOT_READ: Document = {}
-#: From a map of a rollup to the label of one of its keys.
-_LABELS = {"versions": labels.version, "locations": labels.value}
+#: In place of a map that was not read, or that is absent.
+_NO_COUNTS: Document = {}
+_VERSIONS = SCHEMA_VERSION.plural
 
 
 def counts(rollups: Sequence[Document], wanted: Filter) -> Counts:
@@ -64,13 +64,10 @@ def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
 
 
 def _joined(one: Counts, other: Counts, users: int | None) -> Counts:
-    options = {name: tuple(sorted({*one.options[name], *other.options[name]})) for name in FIELDS}
+    options = {name: tuple(sorted({*one.options[name], *other.options[name]})) for name in FILTERS}
     return Counts(
         by_bucket=_added(one.by_bucket, other.by_bucket),
-        by_type=_added(one.by_type, other.by_type),
-        by_browser=_added(one.by_browser, other.by_browser),
-        by_device=_added(one.by_device, other.by_device),
-        by_location=_added(one.by_location, other.by_location),
+        by_value={name: _added(by_label, other.by_value[name]) for name, by_label in one.by_value.items()},
         users=users,
         options=options,
     )
@@ -87,26 +84,29 @@ def _users(rollup: Document) -> bytes:
 
 
 def _of_maps(rollups: Sequence[Document], users: float) -> Counts:
-    maps = {name: _summed(rollups, name) for name in (*FIELDS, "locations")}
+    maps = {name: _summed(rollups, name) for name in MAPS}
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     for rollup in rollups:
-        for key, n in rollup["versions"].items():
+        for key, n in rollup[_VERSIONS].items():
             by_bucket[rollup["bucket"], key] += n
     return Counts(
         by_bucket=_by_label(by_bucket),
-        by_type=maps["types"],
-        by_browser=maps["browsers"],
-        by_device=maps["devices"],
-        by_location=maps["locations"],
+        by_value={each.plural: _completed(maps[each.plural], by_bucket.total()) for each in CHARTS},
         users=round(users),
-        options={name: tuple(sorted(maps[name])) for name in FIELDS},
+        options={name: tuple(sorted(maps[name])) for name in FILTERS},
     )
+
+
+def _completed(by_label: Mapping[str, int], total: int) -> Mapping[str, int]:
+    """The counts, and the events that no rollup counts by this dimension, since it is newer than the rollup."""
+    missing = total - sum(by_label.values())
+    return {**by_label, labels.NOT_COUNTED: missing} if missing > 0 else by_label
 
 
 def _summed(rollups: Iterable[Document], name: str) -> Counter[str]:
     keys: dict[str, int] = {}
     for rollup in rollups:
-        for key, n in rollup.get(name, _NOT_READ).items():
+        for key, n in rollup.get(name, _NO_COUNTS).items():
             keys[key] = keys.get(key, 0) + n
     found: Counter[str] = Counter()
     for key, n in keys.items():
@@ -115,7 +115,7 @@ def _summed(rollups: Iterable[Document], name: str) -> Counter[str]:
 
 
 def _by_label(by_key: Mapping[tuple[datetime, str], int]) -> Counter[tuple[datetime, str]]:
-    known = {key: _label("versions", key) for key in {key for _, key in by_key}}
+    known = {key: _label(_VERSIONS, key) for key in {key for _, key in by_key}}
     found: Counter[tuple[datetime, str]] = Counter()
     for (bucket, key), n in by_key.items():
         found[bucket, known[key]] += n
@@ -123,38 +123,36 @@ def _by_label(by_key: Mapping[tuple[datetime, str], int]) -> Counter[tuple[datet
 
 
 def _label(name: str, key: str) -> str:
-    return _LABELS.get(name, labels.value)(value_of(key))
+    return (labels.version if name == _VERSIONS else labels.value)(value_of(key))
 
 
 def _of_cells(rollups: Sequence[Document], wanted: Filter) -> Counts:
-    options: dict[str, set[str]] = {name: set(wanted.selected(name)) for name in FIELDS}
+    options: dict[str, set[str]] = {name: set(wanted.selected(name)) for name in FILTERS}
     by_bucket: Counter[tuple[datetime, str]] = Counter()
-    sums: dict[str, Counter[str]] = {name: Counter() for name in FIELDS}
+    sums: dict[str, Counter[str]] = {name: Counter() for name in FILTERS}
     known: dict[str, Mapping[str, str] | None] = {}
     for rollup in rollups:
         for cell, n in rollup["cells"].items():
             if cell not in known:
                 known[cell] = _passing(cell, wanted, options)
             if event := known[cell]:
-                by_bucket[rollup["bucket"], event["versions"]] += n
+                by_bucket[rollup["bucket"], event[_VERSIONS]] += n
                 for name, label in event.items():
                     sums[name][label] += n
     return Counts(
         by_bucket=by_bucket,
-        by_type=sums["types"],
-        by_browser=sums["browsers"],
-        by_device=sums["devices"],
-        by_location={},
+        by_value={each.plural: sums.get(each.plural, {}) for each in CHARTS},
         users=None,
         options={name: tuple(sorted(found)) for name, found in options.items()},
     )
 
 
 def _passing(cell: str, wanted: Filter, options: Mapping[str, set[str]]) -> Mapping[str, str] | None:
-    """The labels of a cell, None if it does not pass; all of them can be chosen."""
-    event = {name: _label(name, key) for name, key in zip(FIELDS, cell.split("|"), strict=True)}
+    """The labels of a cell, None if it does not pass the filter; adds the labels to the options."""
+    event = {name: _label(name, key) for name, key in zip(FILTERS, keys_of(cell), strict=True)}
     for name, label in event.items():
-        options[name].add(label)
+        if label != labels.NOT_COUNTED:
+            options[name].add(label)
     return event if all(_is_in(label, wanted.selected(name)) for name, label in event.items()) else None
 
 

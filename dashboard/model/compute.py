@@ -1,4 +1,4 @@
-"""From what was read to the Snapshot that is shown; pure."""
+"""Compute the Snapshot that is shown from what was read; pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from dashboard.model import labels
 from dashboard.model.snapshot import Changes, Counts, Overview, Part, Query, QueryResult, Series, Snapshot, Users
+from streamapp.model.user_event import ADOPTED_VERSION, CHARTS, MAIN_DIMENSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from dashboard.model.time_window import Window
+    from streamapp.model.user_event import Dimension
 
 MOST_BARS = 8
 #: Up to here a sketch is exact, see streamapp.rollup.unique.
@@ -21,10 +23,10 @@ EXACT_USERS = 190
 
 def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overview, found: QueryResult) -> Snapshot:
     """Return all that the page shows."""
-    counts, v2 = found.counts, overview.v2_version
+    counts, adopted = found.counts, overview.numbers[ADOPTED_VERSION]
     total = counts.total
-    types = _parts(counts.by_type, total)
-    main_action = next((part for part in types if part.label != labels.OTHER), None)
+    parts = {each.plural: _parts(_of_chart(each, counts, overview), total) for each in CHARTS}
+    main_action = next((part for part in parts[MAIN_DIMENSION] if part.label not in labels.NO_VALUES), None)
     return Snapshot(
         query=query,
         window=window,
@@ -33,17 +35,14 @@ def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overv
         found=found,
         total=total,
         users=_users(found),
-        adoption=_adoption(_by_version(counts), v2),
+        adoption=_adoption(_by_version(counts), adopted),
         main_action=main_action,
-        changes=_changes(found, v2, main_action),
+        changes=_changes(found, adopted, main_action),
         volume=_volume(counts, window),
-        adopted=_adopted(counts, window, v2),
-        # The first version of all marks no change.
+        adopted=_adopted(counts, window, adopted),
+        # The first version is no change.
         marks=tuple((name, at) for name, at in overview.first_seen[1:] if window.start <= at < window.end),
-        types=types,
-        browsers=_parts(_browsers(counts, v2), total),
-        devices=_parts(counts.by_device, total),
-        locations=_parts(counts.by_location, total) if counts.by_location else (),
+        parts=parts,
     )
 
 
@@ -54,14 +53,14 @@ def _users(found: QueryResult) -> Users | None:
     return Users(n=n, is_exact=found.users_are_counted or n <= EXACT_USERS)
 
 
-def _changes(found: QueryResult, v2: int, main_action: Part | None) -> Changes:
+def _changes(found: QueryResult, adopted: int, main_action: Part | None) -> Changes:
     now, before = found.finished, found.previous
     if now is None or before is None or not before.total:
         return Changes()
     return Changes(
         total=_change(now.total, before.total),
         users=_change(now.users, before.users) if now.users is not None and before.users else None,
-        adoption=_difference(_share_adopted(now, v2), _share_adopted(before, v2)),
+        adoption=_difference(_share_adopted(now, adopted), _share_adopted(before, adopted)),
         main_action=_difference(_share_of(now, main_action), _share_of(before, main_action)),
     )
 
@@ -74,13 +73,13 @@ def _difference(now: float | None, before: float | None) -> float | None:
     return None if now is None or before is None else now - before
 
 
-def _share_adopted(counts: Counts, v2: int) -> float | None:
-    part = _adoption(_by_version(counts), v2)
+def _share_adopted(counts: Counts, adopted: int) -> float | None:
+    part = _adoption(_by_version(counts), adopted)
     return part.share if part else None
 
 
 def _share_of(counts: Counts, part: Part | None) -> float | None:
-    return counts.by_type.get(part.label, 0) / counts.total if part and counts.total else None
+    return counts.by_value[MAIN_DIMENSION].get(part.label, 0) / counts.total if part and counts.total else None
 
 
 def _by_version(counts: Counts) -> Counter[str]:
@@ -90,12 +89,13 @@ def _by_version(counts: Counts) -> Counter[str]:
     return versions
 
 
-def _adoption(versions: Mapping[str, int], v2: int) -> Part | None:
+def _adoption(versions: Mapping[str, int], adopted: int) -> Part | None:
     registered = {number: n for version, n in versions.items() if (number := labels.version_number(version))}
     of = sum(registered.values())
     if not of:
         return None
-    return Part(label="V2 or later", n=sum(n for number, n in registered.items() if number >= v2), of=of)
+    n = sum(n for number, n in registered.items() if number >= adopted)
+    return Part(label=f"V{ADOPTED_VERSION} or later", n=n, of=of)
 
 
 def _volume(counts: Counts, window: Window) -> tuple[Series, ...]:
@@ -109,10 +109,10 @@ def _volume(counts: Counts, window: Window) -> tuple[Series, ...]:
     )
 
 
-def _adopted(counts: Counts, window: Window, v2: int) -> tuple[float | None, ...]:
+def _adopted(counts: Counts, window: Window, adopted: int) -> tuple[float | None, ...]:
     versions = _by_version(counts)
     parts = [
-        _adoption({version: counts.by_bucket.get((bucket, version), 0) for version in versions}, v2)
+        _adoption({version: counts.by_bucket.get((bucket, version), 0) for version in versions}, adopted)
         for bucket in window.buckets
     ]
     return tuple(part.share if part else None for part in parts)
@@ -123,18 +123,22 @@ def _version_order(version: str) -> tuple[bool, int]:
     return number is None, number or 0
 
 
-def _browsers(counts: Counts, v2: int) -> Counter[str]:
-    browsers = Counter(counts.by_browser)
-    # The writer's schema had no such field: that is another thing than a V2 event that leaves it empty.
-    before_v2 = sum(n for version, n in _by_version(counts).items() if 0 < (labels.version_number(version) or 0) < v2)
-    has_no_field = min(before_v2, browsers[labels.NOT_GIVEN])
-    browsers[labels.NO_BROWSER_FIELD] += has_no_field
-    browsers[labels.NOT_GIVEN] -= has_no_field
-    return browsers
+def _of_chart(chart: Dimension, counts: Counts, overview: Overview) -> Mapping[str, int]:
+    by_label = counts.by_value[chart.plural]
+    if not by_label or not chart.is_optional:
+        return by_label
+    # The writer's schema had no such field: this is not the same as an event of a later version that leaves it empty.
+    since = overview.numbers[chart.since]
+    before = sum(n for version, n in _by_version(counts).items() if 0 < (labels.version_number(version) or 0) < since)
+    not_given = by_label.get(labels.NOT_GIVEN, 0)
+    absent = min(before, not_given)
+    return {**by_label, chart.absent_label: absent, labels.NOT_GIVEN: not_given - absent}
 
 
 def _parts(counts: Mapping[str, int], total: int) -> tuple[Part, ...]:
-    # Ties by name, so that equal data is drawn equally; what is already "all others" stays last.
+    # Ties by name, so that equal data is drawn equally; "all others" stays last.
+    if not counts:
+        return ()
     named = ((label, n) for label, n in counts.items() if n and label != labels.OTHER)
     ranked = sorted(named, key=lambda item: (-item[1], item[0]))
     has_others = sum(n for _, n in ranked) < total

@@ -1,4 +1,4 @@
-"""What is shown, as a table in a file; pure."""
+"""Write a Snapshot as a table to a file; pure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 COLUMNS = ("chart", "bucket_start", "label", "events")
 
-Row = tuple[str, "datetime | None", str, int]
+ExportRow = tuple[str, "datetime | None", str, int]
 
 
-def rows(shown: Snapshot) -> Iterator[Row]:
+def rows(shown: Snapshot) -> Iterator[ExportRow]:
     """Return each bar of each chart; those of the chart over time have a bucket."""
     for series in shown.volume:
         for bucket, n in zip(shown.window.buckets, series.per_bucket, strict=True):
             yield "events over time", bucket, series.version, n
-    for name, parts in shown.parts().items():
+    for name, parts in shown.parts.items():
         for part in parts:
             yield name, None, part.label, part.n
 
@@ -50,5 +50,5 @@ def as_parquet(shown: Snapshot) -> bytes:
 
 
 def _inert(label: str) -> str:
-    # Labels come from whoever sends events, and a spreadsheet takes such a one for a formula.
+    # Labels are values of events, and a spreadsheet would evaluate such a label as a formula.
     return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else label

@@ -12,6 +12,7 @@ from plotly.basedatatypes import BaseFigure
 from dashboard.model import formatting, labels
 from dashboard.model.snapshot import Part, Series
 from dashboard.model.time_window import MILLISECOND, Window
+from streamapp.model.user_event import ADOPTED_VERSION
 
 if TYPE_CHECKING:
     from dashboard.model.health import Point
@@ -24,8 +25,8 @@ BAR_HEIGHT, BARS_PADDING = 26, 16
 #: Bars that a chart has room for: of two sizes only, so that the page does not jump when a value comes or goes.
 ROOM = (6, 8)
 LONGEST_LABEL = 22
-#: Charts of the last moments, for all visitors.
-_REMEMBERED = 256
+#: Charts that are cached, for all visitors.
+_MAX_CACHED = 256
 
 A_DAY = timedelta(days=1)
 #: Streamlit's theme takes the place of Plotly's own.
@@ -48,7 +49,7 @@ class Chart(BaseFigure):
         return self._described
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_MAX_CACHED)
 def volume(series: tuple[Series, ...], window: Window, marks: tuple[tuple[str, datetime], ...], zone: tzinfo) -> Chart:
     """Return the events per bucket, stacked by schema version; an unfinished bucket is hatched."""
     return Chart(
@@ -75,15 +76,15 @@ def volume(series: tuple[Series, ...], window: Window, marks: tuple[tuple[str, d
     )
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_MAX_CACHED)
 def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) -> Chart:
-    """Return the share of V2 in each bucket, as a line with gaps where there are no events."""
+    """Return the adoption in each bucket, as a line with gaps where there are no events."""
     line = {
         "type": "scatter",
         "x": [_drawn(bucket + window.width / 2, zone) for bucket in window.buckets],
         "y": list(adopted),
         "mode": "lines+markers",
-        "line": {"color": labels.version_colour("v2"), "width": 2},
+        "line": {"color": labels.version_colour(f"v{ADOPTED_VERSION}"), "width": 2},
         "marker": {"size": 4},
         "customdata": [
             [_told(bucket, zone), "" if share is None else formatting.percent(share)]
@@ -101,7 +102,7 @@ def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) ->
     return Chart([line], layout)
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_MAX_CACHED)
 def bars(parts: tuple[Part, ...]) -> Chart:
     """Return one horizontal bar per part, the largest on top, with its number beside it."""
     room = next(room for room in ROOM if len(parts) <= room)
@@ -135,7 +136,7 @@ def bars(parts: tuple[Part, ...]) -> Chart:
     return Chart([bar], {**_layout(_bars_height(room)), "showlegend": False, "xaxis": numbers, "yaxis": names})
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_MAX_CACHED)
 def trend(points: tuple[Point, ...], unit: str, zone: tzinfo) -> Chart:
     """Return a small line over time that begins at 0, with gaps where nothing is known."""
     known = [value for _, value in points if value is not None]
@@ -195,10 +196,11 @@ def volume_alt(shown: Snapshot, zone: tzinfo) -> str:
 
 def adoption_alt(shown: Snapshot) -> str:
     """Return what the chart of the adoption says, in a sentence."""
+    title = f"V{ADOPTED_VERSION} adoption over time"
     known = [share for share in shown.adopted if share is not None]
     if not known:
-        return "V2 adoption over time: no events with a registered version."
-    return f"V2 adoption over time: from {formatting.percent(known[0])} to {formatting.percent(known[-1])}."
+        return f"{title}: no events with a registered version."
+    return f"{title}: from {formatting.percent(known[0])} to {formatting.percent(known[-1])}."
 
 
 def bars_alt(title: str, parts: tuple[Part, ...]) -> str:

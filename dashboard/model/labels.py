@@ -1,17 +1,23 @@
-"""How the page names and colours what is particular to user events."""
+"""Labels and colours of values and schema versions on the page."""
 
 from __future__ import annotations
 
 import re
 
+from streamapp.model.user_event import CHARTS
+from streamapp.rollups.keys import ABSENT
 from streamapp.rollups.keys import OTHER as _BEYOND_LIMIT
 
 UNREGISTERED = "unregistered"
 NOT_GIVEN = "not given"
 OTHER = "all others"
-NO_BROWSER_FIELD = "n/a (v1)"
+#: Events in rollups that were stored before the dimension existed.
+NOT_COUNTED = "not counted"
+#: Labels that do not stand for one value of a field.
+NO_VALUES = frozenset({OTHER, NOT_COUNTED})
+_GREY_BARS = {*NO_VALUES, NOT_GIVEN, *(each.absent_label for each in CHARTS)}
 
-# Told apart by colour-blind readers too, and 3:1 or more against both backgrounds. A version keeps its colour.
+# Distinguishable for colour-blind readers; contrast of 3:1 or more on both backgrounds. A version keeps its colour.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2F80C2", "#CC6A00", "#009E73", "#B4649A", "#808080"
 _BY_VERSION = (ORANGE, BLUE, GREEN, PURPLE)
 _PATTERNS = ("", "x", ".", "-")
@@ -20,7 +26,10 @@ VERSION = re.compile(r"^v([1-9]\d*)$")
 
 def value(value: str | None) -> str:
     """Return the label of a field's value."""
-    return OTHER if value == _BEYOND_LIMIT else value or NOT_GIVEN
+    return _OF_KEYS.get(value, value) if value else NOT_GIVEN
+
+
+_OF_KEYS = {_BEYOND_LIMIT: OTHER, ABSENT: NOT_COUNTED}
 
 
 def version(schema_version: str | None) -> str:
@@ -41,11 +50,11 @@ def version_colour(schema_version: str) -> str:
 
 
 def version_pattern(schema_version: str) -> str:
-    """Return what tells the version from others of its colour: "" for the first four, which differ by colour."""
+    """Return the pattern that distinguishes versions of the same colour; "" for the first four versions."""
     number = version_number(schema_version)
     return "" if number is None else _PATTERNS[(number - 1) // len(_BY_VERSION) % len(_PATTERNS)]
 
 
 def bar_colour(label: str) -> str:
-    """Return grey for what is not a value of its own, blue for the rest."""
-    return GREY if label in {NO_BROWSER_FIELD, NOT_GIVEN, OTHER} else BLUE
+    """Return grey for labels that do not stand for one value, blue for the others."""
+    return GREY if label in _GREY_BARS else BLUE

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from streamapp.model.user_event import CELL_DIMENSIONS, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,25 +13,36 @@ if TYPE_CHECKING:
 
     from dashboard.model.time_window import Range, Window
 
-#: The fields that can be filtered, in the order of a rollup's cells.
-FIELDS = ("types", "devices", "browsers", "versions")
+#: Names of the dimensions that can be filtered by, in the order of a rollup's cells.
+FILTERS = tuple(each.plural for each in CELL_DIMENSIONS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """The labels that an event must have one of, per field; none: any."""
+    """For each dimension the labels of which an event must have one; none: any."""
 
-    types: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
-    browsers: tuple[str, ...] = ()
-    versions: tuple[str, ...] = ()
+    __slots__ = ("_selected",)
+
+    def __init__(self, **selected: tuple[str, ...]) -> None:
+        """Take labels by the names of FILTERS."""
+        if unknown := {*selected} - {*FILTERS}:
+            raise TypeError(f"no dimensions to filter by: {unknown}")
+        self._selected = tuple(selected.get(name, ()) for name in FILTERS)
 
     def __bool__(self) -> bool:
-        return any(self.selected(name) for name in FIELDS)
+        """Whether any label is selected."""
+        return any(self._selected)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other one selects the same labels."""
+        return isinstance(other, Filter) and self._selected == other._selected
+
+    def __hash__(self) -> int:
+        """Be part of the key under which a reading is kept."""
+        return hash(self._selected)
 
     def selected(self, name: str) -> tuple[str, ...]:
-        """The labels of one field."""
-        return getattr(self, name)
+        """The labels of one dimension."""
+        return self._selected[FILTERS.index(name)]
 
 
 ANY = Filter()
@@ -53,8 +66,8 @@ class Overview:
     """Events in the rollups; read after `stored`, so that it is not less while all is well."""
     last_received_at: datetime | None
     newest_event_at: datetime | None
-    v2_version: int
-    """The version that user_event_v2.avsc has under the subject."""
+    numbers: Mapping[int, int] = field(default_factory=lambda: {version: version for version in VERSIONS})
+    """The version that each `user_event_v<version>.avsc` has under the subject."""
     first_seen: tuple[tuple[str, datetime], ...] = ()
     """When the first event of each version was stored."""
     is_exact: bool = True
@@ -67,14 +80,12 @@ class Counts:
 
     by_bucket: Mapping[tuple[datetime, str], int]
     """Keyed by bucket and schema version."""
-    by_type: Mapping[str, int]
-    by_browser: Mapping[str, int]
-    by_device: Mapping[str, int]
-    by_location: Mapping[str, int]
+    by_value: Mapping[str, Mapping[str, int]]
+    """By the name of each of CHARTS; empty where events are not counted by this dimension under a filter."""
     users: int | None
     """None: not known under this filter."""
     options: Mapping[str, tuple[str, ...]]
-    """The labels of each of FIELDS, whatever the filter."""
+    """The labels of each of FILTERS, whatever the filter."""
 
     @property
     def total(self) -> int:
@@ -90,7 +101,7 @@ class QueryResult:
     finished: Counts | None = None
     """Of the buckets that are finished; None when there is nothing to compare."""
     previous: Counts | None = None
-    """Of as many buckets before it; without a filter by type and version only."""
+    """Of as many buckets before it; without a filter by the main dimension and version only."""
     is_direct: bool = False
     """Counted in `events` itself, not in rollups."""
     is_cut: bool = False
@@ -162,11 +173,5 @@ class Snapshot:
     """The adoption in each bucket."""
     marks: tuple[tuple[str, datetime], ...]
     """Versions that were first seen in this window."""
-    types: tuple[Part, ...]
-    browsers: tuple[Part, ...]
-    devices: tuple[Part, ...]
-    locations: tuple[Part, ...]
-
-    def parts(self) -> dict[str, Any]:
-        """The breakdowns, by name."""
-        return {name: getattr(self, name) for name in ("types", "browsers", "devices", "locations")}
+    parts: Mapping[str, tuple[Part, ...]]
+    """The bars of each of CHARTS, by its name; none where events are not counted by this dimension under a filter."""

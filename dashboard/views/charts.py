@@ -8,35 +8,46 @@ import streamlit as st
 
 from dashboard.model import figures
 from dashboard.views import controls
+from streamapp.model.user_event import ADOPTED_VERSION, CHARTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import tzinfo
 
-    from dashboard.model.snapshot import Part, Snapshot
+    from dashboard.model.snapshot import Snapshot
+    from streamapp.model.user_event import Dimension
 
 # No tool bar and no zoom: Streamlit builds a chart again when its data changes, and both would be lost.
 _CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 #: Set when a visitor has selected a period in a chart: the whole page must then run again.
 BRUSHED = "brushed"
+#: Charts beside each other.
+_IN_ROW = 3
 
 
 def show(shown: Snapshot, zone: tzinfo) -> None:
-    """Show the events over time, then by type, browser, device and location, and the adoption of V2."""
+    """Show the events over time, then by each dimension, and the adoption of the newer schema."""
     zone = figures.axis_zone(shown.window, zone)
     with st.container(border=True):
         heading("Events over time", _legend(shown))
         _volume(shown, zone)
-    charts = (("Event types", shown.types), ("Browsers", shown.browsers), ("Devices", shown.devices))
-    for column, (title, parts) in zip(st.columns(3), charts, strict=True):
-        with column.container(border=True, height="stretch"):
-            _parts(title, parts)
-    over_time, locations = st.columns([2, 1])
+    _row(CHARTS[:_IN_ROW], shown)
+    over_time, beside = st.columns([2, 1])
     with over_time.container(border=True, height="stretch"):
-        heading("V2 adoption over time", f"share of events per {shown.window.bucket_words}")
+        heading(f"V{ADOPTED_VERSION} adoption over time", f"share of events per {shown.window.bucket_words}")
         figure = figures.adoption(shown.adopted, shown.window, zone)
         draw(figure, key="adoption", alt=figures.adoption_alt(shown))
-    with locations.container(border=True, height="stretch"):
-        _locations(shown)
+    for chart in CHARTS[_IN_ROW : _IN_ROW + 1]:
+        with beside.container(border=True, height="stretch"):
+            _bars(chart, shown)
+    for start in range(_IN_ROW + 1, len(CHARTS), _IN_ROW):
+        _row(CHARTS[start : start + _IN_ROW], shown)
+
+
+def _row(charts: Sequence[Dimension], shown: Snapshot) -> None:
+    for column, chart in zip(st.columns(_IN_ROW), charts, strict=False):
+        with column.container(border=True, height="stretch"):
+            _bars(chart, shown)
 
 
 def _volume(shown: Snapshot, zone: tzinfo) -> None:
@@ -63,17 +74,13 @@ def _legend(shown: Snapshot) -> str:
     return f"per {shown.window.bucket_words}, by schema version{hatched}; draw a box to zoom in"
 
 
-def _locations(shown: Snapshot) -> None:
-    if shown.locations:
-        _parts("Locations", shown.locations)
-    else:
-        heading("Locations")
-        st.caption("Locations are not counted by filter.")
-
-
-def _parts(title: str, parts: tuple[Part, ...]) -> None:
+def _bars(chart: Dimension, shown: Snapshot) -> None:
+    title, parts = str(chart.chart), shown.parts[chart.plural]
     heading(title)
-    draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
+    if parts or chart.in_cells:
+        draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
+    else:
+        st.caption(f"{title} are not counted by filter.")
 
 
 def heading(title: str, beside: str = "") -> None:

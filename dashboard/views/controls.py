@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from dashboard.model import time_window
-from dashboard.model.snapshot import FIELDS, Filter, Query
+from dashboard.model.snapshot import FILTERS, Filter, Query
 from dashboard.model.time_window import DEFAULT, RANGES, Range, range_named
+from streamapp.model.user_event import CELL_DIMENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 EVENTS, PIPELINE, LATEST = VIEWS = ("Events", "Pipeline", "Latest")
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}
 LOCAL, _ = ZONES = ("local time", "UTC")
-_LABELS = {"types": "Event type", "devices": "Device", "browsers": "Browser", "versions": "Schema version"}
 _FROM, _TO = "from", "to"
 
 
@@ -72,7 +72,7 @@ def back_to_live() -> None:
 
 def clear_filters() -> None:
     """Remove all filters."""
-    for name in FIELDS:
+    for name in FILTERS:
         st.session_state[name] = []
 
 
@@ -128,7 +128,7 @@ def _show_range(feed: Feed) -> None:
             # With a name, since the button of that range is still selected and a click on it has no effect.
             back = f"Back to the {_offered().words}"
             st.button(back, icon=":material/play_arrow:", on_click=back_to_live, width="content")
-        selected = sum(len(_selected(name)) for name in FIELDS)
+        selected = sum(len(_selected(name)) for name in FILTERS)
         with st.popover(f"Filters ({selected})" if selected else "Filters", icon=":material/filter_alt:"):
             _show_filters(feed)
 
@@ -136,14 +136,14 @@ def _show_range(feed: Feed) -> None:
 def _show_filters(feed: Feed) -> None:
     snapshot = feed.latest(Query(chosen=_range())).snapshot
     options = snapshot.found.counts.options if snapshot else {}
-    for name, label in _LABELS.items():
+    for name, title in ((each.plural, each.title) for each in CELL_DIMENSIONS):
         offered = sorted({*options.get(name, ()), *_selected(name)})
-        st.multiselect(label, offered, key=name, bind="query-params", placeholder="any")
+        st.multiselect(title, offered, key=name, bind="query-params", placeholder="any")
     st.button("Clear filters", on_click=clear_filters, disabled=not _filter(), key="clear")
 
 
 def _filter() -> Filter:
-    return Filter(**{name: tuple(sorted(_selected(name))) for name in FIELDS})
+    return Filter(**{name: tuple(sorted(_selected(name))) for name in FILTERS})
 
 
 def _selected(name: str) -> Sequence[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import streamlit as st
 
 from dashboard.model import formatting
+from streamapp.model.user_event import ADOPTED_VERSION, DIMENSIONS, MAIN_DIMENSION, MAIN_TITLE
 
 if TYPE_CHECKING:
     from dashboard.data.feed import Reading
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
     from dashboard.model.time_window import Range
 
 _COMPARED = " The change is against the period before, without the bucket that is still filling."
+_MAIN = next(each for each in DIMENSIONS if each.plural == MAIN_DIMENSION)
 _HELP = {
     "Total events": "Events in the chosen range, by event time; beside it, all events that are stored." + _COMPARED,
     "Unique users": "Different user ids among the events in the chosen range. Beyond some 190 it is an estimate by "
     "sketches, marked ~: within 4 %." + _COMPARED,
-    "V2 adoption": "Events written with the version of user_event_v2.avsc or a later one, among those whose version is "
-    "registered under the subject." + _COMPARED,
-    "Main action": "The most frequent event type in the chosen range. The change is that of its share." + _COMPARED,
+    f"V{ADOPTED_VERSION} adoption": f"Events written with the version of user_event_v{ADOPTED_VERSION}.avsc or a later "
+    "one, among those whose version is registered under the subject." + _COMPARED,
+    MAIN_TITLE: f"The most frequent {_MAIN.title.lower()} in the chosen range. The change is that of its share."
+    + _COMPARED,
 }
 # Characters that st.metric shows unchanged; others could be read as Markdown.
 _HARMLESS = re.compile(r"[^\W_](?:[\w.-]*[^\W_])?")

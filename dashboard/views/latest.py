@@ -11,6 +11,7 @@ from bson import json_util
 from dashboard.model import formatting
 from dashboard.model.errors import DashboardError
 from dashboard.model.time_window import from_ms
+from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,14 +80,13 @@ def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) 
 
 
 def _row(found: Document, zone: tzinfo) -> dict[str, Any]:
-    kafka = found.get("kafka") or {}
+    kafka, (main, *others) = found.get("kafka") or {}, LATEST_DIMENSIONS
     return {
         "received": _instant(found.get("received_at"), zone),
-        "event time": _event_time(found.get("event_timestamp"), zone),
-        "type": _text(found.get("event_type")),
-        "user": _text(found.get("user_id")),
-        "browser": _text(found.get("browser")),
-        "version": _text(found.get("schema_version")),
+        "event time": _event_time(found.get(TIME), zone),
+        str(main.column): _text(found.get(main.path)),
+        "user": _text(found.get(USER)),
+        **{str(each.column): _text(found.get(each.path)) for each in others},
         "partition:offset": f"{kafka.get('partition', '?')}:{kafka.get('offset', '?')}",
     }
 

@@ -92,7 +92,7 @@ def build(
         if (made := fast_path.document(record)) is not None:
             documents.append(made)
             records.append(record)
-            versions.append(made.row[3][4])
+            versions.append(made.dimensions.schema_version)
             continue
         placed = batch.with_coordinates(record)
         origin = origin_of(placed, topic_id)

@@ -2,44 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import bson
 from bson import CodecOptions, DatetimeMS
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from streamapp.decode.transcoder import Values
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
-from streamapp.model.event import RESERVED, Event
+from streamapp.model.event import RESERVED, Event, required_types
 from streamapp.model.record import Origin, Reason
+from streamapp.model.user_event import DIMENSIONS, OPTIONAL, REQUIRED, TIME, USER, DimensionValues, Field
 
-#: What rollups count an event by: its offset, its time in epoch ms, the user id, and the values.
-Row = tuple[int, int, str, Values]
 
-#: How documents are decoded. They may be anybody's: no time and no text in them raises anything.
+class EventRow(NamedTuple):
+    """What rollups count an event by."""
+
+    offset: int
+    #: Event time, epoch ms.
+    at: int
+    user_id: str
+    dimensions: DimensionValues
+
+
+#: How documents are decoded. Other programs may have written them: no date and no text in them raises an error.
 LENIENT: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )
 
 
 class LazyDocument(Mapping[str, Any]):
-    """A document whose fields are only decoded if somebody looks at them, and what rollups count by.
+    """A document in BSON that is decoded when a field is read; beside it, what rollups count the event by.
 
-    The driver's `RawBSONDocument` without what it checks, which takes twice as long as all else about it.
+    The driver's `RawBSONDocument` without its checks, which take more time than the rest of the class.
     """
 
-    __slots__ = ("raw", "row")
-    #: By this the driver knows that a document is encoded; without it, it would decode the fields, and encode them.
+    # No `EventRow` inside: this is made for every event, and a named tuple would take twice as long as the rest.
+    __slots__ = ("at", "dimensions", "offset", "raw", "user_id")
+    #: The driver recognises an encoded document by this; it would decode and encode the fields otherwise.
     _type_marker = RawBSONDocument._type_marker  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
-    def __init__(self, raw: bytes, row: Row) -> None:
+    def __init__(self, raw: bytes, offset: int, at: int, user_id: str, dimensions: DimensionValues) -> None:
         self.raw = raw
-        self.row = row
+        self.offset = offset
+        self.at = at
+        self.user_id = user_id
+        self.dimensions = dimensions
+
+    @property
+    def row(self) -> EventRow:
+        """What rollups count the event by."""
+        return EventRow(self.offset, self.at, self.user_id, self.dimensions)
 
     def decoded(self) -> dict[str, Any]:
         """The document with all its fields."""
@@ -60,16 +77,16 @@ Document = dict[str, Any] | LazyDocument
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTimes:
-    """Which event times are believable."""
+    """The limits of event times that are accepted."""
 
     #: Milliseconds since the epoch.
     earliest: int
-    #: How many milliseconds an event may be later than its Kafka timestamp.
+    #: Milliseconds by which an event time may be later than the record's Kafka timestamp.
     ahead: int
 
     @classmethod
     def of(cls, earliest_at: datetime, *, ahead_seconds: float) -> Self:
-        """The same from an instant and seconds."""
+        """The limits from an instant and seconds."""
         return cls(earliest=int(earliest_at.timestamp() * 1000), ahead=int(ahead_seconds * 1000))
 
 
@@ -79,11 +96,12 @@ def build(
     """The document of one event.
 
     Raises:
-        Undecodable: a field that every event has is null here, or its time is not believable.
+        Undecodable: a required field is null or of another type, or the event time is out of range.
     """
     _check_fields(event, writer)
-    _check_time(event["event_timestamp"], origin, times)
-    event.setdefault("browser", None)  # V1 has none
+    _check_time(event[TIME], origin, times)
+    for field in OPTIONAL:
+        event.setdefault(field.path, None)
     if not RESERVED.isdisjoint(writer.names):
         event = _with_extra(event)
     return {
@@ -102,10 +120,10 @@ def build(
 
 
 def id_of(origin: Origin) -> str:
-    """The document's `_id`: the same for every delivery of the event, and never that of another one.
+    """The document's `_id`: the same for every delivery of the event, and different from that of any other event.
 
-    A topic that is deleted and made again starts its offsets again; its topic id tells the two apart, or, where
-    the broker has none, the record's timestamp does.
+    A topic that is deleted and created again starts its offsets again; the topic id tells the two apart. With a broker
+    that has no topic ids, the record's timestamp does.
     """
     if origin.topic_id is None:
         return f"{origin.topic}-{origin.partition}-{origin.offset}-{origin.timestamp}"
@@ -113,53 +131,61 @@ def id_of(origin: Origin) -> str:
 
 
 def id_start(topic_id: str, partition: int) -> str:
-    """What comes before the offset in the `_id` of an event that stood in this partition."""
+    """The part of an `_id` before the offset, for events of this partition."""
     return f"{topic_id}-{partition}-"
 
 
-def row_of(document: Mapping[str, Any]) -> tuple[Any, Any, Any, Values]:
-    """The `Row` of a document, whoever stored it; raises KeyError and TypeError where it has no such fields."""
-    if isinstance(document, LazyDocument):
+def row_of(document: Mapping[str, Any]) -> EventRow:
+    """The row of a stored document, or of one to store.
+
+    Raises:
+        KeyError: a field is absent, other than an optional one.
+        TypeError: a parent of a field is not a document.
+    """
+    if type(document) is LazyDocument:
         return document.row
-    metadata = document["metadata"]
-    values = (
-        metadata["location"],
-        document["event_type"],
-        metadata["device"],
-        document["browser"],
-        document["schema_version"],
-    )
-    texts = tuple([value if value is None or isinstance(value, str) else str(value) for value in values])
-    return document["kafka"]["offset"], document["event_timestamp"], document["user_id"], cast("Values", texts)
+    texts = [value if value is None or isinstance(value, str) else str(value) for value in _values_of(document)]
+    return EventRow(document["kafka"]["offset"], document[TIME], document[USER], DimensionValues._make(texts))
+
+
+def _compiled(expression: str) -> Callable[[Mapping[str, Any]], Any]:
+    """A function of an event, as fast as written by hand; a loop over the fields takes three times as long."""
+    return eval(f"lambda event: {expression}")  # noqa: S307 - made of the names in `user_event`
+
+
+def _expression(field: Field) -> str:
+    if field.is_optional:
+        return f"event.get({field.path!r})"
+    return "event" + "".join(f"[{name!r}]" for name in field.path.split("."))
+
+
+#: The values of the dimensions of a document.
+_values_of = _compiled(f"({', '.join(map(_expression, DIMENSIONS))},)")
+_TYPES = {"string": str, "long": int}
+#: Whether each required field of an event has its type.
+_is_valid = _compiled(
+    " and ".join(f"type({_expression(field)}) is {_TYPES[str(field.type)].__name__}" for field in REQUIRED)
+)
+#: Name of the parent ("" for the event itself), name and type of each required field, and of their parents before them.
+_REQUIRED = (
+    *(("", name, dict) for name, type_ in required_types().items() if isinstance(type_, dict)),
+    *((field.path.rpartition(".")[0], field.name, _TYPES[str(field.type)]) for field in REQUIRED),
+)
 
 
 def _check_fields(event: Event, writer: WriterSchema) -> None:
     try:
-        metadata = event["metadata"]
-        is_ours = (
-            type(event["user_id"]) is str
-            and type(event["event_type"]) is str
-            and type(event["event_timestamp"]) is int
-            and type(metadata) is dict
-            and type(metadata["device"]) is str
-            and type(metadata["location"]) is str
-        )
+        is_valid = _is_valid(event)
     except (KeyError, TypeError):  # another branch of a union
-        is_ours = False
-    if not is_ours:
+        is_valid = False
+    if not is_valid:
         _promote(event, writer)
 
 
 def _promote(event: Event, writer: WriterSchema) -> None:
-    """Read bytes as strings, as Avro's promotion rules do; anything else that is not ours is no event."""
-    for parent, name, wanted in (
-        (event, "user_id", str),
-        (event, "event_type", str),
-        (event, "event_timestamp", int),
-        (event, "metadata", dict),
-        (_promoted(event, "metadata"), "device", str),
-        (_promoted(event, "metadata"), "location", str),
-    ):
+    """Read bytes as strings, as Avro's promotion rules allow; reject any other type."""
+    for parent_name, name, wanted in _REQUIRED:
+        parent = _promoted(event, parent_name) if parent_name else event
         value = _promoted(parent, name)
         if type(value) is not wanted:
             found = "absent or null" if value is None else f"of type {type(value).__name__}"
@@ -180,10 +206,10 @@ def _promoted(parent: Any, name: str) -> object:
 
 def _check_time(at: int, origin: Origin, times: EventTimes) -> None:
     if at < times.earliest:
-        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"event_timestamp {at} is before {times.earliest}")
+        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"{TIME} {at} is before {times.earliest}")
     if at > origin.timestamp + times.ahead:
         late = f"{at - origin.timestamp} ms after its Kafka timestamp; {times.ahead} ms are allowed"
-        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"event_timestamp {at} is {late}")
+        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"{TIME} {at} is {late}")
 
 
 def _with_extra(event: Mapping[str, Any]) -> Event:

@@ -1,4 +1,4 @@
-"""From an Avro writer schema: how its records become values that MongoDB stores, and whether they are events."""
+"""Parse Avro writer schemas: how records become values that MongoDB stores, and whether they are events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -16,17 +17,18 @@ from fastavro import _read_py
 from fastavro.schema import to_parsing_canonical_form
 
 from streamapp.decode.transcoder import Transcode, compiled
-from streamapp.model.event import FIELDS, RESERVED, Schema
+from streamapp.model.event import RESERVED, Schema, required_types
+from streamapp.model.user_event import TIME
 
 UNREGISTERED = "unregistered"
 
 MILLIS_PER_DAY = 86_400_000
 _NAMED = ("record", "error", "enum", "fixed")
-#: What a type may be called without being a name of someone's.
+#: Names of types that are not names of schemas.
 _KEYWORDS = frozenset({*_NAMED, "array", "map", "null", "boolean", "int", "long", "float", "double", "bytes", "string"})
 
-# fastavro calls these with the raw value of a type that has the logical type on the left (after _PREFIX). Our own
-# names leave fastavro's readings, which would make datetimes that overflow or lose their branch of a union, alone.
+# Prefix of the logical types that streamapp adds to fastavro's table of readers, which is one for the process: the
+# standard logical types keep fastavro's own readers, whose datetimes overflow and lose their branch of a union.
 _PREFIX = "bson-"
 
 
@@ -36,7 +38,7 @@ def _decimal(data: bytes, schema: Schema, *_: object) -> Decimal128 | Decimal:
     try:
         return Decimal128(value)
     except (ArithmeticError, bson.errors.BSONError, ValueError):
-        return value  # over 34 digits: MongoDB has no such number, and the insert says so
+        return value  # more than 34 digits: MongoDB has no such number, and the insert reports it
 
 
 def _date(data: int, *_: object) -> DatetimeMS:
@@ -52,6 +54,7 @@ def _millis(units_per_milli: int) -> Callable[..., int]:
 
 
 _UNITS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
+#: Primitive and logical type → function that the reader calls with the primitive value.
 _READERS: dict[str, Callable[..., Any]] = {
     "bytes-decimal": _decimal,
     "fixed-decimal": _decimal,
@@ -59,48 +62,53 @@ _READERS: dict[str, Callable[..., Any]] = {
     "int-date": _date,
     **{f"long-timestamp-{unit}": _instant(n) for unit, n in _UNITS.items()},
     **{f"long-local-timestamp-{unit}": _instant(n) for unit, n in _UNITS.items()},
-    # event_timestamp is milliseconds whatever the writer's unit.
+    # The event time is always in milliseconds, regardless of the writer's unit.
     **{f"long-event-{unit}": _millis(n) for unit, n in _UNITS.items() if n > 1},
     "int-event-date": lambda data, *_: data * MILLIS_PER_DAY,
 }
-for _name, _reader in _READERS.items():
-    _primitive, _logical = _name.split("-", 1)
-    fastavro.read.LOGICAL_READERS[f"{_primitive}-{_PREFIX}{_logical}"] = _reader
+
+
+@cache
+def _register_readers() -> None:
+    """Add the readers to fastavro's table: to convert decoded values afterwards would take a quarter more time."""
+    for name, reader in _READERS.items():
+        primitive, logical = name.split("-", 1)
+        fastavro.read.LOGICAL_READERS[f"{primitive}-{_PREFIX}{logical}"] = reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterSchema:
-    """A schema that records are written with, and what the registry knows of it."""
+    """A schema that records are written with, and its id and version in the registry."""
 
     schema_id: int
     #: "v" + its version under the subject, or "unregistered".
     version: str
-    #: As `reading_schema` made it; None where it is not an Avro schema we can read.
+    #: The result of `reading_schema`; None if the schema cannot be parsed.
     reading: Schema
-    #: Why none of its records can be an event; None where they can.
+    #: Why none of its records can be an event; None if they can.
     problem: str | None
     #: Parsing Canonical Form (Avro specification): equal forms read the same bytes.
     canonical: str
-    #: Names of its fields, top level; none where it has a problem.
+    #: Names of its top-level fields; empty if it has a problem.
     names: frozenset[str]
     #: fastavro's reader for it.
     reader: Callable[..., Any] = fastavro.schemaless_reader
-    #: The fast path from its records to BSON; None where there is none.
+    #: Converts its records to BSON on the fast path; None if the fast path does not support the schema.
     transcode: Transcode | None = None
 
 
 def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: Sequence[Schema] = ()) -> WriterSchema:
-    """What there is to know of a schema from the registry; never raises, an unreadable one has a `problem`.
+    """Parse a schema from the registry; never raises, a schema that cannot be parsed has a `problem`.
 
     Args:
         schema: in JSON form.
         schema_id: see `WriterSchema`.
         version: see `WriterSchema`.
-        definitions: the schemas that it refers to by name, each after those that it refers to itself.
+        definitions: the schemas that it refers to by name, each after the schemas that it refers to.
     """
     try:
         return _writer_schema(schema, schema_id, version, definitions)
-    except Exception as exc:  # noqa: BLE001 - a foreign schema may break the parser in any way; its records are dead letters
+    except Exception as exc:  # noqa: BLE001 - a foreign schema may make the parser fail in any way; its records are dead letters
         problem = f"the schema cannot be read: {exc}"
     return WriterSchema(
         schema_id=schema_id, version=version, reading=None, problem=problem, canonical="", names=frozenset()
@@ -119,8 +127,8 @@ def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Se
         problem=problem,
         canonical=canonical_form(schema, definitions),
         names=frozenset(field["name"] for field in fields),
-        # A schema that refers to itself has no bound on its depth: the compiled reader would take the process with
-        # it, the one in Python raises RecursionError.
+        # Records of a recursive schema have unbounded depth: fastavro's compiled reader would crash the process, its
+        # reader in Python raises RecursionError.
         reader=_read_py.schemaless_reader if _is_recursive(schema, named, {}) else fastavro.schemaless_reader,
         transcode=None if problem else compiled(reading, version=version, reserved=RESERVED),
     )
@@ -132,7 +140,7 @@ def canonical_form(schema: Schema, definitions: Sequence[Schema] = ()) -> str:
 
 
 def _parse(schema: Schema, definitions: Sequence[Schema]) -> Schema:
-    # Named schemas of its own: the default is one table for the whole process, where equal names would meet.
+    # An own table of named schemas: the default is one table for the process, in which equal names would collide.
     named: dict[str, Any] = {}
     for definition in definitions:
         fastavro.parse_schema(definition, named_schemas=named)
@@ -147,15 +155,18 @@ def reading_schema(schema: Schema, definitions: Sequence[Schema] = ()) -> Schema
 
     Raises:
         fastavro.schema.SchemaParseException: not an Avro schema.
-        ValueError: a schema whose records may be endless.
+        ValueError: records of the schema have no maximum length.
     """
+    _register_readers()
     schema, *definitions = copy.deepcopy([schema, *definitions])
+    for part in (*definitions, schema):
+        _walk(part, _drop_private)
     for record in _records(schema, _names([*definitions, schema])):
         for field in record["fields"]:
-            if field["name"] == "event_timestamp":
+            if field["name"] == TIME:
                 _walk(field, _as_event_time)
     for part in (*definitions, schema):
-        _walk(part, _refuse_endless)
+        _walk(part, _refuse_unbounded)
         _walk(part, _as_bson)
     return _parse(schema, definitions)
 
@@ -170,10 +181,15 @@ def _walk(schema: Schema, change: Callable[[dict[str, Any]], None]) -> None:
             _walk(part, change)
 
 
-def _refuse_endless(schema: dict[str, Any]) -> None:
+def _refuse_unbounded(schema: dict[str, Any]) -> None:
     if schema.get("type") == "array" and schema.get("items") in ("null", {"type": "null"}):
         message = "an array of nulls takes no bytes, so that nothing bounds its length"
         raise ValueError(message)
+
+
+def _drop_private(schema: dict[str, Any]) -> None:
+    if str(schema.get("logicalType", "")).startswith(_PREFIX):
+        del schema["logicalType"]
 
 
 def _as_event_time(schema: dict[str, Any]) -> None:
@@ -199,12 +215,12 @@ def _as_bson(schema: dict[str, Any]) -> None:
 
 
 def problem_as_event(schema: Schema, definitions: Sequence[Schema] = ()) -> str | None:
-    """Why no record of this writer schema can be an event; None where some can.
+    """Why no record of this writer schema can be an event; None if some can.
 
-    Every V1 field, nested ones too, must be there with a type that reads as ours under Avro's promotion rules
+    It must have every required field, nested ones too, with a type that Avro's promotion rules read as the required one
     (Avro specification 1.12, "Schema Resolution"); names of records and namespaces do not matter.
     """
-    return _problem(schema, FIELDS, _names([*definitions, schema]), path="")
+    return _problem(schema, required_types(), _names([*definitions, schema]), path="")
 
 
 def _names(schemas: Iterable[Schema]) -> dict[str, Schema]:
@@ -219,7 +235,7 @@ def _records(schema: Schema, named: dict[str, Schema]) -> list[Schema]:
 
 
 def _is_recursive(schema: Schema, named: dict[str, Schema], inside: dict[int, bool]) -> bool:
-    """Whether it refers to itself; `inside` is true for those parts that we are in, false for those we have left."""
+    """Whether the schema is recursive; `inside` has true for parts that enclose it, false for parts already checked."""
     if isinstance(schema, str):
         schema = None if schema in _KEYWORDS else named.get(schema)
     if isinstance(schema, list):
@@ -243,7 +259,7 @@ def _collect_names(schema: Schema, namespace: str, named: dict[str, Schema]) -> 
         if schema.get("type") in _NAMED:
             name = str(schema.get("name", ""))
             namespace = name.rpartition(".")[0] or str(schema.get("namespace", namespace))
-            # By short and by full name: a reference may use either, and two short names rarely meet.
+            # By short and by full name: a reference may use either, and short names are rarely equal.
             named.setdefault(name.rpartition(".")[2], schema)
             named[f"{namespace}.{name.rpartition('.')[2]}"] = schema
         for key in ("type", "items", "values", "fields"):

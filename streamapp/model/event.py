@@ -1,4 +1,4 @@
-"""What a user event is: its schemas, as far as we know them, and its fields."""
+"""Events as Python values, and the schemas with which streamapp itself writes them."""
 
 from __future__ import annotations
 
@@ -8,34 +8,41 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from streamapp.model.user_event import REQUIRED
+
 #: A schema in JSON form, or one of its parts.
 Schema = Any
-#: An event, or what may be one: field name → value.
+#: A decoded Avro value that should be an event: field name → value.
 Event = dict[str, Any]
 
-#: Names of ours in a document, which no field of an event can have there.
+#: Fields that streamapp adds to a document; a writer's field of the same name is stored under `extra`.
 RESERVED = frozenset({"_id", "schema_version", "schema_id", "received_at", "kafka"})
 
-#: Field of V1 → the Avro type it must be readable as; nested as in the schema.
-FIELDS: dict[str, Any] = {
-    "user_id": "string",
-    "event_type": "string",
-    "event_timestamp": "long",
-    "metadata": {"device": "string", "location": "string"},
-}
+
+@cache
+def required_types() -> dict[str, Any]:
+    """Field that every event has → the Avro type as which it must be readable; nested as in the schema."""
+    types: dict[str, Any] = {}
+    for field in REQUIRED:
+        *parents, name = field.path.split(".")
+        record = types
+        for parent in parents:
+            record = record.setdefault(parent, {})
+        record[name] = field.type
+    return types
 
 
 @cache
 def schema_text(version: int) -> str:
-    """The `.avsc` of our schema version 1 or 2."""
+    """The text of `user_event_v<version>.avsc`."""
     name = f"user_event_v{version}.avsc"
     packaged = Path(str(files("streamapp"))) / "schemas" / name
-    # In a checkout the schemas stand beside the package; only the wheel has them inside.
+    # A checkout has the schemas beside the package, a wheel has them in the package.
     path = packaged if packaged.exists() else Path(__file__).parents[2] / "schemas" / name
     return path.read_text(encoding="utf-8")
 
 
 @cache
 def schema(version: int) -> Schema:
-    """Our schema version 1 or 2, in JSON form."""
+    """`user_event_v<version>.avsc` in JSON form."""
     return json.loads(schema_text(version))

@@ -1,25 +1,26 @@
 """The keys of a rollup: its `_id`, and the keys under which it counts values.
 
 A key is a value in which the characters with a meaning for MongoDB or for a cell are escaped: see `key_of`.
-`value_of` returns the value of a key.
+`value_of` returns the value of a key. A cell is the key of several dimensions together, see `cell_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from streamapp.model.record import PartitionId
+from streamapp.model.user_event import CELL_DIMENSIONS, DIMENSIONS
 
-#: A document of MongoDB.
+#: A document as MongoDB returns it, or one to store.
 Document = Mapping[str, Any]
 D = TypeVar("D", bound=Document)
 
 LG_K = 12
-#: Distinct keys of one map in one document; whatever comes after is counted under OTHER.
+#: Distinct keys of one map in one document; values beyond this limit are counted under OTHER.
 MAX_KEYS = 100
-#: Distinct cells in one document; likewise.
+#: Distinct cells in one document; the limit works in the same way.
 MAX_CELLS = 1_000
 #: Characters of a value; a longer one is cut.
 MAX_KEY_LENGTH = 100
@@ -27,14 +28,16 @@ MAX_KEY_LENGTH = 100
 #: No value is escaped to these: "%" itself always becomes "%25".
 NULL, OTHER = "%null", "%other"
 
-#: The maps whose keys make a cell, in its order.
-CUBE = ("types", "devices", "browsers", "versions")
-MAPS = (*CUBE, "locations")
+#: In place of the key of a dimension that was added after the cell was stored.
+ABSENT = "%absent"
+
+#: Names of the maps whose keys make a cell, in its order; names of all maps, in the order of the document.
+CUBE = tuple(each.plural for each in CELL_DIMENSIONS)
+MAPS = tuple(each.plural for each in DIMENSIONS)
 
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
 
-
-#: Of documents that did not come by streamapp.
+#: The partition of documents that streamapp did not store.
 FOREIGN = PartitionId("", -1)
 
 
@@ -49,7 +52,7 @@ def partition_id_of(event: Document) -> PartitionId:
         kafka, event_id = event["kafka"], str(event["_id"])
         ours = f"-{kafka['partition']}-{kafka['offset']}"
         topic_id = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
-        # Without a topic id, the record's timestamp comes last.
+        # Without a topic id, the `_id` ends with the record's timestamp.
         is_ours = event_id.startswith(f"{topic_id}{ours}") and isinstance(kafka["offset"], int)
         return PartitionId(topic_id, int(kafka["partition"])) if is_ours else FOREIGN
     except (KeyError, TypeError, ValueError):
@@ -65,7 +68,7 @@ def by_partition(events: Iterable[D]) -> dict[PartitionId, list[D]]:
 
 
 def key_of(value: object) -> str:
-    """The key under which a value is counted: no character in it means anything to MongoDB or to a cell."""
+    """The key under which a value is counted; no character in it has a meaning for MongoDB or for a cell."""
     if value is None:
         return NULL
     text = value if isinstance(value, str) else str(value)
@@ -75,7 +78,22 @@ def key_of(value: object) -> str:
 
 
 def value_of(key: str) -> str | None:
-    """The value that a key stands for; None for a null, OTHER for those beyond the limit."""
+    """The value of a key: None for null; OTHER and ABSENT stand for themselves."""
     if key == NULL:
         return None
-    return OTHER if key == OTHER else unquote(key)
+    return key if key in {OTHER, ABSENT} else unquote(key)
+
+
+def cell_of(keys: Iterable[str]) -> str:
+    """The cell of a key of each of CUBE."""
+    return "|".join(keys)
+
+
+#: Where cells beyond MAX_CELLS are counted.
+OTHER_CELL = cell_of([OTHER] * len(CUBE))
+
+
+def keys_of(cell: str) -> Sequence[str]:
+    """The keys in a cell, one of each of CUBE; a cell stored before a dimension existed has ABSENT for it."""
+    keys = cell.split("|")
+    return [*keys, *[ABSENT] * (len(CUBE) - len(keys))]

@@ -1,4 +1,4 @@
-"""Count event documents by minute, so that they can be added to rollups."""
+"""Events that wait to be added to rollups, and their counts by minute."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import NamedTuple, Self
 
-from streamapp.decode.document import row_of
-from streamapp.decode.transcoder import Values
-from streamapp.rollups.keys import Document, key_of
+from streamapp.decode.document import LazyDocument, row_of
+from streamapp.model.user_event import DimensionValues
+from streamapp.rollups.keys import CUBE, Document, key_of
 from streamapp.rollups.levels import Level
 from streamapp.rollups.rollup import Delta
 
 _MINUTE_MS = 60_000
-#: What Python needs for an event beside its texts, as tracemalloc tells, roughly.
+#: Approximate memory of an event without its strings, measured with tracemalloc.
 EVENT_BYTES = 90
 
 
@@ -26,25 +26,25 @@ Buckets = Mapping[int, Sequence[Delta]]
 
 
 class Events(NamedTuple):
-    """What rollups count events by, in columns: thousands wait for a second, and rows would take twice the memory."""
+    """Rows of events as columns: thousands of events wait for a second, and rows would take twice the memory."""
 
     times: Sequence[int]
     users: Sequence[str]
-    values: Sequence[Values]
+    values: Sequence[DimensionValues]
 
     @classmethod
     def joined(cls, parts: Sequence[Events]) -> Self:
-        """Those of several, one after the other."""
+        """The events of several parts, in their order."""
         times, users, values = zip(*parts, strict=True)
-        return cls(_end_to_end(times), [*chain(*users)], [*chain(*values)])
+        return cls(_concatenated(times), [*chain(*users)], [*chain(*values)])
 
     def since(self, index: int) -> Events:
-        """Those from an index on."""
+        """The events from an index on."""
         return Events(self.times[index:], self.users[index:], self.values[index:]) if index else self
 
 
 class PendingCounts:
-    """Events of one partition as far as rollups are concerned, by their offset, ascending."""
+    """Events of one partition that are not in the rollups yet, by ascending offset."""
 
     def __init__(self, offsets: Sequence[int], events: Events) -> None:
         self.offsets = offsets
@@ -55,34 +55,41 @@ class PendingCounts:
     @classmethod
     def of(cls, documents: Sequence[Document]) -> PendingCounts:
         """The pending counts of event documents."""
-        offsets, times, users, values = zip(*map(row_of, documents), strict=True)
-        return cls(_packed(offsets), Events(_packed(times), users, values))
+        rows = [each if type(each) is LazyDocument else row_of(each) for each in documents]
+        return cls(
+            _packed([row.offset for row in rows]),
+            Events(
+                _packed([row.at for row in rows]),
+                [row.user_id for row in rows],
+                [row.dimensions for row in rows],
+            ),
+        )
 
     @classmethod
     def joined(cls, pending_counts: Sequence[PendingCounts]) -> PendingCounts:
-        """One pending counts of several, each of which goes on where the one before it ends."""
+        """The events of several pending counts, given in offset order."""
         if len(pending_counts) == 1:
             return pending_counts[0]
         if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(pending_counts)):
             raise AssertionError("events to count are not in the order of their partition")
-        offsets = _end_to_end([pending.offsets for pending in pending_counts])
+        offsets = _concatenated([pending.offsets for pending in pending_counts])
         return cls(offsets, Events.joined([pending.events for pending in pending_counts]))
 
     @property
     def last_offset(self) -> int:
-        """The offset of its last event."""
+        """Offset of the last event."""
         return self.offsets[-1]
 
     @property
     def size(self) -> int:
-        """Bytes that it holds, roughly; events share most of their values."""
+        """Approximate memory in bytes; events share most of their values."""
         _, users, values = self.events
         shared = dict(zip(map(id, values), values, strict=True)).values()
         texts = sum(len(text) for text in chain.from_iterable(shared) if text)
         return len(users) * EVENT_BYTES + sum(map(len, map(str, users))) + texts
 
     def after(self, offset: int, level: Level) -> Buckets:
-        """The events past `offset`, counted; in each bucket one delta per minute."""
+        """Counts of the events past `offset`: in each bucket one delta per minute."""
         begin = bisect_right(self.offsets, offset)
         if (begin, level) not in self._buckets:
             self._buckets[begin, level] = grouped(self._minutes_from(begin), level)
@@ -95,15 +102,15 @@ class PendingCounts:
 
 
 def _packed(numbers: Sequence[int]) -> Sequence[int]:
-    # Three times as fast as what `array` does with numbers.
+    # Three times as fast as `array("q", numbers)`.
     try:
         packed = struct.pack(f"{len(numbers)}q", *numbers)
-    except struct.error:  # MongoDB's shell makes doubles of numbers, where somebody has changed a document
+    except struct.error:  # doubles, as MongoDB's shell writes numbers
         packed = struct.pack(f"{len(numbers)}q", *map(int, numbers))
     return array("q", packed)
 
 
-def _end_to_end(arrays: Sequence[Sequence[int]]) -> Sequence[int]:
+def _concatenated(arrays: Sequence[Sequence[int]]) -> Sequence[int]:
     together = array("q")
     for each in arrays:
         together.extend(each)
@@ -111,7 +118,7 @@ def _end_to_end(arrays: Sequence[Sequence[int]]) -> Sequence[int]:
 
 
 def grouped(minutes: Mapping[int, Delta], level: Level) -> Buckets:
-    """Deltas of minutes by the wider bucket that holds them."""
+    """Deltas by the bucket of a level that contains their minute."""
     buckets: dict[int, list[Delta]] = {}
     for minute, delta in minutes.items():
         buckets.setdefault(level.start_of(minute), []).append(delta)
@@ -125,35 +132,36 @@ def count(events: Events) -> dict[int, Delta]:
 
 
 class _Keys(dict[str | None, str]):
-    """Keys by their values."""
+    """Value → key, computed once per value."""
 
     def __missing__(self, value: str | None) -> str:
         self[value] = key = key_of(value)
         return key
 
 
-def _by_minute(events: Events) -> Mapping[int, tuple[Sequence[str], Sequence[Values]]]:
+def _by_minute(events: Events) -> Mapping[int, tuple[Sequence[str], Sequence[DimensionValues]]]:
     """Users and values of each minute."""
     times, users, values = events
     if not times:
         return {}
     first, last = min(times) // _MINUTE_MS, max(times) // _MINUTE_MS
-    if first == last:  # as nearly always: what is read together was sent together
+    if first == last:  # the usual case: events read together were sent together
         return {first * _MINUTE_MS: (users, values)}
-    minutes: defaultdict[int, tuple[list[str], list[Values]]] = defaultdict(lambda: ([], []))
+    minutes: defaultdict[int, tuple[list[str], list[DimensionValues]]] = defaultdict(lambda: ([], []))
     for at, user, value in zip(times, users, values, strict=True):
-        of_minute = minutes[at // _MINUTE_MS * _MINUTE_MS]
-        of_minute[0].append(user)
-        of_minute[1].append(value)
+        minute_users, minute_values = minutes[at // _MINUTE_MS * _MINUTE_MS]
+        minute_users.append(user)
+        minute_values.append(value)
     return minutes
 
 
-def _counted(users: Sequence[str], values: Sequence[Values], keys: _Keys) -> Delta:
+def _counted(users: Sequence[str], values: Sequence[DimensionValues], keys: _Keys) -> Delta:
     delta = Delta()
     for each, n in Counter(values).items():
-        location, *cube = [keys[value] for value in each]
-        delta.cells[tuple(cube)] += n
-        delta.locations[location] += n
+        of_event = [keys[value] for value in each]
+        delta.cells[tuple(of_event[: len(CUBE)])] += n
+        for counts, key in zip(delta.standalone, of_event[len(CUBE) :], strict=True):
+            counts[key] += n
     for user in {*users}:
-        delta.users.update(user or "\0")  # it leaves out empty ones
+        delta.users.update(user or "\0")  # the sketch ignores empty strings
     return delta

@@ -1,32 +1,28 @@
-"""Count stored events again, and tell what is wrong with the rollups that should hold them.
+"""Count stored events again, and say how the stored rollups differ.
 
-Events are counted in the order of event time here, and were in that of their partition before. So where a map is full,
-other keys may stand in it: what has a key of its own in both is compared, and the sum of all.
+A recount counts in the order of event time, a worker in the order of the partition. So a full map may have other keys
+here: the keys that both have are compared, and the sum of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isclose
+from typing import Any
 
 from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttributeAccessIssue]
 
-from streamapp.decode.document import Row, row_of
+from streamapp.decode.document import EventRow, row_of
 from streamapp.model.record import PartitionId
+from streamapp.model.user_event import DIMENSIONS, TIME, USER
 from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, OTHER, Document, by_partition, id_of
 from streamapp.rollups.levels import Level
 from streamapp.rollups.pending import Events, count, grouped
 from streamapp.rollups.rollup import Delta, Rollup
 
-#: What is read of an event to count it.
+#: Fields of an event's document that are needed to count it.
 FIELDS = (
-    "user_id",
-    "event_type",
-    "event_timestamp",
-    "metadata.device",
-    "metadata.location",
-    "browser",
-    "schema_version",
+    *dict.fromkeys((USER, TIME, *(each.path for each in DIMENSIONS))),
     "kafka.topic",
     "kafka.partition",
     "kafka.offset",
@@ -37,7 +33,7 @@ RollupsById = dict[str, Rollup]
 
 
 class Recount:
-    """The rollups that hold some events, at some levels."""
+    """The rollups of the events that were added, at some levels."""
 
     def __init__(self, levels: Iterable[Level]) -> None:
         self.rollups: Mapping[Level, RollupsById] = {level: {} for level in levels}
@@ -46,22 +42,22 @@ class Recount:
         return sum(map(len, self.rollups.values()))
 
     def add(self, events: Iterable[Document], bounds: Mapping[PartitionId, int]) -> None:
-        """Count events that came in order; of each partition that has a bound, those up to this offset."""
+        """Count events that came in order, up to the bound (an offset) of their partition, if it has one."""
         for partition_id, rows in _rows(events).items():
-            counted = [row for row in rows if partition_id not in bounds or row[0] <= bounds[partition_id]]
+            counted = [row for row in rows if partition_id not in bounds or row.offset <= bounds[partition_id]]
             if counted:
-                last = max(row[0] for row in counted)
+                last = max(row.offset for row in counted)
                 self._add(partition_id, counted, lambda rollup, deltas, last=last: _add(rollup, deltas, last))
 
     def copy(self) -> Recount:
-        """One that holds the same."""
+        """A recount with the same contents."""
         copy = Recount(self.rollups)
         for level, rollups in self.rollups.items():
             copy.rollups[level].update({id_: rollup.copy() for id_, rollup in rollups.items()})
         return copy
 
     def with_out_of_order(self, events: Sequence[Document]) -> Recount:
-        """The same, and events that came out of order."""
+        """Return this recount together with events that came out of order."""
         if not events:
             return self
         both = self.copy()
@@ -74,7 +70,7 @@ class Recount:
             self._add(partition_id, rows, Rollup.add_out_of_order)
 
     def take(self, before_ms: int) -> Recount:
-        """Take out the rollups of the buckets that end before an instant, epoch ms."""
+        """Remove and return the rollups of buckets that end before an instant, epoch ms."""
         taken = Recount(self.rollups)
         for level, rollups in self.rollups.items():
             end = level.start_of(before_ms)
@@ -83,7 +79,7 @@ class Recount:
         return taken
 
     def _add(
-        self, partition_id: PartitionId, rows: Sequence[Row], add: Callable[[Rollup, Sequence[Delta]], None]
+        self, partition_id: PartitionId, rows: Sequence[EventRow], add: Callable[[Rollup, Sequence[Delta]], None]
     ) -> None:
         _, times, users, values = zip(*rows, strict=True)
         minutes = count(Events(times, users, values))
@@ -94,7 +90,7 @@ class Recount:
 
 
 def difference(stored: Rollup | None, wanted: Rollup | None) -> str | None:
-    """What is wrong with a stored rollup, in words; None where it is as it must be."""
+    """How a stored rollup differs from a recount, in words; None if it does not."""
     if stored is None or stored.is_new:
         return None if wanted is None or wanted.is_new else f"missing: {wanted.n} events are not counted"
     if wanted is None or wanted.is_new:
@@ -133,7 +129,7 @@ def _has_same_users(stored: Rollup, wanted: Rollup) -> bool:
 
 def _estimate(*sketches: bytes) -> float:
     union = hll_union(LG_K)
-    # Twice: only of what was merged does the estimate depend on nothing but the users, not on their order.
+    # Twice: after a second merge the estimate depends on the users only, not on their order.
     for sketch in sketches * 2:
         union.update(hll_sketch.deserialize(sketch))
     return union.get_estimate()
@@ -144,30 +140,38 @@ def _add(rollup: Rollup, deltas: Iterable[Delta], last_offset: int) -> None:
     rollup.offset = max(rollup.offset, last_offset)
 
 
-def _rows(events: Iterable[Document]) -> dict[PartitionId, list[Row]]:
+def _rows(events: Iterable[Document]) -> dict[PartitionId, list[EventRow]]:
     return {
         partition_id: [_row(event, partition_id) for event in together]
         for partition_id, together in by_partition(events).items()
     }
 
 
-def _row(event: Document, partition_id: PartitionId) -> Row:
-    """Whatever was stored counts, with what it has."""
+def _row(event: Document, partition_id: PartitionId) -> EventRow:
+    """The row of any stored document; absent fields count as null."""
     try:
-        offset, at, user, values = row_of(event)
+        row = row_of(event)
     except (KeyError, TypeError):
-        offset, at, user, values = row_of(_completed(event))
-    return (-1 if partition_id == FOREIGN else offset, int(at), "" if user is None else str(user), values)
+        row = row_of(_completed(event))
+    if partition_id != FOREIGN and type(row.at) is int and type(row.user_id) is str:
+        return row
+    user: Any = row.user_id
+    offset = -1 if partition_id == FOREIGN else row.offset
+    return EventRow(offset, int(row.at), "" if user is None else str(user), row.dimensions)
 
 
 def _completed(event: Document) -> Document:
-    kafka, metadata = ({**_mapping(event.get(name))} for name in ("kafka", "metadata"))
-    return {
-        **dict.fromkeys(("user_id", "event_type", "browser", "schema_version")),
-        **event,
-        "kafka": {"offset": -1, **kafka},
-        "metadata": {"device": None, "location": None, **metadata},
-    }
+    """The document with null for absent fields, and the offset -1."""
+    kafka = {"offset": -1, **_mapping(event.get("kafka"))}
+    completed: dict[str, Any] = {**event, USER: event.get(USER), "kafka": kafka}
+    for each in DIMENSIONS:
+        *parents, name = each.path.split(".")
+        parent: dict[str, Any] = completed
+        for step in parents:
+            parent[step] = {**_mapping(parent.get(step))}
+            parent = parent[step]
+        parent.setdefault(name, None)
+    return completed
 
 
 def _mapping(value: object) -> Document:

@@ -1,19 +1,21 @@
-"""What a rollup is: the events of one bucket of event time and one partition, counted.
+"""A rollup: counts of the events of one bucket of event time and one partition.
 
 A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
 
     _id         "<topic id>:<partition>:<bucket, epoch ms>"; the topic's name where the broker has no topic id
     bucket      Date, the start of the bucket
-    partition   of the topic; -1 for documents that did not come by streamapp
+    partition   of the topic; -1 for documents that streamapp did not store
     n           number of events
-    types, devices, browsers, versions, locations
+    types, devices, browsers, versions, locations, … (MAPS)
                 {key: number of events}
-    cells       {"<type key>|<device key>|<browser key>|<version key>": number of events}
+    cells       {"<type key>|<device key>|<browser key>|<version key>" (CUBE): number of events}
     users       Apache DataSketches HLL of the user ids, lg_k 12, HLL_4, compact
-    offset      the last one counted in order, -1 for none; compare and set on it (and `n`) keeps counts exact
+    offset      of the last event counted in order, -1 for none; compare and set on it (and `n`) keeps counts exact
     apart       number of events that were counted out of order, in the transaction that stored them
 
-The keys are defined in `streamapp.rollups.keys`.
+The keys are defined in `streamapp.rollups.keys`, the dimensions in `streamapp.model.user_event`. A rollup stored before
+a dimension existed has no map of it, and cells without its key: its events are counted by this dimension after
+`rollups rebuild`.
 """
 
 from __future__ import annotations
@@ -28,16 +30,17 @@ from bson import DatetimeMS
 from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
 from streamapp.model.record import PartitionId
-from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, Document
+from streamapp.model.user_event import STANDALONE_DIMENSIONS
+from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, OTHER_CELL, Document, cell_of
 
 
 def unique(sketches: Iterable[bytes]) -> float:
-    """How many different users the `users` of some rollups hold together; exact up to some 190, then within 4 %."""
+    """Number of distinct users in the `users` of several rollups; exact up to about 190, then within 4 %."""
     return unique_up_to([sketches])[0]
 
 
 def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
-    """The same of each group together with those before it."""
+    """Number of distinct users in each group of rollups and all groups before it."""
     union, found = hll_union(LG_K), list[float]()
     for sketches in groups:
         for sketch in sketches:
@@ -48,24 +51,25 @@ def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
 
 @dataclass(slots=True, eq=False)
 class Delta:
-    """Some events of one bucket, counted."""
+    """Counts of some events of one bucket."""
 
-    #: Keyed by the keys of CUBE.
+    #: By the keys of CUBE.
     cells: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
-    locations: Counter[str] = field(default_factory=Counter[str])
+    #: Counts by key of each of STANDALONE_DIMENSIONS, in that order.
+    standalone: Sequence[Counter[str]] = field(default_factory=lambda: [Counter() for _ in STANDALONE_DIMENSIONS])
     users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
 
 
-#: None of them where a foreign hand has taken it out of the document.
+#: Stored offset and n; None where another program has removed it from the document.
 ExpectedVersion = tuple[int | None, int | None]
 
 
 class Rollup:
-    """One rollup as it was read, or a new one; events are added to it before it is written back."""
+    """One stored or new rollup; events are added to it before it is written."""
 
     def __init__(self, rollup_id: str, found: Document | None = None) -> None:
         self.id = rollup_id
-        #: Its offset and number of events as they are stored: who writes it back must find them unchanged.
+        #: The stored `offset` and `n`, which must be unchanged when it is written.
         self.expected_version: ExpectedVersion | None = None if found is None else (found.get("offset"), found.get("n"))
         found = found or {}
         self.n: int = found.get("n", 0)
@@ -74,7 +78,7 @@ class Rollup:
         self.maps: dict[str, dict[str, int]] = {name: dict(found.get(name, ())) for name in MAPS}
         self.cells: dict[str, int] = dict(found.get("cells", ()))
         self._users = hll_union(LG_K)
-        # One that cannot be read is empty; `rollups check` tells.
+        # A sketch that cannot be read counts as empty; `rollups check` reports it.
         with suppress(RuntimeError, TypeError, ValueError):
             if "users" in found:
                 self._users.update(hll_sketch.deserialize(found["users"]))
@@ -97,15 +101,15 @@ class Rollup:
 
     @property
     def is_new(self) -> bool:
-        """Whether it holds no event yet; such a one is never stored."""
+        """Whether it has no event yet; an empty rollup is never stored."""
         return not self.n
 
     def note_stored(self) -> None:
-        """Take it for stored as it is now."""
+        """Set the expected version to the current state, after it was written."""
         self.expected_version = (self.offset, self.n)
 
     def copy(self) -> Rollup:
-        """One that holds the same."""
+        """A rollup with the same contents."""
         return Rollup(self.id, self.document())
 
     def add(self, deltas: Iterable[Delta]) -> None:
@@ -113,12 +117,13 @@ class Rollup:
         for delta in deltas:
             for keys, n in delta.cells.items():
                 self._add_cell(keys, n)
-            for key, n in delta.locations.items():
-                _add(self.maps["locations"], key, n)
+            for each, counts in zip(STANDALONE_DIMENSIONS, delta.standalone, strict=True):
+                for key, n in counts.items():
+                    _add(self.maps[each.plural], key, n)
             self._users.update(delta.users)
 
     def add_out_of_order(self, deltas: Iterable[Delta]) -> None:
-        """Count events that come out of order."""
+        """Count events that came out of order."""
         before = self.n
         self.add(deltas)
         self.out_of_order += self.n - before
@@ -126,7 +131,7 @@ class Rollup:
     def _add_cell(self, keys: Sequence[str], n: int) -> None:
         self.n += n
         capped = [_add(self.maps[name], key, n) for name, key in zip(CUBE, keys, strict=True)]
-        _add(self.cells, "|".join(capped), n, most=MAX_CELLS, rest="|".join([OTHER] * len(CUBE)))
+        _add(self.cells, cell_of(capped), n, most=MAX_CELLS, rest=OTHER_CELL)
 
     def document(self) -> dict[str, Any]:
         """The document to store."""
@@ -146,7 +151,7 @@ class Rollup:
 class ConditionalWrite(NamedTuple):
     """A rollup's new document, and the `offset` and `n` that must still be stored for it to be written."""
 
-    #: None: nothing must be stored under its `_id`.
+    #: None: no document with its `_id` must be stored.
     expected_version: ExpectedVersion | None
     document: dict[str, Any]
 

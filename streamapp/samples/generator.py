@@ -4,66 +4,101 @@ from __future__ import annotations
 
 import random
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from streamapp.model.user_event import TIME, USER, VERSIONS, WRITER_FIELDS
+
 USERS = 500
 _USER_IDS = [f"user-{number:04d}" for number in range(USERS + 1)]
+#: Draws a value, given the values that were drawn before, by path.
+Draw = Callable[[random.Random, Mapping[str, str]], str]
 
 
 class Weighted:
-    """Values, each with how often it comes, relative to the others."""
+    """Values and their relative frequencies."""
 
     def __init__(self, **weights: int) -> None:
         self._values = [*weights]
         self._upto = [*accumulate(weights.values())]
 
-    def draw(self, source: random.Random) -> str:
-        """One of them, the same as `random.choices` draws."""
+    def __call__(self, source: random.Random, _: Mapping[str, str]) -> str:
+        """Draw a value, the same as `random.choices` draws."""
         return self._values[bisect(self._upto, source.random() * self._upto[-1])]
 
 
-EVENT_TYPES = Weighted(page_view=46, click=26, search=12, add_to_cart=8, purchase=4, login=3, logout=1)
-DEVICES = Weighted(mobile=55, desktop=36, tablet=9)
-LOCATIONS = Weighted(US=24, DE=16, IN=14, BR=11, GB=10, FR=9, JP=7, CA=5, NG=4)
-#: They differ by device.
-BROWSERS = {
+def _user(source: random.Random, _: Mapping[str, str]) -> str:
+    # Some users come far more often than others.
+    return _USER_IDS[min(int(source.paretovariate(0.6)), USERS)]
+
+
+def _browser(source: random.Random, drawn: Mapping[str, str]) -> str:
+    return _BROWSERS[drawn["metadata.device"]](source, drawn)
+
+
+_BROWSERS = {
     "mobile": Weighted(chrome=55, safari=33, firefox=4, edge=2, opera=6),
     "desktop": Weighted(chrome=58, safari=10, firefox=13, edge=17, opera=2),
     "tablet": Weighted(chrome=43, safari=50, firefox=3, edge=3, opera=1),
 }
+#: Path of a field → how its values are drawn, in the order of drawing. A seed repeats its samples only while this order
+#: stays: a new field comes last. Optional fields that are not here are null.
+DRAWS: Mapping[str, Draw] = {
+    "metadata.device": Weighted(mobile=55, desktop=36, tablet=9),
+    USER: _user,
+    "event_type": Weighted(page_view=46, click=26, search=12, add_to_cart=8, purchase=4, login=3, logout=1),
+    "metadata.location": Weighted(US=24, DE=16, IN=14, BR=11, GB=10, FR=9, JP=7, CA=5, NG=4),
+    "browser": _browser,
+}
 
 
 class Sample(NamedTuple):
-    """An event to be, without its time."""
+    """An event without its time."""
 
-    #: Our schema version, 1 or 2; V1 has no browser.
+    #: The schema version that it is written with.
     version: int
     fields: dict[str, Any]
 
     def event(self, *, at: int) -> dict[str, Any]:
-        """The event, happening at `at` (milliseconds since the epoch)."""
-        return {**self.fields, "event_timestamp": at}
+        """The event with the time `at` (milliseconds since the epoch)."""
+        return {**self.fields, TIME: at}
 
 
 def samples(*, seed: int | None, v2_ratio: float) -> Iterator[Sample]:
-    """Endless samples; the same seed gives the same ones in the same order."""
+    """Endless samples, the same for the same seed.
+
+    Args:
+        seed: None: others each time.
+        v2_ratio: share of the samples of version 2 or later; the later versions have equal shares of it.
+    """
     source = random.Random(seed)  # noqa: S311 - sample data
     while True:
-        version = 2 if source.random() < v2_ratio else 1
-        device = DEVICES.draw(source)
-        fields: dict[str, Any] = {
-            "user_id": _user(source),
-            "event_type": EVENT_TYPES.draw(source),
-            "metadata": {"device": device, "location": LOCATIONS.draw(source)},
-        }
-        browser = BROWSERS[device].draw(source)  # drawn for V1 too, so that the ratio changes nothing else
-        if version > 1:
-            fields["browser"] = browser
-        yield Sample(version=version, fields=fields)
+        share = source.random()
+        version = VERSIONS[1:][int(share / v2_ratio * len(VERSIONS[1:]))] if share < v2_ratio else 1
+        drawn: dict[str, str] = {}
+        for path, draw in DRAWS.items():  # all for each version, so that the ratio changes nothing else
+            drawn[path] = draw(source, drawn)
+        yield Sample(version=version, fields=_nested(drawn, version))
 
 
-def _user(source: random.Random) -> str:
-    # Some users come far more often than others.
-    return _USER_IDS[min(int(source.paretovariate(0.6)), USERS)]
+def _nested(drawn: Mapping[str, str], version: int) -> dict[str, Any]:
+    """The fields that a version has, nested as in its schema."""
+    fields: dict[str, Any] = {}
+    for parent, name, path in _FIELDS[version]:
+        if parent:
+            fields.setdefault(parent, {})[name] = drawn.get(path)
+        else:
+            fields[name] = drawn.get(path)
+    return fields
+
+
+#: Version → parent ("" for the event itself), name and path of its fields.
+_FIELDS = {
+    version: [
+        (field.path.rpartition(".")[0], field.name, field.path)
+        for field in WRITER_FIELDS
+        if field.path != TIME and field.since <= version
+    ]
+    for version in VERSIONS
+}

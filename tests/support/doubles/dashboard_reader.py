@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboard.model.snapshot import FIELDS, Counts, Filter, Overview, QueryResult
+from dashboard.model.snapshot import FILTERS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import bucket_start, from_ms, to_ms
+from streamapp.model.user_event import CHARTS, DIMENSIONS, VERSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dashboard.model.errors import DashboardError
     from dashboard.model.time_window import Window
@@ -48,9 +49,9 @@ def v1(at: datetime = NOON, **changes: Any) -> dict[str, Any]:
 class FakeReader:
     """A Reader that answers from a list, or with the trouble that it is given."""
 
-    def __init__(self, documents: Iterable[dict[str, Any]] = (), *, v2_version: int = 2) -> None:
+    def __init__(self, documents: Iterable[dict[str, Any]] = (), *, numbers: Mapping[int, int] | None = None) -> None:
         self.documents = list(documents)
-        self.v2_version = v2_version
+        self.numbers = numbers or {version: version for version in VERSIONS}
         self.first_seen: tuple[tuple[str, datetime], ...] = ()
         self.not_rolled_up = 0
         self.most_direct = 50_000
@@ -71,7 +72,7 @@ class FakeReader:
             rolled_up=len(self.documents) - self.not_rolled_up,
             last_received_at=self.documents[-1].get("received_at"),
             newest_event_at=from_ms(max(found["event_timestamp"] for found in self.documents)),
-            v2_version=self.v2_version,
+            numbers=self.numbers,
             first_seen=self.first_seen,
         )
 
@@ -97,7 +98,7 @@ class FakeReader:
 
     def found_directly(self, window: Window, wanted: Filter) -> QueryResult:
         """Return the documents of the window, counted."""
-        counts = self._counted(self.documents, window, wanted, window.start, window.end, by_location=True)
+        counts = self._counted(self.documents, window, wanted, window.start, window.end, counts_standalone=True)
         return QueryResult(
             counts=counts, is_direct=True, is_cut=counts.total >= self.most_direct, users_are_counted=True
         )
@@ -115,36 +116,38 @@ class FakeReader:
         start: datetime,
         end: datetime,
         *,
-        by_location: bool = False,
+        counts_standalone: bool = False,
     ) -> Counts:
         if self.error_of_counts:
             raise self.error_of_counts
         inside = [d for d in documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
-        passing = [d for d in inside if all(_passes(values(d)[name], wanted.selected(name)) for name in FIELDS)]
-        offered = passing if by_location else inside
-        located = passing if by_location or not wanted else []
+        passing = [d for d in inside if all(_passes(values(d)[name], wanted.selected(name)) for name in FILTERS)]
+        offered = passing if counts_standalone else inside
+        located = passing if counts_standalone or not wanted else []
         return Counts(
             by_bucket=Counter((_bucket(d, window), values(d)["versions"]) for d in passing),
-            by_type=Counter(values(d)["types"] for d in passing),
-            by_browser=Counter(values(d)["browsers"] for d in passing),
-            by_device=Counter(values(d)["devices"] for d in passing),
-            by_location=Counter(d.get("metadata", {}).get("location") or "not given" for d in located),
+            by_value={
+                each.plural: Counter(values(d)[each.plural] for d in (passing if each.in_cells else located))
+                for each in CHARTS
+            },
             users=len({d.get("user_id") for d in passing}),
             options={
-                name: tuple(sorted({*(values(d)[name] for d in offered), *wanted.selected(name)})) for name in FIELDS
+                name: tuple(sorted({*(values(d)[name] for d in offered), *wanted.selected(name)})) for name in FILTERS
             },
         )
 
 
 def values(found: dict[str, Any]) -> dict[str, str]:
-    """Return what a document is counted under."""
+    """Return the labels under which a document is counted, by dimension."""
+    labels = {each.plural: _value(found, each.path) or "not given" for each in DIMENSIONS}
     version = found.get("schema_version", "")
-    return {
-        "types": found.get("event_type") or "not given",
-        "devices": found.get("metadata", {}).get("device") or "not given",
-        "browsers": found.get("browser") or "not given",
-        "versions": version if version[:1] == "v" else "unregistered",
-    }
+    return {**labels, "versions": version if version[:1] == "v" else "unregistered"}
+
+
+def _value(found: Any, path: str) -> Any:
+    for name in path.split("."):
+        found = found.get(name, {})
+    return found
 
 
 def _passes(value: str, selected: Sequence[str]) -> bool:

@@ -76,7 +76,7 @@ def test_volume_names_its_zone(shown: Snapshot) -> None:
 def test_equal_data_gives_equal_bytes(shown: Snapshot) -> None:
     """The browser leaves a chart alone whose description has not changed."""
     assert volume(shown).to_json() == volume(shown).to_json()
-    assert figures.bars(shown.types).to_json() == figures.bars(shown.types).to_json()
+    assert figures.bars(shown.parts["types"]).to_json() == figures.bars(shown.parts["types"]).to_json()
 
 
 def test_bars_have_their_numbers_in_full_digits() -> None:
@@ -136,7 +136,7 @@ def test_tenth_version_comes_after_the_ninth() -> None:
 def test_alternative_texts_tell_the_numbers(shown: Snapshot) -> None:
     """Who cannot see the chart reads what it says."""
     assert f"{shown.total} in the last 15 minutes" in figures.volume_alt(shown, UTC) or not shown.total
-    assert all(part.label in figures.bars_alt("Browsers", shown.browsers) for part in shown.browsers)
+    assert all(part.label in figures.bars_alt("Browsers", shown.parts["browsers"]) for part in shown.parts["browsers"])
 
 
 def test_alternative_text_of_volume_names_the_peak() -> None:
@@ -165,7 +165,7 @@ def test_chart_is_made_once_for_equal_data() -> None:
     """Forty visitors cost as much as one."""
     shown, same = snapshot(CASES["mixed"]), snapshot(CASES["mixed"])
 
-    assert figures.bars(shown.types) is figures.bars(same.types)
+    assert figures.bars(shown.parts["types"]) is figures.bars(same.parts["types"])
     assert volume(shown) is figures.volume(same.volume, same.window, same.marks, UTC)
 
 

@@ -29,7 +29,7 @@ def test_documents_out_of_order_are_decoded() -> None:
 
     in_order, out_of_order, _ = decoded.split({f"{TOPIC_ID}-0-8"})
 
-    assert [7] == [document.row[0] for document in in_order.documents if isinstance(document, LazyDocument)]
+    assert [7] == [document.offset for document in in_order.documents if isinstance(document, LazyDocument)]
     (document,) = out_of_order.documents
     assert isinstance(document, dict)
     assert (8, DatetimeMS(2**60)) == (document["kafka"]["offset"], document["kafka"]["timestamp"])

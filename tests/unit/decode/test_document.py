@@ -192,7 +192,7 @@ def test_a_document_can_be_encoded() -> None:
 def test_an_encoded_document_is_the_one_that_it_encodes() -> None:
     """To whoever looks at its fields."""
     made = build(an_event())
-    encoded = LazyDocument(bson.encode(made), row_of(made))
+    encoded = LazyDocument(bson.encode(made), *row_of(made))
 
     assert encoded == bson.decode(encoded.raw)
     assert list(made) == list(encoded)

@@ -1,4 +1,4 @@
-"""The fast path leads where the generic path leads, or nowhere."""
+"""The fast path returns the same bytes as the generic path, or declines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamapp.decode import document, transcoder, wire_format
+from streamapp.decode.avro_binary import NotOnFastPathError
+from streamapp.decode.code_generator import SIZES
 from streamapp.decode.document import EventTimes, LazyDocument, row_of
 from streamapp.decode.fast_path import FastPath
-from streamapp.decode.transcoder import SIZES, _Unusual
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
@@ -27,7 +28,7 @@ RECEIVED_AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 TIMES = EventTimes(earliest=0, ahead=86_400_000)
 ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
 
-#: All that there is a fast path for.
+#: Every type that the fast path supports.
 V3_SCHEMA: dict[str, Any] = {
     "type": "record",
     "name": "UserEvent",
@@ -63,7 +64,7 @@ V3_SCHEMA: dict[str, Any] = {
     ],
 }
 V3 = writer_schema(V3_SCHEMA, schema_id=3, version="v3")
-#: In another order, so that nothing that is remembered stands beside another such field.
+#: In another order: no two cached fields are adjacent.
 V4_SCHEMA: dict[str, Any] = {
     "type": "record",
     "name": "UserEvent",
@@ -114,7 +115,7 @@ _values = st.one_of(
         for id_, fields, schema in ((1, _v1, None), (2, _v2, None), (3, _v3, V3_SCHEMA), (4, _v4, V4_SCHEMA))
     )
 )
-#: Topics, some of them re-created, and partitions, most of them seen before.
+#: Topics, some of them re-created, and partitions, most of them used before.
 _places = st.tuples(
     st.sampled_from(["user_events", "t" * 249]),
     st.sampled_from([TOPIC_ID, "B" * 22]),
@@ -123,15 +124,15 @@ _places = st.tuples(
 _offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
 
 
-def short(
-    record: FakeRecord, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES, **of_slice: Any
+def on_fast_path(
+    record: FakeRecord, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES, **of_batch: Any
 ) -> LazyDocument | None:
-    """Return where the fast path leads."""
-    return FastPath(a_batch(record, **of_slice), schemas, times=times, received_at=RECEIVED_AT).document(record)
+    """Return the document that the fast path makes; None if it declines."""
+    return FastPath(a_batch(record, **of_batch), schemas, times=times, received_at=RECEIVED_AT).document(record)
 
 
-def ordinary(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPIC_ID) -> Mapping[str, Any]:
-    """Return where the generic path leads."""
+def on_generic_path(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPIC_ID) -> Mapping[str, Any]:
+    """Return the document that the generic path makes."""
     writer, values = wire_format.decode(record.value, SCHEMAS)
     origin = Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
     return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
@@ -139,16 +140,16 @@ def ordinary(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPI
 
 @given(_values, _offsets, st.integers(-1, 2**62), _places)
 @settings(max_examples=400)
-def test_both_ways_lead_to_the_same_bytes(
+def test_both_paths_return_the_same_bytes(
     value: bytes, offset: int, timestamp: int, place: tuple[str, str, int]
 ) -> None:
-    """Whatever is in the fields; only what is larger than the fast path is wide goes the other."""
+    """For any values; the fast path declines only documents that are too large for it."""
     topic, topic_id, partition = place
     record = FakeRecord(value=value, topic=topic, offset=offset, timestamp=timestamp, partition=partition)
-    expected = ordinary(record, ANY_TIME, topic_id)
+    expected = on_generic_path(record, ANY_TIME, topic_id)
     raw = bson.encode(expected)
 
-    made = short(record, times=ANY_TIME, topic_id=topic_id)
+    made = on_fast_path(record, times=ANY_TIME, topic_id=topic_id)
 
     if len(raw) < len(SIZES):
         assert made is not None
@@ -159,32 +160,32 @@ def test_both_ways_lead_to_the_same_bytes(
 
 @given(_values, st.data())
 @settings(max_examples=400)
-def test_what_is_broken_never_passes_for_something_else(value: bytes, data: st.DataObject) -> None:
-    """Cut, with bytes changed, and with bytes added: what the generic path refuses, the fast path leaves to it."""
+def test_broken_records_are_declined_or_decoded_like_on_the_generic_path(value: bytes, data: st.DataObject) -> None:
+    """Records that are cut, with changed bytes and with added bytes."""
     broken = bytearray(value)
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(broken)))
         broken[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
     record = FakeRecord(value=bytes(broken))
 
-    made = short(record, times=ANY_TIME)
+    made = on_fast_path(record, times=ANY_TIME)
 
     if made is not None:
-        assert bson.encode(ordinary(record, ANY_TIME)) == made.raw
+        assert bson.encode(on_generic_path(record, ANY_TIME)) == made.raw
 
 
-def test_a_number_without_end_takes_no_time() -> None:
-    """A megabyte of it would hold up everything else for a minute if it were read to its end."""
+def test_an_endless_number_is_declined_at_once() -> None:
+    """To read a megabyte of continuation bytes would block the event loop for a minute."""
     value = wire(an_event())[:5] + b"\xff" * 1_000_000
     began = time.process_time()
 
-    assert short(FakeRecord(value=value)) is None
+    assert on_fast_path(FakeRecord(value=value)) is None
     assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("fields", [500, 1_001, 4_000])
-def test_a_schema_that_is_too_large_has_no_short_way(fields: int) -> None:
-    """Its records are read as ever."""
+def test_a_schema_with_too_many_fields_has_no_transcoder(fields: int) -> None:
+    """Its records take the generic path."""
     more = [{"name": f"text_{number}", "type": "string"} for number in range(fields)]
     writer = writer_schema({**V3_SCHEMA, "fields": [*V3_SCHEMA["fields"], *more]}, schema_id=4, version="v4")
 
@@ -193,52 +194,52 @@ def test_a_schema_that_is_too_large_has_no_short_way(fields: int) -> None:
 
 
 @pytest.mark.parametrize("length", range(1, 200, 7))
-def test_no_beginning_of_a_record_passes_for_one(length: int) -> None:
-    """A text that ends early, too."""
+def test_a_truncated_record_is_declined(length: int) -> None:
+    """Also where it ends within a string."""
     value = wire(an_event(user_id="u" * 130, browser="b" * 64))
 
-    assert short(FakeRecord(value=value)) is not None
-    assert short(FakeRecord(value=value[:length])) is None
+    assert on_fast_path(FakeRecord(value=value)) is not None
+    assert on_fast_path(FakeRecord(value=value[:length])) is None
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"\x01",  # a text of -1 bytes
+        b"\x01",  # a string of -1 bytes
         b"\x81\x01",  # one of -65
         b"\x02\xff",  # not UTF-8
         b"\x80" * 10 + b"\x02",  # a number with more than 64 bits
-        b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f",  # a text of 2⁶¹ bytes
+        b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f",  # a string of 2⁶¹ bytes
     ],
 )
-def test_a_text_that_is_none_goes_the_ordinary_way(body: bytes) -> None:
-    """Which says what it is; all else is as it should be."""
+def test_an_invalid_string_is_declined(body: bytes) -> None:
+    """The generic path reports the error."""
     rest = wire(an_event(user_id=""))[6:]
-    assert short(FakeRecord(value=wire(an_event())[:5] + b"\x02u" + rest)) is not None
+    assert on_fast_path(FakeRecord(value=wire(an_event())[:5] + b"\x02u" + rest)) is not None
     record = FakeRecord(value=wire(an_event())[:5] + body + rest)
 
-    assert short(record) is None
+    assert on_fast_path(record) is None
     with pytest.raises(Undecodable):
-        ordinary(record)
+        on_generic_path(record)
 
 
 @pytest.mark.parametrize("at", [-1, NOW + TIMES.ahead + 1])
-def test_a_time_that_is_not_believable_goes_the_ordinary_way(at: int) -> None:
-    """It ends as a dead letter there."""
-    assert short(a_record(an_event(event_timestamp=at))) is None
-    assert short(a_record(an_event(event_timestamp=NOW + TIMES.ahead))) is not None
+def test_an_event_time_out_of_range_is_declined(at: int) -> None:
+    """It becomes a dead letter on the generic path."""
+    assert on_fast_path(a_record(an_event(event_timestamp=at))) is None
+    assert on_fast_path(a_record(an_event(event_timestamp=NOW + TIMES.ahead))) is not None
 
 
-def test_a_union_has_no_third_branch() -> None:
-    """Nor a branch whose number is out of the ordinary."""
+def test_an_unknown_branch_of_a_union_is_declined() -> None:
+    """A union of two types has the branches 0 and 1."""
     value = wire(an_event(browser=None))
 
-    assert short(FakeRecord(value=value)) is not None
-    assert short(FakeRecord(value=value[:-1] + b"\x04")) is None
+    assert on_fast_path(FakeRecord(value=value)) is not None
+    assert on_fast_path(FakeRecord(value=value[:-1] + b"\x04")) is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "of_slice"),
+    ("changes", "of_batch"),
     [
         ({"value": None}, {}),
         ({"value": b""}, {}),
@@ -249,19 +250,21 @@ def test_a_union_has_no_third_branch() -> None:
         ({}, {"topic_id": None}),
     ],
 )
-def test_there_is_not_always_a_short_way(changes: Mapping[str, Any], of_slice: Mapping[str, Any]) -> None:
+def test_records_that_need_the_generic_path_are_declined(
+    changes: Mapping[str, Any], of_batch: Mapping[str, Any]
+) -> None:
     """No value, no header, no schema, headers of the record, an old broker."""
-    assert short(a_record()) is not None
-    assert short(a_record(**changes), **of_slice) is None
+    assert on_fast_path(a_record()) is not None
+    assert on_fast_path(a_record(**changes), **of_batch) is None
 
 
-def test_offsets_of_two_sizes_in_one_slice_go_the_ordinary_way() -> None:
-    """BSON has them as int32 up to 2³¹ - 1; once in the life of a partition a batch has both."""
+def test_a_batch_with_offsets_of_two_sizes_is_declined() -> None:
+    """BSON has int32 up to 2³¹ - 1 and int64 beyond; one batch of a partition may have both."""
     below, beyond = (a_record(offset=offset) for offset in (2**31 - 1, 2**31))
     both = FastPath(a_batch(below, beyond), SCHEMAS, times=TIMES, received_at=RECEIVED_AT)
 
     assert [None, None] == [both.document(below), both.document(beyond)]
-    assert None not in [short(below), short(beyond)]
+    assert None not in [on_fast_path(below), on_fast_path(beyond)]
 
 
 def _with(name: str, type_: Any, *, of: str = "UserEvent") -> dict[str, Any]:
@@ -284,7 +287,7 @@ _METADATA: Sequence[Any] = [field["type"] for field in V3_SCHEMA["fields"] if fi
         _with("tags", {"type": "array", "items": "string"}),
         _with("at", {"type": "long", "logicalType": "timestamp-millis"}),
         _with("event_timestamp", {"type": "long", "logicalType": "timestamp-micros"}),
-        _with("kafka", "string"),  # a name of ours
+        _with("kafka", "string"),  # a reserved name
         _with("user_id", ["null", "string"]),
         _with("user_id", "bytes"),
         _with("browser", "long"),
@@ -298,37 +301,37 @@ _METADATA: Sequence[Any] = [field["type"] for field in V3_SCHEMA["fields"] if fi
         {**V3_SCHEMA, "fields": [*V3_SCHEMA["fields"], *V3_SCHEMA["fields"][-1:]]},
     ],
 )
-def test_other_schemas_have_no_short_way(schema: Any) -> None:
-    """Their records go the generic path."""
+def test_an_unsupported_schema_has_no_transcoder(schema: Any) -> None:
+    """Its records take the generic path."""
     writer = writer_schema(schema, schema_id=4, version="v4")
 
     assert writer.problem is None
     assert writer.transcode is None
 
 
-def test_a_schema_that_is_no_events_has_no_short_way() -> None:
-    """There is nothing to lead to."""
+def test_a_schema_that_is_not_one_of_events_has_no_transcoder() -> None:
+    """Its records can never be stored."""
     assert writer_schema("string", schema_id=4, version="v4").transcode is None
 
 
-def test_a_text_of_negative_length_is_none() -> None:
-    """To go back by it would read the same byte three times here: as user, event type and time."""
+def test_a_string_of_negative_length_is_declined() -> None:
+    """To step back by it would read the same byte three times: as user, event type and time."""
     body = b"\x01" + b"\x04tv" + b"\x04DE"
     assert V1.transcode is not None
 
-    with pytest.raises(_Unusual):
+    with pytest.raises(NotOnFastPathError):
         V1.transcode(wire(an_event())[:5] + body, b"", b"")
 
 
-def test_what_texts_become_is_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events with the same texts share what rollups count by, but for long ones; no more than so many are kept."""
-    monkeypatch.setattr(transcoder, "_REMEMBERED_MOST", 3)
+def test_cached_values_are_shared_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events with the same strings share their values, except long ones; the cache is cleared when it is full."""
+    monkeypatch.setattr(transcoder, "_MAX_CACHED", 3)
     schemas = {1: writer_schema(event.schema(1), schema_id=1, version="v1")}
 
     def values(event_type: str, **changes: Any) -> Any:
-        made = short(a_record(an_event(event_type=event_type, **changes)), schemas)
+        made = on_fast_path(a_record(an_event(event_type=event_type, **changes)), schemas)
         assert made is not None
-        return made.row[3]
+        return made.dimensions
 
     first = values("click")
     assert values("click", user_id="another", event_timestamp=NOW - 1) is first
@@ -340,8 +343,8 @@ def test_what_texts_become_is_remembered_within_bounds(monkeypatch: pytest.Monke
     assert values("click") is not first
 
 
-def test_every_field_of_an_event_is_told_apart() -> None:
-    """The bytes of two events with different texts never pass for each other's, however texts are cut in two."""
+def test_cached_bytes_identify_the_values() -> None:
+    """Events whose strings have the same bytes together, divided differently, are not confused."""
     texts = ["", "a", "aa", "aaa"]
     events = [
         an_event(event_type=type_, metadata={"device": device, "location": location}, browser=browser)
@@ -350,6 +353,6 @@ def test_every_field_of_an_event_is_told_apart() -> None:
     records = [FakeRecord(value=wire(each)) for each in events * 2]
 
     for record in records:
-        made = short(record)
+        made = on_fast_path(record)
         assert made is not None
-        assert made.raw == bson.encode(ordinary(record))
+        assert made.raw == bson.encode(on_generic_path(record))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
 from streamapp.model.record import PartitionId
+from streamapp.model.user_event import DimensionValues
 from streamapp.rollups.keys import LG_K, MAX_CELLS, MAX_KEYS, NULL, OTHER, id_of, key_of, partition_id_of, value_of
 from streamapp.rollups.levels import LEVELS, kept_since
 from streamapp.rollups.pending import Events, PendingCounts
@@ -143,7 +144,7 @@ def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> No
     browser, events = "b" * 1_000, 100
     sizes = [
         PendingCounts(range(events), Events([0] * events, [user] * events, [values] * events)).size
-        for user, values in (("", ("", "", "", browser, "")), ("u" * 1_000, ("", "", "", browser, "")))
+        for user, values in ((user, DimensionValues("", "", browser, "", "")) for user in ("", "u" * 1_000))
     ]
 
     assert sizes[1] - sizes[0] == 1_000 * events

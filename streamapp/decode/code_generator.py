@@ -1,0 +1,230 @@
+"""Generate the lines of a transcoder: read Avro fields and make BSON elements of them.
+
+Sources: Avro specification 1.12, "Binary Encoding"; BSON specification 1.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import NamedTuple, cast
+
+from streamapp.decode.avro_binary import NotOnFastPathError
+from streamapp.model.event import Schema
+from streamapp.model.user_event import DIMENSIONS, TIME
+
+#: BSON's int32 of each size up to that of the largest document on the fast path.
+SIZES = tuple(map(Struct("<i").pack, range(16_385)))
+INT32 = Struct("<i").pack
+INT64 = Struct("<q").pack
+
+#: Kinds that BSON's two integer types hold.
+NUMBERS = frozenset({"int", "long"})
+#: Fields with few different values, whose elements are cached; see `streamapp.decode.transcoder`.
+_CACHED_PATHS = frozenset(each.path for each in DIMENSIONS if each.type)
+
+_SKIP_STRING = (
+    "n = value[p]",
+    "if n & 129:",
+    "    n, p = length(value, p)",
+    "    p += n",
+    "else:",
+    "    p += (n >> 1) + 1",
+)
+_CHECK_END = ("if p != len(value):", "    raise NotOnFastPathError")
+_READ_NUMBER = ("v{i}, p = number(value, p)",)
+_READ_TIME = ("v{i}, p = time(value, p)",)
+#: Lines that read a kind: into `v` as a value, if rollups count by this kind, and into `s` as bytes, if BSON has the
+#: same bytes.
+_READ = {
+    "string": (
+        "n{i} = value[p]",
+        "if n{i} & 129:",  # more than one byte of length, or a negative length
+        "    n{i}, p = length(value, p)",
+        "else:",
+        "    n{i}, p = n{i} >> 1, p + 1",
+        "s{i} = value[p : p + n{i}]",
+        "p += n{i}",
+        "v{i} = s{i}.decode()",
+    ),
+    "int": _READ_NUMBER,
+    "long": _READ_NUMBER,
+    "boolean": ("s{i} = (b'\\0', b'\\1')[value[p]]", "p += 1"),
+    "double": ("s{i} = value[p : p + 8]", "p += 8"),
+}
+
+
+class Element(NamedTuple):
+    """A field as an element of a BSON document."""
+
+    #: Constant bytes, and expressions of bytes.
+    parts: Sequence[bytes | str]
+    #: The size of the parts: a constant, and expressions to add to it.
+    size: int
+    sizes: Sequence[str] = ()
+    #: Whether the expressions belong to the function that reads the cached fields.
+    is_cached: bool = False
+
+
+class Generator:
+    """Generates the lines that read one field after the other; they skip cached fields, which have their own lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.cached_lines: list[str] = []
+        #: Expressions of the bytes of cached fields, one for each run of adjacent fields.
+        self.spans: list[str] = []
+        #: Expressions of the cached elements.
+        self.cached_elements: list[str] = []
+        #: Path → the field's kind, and the variable that holds its value.
+        self.kinds: dict[str, str] = {}
+        self.values: dict[str, str] = {}
+        #: Number of lines before the open span; None: no span is open.
+        self._span_start: int | None = None
+
+    def elements(self, fields: Sequence[tuple[str, Schema]], path: str = "") -> list[Element]:
+        """Add the lines for fields and return their elements: all cached, or none."""
+        found = [self._read(name, type_, path + name) for name, type_ in fields]
+        return found if all(each.is_cached for each in found) else [*map(self._uncached, found)]
+
+    def end(self) -> None:
+        """Add the last lines."""
+        if self._span_start is None:
+            self.lines += _CHECK_END
+        else:  # the span extends to the end of the value: its fields need not be skipped
+            del self.lines[self._span_start :]
+            self.spans.append("value[p:]")
+        self.cached_lines += _CHECK_END
+
+    def _uncached(self, found: Element) -> Element:
+        """The same element with expressions of the function that skips cached fields."""
+        if not found.is_cached:
+            return found
+        variable = f"m{len(self.cached_elements)}"
+        self.cached_elements.append(joined(found.parts))
+        return Element([variable], 0, [f"len({variable})"])
+
+    def _read(self, name: str, type_: Schema, path: str) -> Element:
+        if isinstance(type_, list):
+            return self._nullable(name, cast("list[Schema]", type_), path)
+        if _kind(type_) == "record":
+            return self._record(name, type_, path)
+        element, lines = self._plain(name, _kind(type_), path)
+        self._add(path, lines, _SKIP_STRING)
+        return element
+
+    def _add(self, path: str, lines: Sequence[str], skip_lines: Sequence[str]) -> None:
+        if path not in _CACHED_PATHS:
+            self._close_span()
+            self.lines += lines
+            return
+        if self._span_start is None:
+            self._span_start = len(self.lines)
+            self.lines.append(f"b{len(self.spans)} = p")
+        self.lines += skip_lines
+        self.cached_lines += lines
+
+    def _close_span(self) -> None:
+        if self._span_start is not None:
+            i = len(self.spans)
+            self.lines.append(f"e{i} = p")
+            self.spans.append(f"value[b{i}:e{i}]")
+            self._span_start = None
+
+    def _plain(self, name: str, kind: str, path: str) -> tuple[Element, list[str]]:
+        if kind not in _READ:
+            raise NotOnFastPathError
+        i, is_cached = len(self.kinds), path in _CACHED_PATHS
+        self.kinds[path], self.values[path] = kind, f"v{i}"
+        reading = _READ_TIME if path == TIME and kind in NUMBERS else _READ[kind]
+        lines = [line.format(i=i) for line in reading]
+        if kind in NUMBERS:
+            int32, int64 = _start(0x10, name), _start(0x12, name)
+            fits = f"-2147483648 <= v{i} <= 2147483647"
+            lines.append(f"s{i} = {int32!r} + INT32(v{i}) if {fits} else {int64!r} + INT64(v{i})")
+            return Element([f"s{i}"], 0, [f"len(s{i})"], is_cached), lines
+        if kind == "string":
+            start = _start(0x02, name)
+            parts = [start, f"SIZES[n{i} + 1]", f"s{i}", b"\0"]
+            return Element(parts, len(start) + 5, [f"n{i}"], is_cached), lines
+        start, size = (_start(0x08, name), 1) if kind == "boolean" else (_start(0x01, name), 8)
+        return Element([start, f"s{i}"], len(start) + size, (), is_cached), lines
+
+    def _record(self, name: str, record: Schema, path: str) -> Element:
+        elements = self.elements(fields_of(record), f"{path}.")
+        size = 5 + sum(element.size for element in elements)
+        sizes = [each for element in elements for each in element.sizes]
+        start = _start(0x03, name)
+        parts = [part for element in elements for part in element.parts]
+        whole = [start, f"SIZES[{' + '.join([str(size), *sizes])}]", *parts, b"\0"]
+        return Element(whole, len(start) + size, sizes, all(element.is_cached for element in elements))
+
+    def _nullable(self, name: str, branches: Sequence[Schema], path: str) -> Element:
+        if "null" not in branches or len(branches) != 2:  # noqa: PLR2004 - null and one other type
+            raise NotOnFastPathError
+        null = branches.index("null")
+        element, lines = self._plain(name, _kind(branches[1 - null]), path)
+        self.kinds[path] += "?"
+        value = self.values[path]
+        whole = f"x{value}"
+        is_null = f"{whole}, {value} = {_start(0x0A, name)!r}, None"
+        self._add(
+            path,
+            _union(null, [is_null], [*lines, f"{whole} = {joined(element.parts)}"]),
+            _union(null, ["pass"], _SKIP_STRING),
+        )
+        return Element([whole], 0, [f"len({whole})"], element.is_cached)
+
+
+def _union(null: int, if_null: Sequence[str], otherwise: Sequence[str]) -> list[str]:
+    """Lines for a union of two branches; branch number `null` is null."""
+    return [
+        "p += 1",
+        f"if value[p - 1] == {2 * null}:",
+        *(f"    {line}" for line in if_null),
+        f"elif value[p - 1] == {2 * (1 - null)}:",
+        *(f"    {line}" for line in otherwise),
+        "else:",
+        "    raise NotOnFastPathError",
+    ]
+
+
+def _kind(type_: Schema) -> str:
+    """The name of a type."""
+    if isinstance(type_, str):
+        return type_
+    if not isinstance(type_, dict) or "logicalType" in type_:
+        raise NotOnFastPathError
+    return str(cast("Schema", type_)["type"])
+
+
+def fields_of(record: Schema) -> list[tuple[str, Schema]]:
+    """Name and type of each field of a record; raises NotOnFastPathError for anything else."""
+    if isinstance(record, list) or _kind(record) != "record":
+        raise NotOnFastPathError
+    fields = [(field["name"], field["type"]) for field in record["fields"]]
+    names = {name for name, _ in fields if isinstance(name, str) and name.isascii() and name.isidentifier()}
+    if len(names) != len(fields):  # a duplicate, or not a name in Avro: fastavro accepts both
+        raise NotOnFastPathError
+    return fields
+
+
+def null_element(name: str) -> Element:
+    """A field that is always null."""
+    null = _start(0x0A, name)
+    return Element([null], len(null))
+
+
+def _start(marker: int, name: str) -> bytes:
+    return bytes([marker]) + name.encode() + b"\0"
+
+
+def joined(parts: Sequence[bytes | str]) -> str:
+    """The expression of all parts as one bytes object."""
+    together: list[bytes | str] = []
+    for part in parts:
+        if isinstance(part, bytes) and together and isinstance(together[-1], bytes):
+            together[-1] += part
+        else:
+            together.append(part)
+    return f"b''.join(({', '.join(part if isinstance(part, str) else repr(part) for part in together)},))"
