@@ -117,7 +117,7 @@ class Writer:
         await self._store.prepare()
         await self._rollups.prepare()
         for version, writer in WRITERS.items():
-            await self._store.note_schema(writer, subject=self._subject, is_v2=version > 1)
+            await self._store.note_schema(writer, subject=self._subject, flags={"is_v2": version > 1})
 
     async def _load(self, partition: Partition) -> None:
         while left := partition.timeline.events - partition.offset:

@@ -15,6 +15,7 @@ from streamapp.commands.options import handle_errors, instant, json_option, load
 from streamapp.commands.progress import pace, paced, progress
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable
+from streamapp.model.user_event import VERSIONS
 from streamapp.samples import faults, sender
 from streamapp.samples.faults import Fault
 from streamapp.samples.generator import Sample
@@ -128,7 +129,7 @@ def _report(counts: DeliveryCounts, plan: SamplePlan, *, seconds: float, as_json
     facts = {
         "sent": counts.sent.total(),
         "acknowledged": counts.acknowledged,
-        **{f"v{version}": counts.storable(version) for version in (1, 2)},
+        **{f"v{version}": counts.storable(version) for version in VERSIONS},
         **{fault.value: counts.with_fault(fault) for fault in plan.faults},
         "seconds": round(seconds, 3),
     }

@@ -17,7 +17,9 @@ from streamapp.errors import RegistryUnavailable, Undecodable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
 from streamapp.model.record import Origin, Record, origin_of
+from streamapp.model.user_event import USER, VERSIONS
 from streamapp.mongodb.event_store import why_unencodable
+from streamapp.samples.generator import example
 from streamapp.settings import Settings
 
 #: Offsets that are read before the end: a transaction marker has an offset, but is not a record.
@@ -30,20 +32,14 @@ def sample_documents(settings: Settings) -> Mapping[str, dict[str, Any]]:
     Raises:
         Undecodable: a sample cannot be decoded.
     """
-    return {f"V{version}": _sample(settings, version, None) for version in (1, 2)}
+    return {f"V{version}": _sample(settings, version, None) for version in VERSIONS}
 
 
 def _sample(settings: Settings, version: int, registered: WriterSchema | None) -> dict[str, Any]:
     own = writer_schema(event.schema(version), schema_id=version, version=f"v{version}")
     writer, now = registered or own, datetime.now(UTC)
     millis = int(now.timestamp() * 1000)
-    values = {
-        "user_id": "doctor",
-        "event_type": "click",
-        "event_timestamp": millis,
-        "metadata": {"device": "desktop", "location": "DE"},
-        **({"browser": "firefox"} if version == 2 else {}),  # noqa: PLR2004 - the version
-    }
+    values = {**example(version).event(at=millis), USER: "doctor"}
     parsed = fastavro.parse_schema(event.schema(version), named_schemas={})
     wire = wire_format.write(values, schema=parsed, schema_id=writer.schema_id)
     origin = Origin(settings.topic, 0, 0, millis, None)
@@ -59,7 +55,7 @@ def times_of(settings: Settings) -> EventTimes:
 
 def sample_findings(settings: Settings, registered: Mapping[int, WriterSchema]) -> Findings:
     """Check that a sample event of each version can be decoded and stored."""
-    for version in (1, 2):
+    for version in VERSIONS:
         check, source = f"codec.v{version}", "as registered" if version in registered else "of schemas/"
         try:
             document = _sample(settings, version, registered.get(version))

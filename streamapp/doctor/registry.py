@@ -15,6 +15,7 @@ from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
+from streamapp.model.user_event import VERSIONS
 from streamapp.registry.api_path import APICURIO_PATH
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
@@ -88,7 +89,7 @@ class RegistryChecks:
         name = self._settings.subject
         _, versions = self._get(f"/subjects/{name}/versions")
         versions = versions if isinstance(versions, list) else []
-        found = {version: asyncio.run(self._registry.find_version(event.schema(version))) for version in (1, 2)}
+        found = {version: asyncio.run(self._registry.find_version(event.schema(version))) for version in VERSIONS}
         registered = {version: pair for version, pair in found.items() if pair}
         writers = {version: self.look_up(schema_id) for version, (schema_id, _) in registered.items()}
         self.registered = {version: writer for version, writer in writers.items() if writer}
@@ -99,7 +100,7 @@ class RegistryChecks:
             mode=self._mode(name),
             registered={version: f"v{number}" for version, (_, number) in registered.items()},
             acceptable={
-                version: self._is_accepted(name, version, versions) for version in (1, 2) if version not in registered
+                version: self._is_accepted(name, version, versions) for version in VERSIONS if version not in registered
             },
         )
 

@@ -24,7 +24,7 @@ from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import COMMAND_DOCUMENT_ERRORS, DUPLICATE_KEY, Mongo, is_transient, write_errors
-from streamapp.rollups.recount import FIELDS
+from streamapp.rollups.recount import PROJECTION
 from streamapp.sink.ports import Outcome
 
 log = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ class EventStore:
         if updates := dead_letter_counts.updates(letters, self._now()):
             await self._call(lambda: self._update("dead_letters", updates))
 
-    async def note_schema(self, writer: WriterSchema, *, subject: str, is_v2: bool) -> None:
-        """Store the schema version and when it was first seen, unless it is stored already."""
+    async def note_schema(self, writer: WriterSchema, *, subject: str, flags: Mapping[str, bool]) -> None:
+        """Store the schema version, the `flags` of VERSION_FLAGS and when it was first seen, unless it is stored."""
         if writer.version == UNREGISTERED:
             return
-        seen = {"subject": subject, "version": int(writer.version[1:]), "schema_id": writer.schema_id, "is_v2": is_v2}
+        seen = {"subject": subject, "version": int(writer.version[1:]), "schema_id": writer.schema_id, **flags}
         update = UpdateOne(
             {"_id": f"{subject}:{writer.version}"},
             {"$setOnInsert": {**seen, "first_seen_at": self._now()}},
@@ -91,7 +91,7 @@ class EventStore:
 
     def _uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
         query = {"_id": {"$in": ids}, "kafka.apart": {"$ne": True}}
-        return [*self._primary["events"].find(query, FIELDS)]
+        return [*self._primary["events"].find(query, PROJECTION)]
 
     def _create_indexes(self) -> None:
         by_time = [("event_timestamp", pymongo.ASCENDING)]

@@ -14,7 +14,7 @@ from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.keys import Document
 from streamapp.rollups.levels import Level
-from streamapp.rollups.recount import FIELDS, Recount, difference
+from streamapp.rollups.recount import PROJECTION, Recount, difference
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
 #: Events in memory at the same time.
@@ -137,7 +137,7 @@ class BucketRange:
 
     def _out_of_order(self) -> Iterable[Document]:
         start, end = self._time_span()
-        return self._events.find({"event_timestamp": {"$gte": start, "$lt": end}, "kafka.apart": True}, FIELDS)
+        return self._events.find({"event_timestamp": {"$gte": start, "$lt": end}, "kafka.apart": True}, PROJECTION)
 
     def _keys(self, recount: Recount) -> Iterator[RollupKey]:
         for level, rollups in recount.rollups.items():
@@ -158,7 +158,7 @@ class BucketRange:
             f"{partition_id.topic_id}-{partition_id.partition}-{each}" for each in range(reached + 1, offset + 1)
         )
         while chunk := [*islice(ids, MAX_EVENTS_PER_READ)]:
-            events = self._events.find({"_id": {"$in": chunk}, "kafka.apart": {"$ne": True}}, FIELDS)
+            events = self._events.find({"_id": {"$in": chunk}, "kafka.apart": {"$ne": True}}, PROJECTION)
             recount.add([event for event in events if start <= event["event_timestamp"] < end], {})
         self._ahead[partition_id] = offset, recount
         return recount
@@ -171,7 +171,7 @@ def events_between(mongo: Mongo, start_ms: int, end_ms: int) -> Iterator[Sequenc
     """The events that were counted in order, by event time, in chunks."""
     query = {"event_timestamp": {"$gte": start_ms, "$lt": end_ms}, "kafka.apart": {"$ne": True}}
     by_time = [("event_timestamp", pymongo.ASCENDING)]
-    with mongo.primary["events"].find(query, FIELDS, sort=by_time, allow_disk_use=True) as found:
+    with mongo.primary["events"].find(query, PROJECTION, sort=by_time, allow_disk_use=True) as found:
         found.batch_size(MAX_EVENTS_PER_READ)
         while events := [*islice(found, MAX_EVENTS_PER_READ)]:
             yield events

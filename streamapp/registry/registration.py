@@ -9,6 +9,7 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
 from streamapp.model.event import Schema
+from streamapp.model.user_event import VERSIONS
 from streamapp.registry.client import ErrorResponse, NoConfluentApi, RegisteredVersion, RegistryClient
 from streamapp.retry import OutageRetrier
 
@@ -34,7 +35,7 @@ class SchemaRegistration:
         self._on_registered = on_registered
 
     async def prepare(self, *, register: bool, compatibility: Literal["backward", "keep"]) -> dict[int, WriterSchema]:
-        """Make sure that both schemas are registered; return them by our version (1, 2).
+        """Make sure that all schemas of streamapp are registered; return them by version.
 
         A version under the subject that has the same Parsing Canonical Form counts as registered.
 
@@ -42,7 +43,7 @@ class SchemaRegistration:
             SettingsError: the registry refuses a schema, or a schema is missing and `register` is False.
         """
         registered: dict[int, WriterSchema] = {}
-        for version in (1, 2):
+        for version in VERSIONS:
             registered[version] = await self._outages.run(lambda v=version: self._ensure(v, register=register))
             if version == 1 and register and compatibility == "backward":
                 # After V1, since some registries have no level for a subject without versions; before V2, so that the

@@ -21,7 +21,7 @@ from streamapp.rollups.pending import Events, count, grouped
 from streamapp.rollups.rollup import Delta, Rollup
 
 #: Fields of an event's document that are needed to count it.
-FIELDS = (
+PROJECTION = (
     *dict.fromkeys((USER, TIME, *(each.path for each in DIMENSIONS))),
     "kafka.topic",
     "kafka.partition",

@@ -82,6 +82,11 @@ def samples(*, seed: int | None, v2_ratio: float) -> Iterator[Sample]:
         yield Sample(version=version, fields=_nested(drawn, version))
 
 
+def example(version: int) -> Sample:
+    """A sample of one version, the same each time."""
+    return next(sample for sample in samples(seed=0, v2_ratio=float(version > 1)) if sample.version == version)
+
+
 def _nested(drawn: Mapping[str, str], version: int) -> dict[str, Any]:
     """The fields that a version has, nested as in its schema."""
     fields: dict[str, Any] = {}

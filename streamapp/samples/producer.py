@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from streamapp.errors import BrokerUnavailable
+from streamapp.model.user_event import USER
 from streamapp.retry import OutageRetrier
 from streamapp.samples.generator import Sample
 
@@ -69,6 +70,6 @@ class SampleProducer:
 
     async def _deliver(self, event: dict[str, Any]) -> None:
         try:
-            await (await self._send(event["user_id"], event))
+            await (await self._send(event[USER], event))
         except (KafkaError, ProducerSendError) as exc:
             raise BrokerUnavailable(str(exc) or type(exc).__name__) from exc

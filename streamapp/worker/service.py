@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from mode import Service
 
@@ -11,6 +11,7 @@ from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema, canonical_form
 from streamapp.errors import SettingsError
 from streamapp.model import event
+from streamapp.model.user_event import VERSION_FLAGS
 from streamapp.monitoring.consumer import Consumer, MeteredConsumer
 from streamapp.monitoring.readiness import PING_INTERVAL_SECONDS
 from streamapp.registry.registration import SchemaRegistration
@@ -99,10 +100,11 @@ class WorkerService(Service):
             await self._write_schemas()
 
     async def _write_schemas(self) -> None:
-        v2 = canonical_form(event.schema(2))
+        flagged = {flag: canonical_form(event.schema(version)) for version, flag in VERSION_FLAGS.items()}
         while True:
             writer = await self._dependencies.new_schemas.get()
-            await self._retriers.mongodb.run(lambda w=writer: self._write_schema(w, is_v2=w.canonical == v2))
+            flags = {flag: writer.canonical == canonical for flag, canonical in flagged.items()}
+            await self._retriers.mongodb.run(lambda w=writer, f=flags: self._write_schema(w, f))
 
-    def _write_schema(self, writer: WriterSchema, *, is_v2: bool) -> Awaitable[None]:
-        return self._clients.event_store.note_schema(writer, subject=self._settings.subject, is_v2=is_v2)
+    def _write_schema(self, writer: WriterSchema, flags: Mapping[str, bool]) -> Awaitable[None]:
+        return self._clients.event_store.note_schema(writer, subject=self._settings.subject, flags=flags)

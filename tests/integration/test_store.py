@@ -230,7 +230,7 @@ def test_the_ids_of_events_that_fail_again_are_kept_where_their_reason_changes(
 def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, database: Database[Any]) -> None:
     """On repeated calls too."""
     for _ in range(2):
-        asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
+        asyncio.run(store.note_schema(V2, subject="user_events-value", flags={"is_v2": True}))
         seen = database["schema_versions"].find_one()
 
     assert seen is not None
@@ -242,7 +242,7 @@ def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, databa
         "schema_id": 2,
         "is_v2": True,
     } == seen
-    asyncio.run(store.note_schema(V2, subject="user_events-value", is_v2=True))
+    asyncio.run(store.note_schema(V2, subject="user_events-value", flags={"is_v2": True}))
     assert [first_seen_at] == [document["first_seen_at"] for document in database["schema_versions"].find()]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pymongo.database import Database
 
+from streamapp.model.user_event import CELL_DIMENSIONS, DIMENSIONS
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.rollup import unique
 
@@ -19,26 +20,18 @@ def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
     counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
     for event in events:
         topic_id, partition, _ = event["_id"].rsplit("-", 2)
-        event_type = event["event_type"].replace("|", "%7C")
-        device, location = event["metadata"]["device"], event["metadata"]["location"]
-        browser, version = event["browser"] or "%null", event["schema_version"]
+        keys = {each.plural: _key(event, each.path) for each in DIMENSIONS}
+        keys["cells"] = "|".join(keys[each.plural] for each in CELL_DIMENSIONS)
         for level in LEVELS:
             bucket = event["event_timestamp"] // level.width_ms * level.width_ms
-            fresh = {name: Counter() for name in ("types", "devices", "browsers", "versions", "locations", "cells")}
+            fresh = {name: Counter() for name in keys}
             rollup = counted[level.name].setdefault(
                 f"{topic_id}:{partition}:{bucket}", {"n": 0, "apart": 0, "users": set(), **fresh}
             )
             rollup["n"] += 1
             rollup["apart"] += "apart" in event["kafka"]
             rollup["users"].add(event["user_id"])
-            for name, key in (
-                ("types", event_type),
-                ("devices", device),
-                ("browsers", browser),
-                ("versions", version),
-                ("locations", location),
-                ("cells", f"{event_type}|{device}|{browser}|{version}"),
-            ):
+            for name, key in keys.items():
                 rollup[name][key] += 1
     for rollups in counted.values():
         for rollup in rollups.values():
@@ -48,7 +41,7 @@ def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
 
 def stored(database: Database[Any]) -> dict[str, dict[str, Any]]:
     """Return what the rollups hold."""
-    names = ("n", "apart", "types", "devices", "browsers", "versions", "locations", "cells")
+    names = ("n", "apart", "cells", *(each.plural for each in DIMENSIONS))
     return {
         level.name: {
             each["_id"]: {"users": round(unique([each["users"]])), **{name: each[name] for name in names}}
@@ -56,3 +49,9 @@ def stored(database: Database[Any]) -> dict[str, dict[str, Any]]:
         }
         for level in LEVELS
     }
+
+
+def _key(event: Any, path: str) -> str:
+    for name in path.split("."):
+        event = event[name]
+    return (event or "%null").replace("|", "%7C")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
+from streamapp.model.user_event import VERSIONS
 from streamapp.registry import api_path
 
 _READ_ONLY = ("READONLY", "READONLY_OVERRIDE")
@@ -34,7 +35,7 @@ class SubjectFacts:
     #: Compatibility level of the subject, or of the registry; None if unknown.
     level: str | None
     mode: str | None = None
-    #: Version of this repository (1, 2) → version label in the registry; without those that are not registered.
+    #: Version of this repository → version label in the registry; without those that are not registered.
     registered: Mapping[int, str]
     #: Version of this repository → whether the registry accepts it; None if unknown.
     acceptable: Mapping[int, bool | None]
@@ -42,7 +43,7 @@ class SubjectFacts:
 
 def check_subject(subject: SubjectFacts, *, url: str, may_register: bool, sets_level: bool) -> Findings:
     """Check the two schemas, and the compatibility level."""
-    for version in (1, 2):
+    for version in VERSIONS:
         yield _version(subject, version, url, may_register=may_register)
     yield _level(subject, url, will_be_set=may_register and sets_level)
 

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from streamapp.decode.document import RESERVED
+from streamapp.model.user_event import OPTIONAL
 from streamapp.samples.faults import REASONS
 from streamapp.verify.checks.offsets import OffsetRange, append_offset
 
@@ -44,7 +45,8 @@ class RecordsDigest:
 def event_content(event: Mapping[str, Any]) -> bytes:
     """Return the bytes that the checksum of an event, or of its document, covers."""
     fields = {name: value for name, value in event.items() if name not in RESERVED}
-    fields.setdefault("browser", None)  # V1 has no such field
+    for optional in OPTIONAL:
+        fields.setdefault(optional.path, None)
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=str).encode()
 
 
