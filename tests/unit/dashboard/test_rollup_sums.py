@@ -78,6 +78,17 @@ def test_values_beyond_the_cap_are_all_others() -> None:
     assert 20 == rollup_sums.counts(read(events), Filter()).by_value["browsers"]["all others"]
 
 
+def test_events_of_a_rollup_that_is_older_than_a_dimension_are_not_counted_by_it() -> None:
+    """The page says so, and does not offer it as a value to filter by."""
+    (rollup,) = read([document(), document(metadata={"device": "tv", "location": "DE"})])
+    del rollup["devices"]
+
+    counted = rollup_sums.counts([rollup], Filter())
+
+    assert {"not counted": 2} == counted.by_value["devices"]
+    assert () == counted.options["devices"]
+
+
 def test_period_is_half_open() -> None:
     """Its end belongs to the next one."""
     found = rollup_sums.between([{"bucket": BEFORE}, {"bucket": NOON}], BEFORE, NOON)

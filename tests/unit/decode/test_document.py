@@ -1,4 +1,4 @@
-"""From event and origin to document."""
+"""An event and its origin become a document."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ ORIGIN = Origin("user_events", 3, 42, NOW, TOPIC_ID)
 
 
 def build(values: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Build with everything usual but what a test says."""
+    """Build with defaults for everything that a test does not give."""
     return document.build(
         values, **{"writer": V1, "origin": ORIGIN, "received_at": RECEIVED_AT, "times": TIMES} | changes
     )
 
 
-def test_the_document_is_the_contracts() -> None:
+def test_a_document_has_the_documented_fields() -> None:
     """Every field, and no other."""
     expected = {
         "_id": f"{TOPIC_ID}-3-42",
@@ -45,24 +45,24 @@ def test_the_document_is_the_contracts() -> None:
 
 
 def test_a_browser_is_kept() -> None:
-    """V2 brings its own."""
+    """Only a field that is absent becomes null."""
     assert build(an_event(browser="opera"), writer=V2)["browser"] == "opera"
 
 
-def test_a_topic_made_again_has_other_ids() -> None:
-    """Same partition and offset, another life."""
+def test_a_recreated_topic_has_other_ids() -> None:
+    """Same partition and offset, another topic id."""
     again = ORIGIN._replace(topic_id="AAAAAAAAAAAAAAAAAAAAAC")
 
     assert document.id_of(ORIGIN) != document.id_of(again)
 
 
-def test_without_incarnation_the_timestamp_tells_lives_apart() -> None:
+def test_without_a_topic_id_the_id_has_the_timestamp() -> None:
     """For brokers that have no topic ids."""
     assert document.id_of(ORIGIN._replace(topic_id=None)) == f"user_events-3-42-{NOW}"
 
 
-def test_fields_named_like_ours_go_under_extra() -> None:
-    """A writer's `_id` or `kafka` must not overwrite ours."""
+def test_fields_with_reserved_names_are_stored_under_extra() -> None:
+    """A writer's `_id` or `kafka` must not replace streamapp's."""
     schema = {
         **event.schema(1),
         "fields": [*event.schema(1)["fields"], {"name": "_id", "type": "string"}, {"name": "kafka", "type": "int"}],
@@ -76,8 +76,8 @@ def test_fields_named_like_ours_go_under_extra() -> None:
     assert made["kafka"]["offset"] == 42
 
 
-def test_extra_of_theirs_keeps_its_fields() -> None:
-    """Where a writer has both an `extra` and a field named like ours."""
+def test_a_writers_extra_keeps_its_fields() -> None:
+    """If a writer has both an `extra` and a field with a reserved name."""
     extra = {"name": "extra", "type": {"type": "map", "values": "int"}}
     schema = {
         **event.schema(1),
@@ -93,8 +93,8 @@ def test_bytes_are_read_as_strings() -> None:
     assert build(an_event(user_id=b"user-7"))["user_id"] == "user-7"
 
 
-def test_bytes_that_are_no_text_are_undecodable() -> None:
-    """And the field is named."""
+def test_bytes_that_are_not_utf8_are_undecodable() -> None:
+    """The error names the field."""
     with pytest.raises(Undecodable, match="user_id is not UTF-8") as caught:
         build(an_event(user_id=b"\xff"))
 
@@ -112,8 +112,8 @@ def test_bytes_that_are_no_text_are_undecodable() -> None:
         ({"metadata": "another branch"}, "metadata"),
     ],
 )
-def test_null_in_a_field_that_every_event_has_is_incompatible(changes: dict[str, Any], field: str) -> None:
-    """And the field is named."""
+def test_null_in_a_required_field_is_incompatible(changes: dict[str, Any], field: str) -> None:
+    """The error names the field."""
     with pytest.raises(Undecodable, match=field) as caught:
         build(an_event(**changes))
 
@@ -121,14 +121,14 @@ def test_null_in_a_field_that_every_event_has_is_incompatible(changes: dict[str,
 
 
 @pytest.mark.parametrize("at", [TIMES.earliest, NOW, NOW + TIMES.ahead])
-def test_believable_times_pass(at: int) -> None:
-    """Both bounds are inside."""
+def test_event_times_in_range_are_accepted(at: int) -> None:
+    """The range includes both bounds."""
     assert at == build(an_event(event_timestamp=at))["event_timestamp"]
 
 
 @pytest.mark.parametrize("at", [TIMES.earliest - 1, 0, -1, NOW + TIMES.ahead + 1, 2**62])
-def test_unbelievable_times_are_out_of_range(at: int) -> None:
-    """Or they would mint buckets of rollups."""
+def test_event_times_out_of_range_are_rejected(at: int) -> None:
+    """Each would create buckets of rollups."""
     with pytest.raises(Undecodable) as caught:
         build(an_event(event_timestamp=at))
 
@@ -136,7 +136,7 @@ def test_unbelievable_times_are_out_of_range(at: int) -> None:
 
 
 def test_a_replayed_dead_letter_keeps_its_first_origin() -> None:
-    """So replaying it twice stores one document."""
+    """A dead letter that is replayed twice is stored once."""
     headers = {
         "topic": "user_events",
         "partition": "3",
@@ -149,7 +149,7 @@ def test_a_replayed_dead_letter_keeps_its_first_origin() -> None:
         offset=977, partition=1, headers=tuple((f"streamapp.{k}", v.encode()) for k, v in headers.items())
     )
 
-    assert ORIGIN._replace(failures=1) == origin_of(record, "another life")
+    assert ORIGIN._replace(failures=1) == origin_of(record, "another topic id")
 
 
 REPLAYED = {
@@ -175,22 +175,22 @@ REPLAYED = {
     ],
     ids=str,
 )
-def test_headers_that_are_not_a_dead_letters_say_nothing(headers: dict[str, bytes | None]) -> None:
-    """A record's own coordinates hold."""
+def test_headers_of_other_programs_are_ignored(headers: dict[str, bytes | None]) -> None:
+    """The record's own coordinates are used."""
     pairs = tuple((f"streamapp.{name}", value) for name, value in headers.items())
 
     assert origin_of(a_record(offset=5, headers=pairs), TOPIC_ID).offset == 5
 
 
 def test_a_document_can_be_encoded() -> None:
-    """Down to BSON."""
+    """As BSON."""
     assert bson.decode(bson.encode(build(an_event(), received_at=RECEIVED_AT)))["kafka"][
         "timestamp"
     ] == datetime.fromtimestamp(NOW / 1000)  # noqa: DTZ006 - naive in, naive out; both UTC
 
 
-def test_an_encoded_document_is_the_one_that_it_encodes() -> None:
-    """To whoever looks at its fields."""
+def test_a_lazy_document_equals_the_decoded_one() -> None:
+    """In its fields, their order and number."""
     made = build(an_event())
     encoded = LazyDocument(bson.encode(made), *row_of(made))
 
@@ -199,3 +199,13 @@ def test_an_encoded_document_is_the_one_that_it_encodes() -> None:
     assert len(made) == len(encoded)
     assert "browser" in encoded
     assert "nothing" not in encoded
+
+
+def test_a_row_needs_no_optional_field() -> None:
+    """A document stored before the field existed does not have it."""
+    made = build(an_event(browser="opera"), writer=V2)
+    older = {name: value for name, value in made.items() if name != "browser"}
+
+    assert ("opera", None) == (row_of(made).dimensions.browser, row_of(older).dimensions.browser)
+    with pytest.raises(KeyError):
+        row_of({name: value for name, value in made.items() if name != "event_type"})

@@ -1,8 +1,10 @@
-"""Writer schemas: which are events, and what their values become."""
+"""Writer schemas: which are of events, and how their values are stored."""
 
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -75,20 +77,20 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
     ],
     ids=str,
 )
-def test_avro_values_become_bsons(kind: Any, value: Any, expected: Any) -> None:
+def test_avro_values_become_bson_values(kind: Any, value: Any, expected: Any) -> None:
     """Each Avro type is stored as the contract says."""
     assert expected == stored(kind, value)
 
 
-def test_a_time_that_python_has_no_date_for_is_kept() -> None:
-    """The year 300000 fits into BSON's Date though not into a datetime."""
+def test_a_date_beyond_pythons_range_is_kept() -> None:
+    """BSON's Date holds the year 300000, a datetime does not."""
     far = 9_400_000_000_000_000
 
     assert DatetimeMS(far) == stored({"type": "long", "logicalType": "timestamp-millis"}, far)
 
 
-def test_a_decimal_that_mongodb_has_no_number_for_is_left_to_be_refused() -> None:
-    """Over 34 digits: rounding it would store another value than was sent."""
+def test_a_decimal_beyond_decimal128_is_left_for_the_insert_to_refuse() -> None:
+    """More than 34 digits: a rounded one would be another value than was sent."""
     many = Decimal("1234567890123456789012345678901234567.89")
     schema = with_field("added", {"type": "bytes", "logicalType": "decimal", "precision": 39, "scale": 2})
 
@@ -102,7 +104,7 @@ def test_a_decimal_that_mongodb_has_no_number_for_is_left_to_be_refused() -> Non
 
 
 def test_an_event_timestamp_of_days_is_milliseconds() -> None:
-    """An int of days is an event's too, and is read from its midnight."""
+    """A date is read as its midnight."""
     schema = with_field("event_timestamp", {"type": "int", "logicalType": "date"})
     writer = writer_schema(schema, schema_id=9, version="v9")
 
@@ -115,7 +117,7 @@ def test_an_event_timestamp_of_days_is_milliseconds() -> None:
     ("logical", "factor"), [("timestamp-millis", 1), ("timestamp-micros", 1000), ("local-timestamp-micros", 1000)]
 )
 def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor: int) -> None:
-    """The contract has it as an int of milliseconds."""
+    """It is stored as an int of milliseconds."""
     schema = with_field("event_timestamp", {"type": "long", "logicalType": logical})
     writer = writer_schema(schema, schema_id=9, version="v9")
 
@@ -145,7 +147,7 @@ METADATA = {
     ],
     ids=lambda schema: str(schema["fields"][-1]),
 )
-def test_event_shaped_schemas_are_events(schema: Any) -> None:
+def test_schemas_with_the_required_fields_are_of_events(schema: Any) -> None:
     """Names of records do not matter, nor do promotable types and nullable fields."""
     assert decode_writer_schema.problem_as_event(schema) is None
 
@@ -165,13 +167,13 @@ def test_event_shaped_schemas_are_events(schema: Any) -> None:
     ],
     ids=lambda part: str(part)[-40:],
 )
-def test_other_schemas_are_not(schema: Any, problem: str) -> None:
-    """And the field at fault is named."""
+def test_other_schemas_have_a_problem(schema: Any, problem: str) -> None:
+    """It names the field."""
     assert problem == decode_writer_schema.problem_as_event(schema)
 
 
-def test_a_schema_that_cannot_be_read_is_a_problem_not_an_error() -> None:
-    """Its records are dead letters; the worker goes on."""
+def test_a_schema_that_cannot_be_parsed_has_a_problem() -> None:
+    """No error is raised: its records become dead letters."""
     writer = writer_schema({"type": "no-such-type"}, schema_id=1, version="v1")
 
     assert "cannot be read" in (writer.problem or "")
@@ -198,8 +200,8 @@ def test_a_union_at_the_top_is_read_by_its_branch() -> None:
     assert an_event(browser="x") == wire_format.read(wire(an_event(browser="x"), schema, 9), writer)
 
 
-def test_a_type_may_be_named_as_avro_names_its_own() -> None:
-    """`record` is a name like others."""
+def test_a_type_may_have_the_name_of_an_avro_type() -> None:
+    """`record` is a valid name."""
     assert (
         decode_writer_schema.problem_as_event({**event.schema(1), "name": "record", "namespace": "com.example"}) is None
     )
@@ -209,8 +211,8 @@ NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["
 
 
 @pytest.mark.parametrize("depth", [10_000, 1_000_000])
-def test_a_record_without_bound_on_its_depth_is_undecodable(depth: int) -> None:
-    """And does not take the process with it."""
+def test_a_record_that_is_nested_too_deeply_is_undecodable(depth: int) -> None:
+    """It does not crash the process."""
     writer = writer_schema(with_field("next", ["null", NODE]), schema_id=9, version="v9")
 
     with pytest.raises(Undecodable) as caught:
@@ -219,8 +221,8 @@ def test_a_record_without_bound_on_its_depth_is_undecodable(depth: int) -> None:
     assert Reason.UNDECODABLE == caught.value.reason
 
 
-def test_a_schema_that_refers_to_itself_is_read() -> None:
-    """As deep as MongoDB stores."""
+def test_a_recursive_schema_is_read() -> None:
+    """To the depth that MongoDB stores."""
     writer = writer_schema(with_field("next", ["null", NODE]), schema_id=9, version="v9")
 
     read = wire_format.read(wire(an_event(), schema_id=9) + b"\x02\x02\x00", writer)
@@ -228,25 +230,50 @@ def test_a_schema_that_refers_to_itself_is_read() -> None:
     assert {"next": {"next": None}} == read["next"]
 
 
-def test_only_schemas_that_refer_to_themselves_are_read_slowly() -> None:
-    """A name that is used twice is no recursion."""
+def test_only_recursive_schemas_have_the_slow_reader() -> None:
+    """A name that is used twice is not a recursion."""
     used_twice = with_field("other", ["null", "Metadata"])
 
     assert writer_schema(used_twice, schema_id=9, version="v9").reader is fastavro.schemaless_reader
 
 
-def test_an_array_of_nulls_is_a_problem() -> None:
-    """A few bytes would keep the worker busy for ever."""
+def test_an_array_of_nulls_has_a_problem() -> None:
+    """A few bytes could stand for an endless array."""
     writer = writer_schema(with_field("nothings", {"type": "array", "items": "null"}), schema_id=9, version="v9")
 
     assert "length" in (writer.problem or "")
 
 
-def test_a_schema_may_refer_to_definitions_elsewhere() -> None:
-    """As the registry's references do."""
+def test_a_schema_may_refer_to_definitions_of_other_subjects() -> None:
+    """The registry calls them references."""
     schema = with_field("metadata", "elsewhere.Other")
     whole = with_field("metadata", METADATA)
     writer = writer_schema(schema, schema_id=9, version="v9", definitions=[METADATA])
 
     assert writer.problem is None
     assert an_event() == wire_format.read(wire(an_event(), whole, 9), writer)
+
+
+def test_fastavros_own_readers_stay() -> None:
+    """Its table of readers is one for the process: streamapp only adds names with its prefix."""
+    dated = {"type": "long", "logicalType": "timestamp-millis"}
+    program = (
+        "import fastavro.read as fastavro; before = {**fastavro.LOGICAL_READERS};"
+        "from streamapp.decode import writer_schema;"
+        "assert fastavro.LOGICAL_READERS == before;"
+        f"writer_schema.reading_schema({dated});"
+        "added = fastavro.LOGICAL_READERS.keys() - before;"
+        "assert added and all('-bson-' in name for name in added), added;"
+        "assert before.items() <= fastavro.LOGICAL_READERS.items()"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_writer_cannot_use_the_names_of_streamapps_readers() -> None:
+    """An unknown logical type is ignored, as Avro demands."""
+    writer = writer_schema(with_field("day", {"type": "int", "logicalType": "bson-date"}), schema_id=9, version="v9")
+
+    assert wire_format.read(wire(an_event(), schema_id=9) + b"\x02", writer)["day"] == 1

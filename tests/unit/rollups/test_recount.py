@@ -1,4 +1,4 @@
-"""Events are counted again, and what is wrong with a rollup is told."""
+"""Events are counted again, and differences of stored rollups are reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streamapp.rollups.rollup import Rollup
 from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
 
-LANE = PartitionId(TOPIC_ID, 0)
+PARTITION = PartitionId(TOPIC_ID, 0)
 MINUTE, _, HOUR, DAY = LEVELS
 
 
@@ -34,12 +34,12 @@ def changed(rollup: Rollup, **changes: Any) -> Rollup:
     return Rollup(rollup.id, rollup.document() | changes)
 
 
-def test_of_a_lane_with_a_bound_only_events_up_to_it_are_counted() -> None:
-    """Others are counted as they are found."""
+def test_events_are_counted_up_to_the_bound_of_their_partition() -> None:
+    """Without a bound all are counted."""
     recount = Recount(LEVELS)
 
-    recount.add([an_event(3), an_event(8), an_event(5)], {LANE: 5})
-    recount.add([an_event(9)], {LANE: 5})
+    recount.add([an_event(3), an_event(8), an_event(5)], {PARTITION: 5})
+    recount.add([an_event(9)], {PARTITION: 5})
 
     assert {2} == {rollup.n for rollups in recount.rollups.values() for rollup in rollups.values()}
     assert {5} == {rollup.offset for rollups in recount.rollups.values() for rollup in rollups.values()}
@@ -47,8 +47,8 @@ def test_of_a_lane_with_a_bound_only_events_up_to_it_are_counted() -> None:
     assert counted([an_event(3), an_event(8)]).n == 2
 
 
-def test_events_that_came_apart_are_counted_beside_the_others() -> None:
-    """In a copy, and with no offset; none of them changes nothing."""
+def test_events_out_of_order_are_added_to_a_copy() -> None:
+    """They do not change the offset; without any the recount itself is returned."""
     recount = Recount([DAY])
     recount.add([an_event(3)], {})
     (id_,) = recount.rollups[DAY]
@@ -60,8 +60,8 @@ def test_events_that_came_apart_are_counted_beside_the_others() -> None:
     assert recount.with_out_of_order([]) is recount
 
 
-def test_buckets_that_are_over_are_taken_out() -> None:
-    """Of each level those that end before the instant."""
+def test_finished_buckets_are_taken_out() -> None:
+    """At each level those that end before the instant."""
     recount = Recount([MINUTE, HOUR])
     recount.add([an_event(n, event_timestamp=NOW + n * 60_000) for n in range(3)], {})
 
@@ -74,8 +74,8 @@ def test_buckets_that_are_over_are_taken_out() -> None:
     assert ([], [3]) == ([*taken.rollups[HOUR]], [r.n for r in recount.rollups[HOUR].values()])
 
 
-def test_documents_of_others_are_counted_with_what_they_have() -> None:
-    """In a partition of their own, or in that of the partition from which they say they come."""
+def test_absent_fields_count_as_null() -> None:
+    """Documents of other programs have a partition of their own, or that of their `_id`."""
     foreign = [
         {"_id": 1, "event_timestamp": NOW + 0.5},
         {"_id": 2, "event_timestamp": NOW, "user_id": 7, "metadata": "none", "kafka": 8, "browser": ["a"]},
@@ -85,13 +85,16 @@ def test_documents_of_others_are_counted_with_what_they_have() -> None:
     recount.add([*foreign, {"_id": f"{TOPIC_ID}-0-5", "event_timestamp": NOW, "kafka": an_event(5)["kafka"]}], {})
 
     start = DAY.start_of(NOW)
-    theirs, ours = recount.rollups[DAY][id_of(PartitionId("", -1), start)], recount.rollups[DAY][id_of(LANE, start)]
+    theirs, ours = (
+        recount.rollups[DAY][id_of(PartitionId("", -1), start)],
+        recount.rollups[DAY][id_of(PARTITION, start)],
+    )
     assert (2, -1, {"%null": 1, "['a']": 1}) == (theirs.n, theirs.offset, theirs.maps["browsers"])
     assert (1, 5, {"%null": 1}) == (ours.n, ours.offset, ours.maps["devices"])
 
 
-def test_a_rollup_that_is_as_the_events_say_is_told_nothing_of() -> None:
-    """Whatever the order in which it came to be, with so many users that they are estimated, and where keys are cut."""
+def test_a_rollup_equal_to_the_recount_has_no_difference() -> None:
+    """In any order of the events, with an estimate of users, and with full maps."""
     events = [an_event(n, browser=f"b{n % (2 * MAX_KEYS)}", event_type=f"t{n % 3}") for n in range(3_000)]
     shuffled = random.Random(1).sample(events, len(events))
     first, second = Recount([DAY]), Recount([DAY])
@@ -118,15 +121,15 @@ def test_a_rollup_that_is_as_the_events_say_is_told_nothing_of() -> None:
         ({"users": b"no sketch"}, "users: the sketch holds other users than the events"),
     ],
 )
-def test_what_is_wrong_is_told(changes: dict[str, Any], why: str) -> None:
-    """The first of it."""
+def test_the_first_difference_is_reported(changes: dict[str, Any], why: str) -> None:
+    """In the order of the document's fields."""
     right = counted([an_event(0), an_event(1)])
 
     assert why == difference(changed(right, **changes), right)
 
 
-def test_what_is_missing_or_too_much_is_told() -> None:
-    """Where there are no events at all, or no rollup."""
+def test_missing_and_unexpected_rollups_are_reported() -> None:
+    """No events, or no rollup."""
     rollup = counted([an_event(0)])
 
     assert difference(rollup, None) == "n is 1, and no such event is stored"

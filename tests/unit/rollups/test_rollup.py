@@ -1,4 +1,4 @@
-"""Events are counted by bucket, whatever their values are."""
+"""Events are counted by bucket, for any values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,27 @@ from hypothesis import strategies as st
 from streamapp.decode.document import Document
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import DimensionValues
-from streamapp.rollups.keys import LG_K, MAX_CELLS, MAX_KEYS, NULL, OTHER, id_of, key_of, partition_id_of, value_of
+from streamapp.rollups.keys import (
+    ABSENT,
+    LG_K,
+    MAX_CELLS,
+    MAX_KEYS,
+    NULL,
+    OTHER,
+    cell_of,
+    id_of,
+    key_of,
+    keys_of,
+    partition_id_of,
+    value_of,
+)
 from streamapp.rollups.levels import LEVELS, kept_since
 from streamapp.rollups.pending import Events, PendingCounts
+from streamapp.rollups.recount import difference
 from streamapp.rollups.rollup import Rollup, unique
 from tests.support.factories import NOW, TOPIC_ID
 
-LANE = PartitionId(TOPIC_ID, 0)
+PARTITION = PartitionId(TOPIC_ID, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS
 
 
@@ -43,14 +57,14 @@ def an_event(offset: int = 0, *, device: str = "mobile", **changes: Any) -> Docu
 def counted(*events: Document) -> dict[str, Any]:
     """Return the rollup of the day in which they all are."""
     ((start, deltas),) = PendingCounts.of(events).after(-1, DAY).items()
-    rollup = Rollup(id_of(LANE, start))
+    rollup = Rollup(id_of(PARTITION, start))
     rollup.add(deltas)
     return rollup.document()
 
 
 @given(st.text(max_size=30))
-def test_a_key_has_no_awkward_character_and_stands_for_one_value(text: str) -> None:
-    """Dots and dollars mean paths to MongoDB, bars are ours, and NUL is no character of a name."""
+def test_a_key_has_no_special_character_and_stands_for_one_value(text: str) -> None:
+    """Dots and dollars have a meaning for MongoDB, bars separate the keys of a cell, and names have no NUL."""
     key = key_of(text)
 
     assert not set(".$|\0") & set(key)
@@ -58,8 +72,8 @@ def test_a_key_has_no_awkward_character_and_stands_for_one_value(text: str) -> N
     assert text == value_of(key)
 
 
-def test_null_and_the_rest_have_keys_of_their_own() -> None:
-    """No value is escaped to them."""
+def test_null_and_other_have_reserved_keys() -> None:
+    """No value has them as its key."""
     assert (NULL, None, OTHER) == (key_of(None), value_of(NULL), value_of(OTHER))
     assert ["%25null", "7"] == [key_of("%null"), key_of(7)]
 
@@ -69,8 +83,8 @@ def test_a_long_value_is_cut() -> None:
     assert len(key_of("x" * 1_000_000)) == len(key_of("x" * 100)) == 100
 
 
-def test_a_rollup_counts_by_each_value_and_by_all_together() -> None:
-    """And the users once each, the one without a name too."""
+def test_a_rollup_counts_by_each_dimension_and_by_cells() -> None:
+    """Each user counts once, an empty user id too."""
     rollup = counted(
         an_event(0),
         an_event(1, browser="edge", schema_version="v2"),
@@ -87,16 +101,16 @@ def test_a_rollup_counts_by_each_value_and_by_all_together() -> None:
     assert round(unique([rollup["users"]])) == 3
 
 
-def test_a_thousand_browsers_are_the_first_ones_and_the_rest() -> None:
-    """None of them is lost from the sum."""
+def test_values_beyond_the_limit_are_counted_together() -> None:
+    """The sum stays complete."""
     browsers = counted(*[an_event(i, browser=f"b{i}") for i in range(1_000)])["browsers"]
 
     assert len(browsers) == MAX_KEYS + 1
     assert {OTHER: 1_000 - MAX_KEYS}.items() <= browsers.items()
 
 
-def test_cells_have_a_limit_of_their_own() -> None:
-    """Few values of each kind can make many cells."""
+def test_cells_have_their_own_limit() -> None:
+    """Few values of each dimension can make many cells."""
     events = [an_event(i, event_type=f"t{i % 40}", device=f"d{i // 40}", browser=f"b{i % 3}") for i in range(40 * 40)]
 
     cells = counted(*events)["cells"]
@@ -105,15 +119,15 @@ def test_cells_have_a_limit_of_their_own() -> None:
     assert sum(cells.values()) == len(events)
 
 
-def test_values_that_are_no_texts_are_counted_as_their_text() -> None:
-    """A foreign schema may have a browser of any type, one that cannot be a key among them."""
+def test_values_of_other_types_are_counted_as_text() -> None:
+    """The schema of another program may have a browser of any type."""
     browsers = counted(an_event(0, browser=["a"]), an_event(1, browser=7), an_event(2, browser=None))["browsers"]
 
     assert {"['a']": 1, "7": 1, NULL: 1} == browsers
 
 
 def test_each_level_has_its_buckets() -> None:
-    """Half-open, and late events belong to the one they happened in."""
+    """Buckets are half-open; a late event belongs to the bucket of its event time."""
     times = [0, 59_999, 60_000, 600_000, 3_600_000, 86_399_999, 86_400_000]
     pending = PendingCounts.of([an_event(i, event_timestamp=at) for i, at in enumerate(reversed(times))])
 
@@ -126,8 +140,8 @@ def test_each_level_has_its_buckets() -> None:
     assert ["rollups_1m", "rollups_1d"] == [MINUTE.collection, DAY.collection]
 
 
-def test_only_what_lies_past_an_offset_is_counted() -> None:
-    """Of pending counts that go on from one another."""
+def test_only_events_past_an_offset_are_counted() -> None:
+    """Also in joined pending counts."""
     pending = PendingCounts.joined([PendingCounts.of([an_event(0), an_event(3)]), PendingCounts.of([an_event(7)])])
 
     sizes = [
@@ -139,8 +153,8 @@ def test_only_what_lies_past_an_offset_is_counted() -> None:
     assert pending.last_offset == 7
 
 
-def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> None:
-    """Texts that many share count once."""
+def test_the_size_of_pending_counts_counts_shared_values_once() -> None:
+    """User ids are not shared."""
     browser, events = "b" * 1_000, 100
     sizes = [
         PendingCounts(range(events), Events([0] * events, [user] * events, [values] * events)).size
@@ -151,8 +165,8 @@ def test_what_a_tally_holds_grows_with_what_its_events_have_of_their_own() -> No
     assert 50 * events + 1_000 < sizes[0] < 150 * events + 1_000
 
 
-def test_numbers_that_were_made_doubles_count() -> None:
-    """As whoever changes a document in MongoDB's shell may leave it."""
+def test_numbers_stored_as_doubles_are_counted() -> None:
+    """MongoDB's shell writes numbers as doubles."""
     pending = PendingCounts.of([an_event(0, event_timestamp=60_000.0), an_event(1.0)])
 
     assert [1] == [sum(each.cells.values()) for each in pending.after(-1, MINUTE)[60_000]]
@@ -160,7 +174,7 @@ def test_numbers_that_were_made_doubles_count() -> None:
 
 
 def test_each_event_is_counted_with_its_own_user_and_values() -> None:
-    """Of pending counts that go on from one another, whole and from an offset on, each minute by itself."""
+    """In joined pending counts, whole and from an offset on, in each minute."""
     events = [
         an_event(n, event_timestamp=60_000 * (n % 2), user_id=f"u{n}", event_type=f"t{n}", browser=f"b{n}")
         for n in range(6)
@@ -178,14 +192,14 @@ def test_each_event_is_counted_with_its_own_user_and_values() -> None:
         assert both.get_estimate() == pytest.approx(len(numbers), rel=0.01)
 
 
-def test_tallies_out_of_order_are_refused() -> None:
-    """They would be counted wrongly without anyone knowing."""
+def test_pending_counts_out_of_order_are_refused() -> None:
+    """They would be counted wrongly."""
     with pytest.raises(AssertionError, match="order"):
         PendingCounts.joined([PendingCounts.of([an_event(3)]), PendingCounts.of([an_event(3)])])
 
 
-def test_a_stored_rollup_goes_on_where_it_was() -> None:
-    """Its guard is what was read."""
+def test_a_stored_rollup_is_read_unchanged() -> None:
+    """Its expected version is the stored one."""
     stored = counted(an_event(0)) | {"offset": 5}
     rollup = Rollup(stored["_id"], stored)
 
@@ -195,14 +209,14 @@ def test_a_stored_rollup_goes_on_where_it_was() -> None:
 
 
 def test_users_of_many_rollups_are_counted_together() -> None:
-    """Those who are in both, once."""
+    """A user in both rollups counts once."""
     halves = [counted(*[an_event(i) for i in part]) for part in (range(100), range(50, 150))]
 
     assert round(unique(half["users"] for half in halves)) == 150
 
 
-def test_what_is_about_to_be_deleted_is_not_counted() -> None:
-    """The first bucket is the one that begins after the time for which the level is kept."""
+def test_buckets_about_to_be_deleted_are_not_counted() -> None:
+    """The first bucket is the one that begins after the retention of the level."""
     now = datetime(2026, 1, 8, 12, 30, tzinfo=UTC)
     keep = {HOUR: timedelta(days=7)}
 
@@ -210,8 +224,8 @@ def test_what_is_about_to_be_deleted_is_not_counted() -> None:
     assert kept_since(DAY, keep, now) < datetime(1, 1, 1, tzinfo=UTC).timestamp() * 1000
 
 
-def test_an_event_is_counted_in_the_lane_that_its_id_names() -> None:
-    """Or its topic's, where the broker knows no topic id; foreign documents have one of their own."""
+def test_an_event_is_counted_in_the_partition_that_its_id_names() -> None:
+    """With the topic's name if the broker has no topic ids; foreign documents have a partition of their own."""
     kafka = {"topic": "user_events", "partition": 2, "offset": 5}
     events = [
         {"_id": f"{TOPIC_ID}-2-5", "kafka": kafka},
@@ -223,3 +237,26 @@ def test_an_event_is_counted_in_the_lane_that_its_id_names() -> None:
     found = Counter(map(partition_id_of, events))
 
     assert {PartitionId(TOPIC_ID, 2): 1, PartitionId("user_events", 2): 1, PartitionId("", -1): 2} == found
+
+
+def test_a_cell_from_before_a_dimension_existed_lacks_its_key() -> None:
+    """The keys that it has keep their meaning, since a new dimension comes last."""
+    keys = ["click", "mobile", NULL, "v1"]
+
+    assert keys == keys_of(cell_of(keys))
+    assert ["click", "mobile", ABSENT, ABSENT] == keys_of("click|mobile")
+    assert value_of(ABSENT) == ABSENT
+
+
+def test_a_rollup_from_before_a_dimension_existed_is_added_to() -> None:
+    """It counts new events by the dimension; a recount finds the difference."""
+    stored = counted(an_event(0))
+    del stored["locations"]
+
+    rollup = Rollup(stored["_id"], stored)
+    ((_, deltas),) = PendingCounts.of([an_event(1)]).after(-1, DAY).items()
+    rollup.add(deltas)
+
+    assert (2, {"DE": 1}) == (rollup.n, rollup.maps["locations"])
+    expected = Rollup(rollup.id, counted(an_event(0), an_event(1)))
+    assert difference(rollup, expected) == "locations: 'DE' is 1, and must be 2"

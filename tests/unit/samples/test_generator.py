@@ -22,23 +22,22 @@ def test_a_seed_repeats_everything() -> None:
 
 
 def test_another_seed_gives_others() -> None:
-    """Or the seed would mean nothing."""
+    """Samples depend on the seed."""
     assert some(50) != some(50, seed=8)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.7, 1.0])
-def test_the_share_of_v2_is_as_asked(ratio: float) -> None:
+def test_the_share_of_later_versions_is_v2_ratio(ratio: float) -> None:
     """Within 2 % over 10,000 events."""
-    share = sum(sample.version == 2 for sample in some(10_000, v2_ratio=ratio)) / 10_000
+    share = sum(sample.version > 1 for sample in some(10_000, v2_ratio=ratio)) / 10_000
 
     assert ratio == pytest.approx(share, abs=0.02)
 
 
 def test_each_sample_fits_its_schema() -> None:
-    """V1 has no browser, V2 has one."""
+    """It has exactly the fields of its version."""
     for sample in some(200):
         assert fastavro.validate(sample.event(at=1), event.schema(sample.version), strict=True)
-        assert ("browser" in sample.fields) == (sample.version == 2)
 
 
 @pytest.mark.parametrize("field", ["user_id", "event_type"])
@@ -49,8 +48,8 @@ def test_values_are_uneven(field: str) -> None:
     assert counts[-1] >= 3 * counts[len(counts) // 2]
 
 
-def test_a_seed_gives_what_it_has_always_given() -> None:
-    """What was sent once can be sent again, whatever has become faster meanwhile."""
+def test_a_seed_gives_the_same_samples_in_every_release() -> None:
+    """Events that were sent once can be sent again."""
     told = repr([(sample.version, sample.fields) for sample in some(2_000, seed=1)])
 
     assert "e298fc5c92965289ee4dafabf811cdbb" == hashlib.md5(told.encode(), usedforsecurity=False).hexdigest()
