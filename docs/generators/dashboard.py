@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dashboard.model import time_window
-from dashboard.model.snapshot import FIELDS
+from dashboard.model.snapshot import FILTERS
 from dashboard.views import controls
 from generators.markdown import table
 
@@ -13,7 +13,7 @@ from generators.markdown import table
 def parameters() -> str:
     """Render each parameter with its values; the first one is the default."""
     shortest, longest = (str(int(each.total_seconds() // 60)) for each in (time_window.SHORTEST, time_window.LONGEST))
-    fields = ", ".join(f"`{name}`" for name in FIELDS)
+    fields = ", ".join(f"`{name}`" for name in FILTERS)
     rows = [
         ("`view`", _values(controls.VIEWS), "What the page shows."),
         ("`range`", _values(offered.key for offered in time_window.RANGES), "Range of event time that ends now."),

@@ -11,8 +11,9 @@ from streamapp.decode.document import EventTimes, build
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.model.record import Origin
+from streamapp.model.user_event import VERSIONS
 
-VERSION = 2
+VERSION = VERSIONS[-1]
 SAMPLE = {
     "user_id": "user-0007",
     "event_type": "click",
