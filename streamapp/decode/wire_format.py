@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import fastavro
 
+from streamapp.decode import encoder
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model import event
@@ -90,11 +91,18 @@ class EventCodec:
     def know(self, ours: Mapping[int, WriterSchema]) -> None:
         """Set the registered schemas, by version; must be called before the first event."""
         self._ours = {version: (_parsed(version), writer.schema_id) for version, writer in ours.items()}
+        self._encoders = {version: encoder.compiled(event.schema(version)) for version in ours}
         self._by_id = {writer.schema_id: writer for writer in ours.values()}
 
     def dumps(self, event: Event) -> bytes:
         """The wire bytes of an event, written with the first version that has all its fields."""
-        schema, schema_id = self._ours[version_of(event)]
+        version = version_of(event)
+        schema, schema_id = self._ours[version]
+        if encode := self._encoders[version]:
+            try:
+                return HEADER.pack(MAGIC_BYTE, schema_id) + encode(event)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                pass  # fastavro encodes the event or reports the error
         return write(event, schema=schema, schema_id=schema_id)
 
     def loads(self, value: bytes) -> Event:
@@ -109,7 +117,10 @@ class EventCodec:
 
 def version_of(event: Mapping[str, Any]) -> int:
     """The first version of the schema that has all fields of an event."""
-    return next((since for path, since in _ADDED if path in event), 1)
+    for path, since in _ADDED:
+        if path in event:
+            return since
+    return 1
 
 
 #: Fields that came after version 1, and their versions, the latest first.

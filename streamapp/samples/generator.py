@@ -16,16 +16,10 @@ _USER_IDS = [f"user-{number:04d}" for number in range(USERS + 1)]
 Draw = Callable[[random.Random, Mapping[str, str]], str]
 
 
-class Weighted:
-    """Values and their relative frequencies."""
-
-    def __init__(self, **weights: int) -> None:
-        self._values = [*weights]
-        self._upto = [*accumulate(weights.values())]
-
-    def __call__(self, source: random.Random, _: Mapping[str, str]) -> str:
-        """Draw a value, the same as `random.choices` draws."""
-        return self._values[bisect(self._upto, source.random() * self._upto[-1])]
+def weighted(**weights: int) -> Draw:
+    """Draw one of these values, by their relative frequencies, the same as `random.choices` draws."""
+    values, upto, total = [*weights], [*accumulate(weights.values())], sum(weights.values())
+    return lambda source, _: values[bisect(upto, source.random() * total)]
 
 
 def _user(source: random.Random, _: Mapping[str, str]) -> str:
@@ -38,17 +32,17 @@ def _browser(source: random.Random, drawn: Mapping[str, str]) -> str:
 
 
 _BROWSERS = {
-    "mobile": Weighted(chrome=55, safari=33, firefox=4, edge=2, opera=6),
-    "desktop": Weighted(chrome=58, safari=10, firefox=13, edge=17, opera=2),
-    "tablet": Weighted(chrome=43, safari=50, firefox=3, edge=3, opera=1),
+    "mobile": weighted(chrome=55, safari=33, firefox=4, edge=2, opera=6),
+    "desktop": weighted(chrome=58, safari=10, firefox=13, edge=17, opera=2),
+    "tablet": weighted(chrome=43, safari=50, firefox=3, edge=3, opera=1),
 }
 #: Path of a field → how its values are drawn, in the order of drawing. A seed repeats its samples only while this order
 #: stays: a new field comes last. Optional fields that are not here are null.
 DRAWS: Mapping[str, Draw] = {
-    "metadata.device": Weighted(mobile=55, desktop=36, tablet=9),
+    "metadata.device": weighted(mobile=55, desktop=36, tablet=9),
     USER: _user,
-    "event_type": Weighted(page_view=46, click=26, search=12, add_to_cart=8, purchase=4, login=3, logout=1),
-    "metadata.location": Weighted(US=24, DE=16, IN=14, BR=11, GB=10, FR=9, JP=7, CA=5, NG=4),
+    "event_type": weighted(page_view=46, click=26, search=12, add_to_cart=8, purchase=4, login=3, logout=1),
+    "metadata.location": weighted(US=24, DE=16, IN=14, BR=11, GB=10, FR=9, JP=7, CA=5, NG=4),
     "browser": _browser,
 }
 
@@ -72,14 +66,15 @@ def samples(*, seed: int | None, v2_ratio: float) -> Iterator[Sample]:
         seed: None: others each time.
         v2_ratio: share of the samples of version 2 or later; the later versions have equal shares of it.
     """
-    source = random.Random(seed)  # noqa: S311 - sample data
+    source, later = random.Random(seed), VERSIONS[1:]  # noqa: S311 - sample data
+    per_version = v2_ratio / len(later)
     while True:
         share = source.random()
-        version = VERSIONS[1:][int(share / v2_ratio * len(VERSIONS[1:]))] if share < v2_ratio else 1
+        version = later[min(int(share / per_version), len(later) - 1)] if share < v2_ratio else 1
         drawn: dict[str, str] = {}
         for path, draw in DRAWS.items():  # all for each version, so that the ratio changes nothing else
             drawn[path] = draw(source, drawn)
-        yield Sample(version=version, fields=_nested(drawn, version))
+        yield Sample(version, _nested(drawn, version))
 
 
 def example(version: int) -> Sample:
@@ -88,13 +83,15 @@ def example(version: int) -> Sample:
 
 
 def _nested(drawn: Mapping[str, str], version: int) -> dict[str, Any]:
-    """The fields that a version has, nested as in its schema."""
+    """The drawn values of the fields that a version has, nested as in its schema."""
     fields: dict[str, Any] = {}
     for parent, name, path in _FIELDS[version]:
-        if parent:
-            fields.setdefault(parent, {})[name] = drawn.get(path)
-        else:
+        if not parent:
             fields[name] = drawn.get(path)
+        elif parent in fields:
+            fields[parent][name] = drawn.get(path)
+        else:
+            fields[parent] = {name: drawn.get(path)}
     return fields
 
 

@@ -3,15 +3,18 @@
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from streamapp.decode import wire_format
+from streamapp.decode import encoder, wire_format
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Reason
+from streamapp.model.user_event import VERSIONS
 from streamapp.transport.faust_codec import FaustCodec
-from tests.support.factories import V1, V2, an_event, wire
+from tests.support.factories import NOW, V1, V2, an_event, wire
 
 
 def test_an_event_reads_as_it_was_written() -> None:
@@ -95,6 +98,34 @@ def test_an_event_is_written_with_the_first_version_that_has_its_fields(changes:
     assert (version, wire(an_event(**changes))) == (wire_format.schema_id_of(written), written)
 
 
+_texts = st.text(max_size=70) | st.text(st.characters(min_codepoint=128, codec="utf-8"), min_size=31, max_size=33)
+_events = st.fixed_dictionaries(
+    {
+        "user_id": _texts,
+        "event_type": _texts,
+        "event_timestamp": st.integers(-(2**63), 2**63 - 1) | st.integers(NOW - 2**40, NOW + 2**40),
+        "metadata": st.fixed_dictionaries({"device": _texts, "location": _texts}),
+    },
+    optional={"browser": st.none() | _texts},
+)
+
+
+@given(_events)
+@example(an_event(event_timestamp=2**34 - 1))
+@example(an_event(event_timestamp=2**34))
+@example(an_event(event_timestamp=2**41 - 1))
+@example(an_event(event_timestamp=2**41))
+def test_the_generated_encoder_returns_the_bytes_of_fastavro(values: dict[str, Any]) -> None:
+    """Also for long strings, none, and times of any size."""
+    assert wire(values) == EventCodec({1: V1, 2: V2}).dumps(values)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_schemas_of_streamapp_have_a_generated_encoder(version: int) -> None:
+    """Otherwise `send-sample` would be slower than it has to be."""
+    assert encoder.compiled(event.schema(version)) is not None
+
+
 @pytest.mark.parametrize("changes", [{"user_id": 7}, {"event_timestamp": "now"}, {"metadata": None}])
 def test_an_invalid_event_is_not_written(changes: dict[str, Any]) -> None:
     """Fastavro says what is wrong."""
@@ -102,10 +133,19 @@ def test_an_invalid_event_is_not_written(changes: dict[str, Any]) -> None:
         EventCodec({1: V1}).dumps(an_event(**changes))
 
 
-def test_a_changed_schema_file_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "country", "type": "string", "default": "DE"},
+        {"name": "country", "type": ["string", "null"]},
+        {"name": "country", "type": {"type": "string", "logicalType": "iso-3166"}},
+        {"name": "country", "type": ["null", "int", "string"], "default": None},
+    ],
+)
+def test_a_changed_schema_file_is_followed(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]) -> None:
     """The files in schemas/ define how events are written."""
     before = event.schema(1)
-    changed = {**before, "fields": [*before["fields"], {"name": "country", "type": "string", "default": "DE"}]}
+    changed = {**before, "fields": [*before["fields"], change]}
     monkeypatch.setattr(event, "schema", lambda _: changed)
 
     written = EventCodec({1: V1}).dumps(an_event(country="FR"))

@@ -19,7 +19,7 @@ from streamapp.samples.generator import DRAWS
 ROOT = Path(__file__).parents[3]
 #: What the documentation says a counted field takes: an entry at the end of FIELDS, and weights for the samples.
 ENTRY = 'Dimension(path="referrer", since=3, plural="referrers", title="Referrer", chart="Referrers")'
-WEIGHTS = '"referrer": Weighted(search=60, social=40)'
+WEIGHTS = '"referrer": weighted(search=60, social=40)'
 
 
 def types(record: dict[str, Any], parent: str = "") -> dict[str, Any]:
