@@ -68,14 +68,14 @@ def decoded() -> list[LazyDocument]:
     )
     made = batch.build(of_partition, WRITERS, times=TIMES, received_at=NOW_AT)
     assert not made.dead
-    assert {"v1", "v2", "v3"} == {*made.versions}
-    for record, each in zip(records, made.documents, strict=True):
+    assert {"v1", "v2", "v3"} == {*made.events.versions}
+    for record, each in zip(records, made.events.documents, strict=True):
         assert isinstance(each, LazyDocument)  # of the fast path
         writer, read = wire_format.decode(record.value, WRITERS)
         origin = Origin("user_events", 0, record.offset, NOW, TOPIC_ID)
         expected = document.build(read, writer=writer, origin=origin, received_at=NOW_AT, times=TIMES)
         assert (bson.encode(expected), document.row_of(expected)) == (each.raw, each.row)
-    return [each for each in made.documents if isinstance(each, LazyDocument)]
+    return [each for each in made.events.documents if isinstance(each, LazyDocument)]
 
 
 def counted(documents: list[LazyDocument], stored: dict[str, Any] | None = None) -> Rollup:

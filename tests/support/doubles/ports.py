@@ -15,7 +15,7 @@ from streamapp.model.record import DeadLetter, Origin, PartitionId, Record
 from streamapp.rollups.keys import id_of, partition_id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
-from streamapp.rollups.recount import FIELDS
+from streamapp.rollups.recount import PROJECTION
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.sink.ports import Outcome
 
@@ -88,7 +88,7 @@ def _is_out_of_order(document: Document) -> bool:
 def _projected(document: Document) -> dict[str, Any]:
     """Return the document with `_id` and the fields that rollups need."""
     found: dict[str, Any] = {"_id": document["_id"]}
-    for parent, _, child in (field.partition(".") for field in FIELDS):
+    for parent, _, child in (field.partition(".") for field in PROJECTION):
         if not child and parent in document:
             found[parent] = document[parent]
         elif child in document.get(parent, {}):
