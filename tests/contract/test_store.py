@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import bson
 import pytest
 
-from streamapp.decode.document import Document, LazyDocument
+from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import Reason
 from streamapp.mongodb.client import Mongo
@@ -17,7 +16,7 @@ from streamapp.mongodb.event_store import EventStore
 from streamapp.sink.ports import EventPort
 from tests.conftest import SettingsFactory
 from tests.support.doubles.ports import FakeEventStore
-from tests.support.factories import NOW, a_letter, replayed
+from tests.support.factories import NOW, a_letter, lazy, replayed
 
 
 class Subject:
@@ -51,7 +50,7 @@ class Subject:
 def encoded(document: dict[str, Any]) -> Document:
     """Return the document as the fast path makes it, if it can be encoded."""
     try:
-        return LazyDocument(bson.encode(document), (0, 0, "", ("", "", "", None, "v1")))
+        return lazy(document)
     except OverflowError:
         return document
 

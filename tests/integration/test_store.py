@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import bson
 import bson.errors
 import pymongo.errors
 import pytest
 from bson import DatetimeMS
 from pymongo.database import Database
 
-from streamapp.decode.document import LazyDocument
 from streamapp.errors import StoreUnavailable
 from streamapp.local.backend import Backend
 from streamapp.model.record import Reason
@@ -25,7 +23,7 @@ from streamapp.mongodb.client import Mongo, is_transient, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
-from tests.support.factories import NOW, TOPIC_ID, V2, a_letter, replayed
+from tests.support.factories import NOW, TOPIC_ID, V2, a_letter, lazy, replayed
 
 Documents = list[dict[str, Any]]
 
@@ -72,9 +70,8 @@ def test_documents_beside_an_unstorable_one_are_stored(
 
 def test_documents_above_the_size_of_a_command_are_sent_in_several(store: EventStore, database: Database[Any]) -> None:
     """A single document that is too large is refused; it is no outage."""
-    row = (0, 0, "", ("", "", "", None, ""))
     sizes = [15_000_000] * 4 + [50_000_000, 1]
-    documents = [LazyDocument(bson.encode({"_id": i, "value": "x" * size}), row) for i, size in enumerate(sizes)]
+    documents = [lazy({"_id": i, "value": "x" * size}) for i, size in enumerate(sizes)]
 
     outcome = asyncio.run(store.insert(documents))
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
+import bson
 import fastavro
 from aiokafka.record.default_records import DefaultRecord
 
 from streamapp.decode import wire_format
+from streamapp.decode.document import LazyDocument
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model import event
 from streamapp.model.record import DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
+from streamapp.model.user_event import DimensionValues
 from streamapp.transport.batch_size import memory_size
 
 NOW = 1_790_000_000_000
@@ -20,6 +24,10 @@ TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAB"
 #: Our schemas as a registry might know them.
 V1: WriterSchema = writer_schema(event.schema(1), schema_id=1, version="v1")
 V2: WriterSchema = writer_schema(event.schema(2), schema_id=2, version="v2")
+
+
+#: Values of an event that do not matter.
+NO_VALUES = DimensionValues._make([""] * len(DimensionValues._fields))
 
 
 class FakeRecord(TopicRecord):
@@ -51,6 +59,11 @@ def an_event(**changes: Any) -> dict[str, Any]:
         "metadata": {"device": "mobile", "location": "DE"},
     }
     return values | changes
+
+
+def lazy(document: Mapping[str, Any]) -> LazyDocument:
+    """Return a document as the fast path makes it, of an event whose values do not matter."""
+    return LazyDocument(bson.encode(document), 0, 0, "", NO_VALUES)
 
 
 def wire(values: dict[str, Any], schema: event.Schema | None = None, schema_id: int | None = None) -> bytes:

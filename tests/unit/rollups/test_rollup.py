@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from streamapp.decode.document import Document
 from streamapp.model.record import PartitionId
-from streamapp.model.user_event import DimensionValues
 from streamapp.rollups.keys import (
     ABSENT,
     LG_K,
@@ -33,7 +32,7 @@ from streamapp.rollups.levels import LEVELS, kept_since
 from streamapp.rollups.pending import Events, PendingCounts
 from streamapp.rollups.recount import difference
 from streamapp.rollups.rollup import Rollup, unique
-from tests.support.factories import NOW, TOPIC_ID
+from tests.support.factories import NO_VALUES, NOW, TOPIC_ID
 
 PARTITION = PartitionId(TOPIC_ID, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS
@@ -158,7 +157,7 @@ def test_the_size_of_pending_counts_counts_shared_values_once() -> None:
     browser, events = "b" * 1_000, 100
     sizes = [
         PendingCounts(range(events), Events([0] * events, [user] * events, [values] * events)).size
-        for user, values in ((user, DimensionValues("", "", browser, "", "")) for user in ("", "u" * 1_000))
+        for user, values in ((user, NO_VALUES._replace(browser=browser)) for user in ("", "u" * 1_000))
     ]
 
     assert sizes[1] - sizes[0] == 1_000 * events
