@@ -347,7 +347,7 @@ def test_a_replay_reports_its_progress_if_kafka_becomes_unreachable(
     assert done.exit_code == 1
     assert f"replayed  {3 - left}\n" in done.stdout
     assert f"left      {left}\n" in done.stdout
-    for words in ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "goes on from here"):
+    for words in ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "Run the same command again to continue"):
         assert words in done.stderr
 
 

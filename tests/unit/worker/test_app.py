@@ -7,7 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Never
@@ -36,6 +36,11 @@ def _output(code: str, *arguments: str, environ: Mapping[str, str] | None = None
 
 def _interrupted(*_: object) -> Never:
     raise KeyboardInterrupt
+
+
+def _command(callback: Callable[[], object]) -> click.Command:
+    """Return a command that accepts any arguments."""
+    return click.Command("any", callback=callback, context_settings={"allow_extra_args": True})
 
 
 class _App:
@@ -124,6 +129,7 @@ def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypat
 
 def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit code is 130, as in a shell."""
+    monkeypatch.setattr("sys.argv", ["streamapp", "worker"])
     monkeypatch.delitem(vars(streamapp), "app", raising=False)
     monkeypatch.setattr(streamapp, "__getattr__", _interrupted)
 
@@ -133,10 +139,10 @@ def test_ctrl_c_while_importing_ends_without_traceback(monkeypatch: pytest.Monke
     assert ended.value.code == 130
 
 
-@pytest.mark.parametrize("run", [_interrupted, click.Command("some", callback=_interrupted)])
+@pytest.mark.parametrize("run", [_interrupted, _command(_interrupted)])
 def test_ctrl_c_in_a_command_ends_without_traceback(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     """Click catches the interrupt and would exit with 1; the exit code is 130."""
-    monkeypatch.setattr("sys.argv", ["streamapp"])
+    monkeypatch.setattr("sys.argv", ["streamapp", "worker"])
     monkeypatch.setitem(vars(streamapp), "app", _App(run))
 
     with pytest.raises(SystemExit) as ended:
@@ -147,10 +153,8 @@ def test_ctrl_c_in_a_command_ends_without_traceback(monkeypatch: pytest.MonkeyPa
 
 def test_exit_code_of_a_command_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only Ctrl-C changes the exit code."""
-    monkeypatch.setattr("sys.argv", ["streamapp"])
-    monkeypatch.setitem(
-        vars(streamapp), "app", _App(click.Command("some", callback=lambda: click.get_current_context().exit(7)))
-    )
+    monkeypatch.setattr("sys.argv", ["streamapp", "worker"])
+    monkeypatch.setitem(vars(streamapp), "app", _App(_command(lambda: click.get_current_context().exit(7))))
 
     with pytest.raises(SystemExit) as ended:
         main()
