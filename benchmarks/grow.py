@@ -125,8 +125,8 @@ def _sizes(bench: Bench, sizes: Sequence[int], events: int, rounds: int) -> _Rou
 
 def _workers(bench: Bench, counts: Sequence[int], events: int, rounds: int) -> _Rounds:
     """Let different numbers of workers share events that are sent at full speed."""
-    crews = {f"grow-{count}-workers": count for count in counts}
-    return _in_turns(bench, crews, rounds, lambda workers, name: _shared(bench, name, crews[workers], events))
+    by_count = {f"grow-{count}-workers": count for count in counts}
+    return _in_turns(bench, by_count, rounds, lambda workers, name: _shared(bench, name, by_count[workers], events))
 
 
 def _in_turns(bench: Bench, numbers: Mapping[str, int], rounds: int, once: Callable[[str, str], Round]) -> _Rounds:

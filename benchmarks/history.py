@@ -18,7 +18,7 @@ from streamapp.samples.generator import Sample, samples
 
 PARTITIONS = 4
 #: The topic id.
-LIFE = "benchmark-of-the-page0"
+TOPIC_ID = "benchmark-of-the-page0"
 USERS = 200_000
 
 #: When a part begins before the end, and its share of the events. The parts are a little longer than twice the 90 days,
@@ -87,7 +87,7 @@ class Partition:
     @property
     def partition_id(self) -> PartitionId:
         """The partition of the rollups."""
-        return PartitionId(LIFE, self.number)
+        return PartitionId(TOPIC_ID, self.number)
 
     def take(self, *, most: int, until_ms: int) -> list[Document]:
         """The documents of the next events that have happened by then."""
@@ -108,7 +108,7 @@ class Partition:
         return document.build(
             event,
             writer=WRITERS[sample.version],
-            origin=Origin("user_events", self.number, self.offset, at, LIFE),
+            origin=Origin("user_events", self.number, self.offset, at, TOPIC_ID),
             received_at=datetime.fromtimestamp(at / 1_000, UTC),
             times=_ANY_TIME,
         )

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
-from benchmarks.history import LIFE, PARTITIONS, WRITERS, Partition, Timeline
+from benchmarks.history import PARTITIONS, TOPIC_ID, WRITERS, Partition, Timeline
 from streamapp import settings
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
@@ -102,7 +102,7 @@ class Writer:
             Progress(
                 topic="user_events",
                 partition=partition.number,
-                topic_id=LIFE,
+                topic_id=TOPIC_ID,
                 settled=partition.offset,
                 end=partition.offset,
                 oldest_ms=None,

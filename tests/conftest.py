@@ -22,7 +22,7 @@ from tests.support.backends import plain_settings, running_backend
 KEPT = (f"{PREFIX}LOCAL_", f"{PREFIX}TEST_")
 for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(KEPT)]:
     del os.environ[name]
-# A shell that runs us in the background has us ignore Ctrl-C, and whoever we start would inherit that.
+# A shell that runs this process in the background makes it ignore Ctrl-C, which child processes would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # On a machine that is busy with other work an example takes longer, which is no failure.
 hypothesis_settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

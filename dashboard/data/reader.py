@@ -54,7 +54,7 @@ Key = TypeVar("Key")
 
 
 class Reader(Protocol):
-    """What the page reads; every method raises Trouble when there is no answer."""
+    """What the page reads; every method raises DashboardError when there is no answer."""
 
     def overview(self) -> Overview | None:
         """Return what is known of the whole collection, None when it does not exist yet."""

@@ -87,7 +87,7 @@ def adoption(adopted: tuple[float | None, ...], window: Window, zone: tzinfo) ->
         "line": {"color": labels.version_colour(f"v{ADOPTED_VERSION}"), "width": 2},
         "marker": {"size": 4},
         "customdata": [
-            [_told(bucket, zone), "" if share is None else formatting.percent(share)]
+            [_described(bucket, zone), "" if share is None else formatting.percent(share)]
             for bucket, share in zip(window.buckets, adopted, strict=True)
         ],
         "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
@@ -205,8 +205,8 @@ def adoption_alt(shown: Snapshot) -> str:
 
 def bars_alt(title: str, parts: tuple[Part, ...]) -> str:
     """Return what a chart of parts says, in a sentence."""
-    told = ", ".join(f"{part.label} {formatting.part(part)}" for part in parts) or "none"
-    return f"{title}: {told}."
+    described = ", ".join(f"{part.label} {formatting.part(part)}" for part in parts) or "none"
+    return f"{title}: {described}."
 
 
 def _volume_bars(series: Series, window: Window, zone: tzinfo) -> Description:
@@ -233,7 +233,7 @@ def _volume_bars(series: Series, window: Window, zone: tzinfo) -> Description:
             },
         },
         "customdata": [
-            [_told(bucket, zone), formatting.number(n), "" if i < unfinished else " so far"]
+            [_described(bucket, zone), formatting.number(n), "" if i < unfinished else " so far"]
             for i, (bucket, n) in enumerate(zip(buckets, series.per_bucket, strict=True))
         ],
         "hovertemplate": "%{customdata[0]}<br>%{fullData.name}: %{customdata[1]}%{customdata[2]}<extra></extra>",
@@ -290,7 +290,7 @@ def _drawn(at: datetime, zone: tzinfo) -> str:
     return f"{at.astimezone(zone):%Y-%m-%dT%H:%M:%S}"
 
 
-def _told(at: datetime, zone: tzinfo) -> str:
+def _described(at: datetime, zone: tzinfo) -> str:
     return f"{at.astimezone(zone):%d %b %H:%M} {formatting.zone_name(zone)}"
 
 
@@ -299,5 +299,5 @@ def _short(label: str) -> str:
 
 
 def _plain(label: str) -> str:
-    # Plotly reads some HTML in texts, and labels come from whoever sends events.
+    # Plotly reads some HTML in texts, and any client may send labels.
     return label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

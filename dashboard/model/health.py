@@ -57,7 +57,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """All that the page tells of the pipeline."""
+    """The state of the pipeline, as the page shows it."""
 
     status: Status
     why: str
@@ -88,14 +88,14 @@ def health(state: PipelineState, now: datetime) -> Health:
     workers = tuple(_worker(found, now) for found in state.workers)
     fresh = [found for found in state.workers if now - found["at"] <= GONE_AFTER]
     status, why = _status(state, partitions, now)
-    # What was told long ago is told by the trend; it is not the case now.
-    told = partitions if _is_fresh(partitions, now) else []
-    lag_seconds, is_bound = _lag_seconds(told)
+    # Old reports appear in the trend only; they do not describe the present.
+    reported = partitions if _is_fresh(partitions, now) else []
+    lag_seconds, is_bound = _lag_seconds(reported)
     return Health(
         status=status,
         why=why,
         last_event_age=now - state.last_received_at if state.last_received_at else None,
-        lag=_lag(told),
+        lag=_lag(reported),
         lag_seconds=lag_seconds,
         lag_seconds_is_bound=is_bound,
         rate=_sum(found["rate"] for found in fresh),
@@ -110,7 +110,7 @@ def health(state: PipelineState, now: datetime) -> Health:
 
 
 def _present(partitions: Sequence[Document]) -> list[Document]:
-    """Only of the topic's newest life: those of earlier ones stay until they are deleted."""
+    """Only those of the newest topic id: those of a deleted topic stay until their retention ends."""
     newest = max(partitions, key=lambda found: found["at"], default=None)
     return [found for found in partitions if newest and found["incarnation"] == newest["incarnation"]]
 
@@ -119,7 +119,10 @@ def _status(state: PipelineState, partitions: Sequence[Document], now: datetime)
     lag = _lag(partitions)
     is_fresh = _is_fresh(partitions, now)
     if lag and not is_fresh:
-        return Status.STALLED, f"No worker has told of some partition for 15 s; {lag:,} events were waiting at last."
+        return (
+            Status.STALLED,
+            f"For 15 s, no worker has reported on at least one partition; {lag:,} events were waiting at last.",
+        )
     if any(_stands_still(found, now) for found in partitions):
         return Status.STALLED, "Events are waiting in a partition where nothing has been settled for 30 s."
     if state.last_received_at and now - state.last_received_at < LIVE_FOR:
@@ -156,8 +159,8 @@ def _lag_seconds(partitions: Sequence[Document]) -> tuple[float | None, bool]:
     return oldest, oldest not in [found["lag_seconds"] for found in partitions]
 
 
-def _age_at_most(told: Document) -> Any:
-    return told.get("lag_seconds_at_most") if told["lag_seconds"] is None else told["lag_seconds"]
+def _age_at_most(reported: Document) -> Any:
+    return reported.get("lag_seconds_at_most") if reported["lag_seconds"] is None else reported["lag_seconds"]
 
 
 def _sum(numbers: Iterable[Any]) -> Any:
@@ -166,8 +169,8 @@ def _sum(numbers: Iterable[Any]) -> Any:
 
 
 def _latency(workers: Sequence[Document]) -> Mapping[int, float | None]:
-    told = [found["latency"]["counts"] for found in workers if found["latency"]["bounds_ms"] == list(BOUNDS_MS)]
-    merged = Histogram(counts=tuple(map(sum, zip(*told, strict=True))) or (0.0,) * (len(BOUNDS_MS) + 1))
+    reported = [found["latency"]["counts"] for found in workers if found["latency"]["bounds_ms"] == list(BOUNDS_MS)]
+    merged = Histogram(counts=tuple(map(sum, zip(*reported, strict=True))) or (0.0,) * (len(BOUNDS_MS) + 1))
     return {share: merged.percentile(share / 100) for share in (50, 95, 99)}
 
 
@@ -183,11 +186,11 @@ def _trend(
         for point in found["recent"]:
             if (value := value_of(point)) is not None:
                 steps.setdefault(_step(point["at"]), {})[found["partition"]] = value
-    told = {step: of_all(values.values()) for step, values in steps.items() if len(values) == len(partitions)}
-    # The step that has just begun may not have been told of by all yet.
-    last = _step(now) if _step(now) in told else _step(now) - 1
+    reported = {step: of_all(values.values()) for step, values in steps.items() if len(values) == len(partitions)}
+    # Some workers may not have reported on the step that has just begun.
+    last = _step(now) if _step(now) in reported else _step(now) - 1
     return tuple(
-        (EPOCH + step * TREND_STEP, told.get(step)) for step in range(last - TREND_FOR // TREND_STEP, last + 1)
+        (EPOCH + step * TREND_STEP, reported.get(step)) for step in range(last - TREND_FOR // TREND_STEP, last + 1)
     )
 
 

@@ -52,7 +52,7 @@ class Redelivery:
         counted = {index for index, id_ in ids.items() if known.get(id_)}
         return [each for i, each in enumerate(documents) if i not in counted and i not in outcome.refused]
 
-    async def orphans(self, batch: PartitionBatch) -> Sequence[Document]:
+    async def uncounted(self, batch: PartitionBatch) -> Sequence[Document]:
         """Events that were stored but perhaps not counted, and whose records Kafka has deleted since.
 
         Kafka cannot deliver them again, so they are counted with the events that follow them.

@@ -121,8 +121,8 @@ class Sink:
         fates = self._observe(outcome, in_order)
         dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
         to_count = await self._redelivery.to_count(in_order.documents, outcome)
-        if orphans := await self._redelivery.orphans(batch):
-            to_count = sorted([*to_count, *orphans], key=lambda event: event["kafka"]["offset"])
+        if uncounted := await self._redelivery.uncounted(batch):
+            to_count = sorted([*to_count, *uncounted], key=lambda event: event["kafka"]["offset"])
         return _Inserted(PendingCounts.of(to_count) if to_count else None, out_of_order, dead, fates)
 
     async def _insert_out_of_order(

@@ -35,7 +35,7 @@ def cluster() -> Iterator[Backend]:
 
 
 def go(cluster: Backend, folder: Path, *hurts: Callable[[Environment], None], is_disturbed: bool) -> None:
-    """Let a scene lose members one after another, and be judged."""
+    """Let an environment lose cluster members one after another, then check it."""
     with Environment(cluster, folder, seed=11, rate=100) as environment:
         environment.begin(1)
         environment.is_disturbed = is_disturbed
@@ -56,7 +56,7 @@ def test_broker_that_dies_is_replaced_by_the_others(cluster: Backend, tmp_path: 
 
 
 def test_mongodb_has_another_primary(cluster: Backend, tmp_path: Path) -> None:
-    """Killed, then told to step down; no record comes again, so that every dead letter comes once."""
+    """Killed, then stepping down; no record comes again, so that every dead letter comes once."""
     go(cluster, tmp_path, failover.primary_killed, failover.primary_steps_down, is_disturbed=False)
 
 

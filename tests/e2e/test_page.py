@@ -240,14 +240,14 @@ def test_page_tells_what_is_stored(tab: Page, url: str, events: Collection[dict[
 def test_page_is_for_everybody(
     theme: Literal["light", "dark"], tab: Page, url: str, events: Collection[dict[str, Any]]
 ) -> None:
-    """Charts are told in words, and axe finds nothing serious: contrast, names, order of headings."""
+    """Charts have text alternatives, and axe finds nothing serious: contrast, names, order of headings."""
     tab.emulate_media(color_scheme=theme)
     insert(events.database, some_documents(100))
     page = opened(tab, url)
-    told = page.get_by_role(
+    reported = page.get_by_role(
         "figure", name=re.compile(r"Events over time: \d+ in the last 15 minutes, v1 \d+, v2 \d+; most in")
     )
-    expect(told).to_be_visible(timeout=SOON_MS)
+    expect(reported).to_be_visible(timeout=SOON_MS)
 
     faults = {"Events": faults_of(page)}
     for view in ("Pipeline", "Latest"):

@@ -25,7 +25,7 @@ from tests.faults.worker import MOMENTS, STEPS
 
 #: Seconds; most of it is the time in which Kafka notices a dead member, thrice.
 BACK_WITHIN = 150
-#: Half of it is what a worker has that idles; the largest records of a scene are in it too.
+#: Half of it is the memory of an idle worker; it includes the largest records of an environment.
 PEAK_MIB = 400
 ROUNDS = 3 if os.environ.get("STREAMAPP_TEST_LONG") else 1
 
@@ -35,7 +35,7 @@ Hurt = Callable[[Environment], None]
 
 
 def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed: bool) -> None:
-    """Let a scene be hurt, come back by itself, and be judged."""
+    """Inject the faults, wait until the pipeline has recovered without help, and check it."""
     folder.mkdir()
     with Environment(backend, folder, seed=7, rate=100) as environment:
         environment.begin(workers)
@@ -72,7 +72,7 @@ BESIDE: Mapping[str, tuple[Hurt, int]] = {
     "killed at every step": (partial(at_every_step, number=signal.SIGKILL), 4),
     "stopped at every step": (partial(at_every_step, number=signal.SIGTERM), 4),
     "members": (partial(one_by_one, ["zombie", "join-and-leave"]), 2),
-    "topics": (partial(one_by_one, ["partitions-added", "retention", "topic-made-anew"]), 2),
+    "topics": (partial(one_by_one, ["partitions-added", "retention", "topic-recreated"]), 2),
 }
 
 
@@ -114,4 +114,4 @@ def test_servers_that_refuse_are_waited_for(backend: Backend, tmp_path: Path) ->
         "timestamps-ahead",
         "large-records",
     ]
-    go(backend, tmp_path / "scene", partial(one_by_one, names), workers=1, is_disturbed=False)
+    go(backend, tmp_path / "environment", partial(one_by_one, names), workers=1, is_disturbed=False)

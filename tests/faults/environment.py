@@ -114,12 +114,12 @@ class Environment:
         """Return the topic id as soon as the broker knows it."""
         broker = KafkaAdmin(self.settings.kafka_bootstrap_servers)
 
-        def told() -> str | None:
+        def reported() -> str | None:
             with suppress(BrokerUnavailable):
                 return asyncio.run(broker.topic_id_of(self.settings.topic))
             return None
 
-        return until(told, what="the topic's incarnation") or ""
+        return until(reported, what="the topic's incarnation") or ""
 
     def begin(self, workers: int) -> None:
         """Start the workers, then the load, and wait until something is stored."""

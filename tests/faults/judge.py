@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 #: Number of problems of one kind that are listed.
-TOLD = 3
+MAX_EXAMPLES = 3
 #: The sketch of users is exact for few users, and has less than this error for many.
 USERS_ARE_OFF_BY = 0.05
 
@@ -52,7 +52,7 @@ class Verdict:
     def complain(self, what: str, examples: list[Any]) -> int:
         """Note a problem with some items; return their number."""
         if examples:
-            self.problems.append(f"{len(examples)} {what}, such as {examples[:TOLD]!r}")
+            self.problems.append(f"{len(examples)} {what}, such as {examples[:MAX_EXAMPLES]!r}")
         return len(examples)
 
 
@@ -94,7 +94,7 @@ def _verify(environment: Environment) -> list[str]:
             offsets = {offset for first, last in getattr(fates, what).ranges for offset in range(first, last + 1)}
             offsets -= {place.offset for place in places if place[:2] == (environment.load.topic_id, fates.partition)}
             if offsets:
-                problems.append(f"{what}: partition {fates.partition}, offsets {sorted(offsets)[:TOLD]}")
+                problems.append(f"{what}: partition {fates.partition}, offsets {sorted(offsets)[:MAX_EXAMPLES]}")
     return problems
 
 
@@ -160,12 +160,12 @@ def _is_right(document: Document, place: Place, sent: Sent, environment: Environ
         "offset": origin.offset,
         "timestamp": datetime.fromtimestamp(at / 1000, UTC),
     }
-    is_apart = kafka.pop("apart", False)
+    is_out_of_order = kafka.pop("apart", False)
     return (
         found == {"_id": origin.id, **(sent.document or {})}
         and kafka == coordinates
         and isinstance(received_at, datetime)
-        and (is_apart or not sent.origin)
+        and (is_out_of_order or not sent.origin)
     )
 
 
@@ -230,6 +230,6 @@ def _is_same(ours: Document | None, theirs: Document | None) -> bool:
 
 
 def _judge_losses(environment: Environment, verdict: Verdict) -> None:
-    told = sum(member.lost for member in environment.workers.members)
-    if told < verdict.lost or (told and not environment.cuts):
-        verdict.problems.append(f"{verdict.lost} records were deleted unread, and the workers report {told}")
+    reported = sum(member.lost for member in environment.workers.members)
+    if reported < verdict.lost or (reported and not environment.cuts):
+        verdict.problems.append(f"{verdict.lost} records were deleted unread, and the workers report {reported}")

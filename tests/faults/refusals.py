@@ -20,7 +20,7 @@ FILE_LIMIT = 1024 * 1024
 
 
 @contextmanager
-def told(environment: Environment, begin: dict[str, Any], end: dict[str, Any]) -> Iterator[None]:
+def with_admin_command(environment: Environment, begin: dict[str, Any], end: dict[str, Any]) -> Iterator[None]:
     """Run an admin command of MongoDB, and another one that ends its effect."""
     with MongoClient[Any](environment.settings.mongo_uri.get_secret_value()) as client:
         client.admin.command(begin)
@@ -34,7 +34,7 @@ def told(environment: Environment, begin: dict[str, Any], end: dict[str, Any]) -
 def mongodb_read_only(environment: Environment) -> None:
     """MongoDB refuses all writes of users."""
     name = "setUserWriteBlockMode"
-    with told(environment, {name: 1, "global": True}, {name: 1, "global": False}):
+    with with_admin_command(environment, {name: 1, "global": True}, {name: 1, "global": False}):
         environment.let_time_pass(environment.seconds(1 + environment.source.random() * 6, 300))
 
 
@@ -43,7 +43,7 @@ def mongodb_disk_full(environment: Environment) -> None:
     """MongoDB answers every write with OutOfDiskSpace."""
     fail = {"failCommands": ["insert", "update", "commitTransaction"], "errorCode": OUT_OF_DISK_SPACE}
     name = {"configureFailPoint": "failCommand"}
-    with told(environment, {**name, "mode": "alwaysOn", "data": fail}, {**name, "mode": "off"}):
+    with with_admin_command(environment, {**name, "mode": "alwaysOn", "data": fail}, {**name, "mode": "off"}):
         environment.let_time_pass(environment.seconds(1 + environment.source.random() * 6, 300))
 
 

@@ -14,7 +14,7 @@ from tests.support.offsets import committed, end_offsets
 from tests.support.until import until
 
 
-@fault("topic-made-anew", *EVERYTHING)
+@fault("topic-recreated", *EVERYTHING)
 def topic_recreated(environment: Environment) -> None:
     """The topic is deleted after all its events are stored, and created again; the events of both are kept."""
     with environment.load.paused():

@@ -140,7 +140,7 @@ class ChaosMongo(Mongo):
         self.client, self.database, self.primary = mongo.client, mongo.database, mongo.primary
         self.source = source
         self.is_dead = False
-        self.trouble = 0.05
+        self.failure_ratio = 0.05
 
     async def call(self, call: Callable[[], T]) -> T:
         await self._yield()
@@ -151,7 +151,7 @@ class ChaosMongo(Mongo):
         return result
 
     def fail_sometimes(self) -> None:
-        if self.source.random() < self.trouble:
+        if self.source.random() < self.failure_ratio:
             raise StoreUnavailable("unreachable")
 
     async def _yield(self) -> None:
@@ -169,7 +169,7 @@ class PartialRollups(RollupStore):
         self.chaos = mongo
 
     def write(self, level: Level, writes: Sequence[ConditionalWrite], session: Any = None) -> bool:
-        if self.chaos.source.random() < self.chaos.trouble:
+        if self.chaos.source.random() < self.chaos.failure_ratio:
             some = self.chaos.source.sample([*writes], self.chaos.source.randint(0, len(writes)))
             super().write(level, some, session)
             raise StoreUnavailable("unreachable")
@@ -190,7 +190,7 @@ class PartialStore(EventStore):
         self.dead.end(letters)
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
-        if self.chaos.source.random() < self.chaos.trouble:
+        if self.chaos.source.random() < self.chaos.failure_ratio:
             some = self.chaos.source.sample([*documents], self.chaos.source.randint(0, len(documents)))
             await super().insert(some or documents)
             raise StoreUnavailable("unreachable")
@@ -597,7 +597,7 @@ class World:
         self.kill_all()
         self.topic.knows_late = True
         worker = Worker(self)
-        worker.mongo.trouble = 0
+        worker.mongo.failure_ratio = 0
         self.workers = [worker]
         self.owners = dict.fromkeys(PARTITIONS, worker)
         for letter in self.topic.replayable():

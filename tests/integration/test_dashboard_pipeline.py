@@ -52,8 +52,8 @@ def test_what_was_written_is_read(pipeline: MongoPipeline, database: Database[An
 
     written = pipeline.state()
 
-    told = health(written, NOON)
-    assert (4, 2.0, 5) == (told.lag, told.rate, told.dead_letters)
+    state = health(written, NOON)
+    assert (4, 2.0, 5) == (state.lag, state.rate, state.dead_letters)
     assert NOON == written.last_received_at
     assert [{"_id": "empty", "n": 5, "last_at": NOON.replace(hour=11), "sample": {"offset": 6}}] == written.dead_letters
     assert [1, 2] == [found["version"] for found in written.schemas]

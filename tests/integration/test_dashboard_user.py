@@ -89,7 +89,7 @@ def test_users_rights_are_enough_for_the_page(port: int) -> None:
 
 
 def test_user_cannot_write(port: int) -> None:
-    """Whoever gets hold of its password changes nothing."""
+    """Its password gives no right to write."""
     client = MongoClient[dict[str, Any]](mongod.uri(port), username="streamapp_page", password=SECRET)
 
     with client, pytest.raises(OperationFailure, match="not authorized"):

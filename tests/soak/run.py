@@ -61,7 +61,7 @@ def run(backend: Backend, folder: Path, *, seed: int, pool: Sequence[Fault], is_
             _go(environment, found, drawn)
     except AssertionError as exc:
         found.verdict.problems.append(str(exc))
-    except Exception as exc:  # noqa: BLE001 - told, and the next run goes on
+    except Exception as exc:  # noqa: BLE001 - reported, and the next run starts
         found.verdict.problems.append(f"{type(exc).__name__}: {exc}")
     found.seconds = time.monotonic() - began
     return found

@@ -13,7 +13,7 @@ from streamapp.settings import Settings
 
 
 def plain_settings(**values: Any) -> Settings:
-    """Return settings that no `.env` has a say in."""
+    """Return settings without the values of a `.env`."""
     return Settings(**{"_env_file": None, **values})
 
 

@@ -1,4 +1,4 @@
-"""Another team's programs: a producer that knows nothing of ours, and a reader of the dead-letter topic."""
+"""Another team's programs: a producer that does not know streamapp, and a reader of the dead-letter topic."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_again(settings: Settings) -> None:
             return False
         return True
 
-    until(made, what="the topic made again")
+    until(made, what="the re-created topic")
 
 
 class ForeignProducer:

@@ -165,7 +165,7 @@ def test_stop_waits_for_the_shutdown_deadline(defaults: Settings, service: str) 
 
 @each_of_ours
 def test_ours_run_from_the_one_image(service: str) -> None:
-    """Worker and dashboard are the same image with another command of ours."""
+    """Worker and dashboard are the same image with different commands."""
     assert "." == SERVICES[service]["build"]
     assert ["streamapp", OURS[service]] == SERVICES[service]["command"]
 

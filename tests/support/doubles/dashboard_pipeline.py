@@ -58,7 +58,7 @@ def worker(name: str = "host-1-ab", *, duplicates: int = 0, counts: Sequence[flo
 
 
 class FakePipeline:
-    """A Pipeline that answers with what it is given, or with a trouble."""
+    """A Pipeline that answers with what it is given, or with an error."""
 
     def __init__(self, state: PipelineState | None = None, events: Sequence[Mapping[str, Any]] = ()) -> None:
         self._written = state or PipelineState()

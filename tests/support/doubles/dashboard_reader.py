@@ -47,7 +47,7 @@ def v1(at: datetime = NOON, **changes: Any) -> dict[str, Any]:
 
 
 class FakeReader:
-    """A Reader that answers from a list, or with the trouble that it is given."""
+    """A Reader that answers from a list, or with the error that it is given."""
 
     def __init__(self, documents: Iterable[dict[str, Any]] = (), *, numbers: Mapping[int, int] | None = None) -> None:
         self.documents = list(documents)

@@ -144,9 +144,9 @@ def test_direct_count_is_compared_with_nothing() -> None:
     assert overview
     query, found = Query(chosen=time_window.DEFAULT), reader.found_directly(shown, Filter())
 
-    told = compute.snapshot(query=query, window=shown, read_at=NOON, overview=overview, found=found)
+    counted = compute.snapshot(query=query, window=shown, read_at=NOON, overview=overview, found=found)
 
-    assert Changes() == told.changes
+    assert Changes() == counted.changes
 
 
 def test_users_under_a_filter_of_too_many_events_are_unknown() -> None:
@@ -184,5 +184,5 @@ def test_later_versions_are_marked_where_they_were_first_seen() -> None:
 
 
 def test_breakdowns_by_name() -> None:
-    """For whoever exports them."""
+    """For an export."""
     assert ["types", "browsers", "devices", "locations"] == list(snapshot(document()).parts)

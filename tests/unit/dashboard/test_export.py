@@ -58,7 +58,7 @@ def test_no_cell_begins_like_a_formula(first: str) -> None:
 
 
 def test_label_is_no_formula() -> None:
-    """Labels come from whoever sends events, and spreadsheets run them."""
+    """Any client may send labels, and spreadsheets run formulas."""
     shown = snapshot_of(FakeReader([document(event_type="=1+1")]))
 
     assert b",'=1+1,1" in export.as_csv(shown)

@@ -66,7 +66,7 @@ def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
     good = feed.latest(QUERY).snapshot
-    reader.error = DisconnectedError("away")
+    reader.error = DisconnectedError("unreachable")
 
     clock.forward(5)
     feed.latest(QUERY)
@@ -82,7 +82,7 @@ def test_outage_keeps_the_last_good_snapshot_and_its_time() -> None:
 def test_outage_from_the_start_is_unknown_not_empty() -> None:
     """Nothing is known, which is not the same as nothing stored."""
     reader = FakeReader()
-    reader.error = DisconnectedError("away")
+    reader.error = DisconnectedError("unreachable")
 
     reading = Feed(pipeline=FakePipeline(), reader=reader, clock=Clock()).latest(QUERY)
 
@@ -94,7 +94,7 @@ def test_end_of_the_outage_is_seen() -> None:
     """By itself, with the next refresh."""
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
-    reader.error = DisconnectedError("away")
+    reader.error = DisconnectedError("unreachable")
     feed.latest(QUERY)
     reader.error = None
 
@@ -104,7 +104,7 @@ def test_end_of_the_outage_is_seen() -> None:
 
 
 def test_query_that_is_too_slow_is_not_repeated_with_every_refresh() -> None:
-    """It costs the server its whole limit each time; the cheap overview is still told."""
+    """It costs the server its whole limit each time; the cheap overview is still read."""
     reader, clock = FakeReader([document()]), Clock()
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
     reader.error_of_counts = TooSlowError("cut off")
@@ -211,16 +211,16 @@ def test_queries_are_apart_and_the_oldest_are_forgotten() -> None:
 
 
 def test_trouble_is_waited_for_once() -> None:
-    """Also by those who ask for something else; MongoDB that is away would hold up each of them."""
+    """Also by visitors with another query: an unreachable MongoDB would block each of them."""
     reader, clock = FakeReader([document()]), Clock()
-    reader.error = DisconnectedError("away")
+    reader.error = DisconnectedError("unreachable")
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=clock)
 
     first = feed.latest(QUERY)
-    reader.error = DisconnectedError("still away")
+    reader.error = DisconnectedError("still unreachable")
     second = feed.latest(Query(chosen=RANGES[1]))
 
-    assert ["away", "away"] == [str(first.error), str(second.error)]
+    assert ["unreachable", "unreachable"] == [str(first.error), str(second.error)]
 
 
 def test_health_is_read_once_for_all_and_unknown_in_an_outage() -> None:
@@ -230,6 +230,6 @@ def test_health_is_read_once_for_all_and_unknown_in_an_outage() -> None:
     first = feed.pipeline_reading()
 
     assert first is feed.pipeline_reading()
-    pipeline.error = DisconnectedError("away")
+    pipeline.error = DisconnectedError("unreachable")
     clock.forward(5)
     assert Status.UNKNOWN is feed.pipeline_reading().health.status

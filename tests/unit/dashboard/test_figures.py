@@ -41,7 +41,7 @@ def volume(shown: Snapshot, zone: tzinfo = UTC) -> figures.Chart:
 
 
 def described(figure: figures.Chart) -> Any:
-    """Return what the browser is told to draw, after Plotly has found no fault in it."""
+    """Return the figure's JSON, after Plotly has validated it."""
     description = json.loads(str(figure.to_json()))
     go.Figure(description)
     return description
@@ -94,7 +94,7 @@ def test_v1_is_grey_among_the_browsers() -> None:
 
 
 def test_label_is_never_read_as_html() -> None:
-    """Labels come from whoever sends events."""
+    """Any client may send labels."""
     (trace,) = described(figures.bars((Part(label="<a href='//x'>y</a>", n=1, of=1),)))["data"]
 
     assert "<" not in figures.bars((Part(label="<b>", n=1, of=1),)).to_dict()["layout"]["yaxis"]["ticktext"][0]
@@ -104,10 +104,10 @@ def test_label_is_never_read_as_html() -> None:
 def test_long_labels_that_are_cut_alike_are_two_bars() -> None:
     """Each with its own number."""
     parts = tuple(Part(label="x" * 40 + end, n=1, of=2) for end in "ab")
-    told = described(figures.bars(parts))
+    text = described(figures.bars(parts))
 
-    assert [0, 1] == told["data"][0]["y"] == told["layout"]["yaxis"]["tickvals"]
-    assert 1 == len(set(told["layout"]["yaxis"]["ticktext"]))
+    assert [0, 1] == text["data"][0]["y"] == text["layout"]["yaxis"]["tickvals"]
+    assert 1 == len(set(text["layout"]["yaxis"]["ticktext"]))
 
 
 def test_versions_keep_their_colour() -> None:
@@ -141,9 +141,9 @@ def test_alternative_texts_tell_the_numbers(shown: Snapshot) -> None:
 
 def test_alternative_text_of_volume_names_the_peak() -> None:
     """The takeaway, not only the totals."""
-    told = figures.volume_alt(snapshot(CASES["mixed"]), UTC)
+    text = figures.volume_alt(snapshot(CASES["mixed"]), UTC)
 
-    assert "most in the minute from 2026-03-01 12:00 UTC, 3." in told
+    assert "most in the minute from 2026-03-01 12:00 UTC, 3." in text
 
 
 def _luminance(colour: str) -> float:
@@ -185,7 +185,7 @@ def test_first_event_of_a_version_is_marked() -> None:
     layout = described(volume(snapshot_of(reader)))["layout"]
 
     assert ["2026-03-01T11:57:30"] == [shape["x0"] for shape in layout["shapes"]]
-    assert [("v2 first seen", "right")] == [(told["text"], told["xanchor"]) for told in layout["annotations"]]
+    assert [("v2 first seen", "right")] == [(text["text"], text["xanchor"]) for text in layout["annotations"]]
 
 
 def test_adoption_has_gaps_where_nothing_is_known(shown: Snapshot) -> None:
@@ -197,9 +197,9 @@ def test_adoption_has_gaps_where_nothing_is_known(shown: Snapshot) -> None:
 
 def test_alternative_text_of_the_adoption() -> None:
     """From where to where it went."""
-    told = figures.adoption_alt(snapshot([v1(NOON - timedelta(minutes=3)), document()]))
+    text = figures.adoption_alt(snapshot([v1(NOON - timedelta(minutes=3)), document()]))
 
-    assert "V2 adoption over time: from 0.0% to 100.0%." == told
+    assert "V2 adoption over time: from 0.0% to 100.0%." == text
     assert "no events" in figures.adoption_alt(snapshot([]))
 
 
@@ -246,12 +246,12 @@ def test_trend_has_gaps_and_begins_at_0() -> None:
     """So that a small change does not look like a large one, and unknown not like 0."""
     points = ((NOON, 0.5), (NOON + timedelta(seconds=10), None))
 
-    told = described(figures.trend(points, "s", ZoneInfo("Asia/Kolkata")))
+    text = described(figures.trend(points, "s", ZoneInfo("Asia/Kolkata")))
 
-    (line,) = told["data"]
+    (line,) = text["data"]
     assert [0.5, None] == line["y"]
     assert ["17:30:30", "0.5 s"] == line["customdata"][0]
-    assert [0, 1.1] == told["layout"]["yaxis"]["range"]
+    assert [0, 1.1] == text["layout"]["yaxis"]["range"]
 
 
 def test_alternative_text_of_a_trend() -> None:

@@ -1,4 +1,4 @@
-"""The pipeline's status by what its workers wrote; what nobody told is unknown, never 0."""
+"""The pipeline's status by what its workers wrote; what no worker has reported is unknown, never 0."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def status(*partitions: dict[str, Any], **changes: Any) -> Status:
     return health(PipelineState(partitions=partitions, **(values | changes)), NOON).status
 
 
-def told(*partitions: dict[str, Any], **changes: Any) -> Health:
+def health_of(*partitions: dict[str, Any], **changes: Any) -> Health:
     return health(PipelineState(partitions=partitions, **changes), NOON)
 
 
@@ -66,12 +66,12 @@ def test_no_event_at_all_is_waiting() -> None:
 
 @pytest.mark.parametrize("partitions", [(), (partition(at=seconds(16)),), (partition(lag=None),)])
 def test_unknown_lag_is_unknown(partitions: tuple[dict[str, Any], ...]) -> None:
-    """No worker has ever told, or told of late, or knows."""
+    """No worker has ever reported, or has reported recently, or knows."""
     assert Status.UNKNOWN == status(*partitions)
 
 
 def test_lag_is_the_sum_and_its_age_the_oldest() -> None:
-    shown = told(partition(lag=3, lag_seconds=1.5), partition(1, lag=4, lag_seconds=9.0))
+    shown = health_of(partition(lag=3, lag_seconds=1.5), partition(1, lag=4, lag_seconds=9.0))
 
     assert (7, 9.0) == (shown.lag, shown.lag_seconds)
 
@@ -79,7 +79,7 @@ def test_lag_is_the_sum_and_its_age_the_oldest() -> None:
 @pytest.mark.parametrize("lag", [0, 5])
 def test_lag_that_was_told_long_ago_is_unknown(lag: int) -> None:
     """Nothing waited when the worker died; what came since nobody knows. A trend and a word tell what was."""
-    shown = told(partition(lag=lag, lag_seconds=0.0, at=seconds(16)))
+    shown = health_of(partition(lag=lag, lag_seconds=0.0, at=seconds(16)))
 
     assert (None, None) == (shown.lag, shown.lag_seconds)
     assert ("5 events were waiting" in shown.why) == bool(lag)
@@ -89,13 +89,13 @@ def test_bound_of_the_age_is_known_as_one() -> None:
     """It is a bound only where it is beyond every age that is known."""
     bound = partition(lag=1, lag_seconds=None, lag_seconds_at_most=0.5)
 
-    alone, beside = told(bound), told(bound, partition(1, lag=1, lag_seconds=9.0))
+    alone, beside = health_of(bound), health_of(bound, partition(1, lag=1, lag_seconds=9.0))
 
     assert [(0.5, True), (9.0, False)] == [(shown.lag_seconds, shown.lag_seconds_is_bound) for shown in (alone, beside)]
 
 
 def test_one_unknown_partition_makes_the_lag_unknown() -> None:
-    shown = told(partition(lag=3, lag_seconds=None), partition(1, lag=None))
+    shown = health_of(partition(lag=3, lag_seconds=None), partition(1, lag=None))
 
     assert (None, None) == (shown.lag, shown.lag_seconds)
 
@@ -103,12 +103,12 @@ def test_one_unknown_partition_makes_the_lag_unknown() -> None:
 def test_earlier_life_of_the_topic_counts_no_more() -> None:
     earlier = partition(5, lag=99, incarnation="B" * 22, at=HOUR_AGO)
 
-    assert 0 == told(partition(), earlier).lag
+    assert 0 == health_of(partition(), earlier).lag
 
 
 def test_trend_sums_what_all_partitions_tell() -> None:
     """A step of which one partition says nothing is unknown, not less."""
-    both = told(partition(recent=points(1, rate=2)), partition(1, recent=points(3, rate=None)[-4:]))
+    both = health_of(partition(recent=points(1, rate=2)), partition(1, recent=points(3, rate=None)[-4:]))
 
     assert [*[None] * 59, 4, 4] == [lag for _, lag in both.lag_trend]
     assert {None} == {rate for _, rate in both.rate_trend}
@@ -120,7 +120,7 @@ def test_trend_of_the_age_is_that_of_the_oldest() -> None:
     recent = [{"at": seconds(8), "lag": 1, "lag_seconds": None, "lag_seconds_at_most": 3.0, "rate": None}]
     exact = [{"at": seconds(9), "lag": 1, "lag_seconds": 2.0, "lag_seconds_at_most": None, "rate": None}]
 
-    ages = [told(partition(recent=recent), partition(1, recent=one)).lag_seconds_trend for one in (exact, recent)]
+    ages = [health_of(partition(recent=recent), partition(1, recent=one)).lag_seconds_trend for one in (exact, recent)]
 
     assert [None, 3.0] == [age for _, age in ages[0][-2:]]
     assert 61 == len(ages[0]) == len(ages[1])
@@ -130,7 +130,7 @@ def test_workers_are_summed_and_those_that_are_gone_marked() -> None:
     """A worker that is gone has absorbed its duplicates, but does no work now."""
     old = worker("old", at=HOUR_AGO, rate=100.0, duplicates=5)
 
-    shown = told(workers=[old, worker("new", rate=3.0, duplicates=2)])
+    shown = health_of(workers=[old, worker("new", rate=3.0, duplicates=2)])
 
     assert (3.0, 7) == (shown.rate, shown.duplicates)
     assert [("new", False), ("old", True)] == [(w.name, w.is_gone) for w in shown.workers]
@@ -140,14 +140,14 @@ def test_latency_is_of_all_workers_together() -> None:
     fast, slow = [0.0] * (len(BOUNDS_MS) + 1), [0.0] * (len(BOUNDS_MS) + 1)
     fast[0], slow[6] = 90, 10
 
-    shown = told(workers=[worker("fast", counts=fast), worker("slow", counts=slow)])
+    shown = health_of(workers=[worker("fast", counts=fast), worker("slow", counts=slow)])
 
     assert (shown.latency[50] or 0) < 5
     assert (shown.latency[95] or 0) > 250
 
 
 def test_without_workers_all_is_unknown() -> None:
-    shown = told()
+    shown = health_of()
 
     assert [None] * 4 == [shown.rate, shown.duplicates, shown.lag, shown.last_event_age]
     assert {50: None, 95: None, 99: None} == shown.latency
@@ -155,8 +155,8 @@ def test_without_workers_all_is_unknown() -> None:
 
 
 def test_dead_letters_are_summed_over_reasons() -> None:
-    assert 5 == told(dead_letters=[{"_id": "empty", "n": 2}, {"_id": "tombstone", "n": 3}]).dead_letters
+    assert 5 == health_of(dead_letters=[{"_id": "empty", "n": 2}, {"_id": "tombstone", "n": 3}]).dead_letters
 
 
 def test_age_of_the_last_event() -> None:
-    assert timedelta(seconds=9) == told(last_received_at=seconds(9)).last_event_age
+    assert timedelta(seconds=9) == health_of(last_received_at=seconds(9)).last_event_age

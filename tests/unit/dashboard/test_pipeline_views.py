@@ -120,7 +120,7 @@ def test_latest_events_newest_first() -> None:
 
 
 def test_no_event_and_no_answer_are_told_apart() -> None:
-    """The first is no trouble."""
+    """The first is no error."""
     pipeline = FakePipeline()
     app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
     assert "No event" in app.info[0].value

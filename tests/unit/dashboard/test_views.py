@@ -178,12 +178,12 @@ def test_refusal_is_told() -> None:
     ("name", "shown"), [("add_to_cart", "add_to_cart"), ("**bold** :cat:", r"\*\*bold\*\* \:cat\:")]
 )
 def test_main_action_is_never_read_as_markdown(name: str, shown: str) -> None:
-    """Event types come from whoever sends events."""
+    """Any client may send event types."""
     assert shown == kpis(opened(FakeReader([document(event_type=name)])))["Main action"][0]
 
 
 def test_wrong_setting_is_told_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens the page sees which one, instead of a traceback."""
+    """The page names the setting, without a traceback."""
     monkeypatch.setenv("STREAMAPP_MONGO_DATABASE", "a.b")
 
     app = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=20).run()
@@ -277,7 +277,7 @@ def test_custom_period_is_in_the_address_and_can_be_left() -> None:
 
 
 def test_address_that_means_nothing_shows_the_defaults() -> None:
-    """Whoever cut or invented it sees a page, not a traceback."""
+    """The page appears, without a traceback."""
     nonsense = {"view": "x", "range": "%00", "zone": "Mars", "refresh": "1 ms", "kiosk": "?", "from": "a", "to": "-5"}
 
     app = addressed(FakeReader([document()]), **nonsense)
@@ -302,7 +302,7 @@ def test_kiosk_has_numbers_and_no_controls() -> None:
 
 @pytest.mark.parametrize(("view", "label"), [("Pipeline", "Lag"), ("Latest", None)])
 def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None:
-    """And tell of the last event too."""
+    """And show the last event."""
     app = addressed(FakeReader([document()]), view=view)
 
     assert label is None or label in kpis(app)

@@ -50,6 +50,6 @@ def test_values_are_uneven(field: str) -> None:
 
 def test_a_seed_gives_the_same_samples_in_every_release() -> None:
     """Events that were sent once can be sent again."""
-    told = repr([(sample.version, sample.fields) for sample in some(2_000, seed=1)])
+    samples_of = repr([(sample.version, sample.fields) for sample in some(2_000, seed=1)])
 
-    assert "e298fc5c92965289ee4dafabf811cdbb" == hashlib.md5(told.encode(), usedforsecurity=False).hexdigest()
+    assert "e298fc5c92965289ee4dafabf811cdbb" == hashlib.md5(samples_of.encode(), usedforsecurity=False).hexdigest()
