@@ -104,6 +104,11 @@ class Rollup:
         """Whether it has no event yet; an empty rollup is never stored."""
         return not self.n
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every map counts all events; not so if the rollup was stored before a dimension existed."""
+        return all(sum(counts.values()) == self.n for counts in self.maps.values())
+
     def note_stored(self) -> None:
         """Set the expected version to the current state, after it was written."""
         self.expected_version = (self.offset, self.n)

@@ -153,7 +153,9 @@ class RollupWriter:
             rollups = {bucket.id: cached[bucket.id] or found.get(bucket.id) or Rollup(bucket.id) for bucket in buckets}
             writes = [write for bucket in buckets if (write := bucket.added_to(rollups[bucket.id]))]
             if not writes or await self._rollups.write_if_unchanged(level, writes):
-                self._cache(level, rollups)
+                # `rollups rebuild` completes a rollup without a change of its version: it must be read again.
+                incomplete = {id_ for id_, rollup in found.items() if not rollup.is_complete}
+                self._cache(level, {id_: rollup for id_, rollup in rollups.items() if id_ not in incomplete})
                 return
 
     def _cache(self, level: Level, rollups: Mapping[str, Rollup]) -> None:

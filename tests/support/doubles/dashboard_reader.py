@@ -51,7 +51,7 @@ class FakeReader:
 
     def __init__(self, documents: Iterable[dict[str, Any]] = (), *, numbers: Mapping[int, int] | None = None) -> None:
         self.documents = list(documents)
-        self.numbers = numbers or {version: version for version in VERSIONS}
+        self.numbers = {**{version: version for version in VERSIONS}, **(numbers or {})}
         self.first_seen: tuple[tuple[str, datetime], ...] = ()
         self.not_rolled_up = 0
         self.most_direct = 50_000

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def snapshot(*documents: dict[str, Any], v2_number: int = 2, **changes: Any) -> Snapshot:
-    reader = FakeReader(documents or [document(NOON - timedelta(days=30))], numbers={1: 1, 2: v2_number})
+    reader = FakeReader(documents or [document(NOON - timedelta(days=30))], numbers={2: v2_number})
     for name, value in changes.items():
         setattr(reader, name, value)
     return snapshot_of(reader)

@@ -312,6 +312,29 @@ def test_a_cached_rollup_is_not_read_again() -> None:
     assert {"1m": 2, "10m": 1, "1h": 1, "1d": 1} == read
 
 
+def test_a_rollup_that_lacks_a_dimension_is_read_again() -> None:
+    """`rollups rebuild` may complete it between two writes."""
+    rollups = FakeRollupStore()
+    events = [an_event(n, event_timestamp=NOW) for n in range(3)]
+
+    async def run() -> None:
+        await a_writer(rollups).add(PARTITION, PendingCounts.of(events[:1]))
+        complete = {name: {id_: {**each} for id_, each in found.items()} for name, found in rollups.documents.items()}
+        for found in rollups.documents.values():
+            for each in found.values():
+                del each["locations"]
+        rollup_writer = a_writer(rollups)
+        await rollup_writer.add(PARTITION, PendingCounts.of(events[1:2]))
+        for name, found in rollups.documents.items():
+            for id_, each in found.items():
+                each["locations"] = {"DE": complete[name][id_]["n"] + 1}
+        await rollup_writer.add(PARTITION, PendingCounts.of(events[2:]))
+
+    asyncio.run(run())
+
+    assert [{"DE": 3}] * 4 == [each["locations"] for found in rollups.documents.values() for each in found.values()]
+
+
 def test_redelivered_events_of_the_first_day_of_1970_are_not_counted_twice() -> None:
     """A device whose clock is at 0 sends them; the rollups of all levels have the same `_id`."""
     rollups = FakeRollupStore()
