@@ -27,6 +27,8 @@ def number(value: bytes, at: int) -> tuple[int, int]:
         byte = value[at]
         found |= (byte & 127) << shift
         shift += 7
+    if not byte and shift > 7:  # noqa: PLR2004 - more bytes than the number needs
+        raise NotOnFastPathError
     return (found >> 1) ^ -(found & 1), at + 1
 
 
@@ -36,7 +38,7 @@ def time(value: bytes, at: int) -> tuple[int, int]:
         a, b, c, d, e, f = _SIX_BYTES(value, at)
     except struct.error:  # fewer than six bytes are left
         return number(value, at)
-    if not a & b & c & d & e & 128 or f & 128:
+    if not a & b & c & d & e & 128 or not 0 < f < 128:  # noqa: PLR2004 - the last byte, and not one too many
         return number(value, at)
     found = a & 127 | (b & 127) << 7 | (c & 127) << 14 | (d & 127) << 21 | (e & 127) << 28 | f << 35
     return (found >> 1) ^ -(found & 1), at + 6

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from streamapp.decode.avro_binary import NotOnFastPathError
-from streamapp.model.event import Schema
+from streamapp.decode.avro_schema import AvroType
 from streamapp.model.user_event import DIMENSIONS, TIME
 
 #: BSON's int32 of each size up to that of the largest document on the fast path.
@@ -33,6 +33,9 @@ _SKIP_STRING = (
 )
 _CHECK_END = ("if p != len(value):", "    raise NotOnFastPathError")
 _READ_NUMBER = ("v{i}, p = number(value, p)",)
+#: A schema with more fields, those of records in it included, has no transcoder. Python up to 3.12 refuses to compile
+#: more than some 3,000 fields; Python 3.13 compiles any number.
+_MAX_FIELDS = 1_000
 _READ_TIME = ("v{i}, p = time(value, p)",)
 #: Lines that read a kind: into `v` as a value, if rollups count by this kind, and into `s` as bytes, if BSON has the
 #: same bytes.
@@ -81,8 +84,10 @@ class Generator:
         self.values: dict[str, str] = {}
         #: Number of lines before the open span; None: no span is open.
         self._span_start: int | None = None
+        #: Number of fields so far: a record counts each time that a field has its type.
+        self._count = 0
 
-    def elements(self, fields: Sequence[tuple[str, Schema]], path: str = "") -> list[Element]:
+    def elements(self, fields: Sequence[tuple[str, AvroType]], path: str = "") -> list[Element]:
         """Add the lines for fields and return their elements: all cached, or none."""
         found = [self._read(name, type_, path + name) for name, type_ in fields]
         return found if all(each.is_cached for each in found) else [*map(self._uncached, found)]
@@ -104,10 +109,13 @@ class Generator:
         self.cached_elements.append(joined(found.parts))
         return Element([variable], 0, [f"len({variable})"])
 
-    def _read(self, name: str, type_: Schema, path: str) -> Element:
-        if isinstance(type_, list):
-            return self._nullable(name, cast("list[Schema]", type_), path)
-        if _kind(type_) == "record":
+    def _read(self, name: str, type_: AvroType, path: str) -> Element:
+        self._count += 1
+        if self._count > _MAX_FIELDS:
+            raise NotOnFastPathError
+        if type_.kind == "union":
+            return self._nullable(name, type_.parts, path)
+        if type_.kind == "record":
             return self._record(name, type_, path)
         element, lines = self._plain(name, _kind(type_), path)
         self._add(path, lines, _SKIP_STRING)
@@ -140,6 +148,8 @@ class Generator:
         lines = [line.format(i=i) for line in reading]
         if kind in NUMBERS:
             int32, int64 = _start(0x10, name), _start(0x12, name)
+            if kind == "int":  # `INT32` raises for a number of more than 32 bits
+                return Element([int32, f"s{i}"], len(int32) + 4, (), is_cached), [*lines, f"s{i} = INT32(v{i})"]
             fits = f"-2147483648 <= v{i} <= 2147483647"
             lines.append(f"s{i} = {int32!r} + INT32(v{i}) if {fits} else {int64!r} + INT64(v{i})")
             return Element([f"s{i}"], 0, [f"len(s{i})"], is_cached), lines
@@ -150,7 +160,7 @@ class Generator:
         start, size = (_start(0x08, name), 1) if kind == "boolean" else (_start(0x01, name), 8)
         return Element([start, f"s{i}"], len(start) + size, (), is_cached), lines
 
-    def _record(self, name: str, record: Schema, path: str) -> Element:
+    def _record(self, name: str, record: AvroType, path: str) -> Element:
         elements = self.elements(fields_of(record), f"{path}.")
         size = 5 + sum(element.size for element in elements)
         sizes = [each for element in elements for each in element.sizes]
@@ -159,10 +169,11 @@ class Generator:
         whole = [start, f"SIZES[{' + '.join([str(size), *sizes])}]", *parts, b"\0"]
         return Element(whole, len(start) + size, sizes, all(element.is_cached for element in elements))
 
-    def _nullable(self, name: str, branches: Sequence[Schema], path: str) -> Element:
-        if "null" not in branches or len(branches) != 2:  # noqa: PLR2004 - null and one other type
+    def _nullable(self, name: str, branches: Sequence[AvroType], path: str) -> Element:
+        kinds = [branch.kind for branch in branches]
+        if kinds.count("null") != 1 or len(kinds) != 2:  # noqa: PLR2004 - null and one other type
             raise NotOnFastPathError
-        null = branches.index("null")
+        null = kinds.index("null")
         element, lines = self._plain(name, _kind(branches[1 - null]), path)
         self.kinds[path] += "?"
         value = self.values[path]
@@ -189,24 +200,21 @@ def _union(null: int, if_null: Sequence[str], otherwise: Sequence[str]) -> list[
     ]
 
 
-def _kind(type_: Schema) -> str:
-    """The name of a type."""
-    if isinstance(type_, str):
-        return type_
-    if not isinstance(type_, dict) or "logicalType" in type_:
+def _kind(type_: AvroType) -> str:
+    """The kind of a type whose values are stored as they are."""
+    if type_.logical:
         raise NotOnFastPathError
-    return str(cast("Schema", type_)["type"])
+    return type_.kind
 
 
-def fields_of(record: Schema) -> list[tuple[str, Schema]]:
+def fields_of(record: AvroType) -> list[tuple[str, AvroType]]:
     """Name and type of each field of a record; raises NotOnFastPathError for anything else."""
-    if isinstance(record, list) or _kind(record) != "record":
+    if record.kind != "record":
         raise NotOnFastPathError
-    fields = [(field["name"], field["type"]) for field in record["fields"]]
-    names = {name for name, _ in fields if isinstance(name, str) and name.isascii() and name.isidentifier()}
-    if len(names) != len(fields):  # a duplicate, or not a name in Avro: fastavro accepts both
+    names = {name for name, _ in record.fields if name.isascii() and name.isidentifier()}
+    if len(names) != len(record.fields):  # a duplicate, or not a name in Avro
         raise NotOnFastPathError
-    return fields
+    return record.fields
 
 
 def null_element(name: str) -> Element:

@@ -15,8 +15,8 @@ from typing import Any
 
 from streamapp.decode import avro_binary
 from streamapp.decode.avro_binary import NotOnFastPathError
+from streamapp.decode.avro_schema import AvroType
 from streamapp.decode.code_generator import INT32, INT64, NUMBERS, SIZES, Generator, fields_of, joined, null_element
-from streamapp.model.event import Schema
 from streamapp.model.user_event import DIMENSIONS, OPTIONAL, TIME, USER, WRITER_FIELDS, DimensionValues, Field
 
 #: Wire bytes, the BSON elements before the event's own elements and those after → the BSON document, the event time in
@@ -28,16 +28,13 @@ _HEADER_SIZE = 5
 _MAX_CACHED_BYTES = 512
 #: Combinations that are cached; then the cache is cleared.
 _MAX_CACHED = 10_000
-#: A schema with more fields has no transcoder. Python up to 3.12 refuses to compile more than some 3,000 fields; Python
-#: 3.13 compiles any number.
-_MAX_FIELDS = 1_000
 
 
-def compiled(reading: Schema, *, version: str, reserved: frozenset[str]) -> Transcode | None:
+def compiled(schema: AvroType, *, version: str, reserved: frozenset[str]) -> Transcode | None:
     """The transcoder of a schema; None if the fast path does not support the schema.
 
     Args:
-        reading: an event's schema, see `writer_schema.reading_schema`.
+        schema: an event's schema, whose event time is in milliseconds.
         version: the schema version, one of the values that rollups count by.
         reserved: names that no field of the event may have.
     """
@@ -51,7 +48,7 @@ def compiled(reading: Schema, *, version: str, reserved: frozenset[str]) -> Tran
     }
     scope |= {"SIZES": SIZES, "INT32": INT32, "INT64": INT64}
     try:
-        source = "\n".join(_functions(reading, version, reserved))
+        source = "\n".join(_functions(schema, version, reserved))
         exec(source, scope)  # noqa: S102 - from the schema it contains names only, see `fields_of`
     except Exception:  # noqa: BLE001 - a foreign schema may make the generator fail in any way
         return None
@@ -73,16 +70,14 @@ class _Cache(dict[bytes, tuple[Any, ...]]):
         return found
 
 
-def _functions(reading: Schema, version: str, reserved: frozenset[str]) -> Iterator[str]:
+def _functions(schema: AvroType, version: str, reserved: frozenset[str]) -> Iterator[str]:
     """Two functions: one reads the cached fields only; the other reads all others and looks those up in the cache."""
-    code, fields = Generator(), fields_of(reading)
+    code, fields = Generator(), fields_of(schema)
     names = [name for name, _ in fields]
     if not reserved.isdisjoint(names):
         raise NotOnFastPathError
     elements = code.elements(fields)
     code.end()
-    if len(code.kinds) > _MAX_FIELDS:
-        raise NotOnFastPathError
     for field in OPTIONAL:
         if field.path not in names:
             code.kinds[field.path], code.values[field.path] = "null", "None"

@@ -59,19 +59,10 @@ def read(value: bytes, writer: WriterSchema) -> Event:
     """
     if writer.problem:
         raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, f"schema {writer.schema_id}: {writer.problem}")
-    body = io.BytesIO(value)
-    body.seek(HEADER.size)
     try:
-        event = writer.reader(body, writer.reading, None)
-    except Exception as exc:  # invalid bytes may make the reader fail in any way
-        # fastavro raises IndexError where the bytes end within a number.
-        if isinstance(exc, EOFError) or (isinstance(exc, IndexError) and body.tell() == len(value)):
-            raise Undecodable(Reason.TRUNCATED, f"the body ends early for schema {writer.schema_id}") from exc
-        raise Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}") from exc
-    if body.tell() != len(value):
-        # Written with another schema than the id says: the decoded values are wrong.
-        raise Undecodable(Reason.UNDECODABLE, f"{len(value) - body.tell()} bytes are left over after the body")
-    return event
+        return writer.read(value, HEADER.size).value
+    except Undecodable as exc:
+        raise Undecodable(exc.reason, f"schema {writer.schema_id}: {exc}") from None
 
 
 def write(event: Mapping[str, Any], *, schema: Schema, schema_id: int) -> bytes:
