@@ -9,6 +9,7 @@ Source: Avro specification 1.12, "Schema Declaration", "Names" and "Logical Type
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -248,7 +249,7 @@ def _scale(made: AvroType, schema: Mapping[str, Any]) -> int | None:
     precision, scale = schema.get("precision"), schema.get("scale", 0)
     if type(precision) is not int or type(scale) is not int or not 0 <= scale <= precision or precision == 0:
         return None
-    # 10^precision must fit; `2^10 > 10^3`, so that no large number needs to be computed for a large precision.
-    if made.kind == "fixed" and (precision > made.size * 3 or 10**precision - 1 > 2 ** (8 * made.size - 1) - 1):
+    # As Java computes it.
+    if made.kind == "fixed" and precision > math.floor(math.log10(2) * (8 * made.size - 1)):
         return None
     return scale

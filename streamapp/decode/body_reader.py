@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from streamapp.decode import cursor as primitives
 from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.cursor import (
-    MAX_EMPTY_ITEMS,
     MAX_LENGTH,
     BodyError,
     Cursor,
@@ -63,7 +62,9 @@ class BodyReader:
         for record in schema.records:
             fields: list[tuple[str, Read]] = []
             self._fields[id(record)] = fields
-            self._records[id(record)] = _record(fields, sum(map(_memory, _types(record))) + _dict_memory(record))
+            memory = sum(_memory(type_) for _, type_ in record.fields) + _dict_memory(record)
+            is_empty = not self._sizes[id(record)]
+            self._records[id(record)] = (_empty_record if is_empty else _record)(fields, memory)
         for record in schema.records:
             self._fields[id(record)] += [(name, self._compiled(type_)) for name, type_ in record.fields]
         self._read = self._compiled(schema.root)
@@ -101,10 +102,6 @@ class BodyReader:
         return _converted(_plain(type_), conversion(type_))
 
 
-def _types(record: AvroType) -> Iterator[AvroType]:
-    return (type_ for _, type_ in record.fields)
-
-
 def _memory(type_: AvroType) -> int:
     if type_.kind == "union":
         return max(map(_memory, type_.parts), default=0)
@@ -129,6 +126,16 @@ def _record(fields: Sequence[tuple[str, Read]], memory: int) -> Read:
             raise
         cursor.depth -= 1
         return found
+
+    return read
+
+
+def _empty_record(fields: Sequence[tuple[str, Read]], memory: int) -> Read:
+    read_record = _record(fields, memory)
+
+    def read(cursor: Cursor) -> dict[str, Any]:
+        cursor.count_empty(1)
+        return read_record(cursor)
 
     return read
 
@@ -206,9 +213,7 @@ def _blocks(cursor: Cursor, least: int, memory: int) -> Iterator[int]:
         if count * least > cursor.end - begin:
             raise truncated()
         if not least:
-            cursor.empty_items += count
-            if cursor.empty_items > MAX_EMPTY_ITEMS:
-                raise malformed(f"more than {MAX_EMPTY_ITEMS} items that take no bytes")
+            cursor.count_empty(count)
         cursor.build(count * memory)
         yield count
         if size is not None and cursor.at != begin + size:

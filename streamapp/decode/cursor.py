@@ -12,11 +12,13 @@ from typing import Any
 
 from streamapp.model.record import Reason
 
-#: Bytes of the values that one record may become, by `BodyReader`'s estimate; MongoDB stores documents of 16 MB.
+#: Bytes of memory that the values of one record may take, by `BodyReader`'s estimate: at the most, and depending on the
+#: bytes of the body. A record of one boolean takes some 200. MongoDB stores documents of 16 MB.
 MAX_BUILT = 64 * 1024 * 1024
+_BUILT_ALWAYS, _BUILT_PER_BYTE = 4 * 1024 * 1024, 512
 #: Documents and arrays within each other, as MongoDB documents it.
 MAX_DEPTH = 100
-#: Items of arrays that take no bytes, in one record: nothing else bounds their number.
+#: Items of arrays, and records, that take no bytes, in one record: nothing else bounds their number.
 MAX_EMPTY_ITEMS = 1_000
 #: Lengths and counts beyond this are an error even where the bytes end earlier.
 MAX_LENGTH = 2**31 - 1
@@ -41,7 +43,7 @@ class BodyError(Exception):
 class Cursor:
     """A place in a body, and what has been built of the record so far."""
 
-    __slots__ = ("at", "built", "depth", "empty_items", "end", "value")
+    __slots__ = ("_limit", "at", "built", "depth", "empty_items", "end", "value")
 
     def __init__(self, value: bytes, at: int) -> None:
         self.value = value
@@ -51,18 +53,25 @@ class Cursor:
         #: Bytes of the values; strings and bytes have, unless they are not ASCII, at most the bytes of the body.
         self.built = self.end
         self.empty_items = 0
+        self._limit = min(MAX_BUILT, _BUILT_ALWAYS + _BUILT_PER_BYTE * self.end)
 
     def build(self, size: int) -> None:
         """Count values that are built next, in bytes."""
         self.built += size
-        if self.built > MAX_BUILT:
-            raise BodyError(Reason.UNDECODABLE, f"the values take more than {MAX_BUILT} bytes of memory")
+        if self.built > self._limit:
+            raise malformed(f"the values of {self.end} bytes take more than {self._limit} bytes of memory")
+
+    def count_empty(self, count: int) -> None:
+        """Count items that take no bytes."""
+        self.empty_items += count
+        if self.empty_items > MAX_EMPTY_ITEMS:
+            raise malformed(f"more than {MAX_EMPTY_ITEMS} items take no bytes")
 
     def enter(self) -> None:
         """Count a document or an array that begins."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise BodyError(Reason.UNDECODABLE, f"values are nested more than {MAX_DEPTH} deep")
+            raise malformed(f"values are nested more than {MAX_DEPTH} deep")
 
     def take(self, size: int) -> bytes:
         """The next bytes."""

@@ -212,8 +212,8 @@ def test_items_without_bytes_are_counted_over_all_arrays_of_a_record() -> None:
     """Many arrays below the limit are refused, too."""
     arrays = {"type": "array", "items": {"type": "array", "items": VOID}}
 
-    assert [[{}] * 900] == read(arrays, varint(1) + varint(900) + varint(0) + varint(0))
-    refused = refusal(arrays, varint(20_000) + (varint(900) + varint(0)) * 20_000 + varint(0))
+    assert [[{}] * 400] == read(arrays, varint(1) + varint(400) + varint(0) + varint(0))
+    refused = refusal(arrays, varint(20_000) + (varint(400) + varint(0)) * 20_000 + varint(0))
     assert "take no bytes" in str(refused)
 
 
@@ -226,7 +226,7 @@ def test_a_record_that_doubles_itself_without_bytes_is_refused() -> None:
     writer = writer_of(doubled)
 
     assert writer.problem is None
-    with pytest.raises(Undecodable, match="bytes of memory") as caught:
+    with pytest.raises(Undecodable, match="take no bytes") as caught:
         wire_format.read(START, writer)
     assert Reason.UNDECODABLE == caught.value.reason
 
