@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +17,7 @@ from schema_registry.client import SchemaRegistryClient
 from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
+from streamapp.decode.avro_schema import UnreadableSchema, from_text
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable
 from streamapp.model.event import Schema
@@ -80,11 +80,7 @@ class RegistryClient:
 
     async def look_up(self, schema_id: int) -> WriterSchema | None:
         """Return the schema of an id, with its version under the subject; None if the registry has no such id."""
-        fetched = await self._call(lambda: self._fetch(schema_id))
-        if fetched is None:
-            return None
-        schema, version, definitions = fetched
-        return writer_schema(schema, schema_id=schema_id, version=version, definitions=definitions)
+        return await self._call(lambda: self._fetch(schema_id))
 
     async def has(self, schema_id: int) -> bool:
         """Whether the registry has a schema of this id."""
@@ -133,13 +129,18 @@ class RegistryClient:
 
     # Blocking requests, each run in a thread
 
-    def _fetch(self, schema_id: int) -> tuple[Schema, str, list[Schema]] | None:
-        """Schema, version label and referenced schemas of an id."""
+    def _fetch(self, schema_id: int) -> WriterSchema | None:
+        """The schema of an id, parsed here: a large schema takes longer than the event loop may be blocked."""
         body = self._get_by_id(schema_id)
         if body is None:
             return None
         version = self._version_label(schema_id)
-        return _schema_in(body), version, [*self._definitions(body)]
+        schema, definitions = _schema_in(body), list[Schema]()
+        try:
+            definitions = [*self._definitions(body)]
+        except RecursionError:
+            schema = UnreadableSchema("its references refer to each other without an end")
+        return writer_schema(schema, schema_id=schema_id, version=version, definitions=definitions)
 
     def _get_by_id(self, schema_id: int) -> Mapping[str, Any] | None:
         try:
@@ -217,10 +218,8 @@ def _is_of_registry(error: ClientError) -> bool:
     return isinstance(code, int) and code >= _MIN_REGISTRY_CODE
 
 
-def _schema_in(body: Mapping[str, Any]) -> Any:
-    if body.get("schemaType", "AVRO") != "AVRO":
-        return {"type": body["schemaType"]}  # not an event; the type appears in the error of its dead letters
-    return json.loads(body["schema"])
+def _schema_in(body: Mapping[str, Any]) -> Schema:
+    return from_text(body["schema"], kind=body.get("schemaType"))
 
 
 def _translated(url: str, call: Callable[[], T]) -> T:
