@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pymongo
@@ -24,6 +25,7 @@ from streamapp.model.user_event import (
     VERSION_FLAGS,
     VERSIONS,
 )
+from streamapp.model.value_text import text_of, values_of
 from streamapp.rollups.keys import MAPS
 from streamapp.rollups.levels import LEVELS
 
@@ -224,7 +226,8 @@ def _matching(wanted: Filter) -> Document:
 
 
 def _one_of(field: str, chosen: Sequence[str]) -> Document:
-    is_in: Document = {field: {"$in": [None if label == labels.NOT_GIVEN else label for label in chosen]}}
+    values = ([None] if label == labels.NOT_GIVEN else values_of(label) for label in chosen)
+    is_in: Document = {field: {"$in": [*chain.from_iterable(values)]}}
     if labels.UNREGISTERED in chosen and field == _VERSION_PATH:
         return {"$or": [is_in, {field: {"$not": labels.VERSION}}]}
     return is_in
@@ -241,7 +244,7 @@ def _most_frequent(field: str) -> list[Document]:
 
 def _counts(facets: Document, wanted: Filter) -> Counts:
     by_bucket = _summed(
-        facets["by_bucket"], lambda by: (from_ms(int(by["bucket"])), labels.version(_text(by.get("version"))))
+        facets["by_bucket"], lambda by: (from_ms(int(by["bucket"])), labels.version(text_of(by.get("version"))))
     )
     by_value = {each.plural: _summed(facets[each.plural], _label) for each in CHARTS}
     found = {**by_value, SCHEMA_VERSION.plural: {version for _, version in by_bucket}}
@@ -262,15 +265,11 @@ def _summed(rows: Sequence[Document], key_of: Callable[[Any], Key]) -> Mapping[K
 
 
 def _label(value: object) -> str:
-    return labels.value(_text(value))
+    return labels.value(text_of(value))
 
 
 def _n(rows: Sequence[Document]) -> int:
     return int(rows[0]["n"]) if rows else 0
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _instant(value: object) -> datetime | None:

@@ -12,6 +12,7 @@ from dashboard.model import formatting
 from dashboard.model.errors import DashboardError
 from dashboard.model.time_window import from_ms
 from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
+from streamapp.model.value_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,4 +104,5 @@ def _event_time(ms: object, zone: tzinfo) -> str:
 
 
 def _text(value: object) -> str:
-    return formatting.NONE if value is None else str(value)
+    text = text_of(value)
+    return formatting.NONE if text is None else text
