@@ -51,11 +51,13 @@ class Undecodable(Permanent):
     Args:
         reason: one of the reasons in `streamapp.model.record.Reason`.
         error: the exact error, for a person who reads the dead letter.
+        built: bytes of memory that were built of the record before the error.
     """
 
-    def __init__(self, reason: str, error: str) -> None:
+    def __init__(self, reason: str, error: str, *, built: int = 0) -> None:
         super().__init__(error)
         self.reason = reason
+        self.built = built
 
 
 class PoisonFlood(Permanent):

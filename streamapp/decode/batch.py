@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from traceback import format_tb
+from typing import cast
 
 from streamapp.decode import document, wire_format
 from streamapp.decode.document import Document, EventTimes, LazyDocument
@@ -17,6 +18,11 @@ from streamapp.errors import Undecodable
 from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBatch, Reason, Record, origin_of
 
 log = logging.getLogger(__name__)
+
+#: Bytes of memory that the generic path builds in a step: some 10 ms of work.
+STEP_BYTES = 4 * 1024 * 1024
+#: What a record costs on the generic path in any case, expressed in bytes.
+_RECORD_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +56,8 @@ class DecodedBatch:
     dead: Sequence[DeadLetter]
     #: Indexes of the replayed events: their offset does not say when they arrived.
     out_of_order: AbstractSet[int]
+    #: Bytes of the documents from the generic path, which can be many times as large as their records.
+    generic_size: int = 0
 
     def places(self) -> Iterator[tuple[int, str]]:
         """Offset and `_id` of each event that is in order."""
@@ -85,8 +93,25 @@ def build(
     batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
 ) -> DecodedBatch:
     """Decode each record of a batch with the schemas that exist; the other records become dead letters."""
+    decoding = steps(batch, schemas, times=times, received_at=received_at)
+    while True:
+        try:
+            next(decoding)
+        except StopIteration as done:
+            return done.value
+
+
+def steps(
+    batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
+) -> Generator[None, None, DecodedBatch]:
+    """Decode a batch as `build` does, in steps between which the event loop can have a turn.
+
+    A step ends between two records once the generic path has built STEP_BYTES; records on the fast path cost so little
+    that a batch of them is one step.
+    """
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
     dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
+    built = generic_size = 0
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
     for record in batch.records:
         if (made := fast_path.document(record)) is not None:
@@ -94,12 +119,19 @@ def build(
             records.append(record)
             versions.append(made.dimensions.schema_version)
             continue
+        if built >= STEP_BYTES:
+            yield
+            built = 0
         placed = batch.with_coordinates(record)
         origin = origin_of(placed, topic_id)
+        built += _RECORD_BYTES
         try:
-            writer, event = wire_format.decode(record.value, schemas)
+            writer = wire_format.writer_of(record.value, schemas)
+            event, size = wire_format.build(cast("bytes", record.value), writer)
+            built += size
             made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
         except Undecodable as exc:
+            built += exc.built
             dead.append(_dead_letter(placed, origin, exc))
         except Exception as exc:  # noqa: BLE001 - an unexpected error in one record must not stop its partition
             _log_unexpected(placed, exc)
@@ -108,10 +140,11 @@ def build(
         else:
             if record.headers and origin.differs_from(placed, topic_id):
                 out_of_order.add(len(documents))
-            documents.append(made)
+            documents.append(encoded := document.encoded(made))
+            generic_size += encoded.size if isinstance(encoded, LazyDocument) else size
             records.append(record)
             versions.append(writer.version)
-    return DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order)
+    return DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, generic_size)
 
 
 def _with_fields(events: DecodedEvents) -> DecodedEvents:

@@ -80,7 +80,8 @@ class BodyReader:
             found = self._read(cursor)
         except BodyError as exc:
             where = ".".join(name[:100] for name in reversed(exc.path[-10:]))
-            raise Undecodable(exc.reason, f"{where}: {exc.what}" if where else exc.what) from None
+            message = f"{where}: {exc.what}" if where else exc.what
+            raise Undecodable(exc.reason, message, built=cursor.built) from None
         except (RecursionError, MemoryError) as exc:
             raise Undecodable(Reason.UNDECODABLE, f"the body is too large to read: {type(exc).__name__}") from None
         if cursor.at != cursor.end:

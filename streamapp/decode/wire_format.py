@@ -10,6 +10,7 @@ from typing import Any, cast
 import fastavro
 
 from streamapp.decode import encoder
+from streamapp.decode.body_reader import Built
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model import event
@@ -42,17 +43,36 @@ def decode(value: bytes | None, schemas: Mapping[int, WriterSchema]) -> tuple[Wr
     """The event in `value` and its writer schema, one of `schemas`.
 
     Raises:
-        Undecodable: no header, a schema id that is not in `schemas`, or see `read`.
+        Undecodable: see `writer_of` and `build`.
+    """
+    writer = writer_of(value, schemas)
+    return writer, read(cast("bytes", value), writer)
+
+
+def writer_of(value: bytes | None, schemas: Mapping[int, WriterSchema]) -> WriterSchema:
+    """The writer schema of `value`, one of `schemas`.
+
+    Raises:
+        Undecodable: no header, or a schema id that is not in `schemas`.
     """
     schema_id = schema_id_of(value)
     writer = schemas.get(schema_id)
     if writer is None:
         raise Undecodable(Reason.UNKNOWN_SCHEMA_ID, f"the registry knows no schema {schema_id}")
-    return writer, read(cast("bytes", value), writer)
+    return writer
 
 
 def read(value: bytes, writer: WriterSchema) -> Event:
     """The event in `value`, as values that MongoDB stores.
+
+    Raises:
+        Undecodable: see `build`.
+    """
+    return build(value, writer).value
+
+
+def build(value: bytes, writer: WriterSchema) -> Built:
+    """The event in `value`, as values that MongoDB stores, and about how many bytes of memory they take.
 
     Raises:
         Undecodable: the body does not match the writer schema, or the schema is not one of events.
@@ -60,9 +80,9 @@ def read(value: bytes, writer: WriterSchema) -> Event:
     if writer.problem:
         raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, f"schema {writer.schema_id}: {writer.problem}")
     try:
-        return writer.read(value, HEADER.size).value
+        return writer.read(value, HEADER.size)
     except Undecodable as exc:
-        raise Undecodable(exc.reason, f"schema {writer.schema_id}: {exc}") from None
+        raise Undecodable(exc.reason, f"schema {writer.schema_id}: {exc}", built=exc.built) from None
 
 
 def write(event: Mapping[str, Any], *, schema: Schema, schema_id: int) -> bytes:
