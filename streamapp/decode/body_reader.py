@@ -83,10 +83,12 @@ class BodyReader:
             message = f"{where}: {exc.what}" if where else exc.what
             raise Undecodable(exc.reason, message, built=cursor.built) from None
         except (RecursionError, MemoryError) as exc:
-            raise Undecodable(Reason.UNDECODABLE, f"the body is too large to read: {type(exc).__name__}") from None
+            message = f"the body is too large to read: {type(exc).__name__}"
+            raise Undecodable(Reason.UNDECODABLE, message, built=cursor.built) from None
         if cursor.at != cursor.end:
             # Written with another schema than the id says: the decoded values are wrong.
-            raise Undecodable(Reason.UNDECODABLE, f"{cursor.end - cursor.at} bytes are left over after the body")
+            message = f"{cursor.end - cursor.at} bytes are left over after the body"
+            raise Undecodable(Reason.UNDECODABLE, message, built=cursor.built)
         return Built(found, cursor.built)
 
     def _compiled(self, type_: AvroType) -> Read:

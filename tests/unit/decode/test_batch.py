@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 import pytest
 from bson import DatetimeMS
 
-from streamapp.decode.batch import DecodedBatch, DecodedEvents, build
+from streamapp.decode.batch import DecodedBatch, DecodedEvents, build, steps
 from streamapp.decode.document import EventTimes, LazyDocument
+from streamapp.decode.writer_schema import writer_schema
+from streamapp.model import event
 from streamapp.model.record import Reason
-from tests.support.factories import TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event
+from tests.support.factories import TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
 
 def test_events_out_of_order_have_no_place_in_the_partition() -> None:
@@ -61,3 +63,43 @@ def test_events_of_the_known_schemas_take_the_fast_path(changes: dict[str, str |
     (document,) = build(batch, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC)).events.documents
 
     assert isinstance(document, LazyDocument)
+
+
+ITEMS = {"type": "array", "items": {"type": "record", "name": "Item", "fields": [{"name": "a", "type": "boolean"}]}}
+EXPANDING = {**event.schema(1), "fields": [*event.schema(1)["fields"], {"name": "items", "type": ITEMS}]}
+
+
+def test_a_document_of_the_generic_path_is_encoded() -> None:
+    """A batch of small records in memory would be ten times as large; its documents have a size."""
+    value = wire(an_event(items=[{"a": True}] * 10_000), EXPANDING, 3)
+    schemas = {3: writer_schema(EXPANDING, schema_id=3, version="v3")}
+    times = EventTimes(earliest=0, ahead=0)
+
+    decoded = build(a_batch(FakeRecord(value=value)), schemas, times=times, received_at=datetime.now(UTC))
+
+    (document,) = decoded.events.documents
+    assert isinstance(document, LazyDocument)
+    assert [{"a": True}] * 10_000 == document["items"]
+    assert document.size == len(document.raw) == decoded.generic_size
+    assert decoded.generic_size > 10 * len(value)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_a_batch_that_expands_is_decoded_in_steps(bad: bool) -> None:
+    """The event loop can have a turn between two of them; the result is the same. Refused records count, too."""
+    value = wire(an_event(items=[{"a": True}] * 25_000), EXPANDING, 3) + b"\0" * bad
+    records = [FakeRecord(value=value, offset=offset) for offset in range(5)]
+    schemas = {3: writer_schema(EXPANDING, schema_id=3, version="v3")}
+
+    decoding = steps(a_batch(*records), schemas, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+
+    assert len([*decoding]) == 4
+
+
+def test_a_batch_on_the_fast_path_is_one_step() -> None:
+    """Its documents are about as large as the records."""
+    records = [a_record(offset=offset) for offset in range(5_000)]
+
+    decoding = steps(a_batch(*records), {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+
+    assert [] == [*decoding]

@@ -183,3 +183,52 @@ def test_every_error_class_counts_as_unreachable(kind: type[Exception]) -> None:
 
     with pytest.raises(RegistryUnavailable):
         registry_client._translated("http://registry", fail)
+
+
+def nested(depth: int) -> str:
+    """Return the text of a schema nested this deep."""
+    return '{"type":"array","items":' * depth + '"int"' + "}" * depth
+
+
+CYCLE = {"schema": '"other"', "references": [{"name": "other", "subject": "other", "version": 1}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"schema": nested(985)},
+        {"schema": nested(100_000)},
+        {"schema": "{"},
+        {"schema": None},
+        {"schema": 7},
+        {"schema": "[1, 2]"},
+        {"schema": '"unknown"'},
+        {"schema": "syntax = 'proto3';", "schemaType": "PROTOBUF"},
+        CYCLE,
+    ],
+    ids=lambda body: str(body)[:60],
+)
+def test_a_schema_that_cannot_be_read_is_one_with_a_problem(body: dict[str, Any]) -> None:
+    """Anybody may register it under any subject: its records are dead letters, and the worker goes on."""
+
+    def request(url: str, *_: Any, **__: Any) -> httpx.Response:
+        return httpx.Response(200, json=[] if url.endswith(("/versions", "/subjects")) else body)
+
+    writer = asyncio.run(a_registry(request).look_up(7))
+
+    assert writer is not None
+    assert writer.problem
+
+
+@pytest.mark.parametrize("kind", ["AVRO", None])
+def test_a_schema_without_type_is_avro(kind: str | None) -> None:
+    """Some registries answer null."""
+
+    def request(url: str, *_: Any, **__: Any) -> httpx.Response:
+        body = {"schema": json.dumps(event.schema(1)), "schemaType": kind}
+        return httpx.Response(200, json=[] if url.endswith(("/versions", "/subjects")) else body)
+
+    writer = asyncio.run(a_registry(request).look_up(7))
+
+    assert writer is not None
+    assert writer.problem is None

@@ -1,0 +1,252 @@
+"""The generic path against the rules of the specification: any bytes, schemas like those of real topics.
+
+STREAMAPP_FUZZ_SECONDS and STREAMAPP_FUZZ_SEED choose how long to search and where: by default some seconds, and always
+the same records.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from typing import Any
+
+import bson
+import fastavro
+import fastavro.utils
+import pytest
+
+from streamapp.decode import cursor, wire_format
+from streamapp.decode.document import EventTimes, LazyDocument
+from streamapp.decode.fast_path import FastPath
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.errors import Undecodable
+from streamapp.model import event
+from streamapp.model.record import Reason
+from tests.support.factories import FakeRecord, a_batch, an_event
+
+SECONDS = float(os.environ.get("STREAMAPP_FUZZ_SECONDS", "0.3"))
+SEED = int(os.environ.get("STREAMAPP_FUZZ_SEED", "1"))
+MOST_VALUES = 300
+_REASONS = {Reason.UNDECODABLE, Reason.TRUNCATED, Reason.REFUSED_BY_STORE}
+
+
+def record(name: str, /, **fields: Any) -> dict[str, Any]:
+    """Return a record type."""
+    return {
+        "type": "record",
+        "name": name,
+        "fields": [{"name": field, "type": type_} for field, type_ in fields.items()],
+    }
+
+
+def array(items: Any) -> dict[str, Any]:
+    """Return an array type."""
+    return {"type": "array", "items": items}
+
+
+def values(type_: Any) -> dict[str, Any]:
+    """Return a map type."""
+    return {"type": "map", "values": type_}
+
+
+def logical(type_: Any, name: str, **more: Any) -> dict[str, Any]:
+    """Return a type with a logical type."""
+    return {**(type_ if isinstance(type_, dict) else {"type": type_}), "logicalType": name, **more}
+
+
+def fixed(name: str, size: int) -> dict[str, Any]:
+    """Return a fixed."""
+    return {"type": "fixed", "name": name, "size": size}
+
+
+STATUS = {"type": "enum", "name": "Status", "symbols": ["NEW", "PAID", "SENT", "LOST"]}
+LINE = record("Line", sku="string", quantity="int", price=["null", logical("bytes", "decimal", precision=12, scale=2)])
+TREE = record("Tree", label="string", children=array("Tree"))
+NODE = record("Node", value=["null", "long"], next=["null", "Node"])
+#: The type of a field `x`, such as orders, clicks, telemetry, logs and change events have.
+KINDS: dict[str, Any] = {
+    "an order": record("Order", id=logical("string", "uuid"), status=STATUS, lines=array(LINE)),
+    "a click": record("Click", url="string", referrer=["null", "string"], x="int", y="int", alt="boolean"),
+    "telemetry": record(
+        "Telemetry", at=logical("long", "timestamp-micros"), readings=array("double"), tags=values("string")
+    ),
+    "samples": array(record("Sample", t="long", v="float")),
+    "a log line": record(
+        "Log", level=STATUS, message="string", context=values(["null", "string", "long", "double", "boolean"])
+    ),
+    "a change event": record("Change", before=["null", LINE], after=["null", "Line"], op="string", ts=["null", "long"]),
+    "a tree": TREE,
+    "a linked list": NODE,
+    "a payment": record(
+        "Payment", amount=logical(fixed("Money", 16), "decimal", precision=30, scale=6), day=logical("int", "date")
+    ),
+    "an address": record("Address", street=["null", "string"], geo=["null", record("Geo", lat="double", lon="double")]),
+    "a session": record("Session", pages=array(["null", "string"]), seconds=values("int")),
+    "an experiment": array(record("Variant", name="string", on="boolean")),
+    "identifiers": record("Ids", id=logical(fixed("Uuid", 16), "uuid"), hash=fixed("Hash", 32), raw="bytes"),
+    "times": record(
+        "Times",
+        a=logical("long", "timestamp-nanos"),
+        b=logical("long", "local-timestamp-millis"),
+        c=logical("int", "time-millis"),
+    ),
+    "a matrix": array(array("double")),
+    "a map of maps": values(values("int")),
+    "a union of records": [record("A", a="int"), record("B", b="string"), "null", array("boolean")],
+    "flags": array("boolean"),
+    "an embedding": array("float"),
+    "empty records": array(record("Void")),
+    "nulls": values("null"),
+    "a duration": logical(fixed("Duration", 12), "duration"),
+    "a nested union": record("Nested", u=["null", record("Deep", u=["null", "string", array(["null", "int"])])]),
+    "a mutual recursion": record("Ping", pong=["null", record("Pong", pings=array("Ping"))]),
+}
+
+
+def schema_with(kind: Any) -> dict[str, Any]:
+    """Return V2 with a field `x`."""
+    return {**event.schema(2), "fields": [*event.schema(2)["fields"], {"name": "x", "type": kind}]}
+
+
+def written(schema: Any, some: dict[str, Any]) -> bytes:
+    """Return the wire bytes of an event."""
+    return wire_format.write(some, schema=fastavro.parse_schema(schema, named_schemas={}), schema_id=9)
+
+
+class Generator:
+    """Draws valid values and breaks their bytes; the same ones for the same seed."""
+
+    def __init__(self, seed: object) -> None:
+        self.random = random.Random(str(seed))
+        self._left = MOST_VALUES
+
+    def value(self, type_: Any, named: dict[str, Any], depth: int = 0) -> Any:
+        """Return a value of a type, as fastavro writes it."""
+        self._left -= 1
+        few = 0 if depth > 6 or self._left < 0 else self.random.randint(0, 4)
+        if isinstance(type_, str) and type_ in named:
+            type_ = named[type_]
+        if isinstance(type_, list):
+            branch = self.random.choice(["null"] if few == 0 and "null" in type_ else type_)
+            return self.value(branch, named, depth + 1)
+        kind = type_ if isinstance(type_, str) else type_["type"]
+        if kind == "record":
+            return {field["name"]: self.value(field["type"], named, depth + 1) for field in type_["fields"]}
+        if kind == "array":
+            return [self.value(type_["items"], named, depth + 1) for _ in range(few)]
+        if kind == "map":
+            return {f"k{i}": self.value(type_["values"], named, depth + 1) for i in range(few)}
+        return self._plain(kind, type_)
+
+    def _plain(self, kind: str, type_: Any) -> Any:
+        rng = self.random
+        if kind == "enum":
+            return rng.choice(type_["symbols"])
+        if kind == "fixed":
+            return rng.randbytes(type_["size"])
+        return {
+            "null": None,
+            "boolean": rng.random() < 0.5,
+            "int": rng.choice([0, 1, -1, 2**31 - 1, -(2**31), rng.randint(-(2**31), 2**31 - 1)]),
+            "long": rng.choice([0, -1, 2**63 - 1, -(2**63), rng.randint(-(2**40), 2**40)]),
+            "float": rng.uniform(-1e6, 1e6),
+            "double": rng.choice([0.0, float("inf"), rng.uniform(-1e300, 1e300)]),
+            "bytes": rng.randbytes(rng.randint(0, 9)),
+            "string": rng.choice(["", "a", "ü€😀", "x" * 70, "click"]),
+        }[kind]
+
+    def broken(self, body: bytes) -> bytes:
+        """Return the bytes with some of them changed, left out, added or repeated."""
+        rng, found = self.random, bytearray(body)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randint(0, len(found))
+            odd = [
+                b"",
+                rng.randbytes(1),
+                rng.randbytes(9),
+                b"\xff" * 9 + b"\x01",
+                b"\x80\0",
+                b"\x01",
+                bytes(found[:at]),
+            ]
+            found[at : at + rng.randint(0, 2)] = rng.choice(odd)
+        return bytes(found) if rng.random() < 0.9 else rng.randbytes(rng.randint(0, 60))
+
+
+def named_types(type_: Any) -> dict[str, Any]:
+    """Return the definitions within a type by their name."""
+    parts = type_ if isinstance(type_, list) else []
+    if isinstance(type_, dict):
+        parts = [type_.get(key) for key in ("type", "items", "values")] + [
+            field["type"] for field in type_.get("fields", ())
+        ]
+    own = {type_["name"]: type_} if isinstance(type_, dict) and "name" in type_ else {}
+    return own | {name: each for part in parts for name, each in named_types(part).items()}
+
+
+def without_logical_types(type_: Any) -> Any:
+    """Return the schema with plain types, which are read as they are written."""
+    if isinstance(type_, list):
+        return [without_logical_types(each) for each in type_]
+    if isinstance(type_, dict):
+        return {name: without_logical_types(each) for name, each in type_.items() if name != "logicalType"}
+    return type_
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_bytes_are_read_or_refused_at_a_bounded_cost(name: str) -> None:
+    """Never another error; what is read is the same once it is written again, and on the fast path."""
+    generator, plain_kind = Generator((SEED, name)), without_logical_types(KINDS[name])
+    schema, plain = schema_with(KINDS[name]), schema_with(plain_kind)
+    writer, plain_writer = (writer_schema(each, schema_id=9, version="v9") for each in (schema, plain))
+    assert writer.problem is None
+    until, tried = time.monotonic() + SECONDS, 0
+    while time.monotonic() < until or tried < 20:
+        tried += 1
+        generator._left = MOST_VALUES
+        body = written(plain, an_event(browser="b", x=generator.value(plain_kind, named_types(plain_kind))))
+        assert read_or_refused(body, plain_writer, plain) is not None, body.hex()
+        read_or_refused(body, writer, schema)
+        read_or_refused(body[:5] + generator.broken(body[5:]), writer, schema)
+        read_or_refused(body[:-1] + generator.broken(body[-1:]), plain_writer, plain)
+
+
+def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str, Any] | None:
+    """Return what is read; None if it is refused. Checks what must hold in any case."""
+    fast = on_fast_path(value, writer)
+    found, size = built_or_refused(value, writer)
+    if found is None:
+        assert fast is None, value.hex()
+        return None
+    assert size <= cursor.MAX_BUILT
+    raw = bson.encode(found)
+    if fast is not None:
+        assert raw[4:-1] in fast.raw, value.hex()
+    if without_logical_types(schema) == schema:
+        again, _ = wire_format.build(written(schema, found), writer)
+        assert raw == bson.encode(again), value.hex()
+    return found
+
+
+def built_or_refused(value: bytes, writer: WriterSchema) -> tuple[dict[str, Any] | None, int]:
+    """Return what is read and its size; None if it is refused."""
+    try:
+        return wire_format.build(value, writer)
+    except Undecodable as exc:
+        refused = exc
+    assert refused.reason in _REASONS
+    return None, min(refused.built, cursor.MAX_BUILT)
+
+
+def on_fast_path(value: bytes, writer: WriterSchema) -> LazyDocument | None:
+    """Return the document that the fast path makes; None if it declines."""
+    record = FakeRecord(value=value)
+    times = EventTimes(earliest=-(2**63), ahead=2**65)
+    received_at = bson.DatetimeMS(0).as_datetime()
+    return FastPath(a_batch(record), {9: writer}, times=times, received_at=received_at).document(record)
+
+
+def test_there_are_enough_schemas() -> None:
+    """Of different kinds."""
+    assert len(KINDS) >= 20
