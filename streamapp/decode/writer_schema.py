@@ -90,20 +90,16 @@ def canonical_form(schema: Schema) -> str:
     return canonical_form_of(avro_schema.parse(schema).root)
 
 
-def problem_as_event(schema: Schema, definitions: Sequence[Schema] = ()) -> str | None:
-    """Why no record of this writer schema can be an event; None if some can.
-
-    It must have every required field, nested ones too, with a type that Avro's promotion rules read as the required one
-    (Avro specification 1.12, "Schema Resolution"); names of records and namespaces do not matter.
-    """
-    return _problem(avro_schema.parse(schema, definitions).root, required_types(), path="")
-
-
 def _records(type_: AvroType) -> list[AvroType]:
     return [branch for branch in type_.branches if branch.kind == "record"]
 
 
 def _problem(type_: AvroType, wanted: Any, *, path: str) -> str | None:
+    """Why no record of this type can be an event; None if some can.
+
+    It must have every required field, nested ones too, with a type that Avro's promotion rules read as the required one
+    (Avro specification 1.12, "Schema Resolution"); names of records and namespaces do not matter.
+    """
     if isinstance(wanted, str):
         is_readable = any(branch.kind in _PROMOTED[wanted] for branch in type_.branches)
         return None if is_readable else f"{path} does not read as {wanted}"

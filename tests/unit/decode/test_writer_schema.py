@@ -26,6 +26,11 @@ def with_field(name: str, kind: Any, /, **changes: Any) -> dict[str, Any]:
     return {**event.schema(1), "fields": [*fields, {"name": name, "type": kind}], **changes}
 
 
+def problem_of(schema: Any) -> str | None:
+    """Return why no record of a schema can be an event."""
+    return writer_schema(schema, schema_id=9, version="v9").problem
+
+
 def stored(kind: Any, value: Any) -> Any:
     """Return what a value of an additional field is read as, after a round through BSON's encoder."""
     schema = with_field("added", kind)
@@ -132,7 +137,7 @@ METADATA = {
 )
 def test_schemas_with_the_required_fields_are_of_events(schema: Any) -> None:
     """Names of records do not matter, nor do promotable types and nullable fields."""
-    assert decode_writer_schema.problem_as_event(schema) is None
+    assert problem_of(schema) is None
 
 
 @pytest.mark.parametrize(
@@ -152,7 +157,7 @@ def test_schemas_with_the_required_fields_are_of_events(schema: Any) -> None:
 )
 def test_other_schemas_have_a_problem(schema: Any, problem: str) -> None:
     """It names the field."""
-    assert problem == decode_writer_schema.problem_as_event(schema)
+    assert problem == problem_of(schema)
 
 
 def test_a_schema_that_cannot_be_parsed_has_a_problem() -> None:
@@ -185,9 +190,7 @@ def test_a_union_at_the_top_is_read_by_its_branch() -> None:
 
 def test_a_type_may_have_the_name_of_an_avro_type() -> None:
     """`record` is a valid name."""
-    assert (
-        decode_writer_schema.problem_as_event({**event.schema(1), "name": "record", "namespace": "com.example"}) is None
-    )
+    assert problem_of({**event.schema(1), "name": "record", "namespace": "com.example"}) is None
 
 
 NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
