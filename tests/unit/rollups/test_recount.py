@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+import bson
 import pytest
 
-from streamapp.decode.document import Document
+from streamapp.decode.batch import build
+from streamapp.decode.document import Document, EventTimes, LazyDocument
+from streamapp.decode.writer_schema import writer_schema
+from streamapp.model import event
 from streamapp.model.record import PartitionId
 from streamapp.rollups.keys import MAX_KEYS, id_of
 from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.pending import PendingCounts, count
 from streamapp.rollups.recount import Recount, difference
 from streamapp.rollups.rollup import Rollup
-from tests.support.factories import NOW, TOPIC_ID
+from tests.support import factories
+from tests.support.factories import NOW, TOPIC_ID, FakeRecord, a_batch, wire
 from tests.support.rollup_factory import an_event
 
 PARTITION = PartitionId(TOPIC_ID, 0)
@@ -134,3 +141,34 @@ def test_missing_and_unexpected_rollups_are_reported() -> None:
 
     assert difference(rollup, None) == "n is 1, and no such event is stored"
     assert difference(None, rollup) == "missing: 1 events are not counted"
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoded"),
+    [
+        ({"type": "long", "logicalType": "timestamp-millis"}, b"\x80\xb0\x83\xc5\x98\x68"),
+        ({"type": "int", "logicalType": "date"}, b"\x02"),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}, b"\x02\x96"),
+        ({"type": "enum", "name": "Browser", "symbols": ["chrome"]}, b"\0"),
+        ({"type": "array", "items": {"type": "long", "logicalType": "timestamp-micros"}}, b"\x02\x02\0"),
+        ({"type": "map", "values": "bytes"}, b"\0"),
+        ("bytes", b"\x04\0\xff"),
+        ("boolean", b"\x01"),
+        ("double", b"\0" * 8),
+        ("long", b"\xfe\xff\xff\xff\x7f"),
+    ],
+    ids=str,
+)
+def test_a_recount_counts_a_value_by_the_workers_text(kind: Any, encoded: bytes) -> None:
+    """A worker counts what it decodes, a recount what MongoDB returns; `browser` may have any type."""
+    fields = [*event.schema(1)["fields"], {"name": "browser", "type": kind}]
+    writer = writer_schema({**event.schema(1), "fields": fields}, schema_id=9, version="v9")
+    record = FakeRecord(value=wire(factories.an_event(), schema_id=9) + encoded)
+    times = EventTimes(earliest=0, ahead=2**60)
+    decoded = build(a_batch(record), {9: writer}, times=times, received_at=datetime.now(UTC))
+
+    (worker,) = count(PendingCounts.of(decoded.events.documents).events).values()
+    (stored,) = (bson.decode(each.raw) for each in decoded.events.documents if isinstance(each, LazyDocument))
+    (recount,) = count(PendingCounts.of([stored]).events).values()
+
+    assert worker.cells == recount.cells
