@@ -23,6 +23,7 @@ from streamapp.retry import OutageRetrier
 from streamapp.transport.batches import BatchBuilder, PartitionBatchMessage
 from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords, is_retriable
 from streamapp.transport.offset_tracker import EndOffsets, InFlightBatch, OffsetTracker, Progress
+from streamapp.transport.topic_id_check import Send, TopicIdCheck
 from streamapp.transport.topic_ids import TopicIdOf, TopicIds
 
 log = get_logger(__name__)
@@ -118,7 +119,21 @@ class BatchConsumer(stock.Consumer):
             thread_loop=self.loop,
             beacon=self.beacon,
             max_batch_records=self._options.max_batch_records,
+            check_topic_ids=self._new_topic_id_check,
         )
+
+    def _new_topic_id_check(self, send: Send) -> TopicIdCheck:
+        return TopicIdCheck(
+            send,
+            topics=self._options.topics,
+            known=lambda: self._topic_ids.known,
+            on_changed=self._on_topic_id_changed,
+        )
+
+    def _on_topic_id_changed(self, topic: str) -> None:
+        log.warning("The topic %s was deleted and re-created. The worker reads it from its first offset.", topic)
+        self._topic_ids.request(topic)
+        self._update_targets()
 
     def _is_batched(self, tp: TP) -> bool:
         return tp[0] in self._options.topics
@@ -255,6 +270,10 @@ class BatchConsumer(stock.Consumer):
     async def _read_from_start(self, topic: str) -> bool:
         """Read a re-created topic from its first offset: the committed offsets may belong to the deleted topic."""
         self.offset_tracker.reset_settled(topic)
+        for tp in self.assignment():
+            # Late acknowledgements of the deleted topic's records must not change the offset to commit.
+            if tp.topic == topic and tp in self.offset_tracker and self.offset_tracker.is_behind(tp, 0):
+                self._rewind(tp, 0)
         try:
             await self._thread.seek_to_start(tp for tp in self.assignment() if tp.topic == topic)
         except KafkaError as exc:

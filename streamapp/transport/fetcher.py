@@ -13,12 +13,13 @@ events arrive one by one, waking the other thread for each fetch makes up a good
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
@@ -30,6 +31,7 @@ from mode.threads import WorkerThread
 from streamapp.model.record import BatchRecord
 from streamapp.transport.batch_size import memory_size
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
+from streamapp.transport.topic_id_check import Send, TopicIdCheck
 
 log = get_logger(__name__)
 
@@ -100,9 +102,12 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     _is_commit_failing = False
     _rotation = 0
 
-    def __init__(self, *args: Any, max_batch_records: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, max_batch_records: int, check_topic_ids: Callable[[Send], TopicIdCheck], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._max_batch_records = max_batch_records
+        self._check_topic_ids = check_topic_ids
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -110,6 +115,8 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
         # Faust reads uncommitted records of transactions. aiokafka reads the attribute when it starts.
         consumer._isolation_level = "read_committed"
+        self._topic_id_check = self._check_topic_ids(consumer._client.send)
+        consumer._client.send = self._topic_id_check.send
         return consumer
 
     async def on_thread_stop(self) -> None:
@@ -276,6 +283,8 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
+                if await self._has_changed_topic({tp.topic for tp in offsets}):
+                    return False
                 await self._ensure_consumer().commit({stock.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
         except (KafkaError, TimeoutError) as exc:
             if not is_retriable(exc):
@@ -284,6 +293,17 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             return False
         self._log_commit_result(None)
         return True
+
+    async def _has_changed_topic(self, topics: set[str]) -> bool:
+        """Whether any of the topics is not the one whose records were read: the offsets belong to a deleted topic."""
+        node_id: Any = self._coordinator.coordinator_id
+        group = ConnectionGroup.COORDINATION
+        if node_id is None:
+            node_id, group = self._ensure_consumer()._client.get_random_node(), ConnectionGroup.DEFAULT
+        for topic in topics & self._topic_id_check.topics:
+            if await self._topic_id_check.has_changed(node_id, topic, group=group):
+                return True
+        return False
 
     def _log_commit_result(self, error: BaseException | None) -> None:
         """Log the first failed commit, and the first that succeeds afterwards."""

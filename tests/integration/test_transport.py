@@ -394,6 +394,28 @@ def test_a_re_created_topic_is_read_from_its_first_offset(
     assert first_topic_ids != second_topic_ids
 
 
+def test_a_topic_re_created_while_the_worker_is_suspended_is_read_from_its_first_offset(
+    backend: Backend, unique_name: str, run: Callable[..., Worker]
+) -> None:
+    """The new topic has more records than the deleted one: a fetch at the old offset succeeds."""
+    kafka = Kafka(backend.addresses.kafka_bootstrap_servers, unique_name, partitions=1)
+    worker = run(kafka)
+    kafka.send(numbers(50))
+    until(lambda: kafka.is_drained(worker.plan.group), what="the end, committed")
+    topic_id = worker.settled()[0]["topic_id"]
+
+    worker.process.send_signal(signal.SIGSTOP)
+    kafka.delete()
+    kafka.create()
+    kafka.send(numbers(500, 1_000))
+    worker.process.send_signal(signal.SIGCONT)
+    until(lambda: set(numbers(500, 1_000)) <= set(worker.values()), what="the records of the re-created topic")
+    until(lambda: kafka.is_drained(worker.plan.group), what="the new end, committed")
+
+    of_deleted_topic = [fact["values"] for fact in worker.settled() if fact["topic_id"] == topic_id]
+    assert {value for values in of_deleted_topic for value in values} == set(numbers(50))
+
+
 def test_no_record_is_lost_when_the_broker_is_killed_and_restarted(
     private_backend: Backend, unique_name: str, run: Callable[..., Worker]
 ) -> None:

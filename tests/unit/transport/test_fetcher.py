@@ -15,6 +15,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords
+from streamapp.transport.topic_id_check import Send, TopicIdCheck
 from tests.support.factories import NOW
 
 FAILED = TP("user_events", 0)
@@ -148,6 +149,10 @@ def test_records_are_taken_as_they_were_decoded() -> None:
     assert fetched.position_after == 2
 
 
+def _no_check(send: Send) -> TopicIdCheck:
+    return TopicIdCheck(send, topics=frozenset(), known=dict, on_changed=lambda _: None)
+
+
 class Idle(BatchFetcher):
     """Reads nothing; its start or its stop may fail."""
 
@@ -155,7 +160,7 @@ class Idle(BatchFetcher):
         loop = asyncio.get_running_loop()
         self._errors = start_error, stop_error
         consumer: Any = SimpleNamespace(transport=SimpleNamespace(app=None))
-        super().__init__(consumer, loop=loop, thread_loop=loop, max_batch_records=4_000)
+        super().__init__(consumer, loop=loop, thread_loop=loop, max_batch_records=4_000, check_topic_ids=_no_check)
 
     def __post_init__(self) -> None:
         """Skip what needs Faust's app."""

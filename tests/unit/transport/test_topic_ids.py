@@ -71,14 +71,14 @@ def test_a_changed_topic_id_is_reported_before_the_topic_may_be_read() -> None:
 
 
 def test_a_topic_that_may_not_be_read_stays_unknown() -> None:
-    """The consumer joins its group again, which requests the topic id again."""
+    """The consumer joins its group again, which requests the topic id again; the change is then reported again."""
 
     async def scenario() -> None:
-        cluster = FakeCluster("one", "two", may_read=False)
-        for _ in range(2):
+        cluster = FakeCluster("one", "two", "two", may_read=False)
+        for _ in range(3):
             cluster.topic_ids.request("events")
             await run_tasks()
-        assert (cluster.topic_ids.known, cluster.changed) == ({}, ["events"])
+        assert (cluster.topic_ids.known, cluster.changed) == ({}, ["events", "events"])
 
     asyncio.run(scenario())
 
