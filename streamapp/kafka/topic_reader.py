@@ -160,5 +160,10 @@ def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicP
 def _record(message: Message) -> TopicRecord:
     found: Any = message
     _, timestamp = found.timestamp()
-    headers = found.headers() or []
+    try:
+        headers = found.headers() or []
+    except (UnicodeDecodeError, SystemError):
+        # A name that is not UTF-8, which Kafka does not check: confluent-kafka returns no header of such a record. The
+        # worker ignores streamapp's headers beside such a name, too.
+        headers = []
     return TopicRecord(found.topic(), found.partition(), found.offset(), timestamp, found.key(), found.value(), headers)

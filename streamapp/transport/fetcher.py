@@ -23,6 +23,8 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from mode import get_logger
@@ -30,6 +32,7 @@ from mode.threads import WorkerThread
 
 from streamapp.model.record import BatchRecord
 from streamapp.transport.batch_size import memory_size
+from streamapp.transport.lenient_records import LenientRecords, has_old_format
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 
@@ -108,6 +111,9 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         super().__init__(*args, **kwargs)
         self._max_batch_records = max_batch_records
         self._check_topic_ids = check_topic_ids
+        #: Partitions whose last fetch response could not be read, and the bytes of the next one.
+        self._unreadable: set[Any] = set()
+        self._raw: dict[Any, bytes] = {}
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -116,8 +122,20 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         # Faust reads uncommitted records of transactions. aiokafka reads the attribute when it starts.
         consumer._isolation_level = "read_committed"
         self._topic_id_check = self._check_topic_ids(consumer._client.send)
-        consumer._client.send = self._topic_id_check.send
+        consumer._client.send = self._send
         return consumer
+
+    async def _send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
+        """Send a request; keep the bytes of a fetch response that aiokafka may not be able to read."""
+        response = await self._topic_id_check.send(node_id, request, group=group)
+        if isinstance(request, FetchRequest):
+            for topic, partitions in response.topics:
+                for partition, *_, data in partitions:
+                    tp = TopicPartition(topic, partition)
+                    self._raw.pop(tp, None)
+                    if data and (tp in self._unreadable or has_old_format(data)):
+                        self._raw[tp] = bytes(data)
+        return response
 
     async def on_thread_stop(self) -> None:
         """Leave the group, within a bound."""
@@ -251,6 +269,9 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         # A fetch response is decoded while it is read. The entry may also hold an error, which has no records.
         if (response := getattr(buffered.get(tp), "_partition_records", None)) is not None:
             response._consumer_record = _as_decoded
+            if tp in self._raw:
+                self._unreadable.discard(tp)
+                buffered[tp]._partition_records = LenientRecords(response, self._raw.pop(tp))
         while tp in buffered and len(records) < max_records and size < max_bytes:
             chunk = await self._take_chunk(tp, min(CHUNK_RECORDS, max_records - len(records)), raises=not records)
             if not chunk:
@@ -262,7 +283,12 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     async def _take_chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:
         try:
             return (await self._read({tp}, max_records)).get(tp, [])
-        except KafkaError:
+        except Exception:
+            if hasattr(self._aiokafka_fetcher._records.get(tp), "_partition_records"):
+                # A record cannot be read. The records from the position on are fetched and read again.
+                self._unreadable.add(tp)
+                del self._aiokafka_fetcher._records[tp]
+                return []
             # Records taken before must not be lost; the next fetch raises the error again.
             if raises:
                 raise

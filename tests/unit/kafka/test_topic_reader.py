@@ -1,8 +1,8 @@
-"""The committed offsets of a group, while its broker starts."""
+"""The committed offsets of a group while its broker starts, and records with odd headers."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -34,3 +34,23 @@ def test_another_error_is_raised_at_once() -> None:
     """A retry does not help."""
     with pytest.raises(KafkaException):
         topic_reader._committed(_Starting(KafkaError.GROUP_AUTHORIZATION_FAILED), [])
+
+
+class _OddHeader:
+    """A message with a header name that is not UTF-8."""
+
+    def headers(self) -> Never:
+        raise SystemError("returned a result with an exception set")
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_000
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: {"topic": "events", "partition": 0, "offset": 7, "key": b"k", "value": b"v"}[name]
+
+
+def test_a_header_name_that_is_not_utf8_leaves_no_header() -> None:
+    """The record is returned."""
+    message: Any = _OddHeader()
+
+    assert topic_reader._record(message) == ("events", 0, 7, 1_000, b"k", b"v", [])

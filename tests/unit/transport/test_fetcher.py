@@ -128,6 +128,7 @@ class Holding(BatchFetcher):
         fetcher = SimpleNamespace(_records=self._held, fetched_records=self._fetched_records)
         self._consumer: Any = SimpleNamespace(_fetcher=fetcher)
         self._max_batch_records = 4_000
+        self._raw, self._unreadable = {}, set()
         self.reading: Any = assignment.state_value(tp)
 
     async def _fetched_records(self, tps: Collection[TP], *, max_records: int, **_: Any) -> dict[Any, Any]:

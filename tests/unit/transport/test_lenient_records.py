@@ -1,0 +1,159 @@
+"""Batches that aiokafka cannot read: each record gets a fate of its own."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+from aiokafka.structs import TopicPartition
+
+from streamapp.decode import wire_format
+from streamapp.errors import Undecodable
+from streamapp.model.record import Reason
+from streamapp.transport.lenient_records import NO_TIMESTAMP, UNREADABLE, LenientRecords, has_old_format, raw_batches
+from tests.support.factories import NOW
+
+TP = TopicPartition("user_events", 0)
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+Header = tuple[str, bytes | None]
+
+
+def batch(values: list[bytes], *, base: int = 0, compression: int = NONE, headers: list[Header] | None = None) -> bytes:
+    """Build a batch whose second record has the headers."""
+    builder = DefaultRecordBatchBuilder(2, compression, 0, -1, -1, -1, 1 << 20)
+    for offset, value in enumerate(values):
+        builder.append(offset, NOW + offset, b"key", value, headers or [] if offset == 1 else [])
+    return sealed(bytearray(builder.build()), base)
+
+
+def sealed(data: bytearray, base: int = 0) -> bytes:
+    """Set the base offset and the checksum."""
+    data[:8] = struct.pack(">q", base)
+    data[17:21] = struct.pack(">I", calc_crc32c(bytes(data[21:])))
+    return bytes(data)
+
+
+def stock(data: bytes, position: int = 0) -> PartitionRecords:
+    """Return aiokafka's reader."""
+    return PartitionRecords(TP, MemoryRecords(data), [], position, None, None, check_crcs=True, isolation_level=1)
+
+
+def read(data: bytes, position: int = 0) -> tuple[list[Any], int]:
+    """Read leniently; return the records and the next offset to fetch."""
+    reader = LenientRecords(stock(data, position), data)
+    return list(reader), reader.next_fetch_offset
+
+
+def odd(name: str, *others: Header, compression: int = NONE) -> bytes:
+    """Build a batch of three records, the second with a header whose name is not UTF-8."""
+    data = bytearray(batch([b"a", b"b", b"c"], headers=[*others, (name, b"v")]))
+    data[data.index(name.encode()) + 1] = 0xE4
+    if compression:
+        packed = zlib.compressobj(wbits=31)
+        data[61:] = packed.compress(bytes(data[61:])) + packed.flush()
+        data[8:12] = struct.pack(">i", len(data) - 12)
+        data[21:23] = struct.pack(">h", GZIP)
+    return sealed(data)
+
+
+@pytest.mark.parametrize("compression", [NONE, GZIP])
+def test_a_header_name_that_is_not_utf8_costs_nothing(compression: int) -> None:
+    """aiokafka raises an error for the whole batch; the name stays readable."""
+    data = odd("trace", compression=compression)
+    with pytest.raises(Exception, match="utf-8"):
+        list(stock(data))
+
+    records, after = read(data)
+
+    assert [(each.offset, each.timestamp, each.key, each.value) for each in records] == [
+        (offset, NOW + offset, b"key", value) for offset, value in enumerate([b"a", b"b", b"c"])
+    ]
+    assert (records[1].headers, after) == ([("t\\xe4ace", b"v")], 3)
+
+
+def test_beside_such_a_name_no_header_counts_as_written_by_streamapp() -> None:
+    """librdkafka returns no header at all of such a record, so that `verify` would expect the other origin."""
+    records, _ = read(odd("trace", ("streamapp.topic", b"forged"), ("other", None)))
+
+    assert records[1].headers == [("other", None), ("t\\xe4ace", b"v")]
+
+
+def test_batches_before_and_after_are_read_by_aiokafka() -> None:
+    """Records below the position are skipped."""
+    data = batch([b"x", b"y"], compression=LZ4) + batch([b"a", b"b"], base=2, headers=[("trace", b"v")])
+    data = data[: data.index(b"trace")] + b"\xe4" + data[data.index(b"trace") + 1 :]
+    after = batch([b"z"], base=10, compression=ZSTD)
+
+    records, end = read(data + after, position=1)
+
+    assert ([each.offset for each in records], end) == ([1, 2, 3, 10], 11)
+    assert [each.value for each in records] == [b"y", b"a", b"b", b"z"]
+
+
+def test_a_batch_that_does_not_unpack_becomes_one_dead_letter() -> None:
+    """It holds the bytes of the batch; the offsets behind it are read."""
+    data = bytearray(batch([b"a" * 100, b"b" * 100], compression=GZIP))
+    data[65:] = bytes(len(data) - 65)
+    broken = sealed(data)
+
+    records, after = read(broken + batch([b"c"], base=2))
+
+    assert ([each.offset for each in records], after) == ([0, 2], 3)
+    assert records[0].value == UNREADABLE + broken
+    with pytest.raises(Undecodable) as error:
+        wire_format.decode(records[0].value, {})
+    assert error.value.reason == Reason.BAD_MAGIC_BYTE
+
+
+def test_a_record_that_breaks_off_becomes_a_dead_letter() -> None:
+    """The records before it are events."""
+    data = bytearray(batch([b"a", b"b", b"c"]))
+    at = data.index(b"b", 61) - 1
+    data[at] = 0x7E  # the length of its value, larger than the record
+    records, after = read(sealed(data))
+
+    assert ([each.offset for each in records], after) == ([0, 1, 2], 3)
+    assert [each.value[:1] for each in records] == [b"a", UNREADABLE, b"c"]
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+def test_old_message_formats_are_read(magic: int) -> None:
+    """The first has no timestamp."""
+    builder = LegacyRecordBatchBuilder(magic, 0, 1 << 16)
+    builder.append(0, NOW, b"key", b"value")
+    data = bytes(builder.build())
+
+    records, after = read(data)
+
+    assert has_old_format(data)
+    assert not has_old_format(batch([b"a"]))
+    timestamp = NOW if magic else NO_TIMESTAMP
+    assert [(each.offset, each.timestamp, each.key, each.value) for each in records] == [
+        (0, timestamp, b"key", b"value")
+    ]
+    assert after == 1
+
+
+def test_any_bytes_are_read_without_an_error() -> None:
+    """One byte after another is changed; the next offset always grows."""
+    good = batch([b"a", b"b"], headers=[("n", b"v")])
+    for at in range(16, len(good)):
+        for value in (0, 0x7F, 0x80, 0xFF):
+            data = bytearray(good)
+            data[at] = value
+            _, after = read(bytes(data))
+            assert after >= 1
+
+
+def test_an_incomplete_batch_is_left() -> None:
+    """The broker may cut the last one; it is fetched again."""
+    data = batch([b"a"])
+
+    assert [len(each.data) for each in raw_batches(data + data[:-1])] == [len(data)]
