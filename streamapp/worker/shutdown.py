@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import faust
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Loggers that log every HTTP request at the level INFO.
 _HTTP_LOGGERS = ("httpx", "httpcore", "schema_registry")
+
+_STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -69,6 +72,7 @@ class BoundedWorker(faust.Worker):
         if conf.web_enabled and (why := _web_error(conf.web_bind, conf.web_port)):
             print(f"Error: {why}", file=sys.stderr)  # noqa: T201 - logging is not set up yet
             sys.exit(_WRONG_USAGE)
+        self._receive_signals()
         try:
             super().execute_from_commandline()
         except SystemExit as exc:
@@ -83,15 +87,31 @@ class BoundedWorker(faust.Worker):
         if not self._shutdown_immediately and not self.app.conf.logging_config:
             self.say("ready")
 
+    def _receive_signals(self) -> None:
+        """Wait for signals in a thread, because the event loop, which Faust lets handle them, may be blocked."""
+        # A blocked signal stays pending until sigwait returns it. Threads that start later inherit the mask.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        threading.Thread(target=self._wait_for_signals, name="signals", daemon=True).start()
+
+    def _wait_for_signals(self) -> None:
+        while True:
+            received = signal.sigwait(_STOP_SIGNALS)
+            self._start_deadline()
+            with suppress(RuntimeError):  # the event loop is closed
+                self.loop.call_soon_threadsafe(super()._schedule_shutdown, received)
+
     def _schedule_shutdown(self, signal: Any) -> None:
+        # A signal that the event loop received: sent to a thread that is older than the mask.
+        self._start_deadline()
+        super()._schedule_shutdown(signal)
+
+    def _start_deadline(self) -> None:
         if self._signalled:
             self._end("second signal received")
         self._signalled = True
-        # A thread, because the event loop itself may be blocked.
         timer = threading.Timer(self.deadline, self._end, ["shutdown deadline exceeded"])
         timer.daemon = True
         timer.start()
-        super()._schedule_shutdown(signal)
 
     def _end(self, why: str) -> NoReturn:
         print(f"process ended: {why}; Kafka delivers the records that are not acked again", file=sys.stderr)  # noqa: T201
