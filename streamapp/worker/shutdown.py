@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 #: Loggers that log every HTTP request at the level INFO.
 _HTTP_LOGGERS = ("httpx", "httpcore", "schema_registry")
 
-_STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+_STOP_SIGNALS = (signal.Signals.SIGINT, signal.Signals.SIGTERM)
 
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -95,7 +95,7 @@ class BoundedWorker(faust.Worker):
 
     def _wait_for_signals(self) -> None:
         while True:
-            received = signal.sigwait(_STOP_SIGNALS)
+            received = signal.Signals(signal.sigwait(_STOP_SIGNALS))
             self._start_deadline()
             with suppress(RuntimeError):  # the event loop is closed
                 self.loop.call_soon_threadsafe(super()._schedule_shutdown, received)
