@@ -7,6 +7,7 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from traceback import format_tb
 from typing import cast
 
@@ -32,6 +33,15 @@ class DecodedEvents:
     documents: Sequence[Document] = ()
     records: Sequence[BatchRecord] = ()
     versions: Sequence[str] = ()
+
+    @classmethod
+    def joined(cls, parts: Sequence[DecodedEvents]) -> DecodedEvents:
+        """The events of several parts, one after the other."""
+        return cls(
+            [*chain.from_iterable(each.documents for each in parts)],
+            [*chain.from_iterable(each.records for each in parts)],
+            [*chain.from_iterable(each.versions for each in parts)],
+        )
 
     def dead_letters(self, refused: Mapping[int, str], batch: PartitionBatch) -> list[DeadLetter]:
         """Make the dead letters of refused documents; `refused` maps their index to the error."""

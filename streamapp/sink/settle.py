@@ -13,17 +13,19 @@ The caller acks the batch after `settle` returns, never before.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamapp.decode import wire_format
-from streamapp.decode.batch import DecodedEvents, build
+from streamapp.decode.batch import DecodedBatch, DecodedEvents
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import CircuitBreaker
+from streamapp.sink.decoding import decode_in_parts
 from streamapp.sink.insert_batcher import InsertBatcher
 from streamapp.sink.partition_order import PartitionOrder, Turn
 from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
@@ -32,6 +34,8 @@ from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 #: Decoded documents in memory at the same time; one from the generic path takes twenty times the memory of its record.
 MAX_DECODED_RECORDS = 24_000
+#: Large records can decode to many times their size: a batch of 4 MiB takes a third of the permits.
+_BYTES_PER_PERMIT = 512
 #: Of records above this size, little remains in memory once only their counts are held.
 _LARGE_RECORD_BYTES = 800
 
@@ -44,6 +48,20 @@ class _Inserted:
     out_of_order: DecodedEvents
     dead: Sequence[DeadLetter]
     fates: Fates
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Inserted]) -> _Inserted:
+        """What remains of all parts of a batch, in offset order."""
+        if len(parts) == 1:  # nearly always
+            return parts[0]
+        pending = [each.pending for each in parts if each.pending]
+        events = [each.out_of_order for each in parts]
+        return cls(
+            PendingCounts.joined(pending) if pending else None,
+            DecodedEvents.joined(events),
+            [letter for each in parts for letter in each.dead],
+            sum((each.fates for each in parts), Fates()),
+        )
 
 
 class Sink:
@@ -92,7 +110,7 @@ class Sink:
         """Take all steps; return the fates, and what is done once the rollups are written."""
         # 1. Resolve the writer schemas.
         schemas = await self._ports.schemas.resolve(_schema_ids(batch.records))
-        async with self._decode_slots.take(len(batch.records)):
+        async with self._decode_slots.take(_decode_permits(batch)):
             # 2. and 3. Decode the records, and insert the events that are in order.
             inserted = await self._decode_and_insert(batch, schemas)
         # Wait for the turn of the batch.
@@ -112,18 +130,30 @@ class Sink:
         return fates, rollups_written
 
     async def _decode_and_insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
+        parts, uncounted = list[_Inserted](), None
         # 2. Decode.
-        decoded = build(batch, schemas, times=self._times, received_at=self._ports.now())
+        async for decoded, last_offset in decode_in_parts(
+            batch, schemas, times=self._times, received_at=self._ports.now()
+        ):
+            # 3. Insert.
+            inserted, to_count = await self._insert(batch, decoded)
+            if uncounted is None:
+                uncounted = deque(sorted(await self._redelivery.uncounted(batch), key=_offset_of))
+            if uncounted:
+                due = sum(_offset_of(each) < last_offset for each in uncounted)
+                to_count = sorted([*to_count, *(uncounted.popleft() for _ in range(due))], key=_offset_of)
+            parts.append(replace(inserted, pending=PendingCounts.of(to_count) if to_count else None))
+        return _Inserted.joined(parts)
+
+    async def _insert(self, batch: PartitionBatch, decoded: DecodedBatch) -> tuple[_Inserted, Sequence[Document]]:
+        """Insert the events that are in order; return what remains, and the events to count."""
         previously_failed = await self._redelivery.previously_failed(batch, decoded.places())
         in_order, out_of_order, dead = decoded.split(previously_failed)
-        # 3. Insert.
         outcome = await self._outages.store.run(lambda: self._insert_batcher.insert(in_order.documents))
         fates = self._observe(outcome, in_order)
         dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
         to_count = await self._redelivery.to_count(in_order.documents, outcome)
-        if uncounted := await self._redelivery.uncounted(batch):
-            to_count = sorted([*to_count, *uncounted], key=lambda event: event["kafka"]["offset"])
-        return _Inserted(PendingCounts.of(to_count) if to_count else None, out_of_order, dead, fates)
+        return _Inserted(None, out_of_order, dead, fates), to_count
 
     async def _insert_out_of_order(
         self, batch: PartitionBatch, events: DecodedEvents
@@ -164,6 +194,14 @@ class Sink:
             return await self._ports.events.insert(documents)
         finally:
             self._ports.observer.inserted(self._ports.stopwatch() - started)
+
+
+def _offset_of(event: Document) -> int:
+    return event["kafka"]["offset"]
+
+
+def _decode_permits(batch: PartitionBatch) -> int:
+    return max(len(batch.records), batch.size // _BYTES_PER_PERMIT)
 
 
 def _first_failures(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
