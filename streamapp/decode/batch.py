@@ -47,6 +47,27 @@ class DecodedEvents:
         """Make the dead letters of refused documents; `refused` maps their index to the error."""
         return [self._dead_letter(index, error, batch) for index, error in refused.items()]
 
+    def joined(self, other: DecodedEvents) -> DecodedEvents:
+        """Both, in offset order of their records."""
+        together = DecodedEvents(
+            [*self.documents, *other.documents], [*self.records, *other.records], [*self.versions, *other.versions]
+        )
+        return together.part(sorted(range(len(together.records)), key=lambda i: together.records[i].offset))
+
+    def part(self, indexes: Sequence[int]) -> DecodedEvents:
+        """Some of the events, by their index."""
+        return DecodedEvents(
+            [self.documents[i] for i in indexes],
+            [self.records[i] for i in indexes],
+            [self.versions[i] for i in indexes],
+        )
+
+    def with_fields(self, indexes: Sequence[int]) -> DecodedEvents:
+        """The same with decoded documents: the store of events out of order adds a field to each."""
+        events = self.part(indexes)
+        documents = [each.decoded() if isinstance(each, LazyDocument) else each for each in events.documents]
+        return DecodedEvents(documents, events.records, events.versions)
+
     def _dead_letter(self, index: int, error: str, batch: PartitionBatch) -> DeadLetter:
         record = batch.with_coordinates(self.records[index])
         return DeadLetter(
@@ -89,14 +110,8 @@ class DecodedBatch:
             out_of_order = out_of_order | {index for index, made in documents if made["_id"] in previously_failed}
         if not out_of_order:
             return self.events, DecodedEvents(), self.dead
-        in_order = self._part([index for index in range(len(self.events.documents)) if index not in out_of_order])
-        return in_order, _with_fields(self._part(sorted(out_of_order))), self.dead
-
-    def _part(self, indexes: Sequence[int]) -> DecodedEvents:
-        documents, records, versions = self.events.documents, self.events.records, self.events.versions
-        return DecodedEvents(
-            [documents[i] for i in indexes], [records[i] for i in indexes], [versions[i] for i in indexes]
-        )
+        in_order = self.events.part([index for index in range(len(self.events.documents)) if index not in out_of_order])
+        return in_order, self.events.with_fields(sorted(out_of_order)), self.dead
 
 
 def build(
@@ -155,12 +170,6 @@ def steps(
             records.append(record)
             versions.append(writer.version)
     return DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, generic_size)
-
-
-def _with_fields(events: DecodedEvents) -> DecodedEvents:
-    """The same events with decoded documents: the store adds a field to each."""
-    documents = [each.decoded() if isinstance(each, LazyDocument) else each for each in events.documents]
-    return DecodedEvents(documents, events.records, events.versions)
 
 
 def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:

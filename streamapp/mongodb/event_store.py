@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -12,17 +13,19 @@ import pymongo
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
+from pymongo.collection import Collection
 from pymongo.errors import (
     BulkWriteError,
     DuplicateKeyError,
     OperationFailure,
 )
 
+from streamapp.decode import identity
 from streamapp.decode.document import Document, LazyDocument
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
-from streamapp.model.record import DeadLetter
-from streamapp.mongodb import dead_letter_counts
+from streamapp.model.record import DeadLetter, PartitionId
+from streamapp.mongodb import dead_letter_counts, failed_offsets
 from streamapp.mongodb.client import COMMAND_DOCUMENT_ERRORS, DUPLICATE_KEY, Mongo, is_transient, write_errors
 from streamapp.rollups.recount import PROJECTION
 from streamapp.sink.ports import Outcome
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 #: The size limit of a document (MongoDB's manual, "MongoDB Limits and Thresholds"), and of the documents in a command.
 MAX_BYTES = 16 * 1024 * 1024
 
+#: What `known` reads of an event.
+KNOWN_FIELDS = sorted({*PROJECTION, *identity.FIELDS, "kafka.apart"})
+
 _Raw = RawBSONDocument | LazyDocument
 
 _INDEX_CONFLICTS = frozenset({85, 86})
@@ -40,7 +46,7 @@ _UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 
 
 class EventStore:
-    """The collections `events`, `dead_letters` and `schema_versions`."""
+    """The collections `events`, `dead_letters`, `failed_offsets` and `schema_versions`."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._call = mongo.call
@@ -60,9 +66,18 @@ class EventStore:
         """
         return await self._call(lambda: self._insert(documents))
 
-    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Which of the events are stored, and whether each was counted out of order (see `out_of_order_store`)."""
+    async def known(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The stored events by `_id`, with KNOWN_FIELDS; `kafka.apart`: counted out of order."""
         return await self._call(lambda: self._known(ids))
+
+    async def failed_before(self, partition_id: PartitionId, offsets: Sequence[int]) -> AbstractSet[int]:
+        """The offsets whose records were dead letters, or whose events were counted out of order."""
+        marks = await self._call(lambda: failed_offsets.find(self._failed_offsets, partition_id, offsets))
+        return marks.failed | marks.counted
+
+    async def highest_failed(self, partition_id: PartitionId) -> int:
+        """The highest offset that `failed_before` can return, -1 for none."""
+        return await self._call(lambda: failed_offsets.highest(self._failed_offsets, partition_id))
 
     async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
         """The stored events that were not counted out of order, with the fields that rollups need."""
@@ -70,6 +85,8 @@ class EventStore:
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each event once per reason; callers must send first failures in offset order per partition."""
+        if failed := failed_offsets.updates(_first_failures(letters), "failed"):
+            await self._call(lambda: self._update(failed_offsets.COLLECTION, failed))
         if updates := dead_letter_counts.updates(letters, self._now()):
             await self._call(lambda: self._update("dead_letters", updates))
 
@@ -85,9 +102,13 @@ class EventStore:
         )
         await self._call(lambda: self._update("schema_versions", [update]))
 
-    def _known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        found = self._primary["events"].find({"_id": {"$in": ids}}, {"kafka.apart": 1})
-        return {document["_id"]: bool(document.get("kafka", {}).get("apart")) for document in found}
+    @property
+    def _failed_offsets(self) -> Collection[Any]:
+        return self._primary[failed_offsets.COLLECTION]
+
+    def _known(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        found = self._primary["events"].find({"_id": {"$in": ids}}, KNOWN_FIELDS)
+        return {document["_id"]: document for document in found}
 
     def _uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
         query = {"_id": {"$in": ids}, "kafka.apart": {"$ne": True}}
@@ -174,6 +195,16 @@ class EventStore:
         errors, concern = answer.get("writeErrors", []), answer.get("writeConcernError")
         if errors or concern:
             raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
+
+
+def _first_failures(letters: Sequence[DeadLetter]) -> Mapping[PartitionId, Sequence[int]]:
+    """The offsets of records that failed for the first time, by partition."""
+    offsets: dict[PartitionId, list[int]] = {}
+    for letter in letters:
+        origin = letter.origin
+        if not origin.failures:
+            offsets.setdefault(PartitionId(origin.topic_id or origin.topic, origin.partition), []).append(origin.offset)
+    return offsets
 
 
 def why_unencodable(document: Document) -> str | None:

@@ -2,26 +2,31 @@
 
 The offset of a replayed dead letter is below offsets that its rollups hold already, and so is the offset of a record
 that was a dead letter at its first delivery and is delivered again. The rollup writer, which compares offsets, would
-leave such an event out. `kafka.apart` marks its document.
+leave such an event out. `kafka.apart` marks its document, and `failed_offsets` remembers that it was counted.
+
+An event whose `_id` belongs to another event, because Kafka used its offset again, gets an `_id` of its own here.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pymongo
 from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError, ServerSelectionTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from streamapp.decode.document import Document
-from streamapp.model.record import PartitionId
+from streamapp.decode.identity import is_another_event, with_id_of_its_own
+from streamapp.errors import StoreUnavailable
+from streamapp.mongodb import failed_offsets
 from streamapp.mongodb.client import ANSWER_TIMEOUT_MS, DUPLICATE_KEY, Mongo, is_transient, write_errors
-from streamapp.mongodb.event_store import why_unencodable
+from streamapp.mongodb.event_store import KNOWN_FIELDS, why_unencodable
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.keys import by_partition, id_of
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
@@ -48,6 +53,8 @@ class OutOfOrderStore:
         self._keep = keep
         self._now = now
         self._has_transactions = True
+        #: Events in the next transaction: fewer after a transaction that was too slow.
+        self._max_events = MAX_EVENTS_PER_TRANSACTION
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Store and count each event that is not stored yet.
@@ -55,10 +62,18 @@ class OutOfOrderStore:
         Raises:
             StoreUnavailable: some may be stored, some not; the same call may be repeated.
         """
-        outcome = Outcome()
-        for start in range(0, len(documents), MAX_EVENTS_PER_TRANSACTION):
-            chunk = documents[start : start + MAX_EVENTS_PER_TRANSACTION]
+        outcome, start = Outcome(), 0
+        while start < len(documents):
+            chunk = documents[start : start + self._max_events]
             outcome = outcome.joined(await self._mongo.call(lambda chunk=chunk: self._insert(chunk)), start)
+            self._max_events = min(self._max_events * 2, MAX_EVENTS_PER_TRANSACTION)
+            start += len(chunk)
+        if outcome.reused:
+            log.warning(
+                "Kafka used the offsets of %d stored events again for other events: a broker lost the end of its log."
+                " The new events are stored too; their _id ends with the Kafka timestamp and a checksum",
+                len(outcome.reused),
+            )
         return outcome
 
     def _insert(self, documents: Sequence[Document]) -> Outcome:
@@ -66,15 +81,22 @@ class OutOfOrderStore:
         while True:
             rest = [index for index in range(len(documents)) if index not in refused]
             try:
-                known = self._in_transaction(lambda session, rest=rest: self._insert_new(documents, rest, session))
+                outcome = self._in_transaction(lambda session, rest=rest: self._insert_new(documents, rest, session))
             except _Refused as exc:
                 refused[exc.index] = exc.why
             except _ConcurrentWrite:
                 continue
+            except _SlowTransaction as exc:
+                self._max_events = max(len(documents) // 2, 1)
+                raise StoreUnavailable(
+                    f"MongoDB is slow: it did not store and count {len(documents)} events out of order within"
+                    f" {ANSWER_TIMEOUT_MS // 1000} s; the next attempt takes {self._max_events}. Check the load of"
+                    " MongoDB and the network between the worker and MongoDB"
+                ) from exc
             else:
-                return Outcome(duplicates=frozenset(known), refused=refused)
+                return Outcome(duplicates=outcome.duplicates, refused=refused, reused=outcome.reused)
 
-    def _in_transaction(self, work: Callable[[ClientSession | None], set[int]]) -> set[int]:
+    def _in_transaction(self, work: Callable[[ClientSession | None], Outcome]) -> Outcome:
         if not self._has_transactions:
             return work(None)
         try:
@@ -90,7 +112,7 @@ class OutOfOrderStore:
             )
             return work(None)
 
-    def _with_time_limit(self, work: Callable[[ClientSession | None], set[int]], session: ClientSession) -> set[int]:
+    def _with_time_limit(self, work: Callable[[ClientSession | None], Outcome], session: ClientSession) -> Outcome:
         try:
             with pymongo.timeout(ANSWER_TIMEOUT_MS / 1000):
                 return session.with_transaction(
@@ -105,61 +127,121 @@ class OutOfOrderStore:
                 # minute by default, against the next attempt too.
                 with suppress(PyMongoError):
                     self._mongo.client.admin.command("killSessions", [session.session_id])
+                if not isinstance(exc, ServerSelectionTimeoutError):
+                    raise _SlowTransaction from exc
             raise
 
     def _insert_new(
         self, documents: Sequence[Document], indexes: Sequence[int], session: ClientSession | None
-    ) -> set[int]:
-        """Insert and count the documents that are not stored; return the indexes of the others."""
-        events = self._mongo.primary["events"]
-        ids = [documents[index]["_id"] for index in indexes]
-        stored = {found["_id"] for found in events.find({"_id": {"$in": ids}}, {"_id": 1}, session=session)}
+    ) -> Outcome:
+        """Insert and count the documents that are not stored; the outcome has the others as duplicates."""
+        given = {index: documents[index] for index in indexes}
+        renamed = self._renamed(given, self._stored(given.values(), session))
+        given |= renamed
+        stored = self._stored(renamed.values(), session) if renamed else {}
+        stored |= self._stored([each for index, each in given.items() if index not in renamed], session)
         # The same event can be twice in one chunk.
-        new = {documents[index]["_id"]: index for index in reversed(indexes) if documents[index]["_id"] not in stored}
-        for index in sorted(new.values()):
-            self._insert_one(documents[index], index, session)
-        self._count([documents[index] for index in new.values()], session)
-        return {*indexes}.difference(new.values())
+        new = {given[index]["_id"]: index for index in reversed(indexes) if given[index]["_id"] not in stored}
+        chosen = sorted(new.values())
+        self._insert_all(given, chosen, session)
+        usual = self._uncounted([given[index] for index in chosen if index not in renamed], session)
+        self._count([*usual, *(given[index] for index in chosen if index in renamed)], session)
+        if usual:
+            self._mark_counted(usual, session)
+        return Outcome(duplicates=frozenset(indexes).difference(chosen), reused=frozenset(renamed).intersection(chosen))
 
-    def _insert_one(self, document: Document, index: int, session: ClientSession | None) -> None:
-        marked = {**document, "kafka": {**document["kafka"], "apart": True}}
+    def _stored(self, documents: Iterable[Document], session: ClientSession | None) -> dict[str, Mapping[str, Any]]:
+        ids = [document["_id"] for document in documents]
+        found = self._mongo.primary["events"].find({"_id": {"$in": ids}}, KNOWN_FIELDS, session=session)
+        return {document["_id"]: document for document in found}
+
+    def _renamed(
+        self, given: Mapping[int, Document], stored: Mapping[str, Mapping[str, Any]]
+    ) -> dict[int, dict[str, Any]]:
+        """The documents under an `_id` of their own that are other events than the stored ones with their `_id`."""
+        pairs = {index: (each, stored.get(each["_id"])) for index, each in given.items()}
+        return {
+            index: with_id_of_its_own(came)
+            for index, (came, found) in pairs.items()
+            if found is not None and is_another_event(came, found)
+        }
+
+    def _insert_all(self, given: Mapping[int, Document], chosen: Sequence[int], session: ClientSession | None) -> None:
+        marked = [{**given[index], "kafka": {**given[index]["kafka"], "apart": True}} for index in chosen]
+        if not marked:
+            return
         try:
-            self._mongo.database["events"].bulk_write([pymongo.InsertOne(marked)], session=session)
+            self._mongo.database["events"].bulk_write([*map(pymongo.InsertOne, marked)], session=session)
         except BulkWriteError as exc:
             if is_transient(exc):
                 raise
             (error,) = write_errors(exc.details)
+            if session is None:  # the documents before it are stored, and must be counted now
+                self._count([given[index] for index in chosen[: error["index"]]], session)
             if error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
                 raise _ConcurrentWrite from exc
-            raise _Refused(index, f"{error.get('errmsg', '')} ({error['code']})") from exc
+            raise _Refused(chosen[error["index"]], f"{error.get('errmsg', '')} ({error['code']})") from exc
+
+    def _uncounted(self, documents: Sequence[Document], session: ClientSession | None) -> list[Document]:
+        """The events that were not counted before their documents were deleted from `events`."""
+        collection, uncounted = self._mongo.primary[failed_offsets.COLLECTION], list[Document]()
+        for partition_id, together in by_partition(documents).items():
+            offsets = [event["kafka"]["offset"] for event in together]
+            counted = failed_offsets.find(collection, partition_id, offsets, session).counted
+            uncounted += [event for event in together if event["kafka"]["offset"] not in counted]
+        return uncounted
+
+    def _mark_counted(self, documents: Sequence[Document], session: ClientSession | None) -> None:
+        offsets = {
+            partition_id: [event["kafka"]["offset"] for event in together]
+            for partition_id, together in by_partition(documents).items()
+        }
+        updates = failed_offsets.updates(offsets, "counted")
+        try:
+            self._mongo.primary[failed_offsets.COLLECTION].bulk_write(updates, session=session)
+        except BulkWriteError as exc:
+            if {error["code"] for error in write_errors(exc.details)} != {DUPLICATE_KEY}:
+                raise
+            raise _ConcurrentWrite from exc
 
     def _count(self, documents: Sequence[Document], session: ClientSession | None) -> None:
-        for partition_id, together in by_partition(documents).items():
-            pending = PendingCounts.of(together)
-            for level in LEVELS:
-                self._count_at(level, partition_id, pending, session)
+        pending = {each: PendingCounts.of(together) for each, together in by_partition(documents).items()}
+        for level in LEVELS:
+            since = kept_since(level, self._keep, self._now())
+            deltas = {
+                id_of(partition_id, start): found
+                for partition_id, counts in pending.items()
+                for start, found in counts.after(-1, level).items()
+                if start >= since
+            }
+            self._count_at(level, deltas, session)
 
-    def _count_at(
-        self, level: Level, partition_id: PartitionId, pending: PendingCounts, session: ClientSession | None
-    ) -> None:
-        since = kept_since(level, self._keep, self._now())
-        deltas = {
-            id_of(partition_id, start): found for start, found in pending.after(-1, level).items() if start >= since
-        }
-        for id_, found in deltas.items():
-            while not self._add(level, id_, found, session):
-                if session is not None:
-                    raise _ConcurrentWrite
+    def _count_at(self, level: Level, deltas: Mapping[str, Sequence[Delta]], session: ClientSession | None) -> None:
+        if session is not None:
+            if not self._add(level, deltas, session):
+                raise _ConcurrentWrite
+            return
+        for id_, found in deltas.items():  # one by one: a part of a bulk write could be executed
+            while not self._add(level, {id_: found}, session):
+                pass
 
-    def _add(self, level: Level, id_: str, deltas: Sequence[Delta], session: ClientSession | None) -> bool:
-        rollup = self._rollups.find(level, [id_], session).get(id_) or Rollup(id_)
-        expected_version = rollup.expected_version
-        rollup.add_out_of_order(deltas)
-        return self._rollups.write(level, [ConditionalWrite(expected_version, rollup.document())], session)
+    def _add(self, level: Level, deltas: Mapping[str, Sequence[Delta]], session: ClientSession | None) -> bool:
+        found = self._rollups.find(level, [*deltas], session) if deltas else {}
+        writes = list[ConditionalWrite]()
+        for id_, together in deltas.items():
+            rollup = found.get(id_) or Rollup(id_)
+            expected_version = rollup.expected_version
+            rollup.add_out_of_order(together)
+            writes.append(ConditionalWrite(expected_version, rollup.document()))
+        return self._rollups.write(level, writes, session)
 
 
 class _ConcurrentWrite(Exception):  # noqa: N818 - no error
     """Another process wrote the same documents: read them again."""
+
+
+class _SlowTransaction(Exception):  # noqa: N818 - no error
+    """MongoDB answers, but the transaction takes too long."""
 
 
 class _Refused(Exception):  # noqa: N818 - no error

@@ -66,6 +66,8 @@ class MetricsPage:
         yield from self._dependencies()
         yield self._ready()
         yield CounterMetricFamily("streamapp_rebalances", "Partition assignments.", self._state.rebalances)
+        reused = "Events stored beside another event whose offset Kafka used again."
+        yield CounterMetricFamily("streamapp_reused_offsets", reused, self._sink.reused_offsets)
         if self._state.consumer is not None:
             yield from _transport(self._state.consumer)
             yield from self._lag(self._state.consumer)

@@ -25,6 +25,8 @@ class SinkMetrics:
         self.latencies = Latencies()
         #: Stored events by schema version.
         self.events = Counter[str]()
+        #: Events stored beside another event, because Kafka used its offset again.
+        self.reused_offsets = 0
         #: Delivered dead letters by reason.
         self.dead_letters = Counter[str]()
         self.batch_records = Histogram(
@@ -47,6 +49,10 @@ class SinkMetrics:
         for version, n in Counter(versions).items():
             is_listed = version in self.events or len(self.events) < MAX_VERSIONS
             self.events[version if is_listed else "other"] += n
+
+    def reused(self, count: int) -> None:
+        """Count events whose offset Kafka used again."""
+        self.reused_offsets += count
 
     def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:
         """Count a settled batch and its dead letters."""

@@ -37,6 +37,9 @@ MAPS = tuple(each.plural for each in DIMENSIONS)
 
 _ESCAPES = str.maketrans({character: f"%{ord(character):02X}" for character in "%.$|\0"})
 
+#: The length of a topic id in an `_id`.
+_TOPIC_ID_LENGTH = 22
+
 #: The partition of documents that streamapp did not store.
 FOREIGN = PartitionId("", -1)
 
@@ -51,8 +54,11 @@ def partition_id_of(event: Document) -> PartitionId:
     try:
         kafka, event_id = event["kafka"], str(event["_id"])
         ours = f"-{kafka['partition']}-{kafka['offset']}"
-        topic_id = event_id.removesuffix(ours) if event_id.endswith(ours) else kafka["topic"]
-        # Without a topic id, the `_id` ends with the record's timestamp.
+        # Without a topic id, the `_id` ends with the record's timestamp. After an offset that Kafka used again, it ends
+        # with a timestamp and a checksum.
+        topic_id = event_id[:_TOPIC_ID_LENGTH] if event_id.startswith(ours, _TOPIC_ID_LENGTH) else kafka["topic"]
+        if event_id.endswith(ours):
+            topic_id = event_id.removesuffix(ours)
         is_ours = event_id.startswith(f"{topic_id}{ours}") and isinstance(kafka["offset"], int)
         return PartitionId(topic_id, int(kafka["partition"])) if is_ours else FOREIGN
     except (KeyError, TypeError, ValueError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from streamapp.decode.document import Document
 from streamapp.decode.writer_schema import WriterSchema
@@ -23,12 +23,15 @@ class Outcome:
     duplicates: frozenset[int] = frozenset()
     #: Index → why MongoDB will never accept the document.
     refused: dict[int, str] = field(default_factory=dict[int, str])
+    #: Stored under an `_id` of their own, because another event has theirs: Kafka used their offset again.
+    reused: frozenset[int] = frozenset()
 
     def joined(self, other: Outcome, start: int) -> Outcome:
         """The outcome of both: `other` is the outcome of the documents from index `start` on."""
         return Outcome(
             duplicates=self.duplicates | {start + index for index in other.duplicates},
             refused={**self.refused, **{start + index: why for index, why in other.refused.items()}},
+            reused=self.reused | {start + index for index in other.reused},
         )
 
     def part(self, start: int, length: int) -> Outcome:
@@ -75,8 +78,16 @@ class SchemaPort(Protocol):
 class EventLookupPort(Protocol):
     """Looks up stored events; raises StoreUnavailable."""
 
-    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Which of the events are stored, and whether each was counted out of order."""
+    async def known(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """The stored events by `_id`, as far as they are counted and compared; `kafka.apart`: counted out of order."""
+        ...
+
+    async def failed_before(self, partition_id: PartitionId, offsets: Sequence[int]) -> AbstractSet[int]:
+        """The offsets whose records were dead letters, or whose events were counted out of order."""
+        ...
+
+    async def highest_failed(self, partition_id: PartitionId) -> int:
+        """The highest offset that `failed_before` can return, -1 for none."""
         ...
 
     async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
@@ -129,6 +140,10 @@ class ObserverPort(Protocol):
 
     def stored(self, records: Sequence[BatchRecord], versions: Sequence[str]) -> None:
         """These records were stored; `versions` are their schema versions in the same order."""
+        ...
+
+    def reused(self, count: int) -> None:
+        """So many events were stored under an `_id` of their own, because Kafka used their offset again."""
         ...
 
     def settled(self, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from typing import Any, NamedTuple
 
 from streamapp.decode import document
-from streamapp.decode.document import Document
+from streamapp.decode.document import Document, row_of
+from streamapp.decode.identity import is_another_event
 from streamapp.model.record import Origin, PartitionBatch, PartitionId
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import EVENT_BYTES
@@ -19,6 +21,15 @@ MAX_ORPHAN_DISTANCE = 225_000_000 // EVENT_BYTES
 MAX_IDS_PER_LOOKUP = 5_000
 
 
+class Inserted(NamedTuple):
+    """Events after their insert."""
+
+    #: Those that rollups count in order: all but those refused, or counted out of order before.
+    to_count: Sequence[Document]
+    #: Indexes of duplicates that are other events than the stored ones: Kafka used their offset again.
+    reused: frozenset[int] = frozenset()
+
+
 class Redelivery:
     """Looks up the history of the events of a batch; waits through outages."""
 
@@ -26,31 +37,37 @@ class Redelivery:
         self._events = events
         self._rollups = rollups
         self._outages = outages
-        self._high_watermarks: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
+        self._high_watermarks = _PerAssignment(outages)
+        self._highest_failures = _PerAssignment(outages)
 
     async def previously_failed(self, batch: PartitionBatch, events: Iterable[tuple[int, str]]) -> set[str]:
-        """The `_id`s of events whose records were dead letters at an earlier delivery, and can be stored now.
+        """The `_id`s of events whose records were dead letters at an earlier delivery, or that a replay counted.
 
         Args:
             batch: the batch of the events.
             events: their offsets and `_id`s.
         """
-        high_watermark = await self._high_watermark(batch)
-        if batch.records[0].offset > high_watermark:  # nearly always
+        highest = await self._highest_failed(batch)
+        if batch.records[0].offset > highest:  # nearly always
             return set()
-        delivered_before = [id_ for offset, id_ in events if offset <= high_watermark]
-        if not delivered_before:
+        ids = {offset: id_ for offset, id_ in events if offset <= highest}
+        if not ids:
             return set()
-        return {*delivered_before}.difference(await self._outages.run(lambda: self._events.known(delivered_before)))
+        failed = await self._outages.run(lambda: self._events.failed_before(partition_id(batch), [*ids]))
+        return {ids[offset] for offset in failed}
 
-    async def to_count(self, documents: Sequence[Document], outcome: Outcome) -> Sequence[Document]:
-        """The inserted events that rollups count in order: all but those refused, or counted out of order before."""
+    async def after_insert(self, documents: Sequence[Document], outcome: Outcome) -> Inserted:
+        """What became of inserted events: look up the duplicates."""
         if not outcome.duplicates and not outcome.refused:
-            return documents
+            return Inserted(documents)
         ids = {index: documents[index]["_id"] for index in outcome.duplicates}
-        known = await self._outages.run(lambda: self._events.known([*ids.values()]))
-        counted = {index for index, id_ in ids.items() if known.get(id_)}
-        return [each for i, each in enumerate(documents) if i not in counted and i not in outcome.refused]
+        known = await self._outages.run(lambda: self._events.known([*ids.values()])) if ids else {}
+        stored = {index: known[id_] for index, id_ in ids.items() if id_ in known}
+        reused = frozenset(index for index, each in stored.items() if is_another_event(documents[index], each))
+        counted = {index for index, each in stored.items() if each.get("kafka", {}).get("apart")}
+        skipped = reused | counted | outcome.refused.keys()
+        rest = [index for index in range(len(documents)) if index not in skipped]
+        return Inserted([_as_stored(documents[index], stored.get(index)) for index in rest], reused)
 
     async def uncounted(self, batch: PartitionBatch) -> Sequence[Document]:
         """Events that were stored but perhaps not counted, and whose records Kafka has deleted since.
@@ -72,14 +89,40 @@ class Redelivery:
 
     async def _high_watermark(self, batch: PartitionBatch) -> int:
         """The high watermark of the rollups at the begin of the assignment."""
+        return await self._high_watermarks.get(batch, lambda: self._rollups.high_watermark(partition_id(batch)))
+
+    async def _highest_failed(self, batch: PartitionBatch) -> int:
+        """The highest offset of a dead letter at the begin of the assignment."""
+        return await self._highest_failures.get(batch, lambda: self._events.highest_failed(partition_id(batch)))
+
+
+class _PerAssignment:
+    """Looks up an offset once in each assignment of a partition."""
+
+    def __init__(self, outages: OutageRetrier) -> None:
+        self._outages = outages
+        self._lookups: dict[tuple[str, int], tuple[int, asyncio.Task[int]]] = {}
+
+    async def get(self, batch: PartitionBatch, look_up: Callable[[], Awaitable[int]]) -> int:
         partition = (batch.topic, batch.partition)
-        if partition not in self._high_watermarks or self._high_watermarks[partition][0] != batch.assignment:
-            lookup = self._outages.run(lambda: self._rollups.high_watermark(partition_id(batch)))
-            self._high_watermarks[partition] = (batch.assignment, asyncio.create_task(lookup))
-        _, task = self._high_watermarks[partition]
+        if partition not in self._lookups or self._lookups[partition][0] != batch.assignment:
+            self._lookups[partition] = (batch.assignment, asyncio.create_task(self._outages.run(look_up)))
+        _, task = self._lookups[partition]
         if not task.done():  # else each batch would wait for one iteration of the event loop
             await asyncio.wait([task])
         return task.result()
+
+
+def _as_stored(document: Document, stored: Mapping[str, Any] | None) -> Document:
+    """The document that rollups count: what is stored, which can have another schema version."""
+    if stored is None:
+        return document
+    counted = {**stored, "kafka": {**stored.get("kafka", {}), "offset": document["kafka"]["offset"]}}
+    try:
+        row_of(counted)
+    except (KeyError, TypeError):  # another program has removed fields
+        return document
+    return counted
 
 
 def partition_id(batch: PartitionBatch) -> PartitionId:

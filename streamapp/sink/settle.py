@@ -5,7 +5,7 @@
     2. Decode the records. Each record becomes an event or a dead letter.
     3. Insert the events that are in order. A duplicate is already stored. A refused document becomes a dead letter.
     Then the batch waits for its turn: the earlier batches of the partition must have been added to the rollups.
-    4. Store and count the events that are out of order.
+    4. Store and count the events that are out of order, and those whose offset had another event before.
     5. Deliver and count the dead letters, unless the circuit breaker opens.
     6. Add the events to the rollups, release the records, and wait until the rollups are written.
 The caller acks the batch after `settle` returns, never before.
@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from streamapp.decode import wire_format
 from streamapp.decode.batch import DecodedBatch, DecodedEvents
-from streamapp.decode.document import Document, EventTimes
+from streamapp.decode.document import Document, EventTimes, row_of
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
 from streamapp.rollups.pending import PendingCounts
@@ -150,9 +150,11 @@ class Sink:
         previously_failed = await self._redelivery.previously_failed(batch, decoded.places())
         in_order, out_of_order, dead = decoded.split(previously_failed)
         outcome = await self._outages.store.run(lambda: self._insert_batcher.insert(in_order.documents))
-        fates = self._observe(outcome, in_order)
+        to_count, reused = await self._redelivery.after_insert(in_order.documents, outcome)
+        if reused:
+            out_of_order = out_of_order.joined(in_order.with_fields(sorted(reused)))
+        fates = self._observe(outcome, in_order, reused)
         dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
-        to_count = await self._redelivery.to_count(in_order.documents, outcome)
         return _Inserted(None, out_of_order, dead, fates), to_count
 
     async def _insert_out_of_order(
@@ -178,15 +180,17 @@ class Sink:
             raise AssertionError(message)
         batch.release_records(_remaining_bytes(batch, pending))
 
-    def _observe(self, outcome: Outcome, events: DecodedEvents) -> Fates:
-        """Report the new events to the observer; the fates of all but the refused events."""
+    def _observe(self, outcome: Outcome, events: DecodedEvents, postponed: frozenset[int] = frozenset()) -> Fates:
+        """Report the new events to the observer; the fates of all but the refused and the postponed events."""
         records, versions = events.records, events.versions
         if outcome.duplicates or outcome.refused:
             new = [i for i in range(len(records)) if i not in outcome.duplicates and i not in outcome.refused]
             records, versions = [records[i] for i in new], [versions[i] for i in new]
         if records:
             self._ports.observer.stored(records, versions)
-        return Fates(stored=len(records), duplicates=len(outcome.duplicates))
+        if outcome.reused:
+            self._ports.observer.reused(len(outcome.reused))
+        return Fates(stored=len(records), duplicates=len(outcome.duplicates - postponed))
 
     async def _timed_insert(self, documents: Sequence[Document]) -> Outcome:
         started = self._ports.stopwatch()
@@ -197,7 +201,7 @@ class Sink:
 
 
 def _offset_of(event: Document) -> int:
-    return event["kafka"]["offset"]
+    return row_of(event).offset
 
 
 def _decode_permits(batch: PartitionBatch) -> int:

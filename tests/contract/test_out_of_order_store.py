@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from bson import DatetimeMS
 
+from streamapp.decode.identity import with_id_of_its_own
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
@@ -29,12 +31,18 @@ class Subject:
     """A store of events out of order, and the two stores that it writes to."""
 
     def __init__(
-        self, store: OutOfOrderPort, events: EventPort, rollups: RollupPort, make_unreachable: Callable[[], None]
+        self,
+        store: OutOfOrderPort,
+        events: EventPort,
+        rollups: RollupPort,
+        make_unreachable: Callable[[], None],
+        delete: Callable[[str], object],
     ) -> None:
         self.store = store
         self.events = events
         self.rollups = rollups
         self.make_unreachable = make_unreachable
+        self.delete = delete
 
     def insert(self, *documents: dict[str, Any]) -> tuple[set[int], set[int]]:
         """Insert, and return which were duplicates and which were refused."""
@@ -44,7 +52,8 @@ class Subject:
     def known(self, *offsets: int) -> dict[int, bool]:
         """Return which events are stored, and whether they are marked as out of order."""
         ids = {an_event(offset)["_id"]: offset for offset in offsets}
-        return {ids[id_]: is_marked for id_, is_marked in asyncio.run(self.events.known([*ids])).items()}
+        known = asyncio.run(self.events.known([*ids]))
+        return {ids[id_]: each["kafka"].get("apart", False) for id_, each in known.items()}
 
     def counts(self) -> set[tuple[int, int, int]]:
         """Return events, events out of order and offset of the rollup of each level: one value if they agree."""
@@ -62,13 +71,23 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
     if request.param == "fake":
         events, rollups = FakeEventStore(), FakeRollupStore()
         yield Subject(
-            FakeOutOfOrderStore(events, rollups), events, rollups, lambda: setattr(events, "is_unreachable", True)
+            FakeOutOfOrderStore(events, rollups),
+            events,
+            rollups,
+            lambda: setattr(events, "is_unreachable", True),
+            events.documents.pop,
         )
         return
     settings = settings_for()
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     rollup_store = RollupStore(mongo, keep={})
-    yield Subject(OutOfOrderStore(mongo, rollup_store, keep={}), EventStore(mongo), rollup_store, mongo.close)
+    yield Subject(
+        OutOfOrderStore(mongo, rollup_store, keep={}),
+        EventStore(mongo),
+        rollup_store,
+        mongo.close,
+        lambda id_: mongo.database["events"].delete_one({"_id": id_}),
+    )
     mongo.close()
 
 
@@ -100,6 +119,37 @@ def test_an_event_that_is_stored_already_is_not_counted_again(subject: Subject) 
     assert ({0}, set()) == subject.insert(an_event(3))
     assert {1: False, 3: True} == subject.known(1, 3)
     assert {(1, 1, -1)} == subject.counts()
+
+
+def test_an_event_that_was_deleted_is_stored_again_and_not_counted_again(subject: Subject) -> None:
+    """An operator may delete old events; their rollups stay."""
+    subject.insert(an_event(3), an_event(4))
+    subject.delete(an_event(3)["_id"])
+
+    assert (set(), set()) == subject.insert(an_event(3), an_event(5))
+
+    assert {3: True, 4: True, 5: True} == subject.known(3, 4, 5)
+    assert {(3, 3, -1)} == subject.counts()
+    assert {3, 4, 5} == asyncio.run(subject.events.failed_before(PartitionId(TOPIC_ID, 0), [2, 3, 4, 5]))
+
+
+@pytest.mark.parametrize("change", [{"user_id": "another"}, {"kafka": {"timestamp": DatetimeMS(NOW + 1)}}])
+def test_another_event_at_the_same_offset_is_stored_beside_the_first(subject: Subject, change: dict[str, Any]) -> None:
+    """Under an `_id` with its Kafka timestamp and a checksum, once; it is counted, too."""
+    usual = an_event(3)
+    usual["kafka"] |= {"timestamp": DatetimeMS(NOW)}
+    other = usual | change | {"kafka": usual["kafka"] | change.get("kafka", {})}
+    asyncio.run(subject.events.insert([usual]))
+
+    first = asyncio.run(subject.store.insert([usual, other]))
+    again = asyncio.run(subject.store.insert([other]))
+
+    assert ({0}, {1}) == ({*first.duplicates}, {*first.reused})
+    assert ({0}, set[int]()) == ({*again.duplicates}, {*again.reused})
+    assert {(1, 1, -1)} == subject.counts()
+    id_ = with_id_of_its_own(other)["_id"]
+    assert id_.startswith(f"{TOPIC_ID}-0-3-179000000000")
+    assert {id_} == asyncio.run(subject.events.known([id_])).keys()
 
 
 def test_a_refused_event_does_not_stop_the_events_beside_it(subject: Subject) -> None:

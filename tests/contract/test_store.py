@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
-from streamapp.model.record import Reason
+from streamapp.model.record import PartitionId, Reason
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.sink.ports import EventPort
 from tests.conftest import SettingsFactory
 from tests.support.doubles.ports import FakeEventStore
-from tests.support.factories import NOW, a_letter, lazy, replayed
+from tests.support.factories import NOW, TOPIC_ID, a_letter, lazy, replayed
 
 
 class Subject:
@@ -108,7 +109,33 @@ def test_known_events_say_whether_they_were_counted_out_of_order(subject: Subjec
     """A document of another program has no such mark."""
     subject.insert({"_id": "a", "kafka": {"offset": 1}}, {"_id": "b", "kafka": {"apart": True}}, {"_id": "c"})
 
-    assert {"a": False, "b": True, "c": False} == dict(asyncio.run(subject.store.known(["a", "b", "c", "d"])))
+    known = asyncio.run(subject.store.known(["a", "b", "c", "d"]))
+
+    assert {"a": None, "b": True, "c": None} == {id_: each.get("kafka", {}).get("apart") for id_, each in known.items()}
+
+
+def test_known_events_have_the_fields_that_tell_them_from_other_events(subject: Subject) -> None:
+    """And those that rollups need, and no others."""
+    event = {"user_id": "u", "event_type": "click", "metadata": {"device": "tv", "location": "DE"}}
+    kafka = {"offset": 1, "timestamp": datetime(2026, 3, 1)}  # noqa: DTZ001 - as the driver returns it
+    subject.insert({"_id": "a", **event, "kafka": kafka, "schema_id": 1})
+
+    assert {"_id": "a", **event, "kafka": kafka} == asyncio.run(subject.store.known(["a"]))["a"]
+
+
+def test_offsets_of_dead_letters_are_remembered(subject: Subject) -> None:
+    """Those of the partition, in documents of thousands of offsets; a replayed event that fails again adds none."""
+    partition_id, other = PartitionId(TOPIC_ID, 0), PartitionId(TOPIC_ID, 1)
+    first = a_letter(offset=31)
+    subject.count(first, a_letter(offset=32), a_letter(offset=5_000_000_000), a_letter(offset=7, partition=1))
+    subject.count(first, a_letter(offset=5_000_000_001, headers=replayed(first)))
+
+    found = asyncio.run(subject.store.failed_before(partition_id, [7, 31, 32, 33, 5_000_000_000, 5_000_000_001]))
+
+    assert {31, 32, 5_000_000_000} == found
+    assert [5_000_000_000, 7, -1] == [
+        asyncio.run(subject.store.highest_failed(each)) for each in (partition_id, other, PartitionId(TOPIC_ID, 2))
+    ]
 
 
 def test_an_unreachable_store_raises(subject: Subject) -> None:
@@ -119,6 +146,8 @@ def test_an_unreachable_store_raises(subject: Subject) -> None:
         lambda: subject.insert({"_id": "a"}),
         lambda: asyncio.run(subject.store.known(["a"])),
         lambda: asyncio.run(subject.store.uncounted(["a"])),
+        lambda: asyncio.run(subject.store.failed_before(PartitionId(TOPIC_ID, 0), [1])),
+        lambda: asyncio.run(subject.store.highest_failed(PartitionId(TOPIC_ID, 0))),
         lambda: subject.count(a_letter()),
     ):
         with pytest.raises(StoreUnavailable):

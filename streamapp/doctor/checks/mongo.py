@@ -19,6 +19,7 @@ COLLECTIONS = (
     "pipeline_state",
     "schema_versions",
     "dead_letters",
+    "failed_offsets",
 )
 #: A lower fraction of free disk space is a warning, fewer bytes are a fault.
 LOW_DISK_RATIO = 0.1

@@ -9,9 +9,11 @@ from copy import deepcopy
 from typing import Any
 
 from streamapp.decode.document import Document, LazyDocument
+from streamapp.decode.identity import is_another_event, with_id_of_its_own
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.record import DeadLetter, Origin, PartitionId, Record
+from streamapp.mongodb.event_store import KNOWN_FIELDS
 from streamapp.rollups.keys import id_of, partition_id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
@@ -41,6 +43,9 @@ class FakeEventStore:
         #: How many of the next inserts fail.
         self.failing_inserts = 0
         self._counted: set[tuple[str, Origin]] = set()
+        self._failed: set[tuple[PartitionId, int]] = set()
+        #: Events that were counted out of order.
+        self.counted: set[tuple[PartitionId, int]] = set()
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Insert each document that is new and storable."""
@@ -59,10 +64,20 @@ class FakeEventStore:
                 self.documents[document["_id"]] = document.decoded() if isinstance(document, LazyDocument) else document
         return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
-    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
-        """Return which of the events are stored, and whether each was counted out of order."""
+    async def known(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+        """Return the stored events."""
         self._check()
-        return {id_: _is_out_of_order(self.documents[id_]) for id_ in ids if id_ in self.documents}
+        return {id_: _projected(self.documents[id_], KNOWN_FIELDS) for id_ in ids if id_ in self.documents}
+
+    async def failed_before(self, partition_id: PartitionId, offsets: Sequence[int]) -> AbstractSet[int]:
+        """Return the offsets of dead letters and of events counted out of order."""
+        self._check()
+        return {offset for offset in offsets if (partition_id, offset) in self._failed | self.counted}
+
+    async def highest_failed(self, partition_id: PartitionId) -> int:
+        """Return the highest of them."""
+        self._check()
+        return max((offset for key, offset in self._failed | self.counted if key == partition_id), default=-1)
 
     async def uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
         """Return the stored events that were not counted out of order."""
@@ -73,6 +88,8 @@ class FakeEventStore:
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each event once for each reason."""
         self._check()
+        first = [each.origin for each in letters if not each.origin.failures]
+        self._failed |= {(PartitionId(each.topic_id or each.topic, each.partition), each.offset) for each in first}
         self._counted |= {(letter.reason.value, letter.origin._replace(failures=0)) for letter in letters}
         self.dead_letters = Counter(reason for reason, _ in self._counted)
 
@@ -85,10 +102,10 @@ def _is_out_of_order(document: Document) -> bool:
     return document.get("kafka", {}).get("apart") is True
 
 
-def _projected(document: Document) -> dict[str, Any]:
-    """Return the document with `_id` and the fields that rollups need."""
+def _projected(document: Document, fields: Sequence[str] = PROJECTION) -> dict[str, Any]:
+    """Return the document with `_id` and some fields."""
     found: dict[str, Any] = {"_id": document["_id"]}
-    for parent, _, child in (field.partition(".") for field in PROJECTION):
+    for parent, _, child in (field.partition(".") for field in fields):
         if not child and parent in document:
             found[parent] = document[parent]
         elif child in document.get(parent, {}):
@@ -103,6 +120,7 @@ class FakeObserver:
         self.inserts: list[float] = []
         self.new: list[tuple[int, str]] = []
         self.batches: list[tuple[int, list[str]]] = []
+        self.reused_offsets = 0
 
     def inserted(self, seconds: float) -> None:
         """Keep the duration of an insert."""
@@ -111,6 +129,10 @@ class FakeObserver:
     def stored(self, records: Sequence[Record], versions: Sequence[str]) -> None:
         """Keep the offsets and schema versions of new events."""
         self.new += zip([record.offset for record in records], versions, strict=True)
+
+    def reused(self, count: int) -> None:
+        """Keep the number of events whose offset was used again."""
+        self.reused_offsets += count
 
     def settled(self, records: Sequence[Record], dead: Sequence[DeadLetter]) -> None:
         """Keep the size of a batch and the reasons of its dead letters."""
@@ -174,12 +196,25 @@ class FakeOutOfOrderStore:
 
     async def insert(self, documents: Sequence[Document]) -> Outcome:
         """Store and count each event that is not stored yet."""
-        marked = [{**document, "kafka": {**document["kafka"], "apart": True}} for document in documents]
+        known = await self._events.known([document["_id"] for document in documents])
+        reused = {
+            index
+            for index, document in enumerate(documents)
+            if document["_id"] in known and is_another_event(document, known[document["_id"]])
+        }
+        given = [with_id_of_its_own(each) if index in reused else each for index, each in enumerate(documents)]
+        marked = [{**document, "kafka": {**document["kafka"], "apart": True}} for document in given]
         outcome = await self._events.insert(marked)
-        for index, document in enumerate(marked):
-            if index not in outcome.duplicates and index not in outcome.refused:
-                self._count(document)
-        return outcome
+        new = [index for index in range(len(marked)) if index not in outcome.duplicates | outcome.refused.keys()]
+        for index in new:
+            place = (partition_id_of(marked[index]), marked[index]["kafka"]["offset"])
+            if index in reused or place not in self._events.counted:
+                self._count(marked[index])
+            if index not in reused:
+                self._events.counted.add(place)
+        return Outcome(
+            duplicates=outcome.duplicates, refused=outcome.refused, reused=frozenset(reused).intersection(new)
+        )
 
     def _count(self, document: Document) -> None:
         partition_id = partition_id_of(document)

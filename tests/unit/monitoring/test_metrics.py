@@ -113,7 +113,7 @@ def test_batches_are_counted() -> None:
 def test_unknown_is_absent() -> None:
     """Lag and offsets are absent before the consumer starts, and for a partition whose progress is unknown."""
     world = World()
-    assert not [name for name in samples(world) if "lag" in name or "offsets" in name]
+    assert not [name for name in samples(world) if "lag" in name or "deleted_offsets" in name]
 
     world.state.consumer = Consumer()
     found = samples(world)

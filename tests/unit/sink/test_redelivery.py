@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
@@ -16,15 +17,26 @@ from tests.support.factories import TOPIC_ID, a_batch, a_record
 
 
 class Lookups:
-    """Records the ids of each lookup, and finds none of them; the high watermark is 5,000."""
+    """Records the arguments of each lookup; the high watermark is 5,000, and so is the highest dead letter."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: AbstractSet[int] = frozenset()) -> None:
         self.ids: list[list[str]] = []
+        self.offsets: list[list[int]] = []
+        self.failed = failed
 
-    async def known(self, ids: Sequence[str]) -> Mapping[str, bool]:
+    async def known(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Return nothing."""
         self.ids.append([*ids])
         return {}
+
+    async def failed_before(self, _: PartitionId, offsets: Sequence[int]) -> AbstractSet[int]:
+        """Return the offsets of dead letters."""
+        self.offsets.append([*offsets])
+        return self.failed.intersection(offsets)
+
+    async def highest_failed(self, _: PartitionId) -> int:
+        """Return the highest offset of a dead letter."""
+        return 5_000
 
     async def uncounted(self, ids: Sequence[str]) -> Sequence[dict[str, Any]]:
         """Return nothing."""
@@ -57,16 +69,20 @@ def test_orphans_are_searched_around_the_high_watermark(
 
 
 @pytest.mark.parametrize(
-    ("events", "expected"), [([(4_999, "below"), (5_001, "above")], {"below"}), ([(5_001, "above")], set[str]())]
+    ("events", "expected", "looked_up"),
+    [
+        ([(4_998, "good"), (4_999, "failed"), (5_001, "above")], {"failed"}, [[4_998, 4_999]]),
+        ([(5_001, "above")], set[str](), list[list[int]]()),
+    ],
 )
-def test_only_events_below_the_high_watermark_can_have_failed_before(
-    events: list[tuple[int, str]], expected: set[str]
+def test_only_events_up_to_the_highest_dead_letter_can_have_failed_before(
+    events: list[tuple[int, str]], expected: set[str], looked_up: list[list[int]]
 ) -> None:
-    """The others are not looked up."""
-    lookups = Lookups()
-    batch = a_batch(a_record(offset=4_999), a_record(offset=5_001))
+    """The others are not looked up; an event that was stored and deleted has not failed."""
+    lookups = Lookups(failed={4_999, 5_001})
+    batch = a_batch(a_record(offset=4_998), a_record(offset=4_999), a_record(offset=5_001))
 
     assert expected == asyncio.run(
         Redelivery(lookups, lookups, OutageRetrier("MongoDB")).previously_failed(batch, events)
     )
-    assert [[id_] for id_ in expected] == lookups.ids
+    assert looked_up == lookups.offsets

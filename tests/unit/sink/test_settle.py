@@ -12,8 +12,9 @@ import pytest
 
 from streamapp.decode import document
 from streamapp.decode.document import Document, EventTimes
+from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import AssignmentLost, DeadLetterTopicTooSmall, PoisonFlood
-from streamapp.model.event import Event
+from streamapp.model.event import Event, schema
 from streamapp.model.record import DeadLetter, Origin, PartitionBatch, Reason
 from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups.levels import LEVELS
@@ -622,6 +623,58 @@ def test_after_a_batch_is_given_up_no_later_batch_of_its_assignment_is_counted()
     asyncio.run(scenario())
 
     assert {3} == counts_at_every_level(env)
+
+
+def test_events_that_were_deleted_and_are_read_again_are_counted_once() -> None:
+    """In order, at the redelivery of a dead letter, and replayed: operators delete old events, and offsets expire."""
+    env = Environment()
+    late, bad = a_record(an_event(browser="edge"), offset=1), FakeRecord(value=b"", offset=2)
+    records = [a_record(offset=0), late, bad, a_record(offset=3), a_record(offset=4, headers=replayed_from(offset=2))]
+    del env.schemas.known[2]
+    env.settle(a_batch(*records))
+    env.schemas.known[2] = V2
+
+    for assignment in range(1, 4):
+        fates = env.settle(a_batch(*records, assignment=assignment))
+        assert len(env.store.documents) == 4
+        env.store.documents.clear()
+
+    assert [Fates(stored=4, dead_lettered=1)] == fates
+    assert {4} == counts_at_every_level(env)
+
+
+def test_another_event_at_the_offset_of_a_stored_one_is_stored_beside_it() -> None:
+    """A broker that lost the end of its log gives its offsets to other records: both events are counted, once."""
+    env = Environment()
+    env.settle(a_batch(a_record(offset=0), a_record(offset=1)))
+    other = a_record(an_event(user_id="another", event_timestamp=NOW - 60_000), offset=1, timestamp=NOW + 5)
+
+    first = env.settle(a_batch(a_record(offset=0), other, assignment=1))
+    again = env.settle(a_batch(a_record(offset=0), other, assignment=2))
+
+    assert [[Fates(stored=1, duplicates=1)], [Fates(duplicates=2)]] == [first, again]
+    assert ["user-1", "user-1", "another"] == [each["user_id"] for each in env.store.documents.values()]
+    assert {3} == counts_at_every_level(env)
+    assert env.observer.reused_offsets == 1
+
+
+def test_a_duplicate_is_counted_as_it_is_stored() -> None:
+    """The registry can know another version of its schema by the time of the redelivery."""
+    env = Environment(schemas=FakeSchemas(writer_schema(schema(1), schema_id=1, version="unregistered")))
+    env.rollups.is_read_only = True
+
+    async def scenario() -> None:
+        ended = asyncio.create_task(env.sink.settle(a_batch(a_record())))
+        await settled()
+        ended.cancel()
+        env.rollups.is_read_only = False
+        env.schemas.known[1] = V1
+        await env.sink.settle(a_batch(a_record(), assignment=1))
+
+    asyncio.run(scenario())
+
+    (rollup,) = env.rollups.documents["1d"].values()
+    assert {"unregistered": 1} == rollup["versions"]
 
 
 def replayed_from(*, offset: int) -> tuple[tuple[str, bytes], ...]:
