@@ -23,6 +23,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import SettingsError, StoreUnavailable
+from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, Fault, fault_of
 from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
 
 T = TypeVar("T")
@@ -33,14 +34,11 @@ ANSWER_TIMEOUT_MS = 10_000
 _CONNECT_TIMEOUT_MS = 2_000
 
 DUPLICATE_KEY = 11_000
-# Error codes for a single document that the server will never accept (MongoDB's error_codes.yml and geo errors): bad
-# value, type mismatch, overflow, invalid BSON, field names, validation, parallel arrays, too large, duplicate key.
-# Every other code is an outage: a good document must not become a dead letter.
-_DOCUMENT_ERRORS = frozenset(
-    {2, 14, 15, 22, 52, 53, 54, 55, 56, 57, 121, 171, 241, 10334, 11000, 16755, 16804, 17261, 17280, 17419, 17420}
+
+_CHECK_SETTING = (
+    "The write concern (w), the read concern or the database of the connection string cannot work with this server."
+    " Remove w from STREAMAPP_MONGO_URI, or use a replica set with enough members"
 )
-# Error codes for a whole command that contains such a document: bad value, overflow, invalid BSON, too large.
-COMMAND_DOCUMENT_ERRORS = frozenset({2, 15, 22, 10334, 17419, 17420})
 
 
 class Mongo:
@@ -102,10 +100,10 @@ def is_transient(exc: Exception) -> bool:
     """
     if isinstance(exc, BulkWriteError):
         details = exc.details or {}
-        unexpected = any(error["code"] not in _DOCUMENT_ERRORS for error in write_errors(details))
+        unexpected = any(error["code"] not in RECORD_CODES for error in write_errors(details))
         return unexpected or bool(details.get("writeConcernErrors"))
     if isinstance(exc, OperationFailure):
-        return exc.code not in COMMAND_DOCUMENT_ERRORS or isinstance(exc, (WriteConcernError, ExecutionTimeout))
+        return exc.code not in COMMAND_RECORD_CODES or isinstance(exc, (WriteConcernError, ExecutionTimeout))
     if isinstance(exc, ConfigurationError):
         return _is_dns_unreachable(exc)
     return isinstance(exc, ConnectionFailure) or (isinstance(exc, PyMongoError) and exc.timeout)
@@ -124,17 +122,40 @@ def translate_errors(call: Callable[[], T]) -> T:
         return call()
     except PyMongoError as exc:
         message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {error_text(exc)}"
+        if is_wrong_setting(exc):
+            raise SettingsError(f"{message}. {_CHECK_SETTING}") from exc
         if is_transient(exc):
             raise StoreUnavailable(message) from exc
         if isinstance(exc, ConfigurationError):
             raise SettingsError(message) from exc
+        if isinstance(exc, OperationFailure):
+            raise StoreUnavailable(_refusal_of_own_document(exc)) from exc
         raise
+
+
+def is_wrong_setting(exc: PyMongoError) -> bool:
+    """Whether an error means that a setting cannot be right, for example a write concern that nothing satisfies."""
+    details = (exc.details if isinstance(exc, OperationFailure) else None) or {}
+    own = {"code": getattr(exc, "code", None), "errmsg": str(exc)}
+    errors = [own, *write_errors(details), *details.get("writeConcernErrors", ())]
+    return any(fault_of(error) is Fault.SETTING for error in errors)
+
+
+def _refusal_of_own_document(exc: OperationFailure) -> str:
+    """Why MongoDB refuses a document that is not an event; without its values."""
+    codes = {error["code"] for error in write_errors(exc.details)} or {exc.code}
+    names = ", ".join(sorted(f"{RECORD_CODES.get(code or 0, 'error')} ({code})" for code in codes))
+    remedy = (
+        " Remove the validator of the collection: db.runCommand({collMod: NAME, validator: {}}), with NAME one of"
+        " rollups_1m, rollups_10m, rollups_1h, rollups_1d, dead_letters, failed_offsets, schema_versions"
+    )
+    return f"MongoDB refuses a rollup or a count: {names}.{remedy if VALIDATION_FAILED in codes else ''}"
 
 
 def error_text(exc: Exception) -> str:
     """The text of an error, without the driver's list of timeouts and servers."""
     details = (exc.details if isinstance(exc, BulkWriteError) else None) or {}
-    outages = [error for error in write_errors(details) if error["code"] not in _DOCUMENT_ERRORS]
+    outages = [error for error in write_errors(details) if error["code"] not in RECORD_CODES]
     errors = [*outages, *details.get("writeConcernErrors", ())]
     text = str(errors[0].get("errmsg")) if errors else str(exc) or type(exc).__name__
     return re.split(r" \(configured timeouts|, Timeout: |, full error: ", text, maxsplit=1)[0][:300]

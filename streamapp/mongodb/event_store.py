@@ -26,7 +26,8 @@ from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionId
 from streamapp.mongodb import dead_letter_counts, failed_offsets
-from streamapp.mongodb.client import COMMAND_DOCUMENT_ERRORS, DUPLICATE_KEY, Mongo, is_transient, write_errors
+from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, is_transient, is_wrong_setting, write_errors
+from streamapp.mongodb.faults import COMMAND_RECORD_CODES
 from streamapp.rollups.recount import PROJECTION
 from streamapp.sink.ports import Outcome
 
@@ -165,7 +166,7 @@ class EventStore:
         except BulkWriteError as exc:
             return _analyse(exc)
         except OperationFailure as exc:
-            if exc.code not in COMMAND_DOCUMENT_ERRORS:
+            if exc.code not in COMMAND_RECORD_CODES or is_wrong_setting(exc):
                 raise
             if len(documents) == 1:
                 return Outcome(refused={0: str(exc)})

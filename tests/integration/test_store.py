@@ -15,12 +15,16 @@ import pytest
 from bson import DatetimeMS
 from pymongo.database import Database
 
-from streamapp.errors import StoreUnavailable
+from streamapp.errors import SettingsError, StoreUnavailable
 from streamapp.local.backend import Backend
-from streamapp.model.record import Reason
+from streamapp.model.record import PartitionId, Reason
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import Mongo, is_transient, translate_errors
 from streamapp.mongodb.event_store import EventStore
+from streamapp.mongodb.rollup_store import RollupStore
+from streamapp.rollups.keys import id_of
+from streamapp.rollups.levels import LEVELS
+from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
 from tests.support.factories import NOW, TOPIC_ID, V2, a_letter, lazy, replayed
@@ -188,6 +192,34 @@ def test_a_failover_is_an_outage(code: int) -> None:
     assert is_transient(pymongo.errors.OperationFailure("x", code))
     assert is_transient(pymongo.errors.BulkWriteError(document_error))
     assert is_transient(pymongo.errors.BulkWriteError(write_concern_error))
+
+
+def test_a_validator_of_events_refuses_events_and_one_of_rollups_is_waited_out(
+    settings: Settings, database: Database[Any]
+) -> None:
+    """The first is the fault of an event; the second is none, and somebody can remove it."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    for collection in ("events", "rollups_1d"):
+        database.create_collection(collection, validator={"user_id": "only this one"})
+    rollup = Rollup(id_of(PartitionId(TOPIC_ID, 0), 0))
+    write = ConditionalWrite(None, rollup.document())
+
+    assert {0} == asyncio.run(EventStore(mongo).insert([{"_id": 1, "user_id": "another"}])).refused.keys()
+    with pytest.raises(StoreUnavailable, match=r"DocumentValidationFailure \(121\).*collMod"):
+        asyncio.run(RollupStore(mongo, keep={}).write_if_unchanged(LEVELS[3], [write]))
+    database.command({"collMod": "rollups_1d", "validator": {}})
+    assert asyncio.run(RollupStore(mongo, keep={}).write_if_unchanged(LEVELS[3], [write]))
+    mongo.close()
+
+
+def test_a_write_concern_that_cannot_be_satisfied_is_a_wrong_setting(settings: Settings) -> None:
+    """The replica set of the tests has one member."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value() + "&w=2", settings.mongo_database)
+
+    for call in (EventStore(mongo).prepare, lambda: EventStore(mongo).insert([{"_id": 1}])):
+        with pytest.raises(SettingsError, match="Remove w from STREAMAPP_MONGO_URI"):
+            asyncio.run(call())
+    mongo.close()
 
 
 def test_dead_letters_have_one_document_per_reason_and_hour(store: EventStore, database: Database[Any]) -> None:

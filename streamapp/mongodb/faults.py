@@ -1,0 +1,72 @@
+"""What an error of MongoDB means for the worker, by its code.
+
+    RECORD    the document can never be stored: its record becomes a dead letter
+    SETTING   a setting cannot be right: the worker ends with one line
+    WAIT      every other code: MongoDB is repeated until it accepts, also after missing rights and wrong passwords,
+              which an operator can correct while the worker runs
+
+Source: MongoDB's error_codes.yml, and the codes of its BSON and geo modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Any
+
+
+class Fault(Enum):
+    """What an error means."""
+
+    WAIT = auto()
+    RECORD = auto()
+    SETTING = auto()
+
+
+VALIDATION_FAILED = 121
+
+#: Of a single document.
+RECORD_CODES = {
+    2: "BadValue",
+    14: "TypeMismatch",
+    15: "Overflow",
+    22: "InvalidBSON",
+    52: "DollarPrefixedFieldName",
+    53: "InvalidIdField",
+    54: "NotSingleValueField",
+    55: "InvalidDBRef",
+    56: "EmptyFieldName",
+    57: "DottedFieldName",
+    VALIDATION_FAILED: "DocumentValidationFailure",
+    171: "CannotIndexParallelArrays",
+    241: "ConversionFailure",
+    10334: "BSONObjectTooLarge",
+    11000: "DuplicateKey",
+    16755: "geo keys",
+    16804: "geo keys",
+    17261: "geo keys",
+    17280: "KeyTooLong",
+    17419: "document too large after an update",
+    17420: "document too large after an update",
+}
+#: Of a whole command that contains such a document.
+COMMAND_RECORD_CODES = frozenset({2, 15, 22, 10334, 17419, 17420})
+
+SETTING_CODES = {
+    73: "InvalidNamespace",
+    76: "NoReplicationEnabled",
+    79: "UnknownReplWriteConcern",
+    100: "UnsatisfiableWriteConcern",
+    148: "ReadConcernMajorityNotEnabled",
+    166: "CommandNotSupportedOnView",
+}
+#: In the text of a BadValue that a write concern causes.
+_NOT_REPLICATED = "host is not replicated"
+
+
+def fault_of(error: Mapping[str, Any]) -> Fault:
+    """The fault of an error that the server reports for a command, a document, or its write concern."""
+    code = error.get("code")
+    if code in SETTING_CODES or (code == 2 and _NOT_REPLICATED in str(error.get("errmsg"))):  # noqa: PLR2004
+        return Fault.SETTING
+    return Fault.RECORD if code in RECORD_CODES else Fault.WAIT
