@@ -2,7 +2,7 @@
 
     RECORD    the document can never be stored: its record becomes a dead letter
     SETTING   a setting cannot be right: the worker ends with one line
-    WAIT      every other code: MongoDB is repeated until it accepts, also after missing rights and wrong passwords,
+    WAIT      every other code: the operation is repeated, also after missing rights and a wrong password,
               which an operator can correct while the worker runs
 
 Source: MongoDB's error_codes.yml, and the codes of its BSON and geo modules.
