@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import httpx
 from schema_registry.client import SchemaRegistryClient
 from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
-from streamapp.decode.avro_schema import UnreadableSchema, from_text
+from streamapp.decode.avro_schema import UnreadableSchema
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable
 from streamapp.model.event import Schema
-from streamapp.registry import api_path
+from streamapp.registry import api_path, schema_body
+from streamapp.registry.schema_body import Reference, UnreadableReferenceError
 
 T = TypeVar("T")
 
 _MAX_CONCURRENT_REQUESTS = 4
 _TIMEOUT = httpx.Timeout(5.0)
 _NOT_FOUND = 404
-_SCHEMA_NOT_FOUND = 40403
-_MIN_REGISTRY_CODE = 10_000
+#: Statuses with which a registry refuses a version that it does not have, or a parameter that it does not know.
+_REFUSED = frozenset({400, _NOT_FOUND, 410, 422})
+#: Error codes of the Confluent API are the HTTP status and two digits, such as 40403.
+_STATUS_OF_CODE = 100
 _SERVER_ERROR = 500
 # Missing rights, timeouts and rate limits: an operator or time can correct them while the worker waits.
 _TRANSIENT = frozenset({401, 403, 408, 429})
@@ -72,6 +76,8 @@ class RegistryClient:
         self.url = url
         self.subject = subject
         self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
+        # The library would send an empty user and password; this client has none.
+        self._client.client_kwargs["auth"] = None
         # Otherwise httpx reads all CA certificates for each request, which takes longer than the request itself.
         self._client.client_kwargs["verify"] = httpx.create_ssl_context()
         # Pools of its own: many unknown ids must delay neither dead letters and Kafka administration, nor /readyz.
@@ -80,7 +86,7 @@ class RegistryClient:
 
     async def look_up(self, schema_id: int) -> WriterSchema | None:
         """Return the schema of an id, with its version under the subject; None if the registry has no such id."""
-        return await self._call(lambda: self._fetch(schema_id))
+        return await self._call(lambda: self._look_up(schema_id))
 
     async def has(self, schema_id: int) -> bool:
         """Whether the registry has a schema of this id."""
@@ -129,97 +135,108 @@ class RegistryClient:
 
     # Blocking requests, each run in a thread
 
-    def _fetch(self, schema_id: int) -> WriterSchema | None:
+    def _look_up(self, schema_id: int) -> WriterSchema | None:
         """The schema of an id, parsed here: a large schema takes longer than the event loop may be blocked."""
         body = self._get_by_id(schema_id)
         if body is None:
             return None
         version = self._version_label(schema_id)
-        schema, definitions = _schema_in(body), list[Schema]()
+        schema, definitions = schema_body.schema_in(body), list[Schema]()
         try:
-            definitions = [*self._definitions(body)]
-        except RecursionError:
-            schema = UnreadableSchema("its references refer to each other without an end")
+            definitions = schema_body.definitions(body, self._get_referenced)
+        except UnreadableReferenceError as exc:
+            schema = UnreadableSchema(str(exc))
         return writer_schema(schema, schema_id=schema_id, version=version, definitions=definitions)
 
     def _get_by_id(self, schema_id: int) -> Mapping[str, Any] | None:
         try:
             return self._get("get_by_id", schema_id=schema_id)
-        except _NotFoundError as exc:
-            # Any other 404 comes from a wrong path or a proxy. Taken for "unknown id", it would make every record a
+        except _RefusedError as exc:
+            # A 404 may also come from a wrong path or a proxy. Taken for "unknown id", it would make every record a
             # dead letter.
-            if _error_code(exc) == _SCHEMA_NOT_FOUND:
+            if exc.http_code == _NOT_FOUND and (exc.is_of_registry or self._is_registry(exc)):
                 return None
             raise
 
-    def _version_label(self, schema_id: int) -> str:
-        pairs = self._client.get_schema_subject_versions(schema_id) or []
-        versions = [int(pair.version) for pair in pairs if pair.subject == self.subject]
-        return f"v{min(versions)}" if versions else UNREGISTERED
+    def _is_registry(self, answer: _RefusedError) -> bool:
+        """Whether this path is that of a registry, some of which have error codes of their own."""
+        return answer.is_json and isinstance(self._get("get_subjects"), list)
 
-    def _definitions(self, body: Mapping[str, Any]) -> Iterator[Schema]:
-        """Referenced schemas of other subjects, each after those that it refers to itself."""
-        for reference in body.get("references") or ():
-            referred = self._get("get_schema", subject=reference["subject"], version=reference["version"])
-            yield from self._definitions(referred)
-            yield _schema_in(referred)
+    def _version_label(self, schema_id: int) -> str:
+        # Deleted versions count: the records that are stored with such a version keep it. `deleted` is a parameter of
+        # the Confluent API that some registries do not know.
+        for params in ({"deleted": "true"}, None):
+            try:
+                pairs = self._get("get_schema_subject_versions", params, schema_id=schema_id)
+            except _RefusedError as exc:
+                if exc.http_code == _NOT_FOUND:
+                    break
+                continue
+            versions = [int(pair["version"]) for pair in pairs or () if pair["subject"] == self.subject]
+            return f"v{min(versions)}" if versions else UNREGISTERED
+        return UNREGISTERED
+
+    def _get_referenced(self, reference: Reference) -> Mapping[str, Any]:
+        for params in (None, {"deleted": "true"}):
+            try:
+                subject, version = (quote(part, safe="") for part in reference)
+                return self._get("get_schema", params, subject=subject, version=version)
+            except _RefusedError as exc:
+                if not (exc.is_of_registry or self._is_registry(exc)):
+                    raise
+        message = (
+            f"it refers to version {reference.version} of {reference.subject}, which the registry does not have"
+        )
+        raise UnreadableReferenceError(message)
 
     def _find_version(self, schema: Schema) -> RegisteredVersion | None:
         wanted = canonical_form(schema)
-        for number in sorted(self._version_numbers()):
+        for number in sorted(self._versions()):
             body = self._get("get_schema", subject=self.subject, version=number)
-            if writer_schema(_schema_in(body), schema_id=0, version="").canonical == wanted:
+            if writer_schema(schema_body.schema_in(body), schema_id=0, version="").canonical == wanted:
                 return RegisteredVersion(int(body["id"]), int(number))
         return None
 
-    def _version_numbers(self) -> list[int]:
+    def _versions(self) -> list[int]:
         try:
             return self._get("get_versions", subject=self.subject)
-        except _NotFoundError as exc:
-            if not _is_of_registry(exc):
-                self._client.get_subjects()  # fails unless the server is a registry
-            return []
+        except _RefusedError as exc:
+            if exc.http_code == _NOT_FOUND and (exc.is_of_registry or self._is_registry(exc)):
+                return []
+            raise
 
     def _compatibility_level(self) -> str:
         # For a subject without a level of its own, Confluent's registry answers 404, Apicurio 200 with NONE.
         try:
-            return self._get("get_compatibility", subject=self.subject).get("compatibilityLevel", "NONE")
-        except _NotFoundError:
-            return "NONE"
+            return self._get("get_compatibility", subject=self.subject).get("compatibilityLevel") or "NONE"
+        except _RefusedError as exc:
+            if exc.http_code == _NOT_FOUND:
+                return "NONE"
+            raise
 
-    def _get(self, what: str, **parts: Any) -> Any:
+    def _get(self, what: str, params: Mapping[str, str] | None = None, **parts: Any) -> Any:
         url, method = self._client.url_manager.url_for(what, **parts)
-        response = self._client.request(url, method=method)
-        if response.status_code == _NOT_FOUND:
-            raise _NotFoundError(response)
+        response = self._client.request(url, method=method, params=dict(params) if params else None)
+        if response.status_code in _REFUSED:
+            raise _RefusedError(response)
         if not response.is_success:
             raise ClientError(response.text[:200], http_code=response.status_code)
         return response.json()
 
 
-class _NotFoundError(ClientError):
-    """The answer is 404, from the registry or from a server in front of it."""
+class _RefusedError(ClientError):
+    """The answer has one of the statuses _REFUSED, from the registry or from a server in front of it."""
 
     def __init__(self, response: httpx.Response) -> None:
-        body: Any = None
-        with contextlib.suppress(ValueError):
+        super().__init__(response.text[:200], http_code=response.status_code)
+        self.is_json = False
+        #: Whether it has an error code as only registries send.
+        self.is_of_registry = False
+        with contextlib.suppress(ValueError, TypeError):
             body = response.json()
-        super().__init__(response.text[:200], http_code=response.status_code, server_traceback=body)
-
-
-def _error_code(error: ClientError) -> object:
-    body: object = error.server_traceback
-    return body.get("error_code") if isinstance(body, dict) else None
-
-
-def _is_of_registry(error: ClientError) -> bool:
-    """Whether a 404 is the answer of a registry: its error codes have five digits."""
-    code = _error_code(error)
-    return isinstance(code, int) and code >= _MIN_REGISTRY_CODE
-
-
-def _schema_in(body: Mapping[str, Any]) -> Schema:
-    return from_text(body["schema"], kind=body.get("schemaType"))
+            self.is_json = isinstance(body, dict)
+            code = body.get("error_code") if self.is_json else None
+            self.is_of_registry = int(code or 0) // _STATUS_OF_CODE == response.status_code
 
 
 def _translated(url: str, call: Callable[[], T]) -> T:
@@ -230,7 +247,7 @@ def _translated(url: str, call: Callable[[], T]) -> T:
         message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
         raise RegistryUnavailable(message) from exc
     except ClientError as exc:
-        if exc.http_code == _NOT_FOUND and not _is_of_registry(exc):
+        if exc.http_code == _NOT_FOUND and not (isinstance(exc, _RefusedError) and exc.is_of_registry):
             raise NoConfluentApi(url, _NOT_FOUND) from exc
         raise ErrorResponse(url, exc.http_code, exc.message) from exc
     except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or not a registry's JSON
