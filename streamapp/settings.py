@@ -217,8 +217,8 @@ class Settings(BaseSettings):
     )
     register_schemas: bool = Field(
         default=True,
-        description="Whether the worker registers its schemas V1 and V2 if they are missing. With false it only checks"
-        " them.",
+        description="Whether the sample producer registers its schemas if they are missing; false: it only produces if"
+        " they are registered. Consuming does not depend on it.",
         examples=["true"],
     )
     compatibility: Literal["backward", "keep"] = Field(

@@ -83,6 +83,7 @@ class RegistryChecks:
             url=self._url,
             may_register=self._settings.register_schemas,
             sets_level=self._settings.compatibility == "backward",
+            produces=self._settings.produce_interval_seconds > 0,
         )
 
     def _facts(self) -> SubjectFacts:

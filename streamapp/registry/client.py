@@ -92,6 +92,10 @@ class RegistryClient:
         """Whether the registry has a schema of this id."""
         return await self._call(lambda: self._get_by_id(schema_id) is not None)
 
+    async def versions(self) -> list[int]:
+        """Return the versions under the subject."""
+        return await self._call(self._versions)
+
     async def find_version(self, schema: Schema) -> RegisteredVersion | None:
         """Return the version under the subject that has the same Parsing Canonical Form; None if there is none."""
         return await self._call(lambda: self._find_version(schema))

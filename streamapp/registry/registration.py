@@ -40,7 +40,8 @@ class SchemaRegistration:
         A version under the subject that has the same Parsing Canonical Form counts as registered.
 
         Raises:
-            SettingsError: the registry refuses a schema, or a schema is missing and `register` is False.
+            SettingsError: the registry refuses a schema, or a schema is missing and `register` is False, or the
+                subject has only schemas of others.
         """
         registered: dict[int, WriterSchema] = {}
         for version in VERSIONS:
@@ -57,6 +58,12 @@ class SchemaRegistration:
             found = await self._client.find_version(schema)
         except NoConfluentApi as exc:
             raise SettingsError(str(exc)) from exc
+        if found is None and await self._is_of_others():
+            message = (
+                f"{self._client.subject} has only schemas of other producers. streamapp does not register its sample"
+                " schemas there. To send sample events, set another STREAMAPP_TOPIC, which has its own subject"
+            )
+            raise SettingsError(message)
         if found is None and not register:
             message = (
                 f"user_event_v{version}.avsc is not registered under {self._client.subject}, and"
@@ -68,6 +75,13 @@ class SchemaRegistration:
         writer = writer_schema(schema, schema_id=found.schema_id, version=f"v{found.version}")
         self._on_registered(writer)
         return writer
+
+    async def _is_of_others(self) -> bool:
+        """Whether the subject has versions, and none is a schema of this repository."""
+        if not await self._client.versions():
+            return False
+        found = [await self._client.find_version(event.schema(version)) for version in VERSIONS]
+        return not any(found)
 
     async def _register(self, schema: Schema, version: int) -> RegisteredVersion:
         refusal: ErrorResponse | None = None

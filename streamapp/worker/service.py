@@ -15,8 +15,9 @@ from streamapp.model.user_event import VERSION_FLAGS
 from streamapp.monitoring.consumer import Consumer, MeteredConsumer
 from streamapp.monitoring.readiness import PING_INTERVAL_SECONDS
 from streamapp.registry.registration import SchemaRegistration
+from streamapp.retry import OutageRetrier
 from streamapp.settings import Settings
-from streamapp.worker import memory
+from streamapp.worker import memory, sample_schemas
 from streamapp.worker.dependencies import WorkerDependencies
 from streamapp.worker.shutdown import stop_worker
 
@@ -32,7 +33,10 @@ class WorkerService(Service):
         self._clients = dependencies.clients
         self._retriers = dependencies.retriers
         self._registration = SchemaRegistration(
-            self._clients.registry, outages=self._retriers.registry, on_registered=self._clients.schemas.add
+            self._clients.registry,
+            # Not the retrier of /readyz: consuming does not depend on the sample producer and its rights.
+            outages=OutageRetrier("the schema registry (for the sample producer)"),
+            on_registered=self._clients.schemas.add,
         )
         self._settings = settings
         self._codec = codec
@@ -80,13 +84,7 @@ class WorkerService(Service):
         self._clients.dead_letters.open(max_message_bytes=max_message_bytes)
 
     async def _prepare_registry(self) -> None:
-        try:
-            schemas = await self._registration.prepare(
-                register=self._settings.register_schemas, compatibility=self._settings.compatibility
-            )
-        except SettingsError as exc:
-            stop_worker(str(exc))
-        else:
+        if schemas := await sample_schemas.prepare(self._registration, self._settings):
             self._codec.know(schemas)
             self.registered.set()
 

@@ -8,10 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from pymongo.database import Database
 
 from streamapp.kafka.admin import KafkaAdmin
+from streamapp.model import event
 from streamapp.settings import Settings
 from tests.support import events, foreign
 from tests.support.offsets import end_offsets
@@ -43,6 +45,24 @@ def test_every_good_event_is_stored_and_every_poison_kept(
     _check_documents(settings, database, expected)
     _check_letters(settings, sent, letters)
     assert Counter(map(letter_reason, letters)) == counted(database)
+
+
+def test_a_subject_of_another_team_is_left_alone(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
+    """The default worker consumes its events, says once that it does not produce, and registers nothing."""
+    field = {"name": "session_id", "type": "string"}
+    own = {**event.schema(1), "name": "PageEvent", "fields": [*event.schema(1)["fields"], field]}
+    foreign.make_topic(settings)
+    writer = foreign.writer(own, foreign.register(settings, own))
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: "does not produce sample events" in worker.text, what="a line about the producer")
+        worker.wait_until_ready()
+        foreign.ForeignProducer(settings).send_all([writer(events.an_event(1, session_id="s"))])
+        until(lambda: database.events.count_documents({"session_id": "s", "schema_version": "v1"}), what="the event")
+        assert worker.stop() == 0, worker.text
+
+    assert worker.text.count("does not produce sample events") == 1
+    assert [1] == httpx.get(f"{settings.schema_registry_url}/subjects/{settings.subject}/versions").json()
+    assert database.events.count_documents({}) == 1
 
 
 def told_of_workers(database: Database[Any]) -> list[tuple[int, int]]:

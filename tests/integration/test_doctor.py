@@ -185,7 +185,7 @@ def test_incompatible_subject_is_found(settings: Settings, tmp_path: Path) -> No
     foreign.register(settings, BROKEN)
     httpx.put(f"{settings.schema_registry_url}/config/{settings.subject}", json={"compatibility": "FULL"})
 
-    assert {"registry.v1": "fault", "registry.v2": "fault"} == wrong(findings_of(settings, tmp_path))
+    assert {"registry.v1": "warning", "registry.v2": "warning"} == wrong(findings_of(settings, tmp_path))
 
 
 def test_subject_without_a_level_is_found(settings_for: SettingsFactory, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_subject_without_a_level_is_found(settings_for: SettingsFactory, tmp_pat
     settings = settings_for(compatibility="keep", register_schemas=False)
     foreign.register(settings, BROKEN)
 
-    expected = {"registry.v1": "fault", "registry.v2": "fault", "registry.level": "warning"}
+    expected = {"registry.v1": "warning", "registry.v2": "warning", "registry.level": "warning"}
     assert expected == wrong(findings_of(settings, tmp_path))
 
 

@@ -10,6 +10,8 @@ from streamapp.model.user_event import VERSIONS
 from streamapp.registry import api_path
 
 _READ_ONLY = ("READONLY", "READONLY_OVERRIDE")
+_NO_PRODUCER = "set STREAMAPP_PRODUCE_INTERVAL_SECONDS=0"
+_OTHER_TOPIC = "or, to produce sample events, another STREAMAPP_TOPIC, which has its own subject"
 
 
 def check_api(url: str, status: int, body: object, *, has_apicurio: bool) -> Finding:
@@ -40,38 +42,49 @@ class SubjectFacts:
     #: Version of this repository → whether the registry accepts it; None if unknown.
     acceptable: Mapping[int, bool | None]
 
+    @property
+    def is_of_others(self) -> bool:
+        """Whether it has versions, and none is a schema of this repository."""
+        return bool(self.versions) and not self.registered
 
-def check_subject(subject: SubjectFacts, *, url: str, may_register: bool, sets_level: bool) -> Findings:
-    """Check the two schemas, and the compatibility level."""
+
+def check_subject(subject: SubjectFacts, *, url: str, may_register: bool, sets_level: bool, produces: bool) -> Findings:
+    """Check the two schemas, which only the sample producer needs, and the compatibility level."""
     for version in VERSIONS:
-        yield _version(subject, version, url, may_register=may_register)
-    yield _level(subject, url, will_be_set=may_register and sets_level)
+        yield _version(subject, version, url, may_register=may_register, produces=produces)
+    will_register = produces and may_register and not subject.is_of_others
+    yield _level(subject, url, will_be_set=will_register and sets_level)
 
 
-def _version(subject: SubjectFacts, version: int, url: str, *, may_register: bool) -> Finding:
+def _version(subject: SubjectFacts, version: int, url: str, *, may_register: bool, produces: bool) -> Finding:
     check, file = f"registry.v{version}", f"user_event_v{version}.avsc"
     if version in subject.registered:
         return ok(check, f"{file} is registered as {subject.registered[version]} of {subject.name}")
     seen = f"{file} is not registered under {subject.name}"
-    if not may_register:
-        fix = f"set STREAMAPP_REGISTER_SCHEMAS=true, or register schemas/{file} under {subject.name}"
-        return fault(check, f"{seen}, and STREAMAPP_REGISTER_SCHEMAS is false: the worker does not start", fix)
-    if subject.mode in _READ_ONLY:
-        fix = f"curl -X PUT -H 'Content-Type: application/json' -d '{{\"mode\": \"READWRITE\"}}' {url}/mode"
-        return fault(check, f"{seen}, and the registry has the mode {subject.mode}: the worker cannot register it", fix)
-    acceptable = subject.acceptable.get(version)
-    if acceptable is False:
-        seen = (
-            f"{seen}, and it is not compatible ({subject.level}) with the {len(subject.versions)} registered versions:"
-            " the worker does not start"
-        )
-        return fault(
-            check,
-            seen,
-            f"{set_level_command(url, subject.name)}, or set another STREAMAPP_TOPIC, which has its own subject",
-        )
-    unknown = "" if acceptable else "; the registry did not say whether it accepts it"
+    if not produces:
+        return ok(check, f"{seen}; a worker without sample producer does not need it")
+    if obstacle := _obstacle(subject, version, url, may_register=may_register):
+        why, fix = obstacle
+        return warning(check, f"{seen}{why}: the worker consumes events and produces no sample events", fix)
+    unknown = "" if subject.acceptable.get(version) else "; the registry did not say whether it accepts it"
     return ok(check, f"{seen} yet; the worker registers it{unknown}")
+
+
+def _obstacle(subject: SubjectFacts, version: int, url: str, *, may_register: bool) -> tuple[str, str] | None:
+    """Return why the worker cannot register a schema, and what to do; None if it can."""
+    if subject.is_of_others:
+        return ", which has only schemas of other producers", f"{_NO_PRODUCER}, {_OTHER_TOPIC}"
+    if not may_register:
+        fix = f"{_NO_PRODUCER}, or STREAMAPP_REGISTER_SCHEMAS=true, or register schemas/user_event_v{version}.avsc"
+        return ", and STREAMAPP_REGISTER_SCHEMAS is false", f"{fix} under {subject.name}"
+    if subject.mode in _READ_ONLY:
+        body = '{"mode": "READWRITE"}'
+        fix = f"curl -X PUT -H 'Content-Type: application/json' -d '{body}' {url}/mode/{subject.name}"
+        return f", and the mode there is {subject.mode}", fix
+    if subject.acceptable.get(version) is False:
+        why = f", and it is not compatible ({subject.level}) with the {len(subject.versions)} registered versions"
+        return why, f"{_NO_PRODUCER}, {_OTHER_TOPIC}"
+    return None
 
 
 def _level(subject: SubjectFacts, url: str, *, will_be_set: bool) -> Finding:

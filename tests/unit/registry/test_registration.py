@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -17,11 +18,14 @@ from tests.support.registry_stub import Answer, Confluent, client_answered_by
 
 
 def prepare(
-    request: Callable[..., httpx.Response], compatibility: Literal["backward", "keep"] = "backward"
+    request: Callable[..., httpx.Response],
+    compatibility: Literal["backward", "keep"] = "backward",
+    *,
+    register: bool = True,
 ) -> Mapping[int, WriterSchema]:
     """Register both schemas, without retries."""
     registration = SchemaRegistration(client_answered_by(request), outages=NoRetry("registry"))
-    return asyncio.run(registration.prepare(register=True, compatibility=compatibility))
+    return asyncio.run(registration.prepare(register=register, compatibility=compatibility))
 
 
 def test_a_subject_without_level_gets_backward() -> None:
@@ -121,3 +125,39 @@ def test_a_transient_answer_to_a_registration_is_an_outage(status: int) -> None:
 
     with pytest.raises(RegistryUnavailable, match=f"answers {status}"):
         prepare(answer, compatibility="keep")
+
+
+class OfAnotherTeam(Confluent):
+    """The subject has the schema of another team, and the registry takes any schema."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        schema = {"type": "record", "name": "PageEvent", "fields": [{"name": "session_id", "type": "string"}]}
+        self.versions.append({"id": 1, "version": 1, "schema": json.dumps(schema)})
+
+
+@pytest.mark.parametrize("compatibility", ["backward", "keep"])
+@pytest.mark.parametrize("register", [True, False])
+def test_nothing_is_registered_beside_the_schemas_of_others(
+    compatibility: Literal["backward", "keep"],
+    register: bool,
+) -> None:
+    """Neither a version nor a compatibility level, even if the registry would accept them; the error says why."""
+    team = OfAnotherTeam()
+
+    with pytest.raises(SettingsError, match="user_events-value"):
+        prepare(team, compatibility, register=register)
+
+    assert {"GET"} == {request.split()[0] for request in team.requested}
+
+
+def test_a_subject_with_one_of_the_two_schemas_gets_the_other() -> None:
+    """It has also a version that somebody else has added."""
+    confluent = Confluent()
+    prepare(confluent)
+    other = OfAnotherTeam().versions[0]["schema"]
+    confluent.versions[1]["schema"] = other
+
+    ours = prepare(confluent)
+
+    assert ["v1", "v3"] == [ours[version].version for version in (1, 2)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from streamapp.doctor.checks.finding import Finding
 from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
 
 URL = "http://r:8081"
@@ -26,8 +27,13 @@ def a_subject(**changes: Any) -> SubjectFacts:
     return SubjectFacts(**{**values, "acceptable": {}, **changes})
 
 
-def of(subject: SubjectFacts, *, may_register: bool = True, sets_level: bool = True) -> dict[str, str]:
-    found = check_subject(subject, url=URL, may_register=may_register, sets_level=sets_level)
+def findings_of(subject: SubjectFacts, **settings: bool) -> list[Finding]:
+    defaults = {"may_register": True, "sets_level": True, "produces": True}
+    return [*check_subject(subject, url=URL, **{**defaults, **settings})]
+
+
+def of(subject: SubjectFacts, **settings: bool) -> dict[str, str]:
+    found = findings_of(subject, **settings)
     return {finding.check: str(finding.verdict) for finding in found if finding.verdict != "ok"}
 
 
@@ -37,8 +43,8 @@ def of(subject: SubjectFacts, *, may_register: bool = True, sets_level: bool = T
         (a_subject(), {}),
         (a_subject(registered={1: "v1"}, acceptable={2: True}), {}),
         (a_subject(registered={1: "v1"}, acceptable={2: None}), {}),
-        (a_subject(registered={1: "v1"}, acceptable={2: False}), {"registry.v2": "fault"}),
-        (a_subject(registered={1: "v1"}, acceptable={2: True}, mode="READONLY"), {"registry.v2": "fault"}),
+        (a_subject(registered={1: "v1"}, acceptable={2: False}), {"registry.v2": "warning"}),
+        (a_subject(registered={1: "v1"}, acceptable={2: True}, mode="READONLY"), {"registry.v2": "warning"}),
         (a_subject(mode="READONLY"), {}),
         (a_subject(level="NONE"), {"registry.level": "warning"}),
         (a_subject(level=None), {"registry.level": "warning"}),
@@ -52,8 +58,35 @@ def test_subject(subject: SubjectFacts, expected: dict[str, str]) -> None:
 
 
 def test_missing_schema_if_registration_is_off() -> None:
-    """The worker does not start."""
-    assert {"registry.v2": "fault"} == of(a_subject(registered={1: "v1"}, acceptable={2: True}), may_register=False)
+    """The worker consumes, and produces no sample events."""
+    assert {"registry.v2": "warning"} == of(a_subject(registered={1: "v1"}, acceptable={2: True}), may_register=False)
+
+
+@pytest.mark.parametrize("may_register", [True, False])
+def test_schemas_of_others_only_matter_to_the_producer(may_register: bool) -> None:
+    """The remedy names nothing that is set already, such as the level."""
+    subject = a_subject(registered={}, acceptable={1: True, 2: False})
+
+    found = findings_of(subject, may_register=may_register)
+
+    assert {"registry.v1": "warning", "registry.v2": "warning"} == of(subject, may_register=may_register)
+    assert all("STREAMAPP_PRODUCE_INTERVAL_SECONDS=0" in each.fix for each in found[:2])
+    assert not any(word in str(found) for word in ("curl", "STREAMAPP_REGISTER_SCHEMAS"))
+
+
+@pytest.mark.parametrize("may_register", [True, False])
+def test_a_worker_without_producer_needs_no_schema(may_register: bool) -> None:
+    """With STREAMAPP_PRODUCE_INTERVAL_SECONDS=0 it consumes whatever the subject has."""
+    for subject in (a_subject(registered={}), a_subject(registered={}, versions=[]), a_subject(mode="READONLY")):
+        assert {} == of(subject, may_register=may_register, produces=False)
+
+
+def test_the_level_of_a_subject_of_others_is_not_set() -> None:
+    """The worker leaves it alone, so the warning does not say that it sets one."""
+    for facts in ({"registered": {}}, {"registered": {}, "versions": []}):
+        found = findings_of(a_subject(level=None, **facts), produces=bool(facts.get("versions", True)))
+        assert "until the worker" not in found[-1].seen
+        assert "the worker sets" not in found[-1].seen
 
 
 def test_missing_level_if_the_worker_keeps_it() -> None:
