@@ -158,6 +158,8 @@ def _optional_facts(result: VerifyResult) -> Mapping[str, Any]:
     facts: dict[str, Any] = {}
     if result.rollups:
         facts |= {"rollups": result.rollups.rollups, "rollups_different": len(result.rollups.different)}
+    if result.verdict.of_lost_schemas:
+        facts["schema_lost"] = sum(result.verdict.of_lost_schemas.values())
     if result.manifest_check:
         facts |= {"sent": result.manifest_check.records, "sent_not_settled": result.manifest_check.not_settled}
     return facts
@@ -181,6 +183,13 @@ def _print_problems(result: VerifyResult, settings: Settings, problems: Sequence
         click.echo(
             f"{lag:,} records were not checked: the group {settings.app_id} (STREAMAPP_APP_ID) has not committed them"
             " yet.",
+            err=True,
+        )
+    if lost := result.verdict.of_lost_schemas:
+        ids = ", ".join(map(str, sorted(lost)))
+        click.echo(
+            f"{sum(lost.values()):,} stored records were compared by coordinates and schema id only: the registry no"
+            f" longer has their schemas (id {ids}).",
             err=True,
         )
     if not result.is_good:

@@ -117,12 +117,17 @@ def build(
         "schema_version": writer.version,
         "schema_id": writer.schema_id,
         "received_at": received_at,
-        "kafka": {
-            "topic": origin.topic,
-            "partition": origin.partition,
-            "offset": origin.offset,
-            "timestamp": DatetimeMS(origin.timestamp),
-        },
+        "kafka": kafka_part(origin),
+    }
+
+
+def kafka_part(origin: Origin) -> dict[str, Any]:
+    """Return the document's field `kafka`."""
+    return {
+        "topic": origin.topic,
+        "partition": origin.partition,
+        "offset": origin.offset,
+        "timestamp": DatetimeMS(origin.timestamp),
     }
 
 

@@ -38,6 +38,7 @@ class MongoChecks:
         self._samples = samples
         #: Removes secrets from texts of driver and server.
         self._redact = redact
+        self.is_available = False
 
     def findings(self) -> Findings:
         """Run all checks."""
@@ -57,6 +58,14 @@ class MongoChecks:
         with client:
             yield from self._connected(client)
 
+    def is_stored(self, event_id: str) -> bool:
+        """Whether there is an event with this `_id`; False if MongoDB cannot be asked."""
+        if not self.is_available:
+            return False
+        with suppress(PyMongoError), MongoClient[dict[str, Any]](self._uri, timeoutMS=_REACH_MS) as client:
+            return client[self._name]["events"].find_one({"_id": event_id}, {"_id": 1}) is not None
+        return False
+
     def _connected(self, client: MongoClient[dict[str, Any]]) -> Findings:
         try:
             began = time.monotonic()
@@ -74,6 +83,7 @@ class MongoChecks:
             yield fault("mongodb.address", self._redacted(exc), _START_OR_SET)
             yield from _skipped("a reachable MongoDB")
             return
+        self.is_available = True
         yield ok("mongodb.address", f"MongoDB {version} answers in {millis:.0f} ms")
         # The delay of the answer is at most the round trip, which is short against the limits.
         yield check_clock((hello["localTime"] - now).total_seconds())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from streamapp.decode.document import id_of
 from streamapp.doctor.checks.finding import Finding, Findings, fault, skipped
 from streamapp.doctor.checks.redaction import redact_user_info, redactor
 from streamapp.doctor.environment import port_findings, settings_findings
@@ -16,6 +17,7 @@ from streamapp.doctor.mongo import MongoChecks
 from streamapp.doctor.records import newest_findings, sample_documents, sample_findings
 from streamapp.doctor.registry import RegistryChecks
 from streamapp.errors import Undecodable
+from streamapp.model.record import Record, origin_of
 from streamapp.settings import Settings
 
 #: Timeouts of the checks of the servers, and of the checks of records, which need several servers.
@@ -51,7 +53,7 @@ def _run_checks(
         {"codec": lambda: sample_findings(settings, registry.registered)}, RECORD_CHECKS_SECONDS, redact
     )
     return found + _run_concurrently(
-        {"records": lambda: _newest(settings, kafka, registry)}, RECORD_CHECKS_SECONDS, redact
+        {"records": lambda: _newest(settings, kafka, registry, mongo)}, RECORD_CHECKS_SECONDS, redact
     )
 
 
@@ -62,13 +64,18 @@ def _samples(settings: Settings) -> Mapping[str, dict[str, object]]:
         return {}  # the checks of the codec report the error
 
 
-def _newest(settings: Settings, kafka: KafkaChecks, registry: RegistryChecks) -> Findings:
+def _newest(settings: Settings, kafka: KafkaChecks, registry: RegistryChecks, mongo: MongoChecks) -> Findings:
     if not kafka.bounds:
         yield skipped("records.newest", "a topic with readable offsets")
     elif not registry.is_available:
         yield skipped("records.newest", "a reachable registry")
     else:
-        yield from newest_findings(settings, kafka.bounds, registry.look_up)
+        topic_id = kafka.topic.topic_id if kafka.topic else None
+
+        def is_stored(record: Record) -> bool:
+            return mongo.is_stored(id_of(origin_of(record, topic_id)))
+
+        yield from newest_findings(settings, kafka.bounds, registry.look_up, is_stored)
 
 
 def _run_concurrently(

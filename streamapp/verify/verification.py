@@ -8,6 +8,7 @@ must be stored or dead-lettered. Then every document must have a record. Last, t
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 from streamapp.verify.checks import counts, document_diff
+from streamapp.verify.checks.document_diff import SchemaVersion
 from streamapp.verify.checks.offsets import OffsetBitmap
 from streamapp.verify.checks.result import PartitionFates, Problem, VerificationResult
 from streamapp.verify.failure_index import FailureIndex
@@ -50,6 +52,10 @@ class Verification:
         self._runner = asyncio.Runner()
         self._schemas: dict[int, WriterSchema] = {}
         self._requested_ids: set[int] = set()
+        #: Schema ids with version labels that workers have seen; the registry may have lost them since.
+        self._noted: set[SchemaVersion] = set()
+        #: Schema id → stored records that cannot be compared, because the registry has lost their schema.
+        self._of_lost_schemas: Counter[int] = Counter()
         self._records: dict[int, OffsetBitmap] = {}
         self._fates: dict[int, PartitionFates] = {}
         self._outside = PartitionFates(partition=None)
@@ -71,6 +77,7 @@ class Verification:
             raise StreamappError(message)
         self.topic_id = self._fetch_topic_id()
         self.committed = self._fetch_committed()
+        self._noted = self._fetch_noted()
         self.failures.read(self._dead_letter_reader)
         self._counts_at_start = self.failures.counted_of(self._reader.topic)
         partitions = self._reader.partitions()
@@ -97,10 +104,14 @@ class Verification:
             )
             raise StreamappError(message)
         partitions = [*self._fates.values(), *([self._outside] if any(self._outside.counts().values()) else [])]
-        return VerificationResult(partitions=partitions, others=others)
+        return VerificationResult(partitions=partitions, others=others, of_lost_schemas=self._of_lost_schemas)
 
     def _fetch_topic_id(self) -> str | None:
         return self._runner.run(self._admin.topic_id_of(self._reader.topic))
+
+    def _fetch_noted(self) -> set[SchemaVersion]:
+        seen = self._mongo.primary["schema_versions"].find({"subject": self._settings.subject})
+        return {(each["schema_id"], f"v{each['version']}") for each in seen}
 
     def _fetch_committed(self) -> Mapping[int, int]:
         return self._reader.committed(self._settings.app_id)
@@ -142,8 +153,7 @@ class Verification:
     ) -> None:
         failure = self.failures.by_event_id.get(id_)
         if raw is not None:
-            if why := document_diff.difference(raw, record, origin, self._schemas):
-                fates.differing.add(record.offset, why)
+            self._compare_document(raw, record, origin, fates)
         elif failure is None or failure.origin.failures <= origin.failures:
             fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
             return
@@ -155,6 +165,15 @@ class Verification:
             fates.stored += 1
         else:
             fates.dead_lettered += 1
+
+    def _compare_document(self, raw: bytes, record: Record, origin: Origin, fates: PartitionFates) -> None:
+        why = document_diff.difference(raw, record, origin, self._schemas, self._noted)
+        if why is None:
+            return
+        if document_diff.has_lost_schema(raw, record, origin, self._schemas, self._noted):
+            self._of_lost_schemas[wire_format.schema_id_of(record.value)] += 1
+        else:
+            fates.differing.add(record.offset, why)
 
     def find_documents(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the stored documents with these ids as BSON, by id."""

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 from streamapp import net
 from streamapp.doctor import runner
 from streamapp.doctor.checks.finding import Finding, Verdict
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.local import artifacts, kafka, mongod, ports, programs
 from streamapp.local.process import Server
 from streamapp.mongodb.client import Mongo
@@ -168,6 +169,20 @@ def test_lost_and_bad_records_are_found(settings: Settings, tmp_path: Path) -> N
     assert {"group.deleted": "fault", "records.newest": "warning", "dlq.kept": "fault"} == wrong(found)
     assert "deleted 4 offsets" in found["group.deleted"].seen
     assert "bad-magic-byte" in found["records.newest"].seen
+
+
+def test_a_stored_record_whose_schema_is_lost_is_no_problem(
+    settings: Settings, database: Database[Any], tmp_path: Path
+) -> None:
+    """The registry has had the schema of the newest record, which is stored, and has it no longer."""
+    foreign.make_topic(settings, partitions=1)
+    send(settings, [b"\0\x7f\0\0\1lost"])
+
+    assert "unknown-schema-id" in findings_of(settings, tmp_path)["records.newest"].seen
+
+    topic_id = asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
+    database.events.insert_one({"_id": f"{topic_id}-0-0"})
+    assert "ok" == findings_of(settings, tmp_path)["records.newest"].verdict
 
 
 def test_registry_at_the_wrong_path_is_found(settings_for: SettingsFactory, settings: Settings, tmp_path: Path) -> None:

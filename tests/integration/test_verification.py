@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,38 @@ def test_malformed_documents_are_problems(settings: Settings, database: Database
     } == {*found}
     assert len(found) < json.loads(with_rollups.stdout)["problems_total"]
     assert [] == problems_of(settings)
+
+
+class WithoutSchemas(BaseHTTPRequestHandler):
+    """A registry that knows no schema id."""
+
+    def do_GET(self) -> None:
+        """Answer that the schema is not found."""
+        body = b'{"error_code": 40403, "message": "Schema not found"}'
+        self.send_response(404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_schemas_that_the_registry_has_lost_are_no_problems(settings: Settings, database: Database[Any]) -> None:
+    """The past is judged by what is stored; coordinates and schema ids are still compared."""
+    registry = ThreadingHTTPServer(("127.0.0.1", 0), WithoutSchemas)
+    threading.Thread(target=registry.serve_forever, daemon=True).start()
+    later = settings.model_copy(update={"schema_registry_url": f"http://127.0.0.1:{registry.server_port}"})
+    changed = database.events.find_one_and_update({}, {"$inc": {"schema_id": 1000}})
+    try:
+        result = verify(later)
+    finally:
+        registry.shutdown()
+        registry.server_close()
+        database.events.update_one({"_id": changed["_id"]}, {"$set": {"schema_id": changed["schema_id"]}})
+
+    assert ["differing"] == [problem.what for problem in result.problems()]
+    assert sum(result.of_lost_schemas.values()) == database.events.estimated_document_count() - 1
 
 
 def test_problems_beyond_the_limit_are_counted(settings: Settings, database: Database[Any]) -> None:

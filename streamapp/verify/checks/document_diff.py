@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import bson
 from bson import DatetimeMS
@@ -14,6 +14,9 @@ from streamapp.decode.document import LENIENT, EventTimes
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Record
+
+#: A schema id and its version label.
+SchemaVersion = tuple[int, str]
 
 #: No limits: the settings may have had other limits when the document was stored.
 _ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
@@ -40,8 +43,22 @@ def id_in(raw: bytes) -> str:
     return str(bson.decode(raw, LENIENT)["_id"])
 
 
-def difference(raw: bytes, record: Record, origin: Origin, schemas: Mapping[int, WriterSchema]) -> str | None:
-    """Return how a stored document differs from its record, by field names without values; None if they are equal."""
+def difference(
+    raw: bytes,
+    record: Record,
+    origin: Origin,
+    schemas: Mapping[int, WriterSchema],
+    noted: Container[object] = (),
+) -> str | None:
+    """Return how a stored document differs from its record, by field names without values; None if they are equal.
+
+    Args:
+        raw: the document.
+        record: what Kafka holds.
+        origin: the record's first coordinates.
+        schemas: what the registry has now.
+        noted: the SchemaVersions that workers have seen in the registry.
+    """
     try:
         writer, event = wire_format.decode(record.value, schemas)
         expected = document.build(event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME)
@@ -50,7 +67,7 @@ def difference(raw: bytes, record: Record, origin: Origin, schemas: Mapping[int,
     if _without_time(bson.encode(expected)) == _without_time(raw):
         return None
     found = bson.decode(raw, LENIENT)
-    names = [*_different(found, bson.decode(bson.encode(expected), LENIENT))]
+    names = [*_different(found, bson.decode(bson.encode(expected), LENIENT), noted)]
     if names:
         return f"{', '.join(names)} differ{'s' if len(names) == 1 else ''}"
     # Decoding hides a duplicate field name, of which it keeps the last, and invalid UTF-8, which it replaces.
@@ -62,15 +79,45 @@ def _without_time(raw: bytes) -> bytes:
     return raw[:at] + raw[at + 8 :]
 
 
-def _different(found: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+def has_lost_schema(
+    raw: bytes,
+    record: Record,
+    origin: Origin,
+    schemas: Mapping[int, WriterSchema],
+    noted: Container[object],
+) -> bool:
+    """Whether the registry no longer has the schema of a stored document, which is right as far as can be told.
+
+    A registry loses a schema if its version is deleted for good, or if it is restored from an older copy. It may then
+    give the id to another schema. The arguments are those of `difference`.
+    """
+    try:
+        schema_id = wire_format.schema_id_of(record.value)
+    except Undecodable:
+        return False
+    found = bson.decode(raw, LENIENT)
+    if found.get("schema_id") != schema_id or not _is_kafka_part(found.get("kafka"), document.kafka_part(origin)):
+        return False
+    now = schemas.get(schema_id)
+    if now is None or now.problem:
+        return True
+    label = found.get("schema_version")
+    return label != now.version and (schema_id, label) in noted
+
+
+def _is_kafka_part(actual: object, wanted: Mapping[str, Any]) -> bool:
+    return _bytes(actual) in {_bytes(wanted), _bytes({**wanted, "apart": True})}
+
+
+def _different(found: Mapping[str, Any], expected: Mapping[str, Any], noted: Container[object]) -> Iterator[str]:
     for name in {**expected, **found}:
         actual, wanted = found.get(name), expected.get(name)
         if name == "received_at":
             is_same = isinstance(actual, (datetime, DatetimeMS))
         elif name == "kafka" and isinstance(wanted, dict):
-            is_same = _bytes(actual) in {_bytes(wanted), _bytes({**wanted, "apart": True})}
-        elif name == "schema_version" and actual == UNREGISTERED:
-            is_same = True  # the schema may have been registered since
+            is_same = _is_kafka_part(actual, cast("dict[str, Any]", wanted))
+        elif name == "schema_version" and (actual == UNREGISTERED or (expected["schema_id"], actual) in noted):
+            is_same = True  # the version may have been registered, deleted or registered again since
         else:
             is_same = (name in found) == (name in expected) and _bytes(actual) == _bytes(wanted)
         if not is_same:

@@ -84,6 +84,8 @@ class VerificationResult:
     partitions: Sequence[PartitionFates]
     #: Problems without a partition.
     others: list[Problem] = field(default_factory=list[Problem])
+    #: Schema id → stored records that cannot be compared, because the registry no longer has their schema.
+    of_lost_schemas: Mapping[int, int] = field(default_factory=dict[int, int])
 
     def totals(self) -> Mapping[str, int]:
         """Return the sums over all partitions."""

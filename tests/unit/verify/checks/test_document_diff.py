@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import bson
@@ -9,6 +10,7 @@ import pytest
 from bson import DatetimeMS
 
 from streamapp.decode import document
+from streamapp.decode.writer_schema import WriterSchema, unreadable_schema
 from streamapp.model.record import origin_of
 from streamapp.verify.checks import document_diff
 from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
@@ -46,6 +48,51 @@ def test_differing_fields_are_named(changes: dict[str, Any], expected: str | Non
     """The ingest time and an unregistered version may differ."""
     record, origin, found = stored(**changes)
     assert expected == document_diff.difference(bson.encode(found), record, origin, SCHEMAS)
+
+
+NOTED = {(2, "v2")}
+
+
+@pytest.mark.parametrize("now", [None, {"version": "unregistered"}, {"version": "v7"}])
+def test_a_label_that_a_worker_has_noted_is_right(now: dict[str, str] | None) -> None:
+    """The version may have been deleted since, or registered again."""
+    record, origin, found = stored()
+    schemas = {2: replace(V2, **now) if now else V2}
+
+    assert document_diff.difference(bson.encode(found), record, origin, schemas, NOTED) is None
+    found["browser"] = "y"
+    assert document_diff.difference(bson.encode(found), record, origin, schemas, NOTED) == "browser differs"
+
+
+ANOTHER = replace(V1, schema_id=2, version="v5")
+LOST_REFERENCE = unreadable_schema("it refers to a lost schema", schema_id=2, version="v2")
+
+
+@pytest.mark.parametrize("now", [{}, {2: ANOTHER}, {2: LOST_REFERENCE}], ids=["deleted", "id reused", "no reference"])
+def test_a_document_of_a_lost_schema_is_not_wrong(now: dict[int, WriterSchema]) -> None:
+    """The registry was restored without the schema, or gives its id to another one: nothing is left to compare with."""
+    record, origin, found = stored()
+
+    assert document_diff.has_lost_schema(bson.encode(found), record, origin, now, NOTED)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"schema_id": 3}, {"kafka": {"topic": "t"}}, {"kafka": 7}, {"schema_id": None}], ids=str
+)
+def test_what_needs_no_schema_is_compared_without_one(changes: dict[str, Any]) -> None:
+    """The schema's id and the coordinates."""
+    record, origin, found = stored(**changes)
+
+    assert not document_diff.has_lost_schema(bson.encode(found), record, origin, {}, NOTED)
+
+
+def test_a_schema_that_the_registry_has_is_not_lost() -> None:
+    """Nor is one under another label that no worker has noted."""
+    record, origin, found = stored(browser="y")
+
+    assert not document_diff.has_lost_schema(bson.encode(found), record, origin, SCHEMAS, NOTED)
+    assert not document_diff.has_lost_schema(bson.encode(found), record, origin, {2: ANOTHER}, set())
+    assert not document_diff.has_lost_schema(bson.encode({}), a_record(value=b""), origin, {}, NOTED)
 
 
 def test_the_mark_of_an_out_of_order_event_is_no_difference() -> None:
