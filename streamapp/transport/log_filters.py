@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
+#: At DEBUG these loggers write keys and values of records, and whole requests and answers.
+_CONTENT_LOGGERS = ("aiokafka.conn", "aiokafka.producer.producer", "faust.topics", "faust.agents.agent")
 #: A filter of a logger does not see the records of child loggers.
 _LOGGERS = ("", ".cluster", ".conn", ".consumer.fetcher", ".consumer.group_coordinator", ".producer.sender")
 
@@ -70,7 +72,9 @@ _startup_filter, _rate_limit_filter = StartupFilter(), RateLimitFilter()
 
 
 def install_log_filters() -> None:
-    """Add the filters to the loggers of aiokafka and asyncio."""
+    """Add the filters to the loggers of aiokafka and asyncio, and keep the content of records out of every log."""
+    for name in _CONTENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
     logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(_startup_filter)
     for name in _LOGGERS:
         logging.getLogger(f"aiokafka{name}").addFilter(_rate_limit_filter)

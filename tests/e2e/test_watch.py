@@ -18,7 +18,7 @@ from pymongo.database import Database
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
 from tests.e2e.test_kill import committed, end_offsets, wire_events
-from tests.support import foreign
+from tests.support import events, foreign
 from tests.support.until import until
 from tests.support.workers import Worker
 
@@ -142,6 +142,27 @@ def test_error_in_the_agent_ends_the_worker(settings_for: SettingsFactory, tmp_p
         assert 1 == worker.process.wait(60)
     assert 0 == sum(committed(settings).values())
     assert "injected fault" in worker.text
+
+
+def test_no_content_is_logged_at_any_level(
+    settings_for: SettingsFactory, database: Database[Any], tmp_path: Path
+) -> None:
+    """The libraries log requests, answers and commands at DEBUG, with all events, dead letters and documents."""
+    settings = settings_for(produce_interval_seconds=0.2)
+    foreign.make_topic(settings)
+    command = (sys.executable, "-m", "streamapp", "worker", "--loglevel", "debug")
+    with Worker(settings, tmp_path, command=command) as worker:
+        worker.wait_until_ready()
+        senders = events.Senders(settings)
+        value, _ = senders.event(1, 1, user_id=MARKER.decode())
+        foreign.ForeignProducer(settings).send_all([value, MARKER])
+        until(lambda: database.events.count_documents({}) >= 5, what="events of both producers")
+        until(lambda: database.dead_letters.count_documents({}), what="a counted dead letter")
+        assert worker.stop() == 0
+    users = database.events.distinct("user_id")
+    assert len(users) > 1
+    assert [] == [user for user in users if user in worker.text]
+    assert MARKER.decode() not in worker.text
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

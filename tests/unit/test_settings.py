@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,22 @@ def test_old_name_in_the_environment_takes_precedence_over_dotenv(monkeypatch: p
 def test_error_about_a_value_under_an_old_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message names the new name; the warning before it names both."""
     assert f"{RATIO} is invalid: '50'" in _error(monkeypatch, SHARE, "50")
+
+
+@pytest.mark.parametrize("name", ["LOCAL_JAVA", "LOCAL_MONGOD", "LOCAL_KAFKA_HOME", "LOCAL_CACHE_DIR"])
+@pytest.mark.parametrize("spelled", [str.upper, str.lower])
+def test_an_env_file_names_no_program(name: str, spelled: Callable[[str], str]) -> None:
+    """A `.env` may come with a folder of somebody else; the error names the variable, and what to do."""
+    Path(".env").write_text(f"{spelled('STREAMAPP_' + name)}=/tmp/theirs\n", encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=f"STREAMAPP_{name}, .*export STREAMAPP_{name}=") as raised:
+        settings.load()
+    assert "/tmp/theirs" not in str(raised.value)
+
+
+def test_the_environment_names_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that is set to nothing in `.env` is not set."""
+    monkeypatch.setenv("STREAMAPP_LOCAL_JAVA", "/usr/bin/java")
+    Path(".env").write_text("STREAMAPP_LOCAL_MONGOD=\nSTREAMAPP_LOCAL_KAFKA_HOME\n", encoding="utf-8")
+
+    assert Path("/usr/bin/java") == settings.load().local_java
