@@ -11,7 +11,7 @@ from itertools import chain
 from traceback import format_tb
 from typing import cast
 
-from streamapp.decode import document, wire_format
+from streamapp.decode import document, foreign_format, wire_format
 from streamapp.decode.document import Document, EventTimes, LazyDocument
 from streamapp.decode.fast_path import FastPath
 from streamapp.decode.writer_schema import WriterSchema
@@ -177,7 +177,8 @@ def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter
         schema_id = wire_format.schema_id_of(record.value)
     except Undecodable:
         schema_id = None
-    return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=str(exc), schema_id=schema_id)
+    error = f"{exc}{foreign_format.hint(exc.reason, record.value, record.headers)}"
+    return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=error, schema_id=schema_id)
 
 
 def _log_unexpected(record: Record, exc: Exception) -> None:

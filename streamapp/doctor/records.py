@@ -8,7 +8,7 @@ from typing import Any
 
 import fastavro
 
-from streamapp.decode import wire_format
+from streamapp.decode import foreign_format, wire_format
 from streamapp.decode.document import EventTimes, build
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, skipped, warning
@@ -127,5 +127,5 @@ def _defect(record: Record, settings: Settings, look_up: Callable[[int], WriterS
         origin = origin_of(record, None)
         document = build(read, writer=found, origin=origin, received_at=datetime.now(UTC), times=times_of(settings))
     except Undecodable as exc:
-        return f"{exc.reason}, {exc}"
+        return f"{exc.reason}, {exc}{foreign_format.hint(exc.reason, record.value, record.headers)}"
     return why_unencodable(document)
