@@ -114,13 +114,14 @@ def test_keep_leaves_the_level_none(settings: Settings) -> None:
     assert level(settings) == "NONE"
 
 
-def test_a_refused_schema_is_a_settings_error(settings: Settings) -> None:
-    """The subject has a version that V1 is not compatible with."""
+def test_a_subject_of_others_gets_no_schema(settings: Settings) -> None:
+    """Neither a version nor a level."""
     foreign.register(settings, {"type": "record", "name": "Order", "fields": [{"name": "total", "type": "double"}]})
-    httpx.put(f"{settings.schema_registry_url}/config/{settings.subject}", json={"compatibility": "FULL"})
 
-    with pytest.raises(SettingsError, match="refuses user_event_v1"):
+    with pytest.raises(SettingsError, match="has only schemas of other producers"):
         prepare(settings)
+    assert [1] == versions(settings)
+    assert level(settings) == "NONE"
 
 
 def test_a_later_version_is_labelled(settings: Settings) -> None:
