@@ -84,7 +84,7 @@ def from_text(text: object, *, kind: object = "AVRO") -> Schema:
         text: its `schema`.
         kind: its `schemaType`; None is Avro.
     """
-    if kind not in {"AVRO", None}:
+    if kind not in ("AVRO", None):
         return UnreadableSchema(f"it is a schema of type {kind}, not AVRO")
     try:
         return json.loads(text)  # pyright: ignore[reportArgumentType] - whatever the registry answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,8 +20,8 @@ from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBat
 
 log = logging.getLogger(__name__)
 
-#: Bytes of memory that the generic path builds in a step: some 10 ms of work.
-STEP_BYTES = 4 * 1024 * 1024
+#: Bytes of memory that the generic path builds in one part: some 10 ms of work.
+PART_BYTES = 4 * 1024 * 1024
 #: What a record costs on the generic path in any case, expressed in bytes.
 _RECORD_BYTES = 4_096
 
@@ -36,23 +36,17 @@ class DecodedEvents:
 
     @classmethod
     def joined(cls, parts: Sequence[DecodedEvents]) -> DecodedEvents:
-        """The events of several parts, one after the other."""
-        return cls(
+        """The events of several parts, in offset order."""
+        together = cls(
             [*chain.from_iterable(each.documents for each in parts)],
             [*chain.from_iterable(each.records for each in parts)],
             [*chain.from_iterable(each.versions for each in parts)],
         )
+        return together.part(sorted(range(len(together.records)), key=lambda i: together.records[i].offset))
 
     def dead_letters(self, refused: Mapping[int, str], batch: PartitionBatch) -> list[DeadLetter]:
         """Make the dead letters of refused documents; `refused` maps their index to the error."""
         return [self._dead_letter(index, error, batch) for index, error in refused.items()]
-
-    def joined(self, other: DecodedEvents) -> DecodedEvents:
-        """Both, in offset order of their records."""
-        together = DecodedEvents(
-            [*self.documents, *other.documents], [*self.records, *other.records], [*self.versions, *other.versions]
-        )
-        return together.part(sorted(range(len(together.records)), key=lambda i: together.records[i].offset))
 
     def part(self, indexes: Sequence[int]) -> DecodedEvents:
         """Some of the events, by their index."""
@@ -81,14 +75,14 @@ class DecodedEvents:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedBatch:
-    """The records of a batch after decoding: each is an event or a dead letter."""
+    """Some records of a batch after decoding: each is an event or a dead letter."""
 
     events: DecodedEvents
     dead: Sequence[DeadLetter]
     #: Indexes of the replayed events: their offset does not say when they arrived.
     out_of_order: AbstractSet[int]
-    #: Bytes of the documents from the generic path, which can be many times as large as their records.
-    generic_size: int = 0
+    #: Offset of the last record.
+    last_offset: int
 
     def places(self) -> Iterator[tuple[int, str]]:
         """Offset and `_id` of each event that is in order."""
@@ -114,29 +108,18 @@ class DecodedBatch:
         return in_order, self.events.with_fields(sorted(out_of_order)), self.dead
 
 
-def build(
+def parts(
     batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
-) -> DecodedBatch:
-    """Decode each record of a batch with the schemas that exist; the other records become dead letters."""
-    decoding = steps(batch, schemas, times=times, received_at=received_at)
-    while True:
-        try:
-            next(decoding)
-        except StopIteration as done:
-            return done.value
+) -> Iterator[DecodedBatch]:
+    """Decode the records of a batch with the schemas that exist; the other records become dead letters.
 
-
-def steps(
-    batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
-) -> Generator[None, None, DecodedBatch]:
-    """Decode a batch as `build` does, in steps between which the event loop can have a turn.
-
-    A step ends between two records once the generic path has built STEP_BYTES; records on the fast path cost so little
-    that a batch of them is one step.
+    A part ends once the generic path has built PART_BYTES, because a record there can become many times as large as its
+    value. The caller lets the event loop run between two parts. Records on the fast path cost so little that a batch of
+    them is one part.
     """
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
     dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
-    built = generic_size = 0
+    built = 0
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
     for record in batch.records:
         if (made := fast_path.document(record)) is not None:
@@ -144,9 +127,6 @@ def steps(
             records.append(record)
             versions.append(made.dimensions.schema_version)
             continue
-        if built >= STEP_BYTES:
-            yield
-            built = 0
         placed = batch.with_coordinates(record)
         origin = origin_of(placed, topic_id)
         built += _RECORD_BYTES
@@ -165,11 +145,13 @@ def steps(
         else:
             if record.headers and origin.differs_from(placed, topic_id):
                 out_of_order.add(len(documents))
-            documents.append(encoded := document.encoded(made))
-            generic_size += encoded.size if isinstance(encoded, LazyDocument) else size
+            documents.append(document.encoded(made))
             records.append(record)
             versions.append(writer.version)
-    return DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, generic_size)
+        if built >= PART_BYTES and record is not batch.records[-1]:
+            yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, record.offset)
+            documents, records, versions, dead, out_of_order, built = [], [], [], [], set(), 0
+    yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, batch.records[-1].offset)
 
 
 def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:

@@ -44,7 +44,7 @@ _ENTRY = 104 + 56
 _FORMATS = {"float": "f", "double": "d"}
 
 
-class Built(NamedTuple):
+class DecodedBody(NamedTuple):
     """A record's value, and about how many bytes of memory it takes."""
 
     value: Any
@@ -69,7 +69,7 @@ class BodyReader:
             self._fields[id(record)] += [(name, self._compiled(type_)) for name, type_ in record.fields]
         self._read = self._compiled(schema.root)
 
-    def read(self, value: bytes, at: int) -> Built:
+    def read(self, value: bytes, at: int) -> DecodedBody:
         """The value of the body that begins at `at` and ends with `value`.
 
         Raises:
@@ -89,7 +89,7 @@ class BodyReader:
             # Written with another schema than the id says: the decoded values are wrong.
             message = f"{cursor.end - cursor.at} bytes are left over after the body"
             raise Undecodable(Reason.UNDECODABLE, message, built=cursor.built)
-        return Built(found, cursor.built)
+        return DecodedBody(found, cursor.built)
 
     def _compiled(self, type_: AvroType) -> Read:
         if type_.kind == "record":

@@ -10,7 +10,7 @@ from typing import Any, cast
 import fastavro
 
 from streamapp.decode import encoder
-from streamapp.decode.body_reader import Built
+from streamapp.decode.body_reader import DecodedBody
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model import event
@@ -71,7 +71,7 @@ def read(value: bytes, writer: WriterSchema) -> Event:
     return build(value, writer).value
 
 
-def build(value: bytes, writer: WriterSchema) -> Built:
+def build(value: bytes, writer: WriterSchema) -> DecodedBody:
     """The event in `value`, as values that MongoDB stores, and about how many bytes of memory they take.
 
     Raises:

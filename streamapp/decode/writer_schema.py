@@ -8,7 +8,7 @@ from typing import Any
 
 from streamapp.decode import avro_schema
 from streamapp.decode.avro_schema import AvroType
-from streamapp.decode.body_reader import BodyReader, Built
+from streamapp.decode.body_reader import BodyReader, DecodedBody
 from streamapp.decode.canonical_form import canonical_form as canonical_form_of
 from streamapp.decode.logical_types import as_event_time
 from streamapp.decode.transcoder import Transcode, compiled
@@ -23,7 +23,7 @@ UNREGISTERED = "unregistered"
 _PROMOTED = {"string": {"string", "bytes"}, "long": {"long", "int"}}
 
 
-def _refuse(_value: bytes, _at: int) -> Built:
+def _refuse(_value: bytes, _at: int) -> DecodedBody:
     raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, "the schema has a problem")
 
 
@@ -41,7 +41,7 @@ class WriterSchema:
     #: Names of its top-level fields; empty if it has a problem.
     names: frozenset[str]
     #: Reads a body on the generic path, see `BodyReader.read`.
-    read: Callable[[bytes, int], Built] = _refuse
+    read: Callable[[bytes, int], DecodedBody] = _refuse
     #: Converts its records to BSON on the fast path; None if the fast path does not support the schema.
     transcode: Transcode | None = None
 

@@ -188,9 +188,7 @@ class RegistryClient:
             except _RefusedError as exc:
                 if not (exc.is_of_registry or self._is_registry(exc)):
                     raise
-        message = (
-            f"it refers to version {reference.version} of {reference.subject}, which the registry does not have"
-        )
+        message = f"it refers to version {reference.version} of {reference.subject}, which the registry does not have"
         raise UnreadableReferenceError(message)
 
     def _find_version(self, schema: Schema) -> RegisteredVersion | None:
@@ -205,9 +203,11 @@ class RegistryClient:
         try:
             return self._get("get_versions", subject=self.subject)
         except _RefusedError as exc:
-            if exc.http_code == _NOT_FOUND and (exc.is_of_registry or self._is_registry(exc)):
-                return []
-            raise
+            if exc.http_code != _NOT_FOUND:
+                raise
+            if not exc.is_of_registry:
+                self._get("get_subjects")  # fails unless the server is a registry
+            return []
 
     def _compatibility_level(self) -> str:
         # For a subject without a level of its own, Confluent's registry answers 404, Apicurio 200 with NONE.

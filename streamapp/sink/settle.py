@@ -13,19 +13,19 @@ The caller acks the batch after `settle` returns, never before.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streamapp.decode import wire_format
-from streamapp.decode.batch import DecodedBatch, DecodedEvents
+from streamapp.decode.batch import DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import Document, EventTimes, row_of
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import CircuitBreaker
-from streamapp.sink.decoding import decode_in_parts
 from streamapp.sink.insert_batcher import InsertBatcher
 from streamapp.sink.partition_order import PartitionOrder, Turn
 from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
@@ -130,20 +130,18 @@ class Sink:
         return fates, rollups_written
 
     async def _decode_and_insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
-        parts, uncounted = list[_Inserted](), None
+        uncounted, inserted = deque(sorted(await self._redelivery.uncounted(batch), key=_offset_of)), list[_Inserted]()
         # 2. Decode.
-        async for decoded, last_offset in decode_in_parts(
-            batch, schemas, times=self._times, received_at=self._ports.now()
-        ):
+        for decoded in parts(batch, schemas, times=self._times, received_at=self._ports.now()):
             # 3. Insert.
-            inserted, to_count = await self._insert(batch, decoded)
-            if uncounted is None:
-                uncounted = deque(sorted(await self._redelivery.uncounted(batch), key=_offset_of))
+            part, to_count = await self._insert(batch, decoded)
             if uncounted:
-                due = sum(_offset_of(each) < last_offset for each in uncounted)
+                due = sum(_offset_of(each) < decoded.last_offset for each in uncounted)
                 to_count = sorted([*to_count, *(uncounted.popleft() for _ in range(due))], key=_offset_of)
-            parts.append(replace(inserted, pending=PendingCounts.of(to_count) if to_count else None))
-        return _Inserted.joined(parts)
+            inserted.append(replace(part, pending=PendingCounts.of(to_count) if to_count else None))
+            if decoded.last_offset != batch.records[-1].offset:
+                await asyncio.sleep(0)  # a part can need no insert
+        return _Inserted.joined(inserted)
 
     async def _insert(self, batch: PartitionBatch, decoded: DecodedBatch) -> tuple[_Inserted, Sequence[Document]]:
         """Insert the events that are in order; return what remains, and the events to count."""
@@ -152,7 +150,7 @@ class Sink:
         outcome = await self._outages.store.run(lambda: self._insert_batcher.insert(in_order.documents))
         to_count, reused = await self._redelivery.after_insert(in_order.documents, outcome)
         if reused:
-            out_of_order = out_of_order.joined(in_order.with_fields(sorted(reused)))
+            out_of_order = DecodedEvents.joined([out_of_order, in_order.with_fields(sorted(reused))])
         fates = self._observe(outcome, in_order, reused)
         dead = [*dead, *in_order.dead_letters(outcome.refused, batch)]
         return _Inserted(None, out_of_order, dead, fates), to_count

@@ -66,7 +66,7 @@ def decoded() -> list[LazyDocument]:
     of_partition = PartitionBatch(
         topic="user_events", partition=0, topic_id=TOPIC_ID, assignment=0, begin=None, records=records, size=0
     )
-    made = batch.build(of_partition, WRITERS, times=TIMES, received_at=NOW_AT)
+    (made,) = batch.parts(of_partition, WRITERS, times=TIMES, received_at=NOW_AT)
     assert not made.dead
     assert {"v1", "v2", "v3"} == {*made.events.versions}
     for record, each in zip(records, made.events.documents, strict=True):

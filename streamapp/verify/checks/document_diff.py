@@ -86,7 +86,7 @@ def has_lost_schema(
     schemas: Mapping[int, WriterSchema],
     noted: Container[object],
 ) -> bool:
-    """Whether the registry no longer has the schema of a stored document, which is right as far as can be told.
+    """Whether the registry no longer has the schema of a stored document, which is right as far as can be checked.
 
     A registry loses a schema if its version is deleted for good, or if it is restored from an older copy. It may then
     give the id to another schema. The arguments are those of `difference`.

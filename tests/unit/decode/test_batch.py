@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from bson import DatetimeMS
 
-from streamapp.decode.batch import DecodedBatch, DecodedEvents, build, steps
+from streamapp.decode.batch import DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
@@ -21,13 +21,13 @@ def test_events_out_of_order_have_no_place_in_the_partition() -> None:
 
     events = DecodedEvents([{"_id": "a"}, {"_id": "b"}], records, ["v1", "v1"])
 
-    assert [(8, "b")] == [*DecodedBatch(events, [], {0}).places()]
+    assert [(8, "b")] == [*DecodedBatch(events, [], {0}, 8).places()]
 
 
 def test_documents_out_of_order_are_decoded() -> None:
     """With all fields, also those of the fast path; documents in order stay encoded."""
     batch = a_batch(a_record(offset=7), a_record(offset=8, timestamp=2**60))
-    decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+    (decoded,) = parts(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
 
     in_order, out_of_order, _ = decoded.split({f"{TOPIC_ID}-0-8"})
 
@@ -40,7 +40,7 @@ def test_documents_out_of_order_are_decoded() -> None:
 def test_parts_of_a_batch_share_nothing_that_changes() -> None:
     """A refusal in one part adds no dead letter to the batch or to the other part."""
     batch = a_batch(a_record(offset=7), a_record(offset=8), FakeRecord(value=b"", offset=9))
-    decoded = build(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+    (decoded,) = parts(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
 
     in_order, out_of_order, dead = decoded.split({f"{TOPIC_ID}-0-8"})
     (refused,) = in_order.dead_letters({0: "too odd"}, batch)
@@ -60,46 +60,48 @@ def test_events_of_the_known_schemas_take_the_fast_path(changes: dict[str, str |
     """Nothing else would show that it is no longer used."""
     batch, times = a_batch(a_record(an_event(**changes))), EventTimes(earliest=0, ahead=0)
 
-    (document,) = build(batch, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC)).events.documents
+    (decoded,) = parts(batch, {1: V1, 2: V2}, times=times, received_at=datetime.now(UTC))
+    (document,) = decoded.events.documents
 
     assert isinstance(document, LazyDocument)
 
 
+ANY_TIME = EventTimes(earliest=0, ahead=0)
 ITEMS = {"type": "array", "items": {"type": "record", "name": "Item", "fields": [{"name": "a", "type": "boolean"}]}}
 EXPANDING = {**event.schema(1), "fields": [*event.schema(1)["fields"], {"name": "items", "type": ITEMS}]}
 
 
 def test_a_document_of_the_generic_path_is_encoded() -> None:
-    """A batch of small records in memory would be ten times as large; its documents have a size."""
+    """A batch of small records in memory would be ten times as large."""
     value = wire(an_event(items=[{"a": True}] * 10_000), EXPANDING, 3)
     schemas = {3: writer_schema(EXPANDING, schema_id=3, version="v3")}
     times = EventTimes(earliest=0, ahead=0)
 
-    decoded = build(a_batch(FakeRecord(value=value)), schemas, times=times, received_at=datetime.now(UTC))
+    (decoded,) = parts(a_batch(FakeRecord(value=value)), schemas, times=times, received_at=datetime.now(UTC))
 
     (document,) = decoded.events.documents
     assert isinstance(document, LazyDocument)
     assert [{"a": True}] * 10_000 == document["items"]
-    assert document.size == len(document.raw) == decoded.generic_size
-    assert decoded.generic_size > 10 * len(value)
+    assert document.size == len(document.raw) > 10 * len(value)
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_a_batch_that_expands_is_decoded_in_steps(bad: bool) -> None:
-    """The event loop can have a turn between two of them; the result is the same. Refused records count, too."""
+def test_a_batch_that_expands_is_decoded_in_parts(bad: bool) -> None:
+    """In offset order, each with its last offset. Records that become dead letters count, too."""
     value = wire(an_event(items=[{"a": True}] * 25_000), EXPANDING, 3) + b"\0" * bad
     records = [FakeRecord(value=value, offset=offset) for offset in range(5)]
     schemas = {3: writer_schema(EXPANDING, schema_id=3, version="v3")}
 
-    decoding = steps(a_batch(*records), schemas, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+    decoded = [*parts(a_batch(*records), schemas, times=ANY_TIME, received_at=datetime.now(UTC))]
 
-    assert len([*decoding]) == 4
+    assert [0, 1, 2, 3, 4] == [part.last_offset for part in decoded]
+    assert [1] * 5 == [len(part.dead if bad else part.events.records) for part in decoded]
 
 
-def test_a_batch_on_the_fast_path_is_one_step() -> None:
+def test_a_batch_on_the_fast_path_is_one_part() -> None:
     """Its documents are about as large as the records."""
     records = [a_record(offset=offset) for offset in range(5_000)]
 
-    decoding = steps(a_batch(*records), {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
+    (decoded,) = parts(a_batch(*records), {1: V1}, times=ANY_TIME, received_at=datetime.now(UTC))
 
-    assert [] == [*decoding]
+    assert (5_000, 4_999) == (len(decoded.events.documents), decoded.last_offset)

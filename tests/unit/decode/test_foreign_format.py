@@ -23,7 +23,8 @@ def dead_letter(value: bytes, *headers: tuple[str, bytes]) -> DeadLetter:
         topic="t", partition=0, topic_id=TOPIC_ID, assignment=1, begin=7, records=[record], size=len(value)
     )
     times = EventTimes(earliest=0, ahead=10**12)
-    (letter,) = batch.build(one, {V1.schema_id: V1}, times=times, received_at=datetime.now(UTC)).dead
+    (decoded,) = batch.parts(one, {V1.schema_id: V1}, times=times, received_at=datetime.now(UTC))
+    (letter,) = decoded.dead
     return letter
 
 

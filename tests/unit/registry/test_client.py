@@ -214,7 +214,7 @@ def test_a_schema_that_cannot_be_read_is_one_with_a_problem(body: dict[str, Any]
     def request(url: str, *_: Any, **__: Any) -> httpx.Response:
         return httpx.Response(200, json=[] if url.endswith(("/versions", "/subjects")) else body)
 
-    writer = asyncio.run(a_registry(request).look_up(7))
+    writer = asyncio.run(client_answered_by(request).look_up(7))
 
     assert writer is not None
     assert writer.problem
@@ -228,7 +228,7 @@ def test_a_schema_without_type_is_avro(kind: str | None) -> None:
         body = {"schema": json.dumps(event.schema(1)), "schemaType": kind}
         return httpx.Response(200, json=[] if url.endswith(("/versions", "/subjects")) else body)
 
-    writer = asyncio.run(a_registry(request).look_up(7))
+    writer = asyncio.run(client_answered_by(request).look_up(7))
 
     assert writer is not None
     assert writer.problem is None

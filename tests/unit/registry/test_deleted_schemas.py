@@ -111,7 +111,7 @@ def test_a_404_without_a_registry_behind_it_is_an_outage() -> None:
     registry = Registry(subjects=(404, {"error_code": 404}))
     registry.answers["schemas/ids/9"] = 404, {"error_code": 404}
 
-    with pytest.raises(RegistryUnavailable, match="answers 404"):
+    with pytest.raises(RegistryUnavailable, match="answers with status 404"):
         look_up(registry)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import bson
 import pytest
 
-from streamapp.decode.batch import build
+from streamapp.decode.batch import parts
 from streamapp.decode.document import Document, EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
@@ -165,7 +165,7 @@ def test_a_recount_counts_a_value_by_the_workers_text(kind: Any, encoded: bytes)
     writer = writer_schema({**event.schema(1), "fields": fields}, schema_id=9, version="v9")
     record = FakeRecord(value=wire(factories.an_event(), schema_id=9) + encoded)
     times = EventTimes(earliest=0, ahead=2**60)
-    decoded = build(a_batch(record), {9: writer}, times=times, received_at=datetime.now(UTC))
+    (decoded,) = parts(a_batch(record), {9: writer}, times=times, received_at=datetime.now(UTC))
 
     (worker,) = count(PendingCounts.of(decoded.events.documents).events).values()
     (stored,) = (bson.decode(each.raw) for each in decoded.events.documents if isinstance(each, LazyDocument))

@@ -10,7 +10,8 @@ import pytest
 from bson import DatetimeMS
 
 from streamapp.decode import document
-from streamapp.decode.writer_schema import WriterSchema, unreadable_schema
+from streamapp.decode.avro_schema import UnreadableSchema
+from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.record import origin_of
 from streamapp.verify.checks import document_diff
 from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
@@ -65,7 +66,7 @@ def test_a_label_that_a_worker_has_noted_is_right(now: dict[str, str] | None) ->
 
 
 ANOTHER = replace(V1, schema_id=2, version="v5")
-LOST_REFERENCE = unreadable_schema("it refers to a lost schema", schema_id=2, version="v2")
+LOST_REFERENCE = writer_schema(UnreadableSchema("it refers to a lost schema"), schema_id=2, version="v2")
 
 
 @pytest.mark.parametrize("now", [{}, {2: ANOTHER}, {2: LOST_REFERENCE}], ids=["deleted", "id reused", "no reference"])
