@@ -45,7 +45,7 @@ def of_window(rollups: Sequence[Document], window: Window, wanted: Filter) -> tu
 
 
 def between(rollups: Iterable[Document], start: datetime, end: datetime) -> list[Document]:
-    """Return those whose bucket lies in the period."""
+    """Return the rollups of the buckets in the period."""
     return [rollup for rollup in rollups if start <= rollup["bucket"] < end]
 
 

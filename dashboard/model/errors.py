@@ -1,4 +1,4 @@
-"""Why MongoDB gave no answer, in words for the page that hold no secret."""
+"""Errors of MongoDB, with messages for the page that contain no secret."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class DisconnectedError(DashboardError):
 
 
 class RefusedError(DashboardError):
-    """MongoDB answered that it will not do this: wrong password, no right to read, wrong connection string."""
+    """MongoDB refused: wrong password, no permission to read, wrong connection string."""
 
 
 class TooSlowError(DashboardError):
-    """MongoDB cut the query off at its limit."""
+    """MongoDB stopped the query at its time limit."""
 
-    # Such a query costs the server the whole limit each time: not again with every refresh.
+    # Such a query costs the server the whole limit each time: do not repeat it at every refresh.
     retry_after_seconds: ClassVar[float] = 15.0

@@ -1,4 +1,4 @@
-"""From what is shown to charts and their alternative texts; pure, equal for equal data, and then made only once."""
+"""Make the charts and their alternative texts; pure, and cached: equal data give the same chart."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Description = Mapping[str, Any]
 
 VOLUME_HEIGHT, ADOPTION_HEIGHT, TREND_HEIGHT = 270, 220, 130
 BAR_HEIGHT, BARS_PADDING = 26, 16
-#: Bars that a chart has room for: of two sizes only, so that the page does not jump when a value comes or goes.
+#: Number of bars for which a chart has space: two sizes only, so that the page does not jump when a value is added.
 ROOM = (6, 8)
 LONGEST_LABEL = 22
 #: Charts that are cached, for all visitors.

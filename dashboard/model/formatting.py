@@ -1,4 +1,4 @@
-"""Numbers, instants and sentences as the page writes them, the same in every browser's locale; pure."""
+"""Format numbers, instants and sentences for the page, the same in every browser's locale; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what the workers wrote about themselves to the pipeline's health; pure, and what is not known is None."""
+"""Compute the pipeline's health from the heartbeats of the workers; pure, and an unknown value is None."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _status(state: PipelineState, partitions: Sequence[Document], now: datetime)
             Status.STALLED,
             f"For 15 s, no worker has reported on at least one partition; {lag:,} events were waiting at last.",
         )
-    if any(_stands_still(found, now) for found in partitions):
+    if any(_is_stuck(found, now) for found in partitions):
         return Status.STALLED, "Events are waiting in a partition where nothing has been settled for 30 s."
     if state.last_received_at and now - state.last_received_at < LIVE_FOR:
         return Status.LIVE, "Events are coming in."
@@ -138,7 +138,7 @@ def _is_fresh(partitions: Sequence[Document], now: datetime) -> bool:
     return bool(partitions) and all(now - found["at"] <= GONE_AFTER for found in partitions)
 
 
-def _stands_still(partition: Document, now: datetime) -> bool:
+def _is_stuck(partition: Document, now: datetime) -> bool:
     seen = [point for point in partition["recent"] if now - point["at"] <= STALLED_AFTER + GONE_AFTER]
     is_long_enough = bool(seen) and now - seen[0]["at"] >= STALLED_AFTER
     last = [point for point in seen if now - point["at"] <= STALLED_AFTER]

@@ -1,4 +1,4 @@
-"""What is asked for (Query), what is read (Overview, Counts) and what is shown (Snapshot); values only."""
+"""The values of the page: the query, what is read (Overview, Counts) and what is shown (Snapshot)."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """What is known of the whole collection."""
+    """Facts about the whole collection."""
 
     stored: int
     """Events, by MongoDB's count or, for many, its estimate."""
@@ -105,7 +105,7 @@ class QueryResult:
     is_direct: bool = False
     """Counted in `events` itself, not in rollups."""
     is_cut: bool = False
-    """There are more events than may be counted directly: the newest were."""
+    """There are more events than can be counted directly: only the newest are counted."""
     is_incomplete: bool = False
     """Events of the window are stored that the rollups lack."""
     users_are_counted: bool = False

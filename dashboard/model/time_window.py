@@ -1,4 +1,4 @@
-"""From what was chosen to the window of event time, its buckets and the level of rollups that holds them; pure."""
+"""The window of event time of a chosen range, its buckets, and the level of rollups to read; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
-#: The longest window that each level is for: some 180 points in a chart at the most.
+#: The longest window of each level: a chart has about 180 points at most.
 _UP_TO = tuple(zip(LEVELS, (timedelta(hours=3), timedelta(hours=26), timedelta(days=7), timedelta.max), strict=True))
 _BUCKET_WORDS = dict(zip(LEVELS, ("minute", "10 minutes", "hour", "day (UTC)"), strict=True))
 SHORTEST, LONGEST = timedelta(minutes=1), timedelta(days=400)
@@ -23,16 +23,16 @@ class Range:
     """A range that the page offers, or one that a visitor drew."""
 
     key: str
-    """As it stands on the button and in the address."""
+    """Text on the button and in the address."""
     words: str
-    """As it is read in a sentence, after "the"."""
+    """Text in a sentence, after "the"."""
     length: timedelta
     start: datetime | None = None
     """None: it ends now."""
 
     @property
     def is_custom(self) -> bool:
-        """Whether it stays where it is while time goes on."""
+        """Whether it is a fixed period."""
         return self.start is not None
 
 
@@ -95,14 +95,14 @@ def custom(start_ms: str | None, end_ms: str | None) -> Range | None:
         start, end = from_ms(int(start_ms or "")), from_ms(int(end_ms or ""))
     except (ValueError, OverflowError):
         return None
-    # An address can ask for anything; a chart of a million buckets nobody can answer.
+    # An address can have any period; a chart of a million buckets would take too long.
     if start < EPOCH or end > _LAST or not SHORTEST <= end - start <= LONGEST:
         return None
     return Range(key=f"{start_ms}-{end_ms}", words="chosen period", length=end - start, start=start)
 
 
 def drawn(edges: Sequence[str], zone: tzinfo) -> tuple[int, int] | None:
-    """Return the two ends, epoch ms, of what was drawn over a chart; they come without the chart's zone."""
+    """Return the ends, epoch ms, of a period drawn over a chart, whose edges have no time zone."""
     try:
         start, end = sorted(to_ms(datetime.fromisoformat(edge).replace(tzinfo=zone)) for edge in edges)
     except (ValueError, TypeError):
@@ -111,9 +111,9 @@ def drawn(edges: Sequence[str], zone: tzinfo) -> tuple[int, int] | None:
 
 
 def window(chosen: Range, now: datetime, keep: Keep | None = None) -> Window:
-    """Return the window of the range; one that ends now ends with the bucket that is running.
+    """Return the window of the range; a range that ends now ends with the running bucket.
 
-    It starts at a bucket's start and so holds the whole range, plus what has passed of the running bucket.
+    It starts at the start of a bucket, and so holds the whole range and the elapsed part of the running bucket.
     """
     start = chosen.start or now - chosen.length
     level = _level(chosen.length, max(EPOCH, start - chosen.length), now, keep or {})
@@ -143,6 +143,6 @@ def from_ms(ms: int) -> datetime:
 
 
 def _level(length: timedelta, start: datetime, now: datetime, keep: Keep) -> Level:
-    """The finest level that is meant for this length and still holds all from the start on."""
+    """The finest level for this length that has all buckets since the start."""
     fit = [level for level, longest in _UP_TO if length <= longest]
     return next((level for level in fit if to_ms(start) >= kept_since(level, keep, now)), LEVELS[-1])
