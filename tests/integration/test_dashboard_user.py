@@ -1,4 +1,4 @@
-"""The page's own user of MongoDB, as docs/dashboard.md makes it: it reads all that is shown, and does nothing else."""
+"""The user of MongoDB in docs/how-to/serve-the-dashboard.md can read all that the page shows, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.doubles.dashboard_reader import document
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GUIDE = Path(__file__).parents[2] / "docs" / "dashboard.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "serve-the-dashboard.md"
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 SUBJECT, DATABASE, SECRET = "user_events-value", "streaming_db", "hunter2"
 
