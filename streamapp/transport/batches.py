@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -47,6 +48,14 @@ class PartitionBatchMessage(ConsumerMessage):
         self.in_flight_batch = in_flight_batch
 
 
+class Source(NamedTuple):
+    """What fetched records belong to."""
+
+    topic_id: str | None
+    #: Number of the assignment.
+    assignment: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchBuilder:
     """Builds the messages of the batch topics."""
@@ -63,17 +72,37 @@ class BatchBuilder:
     on_log_end: Callable[[TP, int], None]
     #: Called when a batch releases its records, with the bytes that stay in memory.
     on_release: Callable[[InFlightBatch, int], None]
+    #: Called with a partition and the first offset of its records that are not delivered, to read them again.
+    seek_back: Callable[[TP, int], None]
 
-    def messages(self, fetched: FetchedPartition, generation: int) -> Iterator[PartitionBatchMessage]:
-        """Yield the messages of one fetched partition; stop once the group generation is no longer current."""
-        if self.is_current(generation) and fetched.tp in self.offset_tracker:
-            self._note_start(fetched)
+    def messages(self, fetched: FetchedPartition, generation: int, source: Source) -> Iterator[PartitionBatchMessage]:
+        """Yield the messages of one fetched partition; stop once the group generation or the source is another."""
+        position = fetched.position_before
+        if not self._may_deliver(fetched.tp, position, generation, source):
+            return
+        self._note_start(fetched)
         for records, size in self._split(fetched):
-            if not self.is_current(generation):
+            if not self._may_deliver(fetched.tp, position, generation, source):
                 return
+            position = records[-1].offset + 1
             yield self._message(fetched.tp, records, size, generation)
-        if self.is_current(generation):
+        if self._may_deliver(fetched.tp, position, generation, source):
             self.offset_tracker.advance_position(fetched.tp, fetched.position_after)
+
+    def source(self, tp: TP) -> Source:
+        """What the records that were just fetched belong to."""
+        return Source(self.topic_ids[tp.topic], self.offset_tracker.number(tp))
+
+    def _may_deliver(self, tp: TP, position: int, generation: int, source: Source) -> bool:
+        """Whether the records still belong to the topic: between two messages, a check may find that it is another."""
+        if not self.is_current(generation) or tp not in self.offset_tracker:
+            return False
+        if self.offset_tracker.number(tp) != source.assignment:  # `_read_from_start` has begun
+            return False
+        if tp.topic not in self.topic_ids:
+            self.seek_back(tp, position)  # read again if the topic id has not changed
+            return False
+        return self.topic_ids[tp.topic] == source.topic_id
 
     def _split(self, fetched: FetchedPartition) -> Iterator[tuple[Sequence[BatchRecord], int]]:
         """Yield the records of each batch and their memory size; nearly always there is one batch."""

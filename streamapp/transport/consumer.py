@@ -81,6 +81,7 @@ class BatchConsumer(stock.Consumer):
             is_current=self._is_current,
             on_log_end=self.app.monitor.track_tp_end_offset,
             on_release=self._release_records,
+            seek_back=lambda tp, position: self._thread.seek_back({tp: position}),
         )
         self._stop_deadline: float | None = None
         self._has_given_up_commits = False
@@ -150,8 +151,10 @@ class BatchConsumer(stock.Consumer):
         fetched = await self._thread.fetch(timeout if self.flow_active else 0)
         for tp, message in self._stock_messages(fetched):
             yield tp, message
-        for partition in self._deliverable(fetched):
-            for message in self._batches.messages(partition, fetched.generation):
+        # The sources now: the event loop runs between two messages, and a check may change the topic id.
+        deliverable = [(each, self._batches.source(each.tp)) for each in self._deliverable(fetched)]
+        for partition, source in deliverable:
+            for message in self._batches.messages(partition, fetched.generation, source):
                 yield partition.tp, message
 
     def _update_targets(self) -> None:

@@ -166,6 +166,10 @@ class OffsetTracker:
         """Whether the partition is assigned."""
         return tp in self._assignments
 
+    def number(self, tp: TP) -> int:
+        """The number of the assignment of an assigned partition."""
+        return self._assignments[tp].number
+
     def is_behind(self, tp: TP, position: int) -> bool:
         """Whether `position` lies below the offsets that were delivered already."""
         known = self._assignments[tp].position
