@@ -3,6 +3,9 @@
 A fetch request identifies a topic by its name. If a topic is deleted and re-created while the worker is suspended, or
 while it sends no fetch request, the next fetch reads the new topic from an offset of the deleted one. The check asks
 the broker that sent the records: a broker knows the topic id before it serves records of the topic.
+
+A worker that fetches without a pause needs no check: the broker ends a fetch from a deleted topic with an error. So a
+response is checked if it has an error, or if it has records and the response before it is not recent.
 """
 
 from __future__ import annotations
@@ -13,13 +16,15 @@ from time import monotonic
 from typing import Any, Protocol
 
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 
 from streamapp.transport.topic_id_request import TopicIdRequest, TopicIdResponse
 
-#: Seconds between two checks while no records arrive.
-IDLE_CHECK_SECONDS = 2.0
+#: Seconds between two checks of a topic in any case.
+CHECK_INTERVAL_SECONDS = 2.0
+#: Seconds after a response of a broker within which its next response with records needs no check.
+MAX_PAUSE_SECONDS = 0.1
 #: Seconds until the next fetch while a topic may not be read.
 _REFETCH_SECONDS = 0.05
 
@@ -55,6 +60,8 @@ class TopicIdCheck:
         self._known = known
         self._on_changed = on_changed
         self._checked_at: dict[str, float] = {}
+        #: When each broker last sent a response for a topic.
+        self._responded_at: dict[tuple[int, str], float] = {}
 
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         """Send a request; the response to a fetch request keeps only topics whose topic id is certain."""
@@ -98,12 +105,29 @@ class TopicIdCheck:
             return True
         if topic not in before or before[topic] != self._known().get(topic, ""):
             return False
-        # A partition begins with its number and an error code, and ends with its records.
-        is_due = monotonic() >= self._checked_at.get(topic, 0.0) + IDLE_CHECK_SECONDS
-        if not is_due and not any(partition[-1] or partition[1] for partition in partitions):
+        if not self._is_due(node_id, topic, partitions):
             return True
-        self._checked_at[topic] = monotonic()
-        if await self.has_changed(node_id, topic):
+        try:
+            has_changed = await self.has_changed(node_id, topic)
+        except KafkaError:
+            if not any(partition[1] for partition in partitions):
+                raise
+            has_changed = True  # not certain: only the errors are kept
+        if has_changed:
             # aiokafka acts on the errors.
             partitions[:] = [partition for partition in partitions if partition[1]]
         return topic in self._known()
+
+    def _is_due(self, node_id: int, topic: str, partitions: list[Any]) -> bool:
+        now, broker = monotonic(), (node_id, topic)
+        has_paused = now - self._responded_at.get(broker, -MAX_PAUSE_SECONDS) >= MAX_PAUSE_SECONDS
+        self._responded_at[broker] = now
+        # A partition begins with its number and an error code, and ends with its records.
+        is_due = (
+            now >= self._checked_at.get(topic, 0.0) + CHECK_INTERVAL_SECONDS
+            or any(partition[1] for partition in partitions)
+            or (has_paused and any(partition[-1] for partition in partitions))
+        )
+        if is_due:
+            self._checked_at[topic] = now
+        return is_due

@@ -17,7 +17,7 @@ from streamapp.transport.topic_id_request import TopicIdRequest, TopicIdResponse
 
 OLD, NEW = b"1" * 16, b"2" * 16
 OLD_ID, NEW_ID = "MTExMTExMTExMTExMTExMQ", "MjIyMjIyMjIyMjIyMjIyMg"
-UNKNOWN_TOPIC = 3
+UNKNOWN_TOPIC, FORBIDDEN = 3, 29
 FETCH = FetchRequest(200, 1, 1_000, 1, [("events", [(0, 50, 1_000)])])
 
 
@@ -61,12 +61,19 @@ class Broker:
         return [partitions for topic, partitions in response.topics if topic == "events"]
 
 
-def test_records_are_kept_if_the_topic_id_is_the_same_after_the_fetch() -> None:
-    """Every fetch with records is checked."""
+@pytest.mark.parametrize(("pause", "asked"), [(0.01, 1), (0.3, 2)])
+def test_records_are_kept_if_the_topic_id_is_the_same_after_the_fetch(
+    monkeypatch: pytest.MonkeyPatch, pause: float, asked: int
+) -> None:
+    """A fetch with records is checked if the worker has paused before it, as a suspended one does."""
     broker = Broker(metadata(OLD))
+    found = list[object]()
+    for now in (100.0, 100.0 + pause):
+        monkeypatch.setattr(topic_id_check, "monotonic", lambda now=now: now)
+        found.append(broker.fetch())
 
-    assert [broker.fetch(), broker.fetch()] == [[[[0, 0, 100, b"records"]]]] * 2
-    assert (broker.asked, broker.changed) == (2, [])
+    assert [[[[0, 0, 100, b"records"]]]] * 2 == found
+    assert (asked, []) == (broker.asked, broker.changed)
 
 
 def test_records_of_a_re_created_topic_are_dropped() -> None:
@@ -100,6 +107,14 @@ def test_an_error_of_the_fetch_is_followed_by_a_check() -> None:
 
     assert broker.fetch() == broker.fetch() == [[[0, UNKNOWN_TOPIC, 100, b""]]]
     assert broker.asked == 2
+
+
+def test_an_error_of_the_fetch_reaches_aiokafka_if_the_check_fails_too() -> None:
+    """With a revoked right, both fail: aiokafka acts on the error of the fetch."""
+    broker = Broker(metadata(bytes(16), FORBIDDEN), error_code=FORBIDDEN)
+    broker.records = b""
+
+    assert broker.fetch() == [[[0, FORBIDDEN, 100, b""]]]
 
 
 def test_an_idle_topic_is_checked_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
