@@ -18,6 +18,7 @@ from aiokafka import codec
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecord
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from mode import get_logger
 
 from streamapp.model.record import HEADER_PREFIX
@@ -94,7 +95,8 @@ class LenientRecords(PartitionRecords):
                 records = list(super()._unpack_records())
                 end = self.next_fetch_offset
             except Exception as exc:  # noqa: BLE001 - whatever a client library raises
-                records = [each for each in read_leniently(batch) if each.offset >= begin]
+                found = read_leniently(batch) if _has_right_checksum(batch) else [_whole(batch, begin)]
+                records = [each for each in found if each.offset >= begin]
                 end = max(begin, batch.offset + 1, last_offset(batch) + 1)
                 self._log(batch, end, exc)
             for record in records:
@@ -230,6 +232,18 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
             return (number >> 1) ^ -(number & 1), at
     raise ValueError(at)
+
+
+def _has_right_checksum(batch: RawBatch) -> bool:
+    """Whether the bytes are those that the producer sent; batches of old formats have no such checksum."""
+    if batch.magic < _FIRST_MAGIC_WITH_HEADERS or len(batch.data) < _RECORDS_BEGIN:
+        return True
+    return calc_crc32c(batch.data[_HEADER_BEGIN:]) == int.from_bytes(batch.data[_HEADER_BEGIN - 4 : _HEADER_BEGIN])
+
+
+def _whole(batch: RawBatch, begin: int) -> Any:
+    """A batch with a wrong checksum as one record: none of its values can be trusted."""
+    return _unreadable(max(begin, batch.offset), NO_TIMESTAMP, batch.data)
 
 
 def _unreadable(offset: int, timestamp: int, data: bytes) -> Any:

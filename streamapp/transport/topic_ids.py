@@ -60,7 +60,8 @@ class TopicIds:
     async def _request(self, topic: str) -> None:
         topic_id = await self._outages.run(lambda: self._topic_id_of(topic))
         last_known = self._last_known.get(topic, topic_id)
-        if topic_id == last_known or await self._on_changed(topic):
+        # None: the brokers have topic ids only since an upgrade, and the topic is the same.
+        if last_known in (None, topic_id) or await self._on_changed(topic):
             # Only now: a change that could not be acted on is reported again.
             self._last_known[topic] = topic_id
             self.known[topic] = topic_id

@@ -87,8 +87,9 @@ def test_beside_such_a_name_no_header_counts_as_written_by_streamapp() -> None:
 
 def test_batches_before_and_after_are_read_by_aiokafka() -> None:
     """Records below the position are skipped."""
-    data = batch([b"x", b"y"], compression=LZ4) + batch([b"a", b"b"], base=2, headers=[("trace", b"v")])
-    data = data[: data.index(b"trace")] + b"\xe4" + data[data.index(b"trace") + 1 :]
+    odd_batch = bytearray(batch([b"a", b"b"], headers=[("trace", b"v")]))
+    odd_batch[odd_batch.index(b"trace")] = 0xE4
+    data = batch([b"x", b"y"], compression=LZ4) + sealed(odd_batch, 2)
     after = batch([b"z"], base=10, compression=ZSTD)
 
     records, end = read(data + after, position=1)
@@ -157,3 +158,13 @@ def test_an_incomplete_batch_is_left() -> None:
     data = batch([b"a"])
 
     assert [len(each.data) for each in raw_batches(data + data[:-1])] == [len(data)]
+
+
+def test_a_batch_with_a_wrong_checksum_is_one_unreadable_record() -> None:
+    """None of its values can be trusted."""
+    data = bytearray(batch([b"a" * 20, b"b" * 20]))
+    data[data.index(b"b" * 20)] = ord("X")
+
+    records, _ = read(bytes(data))
+
+    assert [UNREADABLE + bytes(data)] == [record.value for record in records]
