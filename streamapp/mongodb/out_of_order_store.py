@@ -10,7 +10,7 @@ An event whose `_id` belongs to another event, because Kafka used its offset aga
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -143,11 +143,8 @@ class OutOfOrderStore:
         # The same event can be twice in one chunk.
         new = {given[index]["_id"]: index for index in reversed(indexes) if given[index]["_id"] not in stored}
         chosen = sorted(new.values())
-        self._insert_all(given, chosen, session)
-        usual = self._uncounted([given[index] for index in chosen if index not in renamed], session)
-        self._count([*usual, *(given[index] for index in chosen if index in renamed)], session)
-        if usual:
-            self._mark_counted(usual, session)
+        self._insert_all(given, chosen, renamed, session)
+        self._count_new(given, chosen, renamed, session)
         return Outcome(duplicates=frozenset(indexes).difference(chosen), reused=frozenset(renamed).intersection(chosen))
 
     def _stored(self, documents: Iterable[Document], session: ClientSession | None) -> dict[str, Mapping[str, Any]]:
@@ -166,7 +163,25 @@ class OutOfOrderStore:
             if found is not None and is_another_event(came, found)
         }
 
-    def _insert_all(self, given: Mapping[int, Document], chosen: Sequence[int], session: ClientSession | None) -> None:
+    def _count_new(
+        self,
+        given: Mapping[int, Document],
+        chosen: Sequence[int],
+        renamed: Container[int],
+        session: ClientSession | None,
+    ) -> None:
+        usual = self._uncounted([given[index] for index in chosen if index not in renamed], session)
+        self._count([*usual, *(given[index] for index in chosen if index in renamed)], session)
+        if usual:
+            self._mark_counted(usual, session)
+
+    def _insert_all(
+        self,
+        given: Mapping[int, Document],
+        chosen: Sequence[int],
+        renamed: Container[int],
+        session: ClientSession | None,
+    ) -> None:
         marked = [{**given[index], "kafka": {**given[index]["kafka"], "apart": True}} for index in chosen]
         if not marked:
             return
@@ -177,7 +192,7 @@ class OutOfOrderStore:
                 raise
             (error,) = write_errors(exc.details)
             if session is None:  # the documents before it are stored, and must be counted now
-                self._count([given[index] for index in chosen[: error["index"]]], session)
+                self._count_new(given, chosen[: error["index"]], renamed, session)
             if error["code"] == DUPLICATE_KEY and error.get("keyPattern", {"_id": 1}) == {"_id": 1}:
                 raise _ConcurrentWrite from exc
             raise _Refused(chosen[error["index"]], f"{error.get('errmsg', '')} ({error['code']})") from exc
