@@ -84,24 +84,22 @@ class DecodedBatch:
     #: Offset of the last record.
     last_offset: int
 
-    def places(self) -> Iterator[tuple[int, str]]:
-        """Offset and `_id` of each event that is in order."""
-        for index, (record, made) in enumerate(zip(self.events.records, self.events.documents, strict=True)):
-            if index not in self.out_of_order:
-                yield record.offset, made["_id"]
+    def offsets(self) -> Iterator[int]:
+        """The offset of each event that is in order."""
+        return (record.offset for index, record in enumerate(self.events.records) if index not in self.out_of_order)
 
     def split(
-        self, previously_failed: Collection[str] = ()
+        self, previously_failed: Collection[int] = ()
     ) -> tuple[DecodedEvents, DecodedEvents, Sequence[DeadLetter]]:
         """The events in order, the events out of order, and the dead letters.
 
         Args:
-            previously_failed: `_id`s of further events that are out of order.
+            previously_failed: offsets of further events that are out of order.
         """
         out_of_order = self.out_of_order
         if previously_failed:
-            documents = enumerate(self.events.documents)
-            out_of_order = out_of_order | {index for index, made in documents if made["_id"] in previously_failed}
+            records = enumerate(self.events.records)
+            out_of_order = out_of_order | {index for index, record in records if record.offset in previously_failed}
         if not out_of_order:
             return self.events, DecodedEvents(), self.dead
         in_order = self.events.part([index for index in range(len(self.events.documents)) if index not in out_of_order])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -40,21 +42,15 @@ class Redelivery:
         self._high_watermarks = _PerAssignment(outages)
         self._highest_failures = _PerAssignment(outages)
 
-    async def previously_failed(self, batch: PartitionBatch, events: Iterable[tuple[int, str]]) -> set[str]:
-        """The `_id`s of events whose records were dead letters at an earlier delivery, or that a replay counted.
-
-        Args:
-            batch: the batch of the events.
-            events: their offsets and `_id`s.
-        """
+    async def previously_failed(self, batch: PartitionBatch, offsets: Iterable[int]) -> AbstractSet[int]:
+        """Those of the offsets whose records were dead letters at an earlier delivery, or that a replay counted."""
         highest = await self._highest_failed(batch)
         if batch.records[0].offset > highest:  # nearly always
-            return set()
-        ids = {offset: id_ for offset, id_ in events if offset <= highest}
-        if not ids:
-            return set()
-        failed = await self._outages.run(lambda: self._events.failed_before(partition_id(batch), [*ids]))
-        return {ids[offset] for offset in failed}
+            return frozenset()
+        due = [offset for offset in offsets if offset <= highest]
+        if not due:
+            return frozenset()
+        return await self._outages.run(lambda: self._events.failed_before(partition_id(batch), due))
 
     async def after_insert(self, documents: Sequence[Document], outcome: Outcome) -> Inserted:
         """What became of inserted events: look up the duplicates."""
@@ -84,7 +80,8 @@ class Redelivery:
         ids = (_id_at(batch, offset) for offset in range(begin, end) if offset not in present)
         found: list[Document] = []
         while chunk := [*islice(ids, MAX_IDS_PER_LOOKUP)]:
-            found += await self._outages.run(lambda c=chunk: self._events.uncounted(c))
+            stored = await self._outages.run(lambda c=chunk: self._events.uncounted(c))
+            found += [each for each in stored if _is_countable(each)]
         return found
 
     async def _high_watermark(self, batch: PartitionBatch) -> int:
@@ -117,12 +114,17 @@ def _as_stored(document: Document, stored: Mapping[str, Any] | None) -> Document
     """The document that rollups count: what is stored, which can have another schema version."""
     if stored is None:
         return document
-    counted = {**stored, "kafka": {**stored.get("kafka", {}), "offset": document["kafka"]["offset"]}}
+    counted = {**stored, "kafka": {**stored.get("kafka", {}), "offset": row_of(document).offset}}
+    return counted if _is_countable(counted) else document
+
+
+def _is_countable(stored: Document) -> bool:
+    """Whether a stored event has the fields by which it is counted: another program may have changed it."""
     try:
-        row_of(counted)
-    except (KeyError, TypeError):  # another program has removed fields
-        return document
-    return counted
+        row = row_of(stored)
+        return math.isfinite(row.offset) and math.isfinite(row.at)
+    except (KeyError, TypeError):
+        return False
 
 
 def partition_id(batch: PartitionBatch) -> PartitionId:

@@ -136,8 +136,10 @@ class Sink:
             # 3. Insert.
             part, to_count = await self._insert(batch, decoded)
             if uncounted:
-                due = sum(_offset_of(each) < decoded.last_offset for each in uncounted)
-                to_count = sorted([*to_count, *(uncounted.popleft() for _ in range(due))], key=_offset_of)
+                due = list[Document]()
+                while uncounted and _offset_of(uncounted[0]) < decoded.last_offset:
+                    due.append(uncounted.popleft())
+                to_count = sorted([*to_count, *due], key=_offset_of)
             inserted.append(replace(part, pending=PendingCounts.of(to_count) if to_count else None))
             if decoded.last_offset != batch.records[-1].offset:
                 await asyncio.sleep(0)  # a part can need no insert
@@ -145,7 +147,7 @@ class Sink:
 
     async def _insert(self, batch: PartitionBatch, decoded: DecodedBatch) -> tuple[_Inserted, Sequence[Document]]:
         """Insert the events that are in order; return what remains, and the events to count."""
-        previously_failed = await self._redelivery.previously_failed(batch, decoded.places())
+        previously_failed = await self._redelivery.previously_failed(batch, decoded.offsets())
         in_order, out_of_order, dead = decoded.split(previously_failed)
         outcome = await self._outages.store.run(lambda: self._insert_batcher.insert(in_order.documents))
         to_count, reused = await self._redelivery.after_insert(in_order.documents, outcome)

@@ -12,7 +12,7 @@ from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.model.record import Reason
-from tests.support.factories import TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event, wire
+from tests.support.factories import V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
 
 def test_events_out_of_order_have_no_place_in_the_partition() -> None:
@@ -21,7 +21,7 @@ def test_events_out_of_order_have_no_place_in_the_partition() -> None:
 
     events = DecodedEvents([{"_id": "a"}, {"_id": "b"}], records, ["v1", "v1"])
 
-    assert [(8, "b")] == [*DecodedBatch(events, [], {0}, 8).places()]
+    assert [8] == [*DecodedBatch(events, [], {0}, 8).offsets()]
 
 
 def test_documents_out_of_order_are_decoded() -> None:
@@ -29,7 +29,7 @@ def test_documents_out_of_order_are_decoded() -> None:
     batch = a_batch(a_record(offset=7), a_record(offset=8, timestamp=2**60))
     (decoded,) = parts(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
 
-    in_order, out_of_order, _ = decoded.split({f"{TOPIC_ID}-0-8"})
+    in_order, out_of_order, _ = decoded.split({8})
 
     assert [7] == [document.offset for document in in_order.documents if isinstance(document, LazyDocument)]
     (document,) = out_of_order.documents
@@ -42,7 +42,7 @@ def test_parts_of_a_batch_share_nothing_that_changes() -> None:
     batch = a_batch(a_record(offset=7), a_record(offset=8), FakeRecord(value=b"", offset=9))
     (decoded,) = parts(batch, {1: V1}, times=EventTimes(earliest=0, ahead=0), received_at=datetime.now(UTC))
 
-    in_order, out_of_order, dead = decoded.split({f"{TOPIC_ID}-0-8"})
+    in_order, out_of_order, dead = decoded.split({8})
     (refused,) = in_order.dead_letters({0: "too odd"}, batch)
 
     assert (7, Reason.REFUSED_BY_STORE, "too odd", 1) == (

@@ -682,3 +682,23 @@ def replayed_from(*, offset: int) -> tuple[tuple[str, bytes], ...]:
     values = {"topic": "user_events", "partition": "0", "offset": str(offset), "timestamp": str(NOW)}
     values |= {"incarnation": TOPIC_ID, "attempt": "1"}
     return tuple((f"streamapp.{name}", value.encode()) for name, value in values.items())
+
+
+def test_a_duplicate_whose_time_another_program_has_changed_is_a_duplicate() -> None:
+    """It cannot be counted by the time that is stored."""
+    environment = Environment()
+    environment.settle(a_batch(a_record(offset=0)))
+    ((id_, document),) = environment.store.documents.items()
+    environment.store.documents[id_] = {**document, "event_timestamp": datetime.now(UTC)}
+
+    assert [Fates(duplicates=1)] == environment.settle(a_batch(a_record(offset=0)))
+
+
+def test_a_stored_event_from_which_another_program_has_removed_a_field_is_not_counted() -> None:
+    """The events after it are stored."""
+    environment = Environment()
+    environment.settle(a_batch(a_record(offset=0)))
+    ((id_, document),) = environment.store.documents.items()
+    environment.store.documents[id_] = {name: value for name, value in document.items() if name != "metadata"}
+
+    assert [Fates(stored=1)] == environment.settle(a_batch(a_record(offset=1), begin=0, assignment=5))
