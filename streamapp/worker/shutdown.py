@@ -96,22 +96,27 @@ class BoundedWorker(faust.Worker):
     def _wait_for_signals(self) -> None:
         while True:
             received = signal.Signals(signal.sigwait(_STOP_SIGNALS))
-            self._start_deadline()
+            self._start_deadline(received)
             with suppress(RuntimeError):  # the event loop is closed
                 self.loop.call_soon_threadsafe(super()._schedule_shutdown, received)
 
     def _schedule_shutdown(self, signal: Any) -> None:
         # A signal that the event loop received: sent to a thread that is older than the mask.
-        self._start_deadline()
+        self._start_deadline(signal)
         super()._schedule_shutdown(signal)
 
-    def _start_deadline(self) -> None:
+    def _start_deadline(self, received: signal.Signals) -> None:
         if self._signalled:
             self._end("second signal received")
         self._signalled = True
         timer = threading.Timer(self.deadline, self._end, ["shutdown deadline exceeded"])
         timer.daemon = True
         timer.start()
+        if BoundedWorker.failure is None:
+            name, seconds = received.name, self.deadline
+            log.warning(
+                "%s received: stopping within %g s; a second signal ends the process immediately", name, seconds
+            )
 
     def _end(self, why: str) -> NoReturn:
         print(f"process ended: {why}; Kafka delivers the records that are not acked again", file=sys.stderr)  # noqa: T201
