@@ -36,8 +36,9 @@ _BROWSERS = {
     "desktop": weighted(chrome=58, safari=10, firefox=13, edge=17, opera=2),
     "tablet": weighted(chrome=43, safari=50, firefox=3, edge=3, opera=1),
 }
-#: Path of a field → how its values are drawn, in the order of drawing. A seed repeats its samples only while this order
-#: stays: a new field comes last. Optional fields that are not here are null.
+#: Path of a field → how its values are drawn, in the order of drawing; optional fields that are not here are null.
+#: A seed repeats its samples only while this table and VERSIONS stay the same: each draw takes random numbers from the
+#: same source, so a new field changes the samples of every seed.
 DRAWS: Mapping[str, Draw] = {
     "metadata.device": weighted(mobile=55, desktop=36, tablet=9),
     USER: _user,

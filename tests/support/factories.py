@@ -16,14 +16,16 @@ from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_producer import headers_of
 from streamapp.model import event
 from streamapp.model.record import DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
-from streamapp.model.user_event import DimensionValues
+from streamapp.model.user_event import VERSIONS, DimensionValues
 from streamapp.transport.batch_size import memory_size
 
 NOW = 1_790_000_000_000
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAB"
-#: Our schemas as a registry might know them.
-V1: WriterSchema = writer_schema(event.schema(1), schema_id=1, version="v1")
-V2: WriterSchema = writer_schema(event.schema(2), schema_id=2, version="v2")
+#: Our schemas as a registry might know them, by version and by id.
+WRITERS: dict[int, WriterSchema] = {
+    version: writer_schema(event.schema(version), schema_id=version, version=f"v{version}") for version in VERSIONS
+}
+V1, V2 = WRITERS[1], WRITERS[2]
 
 
 #: Values of an event that do not matter.

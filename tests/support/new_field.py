@@ -1,4 +1,4 @@
-"""Checks of `tests/unit/model/test_user_event.py`, run in a process whose events have one more field, `referrer`."""
+"""Checks of `tests/unit/model/test_user_event.py`, run in a process whose events have one more field, `campaign`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from dashboard.model.time_window import DEFAULT, from_ms, window
 from streamapp.decode import batch, document, wire_format
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.wire_format import EventCodec
-from streamapp.decode.writer_schema import writer_schema
-from streamapp.model import event, user_event
+from streamapp.model import user_event
 from streamapp.model.record import Origin, PartitionBatch, PartitionId
 from streamapp.rollups.keys import id_of
 from streamapp.rollups.levels import LEVELS
@@ -31,15 +30,14 @@ from streamapp.samples.generator import samples
 from tests.support.doubles.dashboard_pipeline import FakePipeline
 from tests.support.doubles.dashboard_reader import NOON, FakeReader
 from tests.support.doubles.dashboard_reader import document as reader_document
+from tests.support.factories import WRITERS
 
 NOW = 1_790_000_000_000
 NOW_AT = datetime.fromtimestamp(NOW / 1000, UTC)
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAB"
 TIMES = EventTimes(earliest=0, ahead=86_400_000)
-WRITERS = {
-    version: writer_schema(event.schema(version), schema_id=version, version=f"v{version}")
-    for version in user_event.VERSIONS
-}
+#: Labels of the schema versions; the last one has the new field.
+*OLDER, NEW = [f"v{version}" for version in user_event.VERSIONS]
 LEVEL = window(DEFAULT, NOW_AT).level
 BUCKET = LEVEL.start_of(NOW)
 ID = id_of(PartitionId(TOPIC_ID, 0), BUCKET)
@@ -68,7 +66,7 @@ def decoded() -> list[LazyDocument]:
     )
     (made,) = batch.parts(of_partition, WRITERS, times=TIMES, received_at=NOW_AT)
     assert not made.dead
-    assert {"v1", "v2", "v3"} == {*made.events.versions}
+    assert {*OLDER, NEW} == {*made.events.versions}
     for record, each in zip(records, made.events.documents, strict=True):
         assert isinstance(each, LazyDocument)  # of the fast path
         writer, read = wire_format.decode(record.value, WRITERS)
@@ -87,18 +85,18 @@ def counted(documents: list[LazyDocument], stored: dict[str, Any] | None = None)
 
 
 def check_documents(documents: list[LazyDocument]) -> None:
-    """Events of version 3 have a referrer, others have null."""
-    referrers = {version: set[str | None]() for version in ("v1", "v2", "v3")}
+    """Events of the new version have a campaign, others have null."""
+    campaigns = {version: set[str | None]() for version in (*OLDER, NEW)}
     for each in documents:
-        referrers[each["schema_version"]].add(each["referrer"])
-    assert {"v1": {None}, "v2": {None}, "v3": {"search", "social"}} == referrers
+        campaigns[each["schema_version"]].add(each["campaign"])
+    assert {**{version: {None} for version in OLDER}, NEW: {"spring", "summer"}} == campaigns
 
 
 def check_rollup(rollup: Rollup, documents: list[LazyDocument]) -> None:
-    """Referrers are counted, alone and in cells; a recount of the stored documents finds the same."""
-    assert {"%null", "search", "social"} == {*rollup.maps["referrers"]}
-    assert rollup.n == sum(rollup.maps["referrers"].values())
-    assert {"%null", "search", "social"} == {cell.split("|")[4] for cell in rollup.cells}
+    """Campaigns are counted, alone and in cells; a recount of the stored documents finds the same."""
+    assert {"%null", "spring", "summer"} == {*rollup.maps["campaigns"]}
+    assert rollup.n == sum(rollup.maps["campaigns"].values())
+    assert {"%null", "spring", "summer"} == {cell.split("|")[-1] for cell in rollup.cells}
     recount = Recount(LEVELS)
     recount.add([each.decoded() for each in documents], {})
     assert difference(rollup, recount.rollups[LEVEL][ID]) is None
@@ -118,19 +116,19 @@ def snapshot(rollups: list[dict[str, Any]], wanted: Filter) -> Snapshot:
 
 
 def bars(shown: Snapshot) -> dict[str, int]:
-    """Return the bars of the chart of referrers."""
-    return {part.label: part.n for part in shown.parts["referrers"]}
+    """Return the bars of the chart of campaigns."""
+    return {part.label: part.n for part in shown.parts["campaigns"]}
 
 
 def check_page(shown: Snapshot, rollup: Rollup) -> None:
-    """Referrers have a chart, a filter and rows in an export."""
-    null = rollup.maps["referrers"]["%null"]
-    assert {"search", "social", "n/a (v1, v2)"} == {*bars(shown)}
-    assert bars(shown)["n/a (v1, v2)"] == null
-    assert ("not given", "search", "social") == shown.found.counts.options["referrers"]
-    filtered = snapshot([rollup.document()], Filter(referrers=("search",)))
-    assert filtered.total == bars(shown)["search"] > 0
-    assert b"referrers,,search," in export.as_csv(shown)
+    """Campaigns have a chart, a filter and rows in an export."""
+    null, absent = rollup.maps["campaigns"]["%null"], f"n/a ({', '.join(OLDER)})"
+    assert {"spring", "summer", absent} == {*bars(shown)}
+    assert bars(shown)[absent] == null
+    assert ("not given", "spring", "summer") == shown.found.counts.options["campaigns"]
+    filtered = snapshot([rollup.document()], Filter(campaigns=("spring",)))
+    assert filtered.total == bars(shown)["spring"] > 0
+    assert b"campaigns,,spring," in export.as_csv(shown)
     check_views()
 
 
@@ -143,32 +141,32 @@ def script(feed: "Any") -> None:  # noqa: UP037 - its text is run where no name 
 
 def check_views() -> None:
     """The page shows the chart and the filter."""
-    reader = FakeReader([reader_document(referrer="search")])
+    reader = FakeReader([reader_document(campaign="spring")])
     feed = Feed(reader=reader, pipeline=FakePipeline(), clock=lambda: NOON)
     app = AppTest.from_function(script, args=(feed,), default_timeout=60).run()
     assert not app.exception, app.exception
-    assert "Referrers" in [header.value for header in app.header]
-    assert "Referrer" in [select.label for select in app.multiselect]
+    assert "Campaigns" in [header.value for header in app.header]
+    assert "Campaign" in [select.label for select in app.multiselect]
 
 
 def check_older_rollup(documents: list[LazyDocument]) -> None:
     """A rollup stored before the field existed is added to, shown and found to differ from a recount."""
     stored = counted(documents[:100]).document()
-    del stored["referrers"]
+    del stored["campaigns"]
     stored["cells"] = {cell.rpartition("|")[0]: n for cell, n in stored["cells"].items()}
 
     older = counted(documents[100:], stored)
 
     assert older.n == len(documents)
     complete = counted(documents)
-    assert str(difference(older, complete)).startswith("referrers: ")
+    assert str(difference(older, complete)).startswith("campaigns: ")
     shown = snapshot([older.document()], Filter())
     assert shown.total == len(documents)
     assert bars(shown)["not counted"] == 100
     clicks = snapshot([older.document()], Filter(types=("click",)))
     assert clicks.total == snapshot([complete.document()], Filter(types=("click",))).total
     assert bars(clicks)["not counted"] > 0
-    assert "not counted" not in clicks.found.counts.options["referrers"]
+    assert "not counted" not in clicks.found.counts.options["campaigns"]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pymongo import ReplaceOne
 from pymongo.database import Database
 
 from streamapp.model.record import PartitionId
-from streamapp.rollups.keys import by_partition, id_of
+from streamapp.rollups.keys import CUBE, NULL, by_partition, cell_of, id_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.rollup import Rollup
@@ -31,6 +31,11 @@ def an_event(offset: int, **changes: Any) -> Document:
         "kafka": {"topic": "user_events", "partition": 0, "offset": offset},
     }
     return document | changes
+
+
+def a_cell(*keys: str) -> str:
+    """Return the cell of these keys of the first dimensions; the others are null."""
+    return cell_of([*keys, *[NULL] * (len(CUBE) - len(keys))])
 
 
 def rollups(documents: Iterable[Document], level: Level) -> list[Document]:

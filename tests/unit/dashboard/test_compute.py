@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.model import compute, time_window
 from dashboard.model.snapshot import Changes, Filter, Part, Query, Users
+from streamapp.model.user_event import CHARTS
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 
 if TYPE_CHECKING:
@@ -185,4 +186,4 @@ def test_later_versions_are_marked_where_they_were_first_seen() -> None:
 
 def test_breakdowns_by_name() -> None:
     """For an export."""
-    assert ["types", "browsers", "devices", "locations"] == list(snapshot(document()).parts)
+    assert [each.plural for each in CHARTS] == list(snapshot(document()).parts)

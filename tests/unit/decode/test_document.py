@@ -15,6 +15,7 @@ from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin, Reason, origin_of
+from streamapp.model.user_event import OPTIONAL
 from tests.support.factories import NOW, TOPIC_ID, V1, V2, a_record, an_event
 
 RECEIVED_AT = datetime(2026, 9, 21, tzinfo=UTC)
@@ -34,7 +35,7 @@ def test_a_document_has_the_documented_fields() -> None:
     expected = {
         "_id": f"{TOPIC_ID}-3-42",
         **an_event(),
-        "browser": None,
+        **{field.name: None for field in OPTIONAL},
         "schema_version": "v1",
         "schema_id": 1,
         "received_at": RECEIVED_AT,

@@ -18,8 +18,9 @@ from streamapp.samples.generator import DRAWS
 
 ROOT = Path(__file__).parents[3]
 #: What the documentation says a counted field takes: an entry at the end of FIELDS, and weights for the samples.
-ENTRY = 'Dimension(path="referrer", since=3, plural="referrers", title="Referrer", chart="Referrers")'
-WEIGHTS = '"referrer": weighted(search=60, social=40)'
+NEW_VERSION = VERSIONS[-1] + 1
+ENTRY = f'Dimension(path="campaign", since={NEW_VERSION}, plural="campaigns", title="Campaign", chart="Campaigns")'
+WEIGHTS = '"campaign": weighted(spring=60, summer=40)'
 
 
 def types(record: dict[str, Any], parent: str = "") -> dict[str, Any]:
@@ -66,13 +67,13 @@ def test_a_new_counted_field_takes_a_schema_an_entry_and_weights(tmp_path: Path)
     """It is decoded on the fast path, stored, counted, recounted, filtered, charted and exported."""
     for package in ("streamapp", "dashboard", "schemas"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    schema = event.schema(2)
-    referrer = {"name": "referrer", "type": ["null", "string"], "default": None}
-    (tmp_path / "schemas/user_event_v3.avsc").write_text(
-        json.dumps({**schema, "fields": [*schema["fields"], referrer]}), encoding="utf-8"
+    schema = event.schema(VERSIONS[-1])
+    campaign = {"name": "campaign", "type": ["null", "string"], "default": None}
+    (tmp_path / f"schemas/user_event_v{NEW_VERSION}.avsc").write_text(
+        json.dumps({**schema, "fields": [*schema["fields"], campaign]}), encoding="utf-8"
     )
-    insert(tmp_path / "streamapp/model/user_event.py", ENTRY, after="    SCHEMA_VERSION,\n")
-    insert(tmp_path / "streamapp/samples/generator.py", WEIGHTS, after='    "browser": _browser,\n')
+    append(tmp_path / "streamapp/model/user_event.py", ENTRY, begin="\nFIELDS = (\n", end="\n)\n")
+    append(tmp_path / "streamapp/samples/generator.py", WEIGHTS, begin="\nDRAWS: Mapping[str, Draw] = {\n", end="\n}\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
 
     done = subprocess.run(
@@ -87,8 +88,10 @@ def test_a_new_counted_field_takes_a_schema_an_entry_and_weights(tmp_path: Path)
     assert (0, f"{tmp_path}/streamapp/model/user_event.py") == (done.returncode, done.stdout.strip()), done.stderr
 
 
-def insert(path: Path, line: str, *, after: str) -> None:
-    """Add a line to a file."""
-    text = path.read_text(encoding="utf-8")
-    assert text.count(after) == 1
-    path.write_text(text.replace(after, f"{after}    {line},\n"), encoding="utf-8")
+def append(path: Path, line: str, *, begin: str, end: str) -> None:
+    """Add a line as the last one of a collection in a file."""
+    before, start, after = path.read_text(encoding="utf-8").partition(begin)
+    entries, stop, rest = after.partition(end)
+    assert start
+    assert stop
+    path.write_text(f"{before}{start}{entries}\n    {line},{stop}{rest}", encoding="utf-8")

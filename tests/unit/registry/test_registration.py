@@ -1,4 +1,4 @@
-"""Registration of V1 and V2, alone and beside other clients that do the same."""
+"""Registration of the schemas, alone and beside other clients that do the same."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import RegistryUnavailable, SettingsError
+from streamapp.model.user_event import VERSIONS
 from streamapp.registry.registration import SchemaRegistration
 from streamapp.retry import NoRetry
 from tests.support.registry_stub import Answer, Confluent, client_answered_by
@@ -23,7 +24,7 @@ def prepare(
     *,
     register: bool = True,
 ) -> Mapping[int, WriterSchema]:
-    """Register both schemas, without retries."""
+    """Register all schemas, without retries."""
     registration = SchemaRegistration(client_answered_by(request), outages=NoRetry("registry"))
     return asyncio.run(registration.prepare(register=register, compatibility=compatibility))
 
@@ -34,7 +35,7 @@ def test_a_subject_without_level_gets_backward() -> None:
 
     registered = prepare(confluent)
 
-    assert {1: (101, "v1"), 2: (102, "v2")} == {
+    assert {version: (100 + version, f"v{version}") for version in VERSIONS} == {
         v: (writer.schema_id, writer.version) for v, writer in registered.items()
     }
     assert confluent.level == "BACKWARD"
@@ -50,7 +51,9 @@ def test_a_registered_subject_takes_only_reads() -> None:
 
     versions = "GET subjects/user_events-value/versions"
     level = "GET config/user_events-value"
-    assert [versions, f"{versions}/1", level, versions, f"{versions}/1", f"{versions}/2"] == confluent.requested
+    each = [f"{versions}/{version}" for version in VERSIONS]
+    reads = [request for version in VERSIONS for request in (versions, *each[:version])]
+    assert [*reads[:2], level, *reads[2:]] == confluent.requested
 
 
 class Raced(Confluent):
@@ -74,8 +77,8 @@ def test_level_and_schemas_of_a_simultaneous_client_are_kept() -> None:
 
     registered = prepare(raced)
 
-    assert (raced.level, len(raced.versions)) == ("FULL", 2)
-    assert [registered[version].version for version in (1, 2)] == ["v1", "v2"]
+    assert (raced.level, len(raced.versions)) == ("FULL", len(VERSIONS))
+    assert {version: f"v{version}" for version in VERSIONS} == {v: writer.version for v, writer in registered.items()}
 
 
 def test_a_url_without_the_confluent_api_is_a_wrong_setting() -> None:
@@ -151,13 +154,13 @@ def test_nothing_is_registered_beside_the_schemas_of_others(
     assert {"GET"} == {request.split()[0] for request in team.requested}
 
 
-def test_a_subject_with_one_of_the_two_schemas_gets_the_other() -> None:
+def test_a_subject_without_the_latest_schema_gets_it() -> None:
     """It has also a version that somebody else has added."""
     confluent = Confluent()
     prepare(confluent)
     other = OfAnotherTeam().versions[0]["schema"]
-    confluent.versions[1]["schema"] = other
+    confluent.versions[-1]["schema"] = other
 
     ours = prepare(confluent)
 
-    assert ["v1", "v3"] == [ours[version].version for version in (1, 2)]
+    assert [*[f"v{v}" for v in VERSIONS[:-1]], f"v{VERSIONS[-1] + 1}"] == [ours[v].version for v in VERSIONS]

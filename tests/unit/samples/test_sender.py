@@ -14,11 +14,10 @@ from streamapp.decode.document import EventTimes
 from streamapp.decode.wire_format import EventCodec
 from streamapp.samples.faults import Fault, FaultContext
 from streamapp.samples.sender import OutgoingRecord, SamplePlan, Sender, outgoing_records
-from tests.support.factories import V1, V2
+from tests.support.factories import WRITERS
 
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
-SCHEMAS = {1: V1, 2: V2}
-CONTEXT = FaultContext(times=EventTimes(earliest=0, ahead=0), schemas={1: V1, 2: V2})
+CONTEXT = FaultContext(times=EventTimes(earliest=0, ahead=0), schemas=WRITERS)
 
 
 class Message:
@@ -126,7 +125,7 @@ def planned(count: int, *, rate: float | None = None, **faults: float) -> list[O
     """Return the records of a plan that starts at START."""
     fractions = {Fault(name): fraction for name, fraction in faults.items()}
     plan = SamplePlan(count=count, rate=rate, seed=7, v2_ratio=0.5, start=START, faults=fractions)
-    return [*outgoing_records(plan, EventCodec(SCHEMAS), CONTEXT, paced=lambda samples: samples)]
+    return [*outgoing_records(plan, EventCodec(WRITERS), CONTEXT, paced=lambda samples: samples)]
 
 
 @pytest.mark.parametrize(("rate", "step"), [(50, 20), (None, 2_000)])

@@ -8,8 +8,13 @@ import pytest
 
 from streamapp.doctor.checks.finding import Finding
 from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
+from streamapp.model.user_event import VERSIONS
 
 URL = "http://r:8081"
+ALL = {version: f"v{version}" for version in VERSIONS}
+LATEST = VERSIONS[-1]
+ALL_BUT_LATEST = {version: label for version, label in ALL.items() if version != LATEST}
+IS_MISSING = {f"registry.v{LATEST}": "warning"}
 
 
 def test_api() -> None:
@@ -23,7 +28,7 @@ def test_api() -> None:
 
 
 def a_subject(**changes: Any) -> SubjectFacts:
-    values: dict[str, Any] = {"name": "s", "versions": [1, 2], "level": "BACKWARD", "registered": {1: "v1", 2: "v2"}}
+    values: dict[str, Any] = {"name": "s", "versions": [*VERSIONS], "level": "BACKWARD", "registered": ALL}
     return SubjectFacts(**{**values, "acceptable": {}, **changes})
 
 
@@ -41,36 +46,36 @@ def of(subject: SubjectFacts, **settings: bool) -> dict[str, str]:
     ("subject", "expected"),
     [
         (a_subject(), {}),
-        (a_subject(registered={1: "v1"}, acceptable={2: True}), {}),
-        (a_subject(registered={1: "v1"}, acceptable={2: None}), {}),
-        (a_subject(registered={1: "v1"}, acceptable={2: False}), {"registry.v2": "warning"}),
-        (a_subject(registered={1: "v1"}, acceptable={2: True}, mode="READONLY"), {"registry.v2": "warning"}),
+        (a_subject(registered=ALL_BUT_LATEST, acceptable={LATEST: True}), {}),
+        (a_subject(registered=ALL_BUT_LATEST, acceptable={LATEST: None}), {}),
+        (a_subject(registered=ALL_BUT_LATEST, acceptable={LATEST: False}), IS_MISSING),
+        (a_subject(registered=ALL_BUT_LATEST, acceptable={LATEST: True}, mode="READONLY"), IS_MISSING),
         (a_subject(mode="READONLY"), {}),
         (a_subject(level="NONE"), {"registry.level": "warning"}),
         (a_subject(level=None), {"registry.level": "warning"}),
         (a_subject(level="FULL"), {}),
-        (a_subject(versions=[], registered={}, acceptable={1: True, 2: True}, level="NONE"), {}),
+        (a_subject(versions=[], registered={}, acceptable=dict.fromkeys(VERSIONS, True), level="NONE"), {}),
     ],
 )
 def test_subject(subject: SubjectFacts, expected: dict[str, str]) -> None:
-    """Both versions must be registered or acceptable."""
+    """All versions must be registered or acceptable."""
     assert expected == of(subject)
 
 
 def test_missing_schema_if_registration_is_off() -> None:
     """The worker consumes, and produces no sample events."""
-    assert {"registry.v2": "warning"} == of(a_subject(registered={1: "v1"}, acceptable={2: True}), may_register=False)
+    assert IS_MISSING == of(a_subject(registered=ALL_BUT_LATEST, acceptable={LATEST: True}), may_register=False)
 
 
 @pytest.mark.parametrize("may_register", [True, False])
 def test_schemas_of_others_only_matter_to_the_producer(may_register: bool) -> None:
     """The remedy names nothing that is set already, such as the level."""
-    subject = a_subject(registered={}, acceptable={1: True, 2: False})
+    subject = a_subject(registered={}, acceptable={version: version == 1 for version in VERSIONS})
 
     found = findings_of(subject, may_register=may_register)
 
-    assert {"registry.v1": "warning", "registry.v2": "warning"} == of(subject, may_register=may_register)
-    assert all("STREAMAPP_PRODUCE_INTERVAL_SECONDS=0" in each.fix for each in found[:2])
+    assert {f"registry.v{version}": "warning" for version in VERSIONS} == of(subject, may_register=may_register)
+    assert all("STREAMAPP_PRODUCE_INTERVAL_SECONDS=0" in each.fix for each in found[: len(VERSIONS)])
     assert not any(word in str(found) for word in ("curl", "STREAMAPP_REGISTER_SCHEMAS"))
 
 
