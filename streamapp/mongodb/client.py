@@ -24,7 +24,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from streamapp.errors import SettingsError, StoreUnavailable
-from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, Fault, fault_of
+from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, ErrorClass, error_class_of
 from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ def is_wrong_setting(exc: PyMongoError) -> bool:
     details = (exc.details if isinstance(exc, OperationFailure) else None) or {}
     own = {"code": getattr(exc, "code", None), "errmsg": str(exc)}
     errors = [own, *write_errors(details), *details.get("writeConcernErrors", ())]
-    return any(fault_of(error) is Fault.SETTING for error in errors)
+    return any(error_class_of(error) is ErrorClass.SETTING for error in errors)
 
 
 def _refusal_of_own_document(exc: OperationFailure) -> str:

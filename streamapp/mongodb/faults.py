@@ -15,8 +15,8 @@ from enum import Enum, auto
 from typing import Any
 
 
-class Fault(Enum):
-    """What an error means."""
+class ErrorClass(Enum):
+    """What an error means for the worker."""
 
     WAIT = auto()
     RECORD = auto()
@@ -64,9 +64,9 @@ SETTING_CODES = {
 _NOT_REPLICATED = "host is not replicated"
 
 
-def fault_of(error: Mapping[str, Any]) -> Fault:
-    """The fault of an error that the server reports for a command, a document, or its write concern."""
+def error_class_of(error: Mapping[str, Any]) -> ErrorClass:
+    """The class of an error that the server reports for a command, a document, or its write concern."""
     code = error.get("code")
     if code in SETTING_CODES or (code == 2 and _NOT_REPLICATED in str(error.get("errmsg"))):  # noqa: PLR2004
-        return Fault.SETTING
-    return Fault.RECORD if code in RECORD_CODES else Fault.WAIT
+        return ErrorClass.SETTING
+    return ErrorClass.RECORD if code in RECORD_CODES else ErrorClass.WAIT

@@ -9,7 +9,7 @@ from pymongo.errors import BulkWriteError, OperationFailure
 
 from streamapp.errors import SettingsError, StoreUnavailable
 from streamapp.mongodb.client import translate_errors
-from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, SETTING_CODES, Fault, fault_of
+from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, SETTING_CODES, ErrorClass, error_class_of
 
 NOT_REPLICATED = {"code": 2, "errmsg": "cannot use 'w' > 1 when a host is not replicated"}
 
@@ -35,9 +35,11 @@ def test_no_code_has_two_faults() -> None:
 def test_every_code_is_classed(code: int) -> None:
     """A code that is in neither table is waited out: no record may be blamed for what nobody has looked at."""
     in_tables = (code in RECORD_CODES, code in SETTING_CODES)
-    expected = {(True, False): Fault.RECORD, (False, True): Fault.SETTING, (False, False): Fault.WAIT}[in_tables]
+    expected = {(True, False): ErrorClass.RECORD, (False, True): ErrorClass.SETTING, (False, False): ErrorClass.WAIT}[
+        in_tables
+    ]
 
-    assert fault_of({"code": code, "errmsg": "x"}) is expected
+    assert error_class_of({"code": code, "errmsg": "x"}) is expected
 
 
 # Unauthorized, AuthenticationFailed, AuthenticationRestrictionUnmet, UserNotFound.
