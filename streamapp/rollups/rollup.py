@@ -6,9 +6,9 @@ A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
     bucket      Date, the start of the bucket
     partition   of the topic; -1 for documents that streamapp did not store
     n           number of events
-    types, devices, browsers, versions, locations, … (MAPS)
-                {key: number of events}
-    cells       {"<type key>|<device key>|<browser key>|<version key>" (CUBE): number of events}
+    types, devices, … (MAPS)
+                {key: number of events}; one map for each dimension
+    cells       {"<type key>|<device key>|…": number of events}; a cell is a key of each dimension in CUBE
     users       Apache DataSketches HLL of the user ids, lg_k 12, HLL_4, compact
     offset      of the last event counted in order, -1 for none; compare and set on it (and `n`) keeps counts exact
     apart       number of events that were counted out of order, in the transaction that stored them

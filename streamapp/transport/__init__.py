@@ -1,1 +1,1 @@
-"""Faust's transport: partition batches, and commits of the acked prefix."""
+"""Faust's transport: partition batches, and commits of the acknowledged prefix."""
