@@ -352,6 +352,14 @@ class Settings(BaseSettings):
     web_port: Port = Field(
         default=6066, description="Port on which the worker serves /healthz, /readyz and /metrics.", examples=[6066]
     )
+    web_allowed_hosts: str | None = Field(
+        default=None,
+        pattern=r"^(\*|[A-Za-z0-9._:-]+(,[A-Za-z0-9._:-]+)*)?$",
+        description="Host names for which the worker answers on STREAMAPP_WEB_PORT, separated by commas, besides"
+        " STREAMAPP_WEB_HOST, the names of loopback and the address on which a connection arrives. Requests with"
+        " another host name get 421. * allows all.",
+        examples=["worker,worker.example.com"],
+    )
     dashboard_host: str = Field(
         default="127.0.0.1",
         min_length=1,

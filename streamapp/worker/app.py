@@ -110,6 +110,11 @@ class App(faust.App):
 
     def _create_directories(self) -> None: ...
 
+    def _new_web(self) -> Any:
+        from streamapp.worker.web import WorkerWeb  # noqa: PLC0415 - not needed for `--help` and the list of agents
+
+        return WorkerWeb(self, allowed_hosts=[config.web_host, *(config.web_allowed_hosts or "").split(",")])
+
 
 app = App(
     config.app_id,

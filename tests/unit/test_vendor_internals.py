@@ -16,6 +16,8 @@ import fastavro.read
 import faust
 import mode
 import pytest
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import AIOKafkaConnection
@@ -30,6 +32,8 @@ from faust.tables.recovery import Recovery
 from faust.transport import consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import Message
+from faust.web import base as web_base
+from faust.web.drivers import aiohttp as web_driver
 from jgo.maven import Artifact, Component, MavenContext, PythonResolver
 from mode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 from mode.utils.text import want_bytes
@@ -40,6 +44,8 @@ from streamapp.transport import fetcher as batch_fetcher
 from streamapp.transport import producer as bounded_producer
 from streamapp.transport import transport
 from streamapp.transport.faust_codec import FaustCodec
+from streamapp.worker import web as bounded_web
+from streamapp.worker.app import App
 from streamapp.worker.shutdown import BoundedWorker
 
 #: What streamapp/transport overrides or calls, why its body matters, and the hash of the source that was reviewed.
@@ -151,6 +157,27 @@ WORKER = {
     faust.Worker.__init__: "25a4d782432f",
     faust.Worker.on_startup_finished: "60faa1ca4af7",
     worker.on_worker_created: "ea70b48f55a6",
+    # The web server: where its runner is made and used, and which pages of Faust are registered.
+    base.App._new_web: "9558ffdcacfa",
+    web_driver.Web.__init__: "52b00c1bd653",
+    web_driver.Web.start_server: "b0c4f1049182",
+    web_base.Web._enabled_blueprints: "0a5b53f233d4",
+    web.AppRunner._make_server: "2d5358865abd",
+    web.Application._make_handler: "63e4c1bdd0e8",
+    web.Application._make_request: "e59bd224e5f8",
+    web.Server.__init__: "ceb06418afb9",
+    web.Server.__call__: "c5700549e688",
+    # A connection: when it opens and ends, what is answered and logged, and when `_request_in_progress` is set.
+    RequestHandler.connection_made: "44d50b5763b2",
+    RequestHandler.connection_lost: "df2fe6e95fd0",
+    RequestHandler.force_close: "38d0e1e798e4",
+    RequestHandler.start: "2e565fd40c8e",
+    RequestHandler._handle_request: "a88a34ee65a2",
+    RequestHandler.finish_response: "b7eb53db8f4b",
+    RequestHandler.handle_error: "94962ffef500",
+    RequestHandler.log_exception: "cece6fbeb483",
+    web.Request._prepare_hook: "7a5763052879",
+    web.StreamResponse._start: "7e03ebd82e7f",
     # FaustCodec overrides _loads and _dumps; clones are made from its keyword arguments.
     Codec.__init__: "eb50b4f5080f",
     Codec._loads: "02974d34db2b",
@@ -241,6 +268,12 @@ def test_compiled_source_is_the_reviewed_one(name: str) -> None:
         (transport.BatchTransport, driver.Transport),
         (BoundedWorker, faust.Worker),
         (FaustCodec, Codec),
+        (App, faust.App),
+        (bounded_web.WorkerWeb, web_driver.Web),
+        (bounded_web.BoundedRunner, web.AppRunner),
+        (bounded_web._Server, web.Server),
+        (bounded_web._Connection, RequestHandler),
+        (bounded_web._Request, web.Request),
         (CheckedResolver, PythonResolver),
     ],
 )
