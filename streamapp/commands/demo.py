@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,8 @@ from streamapp.commands import dashboard, up
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import handle_errors, load_settings
 from streamapp.local.backend import Backend
-from streamapp.local.ports import port_notice
+from streamapp.local.listener import PortReservations
+from streamapp.local.ports import choose_port, port_notice
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
@@ -44,8 +44,9 @@ def command(data_dir: Path | None) -> None:
 def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts: Interrupts) -> None:
     folder = stack.enter_context(up.data_folder(data_dir))
     backend = stack.enter_context(up.running(folder, settings))
-    worker_port = _port(settings.web_port, "The worker's health and metrics pages", but=[])
-    page_port = _port(settings.dashboard_port, "The dashboard", but=[worker_port])
+    reservations = stack.enter_context(PortReservations())
+    worker_port = _port(settings.web_port, "The worker's health and metrics pages", reservations)
+    page_port = _port(settings.dashboard_port, "The dashboard", reservations)
     servers = [_worker(backend, folder, worker_port), _dashboard(backend, folder, page_port)]
     click.echo("Starting the worker and the dashboard …", err=True)
     for server in servers:
@@ -70,6 +71,7 @@ def _worker(backend: Backend, folder: Path, port: int) -> Server:
         name="The worker",
         command=[sys.executable, "-m", "streamapp", "worker", "--web-port", str(port), "--web-bind", net.HOST],
         log=folder / "worker.log",
+        port=port,
         answers=lambda: _answers(f"http://{net.HOST}:{port}/readyz"),
         environ=backend.addresses.environment(),
     )
@@ -80,13 +82,14 @@ def _dashboard(backend: Backend, folder: Path, port: int) -> Server:
         name="The dashboard",
         command=dashboard.arguments(net.HOST, port),
         log=folder / "dashboard.log",
+        port=port,
         answers=lambda: _answers(f"http://{net.HOST}:{port}/_stcore/health"),
         environ=backend.addresses.environment(),
     )
 
 
-def _port(usual: int, server: str, *, but: Sequence[int]) -> int:
-    port = net.choose_port(usual, but=but)
+def _port(usual: int, server: str, reservations: PortReservations) -> int:
+    port = choose_port(usual, reserve=reservations.reserve)
     if port != usual:
         click.echo(port_notice(server, usual, port), err=True)
     return port

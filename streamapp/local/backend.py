@@ -14,6 +14,8 @@ from typing import Self
 
 from streamapp.errors import BackendError
 from streamapp.local import artifacts, cluster_size, kafka, lock, mongod, programs, registry
+from streamapp.local.cluster_size import ClusterSize
+from streamapp.local.listener import PortReservations
 from streamapp.local.ports import Ports
 from streamapp.local.process import START_WITHIN_SECONDS, Server
 from streamapp.net import HOST
@@ -144,26 +146,27 @@ class Backend:
         size = cluster_size.choose(self.data_dir, brokers=self._brokers, mongods=self._mongods)
         found = _Programs.find(self._settings)
         cluster_size.save(self.data_dir, size)
-        # Another process can take a chosen port before the server listens on it, for example a second `streamapp up`
-        # that starts at the same time: then start again, on random ports.
+        # Another program can take a chosen port before the server listens on it: then start again, on random ports. A
+        # second `streamapp up` that starts at the same time does not take it, because it is reserved.
         for usual in (self._usual_ports, False):
             try:
-                return self._start_on(Ports.choose(usual=usual, size=size), found, stack)
+                return self._start_on(size, found, stack, usual=usual)
             except BackendError:
                 if self.ports.are_free():
                     raise
-        return self._start_on(Ports.choose(usual=False, size=size), found, stack)
+        return self._start_on(size, found, stack, usual=False)
 
-    def _start_on(self, ports: Ports, found: _Programs, outer: ExitStack) -> None:
-        self.ports = ports
+    def _start_on(self, size: ClusterSize, found: _Programs, outer: ExitStack, *, usual: bool) -> None:
         with ExitStack() as stack:
+            reservations = stack.enter_context(PortReservations())
+            self.ports = Ports.choose(usual=usual, size=size, reserve=reservations.reserve)
             self._launch(stack, found)
             # The deadline is for three servers; more of them share the same cores and start more slowly.
             within_seconds = START_WITHIN_SECONDS * len(self.servers) / 3
             for server in self.servers:
                 server.wait_until_ready(within_seconds)
             for server in self.servers:
-                server.check()  # the answer may have come from another program that had taken the port
+                server.check()  # it may have ended since it answered
             outer.push(stack.pop_all())
 
     def _launch(self, stack: ExitStack, found: _Programs) -> None:

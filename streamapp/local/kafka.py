@@ -104,6 +104,7 @@ class _Node:
             name=cluster_size.title("Kafka", self._number, brokers),
             command=[*self._run, heap, "kafka.Kafka", str(self._config)],
             log=self._folder / "kafka.log",
+            port=ports.kafkas[self._number - 1],
             answers=lambda: _answers(ports.kafkas[self._number - 1], self._number),
         )
 

@@ -55,6 +55,7 @@ def server(
         name=name,
         command=[str(program), *options],
         log=folder / "mongod.log",
+        port=port,
         answers=lambda: _answers(port, all_ports),
     )
 

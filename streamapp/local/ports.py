@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,12 +24,17 @@ class Ports:
     mongods: tuple[int, ...]
 
     @classmethod
-    def choose(cls, *, usual: bool, size: ClusterSize | None = None) -> Self:
-        """Choose free ports; with `usual`, the first server of each kind gets its usual port where that is free."""
+    def choose(
+        cls, *, usual: bool, size: ClusterSize | None = None, reserve: Callable[[int], bool] = lambda _: True
+    ) -> Self:
+        """Choose free ports that can be reserved.
+
+        With `usual`, the first server of each kind gets its usual port where that is possible.
+        """
         size, taken = size or ClusterSize(), list[int]()
 
         def take(name: str = "") -> int:
-            taken.append(net.choose_port(USUAL.get(name) if usual else None, but=taken))
+            taken.append(choose_port(USUAL.get(name) if usual else None, but=taken, reserve=reserve))
             return taken[-1]
 
         return cls(
@@ -48,6 +54,16 @@ class Ports:
         """Return a sentence for each first server of a kind that is not on its usual port."""
         first = {"kafka": self.kafkas[0], "registry": self.registry, "mongod": self.mongods[0]}
         return [port_notice(_NAMES[name], USUAL[name], port) for name, port in first.items() if port != USUAL[name]]
+
+
+def choose_port(usual: int | None, *, but: Collection[int] = (), reserve: Callable[[int], bool]) -> int:
+    """Choose a free port that can be reserved, the usual one if possible; never one of `but`."""
+    refused = list[int]()
+    while True:
+        port = net.choose_port(usual, but=[*but, *refused])
+        if reserve(port):
+            return port
+        refused.append(port)
 
 
 def port_notice(server: str, usual: int, port: int) -> str:

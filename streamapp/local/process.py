@@ -15,6 +15,7 @@ from pathlib import Path
 
 from streamapp.errors import BackendError
 from streamapp.local import parent_death
+from streamapp.local.listener import is_listener
 
 START_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 10.0
@@ -58,22 +59,25 @@ class Server:
         command: program and arguments.
         log: file for its output.
         answers: returns whether it answers a real request now.
+        port: its port; with a port, `answers` is called only once this process listens there, not another program.
         environ: variables added to the environment of this process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are named
         self,
         *,
         name: str,
         command: Sequence[str],
         log: Path,
         answers: Callable[[], bool],
+        port: int | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self._command = command
         self._answers = answers
+        self._port = port
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -93,12 +97,12 @@ class Server:
             BackendError: it has ended, or did not answer in time.
         """
         deadline = time.monotonic() + within_seconds
-        while not self._answers():
+        while not (self._listens() and self._answers()):
             self.check()
             if time.monotonic() > deadline:
                 raise self._error(f"did not answer within {within_seconds:g} s")
             time.sleep(POLL_SECONDS)
-        self.check()  # the answer may have come from another program on the same port
+        self.check()  # where the kernel does not tell who listens, another program may have answered
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -147,6 +151,9 @@ class Server:
     def resume(self) -> None:
         """Send SIGCONT: continue after `pause`."""
         self._signal(signal.SIGCONT)
+
+    def _listens(self) -> bool:
+        return self._port is None or (self.pid is not None and is_listener(self.pid, self._port))
 
     def _fork(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,7 @@ def server(*, java: Path, home: Path, folder: Path, ports: Ports) -> Server:
         name="The schema registry",
         command=command,
         log=folder / "registry.log",
+        port=ports.registry,
         answers=lambda: _answers(ports.registry),
         environ=_environ(folder / "schemas", ports),
     )
