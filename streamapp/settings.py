@@ -202,6 +202,18 @@ class Settings(BaseSettings):
         description="Connection string of MongoDB. It may contain a password; it is never printed.",
         examples=["mongodb://localhost:27017/?replicaSet=rs0"],
     )
+    dlq_signing_key: SecretStr | None = Field(
+        default=None,
+        description="Key that signs the headers of dead letters. With a key, a replayed dead letter is recognised by"
+        " its signature only. All workers and `streamapp dlq` need the same key. It is never printed.",
+        examples=["a long random text"],
+    )
+    dlq_signing_key_file: Path | None = Field(
+        default=None,
+        description="File that holds the key of STREAMAPP_DLQ_SIGNING_KEY; a newline at its end is ignored. Set one of"
+        " the two.",
+        examples=["/run/secrets/dlq-signing-key"],
+    )
     mongo_database: str = Field(
         default="streaming_db",
         pattern=r"^[^/\\. \"$*<>:|?]{1,63}$",
@@ -437,6 +449,17 @@ class Settings(BaseSettings):
         return {level: timedelta(days=n) if n else None for level, n in zip(LEVELS, days, strict=True)}
 
     @property
+    def signing_key(self) -> bytes | None:
+        """The key that signs dead letters; raises SettingsError if its file cannot be read, or if both are set."""
+        key, file = self.dlq_signing_key, self.dlq_signing_key_file
+        names = f"{variable('dlq_signing_key')} and {variable('dlq_signing_key_file')}"
+        if key is not None and file is not None:
+            raise SettingsError(f"{names} are both set. Remove one of them.")
+        if key is not None:
+            return key.get_secret_value().encode()
+        return None if file is None else _key_in(file)
+
+    @property
     def dead_letter_topic(self) -> str:
         """Name of the dead-letter topic."""
         return f"{self.topic}.dlq"
@@ -450,11 +473,25 @@ def load() -> Settings:
             names the variable, says what is wrong, and gives an example.
     """
     try:
-        return Settings()
+        settings = Settings()
+        _ = settings.signing_key  # an error in it is reported at the start
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"The file .env in the working directory cannot be read: {exc}") from None
     except ValidationError as exc:
         raise SettingsError("\n".join(_message(error) for error in exc.errors())) from None
+    else:
+        return settings
+
+
+def _key_in(file: Path) -> bytes:
+    name = variable("dlq_signing_key_file")
+    try:
+        key = file.read_bytes().removesuffix(b"\n").removesuffix(b"\r")
+    except OSError as exc:
+        raise SettingsError(f"{name} is invalid: {file} cannot be read: {exc.strerror}.") from None
+    if not key:
+        raise SettingsError(f"{name} is invalid: {file} is empty.")
+    return key
 
 
 def _message(error: ErrorDetails) -> str:
@@ -469,7 +506,7 @@ def _problem(error: ErrorDetails, field: FieldInfo) -> str:
     if error["type"] == "string_pattern_mismatch":
         return f"{_redacted(error['input'])} does not match. {field.description}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{message}." if field.annotation is SecretStr else f"{_redacted(error['input'])}: {message}."
+    return f"{message}." if "SecretStr" in str(field.annotation) else f"{_redacted(error['input'])}: {message}."
 
 
 def _redacted(value: object) -> str:

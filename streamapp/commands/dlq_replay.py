@@ -18,6 +18,7 @@ from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import (
     OTHER_TOPIC,
     TOO_MANY_REPLAYS,
+    UNSIGNED,
     ClassifiedDeadLetter,
     DeadLetterFilter,
     ReplayPlan,
@@ -131,6 +132,12 @@ def _explain(planned: ReplayPlan, settings: Settings) -> None:
         click.echo(
             f"Some dead letters come from another topic than {settings.topic} (STREAMAPP_TOPIC) and are not replayed;"
             " `streamapp dlq list` shows which.",
+            err=True,
+        )
+    if planned.skipped.get(UNSIGNED):
+        click.echo(
+            "Some dead letters have no signature of the key in STREAMAPP_DLQ_SIGNING_KEY: they were written before the"
+            " key was set, or not by a worker. A worker with this key would store them as new events.",
             err=True,
         )
     if planned.skipped.get(TOO_MANY_REPLAYS):

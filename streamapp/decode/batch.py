@@ -16,7 +16,7 @@ from streamapp.decode.document import Document, EventTimes, LazyDocument
 from streamapp.decode.fast_path import FastPath
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
-from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBatch, Reason, Record, origin_of
+from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBatch, Reason, Record
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class DecodedEvents:
         record = batch.with_coordinates(self.records[index])
         return DeadLetter(
             record=record,
-            origin=origin_of(record, batch.topic_id),
+            origin=batch.origin_of(record),
             reason=Reason.REFUSED_BY_STORE,
             error=error,
             schema_id=self.documents[index]["schema_id"],
@@ -126,7 +126,7 @@ def parts(
             versions.append(made.dimensions.schema_version)
             continue
         placed = batch.with_coordinates(record)
-        origin = origin_of(placed, topic_id)
+        origin = batch.origin_of(placed)
         built += _RECORD_BYTES
         try:
             writer = wire_format.writer_of(record.value, schemas)

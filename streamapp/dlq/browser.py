@@ -11,7 +11,8 @@ from streamapp.decode.document import id_of
 from streamapp.dlq.index import DeadLetterIndex, Letter
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
-from streamapp.model.record import TopicRecord, origin_from_headers
+from streamapp.model import replays
+from streamapp.model.record import TopicRecord
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
@@ -31,13 +32,14 @@ class DeadLetterBrowser:
         self.letters = TopicReader(servers, settings.dead_letter_topic)
         self.originals = TopicReader(servers, settings.topic)
         self._group = settings.app_id
+        self._signing_key = settings.signing_key
         self._admin = KafkaAdmin(servers)
         self._mongo_uri, self._database = settings.mongo_uri.get_secret_value(), settings.mongo_database
         self._progress = progress
 
     def read(self) -> DeadLetterIndex:
         """Read the whole dead-letter topic."""
-        index = DeadLetterIndex()
+        index = DeadLetterIndex(signing_key=self._signing_key)
         bounds = {partition: self.letters.bounds(partition) for partition in self.letters.partitions()}
         spans = [(partition, low, high) for partition, (low, high) in bounds.items()]
         for record in self._read_spans(self.letters, "reading dead letters", spans):
@@ -76,8 +78,8 @@ class DeadLetterBrowser:
         unread = {partition: start for partition, start, _ in spans}
         found = {letter.event_id for letter in letters if _is_original_unread(letter, unread, topic_id)}
         for record in self._read_spans(self.originals, "reading uncommitted records", spans):
-            if record.headers and (origin := origin_from_headers(record.headers)):
-                found.add(id_of(origin))
+            claims = replays.claims([record], record.topic, record.partition, topic_id, self._signing_key)
+            found.update(id_of(origin) for origin in (*claims.believed.values(), *claims.doubtful.values()))
         return found
 
     def close(self) -> None:

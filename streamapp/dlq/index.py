@@ -11,6 +11,7 @@ from functools import cached_property
 
 from streamapp.decode.document import id_of
 from streamapp.model.record import Origin, Reason, Record, origin_from_headers, streamapp_headers
+from streamapp.model.replays import is_signed
 
 #: Of a schema id, which is an unsigned 32-bit integer.
 _MAX_ID_DIGITS = 10
@@ -44,6 +45,8 @@ class Letter:
     failed_at: datetime
     #: Bytes of key and value together.
     size: int
+    #: Whether a worker believes the letter's coordinates once it is replayed: it is signed, or there is no signing key.
+    is_trusted: bool = True
 
     @property
     def attempt(self) -> int:
@@ -64,7 +67,7 @@ class Letter:
         return self.attempt, self.failed_at, self.partition, self.offset
 
 
-def parse_letter(record: Record) -> Letter | None:
+def parse_letter(record: Record, signing_key: bytes | None = None) -> Letter | None:
     """Parse a record of the dead-letter topic; return None if it lacks the headers of a dead letter."""
     origin, headers = origin_from_headers(record.headers), streamapp_headers(record.headers)
     try:
@@ -81,6 +84,7 @@ def parse_letter(record: Record) -> Letter | None:
         schema_id=_number(headers.get("schema_id", b"")),
         failed_at=failed_at,
         size=len(record.key or b"") + len(record.value or b""),
+        is_trusted=signing_key is None or is_signed(signing_key, record.headers, record.key, record.value),
     )
 
 
@@ -121,10 +125,11 @@ class DeadLetterIndex:
     #: Partition and offset of records that are not dead letters of streamapp.
     unrecognized: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     _latest: dict[str, Letter] = field(default_factory=dict[str, Letter])
+    signing_key: bytes | None = field(default=None, repr=False)
 
     def add(self, record: Record) -> None:
         """Add a record of the dead-letter topic."""
-        letter = parse_letter(record)
+        letter = parse_letter(record, self.signing_key)
         if letter is None:
             self.unrecognized.append((record.partition, record.offset))
             return
@@ -212,6 +217,7 @@ def histogram(letters: Iterable[ClassifiedDeadLetter]) -> Sequence[ReasonSummary
 #: Why a replay skips a dead letter, besides its state.
 OTHER_TOPIC = "of another topic"
 TOO_MANY_REPLAYS = "replayed too often"
+UNSIGNED = "without a valid signature"
 OVER_LIMIT = "beyond the limit"
 
 
@@ -243,5 +249,7 @@ def _skip_reason(one: ClassifiedDeadLetter, topic: str, max_replays: int) -> str
         return one.state
     if one.letter.origin.topic != topic:
         return OTHER_TOPIC
+    if not one.letter.is_trusted:
+        return UNSIGNED
     # The first attempt is not a replay.
     return TOO_MANY_REPLAYS if one.letter.attempt > max_replays else None

@@ -18,6 +18,7 @@ from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTop
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES
 from streamapp.kafka.cli_hints import KafkaCli
+from streamapp.model import replays
 from streamapp.model.record import HEADER_PREFIX, DeadLetter
 
 _MAX_ERROR_BYTES = 1024
@@ -40,7 +41,9 @@ _PERMANENT_ERRORS = frozenset(
 )
 
 
-def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, bytes | None]]:
+def headers_of(
+    letter: DeadLetter, *, failed_at: datetime, signing_key: bytes | None = None
+) -> list[tuple[str, bytes | None]]:
     """The record's own headers, then those of streamapp; they replace those of an earlier failure."""
     origin = letter.origin
     values = {
@@ -55,9 +58,12 @@ def headers_of(letter: DeadLetter, *, failed_at: datetime) -> list[tuple[str, by
         "attempt": str(origin.failures + 1),
         "incarnation": origin.topic_id or "",
     }
-    added = {HEADER_PREFIX + name: text.encode() for name, text in values.items()}
-    own = [(name, value) for name, value in letter.record.headers if name not in added]
-    return own + list(added.items())
+    ours = {name: text.encode() for name, text in values.items()}
+    if signing_key is not None:
+        ours["signature"] = replays.sign(signing_key, ours, letter.record.key, letter.record.value)
+    stale = {HEADER_PREFIX + name for name in (*ours, "signature")}
+    own = [(name, value) for name, value in letter.record.headers if name not in stale]
+    return own + [(HEADER_PREFIX + name, value) for name, value in ours.items()]
 
 
 class DeadLetterProducer:
@@ -74,12 +80,14 @@ class DeadLetterProducer:
         *,
         bootstrap_servers: str,
         topic: str,
+        signing_key: bytes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.topic = topic
         self._bootstrap_servers = bootstrap_servers
         self._cli = KafkaCli(servers=bootstrap_servers)
         self._now = now
+        self._signing_key = signing_key
         # Its own threads, so that waiting calls elsewhere do not delay dead letters, nor dead letters other calls.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="dead-letters")
         self._closed = threading.Event()
@@ -153,7 +161,7 @@ class DeadLetterProducer:
             key=record.key,
             value=record.value,
             timestamp=max(record.timestamp, 0),
-            headers=cast("Any", headers_of(letter, failed_at=self._now())),
+            headers=cast("Any", self._headers(letter)),
             on_delivery=on_delivery,
         )
         try:
@@ -161,8 +169,11 @@ class DeadLetterProducer:
         except KafkaException as exc:
             unsent[letter] = exc.args[0]
 
+    def _headers(self, letter: DeadLetter) -> list[tuple[str, bytes | None]]:
+        return headers_of(letter, failed_at=self._now(), signing_key=self._signing_key)
+
     def _too_small(self, letter: DeadLetter) -> str:
-        size = kafka_producer.record_size(letter.record, headers_of(letter, failed_at=self._now()))
+        size = kafka_producer.record_size(letter.record, self._headers(letter))
         return (
             f"The dead letter of the record {_coordinates(letter)} has {size} bytes including headers. The topic"
             f" {self.topic} does not accept it, because its max.message.bytes is {self._max_message_bytes}. The offset"

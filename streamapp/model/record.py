@@ -102,6 +102,9 @@ class PartitionBatch:
     size: int
     #: Called with the bytes that stay in memory when the records are released.
     on_release: Callable[[int], None] = lambda _: None
+    #: The replayed dead letters among the records: offset of the record → first coordinates of the event. None: judge
+    #: by the offsets alone; see `origin_of`.
+    replays: Mapping[int, Origin] | None = None
 
     @property
     def has_offset_gaps(self) -> bool:
@@ -113,6 +116,12 @@ class PartitionBatch:
         """One of its records, with topic and partition."""
         fields = (record.offset, record.timestamp, record.key, record.value, record.headers)
         return TopicRecord(self.topic, self.partition, *fields)
+
+    def origin_of(self, record: Record) -> Origin:
+        """The coordinates in the headers of one of its records if it is a replayed dead letter, its own otherwise."""
+        if self.replays is None:
+            return origin_of(record, self.topic_id)
+        return self.replays.get(record.offset) or own_origin(record, self.topic_id)
 
     def release_records(self, remaining_bytes: int) -> None:
         """Free the memory of the records once each has its fate; the batch may then wait for its rollups and the ack.
@@ -164,9 +173,28 @@ class DeadLetter:
 
 
 def origin_of(record: Record, topic_id: str | None) -> Origin:
-    """The coordinates in the record's headers if it is a replayed dead letter, its own otherwise."""
-    if record.headers and (replayed := origin_from_headers(record.headers)):
+    """The coordinates in the record's headers if it is a replayed dead letter, its own otherwise.
+
+    It is one if its headers name an earlier offset of its partition. `streamapp.model.replays` knows other proofs.
+    """
+    place = (record.topic, record.partition, record.offset, topic_id)
+    if record.headers and (replayed := origin_from_headers(record.headers)) and is_settled_before(replayed, *place):
         return replayed
+    return own_origin(record, topic_id)
+
+
+def is_settled_before(origin: Origin, topic: str, partition: int, offset: int, topic_id: str | None) -> bool:
+    """Whether these coordinates of a failed event lie before an offset in the same partition of the same topic.
+
+    Records have their fate in the order of their offsets:
+    such coordinates take the place of no event that is still to come.
+    """
+    here = (topic, partition, topic_id)
+    return origin.failures > 0 and (origin.topic, origin.partition, origin.topic_id) == here and origin.offset < offset
+
+
+def own_origin(record: Record, topic_id: str | None) -> Origin:
+    """The record's own coordinates."""
     return Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
 
 

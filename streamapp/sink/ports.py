@@ -160,6 +160,8 @@ class SinkPorts:
     out_of_order: OutOfOrderPort
     dead_letters: DeadLetterPort
     observer: ObserverPort
+    #: With a key, a record is a replayed dead letter only if its headers are signed with it.
+    signing_key: bytes | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     #: Seconds; only differences count.
     stopwatch: Callable[[], float] = time.perf_counter

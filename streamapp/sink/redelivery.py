@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -12,10 +13,13 @@ from typing import Any, NamedTuple
 from streamapp.decode import document
 from streamapp.decode.document import Document, row_of
 from streamapp.decode.identity import is_another_event
+from streamapp.model import replays
 from streamapp.model.record import Origin, PartitionBatch, PartitionId
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import EVENT_BYTES
 from streamapp.sink.ports import EventLookupPort, HighWatermarkPort, Outcome
+
+log = logging.getLogger(__name__)
 
 #: The largest distance of an orphan from the high watermark, in offsets: a worker holds at most 225 MB of events that
 #: are stored and not counted, unless STREAMAPP_MAX_IN_FLIGHT_BYTES allows more.
@@ -35,12 +39,42 @@ class Inserted(NamedTuple):
 class Redelivery:
     """Looks up the history of the events of a batch; waits through outages."""
 
-    def __init__(self, events: EventLookupPort, rollups: HighWatermarkPort, outages: OutageRetrier) -> None:
+    def __init__(
+        self,
+        events: EventLookupPort,
+        rollups: HighWatermarkPort,
+        outages: OutageRetrier,
+        *,
+        signing_key: bytes | None = None,
+    ) -> None:
         self._events = events
+        self._signing_key = signing_key
+        self._has_warned = False
         self._rollups = rollups
         self._outages = outages
         self._high_watermarks = _PerAssignment(outages)
         self._highest_failures = _PerAssignment(outages)
+
+    async def replays(self, batch: PartitionBatch) -> Mapping[int, Origin]:
+        """The replayed dead letters of a batch, by the offset of their record; see `streamapp.model.replays`."""
+        with_headers = [record for record in batch.records if record.headers]
+        if not with_headers:  # nearly always
+            return {}
+        place = (batch.topic, batch.partition, batch.topic_id)
+        claims = replays.claims(with_headers, *place, self._signing_key)
+        if claims.doubtful:
+            claims.resolve(
+                {
+                    partition_id: await self._outages.run(
+                        lambda p=partition_id, o=offsets: self._events.failed_before(p, [*o])
+                    )
+                    for partition_id, offsets in claims.places().items()
+                }
+            )
+        if claims.refused and not self._has_warned:
+            self._has_warned = True
+            _log_refused(batch, claims.refused)
+        return claims.believed
 
     async def previously_failed(self, batch: PartitionBatch, offsets: Iterable[int]) -> AbstractSet[int]:
         """Those of the offsets whose records were dead letters at an earlier delivery, or that a replay counted."""
@@ -108,6 +142,17 @@ class _PerAssignment:
         if not task.done():  # else each batch would wait for one iteration of the event loop
             await asyncio.wait([task])
         return task.result()
+
+
+def _log_refused(batch: PartitionBatch, refused: Sequence[int]) -> None:
+    log.warning(
+        "The record at %s, partition %d, offset %d has the headers of a replayed dead letter, but is none (forged"
+        " headers, or a signature that STREAMAPP_DLQ_SIGNING_KEY does not confirm). It is handled as a new record at"
+        " its own offset. Further records like it are not logged.",
+        batch.topic,
+        batch.partition,
+        refused[0],
+    )
 
 
 def _as_stored(document: Document, stored: Mapping[str, Any] | None) -> Document:

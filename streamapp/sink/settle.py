@@ -83,7 +83,7 @@ class Sink:
         self._breaker = breaker
         self._times = times
         self._insert_batcher = InsertBatcher(self._timed_insert)
-        self._redelivery = Redelivery(ports.events, rollup_writer, outages.store)
+        self._redelivery = Redelivery(ports.events, rollup_writer, outages.store, signing_key=ports.signing_key)
         self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
         self._order = PartitionOrder()
 
@@ -132,6 +132,7 @@ class Sink:
     async def _decode_and_insert(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> _Inserted:
         uncounted, inserted = deque(sorted(await self._redelivery.uncounted(batch), key=_offset_of)), list[_Inserted]()
         # 2. Decode.
+        batch.replays = await self._redelivery.replays(batch)
         for decoded in parts(batch, schemas, times=self._times, received_at=self._ports.now()):
             # 3. Insert.
             part, to_count = await self._insert(batch, decoded)

@@ -18,7 +18,9 @@ from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import StreamappError
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
-from streamapp.model.record import Origin, Record, TopicRecord, origin_of
+from streamapp.model import replays
+from streamapp.model.record import Origin, Record, TopicRecord, own_origin
+from streamapp.mongodb import failed_offsets
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
@@ -131,7 +133,8 @@ class Verification:
             advance(len(records))
 
     def _compare(self, records: Sequence[TopicRecord], fates: PartitionFates, bitmap: OffsetBitmap) -> None:
-        origins = [origin_of(record, self.topic_id) for record in records]
+        replayed = self._find_replays(records)
+        origins = [replayed.get(record.offset) or own_origin(record, self.topic_id) for record in records]
         ids = [id_of(origin) for origin in origins]
         stored = self.find_documents(ids)
         self._look_up_schemas({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
@@ -140,6 +143,15 @@ class Verification:
             if not is_replay:
                 bitmap.add(record.offset)
             self._compare_record(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)
+
+    def _find_replays(self, records: Sequence[TopicRecord]) -> Mapping[int, Origin]:
+        """The replayed dead letters among the records of one partition, as a worker recognises them."""
+        first = records[0]
+        claims = replays.claims(records, first.topic, first.partition, self.topic_id, self._settings.signing_key)
+        marks = self._mongo.primary[failed_offsets.COLLECTION]
+        found = {place: failed_offsets.find(marks, place, offsets) for place, offsets in claims.places().items()}
+        claims.resolve({place: each.failed | each.counted for place, each in found.items()})
+        return claims.believed
 
     def _compare_record(  # noqa: PLR0913 - a record, its document and its fate
         self,

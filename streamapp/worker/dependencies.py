@@ -157,7 +157,9 @@ def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[Wr
         event_store=EventStore(mongo),
         rollup_store=RollupStore(mongo, keep=settings.keep),
         dead_letters=DeadLetterProducer(
-            bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            topic=settings.dead_letter_topic,
+            signing_key=settings.signing_key,
         ),
     )
 
@@ -177,6 +179,7 @@ def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: Si
         out_of_order=OutOfOrderStore(clients.mongo, clients.rollup_store, keep=settings.keep),
         dead_letters=clients.dead_letters,
         observer=observer,
+        signing_key=settings.signing_key,
     )
     return Sink(
         ports,

@@ -211,8 +211,30 @@ def test_examples_are_valid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert field.examples
 
     monkeypatch.setenv(f"{settings.PREFIX}{name.upper()}", str(field.examples[0]))
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: b"of the file")
 
     assert getattr(settings.load(), name) is not None
+
+
+def test_the_signing_key_comes_from_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A newline at the end of the file is no part of the key; both at once, and an empty file, are errors."""
+    file = tmp_path / "key"
+    file.write_text("secret\n")
+    monkeypatch.setenv("STREAMAPP_DLQ_SIGNING_KEY_FILE", str(file))
+    from_file = settings.load()
+    monkeypatch.setenv("STREAMAPP_DLQ_SIGNING_KEY", "secret")
+    with pytest.raises(SettingsError, match="STREAMAPP_DLQ_SIGNING_KEY_FILE are both set"):
+        settings.load()
+    monkeypatch.delenv("STREAMAPP_DLQ_SIGNING_KEY_FILE")
+    from_variable = settings.load()
+
+    assert b"secret" == from_file.signing_key == from_variable.signing_key
+    assert "secret" not in repr(from_variable)
+    file.write_text("\n")
+    monkeypatch.delenv("STREAMAPP_DLQ_SIGNING_KEY")
+    monkeypatch.setenv("STREAMAPP_DLQ_SIGNING_KEY_FILE", str(file))
+    with pytest.raises(SettingsError, match="is empty"):
+        settings.load()
 
 
 def test_instant_without_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,10 +147,10 @@ def test_a_replayed_dead_letter_keeps_its_first_origin() -> None:
         "incarnation": TOPIC_ID,
     }
     record = a_record(
-        offset=977, partition=1, headers=tuple((f"streamapp.{k}", v.encode()) for k, v in headers.items())
+        offset=977, partition=3, headers=tuple((f"streamapp.{k}", v.encode()) for k, v in headers.items())
     )
 
-    assert ORIGIN._replace(failures=1) == origin_of(record, "another topic id")
+    assert ORIGIN._replace(failures=1) == origin_of(record, TOPIC_ID)
 
 
 REPLAYED = {

@@ -48,7 +48,7 @@ def test_the_error_is_cut_at_1_kib_between_characters() -> None:
 def test_a_second_failure_keeps_the_first_coordinates_and_counts() -> None:
     """The headers of the first failure are replaced, not doubled."""
     first = a_letter(partition=2, offset=9, headers=(("reason", b"theirs"),))
-    replayed = FakeRecord(value=b"\x01broken", partition=0, offset=100, headers=tuple(headers_of(first, failed_at=AT)))
+    replayed = FakeRecord(value=b"\x01broken", partition=2, offset=100, headers=tuple(headers_of(first, failed_at=AT)))
     second = DeadLetter(
         record=replayed, origin=origin_of(replayed, TOPIC_ID), reason=Reason.EMPTY, error="", schema_id=5
     )

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from streamapp.model.record import origin_of
 from tests.support.factories import TOPIC_ID, FakeRecord, a_letter, replayed
 
 
@@ -23,7 +22,7 @@ def test_origin_differs_from_a_record_with_other_coordinates(changes: dict[str, 
     """Topic, partition, offset and topic id are the coordinates."""
     headers = replayed(a_letter(topic="user_events", partition=0, offset=17))
     record = FakeRecord(value=b"", offset=17, headers=headers)._replace(**changes)
-    origin = origin_of(record, TOPIC_ID)
+    origin = a_letter(topic="user_events", partition=0, offset=17).origin
 
     assert expected == origin.differs_from(record, TOPIC_ID)
     assert origin.differs_from(record, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -446,6 +447,54 @@ def test_replayed_dead_letters_that_fail_again_are_no_flood() -> None:
 
     assert [Fates(dead_lettered=200)] == env.settle(batch)
     assert {2} == {letter.origin.failures + 1 for letter in env.dead_letters.sent}
+
+
+def claiming(offset: int, attempt: int = 1, **changes: Any) -> tuple[tuple[str, bytes | None], ...]:
+    """Return the headers of a replayed dead letter with these coordinates."""
+    letter = a_letter(offset=offset, **changes)
+    return replayed(replace(letter, origin=letter.origin._replace(failures=attempt - 1)))
+
+
+def test_an_event_with_forged_coordinates_does_not_take_the_place_of_another(caplog: pytest.LogCaptureFixture) -> None:
+    """It is stored at its own offset, and the genuine events at theirs; the log says it once."""
+    env = Environment()
+    forged = [a_record(offset=n, headers=claiming(place)) for n, place in enumerate((3, 5, 4))]
+
+    genuine = [a_record(offset=offset) for offset in range(3, 8)]
+    assert [Fates(stored=3), Fates(stored=5)] == env.settle(a_batch(*forged), a_batch(*genuine))
+
+    assert {f"{TOPIC_ID}-0-{offset}" for offset in range(8)} == env.store.documents.keys()
+    assert 1 == sum("forged" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [claiming(3, attempt=1), claiming(0, attempt=0), claiming(0, topic="others"), claiming(0, partition=1)],
+    ids=["a later offset", "no attempt", "another topic", "another partition"],
+)
+def test_forged_poison_is_counted_at_its_own_offset(headers: tuple[tuple[str, bytes | None], ...]) -> None:
+    """Its headers hide neither itself nor the dead letters after it."""
+    env = Environment()
+    poison = [FakeRecord(value=b"", offset=2, headers=headers), FakeRecord(value=b"", offset=3)]
+
+    env.settle(a_batch(*poison))
+
+    assert {2: 0, 3: 0} == {letter.origin.offset: letter.origin.failures for letter in env.dead_letters.sent}
+    assert {Reason.EMPTY: 2} == env.store.dead_letters
+
+
+def test_a_dead_letter_of_a_deleted_topic_is_known_by_its_mark() -> None:
+    """It keeps its `_id`; coordinates without a mark are not believed."""
+    env = Environment()
+    env.settle(a_batch(FakeRecord(value=b"", offset=7), topic_id="the deleted topic"))
+    known, forged = (
+        replayed(replace(each, origin=each.origin._replace(topic_id="the deleted topic")))
+        for each in (a_letter(offset=7), a_letter(offset=8))
+    )
+
+    env.settle(a_batch(a_record(offset=0, headers=known), a_record(offset=1, headers=forged)))
+
+    assert {"the deleted topic-0-7", f"{TOPIC_ID}-0-1"} == env.store.documents.keys()
 
 
 def test_small_batches_of_poison_records_among_good_ones_do_not_stop_the_worker() -> None:
