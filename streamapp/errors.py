@@ -8,7 +8,6 @@ StreamappError
 ├── Permanent               do not retry
 │   ├── Undecodable         → dead letter
 │   ├── PoisonFlood               → stop the worker without an ack
-│   ├── DeadLetterTopicTooSmall   → stop the worker without an ack
 │   └── DeadLetterRefused         → stop the worker without an ack
 ├── AssignmentLost          stop settling without an ack: Kafka delivers the records again
 ├── BackendError            the local backend does not start, or one of its processes has ended
@@ -62,10 +61,6 @@ class Undecodable(Permanent):
 
 class PoisonFlood(Permanent):
     """So many records fail that the cause is probably not in the records."""
-
-
-class DeadLetterTopicTooSmall(Permanent):
-    """The dead-letter topic refuses a record because of its size."""
 
 
 class DeadLetterRefused(Permanent):

@@ -15,6 +15,7 @@ from streamapp.commands.options import handle_errors, is_json, json_option, load
 from streamapp.dlq import letter_text
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import ClassifiedDeadLetter, DeadLetterFilter, histogram
+from streamapp.dlq.originals import OriginalLost
 from streamapp.model.record import TopicRecord
 from streamapp.settings import Settings
 
@@ -127,6 +128,8 @@ def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> 
             raise click.ClickException(_no_topic(browser.letters.topic))
         partition, offset = _parse_place(place) if place else _find_by_origin(browser, origin or "")
         record = browser.record(partition, offset)
+        if record is not None:
+            record = _restored(browser, record, must_have_value=raw)
     if record is None:
         raise click.ClickException(f"There is no record at {partition}:{offset} of {settings.dead_letter_topic}.")
     if raw:
@@ -135,6 +138,20 @@ def show(*, place: str | None, origin: str | None, raw: bool, as_json: bool) -> 
         click.echo(json.dumps(letter_text.record_json(record)))
     else:
         click.echo("\n".join(letter_text.record_lines(record, max_bytes=_MAX_SHOWN_BYTES)))
+
+
+def _restored(browser: DeadLetterBrowser, record: TopicRecord, *, must_have_value: bool) -> TopicRecord:
+    try:
+        found = browser.restored(record)
+    except OriginalLost as exc:
+        if must_have_value:
+            raise click.ClickException(f"There are no bytes to write: {exc}.") from None
+        click.echo(f"The value cannot be shown: {exc}.", err=True)
+        return record
+    if found is not record:
+        click.echo("The dead letter was written without its value, which was read from the original topic.", err=True)
+        return found._replace(headers=record.headers)
+    return record
 
 
 def _parse_place(text: str) -> tuple[int, int]:

@@ -87,6 +87,7 @@ def _replay(
         topic=settings.topic,
         partitions=partitions,
         max_message_bytes=limit,
+        restore=lambda _, record: browser.restored(record),
     )
 
     def shown(fetched: Iterator[ReplayItem]) -> Iterator[ReplayItem]:

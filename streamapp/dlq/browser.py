@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager
 
 from streamapp.decode.document import id_of
 from streamapp.dlq.index import DeadLetterIndex, Letter
+from streamapp.dlq.originals import restored
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
-from streamapp.model.record import TopicRecord
+from streamapp.model.omitted import is_omitted
+from streamapp.model.record import TopicRecord, origin_from_headers
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
@@ -32,6 +34,7 @@ class DeadLetterBrowser:
         self.letters = TopicReader(servers, settings.dead_letter_topic)
         self.originals = TopicReader(servers, settings.topic)
         self._group = settings.app_id
+        self._topic_id: str | None = None
         self._signing_key = settings.signing_key
         self._admin = KafkaAdmin(servers)
         self._mongo_uri, self._database = settings.mongo_uri.get_secret_value(), settings.mongo_database
@@ -55,6 +58,15 @@ class DeadLetterBrowser:
             return None
         found = next(self.letters.read(partition, offset, high), None)
         return found if found and found.offset == offset else None
+
+    def restored(self, record: TopicRecord) -> TopicRecord:
+        """The dead letter with its content, which is read from the original topic; raises OriginalLost."""
+        origin = origin_from_headers(record.headers)
+        if origin is None or not is_omitted(record):
+            return record
+        if self._topic_id is None:
+            self._topic_id = asyncio.run(self._admin.topic_id_of(self.originals.topic))
+        return restored(record, origin, self.originals, self._topic_id)
 
     def stored_ids(self, letters: Iterable[Letter]) -> AbstractSet[str]:
         """Return the ids of those events that are stored; raise StoreUnavailable if MongoDB is unreachable."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from streamapp.decode.document import id_of
+from streamapp.model.omitted import omitted_size
 from streamapp.model.record import Origin, Reason, Record, origin_from_headers, streamapp_headers
 from streamapp.model.replays import is_signed
 
@@ -83,7 +84,7 @@ def parse_letter(record: Record, signing_key: bytes | None = None) -> Letter | N
         error=headers.get("error", b"").decode(errors="replace"),
         schema_id=_number(headers.get("schema_id", b"")),
         failed_at=failed_at,
-        size=len(record.key or b"") + len(record.value or b""),
+        size=len(record.key or b"") + len(record.value or b"") + omitted_size(record),
         is_trusted=signing_key is None or is_signed(signing_key, record.headers, record.key, record.value),
     )
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamapp.dlq.index import Letter
+from streamapp.dlq.originals import OriginalLost
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, unavailable
@@ -28,6 +29,8 @@ _PERMANENT_ERRORS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID
 
 #: The partitioner chooses by key: librdkafka's RD_KAFKA_PARTITION_UA.
 _BY_KEY = -1
+
+_POLL_SECONDS = 0.1
 
 ReplayItem = tuple[Letter, TopicRecord]
 
@@ -55,6 +58,7 @@ class Replay:
         topic: the original topic.
         partitions: number of partitions of the original topic.
         max_message_bytes: max.message.bytes of the original topic.
+        restore: returns a dead letter with its content; raises OriginalLost.
         timeout_seconds: a record without acknowledgement after this time counts as not delivered.
         fetched_bytes: records are fetched in batches of at most this size, or of one record; up to
             producer.QUEUE_BYTES of earlier batches may wait for delivery at the same time.
@@ -68,6 +72,7 @@ class Replay:
         topic: str,
         partitions: int,
         max_message_bytes: int,
+        restore: Callable[[Letter, TopicRecord], TopicRecord] = lambda _, record: record,
         timeout_seconds: float = 30.0,
         fetched_bytes: int = 32 * 1024 * 1024,
     ) -> None:
@@ -78,9 +83,12 @@ class Replay:
         self._max_message_bytes = max_message_bytes
         self._timeout_seconds = timeout_seconds
         self._fetched_bytes = fetched_bytes
+        self._restore = restore
+        #: Bytes of records that are sent and not acknowledged.
+        self._waiting_bytes = 0
         self._outcome = ReplayOutcome()
         self._producer = kafka_producer.producer(
-            bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds
+            bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds, is_compressed=True
         )
 
     def run(
@@ -109,9 +117,15 @@ class Replay:
             for letter in batch:
                 # Removed from the batch: the next batch is fetched while this one is still referenced.
                 if found := records.pop((letter.partition, letter.offset), None):
-                    yield letter, found
+                    yield from self._restored(letter, found)
                 else:
                     self._outcome.refused.append((letter, f"the topic {self._letters.topic} no longer has it"))
+
+    def _restored(self, letter: Letter, record: TopicRecord) -> Iterator[ReplayItem]:
+        try:
+            yield letter, self._restore(letter, record)
+        except OriginalLost as exc:
+            self._outcome.refused.append((letter, str(exc)))
 
     def _read_records(self, letters: Sequence[Letter]) -> dict[tuple[int, int], TopicRecord]:
         wanted = {(letter.partition, letter.offset) for letter in letters}
@@ -127,7 +141,10 @@ class Replay:
         # Computed here: a closure over the record would keep it in memory until it is delivered.
         size = kafka_producer.record_size(record, record.headers)
 
+        self._waiting_bytes += size
+
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
+            self._waiting_bytes -= size
             self._on_delivered(letter, size, error)
 
         # Without the original timestamp, which a header has: retention could delete a record that old at once.
@@ -144,8 +161,11 @@ class Replay:
         try:
             kafka_producer.enqueue(self._producer, produce)
         except KafkaException as exc:
+            self._waiting_bytes -= size
             self._on_delivered(letter, size, exc.args[0])
         self._producer.poll(0)
+        while self._waiting_bytes > kafka_producer.QUEUE_BYTES and not self._outcome.unreachable:
+            self._producer.poll(_POLL_SECONDS)
 
     def _on_delivered(self, letter: Letter, size: int, error: KafkaError | None) -> None:
         if error is None:
@@ -161,8 +181,8 @@ class Replay:
             return f"the topic {self._topic} refuses the record: {error.str()} ({error.name()})"
         remedy = f"max.message.bytes={size + DEAD_LETTER_OVERHEAD}"
         return (
-            f"the record has {size} bytes with its headers, but max.message.bytes of {self._topic} is"
-            f" {self._max_message_bytes}. Raise max.message.bytes, then replay again:\n"
+            f"the record has {size} bytes with its headers, also compressed too many: max.message.bytes of"
+            f" {self._topic} is {self._max_message_bytes}. Raise max.message.bytes, then replay again:\n"
             f"  {KafkaCli(servers=self._servers).alter_config(self._topic, remedy)}"
         )
 

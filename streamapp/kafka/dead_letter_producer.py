@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from enum import IntEnum
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall
+from streamapp.errors import BrokerUnavailable, DeadLetterRefused
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES
 from streamapp.kafka.cli_hints import KafkaCli
 from streamapp.model import replays
+from streamapp.model.omitted import OMITTED_HEADERS, omitted_headers
 from streamapp.model.record import HEADER_PREFIX, DeadLetter
+
+log = logging.getLogger(__name__)
 
 _MAX_ERROR_BYTES = 1024
 #: Seconds until a dead letter without an acknowledgement counts as not delivered.
@@ -61,9 +66,41 @@ def headers_of(
     ours = {name: text.encode() for name, text in values.items()}
     if signing_key is not None:
         ours["signature"] = replays.sign(signing_key, ours, letter.record.key, letter.record.value)
-    stale = {HEADER_PREFIX + name for name in (*ours, "signature")}
+    stale = {HEADER_PREFIX + name for name in (*ours, "signature", *OMITTED_HEADERS)}
     own = [(name, value) for name, value in letter.record.headers if name not in stale]
     return own + [(HEADER_PREFIX + name, value) for name, value in ours.items()]
+
+
+class Form(IntEnum):
+    """How much of the record a dead letter has: the next form is sent if Kafka refuses one for its size."""
+
+    WHOLE = 0
+    #: Delivered in a batch of its own.
+    ALONE = 1
+    WITHOUT_VALUE = 2
+    #: Without value and key, and without the record's own headers.
+    WITHOUT_CONTENT = 3
+
+
+class Contents(NamedTuple):
+    """What is sent of a dead letter."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+
+
+def contents_of(letter: DeadLetter, form: Form, headers: list[tuple[str, bytes | None]]) -> Contents:
+    """The key, value and headers of a dead letter in this form; `headers` are those of the whole letter."""
+    key, value = letter.record.key, letter.record.value
+    if form >= Form.WITHOUT_VALUE:
+        headers = [*headers, *omitted_headers("value", value)]
+        value = None
+    if form >= Form.WITHOUT_CONTENT:
+        ours = [(name, header) for name, header in headers if name.startswith(HEADER_PREFIX)]
+        headers = [*ours, *omitted_headers("key", key), (f"{HEADER_PREFIX}headers_omitted", b"true")]
+        key = None
+    return Contents(key, value, headers)
 
 
 class DeadLetterProducer:
@@ -102,15 +139,17 @@ class DeadLetterProducer:
         """
         self._max_message_bytes = max_message_bytes
         self._producer = kafka_producer.producer(
-            self._bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=_DELIVERY_TIMEOUT
+            self._bootstrap_servers,
+            max_message_bytes=max_message_bytes,
+            timeout_seconds=_DELIVERY_TIMEOUT,
+            is_compressed=True,
         )
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Deliver all dead letters.
+        """Deliver all dead letters; one that is too large for the topic is delivered without its value.
 
         Raises:
             BrokerUnavailable: some are not delivered; a repeated call sends these.
-            DeadLetterTopicTooSmall: one exceeds the size limit of the topic.
             DeadLetterRefused: the configuration of the topic forbids one.
         """
         try:
@@ -127,12 +166,19 @@ class DeadLetterProducer:
 
     def _send(self, letters: Sequence[DeadLetter]) -> None:
         unsent: dict[DeadLetter, KafkaError | None] = {each: None for each in letters if each not in self._delivered}
+        waiting = 0
         for letter in [*unsent]:
+            waiting += kafka_producer.record_size(letter.record, letter.record.headers)
             self._produce(self._producer, letter, unsent)
+            if waiting > kafka_producer.QUEUE_BYTES:
+                self._flush()
+                waiting = 0
         self._flush()
+        for letter in [letter for letter, error in unsent.items() if _is_too_large(error)]:
+            self._send_smaller(letter, unsent)
         for letter, error in unsent.items():
-            if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                raise DeadLetterTopicTooSmall(self._too_small(letter))
+            if _is_too_large(error):
+                raise BrokerUnavailable(self._too_small(letter))
             if error is not None and error.code() in _PERMANENT_ERRORS:
                 raise DeadLetterRefused(self._refused(letter, error))
         if unsent:
@@ -140,13 +186,29 @@ class DeadLetterProducer:
             message = f"dead letters cannot be written to {self.topic}: {error.str() if error else 'no answer in time'}"
             raise BrokerUnavailable(message)
 
+    def _send_smaller(self, letter: DeadLetter, unsent: dict[DeadLetter, KafkaError | None]) -> None:
+        for form in (Form.ALONE, Form.WITHOUT_VALUE, Form.WITHOUT_CONTENT):
+            unsent[letter] = None
+            self._produce(self._producer, letter, unsent, form)
+            self._flush()
+            if letter not in unsent and form >= Form.WITHOUT_VALUE:
+                log.warning("%s", self._omission(letter))
+            if not _is_too_large(unsent.get(letter)):
+                return
+
     def _flush(self) -> None:
         # In short steps: when Python exits it waits for this thread.
         give_up_at = time.monotonic() + _DELIVERY_TIMEOUT + 1
         while self._producer.flush(_FLUSH_STEP) and time.monotonic() < give_up_at and not self._closed.is_set():
             pass
 
-    def _produce(self, producer: Producer, letter: DeadLetter, unsent: dict[DeadLetter, KafkaError | None]) -> None:
+    def _produce(
+        self,
+        producer: Producer,
+        letter: DeadLetter,
+        unsent: dict[DeadLetter, KafkaError | None],
+        form: Form = Form.WHOLE,
+    ) -> None:
         def on_delivery(error: KafkaError | None, _: Message | None) -> None:
             if error is None:
                 self._delivered.add(letter)
@@ -154,14 +216,14 @@ class DeadLetterProducer:
             else:
                 unsent[letter] = error
 
-        record = letter.record
+        contents = contents_of(letter, form, self._headers(letter))
         produce = partial(
             producer.produce,
             self.topic,
-            key=record.key,
-            value=record.value,
-            timestamp=max(record.timestamp, 0),
-            headers=cast("Any", self._headers(letter)),
+            key=contents.key,
+            value=contents.value,
+            timestamp=max(letter.record.timestamp, 0),
+            headers=cast("Any", contents.headers),
             on_delivery=on_delivery,
         )
         try:
@@ -172,16 +234,26 @@ class DeadLetterProducer:
     def _headers(self, letter: DeadLetter) -> list[tuple[str, bytes | None]]:
         return headers_of(letter, failed_at=self._now(), signing_key=self._signing_key)
 
-    def _too_small(self, letter: DeadLetter) -> str:
-        size = kafka_producer.record_size(letter.record, self._headers(letter))
+    def _omission(self, letter: DeadLetter) -> str:
         return (
-            f"The dead letter of the record {_coordinates(letter)} has {size} bytes including headers. The topic"
-            f" {self.topic} does not accept it, because its max.message.bytes is {self._max_message_bytes}. The offset"
-            " of the record is not committed. Raise the limit and start the worker again:\n  "
-            + self._cli.alter_config(
-                self.topic, f"max.message.bytes={min(size + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)}"
-            )
+            f"The record {_coordinates(letter)} has {self._size(letter)} bytes with its headers, also compressed more"
+            f" than max.message.bytes of {self.topic}, which is {self._max_message_bytes}. Its dead letter was written"
+            " without the value, and has its size and SHA-256. `streamapp dlq replay` reads the value from the original"
+            f" topic as long as Kafka keeps it. To keep the values of further ones: {self._raise_limit(letter)}"
         )
+
+    def _too_small(self, letter: DeadLetter) -> str:
+        return (
+            f"the topic {self.topic} refuses the dead letter of the record {_coordinates(letter)}, even without key and"
+            f" value, because its max.message.bytes is {self._max_message_bytes}. Raise it: {self._raise_limit(letter)}"
+        )
+
+    def _size(self, letter: DeadLetter) -> int:
+        return kafka_producer.record_size(letter.record, self._headers(letter))
+
+    def _raise_limit(self, letter: DeadLetter) -> str:
+        limit = min(self._size(letter) + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
+        return self._cli.alter_config(self.topic, f"max.message.bytes={limit}")
 
     def _refused(self, letter: DeadLetter, error: KafkaError) -> str:
         remedy = "cleanup.policy=delete"
@@ -193,6 +265,10 @@ class DeadLetterProducer:
             " record is not committed. Change the topic's configuration and start the worker again:\n"
             f"  {self._cli.alter_config(self.topic, remedy)}"
         )
+
+
+def _is_too_large(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
 
 
 def _coordinates(letter: DeadLetter) -> str:

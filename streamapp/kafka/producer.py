@@ -22,13 +22,17 @@ _QUEUE_FULL_SECONDS = 0.1
 _MIN_MESSAGE_BYTES, _MAX_MESSAGE_BYTES = 1_000, 1_000_000_000
 
 
-def producer(bootstrap_servers: str, *, max_message_bytes: int, timeout_seconds: float) -> Producer:
+def producer(
+    bootstrap_servers: str, *, max_message_bytes: int, timeout_seconds: float, is_compressed: bool = False
+) -> Producer:
     """Create a producer for a topic with this max.message.bytes.
 
     Args:
         bootstrap_servers: addresses of Kafka.
         max_message_bytes: max.message.bytes of the topic.
         timeout_seconds: a record that is not acknowledged within this time counts as not delivered.
+        is_compressed: compress the records, and send those that are too large without compression, too. The broker's
+            limit is one of compressed bytes. The bytes that wait in the queue are not bounded then.
     """
     limit = min(max(max_message_bytes, _MIN_MESSAGE_BYTES), _MAX_MESSAGE_BYTES)
     config: dict[str, str | int | bool] = {
@@ -45,6 +49,15 @@ def producer(bootstrap_servers: str, *, max_message_bytes: int, timeout_seconds:
         "linger.ms": 5,
         "log_level": 0,
     }
+    if is_compressed:
+        config |= {
+            "compression.type": "zstd",
+            # librdkafka applies its limit before it compresses.
+            "message.max.bytes": _MAX_MESSAGE_BYTES,
+            "queue.buffering.max.kbytes": _MAX_MESSAGE_BYTES // 1024 + 1,
+            # The topic's limit is one of a batch: only a record alone may be larger before compression.
+            "batch.size": limit,
+        }
     return Producer(config, logger=silent_logger)
 
 

@@ -36,11 +36,13 @@ def sign(key: bytes, headers: Mapping[str, bytes], record_key: bytes | None, val
         key: the signing key.
         headers: those of streamapp, by their name without the prefix.
         record_key: the record's key.
-        value: the record's value; it is not read if the headers say that it is omitted.
+        value: the record's value. Where headers say that key or value are omitted, their digests are in headers.
     """
-    omitted = headers.get("value_sha256") if "value_omitted" in headers else None
-    digest = omitted if omitted is not None else _digest(value)
-    parts = [*(headers.get(name, b"") for name in _SIGNED), _digest(record_key), digest]
+    digests = [
+        headers.get(f"{name}_sha256", b"") if f"{name}_omitted" in headers else _digest(part)
+        for name, part in (("key", record_key), ("value", value))
+    ]
+    parts = [*(headers.get(name, b"") for name in _SIGNED), *digests]
     message = b"".join(b"%d:%b" % (len(part), part) for part in parts)
     return hmac.new(key, message, sha256).hexdigest().encode()
 

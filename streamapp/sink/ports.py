@@ -119,7 +119,7 @@ class DeadLetterPort(Protocol):
     """Delivers dead letters."""
 
     async def send(self, letters: Sequence[DeadLetter]) -> None:
-        """Deliver all of them; raises BrokerUnavailable, DeadLetterTopicTooSmall and DeadLetterRefused."""
+        """Deliver all of them; raises BrokerUnavailable and DeadLetterRefused."""
         ...
 
 

@@ -92,7 +92,6 @@ class Sink:
 
         Raises:
             PoisonFlood: too many of the last records could not be stored; nothing may be acked.
-            DeadLetterTopicTooSmall: a dead letter does not fit into its topic; nothing may be acked.
             DeadLetterRefused: the dead-letter topic refuses a dead letter; nothing may be acked.
             AssignmentLost: the assignment of the partition has ended; nothing may be acked, Kafka delivers it again.
         """

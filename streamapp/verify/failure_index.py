@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from streamapp.dlq.index import parse_letter
 from streamapp.kafka.topic_reader import TopicReader
+from streamapp.model.omitted import is_omitted, is_original
 from streamapp.model.record import Origin, Record
 from streamapp.mongodb import dead_letter_counts
 from streamapp.verify.checks import manifest
@@ -30,9 +31,13 @@ class Failure(NamedTuple):
     reason: str
     #: See `manifest.value_content`.
     content: bytes
+    #: The dead letter, if it was written without the value of its record.
+    bare_letter: Record | None = None
 
     def is_of(self, record: Record) -> bool:
         """Whether its key and value are those of the record."""
+        if self.bare_letter is not None:
+            return is_original(self.bare_letter, record)
         return self.digest == _digest(record)
 
 
@@ -62,6 +67,8 @@ class FailureIndex:
         if (letter := parse_letter(record)) is None:
             return
         failure = Failure(letter.origin, _digest(record), letter.reason, manifest.value_content(record.value))
+        if is_omitted(record):
+            failure = failure._replace(bare_letter=record)
         before = self.by_event_id.get(letter.event_id)
         self.by_event_id[letter.event_id] = failure if before is None else _merge(before, failure)
         self.counted[dead_letter_counts.key_of(letter.reason, letter.origin.timestamp)].add(letter.event_id)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from contextlib import suppress
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-from streamapp.errors import BrokerUnavailable, DeadLetterRefused, DeadLetterTopicTooSmall, SettingsError
+from streamapp.errors import BrokerUnavailable, DeadLetterRefused, SettingsError
 from streamapp.kafka import dead_letter_producer
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, KafkaAdmin
@@ -162,31 +164,29 @@ def test_the_created_topic_never_exceeds_kafkas_size_limit(settings: Settings) -
     opened(settings)
 
 
-def test_the_fix_for_a_small_topic_counts_headers(settings: Settings) -> None:
-    """After the fix the topic accepts the dead letter."""
+def test_a_large_dead_letter_is_delivered_compressed_or_without_its_value(settings: Settings) -> None:
+    """The topic's limit is one of compressed bytes; what does not fit is described by headers."""
     create_dead_letter_topic(settings, **{"max.message.bytes": "5000"})
-    letter = a_letter(headers=(("trace", b"x" * 200_000),))
-    producer = opened(settings)
-    with pytest.raises(DeadLetterTopicTooSmall) as caught:
-        asyncio.run(producer.send([letter]))
+    noise = random.Random(1).randbytes(9_000)
+    letters = [
+        a_letter(value=b"z" * 3_000_000),
+        a_letter(value=noise, offset=1),
+        a_letter(value=b"", key=noise, headers=(("trace", noise),), offset=2),
+        a_letter(value=b"small", offset=3),
+    ]
 
-    limit = int(str(caught.value).rpartition("max.message.bytes=")[2])
-    foreign.set_topic_config(settings, settings.dead_letter_topic, "max.message.bytes", str(limit))
-    producer.open(max_message_bytes=limit)
-    asyncio.run(producer.send([letter]))
+    asyncio.run(opened(settings).send(letters))
+
+    found = {dict(each.headers())["streamapp.offset"]: each for each in read_all(settings, 4)}
+    assert [3_000_000, 5] == [len(found[offset].value()) for offset in (b"0", b"3")]
+    assert (None, b"user-1") == (found[b"1"].value(), found[b"1"].key())
+    assert sha256(noise).hexdigest().encode() == dict(found[b"1"].headers())["streamapp.value_sha256"]
+    assert (None, b"9000") == (found[b"2"].key(), dict(found[b"2"].headers())["streamapp.key_size"])
 
 
-def test_the_error_for_a_small_topic_names_limit_and_fix(settings: Settings) -> None:
-    """The fix is the command that raises the limit."""
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    small = NewTopic(settings.dead_letter_topic, 1, config={"max.message.bytes": "5000"})
-    admin.create_topics([small])[settings.dead_letter_topic].result(20)
-
-    with pytest.raises(DeadLetterTopicTooSmall) as caught:
-        asyncio.run(opened(settings).send([a_letter(value=b"x" * 9000)]))
-
-    for words in (settings.dead_letter_topic, "max.message.bytes is 5000", "kafka-configs", "--add-config"):
-        assert words in str(caught.value)
+def read_all(settings: Settings, count: int) -> list[Any]:
+    """Return the records of the dead-letter topic."""
+    return foreign.read_all(settings, settings.dead_letter_topic, count)
 
 
 def test_an_unreachable_broker_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:

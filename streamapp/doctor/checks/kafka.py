@@ -158,13 +158,15 @@ def check_dead_letters(letters: TopicFacts, largest: int, *, is_loopback: bool, 
     limit = letters.number("max.message.bytes", largest)
     if limit < largest:
         seen = (
-            f"{letters.name} accepts records of up to {limit:,} bytes, but a dead letter can have {largest:,}: such a"
-            " dead letter stops the worker"
+            f"{letters.name} accepts records of up to {limit:,} bytes after compression, but a dead letter can have"
+            f" {largest:,}: such a dead letter is written without its value"
         )
         yield warning("dlq.size", seen, tools.alter_config(letters.name, f"max.message.bytes={largest}"))
     else:
         yield ok(
-            "dlq.size", f"{letters.name} accepts records of up to {limit:,} bytes; a dead letter can have {largest:,}"
+            "dlq.size",
+            f"{letters.name} accepts records of up to {limit:,} bytes after compression; a dead letter can have"
+            f" {largest:,}",
         )
 
 

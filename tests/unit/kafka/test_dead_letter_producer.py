@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from confluent_kafka import KafkaError
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer, headers_of
+from streamapp.model.omitted import is_original, restored_headers
 from streamapp.model.record import DeadLetter, Reason, origin_of
+from streamapp.model.replays import is_signed
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord, a_letter
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
@@ -101,6 +104,92 @@ def test_delivered_dead_letters_are_not_sent_again_with_the_others(monkeypatch: 
     asyncio.run(topic.send(letters))
 
     assert [b"first", b"third", b"second"] == producer.delivered
+
+
+class _Limited:
+    """A producer for a topic that refuses records, and batches of records, of more bytes."""
+
+    def __init__(self, limit: int, *, batches: int = 0) -> None:
+        self.limit = limit
+        #: The first records come in a batch that is too large.
+        self.batches = batches
+        self.delivered: list[tuple[bytes | None, bytes | None, dict[str, bytes]]] = []
+
+    def produce(self, _: str, *, key: Any, value: Any, headers: Any, on_delivery: Any, **__: Any) -> None:
+        self.batches -= 1
+        size = len(key or b"") + len(value or b"") + len(dict(headers).get("trace", b""))
+        if size > self.limit or self.batches >= 0:
+            on_delivery(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), None)
+        else:
+            self.delivered.append((key, value, dict(headers)))
+            on_delivery(None, None)
+
+    def flush(self, _: float) -> int:
+        return 0
+
+
+def sent_to(producer: _Limited, monkeypatch: pytest.MonkeyPatch, *letters: DeadLetter) -> DeadLetterProducer:
+    """Send dead letters to this producer."""
+    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
+    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq", signing_key=b"key")
+    topic.open(max_message_bytes=producer.limit)
+    asyncio.run(topic.send(letters))
+    return topic
+
+
+def test_a_letter_that_does_not_fit_is_sent_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers have size, digest, start and end; key and own headers are unchanged, and it is signed."""
+    producer, value = _Limited(100), b"a" * 64 + b"-" + b"z" * 64
+
+    sent_to(producer, monkeypatch, a_letter(value=value, headers=(("trace", b"own"),)))
+
+    ((key, found, headers),) = producer.delivered
+    assert (b"user-1", None, b"own") == (key, found, headers["trace"])
+    omitted = {name: headers[f"streamapp.value_{name}"] for name in ("omitted", "size", "sha256", "start", "end")}
+    assert {
+        "omitted": b"true",
+        "size": b"129",
+        "sha256": sha256(value).hexdigest().encode(),
+        "start": b"a" * 64,
+        "end": b"z" * 64,
+    } == omitted
+    assert is_signed(b"key", [*headers.items()], key, found)
+    letter = FakeRecord(key=key, value=found, headers=tuple(headers.items()))
+    original = FakeRecord(value=value)
+    assert is_original(letter, original)
+    assert not is_original(letter, original._replace(value=b"another"))
+    assert is_signed(b"key", restored_headers(letter, original), key, value)
+
+
+def test_a_letter_with_a_large_key_and_large_headers_is_sent_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No record stops a worker."""
+    producer, record = _Limited(100), FakeRecord(value=b"v", key=b"k" * 99, headers=(("trace", b"x" * 99),))
+
+    sent_to(producer, monkeypatch, a_letter(value=record.value, key=record.key, headers=record.headers))
+
+    ((key, value, headers),) = producer.delivered
+    assert (None, None, b"99") == (key, value, headers["streamapp.key_size"])
+    assert "trace" not in headers
+    letter = FakeRecord(key=key, value=value, headers=tuple(headers.items()))
+    assert is_original(letter, record)
+    assert dict(restored_headers(letter, record))["trace"] == b"x" * 99
+
+
+def test_letters_of_a_batch_that_is_too_large_are_sent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They keep their values."""
+    producer = _Limited(100, batches=2)
+
+    sent_to(producer, monkeypatch, a_letter(value=b"first"), a_letter(value=b"second"))
+
+    assert [b"first", b"second"] == [value for _, value, _ in producer.delivered]
+
+
+def test_a_topic_that_accepts_no_letter_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker waits, and the error names the remedy."""
+    with pytest.raises(BrokerUnavailable, match=r"max\.message\.bytes=") as caught:
+        sent_to(_Limited(-1), monkeypatch, a_letter(value=b"first"))
+
+    assert "even without key and value" in str(caught.value)
 
 
 def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> None:

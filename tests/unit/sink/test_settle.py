@@ -14,7 +14,7 @@ import pytest
 from streamapp.decode import document
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import writer_schema
-from streamapp.errors import AssignmentLost, DeadLetterTopicTooSmall, PoisonFlood
+from streamapp.errors import AssignmentLost, DeadLetterRefused, PoisonFlood
 from streamapp.model.event import Event, schema
 from streamapp.model.record import DeadLetter, Origin, PartitionBatch, Reason
 from streamapp.retry import OutageRetrier, RetryPolicy
@@ -352,9 +352,9 @@ def test_a_dead_letter_that_is_too_large_for_its_topic_raises() -> None:
 
     class TooSmall(FakeDeadLetters):
         async def send(self, letters: Sequence[DeadLetter]) -> None:
-            raise DeadLetterTopicTooSmall("raise its limit")
+            raise DeadLetterRefused("raise its limit")
 
-    with pytest.raises(DeadLetterTopicTooSmall):
+    with pytest.raises(DeadLetterRefused):
         Environment(dead_letters=TooSmall()).settle(a_batch(FakeRecord(value=b"")))
 
 
@@ -364,7 +364,7 @@ def test_after_a_failed_batch_no_later_dead_letter_of_the_partition_is_sent() ->
     class FirstFails(FakeDeadLetters):
         async def send(self, letters: Sequence[DeadLetter]) -> None:
             if letters[0].record.offset == 0:
-                raise DeadLetterTopicTooSmall("raise its limit")
+                raise DeadLetterRefused("raise its limit")
             await super().send(letters)
 
     env = Environment(dead_letters=FirstFails())
@@ -373,7 +373,7 @@ def test_after_a_failed_batch_no_later_dead_letter_of_the_partition_is_sent() ->
         first = asyncio.create_task(env.sink.settle(a_batch(FakeRecord(value=b"", offset=0))))
         second = asyncio.create_task(env.sink.settle(a_batch(FakeRecord(value=b"", offset=1))))
         await settled()
-        assert isinstance(first.exception(), DeadLetterTopicTooSmall)
+        assert isinstance(first.exception(), DeadLetterRefused)
         assert isinstance(second.exception(), AssignmentLost)
 
     asyncio.run(scenario())

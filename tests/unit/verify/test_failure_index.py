@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamapp.dlq.index import DeadLetterIndex
+from streamapp.model.omitted import omitted_headers
 from streamapp.model.record import Reason
 from streamapp.verify.checks import manifest
 from streamapp.verify.failure_index import FailureIndex
@@ -80,3 +81,14 @@ def test_an_event_that_fails_again_has_its_first_reason_and_last_attempt() -> No
 
     assert ("empty", 2) == (index.by_event_id[ID].reason, index.by_event_id[ID].origin.failures)
     assert {f"empty:{HOUR}": {ID}, f"truncated:{HOUR}": {ID}} == index.counted
+
+
+def test_a_failure_without_value_is_compared_by_the_digest_in_its_headers() -> None:
+    """A dead letter that did not fit is one of its record, and of no other."""
+    record = a_dead_letter_record()
+    bare = record._replace(value=None, headers=(*record.headers, *omitted_headers("value", record.value)))
+
+    failure = a_failure_index(bare).by_event_id[ID]
+
+    assert failure.is_of(record)
+    assert not failure.is_of(record._replace(value=b"another"))
