@@ -68,7 +68,9 @@ def _answers(port: int, set_ports: Sequence[int]) -> bool:
             hello = client.admin.command("hello")
             if "primary" not in hello and port == set_ports[0]:
                 _configure(client, [f"{HOST}:{each}" for each in set_ports])
-            return hello["isWritablePrimary"] or (hello["secondary"] and "primary" in hello)
+            # A single member is ready only as the primary; for a moment before that it names itself as the primary.
+            is_member = len(set_ports) > 1 and hello["secondary"] and "primary" in hello
+            return hello["isWritablePrimary"] or is_member
     except PyMongoError:
         return False
 
