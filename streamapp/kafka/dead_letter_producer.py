@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -44,6 +44,10 @@ _PERMANENT_ERRORS = frozenset(
         KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
     }
 )
+
+
+#: The topic does not exist; librdkafka's own code, and the broker's.
+_MISSING_TOPIC = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})  # noqa: SLF001 - documented
 
 
 def headers_of(
@@ -131,12 +135,14 @@ class DeadLetterProducer:
         #: Dead letters that were delivered in a call that failed for others: a repeated call skips them.
         self._delivered = WeakSet[DeadLetter]()
 
-    def open(self, *, max_message_bytes: int) -> None:
+    def open(self, *, max_message_bytes: int, create_topic: Callable[[], Awaitable[int]] | None = None) -> None:
         """Create the producer; must be called first.
 
         Args:
             max_message_bytes: max.message.bytes of the dead-letter topic.
+            create_topic: creates the topic if it is missing, and returns its max.message.bytes.
         """
+        self._create_topic = create_topic
         self._max_message_bytes = max_message_bytes
         self._producer = kafka_producer.producer(
             self._bootstrap_servers,
@@ -152,6 +158,21 @@ class DeadLetterProducer:
             BrokerUnavailable: some are not delivered; a repeated call sends these.
             DeadLetterRefused: the configuration of the topic forbids one.
         """
+        try:
+            await self._send_in_thread(letters)
+        except _TopicMissing as exc:
+            if self._create_topic is None:
+                raise
+            log.warning(
+                "The dead-letter topic %s does not exist any more: it is created again. Its dead letters are lost.",
+                self.topic,
+            )
+            limit = await self._create_topic()
+            self.open(max_message_bytes=limit, create_topic=self._create_topic)
+            # The next call delivers the letters.
+            raise BrokerUnavailable(f"the topic {self.topic} was missing, and was created again") from exc
+
+    async def _send_in_thread(self, letters: Sequence[DeadLetter]) -> None:
         try:
             sent = asyncio.get_running_loop().run_in_executor(self._threads, self._send, letters)
         except RuntimeError as exc:
@@ -181,6 +202,8 @@ class DeadLetterProducer:
                 raise BrokerUnavailable(self._too_small(letter))
             if error is not None and error.code() in _PERMANENT_ERRORS:
                 raise DeadLetterRefused(self._refused(letter, error))
+        if any(error is not None and error.code() in _MISSING_TOPIC for error in unsent.values()):
+            raise _TopicMissing(f"the topic {self.topic} does not exist")
         if unsent:
             error = next(iter(unsent.values()))
             message = f"dead letters cannot be written to {self.topic}: {error.str() if error else 'no answer in time'}"
@@ -265,6 +288,10 @@ class DeadLetterProducer:
             " record is not committed. Change the topic's configuration and start the worker again:\n"
             f"  {self._cli.alter_config(self.topic, remedy)}"
         )
+
+
+class _TopicMissing(BrokerUnavailable):
+    """The dead-letter topic does not exist."""
 
 
 def _is_too_large(error: KafkaError | None) -> bool:

@@ -57,6 +57,10 @@ def producer(
             "queue.buffering.max.kbytes": _MAX_MESSAGE_BYTES // 1024 + 1,
             # The topic's limit is one of a batch: only a record alone may be larger before compression.
             "batch.size": limit,
+            # A broker may create a topic that a client asks for, with settings of its own.
+            "allow.auto.create.topics": False,
+            # Report a missing topic before the record's own timeout.
+            "topic.metadata.propagation.max.ms": int(timeout_seconds * 1000 / 4),
         }
     return Producer(config, logger=silent_logger)
 

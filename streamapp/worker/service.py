@@ -76,12 +76,15 @@ class WorkerService(Service):
             await asyncio.Event().wait()  # until the worker stops: nothing else may start without the topics
 
     async def _ensure_topics(self) -> None:
-        max_message_bytes = await self._clients.kafka.ensure_topics(
+        limit = await self._create_missing_topics()
+        self._clients.dead_letters.open(max_message_bytes=limit, create_topic=self._create_missing_topics)
+
+    async def _create_missing_topics(self) -> int:
+        return await self._clients.kafka.ensure_topics(
             topic=self._settings.topic,
             partitions=self._settings.partitions,
             dead_letter_topic=self._settings.dead_letter_topic,
         )
-        self._clients.dead_letters.open(max_message_bytes=max_message_bytes)
 
     async def _prepare_registry(self) -> None:
         if schemas := await sample_schemas.prepare(self._registration, self._settings):

@@ -184,6 +184,31 @@ def test_a_large_dead_letter_is_delivered_compressed_or_without_its_value(settin
     assert (None, b"9000") == (found[b"2"].key(), dict(found[b"2"].headers())["streamapp.key_size"])
 
 
+def test_a_deleted_dead_letter_topic_is_created_again_without_a_retention(settings: Settings) -> None:
+    """The broker does not create it with its own retention."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    kafka, producer = KafkaAdmin(settings.kafka_bootstrap_servers), opened(settings)
+    topics = {"topic": settings.topic, "partitions": 1, "dead_letter_topic": settings.dead_letter_topic}
+    limit = asyncio.run(kafka.ensure_topics(**topics))
+    producer.open(max_message_bytes=limit, create_topic=lambda: kafka.ensure_topics(**topics))
+    asyncio.run(producer.send([a_letter()]))
+    admin.delete_topics([settings.dead_letter_topic])[settings.dead_letter_topic].result(20)
+
+    letter = a_letter(offset=1)
+
+    def is_sent() -> bool:
+        with suppress(BrokerUnavailable):
+            asyncio.run(producer.send([letter]))
+            return True
+        return False
+
+    until(is_sent, within=60, what="the dead letter")
+    (found,) = read_all(settings, 1)
+    assert dict(found.headers())["streamapp.offset"] == b"1"
+    resource = ConfigResource(ResourceType.TOPIC, settings.dead_letter_topic)
+    assert admin.describe_configs([resource])[resource].result(20)["retention.ms"].value == "-1"
+
+
 def read_all(settings: Settings, count: int) -> list[Any]:
     """Return the records of the dead-letter topic."""
     return foreign.read_all(settings, settings.dead_letter_topic, count)

@@ -192,6 +192,43 @@ def test_a_topic_that_accepts_no_letter_is_an_outage(monkeypatch: pytest.MonkeyP
     assert "even without key and value" in str(caught.value)
 
 
+class _Missing(_Refusing):
+    """A producer whose topic does not exist until it is created."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.exists = False
+
+    def produce(self, topic: str, *, value: bytes, on_delivery: Any, **values: Any) -> None:
+        if self.exists:
+            super().produce(topic, value=value, on_delivery=on_delivery, **values)
+        else:
+            on_delivery(KafkaError(KafkaError._UNKNOWN_TOPIC), None)
+
+
+def test_a_topic_that_was_deleted_is_created_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the worker's settings and not those of the broker; the next call delivers the letters."""
+    producer, configs = _Missing(), list[dict[str, Any]]()
+    monkeypatch.setattr(kafka_producer, "Producer", lambda config, **_: configs.append(config) or producer)
+    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
+
+    async def create() -> int:
+        producer.exists = True
+        return 5_000
+
+    topic.open(max_message_bytes=1_000_000, create_topic=create)
+    letter = a_letter(value=b"first")
+    with pytest.raises(BrokerUnavailable, match="created again"):
+        asyncio.run(topic.send([letter]))
+    asyncio.run(topic.send([letter]))
+
+    assert [b"first"] == producer.delivered
+    assert [False, False] == [config["allow.auto.create.topics"] for config in configs]
+    assert "x.dlq does not exist any more" in caplog.text
+
+
 def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch may have more dead letters than the queue takes."""
     producer = _Refusing()
