@@ -271,7 +271,8 @@ class Settings(BaseSettings):
         default=86_400.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds by which an event time may be later than the Kafka timestamp of its record. An event with"
+        description="Seconds by which an event time may be later than the Kafka timestamp of its record,"
+        " and than the clock of the worker (there an hour at least). An event with"
         " a greater lead becomes a dead letter.",
         examples=[86_400],
     )

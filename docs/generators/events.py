@@ -31,7 +31,7 @@ ADDED = {
     "kafka.topic": ("string", "Topic."),
     "kafka.partition": ("int", "Partition."),
     "kafka.offset": ("int", "Offset."),
-    "kafka.timestamp": ("Date", "The record's Kafka timestamp."),
+    "kafka.timestamp": ("Date or null", "The record's Kafka timestamp; null if it has none."),
 }
 TYPES = {"string": "string", "long": "int64", "null": "null", "record": "document"}
 

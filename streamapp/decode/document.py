@@ -82,6 +82,10 @@ class LazyDocument(Mapping[str, Any]):
 Document = dict[str, Any] | LazyDocument
 
 
+#: An event time may be later than the worker's clock by this much in any case: the clocks of producers differ.
+CLOCK_TOLERANCE_MS = 3_600_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventTimes:
     """The limits of event times that are accepted."""
@@ -90,6 +94,10 @@ class EventTimes:
     earliest: int
     #: Milliseconds by which an event time may be later than the record's Kafka timestamp.
     ahead: int
+
+    def latest(self, received_at: datetime) -> int:
+        """The latest event time by the worker's clock, epoch ms: a producer may set the Kafka timestamp, too."""
+        return int(received_at.timestamp() * 1000) + max(self.ahead, CLOCK_TOLERANCE_MS)
 
     @classmethod
     def of(cls, earliest_at: datetime, *, ahead_seconds: float) -> Self:
@@ -106,7 +114,7 @@ def build(
         Undecodable: a required field is null or of another type, or the event time is out of range.
     """
     _check_fields(event, writer)
-    _check_time(event[TIME], origin, times)
+    _check_time(event[TIME], origin, times, received_at)
     for field in OPTIONAL:
         event.setdefault(field.path, None)
     if not RESERVED.isdisjoint(writer.names):
@@ -127,7 +135,7 @@ def kafka_part(origin: Origin) -> dict[str, Any]:
         "topic": origin.topic,
         "partition": origin.partition,
         "offset": origin.offset,
-        "timestamp": DatetimeMS(origin.timestamp),
+        "timestamp": None if origin.timestamp < 0 else DatetimeMS(origin.timestamp),
     }
 
 
@@ -229,10 +237,13 @@ def _promoted(parent: Any, name: str) -> object:
     return value
 
 
-def _check_time(at: int, origin: Origin, times: EventTimes) -> None:
+def _check_time(at: int, origin: Origin, times: EventTimes, received_at: datetime) -> None:
     if at < times.earliest:
         raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"{TIME} {at} is before {times.earliest}")
-    if at > origin.timestamp + times.ahead:
+    if at > (latest := times.latest(received_at)):
+        error = f"{TIME} {at} is after {latest}, the latest by the worker's clock"
+        raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, error)
+    if at > origin.timestamp + times.ahead and origin.timestamp >= 0:
         late = f"{at - origin.timestamp} ms after its Kafka timestamp; {times.ahead} ms are allowed"
         raise Undecodable(Reason.TIMESTAMP_OUT_OF_RANGE, f"{TIME} {at} is {late}")
 

@@ -73,7 +73,7 @@ class FastPath:
         return self._compose(writer, writer.transcode, topic_id)
 
     def _compose(self, writer: WriterSchema, transcode: Transcode, topic_id: str) -> _Encoder:
-        earliest, ahead = self._times.earliest, self._times.ahead
+        earliest, ahead, latest = self._times.earliest, self._times.ahead, self._times.latest(self._received_at)
         topic, partition = self._batch.topic, self._batch.partition
         id_starts = _id_starts(topic_id, partition)
         fields = {"schema_version": writer.version, "schema_id": writer.schema_id, "received_at": self._received_at}
@@ -87,7 +87,7 @@ class FastPath:
             id_end = b"%d\0" % offset
             kafka_end = rest.pack(offset, b"\x09timestamp\0", timestamp)
             raw, at, user_id, dimensions = transcode(value, id_starts[len(id_end)] + id_end, after + kafka_end)
-            if not earliest <= at <= timestamp + ahead:
+            if not (earliest <= at <= latest and at - ahead <= timestamp >= 0):
                 raise ValueError
             return LazyDocument(raw, offset, at, user_id, dimensions)
 

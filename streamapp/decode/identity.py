@@ -47,5 +47,8 @@ def _fingerprint(document: Mapping[str, Any]) -> tuple[str, ...] | None:
         return None
 
 
-def _millis(value: object) -> int:
-    return int(value if isinstance(value, DatetimeMS) else DatetimeMS(cast("datetime", value)))
+def _millis(value: object) -> int | None:
+    """The Kafka timestamp; None for a record without one."""
+    return (
+        None if value is None else int(value if isinstance(value, DatetimeMS) else DatetimeMS(cast("datetime", value)))
+    )

@@ -88,7 +88,7 @@ def letter_json(letter: Letter) -> Mapping[str, Any]:
             "topic": origin.topic,
             "partition": origin.partition,
             "offset": origin.offset,
-            "timestamp": origin.timestamp,
+            "timestamp": origin.timestamp if origin.timestamp >= 0 else None,
             "incarnation": origin.topic_id,
         },
         "reason": letter.reason,
@@ -166,6 +166,8 @@ def _instant(at: datetime) -> str:
 
 
 def _instant_of(millis: int) -> str:
+    if millis < 0:
+        return "unknown"
     try:
         return _instant(datetime.fromtimestamp(millis / 1000, UTC))
     except (ValueError, OverflowError, OSError):

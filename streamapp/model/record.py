@@ -10,6 +10,9 @@ from typing import NamedTuple, Protocol
 #: Prefix of the headers that streamapp adds to a dead letter.
 HEADER_PREFIX = "streamapp."
 
+#: Kafka's timestamp of a record without one: old message formats, mirrors of old topics.
+UNKNOWN_TIMESTAMP = -1
+
 
 class Reason(StrEnum):
     """Why a record became a dead letter."""
@@ -35,7 +38,7 @@ class BatchRecord(Protocol):
 
     @property
     def timestamp(self) -> int:
-        """Milliseconds since the epoch, UTC."""
+        """Milliseconds since the epoch, UTC; negative if unknown."""
         ...
 
     @property
@@ -147,7 +150,7 @@ class Origin(NamedTuple):
     topic: str
     partition: int
     offset: int
-    #: Milliseconds since the epoch, UTC.
+    #: Milliseconds since the epoch, UTC; UNKNOWN_TIMESTAMP if the record has none.
     timestamp: int
     #: See `PartitionBatch.topic_id`.
     topic_id: str | None
@@ -195,7 +198,7 @@ def is_settled_before(origin: Origin, topic: str, partition: int, offset: int, t
 
 def own_origin(record: Record, topic_id: str | None) -> Origin:
     """The record's own coordinates."""
-    return Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
+    return Origin(record.topic, record.partition, record.offset, max(record.timestamp, UNKNOWN_TIMESTAMP), topic_id)
 
 
 def origin_from_headers(headers: Sequence[tuple[str, bytes | None]]) -> Origin | None:
@@ -206,7 +209,7 @@ def origin_from_headers(headers: Sequence[tuple[str, bytes | None]]) -> Origin |
             topic=values["topic"].decode(),
             partition=_parse_int64(values["partition"]),
             offset=_parse_int64(values["offset"]),
-            timestamp=_parse_int64(values["timestamp"]),
+            timestamp=_parse_timestamp(values["timestamp"]),
             topic_id=values["incarnation"].decode() or None,
             failures=_parse_int64(values["attempt"]),
         )
@@ -221,6 +224,10 @@ def streamapp_headers(headers: Sequence[tuple[str, bytes | None]]) -> Mapping[st
         for name, value in headers
         if value is not None and name.startswith(HEADER_PREFIX)
     }
+
+
+def _parse_timestamp(text: bytes) -> int:
+    return UNKNOWN_TIMESTAMP if int(text) == UNKNOWN_TIMESTAMP else _parse_int64(text)
 
 
 def _parse_int64(text: bytes) -> int:

@@ -72,8 +72,10 @@ class Latencies:
         return Histogram(counts=tuple(self._total))
 
     def add(self, records: Sequence[Stamped], *, now: float) -> None:
-        """Count records that were stored at `now` (seconds since the epoch)."""
+        """Count records that were stored at `now` (seconds since the epoch); not those without a timestamp."""
         sampled = records[:: -(-len(records) // SAMPLED_RECORDS) or 1]
+        if any(record.timestamp < 0 for record in sampled):
+            sampled = [record for record in sampled if record.timestamp >= 0]
         bins = self._bins(now)
         for record in sampled:
             # The producer's clock may be ahead of this clock.

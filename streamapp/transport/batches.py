@@ -131,7 +131,7 @@ class BatchBuilder:
             end=records[-1].offset + 1,
             records=len(records),
             size=size,
-            first_ms=records[0].timestamp,
+            first_ms=records[0].timestamp if records[0].timestamp >= 0 else None,
         )
         batch = PartitionBatch(
             topic=tp.topic,

@@ -21,14 +21,12 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from mode import get_logger
 
-from streamapp.model.record import HEADER_PREFIX
+from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP
 
 log = get_logger(__name__)
 
 #: First byte of the value of a record that could not be read; its bytes follow.
 UNREADABLE = b"\xff"
-#: Kafka's value for an unknown timestamp.
-NO_TIMESTAMP = -1
 #: Base offset, length of what follows, leader epoch, magic.
 _START = Struct(">qiib")
 _LENGTH_END = 12
@@ -85,7 +83,7 @@ class LenientRecords(PartitionRecords):
         """Return the record as it was decoded; old message formats have no timestamp."""
         if record.timestamp is not None:
             return record
-        return DefaultRecord(record.offset, NO_TIMESTAMP, 0, record.key, record.value, [])
+        return DefaultRecord(record.offset, UNKNOWN_TIMESTAMP, 0, record.key, record.value, [])
 
     def _unpack_records(self) -> Generator[Any, Any, None]:
         for batch in raw_batches(self._data):
@@ -128,7 +126,7 @@ def last_offset(batch: RawBatch) -> int:
 def read_leniently(batch: RawBatch) -> Sequence[Any]:
     """Read the records of a batch as far as possible; the rest becomes one record that holds its bytes."""
     if batch.magic < _FIRST_MAGIC_WITH_HEADERS or len(batch.data) < _RECORDS_BEGIN:
-        return [_unreadable(batch.offset, NO_TIMESTAMP, batch.data)]
+        return [_unreadable(batch.offset, UNKNOWN_TIMESTAMP, batch.data)]
     attributes, _, first_ms, last_ms, count = _HEADER.unpack_from(batch.data, _HEADER_BEGIN)
     if attributes & _CONTROL:
         return []

@@ -18,7 +18,7 @@ from streamapp.model.record import Origin, Reason, origin_of
 from streamapp.model.user_event import OPTIONAL
 from tests.support.factories import NOW, TOPIC_ID, V1, V2, a_record, an_event
 
-RECEIVED_AT = datetime(2026, 9, 21, tzinfo=UTC)
+RECEIVED_AT = datetime(2026, 9, 22, tzinfo=UTC)
 TIMES = EventTimes(earliest=946_684_800_000, ahead=86_400_000)
 ORIGIN = Origin("user_events", 3, 42, NOW, TOPIC_ID)
 
@@ -171,7 +171,7 @@ REPLAYED = {
         {**REPLAYED, "topic": None},
         {**REPLAYED, "timestamp": None},
         {**REPLAYED, "offset": str(2**63).encode()},
-        {**REPLAYED, "timestamp": b"-1"},
+        {**REPLAYED, "timestamp": b"-2"},
         {**REPLAYED, "partition": b"three"},
     ],
     ids=str,

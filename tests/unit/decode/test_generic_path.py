@@ -243,7 +243,7 @@ def on_fast_path(value: bytes, writer: WriterSchema) -> LazyDocument | None:
     """Return the document that the fast path makes; None if it declines."""
     record = FakeRecord(value=value)
     times = EventTimes(earliest=-(2**63), ahead=2**65)
-    received_at = bson.DatetimeMS(0).as_datetime()
+    received_at = bson.DatetimeMS(2**42).as_datetime()
     return FastPath(a_batch(record), {9: writer}, times=times, received_at=received_at).document(record)
 
 

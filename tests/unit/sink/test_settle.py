@@ -70,6 +70,7 @@ class Environment:
             out_of_order=FakeOutOfOrderStore(self.store, self.rollups),
             dead_letters=self.dead_letters,
             observer=self.observer,
+            now=lambda: datetime.fromtimestamp(NOW / 1000, UTC),
             stopwatch=itertools.count().__next__,
         )
         self.sink = Sink(
@@ -447,6 +448,39 @@ def test_replayed_dead_letters_that_fail_again_are_no_flood() -> None:
 
     assert [Fates(dead_lettered=200)] == env.settle(batch)
     assert {2} == {letter.origin.failures + 1 for letter in env.dead_letters.sent}
+
+
+def test_a_record_without_a_timestamp_is_stored_and_counted() -> None:
+    """Its Kafka timestamp is null; the worker's clock limits its event time."""
+    env = Environment()
+    late = a_record(an_event(event_timestamp=NOW * 2), offset=1, timestamp=-1)
+
+    assert [Fates(stored=1, dead_lettered=1)] == env.settle(a_batch(a_record(offset=0, timestamp=-1), late))
+
+    (stored,) = env.store.documents.values()
+    assert stored["kafka"]["timestamp"] is None
+    assert env.rollups.total("1m") == 1
+    assert [Reason.TIMESTAMP_OUT_OF_RANGE] == [letter.reason for letter in env.dead_letters.sent]
+
+
+def test_the_producers_clock_does_not_set_the_limit() -> None:
+    """Microseconds as Kafka timestamp and event time, of the year 58,000, are out of range."""
+    env = Environment()
+
+    env.settle(a_batch(a_record(an_event(event_timestamp=NOW * 1000), timestamp=NOW * 1000)))
+
+    assert [Reason.TIMESTAMP_OUT_OF_RANGE] == [letter.reason for letter in env.dead_letters.sent]
+    assert not env.store.documents
+
+
+def test_a_record_without_a_timestamp_that_is_delivered_again_is_the_same_event() -> None:
+    """However much later: the time of receipt does not tell events apart."""
+    env = Environment()
+
+    fates = [env.settle(a_batch(a_record(timestamp=-1), assignment=number))[0] for number in (1, 2)]
+
+    assert [Fates(stored=1), Fates(duplicates=1)] == fates
+    assert not env.observer.reused_offsets
 
 
 def claiming(offset: int, attempt: int = 1, **changes: Any) -> tuple[tuple[str, bytes | None], ...]:

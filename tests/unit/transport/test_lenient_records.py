@@ -16,8 +16,8 @@ from aiokafka.structs import TopicPartition
 
 from streamapp.decode import wire_format
 from streamapp.errors import Undecodable
-from streamapp.model.record import Reason
-from streamapp.transport.lenient_records import NO_TIMESTAMP, UNREADABLE, LenientRecords, has_old_format, raw_batches
+from streamapp.model.record import UNKNOWN_TIMESTAMP, Reason
+from streamapp.transport.lenient_records import UNREADABLE, LenientRecords, has_old_format, raw_batches
 from tests.support.factories import NOW
 
 TP = TopicPartition("user_events", 0)
@@ -135,7 +135,7 @@ def test_old_message_formats_are_read(magic: int) -> None:
 
     assert has_old_format(data)
     assert not has_old_format(batch([b"a"]))
-    timestamp = NOW if magic else NO_TIMESTAMP
+    timestamp = NOW if magic else UNKNOWN_TIMESTAMP
     assert [(each.offset, each.timestamp, each.key, each.value) for each in records] == [
         (0, timestamp, b"key", b"value")
     ]

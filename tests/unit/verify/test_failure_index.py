@@ -92,3 +92,12 @@ def test_a_failure_without_value_is_compared_by_the_digest_in_its_headers() -> N
 
     assert failure.is_of(record)
     assert not failure.is_of(record._replace(value=b"another"))
+
+
+def test_the_dead_letter_of_a_record_without_a_timestamp_is_recognised() -> None:
+    """By `dlq` and by `verify`."""
+    record = with_header("timestamp", b"-1")
+    dead_letters = DeadLetterIndex()
+    dead_letters.add(record)
+
+    assert ([], {ID}) == (dead_letters.unrecognized, a_failure_index(record).by_event_id.keys())
