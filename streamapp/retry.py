@@ -54,6 +54,7 @@ class OutageRetrier:
         self.count = 0
         #: Number of operations whose last attempt failed. The outage lasts until this is 0, even if others succeed.
         self._failing = 0
+        self._has_reported = False
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._clock = clock
@@ -81,6 +82,17 @@ class OutageRetrier:
             self._failing -= attempt > 0
         self._note_success()
         return result
+
+    def report(self, failure: Transient | None) -> None:
+        """Record that an operation that its owner repeats has failed, or with None that it succeeds again."""
+        if failure is not None:
+            self._failing += not self._has_reported
+            self._has_reported = True
+            self._note_failure(failure)
+        elif self._has_reported:
+            self._failing -= 1
+            self._has_reported = False
+            self._note_success()
 
     def _note_failure(self, exc: Transient) -> None:
         self.error = str(exc)

@@ -50,8 +50,15 @@ _PERMANENT_ERRORS = frozenset(
         KafkaError.INVALID_PARTITIONS,
         KafkaError.INVALID_REPLICATION_FACTOR,
         KafkaError.INVALID_REPLICA_ASSIGNMENT,
+    }
+)
+#: Missing rights, which an operator can give while the worker waits.
+_ACCESS_ERRORS = frozenset(
+    {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
     }
 )
 
@@ -83,7 +90,7 @@ class KafkaAdmin:
         Topics that exist are not changed; then the right to create topics is not needed.
 
         Raises:
-            BrokerUnavailable: Kafka does not answer.
+            BrokerUnavailable: Kafka does not answer, or the right to create a topic is missing.
             SettingsError: Kafka refuses to create a topic.
         """
         existing = await self._call(self._topics)
@@ -138,6 +145,12 @@ class KafkaAdmin:
 
     def _creation_error(self, topic: str, exc: KafkaException) -> Exception:
         error = exc.args[0]
+        if error.code() in _ACCESS_ERRORS:
+            why = (
+                f"it refuses to create the topic {topic}: {error.str()} ({error.name()}). Create it yourself, or give"
+                f" the worker's user the right to create it: {self._cli.create_topic(topic)}"
+            )
+            return unavailable(self.bootstrap_servers, why)
         if error.code() not in _PERMANENT_ERRORS:
             return exc
         message = (

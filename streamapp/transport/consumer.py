@@ -7,7 +7,7 @@ An offset is committed once every record below it is acknowledged. Records are r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -46,6 +46,8 @@ class BatchOptions:
     topic_id_of: TopicIdOf
     #: Repeats a call to Kafka until it no longer raises Transient.
     outages: OutageRetrier
+    #: Called with the message of an error that only another setting corrects.
+    stop_worker: Callable[[str], None]
     #: Bytes of all batches that are delivered and not acknowledged, less what they have released.
     max_in_flight_bytes: int = 64 * 1024 * 1024
     max_batch_records: int = 4_000
@@ -121,6 +123,8 @@ class BatchConsumer(stock.Consumer):
             beacon=self.beacon,
             max_batch_records=self._options.max_batch_records,
             check_topic_ids=self._new_topic_id_check,
+            outages=self._options.outages,
+            stop_worker=self._options.stop_worker,
         )
 
     def _new_topic_id_check(self, send: Send) -> TopicIdCheck:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import BrokerResponseError, ConsumerStoppedError, IllegalStateError, KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as stock
@@ -30,8 +30,11 @@ from faust.types import TP
 from mode import get_logger
 from mode.threads import WorkerThread
 
+from streamapp.errors import BrokerUnavailable
 from streamapp.model.record import BatchRecord
+from streamapp.retry import OutageRetrier
 from streamapp.transport.batch_size import memory_size
+from streamapp.transport.kafka_faults import Fault, access_message, fault_of, is_access_error, setting_message
 from streamapp.transport.lenient_records import LenientRecords, has_old_format
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
@@ -46,6 +49,9 @@ FETCH_MAX_WAIT_MS = 200
 COMMIT_TIMEOUT_SECONDS = 3.0
 #: The close of aiokafka's client waits for a broker that may be unreachable.
 STOP_TIMEOUT_SECONDS = 1.5
+#: Seconds without another error after which access counts as restored, and between two attempts without it.
+ACCESS_RESTORED_SECONDS = 5.0
+ACCESS_RETRY_SECONDS = 0.5
 #: If a seek took longer than broker_request_timeout, Faust would not resume its streams after a rebalance.
 SEEK_TIMEOUT_SECONDS = 10.0
 
@@ -103,13 +109,22 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     stock_partitions: frozenset[TP] = frozenset()
 
     _is_commit_failing = False
+    #: When Kafka last refused access; None while it does not.
+    _refused_at: float | None = None
     _rotation = 0
 
     def __init__(
-        self, *args: Any, max_batch_records: int, check_topic_ids: Callable[[Send], TopicIdCheck], **kwargs: Any
+        self,
+        *args: Any,
+        max_batch_records: int,
+        check_topic_ids: Callable[[Send], TopicIdCheck],
+        outages: OutageRetrier,
+        stop_worker: Callable[[str], None],
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._max_batch_records = max_batch_records
+        self._outages, self._stop_worker = outages, stop_worker
         self._check_topic_ids = check_topic_ids
         #: Partitions whose last fetch response could not be read, and the bytes of the next one.
         self._unreadable: set[Any] = set()
@@ -164,6 +179,8 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     async def fetch(self, timeout: float) -> FetchedRecords:
         """Take the records of the targets that have arrived, or wait for records for up to `timeout` seconds."""
         deadline = monotonic() + timeout
+        if self._refused_at is not None:
+            await self._wait_for_access(min(timeout, ACCESS_RETRY_SECONDS))
         # An exception must not pass through fetch_context: aiokafka would count this fetch as running for ever.
         with self._ensure_consumer()._subscription.fetch_context():
             try:
@@ -220,11 +237,29 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         try:
             coordinator.check_errors()
         except KafkaError as exc:
-            if not exc.retriable and type(exc) is not KafkaError:
+            if not self._is_waited_out(exc):
                 raise
             # The error has ended the heartbeats; only a join starts them again.
-            log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
+            if self._refused_at is None:
+                log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
             coordinator.request_rejoin()
+
+    def _is_waited_out(self, exc: BaseException) -> bool:
+        """Whether the worker waits; report missing access on /readyz, and stop the worker after a wrong setting."""
+        fault = fault_of(exc)
+        if fault is Fault.SETTING and isinstance(exc, BrokerResponseError):
+            self._stop_worker(setting_message(exc))
+        elif is_access_error(exc):
+            self._refused_at = monotonic()
+            self._outages.report(BrokerUnavailable(access_message(exc)))
+        return fault is not Fault.DEFECT
+
+    async def _wait_for_access(self, seconds: float) -> None:
+        if self._refused_at is not None and monotonic() - self._refused_at > ACCESS_RESTORED_SECONDS:
+            self._refused_at = None
+            self._outages.report(None)
+        else:
+            await asyncio.sleep(seconds)
 
     async def _take_available(self) -> FetchedRecords:
         # Nothing here waits, so that a fetch that is cancelled has taken no record.
@@ -283,14 +318,14 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     async def _take_chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:
         try:
             return (await self._read({tp}, max_records)).get(tp, [])
-        except Exception:
+        except Exception as exc:
             if hasattr(self._aiokafka_fetcher._records.get(tp), "_partition_records"):
                 # A record cannot be read. The records from the position on are fetched and read again.
                 self._unreadable.add(tp)
                 del self._aiokafka_fetcher._records[tp]
                 return []
             # Records taken before must not be lost; the next fetch raises the error again.
-            if raises:
+            if raises and not (isinstance(exc, KafkaError) and self._is_waited_out(exc)):
                 raise
             return []
 
@@ -315,6 +350,8 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         except (KafkaError, TimeoutError) as exc:
             if not is_retriable(exc):
                 await self.crash(exc)
+            elif isinstance(exc, KafkaError):
+                self._is_waited_out(exc)
             self._log_commit_result(exc)
             return False
         self._log_commit_result(None)
@@ -346,5 +383,5 @@ def _as_decoded(_: object, record: BatchRecord) -> BatchRecord:
 
 
 def is_retriable(exc: BaseException) -> bool:
-    """Whether a repeated commit may succeed: Kafka is unreachable, or the partition is not assigned at the moment."""
-    return isinstance(exc, TimeoutError | CommitFailedError | IllegalStateError) or getattr(exc, "retriable", False)
+    """Whether a repeated commit may succeed: Kafka is unreachable or refuses it, or the partition is not assigned."""
+    return isinstance(exc, TimeoutError | IllegalStateError) or fault_of(exc) is not Fault.DEFECT

@@ -150,6 +150,7 @@ app.transport = BatchTransport(
         topics=frozenset({config.topic}),
         topic_id_of=_topic_id_of,
         outages=kafka_outages,
+        stop_worker=stop_worker,
         max_in_flight_bytes=config.max_in_flight_bytes,
     ),
 )

@@ -72,6 +72,7 @@ def make_app(plan: Plan) -> faust.App:
             app.conf.broker_consumer,
             app,
             options=BatchOptions(
+                stop_worker=print,
                 topics=frozenset({plan.topic}),
                 topic_id_of=KafkaAdmin(plan.servers).topic_id_of,
                 outages=OutageRetrier("Kafka"),

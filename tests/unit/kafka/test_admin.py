@@ -102,14 +102,19 @@ def test_a_broker_without_a_limit_on_timestamps_creates_the_topic_without_it() -
         KafkaError.INVALID_CONFIG,
         KafkaError.INVALID_PARTITIONS,
         KafkaError.INVALID_REPLICATION_FACTOR,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     ],
 )
 def test_a_permanent_refusal_is_a_settings_error(code: int, existing: tuple[str, ...]) -> None:
     """A retry does not help; the message says what does."""
     with pytest.raises(SettingsError, match="refuses to create the topic t"):
         ensure(FakeAdmin(*existing, error=KafkaError(code, "no")))
+
+
+@pytest.mark.parametrize("code", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED])
+def test_a_missing_right_to_create_topics_is_waited_out(code: int) -> None:
+    """An operator creates the topic, or gives the right; the message has the command."""
+    with pytest.raises(BrokerUnavailable, match=r"refuses to create the topic t: no .*--create --topic t"):
+        ensure(FakeAdmin(error=KafkaError(code, "no")))
 
 
 def test_any_other_error_is_an_outage() -> None:

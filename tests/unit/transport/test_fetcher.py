@@ -8,12 +8,13 @@ from typing import Any, Never
 import pytest
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import IllegalStateError, InvalidSessionTimeoutError, TopicAuthorizationFailedError
 from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from streamapp.retry import OutageRetrier
 from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 from tests.support.factories import NOW
@@ -85,13 +86,15 @@ def test_a_cancelled_fetch_cancels_its_waiter() -> None:
 class Buffering(BatchFetcher):
     """Holds an error for one partition, as aiokafka does, and nothing for another."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception = IllegalStateError("x")) -> None:  # noqa: B008 - immutable
+        self.error, self.stopped = error, list[str]()
+        self._outages, self._stop_worker = OutageRetrier("Kafka"), self.stopped.append
         self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
         self._consumer._fetcher.fetched_records = self._fetched_records
         self._max_batch_records = 4_000
 
     async def _fetched_records(self, tps: Collection[TP], **_: Any) -> Never:
-        raise TopicAuthorizationFailedError(*tps)
+        raise self.error
 
     async def take(self, tp: TP) -> FetchedPartition:
         """Take the records of a partition, which is read from offset 5 on and ends at 9."""
@@ -107,8 +110,32 @@ def test_a_partition_without_records_is_not_read() -> None:
 
 def test_an_error_of_a_partition_is_raised() -> None:
     """An error is buffered like records."""
-    with pytest.raises(TopicAuthorizationFailedError):
+    with pytest.raises(IllegalStateError):
         asyncio.run(Buffering().take(FAILED))
+
+
+def test_missing_rights_are_waited_out(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The log and /readyz say so once, until there was no such error for some seconds."""
+    buffering = Buffering(TopicAuthorizationFailedError("user_events"))
+
+    for _ in range(3):
+        assert [] == asyncio.run(buffering.take(FAILED)).records
+    assert buffering._outages.outage_since is not None
+    assert 1 == caplog.text.count("Kafka refuses access")
+    monkeypatch.setattr("streamapp.transport.fetcher.ACCESS_RESTORED_SECONDS", -1)
+    asyncio.run(buffering._wait_for_access(0))
+
+    assert buffering._outages.outage_since is None
+    assert [] == buffering.stopped
+
+
+def test_a_wrong_setting_stops_the_worker() -> None:
+    """With one line that names the setting."""
+    buffering = Buffering(InvalidSessionTimeoutError())
+
+    asyncio.run(buffering.take(FAILED))
+
+    assert ["STREAMAPP_SESSION_TIMEOUT_SECONDS" in line for line in buffering.stopped] == [True]
 
 
 class Holding(BatchFetcher):
@@ -161,7 +188,15 @@ class Idle(BatchFetcher):
         loop = asyncio.get_running_loop()
         self._errors = start_error, stop_error
         consumer: Any = SimpleNamespace(transport=SimpleNamespace(app=None))
-        super().__init__(consumer, loop=loop, thread_loop=loop, max_batch_records=4_000, check_topic_ids=_no_check)
+        super().__init__(
+            consumer,
+            loop=loop,
+            thread_loop=loop,
+            max_batch_records=4_000,
+            check_topic_ids=_no_check,
+            outages=OutageRetrier("Kafka"),
+            stop_worker=print,
+        )
 
     def __post_init__(self) -> None:
         """Skip what needs Faust's app."""
