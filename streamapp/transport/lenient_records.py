@@ -241,7 +241,7 @@ def _has_right_checksum(batch: RawBatch) -> bool:
 
 def _whole(batch: RawBatch, begin: int) -> Any:
     """A batch with a wrong checksum as one record: none of its values can be trusted."""
-    return _unreadable(max(begin, batch.offset), NO_TIMESTAMP, batch.data)
+    return _unreadable(max(begin, batch.offset), UNKNOWN_TIMESTAMP, batch.data)
 
 
 def _unreadable(offset: int, timestamp: int, data: bytes) -> Any:
