@@ -194,7 +194,9 @@ def test_a_dead_letter_topic_that_is_too_small_does_not_stop_the_worker(
 
 def test_sample_schemas_that_may_not_be_registered_do_not_end_the_worker(settings: Settings, tmp_path: Path) -> None:
     """It does not produce; the log names subject and setting, without a traceback."""
-    with Worker(settings.model_copy(update={"register_schemas": False, "produce_interval_seconds": 1.0}), tmp_path) as worker:
+    with Worker(
+        settings.model_copy(update={"register_schemas": False, "produce_interval_seconds": 1.0}), tmp_path
+    ) as worker:
         worker.wait_until_ready()
         until(lambda: "STREAMAPP_REGISTER_SCHEMAS" in worker.text, what="the setting in the log")
         assert worker.stop() == 0, worker.text

@@ -206,7 +206,7 @@ class Load:
 
     def _event(self, version: int | None = None, **values: Any) -> Sent:
         number, now = next(self._numbers), self._now()
-        at = now - self._source.randrange(PAST)
+        at = self._past(now)
         value, document = self._senders.event(number, version or number % 3 + 1, **{"event_timestamp": at, **values})
         return Sent(key=f"event-{number}".encode(), value=value, timestamp=now, document=document)
 
@@ -220,7 +220,7 @@ class Load:
     def _replay(self) -> None:
         """Send, twice, a dead letter that has become a valid event, as a replay does."""
         place, dead = self._buried.pop(self._source.randrange(len(self._buried)))
-        event = self._event(event_timestamp=dead.timestamp - self._source.randrange(PAST))
+        event = self._event(event_timestamp=self._past(dead.timestamp))
         coordinates = {
             "topic": self._settings.topic,
             "partition": f"{place.partition}",
@@ -242,6 +242,10 @@ class Load:
                 )
             )
 
+    def _past(self, millis: int) -> int:
+        """An event time before this instant, and before now: no clock may run ahead of the worker's."""
+        return min(millis, int(time.time() * 1000)) - self._source.randrange(PAST)
+
     def _now(self) -> int:
         return int(time.time() * 1000) + self.skew_ms
 
@@ -262,6 +266,8 @@ class Load:
             try:
                 producer.produce(
                     self._settings.topic,
+                    # A replay goes to the partition of its dead letter.
+                    partition=sent.origin.partition if sent.origin else -1,
                     key=sent.key,
                     value=sent.value,
                     timestamp=sent.timestamp,

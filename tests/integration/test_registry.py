@@ -192,7 +192,7 @@ def test_a_wrong_path_counts_as_unreachable(settings: Settings) -> None:
     """If its 404 counted as "unknown id", every record would become a dead letter."""
     schemas = cache_of(settings, f"{settings.schema_registry_url}/nowhere", NoRetry("registry"))
 
-    with pytest.raises(RegistryUnavailable, match="answers 404"):
+    with pytest.raises(RegistryUnavailable, match="answers with status 404"):
         asyncio.run(schemas.resolve({1}))
 
 
