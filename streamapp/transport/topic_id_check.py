@@ -62,6 +62,8 @@ class TopicIdCheck:
         self._checked_at: dict[str, float] = {}
         #: When each broker last sent a response for a topic.
         self._responded_at: dict[tuple[int, str], float] = {}
+        #: Brokers whose responses had a pause between them, and no check since.
+        self._paused: set[tuple[int, str]] = set()
 
     async def send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         """Send a request; the response to a fetch request keeps only topics whose topic id is certain."""
@@ -120,14 +122,16 @@ class TopicIdCheck:
 
     def _is_due(self, node_id: int, topic: str, partitions: list[Any]) -> bool:
         now, broker = monotonic(), (node_id, topic)
-        has_paused = now - self._responded_at.get(broker, -MAX_PAUSE_SECONDS) >= MAX_PAUSE_SECONDS
+        if now - self._responded_at.get(broker, -MAX_PAUSE_SECONDS) >= MAX_PAUSE_SECONDS:
+            self._paused.add(broker)
         self._responded_at[broker] = now
         # A partition begins with its number and an error code, and ends with its records.
         is_due = (
             now >= self._checked_at.get(topic, 0.0) + CHECK_INTERVAL_SECONDS
             or any(partition[1] for partition in partitions)
-            or (has_paused and any(partition[-1] for partition in partitions))
+            or (broker in self._paused and any(partition[-1] for partition in partitions))
         )
         if is_due:
             self._checked_at[topic] = now
+            self._paused.discard(broker)
         return is_due
