@@ -193,6 +193,7 @@ def test_a_deleted_dead_letter_topic_is_created_again_without_a_retention(settin
     producer.open(max_message_bytes=limit, create_topic=lambda: kafka.ensure_topics(**topics))
     asyncio.run(producer.send([a_letter()]))
     admin.delete_topics([settings.dead_letter_topic])[settings.dead_letter_topic].result(20)
+    until(lambda: settings.dead_letter_topic not in admin.list_topics(timeout=20).topics, what="the deletion")
 
     letter = a_letter(offset=1)
 
