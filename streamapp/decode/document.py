@@ -56,11 +56,6 @@ class LazyDocument(Mapping[str, Any]):
         self.dimensions = dimensions
 
     @property
-    def size(self) -> int:
-        """Bytes of the document."""
-        return len(self.raw)
-
-    @property
     def row(self) -> EventRow:
         """What rollups count the event by."""
         return EventRow(self.offset, self.at, self.user_id, self.dimensions)

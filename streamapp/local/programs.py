@@ -1,4 +1,4 @@
-"""Find the programs that the local backend runs: those that the settings name, else those of Python packages."""
+"""Find the programs that the local backend runs: from the settings, else from Python packages."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ MAX_IDS_PER_LOOKUP = 5_000
 class Inserted(NamedTuple):
     """Events after their insert."""
 
-    #: Those that rollups count in order: all but those refused, or counted out of order before.
+    #: The events that rollups count in order: without events that were refused or counted out of order before.
     to_count: Sequence[Document]
     #: Indexes of duplicates that are other events than the stored ones: Kafka used their offset again.
     reused: frozenset[int] = frozenset()

@@ -82,7 +82,7 @@ def test_a_document_of_the_generic_path_is_encoded() -> None:
     (document,) = decoded.events.documents
     assert isinstance(document, LazyDocument)
     assert [{"a": True}] * 10_000 == document["items"]
-    assert document.size == len(document.raw) > 10 * len(value)
+    assert len(document.raw) > 10 * len(value)
 
 
 @pytest.mark.parametrize("bad", [False, True])
