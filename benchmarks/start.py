@@ -83,9 +83,10 @@ class _Starts:
     def __init__(self, bench: Bench, other_checkout: str | None) -> None:
         self.parts, self.programs = dict(_PARTS), dict(_PROGRAMS)
         if other_checkout:
-            scripts = Path(other_checkout, ".venv", "bin")
-            self.parts[f"{other_checkout}: streamapp --help"] = [str(scripts / "streamapp"), "--help"]
-            self.programs[other_checkout] = [str(scripts / "faust"), "-A", "streamapp", "worker"]
+            # Not `faust -A streamapp`, which imports the package of the working directory.
+            command = str(Path(other_checkout, ".venv", "bin", "streamapp"))
+            self.parts[f"{other_checkout}: streamapp --help"] = [command, "--help"]
+            self.programs[other_checkout] = [command, "worker"]
         self._bench = bench
         bench.send(Settings().topic, 1)
 
