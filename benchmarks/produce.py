@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from benchmarks import figures, noise, report
 from benchmarks.bench import Bench, opened
 from benchmarks.watching import cpu_seconds_of_ended
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.samples.sender import new_producer
 from streamapp.settings import Settings
 
@@ -87,7 +88,7 @@ class _Produce:
     def bare(self) -> _Sent:
         """Send the encoded records from this process, and wait for the acknowledgements."""
         cpu, began = time.process_time(), time.monotonic()
-        producer = new_producer(self._servers, reports_all=False)
+        producer = new_producer(KafkaConnection(servers=self._servers), reports_all=False)
         for key, value in self._records:
             _produce(producer, self._topic, key, value)
         if left := producer.flush(_GIVE_UP_AFTER_SECONDS):

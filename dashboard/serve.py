@@ -22,6 +22,7 @@ sys.path.insert(0, str(HERE.parent))
 from dashboard.data.connection import Connection  # noqa: E402 - only now can it be found
 from dashboard.model.errors import DashboardError  # noqa: E402
 from streamapp import settings  # noqa: E402
+from streamapp.connections import mongodb  # noqa: E402
 from streamapp.errors import SettingsError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def readyz(_: Request) -> JSONResponse:
 @cache
 def _connection() -> Connection:
     known = settings.load()
-    return Connection(uri=known.mongo_uri.get_secret_value(), database=known.mongo_database)
+    return Connection(uri=mongodb.dashboard_uri(known), database=known.mongo_database)
 
 
 app = st.App(HERE / "app.py", routes=[Route("/readyz", readyz)])

@@ -23,6 +23,7 @@ from pymongo.errors import (
 )
 
 from dashboard.model.errors import DashboardError, DisconnectedError, RefusedError, TooSlowError
+from streamapp.connections import mongodb
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -105,7 +106,7 @@ def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
     # At DEBUG the driver writes every answer with its documents.
     logging.getLogger("pymongo.command").setLevel(logging.INFO)
     try:
-        return pymongo.MongoClient(
+        return mongodb.client(
             uri,
             connectTimeoutMS=int(REACH_SECONDS * 1_000),
             maxPoolSize=8,

@@ -12,6 +12,7 @@ from dashboard.data.pipeline import MongoPipeline
 from dashboard.data.reader import MongoReader
 from dashboard.views import controls, live
 from streamapp import settings
+from streamapp.connections import mongodb
 from streamapp.errors import SettingsError
 
 # Streamlit reserves space for a tool bar, which this page does not have, and fades elements that wait for a refresh:
@@ -45,7 +46,7 @@ def show(feed: Feed) -> None:
 @st.cache_resource(show_spinner=False)
 def _feed() -> Feed:
     known = settings.load()
-    connection = Connection(uri=known.mongo_uri.get_secret_value(), database=known.mongo_database)
+    connection = Connection(uri=mongodb.dashboard_uri(known), database=known.mongo_database)
     return Feed(
         reader=MongoReader(connection, subject=known.subject),
         pipeline=MongoPipeline(connection, topic=known.topic, subject=known.subject),

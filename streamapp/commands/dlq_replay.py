@@ -13,6 +13,7 @@ import click
 from streamapp.commands.dlq_filter import filter_options, open_browser, read_letters
 from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.commands.progress import pace, paced, progress
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq import letter_text
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import (
@@ -79,10 +80,10 @@ def _replay(
 ) -> ReplayOutcome:
     if not planned.letters:
         return ReplayOutcome()
-    servers = settings.kafka_bootstrap_servers
-    limit = asyncio.run(KafkaAdmin(servers).max_message_bytes(settings.topic))
+    kafka = KafkaConnection.of(settings)
+    limit = asyncio.run(KafkaAdmin(kafka).max_message_bytes(settings.topic))
     replay = Replay(
-        bootstrap_servers=servers,
+        connection=kafka,
         letters=browser.letters,
         topic=settings.topic,
         partitions=partitions,

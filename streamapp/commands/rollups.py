@@ -13,6 +13,7 @@ import click
 
 from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.commands.progress import progress
+from streamapp.connections import mongodb
 from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.rollup_store import RollupStore
@@ -67,7 +68,7 @@ def _run(
 ) -> bool:
     settings, began = load_settings(), time.monotonic()
     levels = [level for level in LEVELS if not names or level.name in names]
-    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
     try:
         if go is Reconciliation.rebuild:
             asyncio.run(_prepare(mongo, settings.keep))

@@ -13,6 +13,7 @@ import click
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import handle_errors, instant, json_option, load_settings, report
 from streamapp.commands.progress import pace, paced, progress
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable
 from streamapp.model.user_event import VERSIONS
@@ -97,7 +98,7 @@ def _send(plan: SamplePlan, settings: Settings, manifest: Path | None, *, as_jso
     recorder = asyncio.run(ManifestRecorder.begin(settings, schemas)) if manifest else None
     began, exit_code = time.monotonic(), 0
     sending = Sender(
-        sender.new_producer(settings.kafka_bootstrap_servers, reports_all=recorder is not None),
+        sender.new_producer(KafkaConnection.of(settings), reports_all=recorder is not None),
         settings.topic,
         on_acknowledged=recorder.add if recorder else None,
     )

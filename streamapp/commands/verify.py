@@ -16,6 +16,7 @@ import click
 
 from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.commands.progress import progress
+from streamapp.connections import mongodb
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo, translate_errors
@@ -80,7 +81,7 @@ def _read_manifests(_context: click.Context, parameter: click.Parameter, paths: 
 def command(*, sent: Sequence[Manifest], no_rollups: bool, as_json: bool) -> None:
     """Compare the topic with documents, dead letters and rollups; exit with 1 if any is missing, double or changed."""
     settings, began = load_settings(), time.monotonic()
-    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
     try:
         result = translate_errors(lambda: _verify(settings, mongo, sent))
         if not no_rollups:

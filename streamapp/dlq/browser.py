@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 
+from streamapp.connections import mongodb
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.document import id_of
 from streamapp.dlq.index import DeadLetterIndex, Letter
 from streamapp.dlq.originals import restored
@@ -30,14 +32,14 @@ class DeadLetterBrowser:
     """The dead-letter topic, its original topic, the worker's consumer group and the event store."""
 
     def __init__(self, settings: Settings, *, progress: Progress) -> None:
-        servers = settings.kafka_bootstrap_servers
-        self.letters = TopicReader(servers, settings.dead_letter_topic)
-        self.originals = TopicReader(servers, settings.topic)
+        kafka = KafkaConnection.of(settings)
+        self.letters = TopicReader(kafka, settings.dead_letter_topic)
+        self.originals = TopicReader(kafka, settings.topic)
         self._group = settings.app_id
         self._topic_id: str | None = None
         self._signing_key = settings.signing_key
-        self._admin = KafkaAdmin(servers)
-        self._mongo_uri, self._database = settings.mongo_uri.get_secret_value(), settings.mongo_database
+        self._admin = KafkaAdmin(kafka)
+        self._mongo_uri, self._database = mongodb.uri(settings), settings.mongo_database
         self._progress = progress
 
     def read(self) -> DeadLetterIndex:

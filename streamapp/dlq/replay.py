@@ -12,12 +12,12 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq.index import Letter
 from streamapp.dlq.originals import OriginalLost
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import producer as kafka_producer
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, unavailable
-from streamapp.kafka.cli_hints import KafkaCli
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, cli_of, unavailable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord
 
@@ -53,7 +53,7 @@ class Replay:
     """One replay of dead letters.
 
     Args:
-        bootstrap_servers: of Kafka.
+        connection: of Kafka.
         letters: reads the dead-letter topic.
         topic: the original topic.
         partitions: number of partitions of the original topic.
@@ -67,7 +67,7 @@ class Replay:
     def __init__(  # noqa: PLR0913 - source, destination and limits
         self,
         *,
-        bootstrap_servers: str,
+        connection: KafkaConnection,
         letters: TopicReader,
         topic: str,
         partitions: int,
@@ -76,7 +76,7 @@ class Replay:
         timeout_seconds: float = 30.0,
         fetched_bytes: int = 32 * 1024 * 1024,
     ) -> None:
-        self._servers = bootstrap_servers
+        self._servers, self._cli = connection.servers, cli_of(connection)
         self._letters = letters
         self._topic = topic
         self._partitions = partitions
@@ -88,7 +88,7 @@ class Replay:
         self._waiting_bytes = 0
         self._outcome = ReplayOutcome()
         self._producer = kafka_producer.producer(
-            bootstrap_servers, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds, is_compressed=True
+            connection, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds, is_compressed=True
         )
 
     def run(
@@ -183,7 +183,7 @@ class Replay:
         return (
             f"the record has {size} bytes with its headers, also compressed too many: max.message.bytes of"
             f" {self._topic} is {self._max_message_bytes}. Raise max.message.bytes, then replay again:\n"
-            f"  {KafkaCli(servers=self._servers).alter_config(self._topic, remedy)}"
+            f"  {self._cli.alter_config(self._topic, remedy)}"
         )
 
 

@@ -34,22 +34,24 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Pa
 
 def port_findings(settings: Settings, redact: Callable[[str], str]) -> Findings:
     """Check the ports of worker and dashboard; `redact` removes secrets from their answers."""
-    worker = _port(settings.web_host, settings.web_port, redact)
+    token = settings.web_token.get_secret_value() if settings.web_token else ""
+    worker = _port(settings.web_host, settings.web_port, redact, token)
     yield check_port("ports.worker", worker, program="worker", settings="STREAMAPP_WEB")
     dashboard = _port(settings.dashboard_host, settings.dashboard_port, redact)
     yield check_port("ports.dashboard", dashboard, program="dashboard", settings="STREAMAPP_DASHBOARD")
 
 
-def _port(host: str, port: int, redact: Callable[[str], str]) -> PortFacts:
+def _port(host: str, port: int, redact: Callable[[str], str], token: str = "") -> PortFacts:
     name = _WILDCARDS.get(host, host)
     address = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
     if reach(address):
         is_here = net.is_here(host)
         return PortFacts(address=address if is_here else repr(host), is_here=is_here, is_open=False)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         # Without a proxy: the address is that of this machine.
         with httpx.Client(trust_env=False, timeout=ANSWER_SECONDS) as client:
-            answer = client.get(f"http://{address}/readyz").json()
+            answer = client.get(f"http://{address}/readyz", headers=headers).json()
         ready = bool(answer["ready"])
     except (httpx.HTTPError, ValueError, TypeError, KeyError):
         return PortFacts(address=address, is_open=True)

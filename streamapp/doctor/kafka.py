@@ -12,11 +12,11 @@ from typing import Any
 from aiokafka import codec as compression
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import (
-    AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - documented there
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.doctor.checks import kafka as checks
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
@@ -25,10 +25,10 @@ from streamapp.kafka.admin import (
     DEAD_LETTER_OVERHEAD,
     DEFAULT_MAX_MESSAGE_BYTES,
     MAX_TOPIC_MESSAGE_BYTES,
+    cli_of,
     silent_logger,
     topic_id_in,
 )
-from streamapp.kafka.cli_hints import KafkaCli
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
 
@@ -44,14 +44,10 @@ class KafkaChecks:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._tools = KafkaCli(servers=settings.kafka_bootstrap_servers)
-        self._admin = AdminClient(
-            {
-                "bootstrap.servers": settings.kafka_bootstrap_servers,
-                "socket.timeout.ms": int(ANSWER_SECONDS * 1000),
-                "log_level": 0,
-            },
-            logger=silent_logger,
+        self._connection = KafkaConnection.of(settings)
+        self._tools = cli_of(self._connection)
+        self._admin = self._connection.admin(
+            {"socket.timeout.ms": int(ANSWER_SECONDS * 1000), "log_level": 0}, logger=silent_logger
         )
         #: The topic of the events; None if it does not exist.
         self.topic: TopicFacts | None = None
@@ -126,7 +122,7 @@ class KafkaChecks:
             return
         topic, group = self._settings.topic, self._settings.app_id
         try:
-            with TopicReader(self._settings.kafka_bootstrap_servers, topic) as reader:
+            with TopicReader(self._connection, topic) as reader:
                 bounds = {number: Bounds(start=low, end=high) for number, (low, high) in _bounds(reader)}
                 committed = reader.committed(group)
         except BrokerUnavailable as exc:

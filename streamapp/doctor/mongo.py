@@ -11,6 +11,7 @@ from typing import Any
 from pymongo import MongoClient, timeout
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
+from streamapp.connections import mongodb
 from streamapp.decode.document import Document
 from streamapp.doctor.checks import mongo as checks
 from streamapp.doctor.checks.events import EventsFacts, check_events
@@ -32,7 +33,7 @@ class MongoChecks:
     """The checks of MongoDB."""
 
     def __init__(self, settings: Settings, samples: Mapping[str, Document], redact: Callable[[str], str]) -> None:
-        self._uri = settings.mongo_uri.get_secret_value()
+        self._uri = mongodb.uri(settings)
         self._name = settings.mongo_database
         #: Documents as the worker stores them, by name of the version.
         self._samples = samples
@@ -43,7 +44,7 @@ class MongoChecks:
     def findings(self) -> Findings:
         """Run all checks."""
         try:
-            client: MongoClient[dict[str, Any]] = MongoClient(
+            client = mongodb.client(
                 self._uri,
                 appname="streamapp doctor",
                 tz_aware=True,
@@ -62,7 +63,7 @@ class MongoChecks:
         """Whether there is an event with this `_id`; False if MongoDB cannot be asked."""
         if not self.is_available:
             return False
-        with suppress(PyMongoError), MongoClient[dict[str, Any]](self._uri, timeoutMS=_REACH_MS) as client:
+        with suppress(PyMongoError), mongodb.client(self._uri, timeoutMS=_REACH_MS) as client:
             return client[self._name]["events"].find_one({"_id": event_id}, {"_id": 1}) is not None
         return False
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import fastavro
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode import foreign_format, wire_format
 from streamapp.decode.document import EventTimes, build
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, skipped, warning
 from streamapp.doctor.checks.kafka import Bounds
 from streamapp.errors import RegistryUnavailable, Undecodable
+from streamapp.kafka.admin import cli_of
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
 from streamapp.model.record import Origin, Record, origin_of
@@ -86,7 +88,7 @@ def newest_findings(
     """Check that the newest record of each partition is an event that is stored or can be stored."""
     bad: dict[int, tuple[int, str]] = {}
     good = 0
-    with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
+    with TopicReader(KafkaConnection.of(settings), settings.topic) as reader:
         for partition, within in bounds.items():
             start = max(within.start, within.end - _TAIL_OFFSETS)
             records = [*reader.read(partition, start, within.end)]
@@ -112,11 +114,8 @@ def newest_findings(
 
 
 def _show_command(settings: Settings, partition: int, offset: int) -> str:
-    return (
-        f"read the record to find its producer: kafka-console-consumer --bootstrap-server"
-        f" {settings.kafka_bootstrap_servers} --topic {settings.topic} --partition {partition} --offset {offset}"
-        " --max-messages 1 --property print.key=true --property print.headers=true"
-    )
+    cli = cli_of(KafkaConnection.of(settings))
+    return f"read the record to find its producer: {cli.read_record(settings.topic, partition, offset)}"
 
 
 def _defect(record: Record, settings: Settings, look_up: Callable[[int], WriterSchema | None]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
@@ -32,8 +33,9 @@ class RegistryChecks:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = settings.schema_registry_url.rstrip("/")
-        self._registry = RegistryClient(self._url, settings.subject)
-        self._client = httpx.Client(timeout=ANSWER_SECONDS)
+        connection = RegistryConnection.of(settings)
+        self._registry = RegistryClient(connection, settings.subject)
+        self._client = connection.requests(ANSWER_SECONDS)
         self.is_available = False
         #: The registered schemas by version of this repository.
         self.registered: Mapping[int, WriterSchema] = {}
@@ -123,8 +125,8 @@ class RegistryChecks:
         if not versions:
             return True
         for path in ("versions", "versions/latest"):
-            url = f"{self._url}/compatibility/subjects/{subject}/{path}"
-            answer = self._request("POST", url, {"schema": json.dumps(event.schema(version))})
+            path_of_check = f"/compatibility/subjects/{subject}/{path}"
+            answer = self._request("POST", path_of_check, {"schema": json.dumps(event.schema(version))})
             if answer[0] == _OK and isinstance(answer[1], dict) and "is_compatible" in answer[1]:
                 return bool(answer[1]["is_compatible"])
         return None
@@ -138,11 +140,11 @@ class RegistryChecks:
             return False
 
     def _get(self, path: str) -> tuple[int, Any]:
-        return self._request("GET", f"{self._url}{path}")
+        return self._request("GET", path)
 
-    def _request(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+    def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
         headers = {"Accept": f"{_MEDIA_TYPE}, application/json", "Content-Type": _MEDIA_TYPE}
-        answer = self._client.request(method, url, json=body, headers=headers)
+        answer = self._client.request(method, path, json=body, headers=headers)
         try:
             return answer.status_code, answer.json()
         except ValueError:

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
-    AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - documented there
     NewTopic,  # pyright: ignore[reportPrivateImportUsage]
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.kafka.cli_hints import UNLIMITED_RETENTION, KafkaCli
 
@@ -72,13 +72,11 @@ silent_logger.propagate = False
 class KafkaAdmin:
     """Administers one Kafka cluster."""
 
-    def __init__(self, bootstrap_servers: str) -> None:
-        self.bootstrap_servers = bootstrap_servers
-        self._cli = KafkaCli(servers=bootstrap_servers)
-        self._admin = AdminClient(
-            {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0},
-            logger=silent_logger,
-        )
+    def __init__(self, connection: KafkaConnection) -> None:
+        self.bootstrap_servers = connection.servers
+        self._creates_topics = connection.creates_topics
+        self._cli = cli_of(connection)
+        self._admin = connection.admin({"reconnect.backoff.max.ms": 1000, "log_level": 0}, logger=silent_logger)
 
     async def ping(self) -> None:
         """Raise BrokerUnavailable unless Kafka answers within `PING_TIMEOUT`."""
@@ -90,7 +88,8 @@ class KafkaAdmin:
         Topics that exist are not changed; then the right to create topics is not needed.
 
         Raises:
-            BrokerUnavailable: Kafka does not answer, or the right to create a topic is missing.
+            BrokerUnavailable: Kafka does not answer, the right to create a topic is missing, or a topic is missing
+                and may not be created.
             SettingsError: Kafka refuses to create a topic.
         """
         existing = await self._call(self._topics)
@@ -134,6 +133,12 @@ class KafkaAdmin:
             raise self._creation_error(topic, exc) from exc
 
     def _create(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
+        if not self._creates_topics:
+            raise unavailable(
+                self.bootstrap_servers,
+                f"the topic {topic} does not exist, and STREAMAPP_CREATE_TOPICS is false. Create it yourself:"
+                f" {self._cli.create_topic(topic, partitions, config)}",
+            )
         new = NewTopic(topic, partitions, config=dict(config))
         try:
             self._admin.create_topics([new], request_timeout=TIMEOUT)[topic].result(TIMEOUT)
@@ -200,6 +205,11 @@ class KafkaAdmin:
         except (KafkaException, TimeoutError) as exc:
             reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
             raise unavailable(self.bootstrap_servers, reason) from exc
+
+
+def cli_of(connection: KafkaConnection) -> KafkaCli:
+    """Return the commands of Kafka's own tools for a connection; they contain no secret."""
+    return KafkaCli(servers=connection.servers, is_secured=connection.is_secured)
 
 
 def topic_id_in(described: Any) -> str | None:

@@ -16,10 +16,10 @@ from weakref import WeakSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused
 from streamapp.kafka import producer as kafka_producer
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES
-from streamapp.kafka.cli_hints import KafkaCli
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES, cli_of
 from streamapp.model import replays
 from streamapp.model.omitted import OMITTED_HEADERS, omitted_headers
 from streamapp.model.record import HEADER_PREFIX, DeadLetter
@@ -119,14 +119,14 @@ class DeadLetterProducer:
     def __init__(
         self,
         *,
-        bootstrap_servers: str,
+        connection: KafkaConnection,
         topic: str,
         signing_key: bytes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.topic = topic
-        self._bootstrap_servers = bootstrap_servers
-        self._cli = KafkaCli(servers=bootstrap_servers)
+        self._connection = connection
+        self._cli = cli_of(connection)
         self._now = now
         self._signing_key = signing_key
         # Its own threads, so that waiting calls elsewhere do not delay dead letters, nor dead letters other calls.
@@ -145,7 +145,7 @@ class DeadLetterProducer:
         self._create_topic = create_topic
         self._max_message_bytes = max_message_bytes
         self._producer = kafka_producer.producer(
-            self._bootstrap_servers,
+            self._connection,
             max_message_bytes=max_message_bytes,
             timeout_seconds=_DELIVERY_TIMEOUT,
             is_compressed=True,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 from confluent_kafka import Producer
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import silent_logger
 from streamapp.model.record import Record
 
@@ -23,12 +24,12 @@ _MIN_MESSAGE_BYTES, _MAX_MESSAGE_BYTES = 1_000, 1_000_000_000
 
 
 def producer(
-    bootstrap_servers: str, *, max_message_bytes: int, timeout_seconds: float, is_compressed: bool = False
+    connection: KafkaConnection, *, max_message_bytes: int, timeout_seconds: float, is_compressed: bool = False
 ) -> Producer:
     """Create a producer for a topic with this max.message.bytes.
 
     Args:
-        bootstrap_servers: addresses of Kafka.
+        connection: of Kafka.
         max_message_bytes: max.message.bytes of the topic.
         timeout_seconds: a record that is not acknowledged within this time counts as not delivered.
         is_compressed: compress the records, and send those that are too large without compression, too. The broker's
@@ -36,9 +37,6 @@ def producer(
     """
     limit = min(max(max_message_bytes, _MIN_MESSAGE_BYTES), _MAX_MESSAGE_BYTES)
     config: dict[str, str | int | bool] = {
-        "bootstrap.servers": bootstrap_servers,
-        "acks": "all",
-        "enable.idempotence": True,
         "message.max.bytes": limit,
         # At least one record of the largest size: otherwise it would find the queue full for ever.
         "queue.buffering.max.kbytes": -(-max(QUEUE_BYTES, limit) // 1024),
@@ -51,7 +49,6 @@ def producer(
     }
     if is_compressed:
         config |= {
-            "compression.type": "zstd",
             # librdkafka applies its limit before it compresses.
             "message.max.bytes": _MAX_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": _MAX_MESSAGE_BYTES // 1024 + 1,
@@ -62,7 +59,7 @@ def producer(
             # Report a missing topic before the record's own timeout.
             "topic.metadata.propagation.max.ms": int(timeout_seconds * 1000 / 4),
         }
-    return Producer(config, logger=silent_logger)
+    return connection.producer(config, compression="zstd" if is_compressed else "none", logger=silent_logger)
 
 
 def enqueue(producer: Producer, produce: Callable[[], None], *, until: Callable[[], bool] = lambda: False) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import TIMEOUT, silent_logger, unavailable
 from streamapp.model.record import TopicRecord
 
@@ -41,9 +42,9 @@ class TopicReader:
     All methods raise BrokerUnavailable when Kafka does not answer in time.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str) -> None:
         self.topic = topic
-        self._servers = bootstrap_servers
+        self._connection, self._servers = connection, connection.servers
         self._consumer = self._new_consumer(_GROUP)
 
     def __enter__(self) -> Self:
@@ -125,7 +126,6 @@ class TopicReader:
 
     def _new_consumer(self, group: str) -> Consumer:
         config = {
-            "bootstrap.servers": self._servers,
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -137,7 +137,7 @@ class TopicReader:
             "reconnect.backoff.max.ms": 1000,
             "log_level": 0,
         }
-        return Consumer(config, logger=silent_logger)
+        return self._connection.consumer(config, logger=silent_logger)
 
     def _call(self, call: Callable[[], T]) -> T:
         try:

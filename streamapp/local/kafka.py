@@ -10,8 +10,8 @@ from pathlib import Path
 from signal import SIGKILL
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BackendError
 from streamapp.local import cluster_size, programs
 from streamapp.local.ports import Ports
@@ -114,7 +114,7 @@ def _answers(port: int, number: int) -> bool:
     if not is_open(port):  # otherwise librdkafka would wait longer after each failed attempt
         return False
     try:
-        admin = AdminClient({"bootstrap.servers": f"{HOST}:{port}"}, logger=SILENT)
+        admin = KafkaConnection(servers=f"{HOST}:{port}").admin(logger=SILENT)
         return number in admin.list_topics(timeout=2).brokers
     except KafkaException:
         return False

@@ -9,6 +9,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from streamapp.connections import mongodb
 from streamapp.local import cluster_size
 from streamapp.local.process import Server
 from streamapp.net import HOST, is_open
@@ -64,7 +65,7 @@ def _answers(port: int, set_ports: Sequence[int]) -> bool:
     if not is_open(port):
         return False
     try:
-        with MongoClient[dict[str, Any]](uri(port), serverSelectionTimeoutMS=2000) as client:
+        with mongodb.client(uri(port), serverSelectionTimeoutMS=2000) as client:
             hello = client.admin.command("hello")
             if "primary" not in hello and port == set_ports[0]:
                 _configure(client, [f"{HOST}:{each}" for each in set_ports])

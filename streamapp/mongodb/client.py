@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from pymongo import MongoClient, ReadPreference
+from pymongo import ReadPreference
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -23,6 +23,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from streamapp.connections import mongodb
 from streamapp.errors import SettingsError, StoreUnavailable
 from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, ErrorClass, error_class_of
 from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
@@ -48,7 +49,7 @@ class Mongo:
     def __init__(self, uri: str, database: str) -> None:
         # At DEBUG the driver writes every command with its documents.
         logging.getLogger("pymongo.command").setLevel(logging.INFO)
-        self.client: MongoClient[dict[str, Any]] = MongoClient(
+        self.client = mongodb.client(
             uri,
             appname="streamapp worker",
             connect=False,

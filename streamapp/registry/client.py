@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
-from schema_registry.client import SchemaRegistryClient
 from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.avro_schema import UnreadableSchema
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable
@@ -72,14 +72,10 @@ class RegisteredVersion(NamedTuple):
 class RegistryClient:
     """The registry's API for one subject; every method raises RegistryUnavailable if the registry does not answer."""
 
-    def __init__(self, url: str, subject: str) -> None:
-        self.url = url
+    def __init__(self, connection: RegistryConnection, subject: str) -> None:
+        self.url = connection.url
         self.subject = subject
-        self._client = SchemaRegistryClient({"url": url.rstrip("/")}, timeout=_TIMEOUT)
-        # The library would send an empty user and password; this client has none.
-        self._client.client_kwargs["auth"] = None
-        # Otherwise httpx reads all CA certificates for each request, which takes longer than the request itself.
-        self._client.client_kwargs["verify"] = httpx.create_ssl_context()
+        self._client = connection.client(_TIMEOUT)
         # Pools of its own: many unknown ids must delay neither dead letters and Kafka administration, nor /readyz.
         self._threads = ThreadPoolExecutor(_MAX_CONCURRENT_REQUESTS, thread_name_prefix="registry")
         self._ping_thread = ThreadPoolExecutor(1, thread_name_prefix="registry-ping")

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin, silent_logger
@@ -162,13 +164,10 @@ class Sender:
         return report
 
 
-def new_producer(servers: str, *, reports_all: bool) -> Producer:
+def new_producer(connection: KafkaConnection, *, reports_all: bool) -> Producer:
     """Return a producer for full speed that reports all deliveries, or only those that failed."""
-    return Producer(
+    return connection.producer(
         {
-            "bootstrap.servers": servers,
-            "enable.idempotence": True,
-            "compression.type": "lz4",
             "linger.ms": 20,
             # The same partition for a key as with the Java client, and so as with the worker's own producer.
             "partitioner": "murmur2_random",
@@ -176,6 +175,7 @@ def new_producer(servers: str, *, reports_all: bool) -> Producer:
             "delivery.report.only.error": not reports_all,
             "log_level": 0,
         },
+        compression="lz4",
         logger=silent_logger,
     )
 
@@ -187,10 +187,10 @@ async def prepare(settings: Settings, faults: Mapping[Fault, float]) -> tuple[Ma
         BrokerUnavailable, RegistryUnavailable: a server does not answer.
         SettingsError: the settings forbid to register a schema.
     """
-    await KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
+    await KafkaAdmin(KafkaConnection.of(settings)).ensure_topics(
         topic=settings.topic, partitions=settings.partitions, dead_letter_topic=settings.dead_letter_topic
     )
-    registry = RegistryClient(settings.schema_registry_url, settings.subject)
+    registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
     registration = SchemaRegistration(registry, outages=NoRetry("the schema registry"))
     ours = await registration.prepare(register=settings.register_schemas, compatibility=settings.compatibility)
     return ours, await fault_context.prepare(faults, settings=settings, registry=registry, ours=ours)

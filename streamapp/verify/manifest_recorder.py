@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import SettingsError
 from streamapp.kafka.admin import KafkaAdmin
@@ -32,7 +33,7 @@ class ManifestRecorder:
         Raises:
             SettingsError: Kafka gives topics no id, so the records of the run could not be found again.
         """
-        topic_id = await KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic)
+        topic_id = await KafkaAdmin(KafkaConnection.of(settings)).topic_id_of(settings.topic)
         if topic_id is None:
             message = (
                 "A manifest identifies the topic by its topic id, and this Kafka gives topics none: it is older than"

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode import wire_format
 from streamapp.decode.document import id_of
 from streamapp.decode.writer_schema import WriterSchema
@@ -42,12 +44,12 @@ class Verification:
     """One comparison of all retained records; raises BrokerUnavailable, RegistryUnavailable and PyMongoError."""
 
     def __init__(self, settings: Settings, mongo: Mongo) -> None:
-        servers = settings.kafka_bootstrap_servers
+        kafka = KafkaConnection.of(settings)
         self._settings = settings
-        self._admin = KafkaAdmin(servers)
-        self._reader = TopicReader(servers, settings.topic)
-        self._dead_letter_reader = TopicReader(servers, settings.dead_letter_topic)
-        self._registry = RegistryClient(settings.schema_registry_url, settings.subject)
+        self._admin = KafkaAdmin(kafka)
+        self._reader = TopicReader(kafka, settings.topic)
+        self._dead_letter_reader = TopicReader(kafka, settings.dead_letter_topic)
+        self._registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
         self._mongo = mongo
         self._events = mongo.primary["events"]
         self._dead_letters = mongo.primary["dead_letters"]

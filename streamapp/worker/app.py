@@ -18,6 +18,7 @@ from mode import CrashingSupervisor
 
 from streamapp import settings
 from streamapp.commands import root
+from streamapp.connections import tls
 from streamapp.errors import AssignmentLost, Permanent, SettingsError
 from streamapp.monitoring.json_logs import JSON_LOGS
 from streamapp.retry import OutageRetrier
@@ -27,10 +28,12 @@ from streamapp.transport import uvloop_compat
 from streamapp.transport.consumer import BatchOptions
 from streamapp.transport.faust_codec import FaustCodec
 from streamapp.transport.transport import BatchTransport
-from streamapp.worker import memory
+from streamapp.worker import access, memory
 from streamapp.worker.shutdown import BoundedWorker, stop_worker
 
 if TYPE_CHECKING:
+    from faust.types.auth import CredentialsT
+
     from streamapp.decode.wire_format import EventCodec
     from streamapp.worker.dependencies import WorkerDependencies
     from streamapp.worker.service import WorkerService
@@ -41,8 +44,20 @@ CODEC = "user_event"
 # Before the first event loop exists. uvloop shortens the latency by a quarter, see docs/explanation/performance.md.
 uvloop_compat.choose()
 
+
+def _credentials() -> CredentialsT | None:
+    if config.kafka_security_protocol == "plaintext":
+        return None
+    from streamapp.connections import faust_credentials  # noqa: PLC0415 - not needed for plaintext
+    from streamapp.connections.kafka import KafkaConnection  # noqa: PLC0415 - likewise
+
+    return faust_credentials.credentials(KafkaConnection.of(config))
+
+
 try:
     config = settings.load()
+    tls.check(config)
+    credentials = _credentials()
 except SettingsError as exc:
     raise click.UsageError(str(exc)) from None
 
@@ -113,12 +128,17 @@ class App(faust.App):
     def _new_web(self) -> Any:
         from streamapp.worker.web import WorkerWeb  # noqa: PLC0415 - not needed for `--help` and the list of agents
 
-        return WorkerWeb(self, allowed_hosts=[config.web_host, *(config.web_allowed_hosts or "").split(",")])
+        return WorkerWeb(
+            self,
+            allowed_hosts=[config.web_host, *(config.web_allowed_hosts or "").split(",")],
+            token=config.web_token.get_secret_value() if config.web_token else None,
+        )
 
 
 app = App(
     config.app_id,
     broker=[f"kafka://{server}" for server in config.kafka_bootstrap_servers.split(",")],
+    broker_credentials=credentials,
     Worker=BoundedWorker,
     logging_config=JSON_LOGS if config.log_format == "json" else None,
     web_bind=config.web_host,
@@ -141,7 +161,7 @@ app = App(
     consumer_auto_offset_reset="earliest",
     producer_linger=0.005,
     producer_request_timeout=30.0,
-    producer_compression_type="lz4",
+    producer_compression_type=None if config.kafka_compression == "none" else config.kafka_compression or "lz4",
 )
 app.transport = BatchTransport(
     app.conf.broker_consumer,
@@ -246,9 +266,11 @@ async def healthz(self: Any, _: Any) -> Any:
 
 
 @app.page("/readyz")
-async def readyz(self: Any, _: Any) -> Any:
+async def readyz(self: Any, request: Any) -> Any:
     """Answer 200 if the worker can store events now, else 503 with the reason."""
     ready, states = dependencies().readiness.report()
+    if access.is_anonymous(request):
+        states = {}
     return self.json({"ready": ready, **states}, status=200 if ready else 503)
 
 

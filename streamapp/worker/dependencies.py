@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from streamapp import __version__
+from streamapp.connections import mongodb
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.document import EventTimes
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin
@@ -147,17 +150,18 @@ def _retriers(settings: Settings, kafka: OutageRetrier) -> Retriers:
 
 
 def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[WriterSchema], None]) -> Clients:
-    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
-    registry = RegistryClient(settings.schema_registry_url, settings.subject)
+    mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
+    registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
+    kafka = KafkaConnection.of(settings)
     return Clients(
-        kafka=KafkaAdmin(settings.kafka_bootstrap_servers),
+        kafka=KafkaAdmin(kafka),
         registry=registry,
         schemas=SchemaCache(registry, outages=retriers.registry, on_learned=on_learned),
         mongo=mongo,
         event_store=EventStore(mongo),
         rollup_store=RollupStore(mongo, keep=settings.keep),
         dead_letters=DeadLetterProducer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
+            connection=kafka,
             topic=settings.dead_letter_topic,
             signing_key=settings.signing_key,
         ),

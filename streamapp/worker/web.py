@@ -3,6 +3,7 @@
     a malformed request   400, and one line at the level INFO without its bytes
     a slow client         its connection is closed `request_seconds` after it was opened or got its last answer
     many connections      beyond `max_connections` the connection that has waited longest is closed
+    no token              401 for /metrics, if a token is required
     a foreign host name   421, against DNS rebinding: a web page of another site could read the pages otherwise
 
 Faust's own pages (/, /router, /table) are off.
@@ -23,6 +24,8 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 from faust.web.drivers import aiohttp as stock
 
+from streamapp.worker import access
+
 log = logging.getLogger(__name__)
 
 #: Seconds for one request with its answer, and for the pause between two requests of a connection.
@@ -36,6 +39,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_HOST = "*"
 
 _REFUSED = "This worker does not answer for this host name. Add the name to STREAMAPP_WEB_ALLOWED_HOSTS.\n"
+_NO_TOKEN = "This page needs the token of STREAMAPP_WEB_TOKEN, as the header Authorization: Bearer <token>.\n"  # noqa: S105
 
 
 def host_of(authority: str) -> str:
@@ -137,22 +141,25 @@ class BoundedRunner(web.AppRunner):
         app: the application.
         allowed_hosts: host names for which it answers, besides those of loopback and the address of the connection;
             `*` means any.
+        token: the token that `streamapp.worker.access` requires; None for none.
         request_seconds: see `REQUEST_SECONDS`.
         max_connections: see `MAX_CONNECTIONS`.
     """
 
-    __slots__ = ("_allowed_hosts", "_connection")
+    __slots__ = ("_allowed_hosts", "_connection", "_token")
 
     def __init__(
         self,
         app: web.Application,
         *,
         allowed_hosts: Iterable[str],
+        token: str | None = None,
         request_seconds: float = REQUEST_SECONDS,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         super().__init__(app, access_log=None, lingering_time=LINGERING_SECONDS)
         self._allowed_hosts = LOOPBACK | {host.lower() for host in allowed_hosts if host}
+        self._token = token
         self._connection = partial(
             _Connection, waiting={}, request_seconds=request_seconds, max_connections=max_connections
         )
@@ -168,11 +175,12 @@ class BoundedRunner(web.AppRunner):
         )
 
     async def _answer(self, page: Callable[[Any], Awaitable[web.StreamResponse]], request: Any) -> web.StreamResponse:
-        if self._is_allowed(request):
-            return await page(request)
-        answer = web.Response(status=421, text=_REFUSED)
-        answer.force_close()
-        return answer
+        if not self._is_allowed(request):
+            return _closing(web.Response(status=421, text=_REFUSED))
+        authorization = request.headers.get(hdrs.AUTHORIZATION, "")
+        if access.is_refused(request, path=request.path, authorization=authorization, token=self._token):
+            return _closing(web.Response(status=401, text=_NO_TOKEN, headers={hdrs.WWW_AUTHENTICATE: "Bearer"}))
+        return await page(request)
 
     def _is_allowed(self, request: web.BaseRequest) -> bool:
         if ANY_HOST in self._allowed_hosts:
@@ -183,11 +191,16 @@ class BoundedRunner(web.AppRunner):
         return all(host_of(authority) in allowed for authority in request.headers.getall(hdrs.HOST, []) if authority)
 
 
+def _closing(answer: web.Response) -> web.Response:
+    answer.force_close()
+    return answer
+
+
 class WorkerWeb(stock.Web):
     """Faust's web server with the bounds of this module, and without Faust's own pages."""
 
     default_blueprints = production_blueprints = debug_blueprints = optional_blueprints = ()
 
-    def __init__(self, app: Any, *, allowed_hosts: Iterable[str], **values: Any) -> None:
+    def __init__(self, app: Any, *, allowed_hosts: Iterable[str], token: str | None, **values: Any) -> None:
         super().__init__(app, **values)
-        self._runner = BoundedRunner(self.web_app, allowed_hosts=allowed_hosts)
+        self._runner = BoundedRunner(self.web_app, allowed_hosts=allowed_hosts, token=token)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
@@ -61,11 +62,11 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
 def opened(settings: Settings) -> DeadLetterProducer:
     """Create a dead-letter topic of one partition, and return its producer."""
     foreign.make_topic(settings, 1)
-    admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    admin = KafkaAdmin(KafkaConnection.of(settings))
     limit = asyncio.run(
         admin.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic=settings.dead_letter_topic)
     )
-    producer = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
+    producer = DeadLetterProducer(connection=KafkaConnection.of(settings), topic=settings.dead_letter_topic)
     producer.open(max_message_bytes=limit)
     return producer
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model import event
 from streamapp.registry import cache
@@ -38,7 +39,7 @@ def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cache, "UNKNOWN_ID_GRACE_SECONDS", 0.6)
     settings: Settings = request.getfixturevalue("settings")
     schema_id = foreign.register(settings, event.schema(1))
-    return Subject(SchemaCache(RegistryClient(settings.schema_registry_url, settings.subject)), schema_id)
+    return Subject(SchemaCache(RegistryClient(RegistryConnection.of(settings), settings.subject)), schema_id)
 
 
 def test_a_known_id_gives_its_schema(subject: Subject) -> None:

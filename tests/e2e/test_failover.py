@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType, TopicMetadata
 from pymongo.write_concern import WriteConcern
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.local.backend import Backend
 from streamapp.mongodb.client import Mongo
@@ -65,7 +66,7 @@ def test_topics_that_we_make_have_the_replicas_that_the_cluster_gives(
 ) -> None:
     """Three, of which two must have what is acknowledged; also of Kafka's own topics for groups."""
     settings = settings_for(cluster)
-    made = KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
+    made = KafkaAdmin(KafkaConnection.of(settings)).ensure_topics(
         topic=settings.topic, partitions=2, dead_letter_topic=settings.dead_letter_topic
     )
     asyncio.run(made)

@@ -12,6 +12,7 @@ import httpx
 from confluent_kafka import TIMESTAMP_CREATE_TIME, Message
 from pymongo.database import Database
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model import event
 from streamapp.settings import Settings
@@ -121,7 +122,7 @@ def _check_documents(settings: Settings, database: Database[Any], expected: dict
 
 
 def _topic_id(settings: Settings) -> str | None:
-    return asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
+    return asyncio.run(KafkaAdmin(KafkaConnection.of(settings)).topic_id_of(settings.topic))
 
 
 def _check_letters(settings: Settings, sent: dict[bytes, tuple[bytes | None, str]], letters: list[Message]) -> None:

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.local.backend import Backend
@@ -112,7 +113,7 @@ class Environment:
 
     def topic_id(self) -> str:
         """Return the topic id as soon as the broker knows it."""
-        broker = KafkaAdmin(self.settings.kafka_bootstrap_servers)
+        broker = KafkaAdmin(KafkaConnection.of(self.settings))
 
         def reported() -> str | None:
             with suppress(BrokerUnavailable):

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable, DeadLetterRefused, SettingsError
 from streamapp.kafka import dead_letter_producer
-from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, DEFAULT_MAX_MESSAGE_BYTES, KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.settings import Settings
@@ -25,11 +25,11 @@ from tests.support.until import until
 
 def opened(settings: Settings) -> DeadLetterProducer:
     """Return the open producer of the dead-letter topic, which exists."""
-    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
     limit = asyncio.run(
         kafka_admin.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic=settings.dead_letter_topic)
     )
-    producer = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
+    producer = DeadLetterProducer(connection=KafkaConnection.of(settings), topic=settings.dead_letter_topic)
     producer.open(max_message_bytes=limit)
     return producer
 
@@ -62,7 +62,7 @@ def test_existing_topics_are_not_changed(settings: Settings) -> None:
     ]
     for made in admin.create_topics(topics).values():
         made.result(20)
-    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
 
     limit = asyncio.run(
         kafka_admin.ensure_topics(topic=settings.topic, partitions=9, dead_letter_topic=settings.dead_letter_topic)
@@ -76,7 +76,7 @@ def test_existing_topics_are_not_changed(settings: Settings) -> None:
 def test_the_created_topic_accepts_all_records_of_the_source_topic(settings: Settings) -> None:
     """Its size limit leaves room for the headers that streamapp adds."""
     foreign.make_topic(settings, **{"max.message.bytes": "3000000"})
-    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
 
     limit = asyncio.run(
         kafka_admin.ensure_topics(topic=settings.topic, partitions=4, dead_letter_topic=settings.dead_letter_topic)
@@ -113,7 +113,7 @@ def test_a_topic_that_deletes_dead_letters_is_reported(settings: Settings, caplo
 
 def test_a_topic_that_cannot_be_created_is_a_settings_error(settings: Settings) -> None:
     """It is not an outage: a retry does not help."""
-    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
 
     with pytest.raises(SettingsError, match=r"TOPIC_EXCEPTION.*\n.*kafka-topics"):
         asyncio.run(kafka_admin.ensure_topics(topic=settings.topic, partitions=1, dead_letter_topic="x" * 250))
@@ -143,9 +143,10 @@ def test_a_record_that_the_topic_refuses_is_not_an_outage(
 def test_the_producer_asks_for_acks_of_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checked in the configuration: one broker cannot show the effect."""
     configs: list[dict[str, Any]] = []
-    monkeypatch.setattr(kafka_producer, "Producer", lambda config, **_: configs.append(config))
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda config, **_: configs.append(config))
 
-    DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq").open(max_message_bytes=1_000_000)
+    connection = KafkaConnection(servers="127.0.0.1:1")
+    DeadLetterProducer(connection=connection, topic="nowhere.dlq").open(max_message_bytes=1_000_000)
 
     assert [("all", True)] == [(config["acks"], config["enable.idempotence"]) for config in configs]
 
@@ -187,7 +188,7 @@ def test_a_large_dead_letter_is_delivered_compressed_or_without_its_value(settin
 def test_a_deleted_dead_letter_topic_is_created_again_without_a_retention(settings: Settings) -> None:
     """The broker does not create it with its own retention."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    kafka, producer = KafkaAdmin(settings.kafka_bootstrap_servers), opened(settings)
+    kafka, producer = KafkaAdmin(KafkaConnection.of(settings)), opened(settings)
     topics = {"topic": settings.topic, "partitions": 1, "dead_letter_topic": settings.dead_letter_topic}
     limit = asyncio.run(kafka.ensure_topics(**topics))
     producer.open(max_message_bytes=limit, create_topic=lambda: kafka.ensure_topics(**topics))
@@ -218,7 +219,7 @@ def read_all(settings: Settings, count: int) -> list[Any]:
 def test_an_unreachable_broker_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """The dead letter is not dropped."""
     monkeypatch.setattr(dead_letter_producer, "_DELIVERY_TIMEOUT", 1.0)
-    producer = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    producer = DeadLetterProducer(connection=KafkaConnection(servers="127.0.0.1:1"), topic="nowhere.dlq")
     producer.open(max_message_bytes=1_000_000)
 
     with pytest.raises(BrokerUnavailable, match="nowhere"):
@@ -227,7 +228,7 @@ def test_an_unreachable_broker_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_close_does_not_wait_for_an_unreachable_broker() -> None:
     """Otherwise the process could not end."""
-    producer = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="nowhere.dlq")
+    producer = DeadLetterProducer(connection=KafkaConnection(servers="127.0.0.1:1"), topic="nowhere.dlq")
     producer.open(max_message_bytes=1_000_000)
 
     async def scenario() -> None:
@@ -243,7 +244,7 @@ def test_close_does_not_wait_for_an_unreachable_broker() -> None:
 def test_a_re_created_topic_has_another_topic_id(settings: Settings) -> None:
     """A topic id has 22 characters and changes when the topic is deleted and re-created."""
     foreign.make_topic(settings)
-    kafka_admin = KafkaAdmin(settings.kafka_bootstrap_servers)
+    kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
     first = asyncio.run(kafka_admin.topic_id_of(settings.topic))
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.delete_topics([settings.topic])[settings.topic].result(20)

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from pymongo.database import Database
 
 from streamapp.commands import dlq, dlq_filter, dlq_replay
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import DeadLetterFilter, State
 from streamapp.dlq.replay import Replay
@@ -50,11 +51,11 @@ def report_of(settings: Settings, *arguments: str) -> dict[str, Any]:
 def send_dead_letters(settings: Settings, *letters: DeadLetter, partitions: int = 4) -> None:
     """Create both topics, and send dead letters as the worker does."""
     limit = asyncio.run(
-        KafkaAdmin(settings.kafka_bootstrap_servers).ensure_topics(
+        KafkaAdmin(KafkaConnection.of(settings)).ensure_topics(
             topic=settings.topic, partitions=partitions, dead_letter_topic=settings.dead_letter_topic
         )
     )
-    topic = DeadLetterProducer(bootstrap_servers=settings.kafka_bootstrap_servers, topic=settings.dead_letter_topic)
+    topic = DeadLetterProducer(connection=KafkaConnection.of(settings), topic=settings.dead_letter_topic)
     topic.open(max_message_bytes=limit)
     asyncio.run(topic.send(letters))
 
@@ -241,7 +242,7 @@ def test_a_replay_sends_records_unchanged(settings: Settings) -> None:
 def test_a_replay_sends_no_record_twice(settings: Settings) -> None:
     """It skips events with a record, replayed or original, that the worker has not read yet."""
     send_dead_letters(settings, *(letter_at(settings, offset) for offset in range(3)))
-    topic_id = asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
+    topic_id = asyncio.run(KafkaAdmin(KafkaConnection.of(settings)).topic_id_of(settings.topic))
     foreign.ForeignProducer(settings).send_all([b""])
     unread = letter_at(settings, 0)
     send_dead_letters(settings, DeadLetter(**_fields(unread), origin=unread.origin._replace(topic_id=topic_id)))
@@ -355,7 +356,7 @@ def test_a_replay_reports_its_progress_if_kafka_becomes_unreachable(
 def test_a_letter_that_is_deleted_during_a_replay_is_refused(settings: Settings) -> None:
     """An operator may delete records at the same time."""
     replay = Replay(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        connection=KafkaConnection.of(settings),
         letters=_Emptied(),  # pyright: ignore[reportArgumentType]
         topic=settings.topic,
         partitions=4,

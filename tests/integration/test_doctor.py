@@ -18,6 +18,8 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from streamapp import net
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.registry import RegistryConnection
 from streamapp.doctor import runner
 from streamapp.doctor.checks.finding import Finding, Verdict
 from streamapp.kafka.admin import KafkaAdmin
@@ -98,7 +100,7 @@ async def prepared(settings: Settings) -> int:
     mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
     await EventStore(mongo).prepare()
     mongo.close()
-    registry = RegistryClient(settings.schema_registry_url, settings.subject)
+    registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
     registered = await SchemaRegistration(registry).prepare(register=True, compatibility="backward")
     registry.close()
     return registered[1].schema_id
@@ -180,7 +182,7 @@ def test_a_stored_record_whose_schema_is_lost_is_no_problem(
 
     assert "unknown-schema-id" in findings_of(settings, tmp_path)["records.newest"].seen
 
-    topic_id = asyncio.run(KafkaAdmin(settings.kafka_bootstrap_servers).topic_id_of(settings.topic))
+    topic_id = asyncio.run(KafkaAdmin(KafkaConnection.of(settings)).topic_id_of(settings.topic))
     database.events.insert_one({"_id": f"{topic_id}-0-0"})
     assert "ok" == findings_of(settings, tmp_path)["records.newest"].verdict
 

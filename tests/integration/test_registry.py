@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode import wire_format
 from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.local.backend import Backend
@@ -37,7 +38,7 @@ METADATA_FIELDS = [{"name": "device", "type": "string"}, {"name": "location", "t
 
 def prepare(settings: Settings, **options: Any) -> dict[int, tuple[int, str]]:
     """Register both schemas; return id and version label of each."""
-    client = RegistryClient(settings.schema_registry_url, settings.subject)
+    client = RegistryClient(RegistryConnection.of(settings), settings.subject)
     registration = SchemaRegistration(client, outages=NoRetry("registry"))
     registered = asyncio.run(registration.prepare(**{"register": True, "compatibility": "backward"} | options))
     return {version: (writer.schema_id, writer.version) for version, writer in registered.items()}
@@ -45,7 +46,8 @@ def prepare(settings: Settings, **options: Any) -> dict[int, tuple[int, str]]:
 
 def cache_of(settings: Settings, url: str | None = None, outages: OutageRetrier | None = None) -> SchemaCache:
     """Return an empty cache for the subject."""
-    return SchemaCache(RegistryClient(url or settings.schema_registry_url, settings.subject), outages=outages)
+    connection = RegistryConnection(url=url or settings.schema_registry_url)
+    return SchemaCache(RegistryClient(connection, settings.subject), outages=outages)
 
 
 def versions(settings: Settings) -> list[int]:

@@ -9,6 +9,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamapp import net
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import topic_reader
 from streamapp.kafka.topic_reader import TopicReader
@@ -21,7 +22,7 @@ WITHIN = 20.0
 @pytest.fixture
 def reader(settings: Settings) -> Generator[TopicReader]:
     """Return the reader of this test's topic, which does not exist yet."""
-    with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
+    with TopicReader(KafkaConnection.of(settings), settings.topic) as reader:
         yield reader
 
 
@@ -133,7 +134,7 @@ def test_the_error_names_address_and_setting_when_kafka_is_unreachable(monkeypat
     monkeypatch.setattr(topic_reader, "TIMEOUT", 1.0)
     monkeypatch.setattr(topic_reader, "READ_TIMEOUT", 1.0)
     servers = f"127.0.0.1:{net.choose_port()}"
-    with TopicReader(servers, "user_events") as reader:
+    with TopicReader(KafkaConnection(servers=servers), "user_events") as reader:
         for call in (reader.partitions, lambda: reader.bounds(0), lambda: [*reader.read(0, 0, 1)]):
             with pytest.raises(BrokerUnavailable, match=rf"{servers} \(STREAMAPP_KAFKA_BOOTSTRAP_SERVERS\)"):
                 call()

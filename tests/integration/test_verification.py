@@ -22,6 +22,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from streamapp import commands
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local.backend import Backend
 from streamapp.model.record import HEADER_PREFIX
@@ -318,7 +319,7 @@ def test_a_running_worker_causes_no_false_alarm(
                 admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
                 admin.create_partitions([NewPartitions(settings.topic, 3)])[settings.topic].result(WITHIN)
                 until(
-                    lambda: len(TopicReader(settings.kafka_bootstrap_servers, settings.topic).partitions()) == 3,
+                    lambda: len(TopicReader(KafkaConnection.of(settings), settings.topic).partitions()) == 3,
                     what="a third partition",
                 )
                 send(5, 2)

@@ -15,6 +15,7 @@ from typing import Any
 
 import faust
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model.record import PartitionBatch
 from streamapp.retry import OutageRetrier
@@ -74,7 +75,7 @@ def make_app(plan: Plan) -> faust.App:
             options=BatchOptions(
                 stop_worker=print,
                 topics=frozenset({plan.topic}),
-                topic_id_of=KafkaAdmin(plan.servers).topic_id_of,
+                topic_id_of=KafkaAdmin(KafkaConnection(servers=plan.servers)).topic_id_of,
                 outages=OutageRetrier("Kafka"),
                 **plan.transport,
             ),

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.registry.client import RegistryClient
 
 URL = "http://registry"
@@ -17,7 +18,7 @@ Answer = tuple[int, Any]
 
 def client_answered_by(request: Callable[..., httpx.Response]) -> RegistryClient:
     """Return a client for SUBJECT, with this function in place of HTTP."""
-    client = RegistryClient(URL, SUBJECT)
+    client = RegistryClient(RegistryConnection(url=URL), SUBJECT)
     client._client.request = request
     return client
 

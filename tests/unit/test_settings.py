@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from streamapp import settings
 from streamapp.errors import SettingsError
-from streamapp.settings import Settings
+from streamapp.settings import Settings, sources
 
 PASSWORD = "hunter2"
 
@@ -66,7 +66,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.upper().startswith(settings.PREFIX)]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    settings._warn_once.cache_clear()
+    sources.warn_once.cache_clear()
 
 
 def _error(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> str:
@@ -203,6 +203,28 @@ def test_settings_are_frozen() -> None:
     assert "user_events" == loaded.topic
 
 
+_SCRAM = {"kafka_security_protocol": "sasl_ssl", "kafka_sasl_mechanism": "SCRAM-SHA-512"}
+_OAUTH = _SCRAM | {"kafka_sasl_mechanism": "OAUTHBEARER"}
+_REGISTRY_LOGIN = {"schema_registry_username": "u", "schema_registry_password": PASSWORD}
+#: What must be set beside a setting.
+COMPANIONS: dict[str, dict[str, str]] = {
+    "kafka_security_protocol": _SCRAM | {"kafka_sasl_username": "u", "kafka_sasl_password": PASSWORD},
+    "kafka_sasl_mechanism": _SCRAM | {"kafka_sasl_username": "u", "kafka_sasl_password": PASSWORD},
+    "kafka_sasl_username": _SCRAM | {"kafka_sasl_password": PASSWORD},
+    "kafka_sasl_password": _SCRAM | {"kafka_sasl_username": "u"},
+    "kafka_sasl_password_file": _SCRAM | {"kafka_sasl_username": "u"},
+    "kafka_oauth_token_url": _OAUTH | {"kafka_oauth_client_id": "u", "kafka_oauth_client_secret": PASSWORD},
+    "kafka_oauth_token_file": _OAUTH,
+    "kafka_ssl_ca_file": {"kafka_security_protocol": "ssl"},
+    "kafka_ssl_certificate_file": {"kafka_security_protocol": "ssl"},
+    "kafka_ssl_key_file": {"kafka_security_protocol": "ssl", "kafka_ssl_certificate_file": "client.pem"},
+    "schema_registry_username": _REGISTRY_LOGIN,
+    "schema_registry_password": _REGISTRY_LOGIN,
+    "schema_registry_password_file": {"schema_registry_username": "u"},
+    "schema_registry_ssl_key_file": {"schema_registry_ssl_certificate_file": "client.pem"},
+}
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_examples_are_valid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Each setting has a description, and the example in its error message is a valid value."""
@@ -210,8 +232,10 @@ def test_examples_are_valid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert field.description
     assert field.examples
 
+    for companion, value in COMPANIONS.get(name, {}).items():
+        monkeypatch.setenv(f"{settings.PREFIX}{companion.upper()}", value)
     monkeypatch.setenv(f"{settings.PREFIX}{name.upper()}", str(field.examples[0]))
-    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: b"of the file")
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: b"mongodb://of-the-file")
 
     assert getattr(settings.load(), name) is not None
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq.index import Letter
 from streamapp.dlq.replay import Replay, batches_by_bytes
-from streamapp.kafka import producer as kafka_producer
 from tests.unit.dlq.test_index import a_letter
 
 
@@ -81,10 +81,10 @@ class _SlowProducer:
 
 def test_produced_records_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most one batch and the record in hand are referenced at the same time."""
-    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: _SlowProducer())
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: _SlowProducer())
     topic = _CountingTopic()
     replay = Replay(
-        bootstrap_servers="nowhere:1",
+        connection=KafkaConnection(servers="nowhere:1"),
         letters=topic,  # pyright: ignore[reportArgumentType]
         topic="x",
         partitions=1,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable, SettingsError
 from streamapp.kafka.admin import KafkaAdmin
 
@@ -24,7 +25,7 @@ from streamapp.kafka.admin import KafkaAdmin
 )
 def test_topic_ids_are_base64url(topic_id: str, expected: str | None) -> None:
     """As in Kafka's own tools; a broker without topic ids returns zero bytes."""
-    broker = KafkaAdmin("127.0.0.1:1")
+    broker = KafkaAdmin(KafkaConnection(servers="127.0.0.1:1"))
     answer: Future[SimpleNamespace] = Future()
     answer.set_result(SimpleNamespace(topic_id=topic_id))
     broker._admin = SimpleNamespace(describe_topics=lambda *_, **__: {"user_events": answer})
@@ -72,7 +73,7 @@ class FakeAdmin:
 
 def ensure(admin: FakeAdmin) -> None:
     """Ensure the topics t and t.dlq."""
-    broker = KafkaAdmin("127.0.0.1:1")
+    broker = KafkaAdmin(KafkaConnection(servers="127.0.0.1:1"))
     broker._admin = admin
     asyncio.run(broker.ensure_topics(topic="t", partitions=1, dead_letter_topic="t.dlq"))
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer, headers_of
 from streamapp.model.omitted import is_original, restored_headers
 from streamapp.model.record import DeadLetter, Reason, origin_of
@@ -93,8 +93,8 @@ class _Refusing:
 def test_delivered_dead_letters_are_not_sent_again_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage that begins during a batch duplicates no dead letter."""
     producer = _Refusing()
-    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
-    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
     letters = [a_letter(value=value) for value in (b"first", b"second", b"third")]
 
@@ -130,8 +130,8 @@ class _Limited:
 
 def sent_to(producer: _Limited, monkeypatch: pytest.MonkeyPatch, *letters: DeadLetter) -> DeadLetterProducer:
     """Send dead letters to this producer."""
-    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
-    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq", signing_key=b"key")
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq", signing_key=b"key")
     topic.open(max_message_bytes=producer.limit)
     asyncio.run(topic.send(letters))
     return topic
@@ -211,8 +211,8 @@ def test_a_topic_that_was_deleted_is_created_again(
 ) -> None:
     """With the worker's settings and not those of the broker; the next call delivers the letters."""
     producer, configs = _Missing(), list[dict[str, Any]]()
-    monkeypatch.setattr(kafka_producer, "Producer", lambda config, **_: configs.append(config) or producer)
-    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda config, **_: configs.append(config) or producer)
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
 
     async def create() -> int:
         producer.exists = True
@@ -233,8 +233,8 @@ def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> 
     """A batch may have more dead letters than the queue takes."""
     producer = _Refusing()
     producer.is_full = True
-    monkeypatch.setattr(kafka_producer, "Producer", lambda *_, **__: producer)
-    topic = DeadLetterProducer(bootstrap_servers="nowhere:1", topic="x.dlq")
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 
     asyncio.run(topic.send([a_letter(value=b"first")]))
@@ -245,7 +245,7 @@ def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> 
 def test_dead_letters_do_not_wait_for_threads_of_the_default_executor() -> None:
     """The producer has threads of its own; once closed, it raises BrokerUnavailable."""
     go_on = threading.Event()
-    topic = DeadLetterProducer(bootstrap_servers="127.0.0.1:1", topic="t.dlq")
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="127.0.0.1:1"), topic="t.dlq")
     topic._send = lambda _: None
 
     async def scenario() -> None:

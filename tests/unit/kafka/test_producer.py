@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Producer
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka import producer as kafka_producer
 
 MIB = 1024 * 1024
@@ -16,7 +17,9 @@ MIB = 1024 * 1024
 @contextmanager
 def producer_to_nowhere(max_message_bytes: int) -> Generator[Producer]:
     """Yield a producer that can deliver nothing."""
-    producer = kafka_producer.producer("127.0.0.1:1", max_message_bytes=max_message_bytes, timeout_seconds=60)
+    producer = kafka_producer.producer(
+        KafkaConnection(servers="127.0.0.1:1"), max_message_bytes=max_message_bytes, timeout_seconds=60
+    )
     yield producer
     producer.purge()
     producer.flush(10)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from schema_registry.client import errors
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
 from streamapp.registry import client as registry_client
@@ -38,7 +39,7 @@ def test_certificates_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         ssl.SSLContext, "load_verify_locations", lambda *args, **values: (reads.append(args), load(*args, **values))
     )
-    client = RegistryClient("http://127.0.0.1:1", SUBJECT)
+    client = RegistryClient(RegistryConnection(url="http://127.0.0.1:1"), SUBJECT)
 
     for _ in range(3):
         with pytest.raises(RegistryUnavailable):

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
@@ -223,7 +224,7 @@ def test_an_odd_schema_is_a_problem_of_the_schema(change: dict[str, Any]) -> Non
 
 def test_a_lookup_in_a_registry_sends_no_credentials() -> None:
     """There are none: an empty user and password would make proxies and logs believe that there are."""
-    client = RegistryClient("http://registry", SUBJECT)
+    client = RegistryClient(RegistryConnection(url="http://registry"), SUBJECT)
 
     with httpx.Client(**{**client._client.client_kwargs, "transport": httpx.MockTransport(echo)}) as sender:
         assert "authorization" not in sender.get("http://registry/subjects").json()

@@ -1,0 +1,1 @@
+"""Map the settings to every client: Kafka, the token endpoint, the schema registry and MongoDB."""

@@ -1,0 +1,151 @@
+"""The connection to Kafka for librdkafka: its administration, readers and producers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
+
+from streamapp.connections import msk, tokens
+from streamapp.connections.tls import TlsFiles
+from streamapp.connections.tokens import Token, TokenSource
+from streamapp.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """User and password for PLAIN and SCRAM."""
+
+    mechanism: str
+    username: str
+    password: SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaConnection:
+    """How to reach one cluster, and what its brokers allow.
+
+    Args:
+        servers: addresses as host:port, separated by commas.
+        protocol: as in the settings.
+        tls: None for a connection without TLS.
+        login: for PLAIN and SCRAM.
+        tokens: for OAUTHBEARER and AWS_MSK_IAM.
+        compression: of all records that are sent; None means what the producer prefers.
+        is_idempotent: whether producers are idempotent.
+        creates_topics: whether missing topics are created.
+    """
+
+    servers: str
+    protocol: str = "plaintext"
+    tls: TlsFiles | None = None
+    login: Login | None = None
+    tokens: TokenSource | None = field(default=None, repr=False)
+    compression: str | None = None
+    is_idempotent: bool = True
+    creates_topics: bool = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the connection of the settings; connects to nothing.
+
+        Raises:
+            SettingsError: a file cannot be used, or a package is missing.
+        """
+        protocol = settings.kafka_security_protocol
+        tls = TlsFiles.of_kafka(settings) if protocol.endswith("ssl") else None
+        if tls is not None:
+            tls.context()  # an error in a file has the setting's name here, and not in librdkafka
+        has_sasl = protocol.startswith("sasl_")
+        return cls(
+            servers=settings.kafka_bootstrap_servers,
+            protocol=protocol,
+            tls=tls,
+            login=_login(settings) if has_sasl else None,
+            tokens=_tokens(settings) if has_sasl else None,
+            compression=settings.kafka_compression,
+            is_idempotent=settings.kafka_idempotence,
+            creates_topics=settings.create_topics,
+        )
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether Kafka's own tools need a file of properties."""
+        return self.protocol != "plaintext"
+
+    def admin(self, config: Mapping[str, Any] | None = None, **options: Any) -> AdminClient:
+        """Return a client for administration."""
+        return AdminClient({**self.librdkafka(), **(config or {})}, **options)
+
+    def consumer(self, config: Mapping[str, Any], **options: Any) -> Consumer:
+        """Return a consumer."""
+        return Consumer({**self.librdkafka(), **config}, **options)
+
+    def producer(self, config: Mapping[str, Any], *, compression: str, **options: Any) -> Producer:
+        """Return a producer with acks=all; it uses `compression` unless the settings name another one."""
+        ours = {
+            "acks": "all",
+            "enable.idempotence": self.is_idempotent,
+            "compression.type": self.compression or compression,
+        }
+        return Producer({**self.librdkafka(), **ours, **config}, **options)
+
+    def librdkafka(self) -> dict[str, Any]:
+        """Return the properties of librdkafka, with secrets."""
+        config: dict[str, Any] = {"bootstrap.servers": self.servers}
+        if self.is_secured:
+            config["security.protocol"] = self.protocol
+        if self.tls is not None:
+            config |= self.tls.librdkafka()
+        if self.login is not None:
+            config["sasl.mechanism"] = self.login.mechanism
+            config["sasl.username"] = self.login.username
+            config["sasl.password"] = self.login.password.get_secret_value()
+        if self.tokens is not None:
+            config["sasl.mechanism"] = "OAUTHBEARER"
+            config["oauth_cb"] = _OauthCallback(self.tokens)
+        return config
+
+
+class _OauthCallback:
+    """What librdkafka calls when it needs a token; it calls again later if this raises."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def __call__(self, _: str) -> tuple[str, float, str, Mapping[str, str]]:
+        token: Token = self._source.token()
+        return token.value, token.expires_at, token.principal, self._source.extensions
+
+
+def _login(settings: Settings) -> Login | None:
+    mechanism, username, password = (
+        settings.kafka_sasl_mechanism,
+        settings.kafka_sasl_username,
+        settings.kafka_sasl_password,
+    )
+    if mechanism in {None, "OAUTHBEARER", "AWS_MSK_IAM"} or username is None or password is None:
+        return None
+    return Login(mechanism=str(mechanism), username=username, password=password)
+
+
+def _tokens(settings: Settings) -> TokenSource | None:
+    if settings.kafka_sasl_mechanism == "AWS_MSK_IAM":
+        return TokenSource(msk.of_aws(settings.kafka_bootstrap_servers))
+    if settings.kafka_sasl_mechanism != "OAUTHBEARER":
+        return None
+    extensions = dict(pair.split("=", 1) for pair in (settings.kafka_oauth_extensions or "").split(",") if pair)
+    if (file := settings.kafka_oauth_token_file) is not None:
+        return TokenSource(tokens.of_file(file), extensions=extensions, is_cached=False)
+    fetch = tokens.of_endpoint(
+        str(settings.kafka_oauth_token_url),
+        client_id=settings.kafka_oauth_client_id or "",
+        client_secret=settings.kafka_oauth_client_secret or SecretStr(""),
+        scope=settings.kafka_oauth_scope,
+        tls=TlsFiles(ca_file=settings.tls_ca_file),
+    )
+    return TokenSource(fetch, extensions=extensions)

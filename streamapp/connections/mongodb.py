@@ -1,0 +1,42 @@
+"""The connections to MongoDB: that of the worker and the commands, and that of the dashboard."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from pymongo import MongoClient
+
+from streamapp.connections.tls import system_ca_file
+from streamapp.settings import Settings
+
+_SRV = "mongodb+srv://"
+_TLS, _CA_FILE = frozenset({"tls", "ssl"}), "tlscafile"
+
+
+def uri(settings: Settings) -> str:
+    """Return the connection string of the worker and the commands, with the file of certificate authorities."""
+    return _with_ca(settings.mongo_uri.get_secret_value(), settings)
+
+
+def dashboard_uri(settings: Settings) -> str:
+    """Return the connection string of the dashboard: its own, or else that of the worker."""
+    own = settings.dashboard_mongo_uri or settings.mongo_uri
+    return _with_ca(own.get_secret_value(), settings)
+
+
+def client(uri: str, **options: Any) -> MongoClient[dict[str, Any]]:
+    """Return a client for a string of `uri` or `dashboard_uri`."""
+    return MongoClient(uri, **options)
+
+
+def _with_ca(uri: str, settings: Settings) -> str:
+    """Add the file of certificate authorities to a connection string that uses TLS and names none."""
+    options = {name.lower(): value for name, value in parse_qsl(uri.partition("?")[2])}
+    is_on = [options[name] == "true" for name in _TLS & options.keys()] or [uri.startswith(_SRV)]
+    if not any(is_on) or _CA_FILE in options:
+        return uri
+    option = f"tlsCAFile={quote(str(settings.tls_ca_file or system_ca_file()), safe='')}"
+    if "?" in uri:
+        return f"{uri}&{option}"
+    return f"{uri}?{option}" if "/" in uri.partition("//")[2] else f"{uri}/?{option}"
