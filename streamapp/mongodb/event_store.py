@@ -8,9 +8,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import bson
 import pymongo
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.collection import Collection
@@ -21,7 +19,7 @@ from pymongo.errors import (
 )
 
 from streamapp.decode import identity
-from streamapp.decode.document import Document, LazyDocument
+from streamapp.decode.document import Document, LazyDocument, UnencodableError, to_bson
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionId
@@ -42,8 +40,6 @@ KNOWN_FIELDS = sorted({*PROJECTION, *identity.FIELDS, "kafka.apart"})
 _Raw = RawBSONDocument | LazyDocument
 
 _INDEX_CONFLICTS = frozenset({85, 86})
-# Errors of the encoder, before anything is sent.
-_UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 
 
 class EventStore:
@@ -217,9 +213,9 @@ def why_unencodable(document: Document) -> str | None:
 def _encoded(document: Document) -> RawBSONDocument | str:
     """The encoded document; or why it cannot be encoded."""
     try:
-        raw = bson.encode(document)
-    except _UNENCODABLE as exc:
-        return f"{type(exc).__name__}: {exc}"
+        raw = to_bson(document)
+    except UnencodableError as exc:
+        return str(exc)
     if len(raw) > MAX_BYTES:
         return f"the document has {len(raw)} bytes; the limit of MongoDB is {MAX_BYTES}"
     return RawBSONDocument(raw)
