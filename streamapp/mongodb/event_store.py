@@ -23,6 +23,7 @@ from streamapp.decode.document import Document, LazyDocument, UnencodableError, 
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionId
+from streamapp.model.user_event import TIME
 from streamapp.mongodb import dead_letter_counts, failed_offsets
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, is_transient, is_wrong_setting, write_errors
 from streamapp.mongodb.faults import COMMAND_RECORD_CODES
@@ -112,7 +113,7 @@ class EventStore:
         return [*self._primary["events"].find(query, PROJECTION)]
 
     def _create_indexes(self) -> None:
-        by_time = [("event_timestamp", pymongo.ASCENDING)]
+        by_time = [(TIME, pymongo.ASCENDING)]
         self._create_index(by_time, "which the dashboard uses")
         # Only for events out of order, which are few.
         out_of_order = {"kafka.apart": True}
@@ -124,7 +125,7 @@ class EventStore:
         except OperationFailure as exc:
             if exc.code not in _INDEX_CONFLICTS:
                 raise
-            log.warning("cannot create the index on event_timestamp, %s: %s", why, exc)
+            log.warning("cannot create the index on %s, %s: %s", TIME, why, exc)
 
     def _update(self, collection: str, updates: Sequence[UpdateOne]) -> None:
         try:
