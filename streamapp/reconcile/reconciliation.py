@@ -121,7 +121,7 @@ class Reconciliation:
             except ConcurrentChange:
                 time.sleep(FIRST_HEARTBEAT_SECONDS)
         raise StoreUnavailable(
-            "workers change rollups faster than they can be compared; stop the workers and try again"
+            "workers change rollups faster than they can be compared; stop the workers and try again", is_running=True
         )
 
     def _compare_day(self, day: int, since: Mapping[Level, int], compare: Comparison) -> ReconciliationResult:
