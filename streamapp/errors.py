@@ -25,7 +25,16 @@ class StreamappError(Exception):
 
 
 class Transient(StreamappError):  # noqa: N818 - a class of errors
-    """A dependency failed; a retry can succeed."""
+    """A dependency failed; a retry can succeed.
+
+    Args:
+        message: what is wrong.
+        is_running: whether the server answers; its answer is the error.
+    """
+
+    def __init__(self, message: str = "", *, is_running: bool = False) -> None:
+        super().__init__(message)
+        self.is_running = is_running
 
 
 class BrokerUnavailable(Transient):

@@ -165,7 +165,8 @@ def _end(outcome: ReplayOutcome, planned: ReplayPlan, settings: Settings) -> Non
         click.echo("Interrupted. Run the same command again to continue.", err=True)
         sys.exit(INTERRUPTED)
     if outcome.unreachable:
-        raise BrokerUnavailable(f"{outcome.unreachable}. Run the same command again to continue.")
+        message = f"{outcome.unreachable}. Run the same command again to continue."
+        raise BrokerUnavailable(message, is_running=outcome.unreachable.is_running)
     if outcome.replayed:
         click.echo(
             "A worker stores them (`streamapp worker` starts one); `streamapp dlq list` shows which fail again.",

@@ -67,8 +67,8 @@ def handle_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except Transient as exc:
-            message = f"{exc}\nIs it running? `streamapp up` starts a local Kafka, registry and MongoDB."
-            raise click.ClickException(message) from None
+            hint = "\nIs it running? `streamapp up` starts a local Kafka, registry and MongoDB."
+            raise click.ClickException(f"{exc}{'' if exc.is_running else hint}") from None
         except StreamappError as exc:
             raise click.ClickException(str(exc)) from None
         except OSError as exc:

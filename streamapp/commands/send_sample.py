@@ -16,6 +16,7 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka.admin import is_answer
 from streamapp.model.user_event import VERSIONS
 from streamapp.samples import faults, sender
 from streamapp.samples.faults import Fault
@@ -141,5 +142,8 @@ def _exit(counts: DeliveryCounts, exit_code: int) -> None:
     if exit_code:
         sys.exit(exit_code)
     if counts.unacknowledged:
-        message = f"{counts.unacknowledged} events were not acknowledged: {counts.error or 'no answer in time'}"
-        raise BrokerUnavailable(message)
+        error = counts.error
+        message = (
+            f"{counts.unacknowledged} events were not acknowledged: {error.str() if error else 'no answer in time'}"
+        )
+        raise BrokerUnavailable(message, is_running=error is not None and is_answer(error))

@@ -12,7 +12,7 @@ from traceback import format_tb
 from typing import cast
 
 from streamapp.decode import document, foreign_format, wire_format
-from streamapp.decode.document import Document, EventTimes, LazyDocument
+from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.fast_path import FastPath
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
@@ -59,8 +59,7 @@ class DecodedEvents:
     def with_fields(self, indexes: Sequence[int]) -> DecodedEvents:
         """The same with decoded documents: the store of events out of order adds a field to each."""
         events = self.part(indexes)
-        documents = [each.decoded() if isinstance(each, LazyDocument) else each for each in events.documents]
-        return DecodedEvents(documents, events.records, events.versions)
+        return DecodedEvents([*map(document.decoded, events.documents)], events.records, events.versions)
 
     def _dead_letter(self, index: int, error: str, batch: PartitionBatch) -> DeadLetter:
         record = batch.with_coordinates(self.records[index])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Self, cast
@@ -134,12 +134,33 @@ def kafka_part(origin: Origin) -> dict[str, Any]:
     }
 
 
+class UnencodableError(ValueError):
+    """BSON cannot hold a document; the message says why."""
+
+
+def to_bson(document: Document) -> bytes:
+    """The document in BSON.
+
+    Raises:
+        UnencodableError: BSON cannot hold it.
+    """
+    try:
+        return bson.encode(document)
+    except (BSONError, OverflowError, ValueError, TypeError, RecursionError) as exc:
+        raise UnencodableError(f"{type(exc).__name__}: {exc}") from exc
+
+
 def encoded(document: dict[str, Any]) -> Document:
     """The document in BSON, which takes a tenth of the memory; as it is, if BSON cannot hold it."""
     try:
-        return LazyDocument(bson.encode(document), *row_of(document))
-    except (BSONError, OverflowError, ValueError, TypeError):
+        return LazyDocument(to_bson(document), *row_of(document))
+    except UnencodableError:
         return document  # the store says what is wrong with it
+
+
+def decoded(document: Document) -> dict[str, Any]:
+    """The document with all its fields."""
+    return document.decoded() if isinstance(document, LazyDocument) else document
 
 
 def id_of(origin: Origin) -> str:
@@ -167,7 +188,7 @@ def row_of(document: Mapping[str, Any]) -> EventRow:
     """
     if type(document) is LazyDocument:
         return document.row
-    texts = [value if value is None or type(value) is str else text_of(value) for value in _values_of(document)]
+    texts = [value if value is None or type(value) is str else text_of(value) for value in _dimensions_of(document)]
     row = document["kafka"]["offset"], document[TIME], document[USER], _new(DimensionValues, texts)
     return _new(EventRow, row)
 
@@ -187,8 +208,15 @@ def _expression(field: Field) -> str:
     return "event" + "".join(f"[{name!r}]" for name in field.path.split("."))
 
 
-#: The values of the dimensions of a document.
-_values_of = _compiled(f"({', '.join(map(_expression, DIMENSIONS))},)")
+def values_of(fields: Iterable[Field]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """A function that returns the values of these fields of a document.
+
+    It raises KeyError or TypeError for a document that lacks a required field.
+    """
+    return _compiled(f"({', '.join(map(_expression, fields))},)")
+
+
+_dimensions_of = values_of(DIMENSIONS)
 _TYPES = {"string": str, "long": int}
 #: Whether each required field of an event has its type.
 _is_valid = _compiled(

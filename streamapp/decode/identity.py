@@ -13,36 +13,38 @@ from zlib import crc32
 
 from bson import DatetimeMS
 
-from streamapp.decode.document import Document, LazyDocument
+from streamapp.decode.document import Document, decoded, values_of
+from streamapp.model.user_event import REQUIRED, TIME
 
 #: What is read of a stored document to compare it.
-FIELDS = ("user_id", "event_type", "event_timestamp", "metadata.device", "metadata.location", "kafka.timestamp")
+FIELDS = (*(field.path for field in REQUIRED), "kafka.timestamp")
+
+#: The values of the required fields other than the time. Their order is part of the checksum in an `_id`.
+_values_of = values_of(field for field in REQUIRED if field.path != TIME)
 
 
 def is_another_event(came: Document, stored: Mapping[str, Any]) -> bool:
     """Whether a stored document with the `_id` of an event that came holds another event; False if it cannot tell."""
     theirs = _fingerprint(stored)
-    return theirs is not None and theirs != _fingerprint(_with_fields(came))
+    return theirs is not None and theirs != _fingerprint(decoded(came))
 
 
 def with_id_of_its_own(document: Document) -> dict[str, Any]:
     """The document under an `_id` of its own: the usual one, the Kafka timestamp, and a checksum of the event."""
-    fields = _with_fields(document)
+    fields = decoded(document)
     fingerprint = _fingerprint(fields) or ()
     checksum = crc32(repr(fingerprint).encode("utf-8", "surrogatepass"))
     return {**fields, "_id": f"{fields['_id']}-{_millis(fields['kafka']['timestamp'])}-{checksum:08x}"}
 
 
-def _with_fields(document: Document) -> dict[str, Any]:
-    return document.decoded() if isinstance(document, LazyDocument) else document
-
-
 def _fingerprint(document: Mapping[str, Any]) -> tuple[str, ...] | None:
     """What two deliveries of a record have in common; None for a document that lacks a part of it."""
     try:
-        metadata, timestamp = document["metadata"], _millis(document["kafka"]["timestamp"])
-        texts = (document["user_id"], document["event_type"], metadata["device"], metadata["location"])
-        return (str(timestamp), str(int(document["event_timestamp"])), *map(str, texts))
+        return (
+            str(_millis(document["kafka"]["timestamp"])),
+            str(int(document[TIME])),
+            *map(str, _values_of(document)),
+        )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
 

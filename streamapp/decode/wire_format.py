@@ -77,8 +77,6 @@ def build(value: bytes, writer: WriterSchema) -> DecodedBody:
     Raises:
         Undecodable: the body does not match the writer schema, or the schema is not one of events.
     """
-    if writer.problem:
-        raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, f"schema {writer.schema_id}: {writer.problem}")
     try:
         return writer.read(value, HEADER.size)
     except Undecodable as exc:

@@ -23,10 +23,6 @@ UNREGISTERED = "unregistered"
 _PROMOTED = {"string": {"string", "bytes"}, "long": {"long", "int"}}
 
 
-def _refuse(_value: bytes, _at: int) -> DecodedBody:
-    raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, "the schema has a problem")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriterSchema:
     """A schema that records are written with, and its id and version in the registry."""
@@ -40,8 +36,8 @@ class WriterSchema:
     canonical: str
     #: Names of its top-level fields; empty if it has a problem.
     names: frozenset[str]
-    #: Reads a body on the generic path, see `BodyReader.read`.
-    read: Callable[[bytes, int], DecodedBody] = _refuse
+    #: Reads a body on the generic path, see `BodyReader.read`; raises Undecodable if the schema has a problem.
+    read: Callable[[bytes, int], DecodedBody]
     #: Converts its records to BSON on the fast path; None if the fast path does not support the schema.
     transcode: Transcode | None = None
 
@@ -61,16 +57,14 @@ def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: 
         problem = "the schema cannot be read: its types are nested too deeply"
     except Exception as exc:  # noqa: BLE001 - a foreign schema may make the parser fail in any way; its records are dead letters
         problem = f"the schema cannot be read: {exc}"
-    return WriterSchema(schema_id=schema_id, version=version, problem=problem, canonical="", names=frozenset())
+    return _of_no_event(problem, schema_id=schema_id, version=version, canonical="")
 
 
 def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Sequence[Schema]) -> WriterSchema:
     parsed = avro_schema.parse(schema, definitions)
     problem, canonical = _problem(parsed.root, required_types(), path=""), canonical_form_of(parsed.root)
     if problem:
-        return WriterSchema(
-            schema_id=schema_id, version=version, problem=problem, canonical=canonical, names=frozenset()
-        )
+        return _of_no_event(problem, schema_id=schema_id, version=version, canonical=canonical)
     events = _records(parsed.root)
     for record in events:
         record.fields = [(name, as_event_time(type_) if name == TIME else type_) for name, type_ in record.fields]
@@ -82,6 +76,15 @@ def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Se
         names=frozenset(name for record in events for name, _ in record.fields),
         read=BodyReader(parsed).read,
         transcode=compiled(parsed.root, version=version, reserved=RESERVED),
+    )
+
+
+def _of_no_event(problem: str, *, schema_id: int, version: str, canonical: str) -> WriterSchema:
+    def refuse(_value: bytes, _at: int) -> DecodedBody:
+        raise Undecodable(Reason.INCOMPATIBLE_SCHEMA, problem)
+
+    return WriterSchema(
+        schema_id=schema_id, version=version, problem=problem, canonical=canonical, names=frozenset(), read=refuse
     )
 
 

@@ -45,7 +45,7 @@ class ReplayOutcome:
     #: Dead letters that Kafka will never accept, with the reason.
     refused: list[tuple[Letter, str]] = field(default_factory=list[tuple[Letter, str]])
     #: The error, if Kafka became unreachable.
-    unreachable: str | None = None
+    unreachable: BrokerUnavailable | None = None
     interrupted: bool = False
 
 
@@ -106,9 +106,9 @@ class Replay:
         except KeyboardInterrupt:
             self._outcome.interrupted = True
         except BrokerUnavailable as exc:  # while fetching dead letters
-            self._outcome.unreachable = str(exc)
+            self._outcome.unreachable = exc
         if self._producer.flush(self._timeout_seconds + 1) and not self._outcome.unreachable:
-            self._outcome.unreachable = str(unavailable(self._servers, "no answer in time"))
+            self._outcome.unreachable = unavailable(self._servers, "no answer in time")
         return self._outcome
 
     def _fetch(self, letters: Sequence[Letter]) -> Iterator[ReplayItem]:
@@ -174,7 +174,7 @@ class Replay:
         elif error.code() in _PERMANENT_ERRORS:
             self._outcome.refused.append((letter, self._refusal(size, error)))
         else:
-            self._outcome.unreachable = str(unavailable(self._servers, error.str()))
+            self._outcome.unreachable = unavailable(self._servers, error)
 
     def _refusal(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:

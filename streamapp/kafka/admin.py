@@ -155,7 +155,7 @@ class KafkaAdmin:
                 f"it refuses to create the topic {topic}: {error.str()} ({error.name()}). Create it yourself, or give"
                 f" the worker's user the right to create it: {self._cli.create_topic(topic)}"
             )
-            return unavailable(self.bootstrap_servers, why)
+            return unavailable(self.bootstrap_servers, why, is_running=True)
         if error.code() not in _PERMANENT_ERRORS:
             return exc
         message = (
@@ -203,7 +203,7 @@ class KafkaAdmin:
         try:
             return await asyncio.to_thread(call)
         except (KafkaException, TimeoutError) as exc:
-            reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
+            reason = exc.args[0] if isinstance(exc, KafkaException) else "no answer in time"
             raise unavailable(self.bootstrap_servers, reason) from exc
 
 
@@ -220,9 +220,17 @@ def topic_id_in(described: Any) -> str | None:
     return None if uuid.strip("A=") == "" else uuid
 
 
-def unavailable(bootstrap_servers: str, why: str) -> BrokerUnavailable:
+def unavailable(bootstrap_servers: str, why: KafkaError | str, *, is_running: bool = False) -> BrokerUnavailable:
     """The error for a failed call to Kafka, with the address, its setting and the reason."""
-    return BrokerUnavailable(f"Kafka cannot be used at {bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}")
+    if isinstance(why, KafkaError):
+        why, is_running = why.str(), is_answer(why)
+    message = f"Kafka cannot be used at {bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}"
+    return BrokerUnavailable(message, is_running=is_running)
+
+
+def is_answer(error: KafkaError) -> bool:
+    """Whether a broker has answered with this error; librdkafka's own errors have negative codes."""
+    return error.code() > 0
 
 
 class _UnknownTopicError(Exception):

@@ -61,7 +61,7 @@ class TopicReader:
         """The topic's partitions; none if the topic does not exist."""
         found = self._call(lambda: self._consumer.list_topics(self.topic, timeout=TIMEOUT)).topics[self.topic]
         if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise unavailable(self._servers, found.error.str())
+            raise unavailable(self._servers, found.error)
         return sorted(found.partitions)
 
     def bounds(self, partition: int) -> tuple[int, int]:
@@ -81,7 +81,7 @@ class TopicReader:
         finally:
             consumer.close()
         if error := next((each.error for each in found if each.error), None):
-            raise unavailable(self._servers, error.str())
+            raise unavailable(self._servers, error)
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def read(self, partition: int, start: int, end: int) -> Iterator[TopicRecord]:
@@ -115,7 +115,7 @@ class TopicReader:
                 elif error.code() in _RETRIABLE:
                     continue
                 else:
-                    raise unavailable(self._servers, error.str())
+                    raise unavailable(self._servers, error)
                 answered_at = time.monotonic()
         raise unavailable(self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s")
 
@@ -143,7 +143,7 @@ class TopicReader:
         try:
             return call()
         except KafkaException as exc:
-            raise unavailable(self._servers, exc.args[0].str()) from exc
+            raise unavailable(self._servers, exc.args[0]) from exc
 
 
 def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicPartition]:

@@ -129,11 +129,11 @@ def translate_errors(call: Callable[[], T]) -> T:
         if is_wrong_setting(exc):
             raise SettingsError(f"{message}. {_CHECK_SETTING}") from exc
         if is_transient(exc):
-            raise StoreUnavailable(message) from exc
+            raise StoreUnavailable(message, is_running=isinstance(exc, OperationFailure)) from exc
         if isinstance(exc, ConfigurationError):
             raise SettingsError(message) from exc
         if isinstance(exc, OperationFailure):
-            raise StoreUnavailable(_refusal_of_own_document(exc)) from exc
+            raise StoreUnavailable(_refusal_of_own_document(exc), is_running=True) from exc
         raise
 
 

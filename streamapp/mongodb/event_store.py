@@ -8,9 +8,7 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import bson
 import pymongo
-from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.collection import Collection
@@ -21,10 +19,11 @@ from pymongo.errors import (
 )
 
 from streamapp.decode import identity
-from streamapp.decode.document import Document, LazyDocument
+from streamapp.decode.document import Document, LazyDocument, UnencodableError, to_bson
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionId
+from streamapp.model.user_event import TIME
 from streamapp.mongodb import dead_letter_counts, failed_offsets
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, is_transient, is_wrong_setting, write_errors
 from streamapp.mongodb.faults import COMMAND_RECORD_CODES
@@ -42,8 +41,6 @@ KNOWN_FIELDS = sorted({*PROJECTION, *identity.FIELDS, "kafka.apart"})
 _Raw = RawBSONDocument | LazyDocument
 
 _INDEX_CONFLICTS = frozenset({85, 86})
-# Errors of the encoder, before anything is sent.
-_UNENCODABLE = (BSONError, OverflowError, ValueError, TypeError, RecursionError)
 
 
 class EventStore:
@@ -116,7 +113,7 @@ class EventStore:
         return [*self._primary["events"].find(query, PROJECTION)]
 
     def _create_indexes(self) -> None:
-        by_time = [("event_timestamp", pymongo.ASCENDING)]
+        by_time = [(TIME, pymongo.ASCENDING)]
         self._create_index(by_time, "which the dashboard uses")
         # Only for events out of order, which are few.
         out_of_order = {"kafka.apart": True}
@@ -128,7 +125,7 @@ class EventStore:
         except OperationFailure as exc:
             if exc.code not in _INDEX_CONFLICTS:
                 raise
-            log.warning("cannot create the index on event_timestamp, %s: %s", why, exc)
+            log.warning("cannot create the index on %s, %s: %s", TIME, why, exc)
 
     def _update(self, collection: str, updates: Sequence[UpdateOne]) -> None:
         try:
@@ -217,9 +214,9 @@ def why_unencodable(document: Document) -> str | None:
 def _encoded(document: Document) -> RawBSONDocument | str:
     """The encoded document; or why it cannot be encoded."""
     try:
-        raw = bson.encode(document)
-    except _UNENCODABLE as exc:
-        return f"{type(exc).__name__}: {exc}"
+        raw = to_bson(document)
+    except UnencodableError as exc:
+        return str(exc)
     if len(raw) > MAX_BYTES:
         return f"the document has {len(raw)} bytes; the limit of MongoDB is {MAX_BYTES}"
     return RawBSONDocument(raw)

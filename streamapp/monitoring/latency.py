@@ -74,10 +74,10 @@ class Latencies:
     def add(self, records: Sequence[Stamped], *, now: float) -> None:
         """Count records that were stored at `now` (seconds since the epoch); not those without a timestamp."""
         sampled = records[:: -(-len(records) // SAMPLED_RECORDS) or 1]
-        if any(record.timestamp < 0 for record in sampled):
-            sampled = [record for record in sampled if record.timestamp >= 0]
         bins = self._bins(now)
         for record in sampled:
+            if record.timestamp < 0:
+                continue
             # The producer's clock may be ahead of this clock.
             latency_ms, weight = max(0.0, now * 1_000 - record.timestamp), len(records) / len(sampled)
             index = bisect_left(BOUNDS_MS, latency_ms)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pymongo
 
 from streamapp.model.record import PartitionId
+from streamapp.model.user_event import TIME
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.keys import Document
@@ -137,7 +138,7 @@ class BucketRange:
 
     def _out_of_order(self) -> Iterable[Document]:
         start, end = self._time_span()
-        return self._events.find({"event_timestamp": {"$gte": start, "$lt": end}, "kafka.apart": True}, PROJECTION)
+        return self._events.find({TIME: {"$gte": start, "$lt": end}, "kafka.apart": True}, PROJECTION)
 
     def _keys(self, recount: Recount) -> Iterator[RollupKey]:
         for level, rollups in recount.rollups.items():
@@ -159,7 +160,7 @@ class BucketRange:
         )
         while chunk := [*islice(ids, MAX_EVENTS_PER_READ)]:
             events = self._events.find({"_id": {"$in": chunk}, "kafka.apart": {"$ne": True}}, PROJECTION)
-            recount.add([event for event in events if start <= event["event_timestamp"] < end], {})
+            recount.add([event for event in events if start <= event[TIME] < end], {})
         self._ahead[partition_id] = offset, recount
         return recount
 
@@ -169,8 +170,8 @@ class BucketRange:
 
 def events_between(mongo: Mongo, start_ms: int, end_ms: int) -> Iterator[Sequence[Document]]:
     """The events that were counted in order, by event time, in chunks."""
-    query = {"event_timestamp": {"$gte": start_ms, "$lt": end_ms}, "kafka.apart": {"$ne": True}}
-    by_time = [("event_timestamp", pymongo.ASCENDING)]
+    query = {TIME: {"$gte": start_ms, "$lt": end_ms}, "kafka.apart": {"$ne": True}}
+    by_time = [(TIME, pymongo.ASCENDING)]
     with mongo.primary["events"].find(query, PROJECTION, sort=by_time, allow_disk_use=True) as found:
         found.batch_size(MAX_EVENTS_PER_READ)
         while events := [*islice(found, MAX_EVENTS_PER_READ)]:

@@ -17,6 +17,7 @@ from bson import DatetimeMS
 
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import PartitionId
+from streamapp.model.user_event import TIME
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.monitoring import heartbeat
@@ -120,7 +121,7 @@ class Reconciliation:
             except ConcurrentChange:
                 time.sleep(FIRST_HEARTBEAT_SECONDS)
         raise StoreUnavailable(
-            "workers change rollups faster than they can be compared; stop the workers and try again"
+            "workers change rollups faster than they can be compared; stop the workers and try again", is_running=True
         )
 
     def _compare_day(self, day: int, since: Mapping[Level, int], compare: Comparison) -> ReconciliationResult:
@@ -139,7 +140,7 @@ class Reconciliation:
             found.events += len(events)
             self._on_read(len(events))
             if len(recount) >= MAX_ROLLUPS_PER_RANGE:
-                end = int(events[-1]["event_timestamp"])
+                end = int(events[-1][TIME])
                 yield self._bucket_range(start, end, since, recount.take(end), bounds)
                 start = end
         yield self._bucket_range(start, day + _DAY.width_ms, since, recount, bounds)
@@ -199,10 +200,10 @@ class Reconciliation:
         return min((_DAY.start_of(start) for start in starts if start is not None), default=None)
 
     def _next_event(self, at: int) -> int | None:
-        by_time = [("event_timestamp", pymongo.ASCENDING)]
-        query = {"event_timestamp": {"$gte": at, "$lt": _END}}
-        found = self._mongo.primary["events"].find_one(query, {"event_timestamp": 1}, sort=by_time)
-        return None if found is None else int(found["event_timestamp"])
+        by_time = [(TIME, pymongo.ASCENDING)]
+        query = {TIME: {"$gte": at, "$lt": _END}}
+        found = self._mongo.primary["events"].find_one(query, {TIME: 1}, sort=by_time)
+        return None if found is None else int(found[TIME])
 
     def _next_bucket(self, level: Level, at: int) -> int | None:
         query = {"bucket": {"$gte": DatetimeMS(at), "$lt": DatetimeMS(_END)}}
@@ -211,5 +212,5 @@ class Reconciliation:
 
     def _untimed(self) -> int:
         outside = ({"$not": {"$gte": _FIRST}}, {"$gte": _END})
-        query = {"$or": [{"event_timestamp": each} for each in outside]}
+        query = {"$or": [{TIME: each} for each in outside]}
         return self._mongo.primary["events"].count_documents(query)

@@ -43,7 +43,7 @@ class ErrorResponse(RegistryUnavailable):
     """The registry answers a request with an HTTP error."""
 
     def __init__(self, url: str, status: int | None, reason: str) -> None:
-        super().__init__(f"{url} answers {status}: {reason}")
+        super().__init__(f"{url} answers {status}: {reason}", is_running=True)
         self.status = status
         self.reason = reason
 
@@ -252,4 +252,4 @@ def _translated(url: str, call: Callable[[], T]) -> T:
         raise ErrorResponse(url, exc.http_code, exc.message) from exc
     except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or not a registry's JSON
         message = f"{url} does not answer as a schema registry does: {exc}. Set {api_path.remedy(url.rstrip('/'))}"
-        raise RegistryUnavailable(message) from exc
+        raise RegistryUnavailable(message, is_running=True) from exc

@@ -15,12 +15,12 @@ from streamapp.retry import OutageRetrier
 
 
 class SchemaRegistration:
-    """Registers V1 and V2 under the client's subject; retries while the registry is unreachable.
+    """Registers the schemas under the client's subject; retries while the registry is unreachable.
 
     Args:
         client: the registry.
         outages: retries requests.
-        on_registered: called with each of the two schemas.
+        on_registered: called with each of the schemas.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SchemaRegistration:
             found = await self._client.find_version(schema)
         except NoConfluentApi as exc:
             raise SettingsError(str(exc)) from exc
-        if found is None and await self._is_of_others():
+        if found is None and version == VERSIONS[0] and await self._is_of_others():
             message = (
                 f"{self._client.subject} has only schemas of other producers. streamapp does not register its sample"
                 " schemas there. To send sample events, set another STREAMAPP_TOPIC, which has its own subject"
@@ -77,11 +77,13 @@ class SchemaRegistration:
         return writer
 
     async def _is_of_others(self) -> bool:
-        """Whether the subject has versions, and none is a schema of this repository."""
+        """Whether a subject without the first schema has versions, and none is a later schema of this repository."""
         if not await self._client.versions():
             return False
-        found = [await self._client.find_version(event.schema(version)) for version in VERSIONS]
-        return not any(found)
+        for version in VERSIONS[1:]:
+            if await self._client.find_version(event.schema(version)):
+                return False
+        return True
 
     async def _register(self, schema: Schema, version: int) -> RegisteredVersion:
         refusal: ErrorResponse | None = None

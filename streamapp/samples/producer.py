@@ -1,4 +1,4 @@
-"""Sample events for the worker: the ones due by the clock, sent and acknowledged."""
+"""Send the worker's sample events at a fixed rate, and wait for their acknowledgements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streamapp.model.user_event import USER
 from streamapp.retry import OutageRetrier
 from streamapp.samples.generator import Sample
 
-#: Events that are made up for after an outage; for the rest of it there are none.
+#: At most this many overdue events are sent after an outage; the others are left out.
 MAX_BEHIND = 100
 
 #: Hands an event to Kafka; the second await is its acknowledgement.
@@ -23,14 +23,14 @@ Send = Callable[[str, dict[str, Any]], Awaitable[Awaitable[Any]]]
 
 
 class Pace:
-    """How many events are due, if there is one every `interval_seconds`; a late tick loses none."""
+    """Counts the events that are due: one every `interval_seconds`, also for the time of a late call."""
 
     def __init__(self, interval_seconds: float) -> None:
         self._interval = interval_seconds
         self._next: float | None = None
 
     def due(self, now: float) -> int:
-        """Events that have become due by `now` (seconds) since the last call; the first one is due at once."""
+        """The number of events that became due since the last call, by `now` in seconds; the first is due at once."""
         following = now if self._next is None else self._next
         if now < following:
             return 0
@@ -60,7 +60,7 @@ class SampleProducer:
         self._clock = clock
 
     async def produce_due(self, now: float) -> None:
-        """Send the samples due by `now` (seconds); waits until all are acknowledged, through every outage."""
+        """Send the samples that are due at `now` (seconds); wait until all are acknowledged, also through an outage."""
         self.is_idle = False
         at = int(self._clock() * 1000)
         events = [next(self._samples).event(at=at) for _ in range(self._pace.due(now))]

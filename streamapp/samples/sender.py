@@ -80,7 +80,7 @@ class DeliveryCounts:
     #: Still without an answer after the last wait.
     unanswered: int = 0
     #: The last reason why Kafka did not acknowledge a record.
-    error: str | None = None
+    error: KafkaError | None = None
 
     @property
     def acknowledged(self) -> int:
@@ -104,7 +104,7 @@ class DeliveryCounts:
         """Count one delivery report."""
         if error is not None:
             self.failed += 1
-            self.error = error.str()
+            self.error = error
 
 
 class Sender:

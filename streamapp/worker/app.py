@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,8 +63,19 @@ except SettingsError as exc:
 
 root.extend(cli)
 
+#: Rows of the table that Faust prints at the start, about tables: this app has none, and their folders do not exist.
+_ABOUT_TABLES = frozenset({"store", "datadir", "appdir"})
+_all_rows: Any = worker_command._banner_data  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+@wraps(_all_rows)
+def _banner_data(self: Any, worker: Any) -> Any:
+    return [row for row in _all_rows(self, worker) if row[0] not in _ABOUT_TABLES]
+
+
+worker_command._banner_data = _banner_data  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 if config.log_format == "json":
-    # Faust would print a table to the same stream as the log.
+    # Faust would print the table to the same stream as the log.
     worker_command.on_worker_created = lambda self, worker: None  # noqa: ARG005 - Faust's names
 
 kafka_outages = OutageRetrier("Kafka")

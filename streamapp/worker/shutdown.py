@@ -81,10 +81,11 @@ class BoundedWorker(faust.Worker):
             # Skips Python's finalization, in which datasketches reports each live object as a leak, over many lines.
             os._exit(_FAILED if BoundedWorker.failure else int(exc.code or 0))
 
-    async def on_startup_finished(self) -> None:
-        """Print "ready" on a text log; without its spinner Faust does so at the level INFO only."""
-        await super().on_startup_finished()
-        if not self._shutdown_immediately and not self.app.conf.logging_config:
+    def _on_startup_end_spinner(self) -> None:
+        """Print "ready", whatever the level of the log; a log in JSON has a line "Ready" at the level INFO instead."""
+        if self.app.conf.logging_config:
+            super()._on_startup_end_spinner()
+        else:
             self.say("ready")
 
     def _receive_signals(self) -> None:

@@ -27,12 +27,14 @@ def nowhere(**changes: Any) -> Settings:
 
 
 def test_a_signal_while_kafka_is_unreachable_stops_the_worker_in_order(tmp_path: Path) -> None:
-    """It has no consumer yet."""
+    """It has no consumer yet. What it has printed names no folder that it does not have."""
     with Worker(nowhere(), tmp_path) as worker:
         until(lambda: "is unreachable; retrying" in worker.text, within=60, what="a worker that waits")
 
         assert 0 == worker.stop()
         assert "Traceback" not in worker.text
+        assert "hostname" in worker.text
+        assert [] == [name for name in ("datadir", "appdir", "store") if name in worker.text]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,26 @@ def test_a_cancelled_operation_does_not_end_the_outage() -> None:
     assert (None, 1) == (outages.outage_since, outages.count)
 
 
+def test_an_owner_that_reports_success_ends_only_an_outage_that_it_reported() -> None:
+    """It reports after each of its operations, while other operations may fail."""
+    reports = list[bool]()
+
+    async def pause(_: float) -> None:
+        for failure in (None, StoreUnavailable("also down"), None):
+            outages.report(failure)
+            reports.append(outages.outage_since is not None)
+
+    outages = OutageRetrier("MongoDB", sleep=pause)
+    asyncio.run(outages.run(Flaky(1)))
+
+    assert [True, True, True] == reports
+    assert (None, 1) == (outages.outage_since, outages.count)
+    outages.report(StoreUnavailable("down again"))
+    assert outages.outage_since is not None
+    outages.report(None)
+    assert (None, 2) == (outages.outage_since, outages.count)
+
+
 def test_no_retry_tries_once() -> None:
     """A command reports the error immediately."""
     with pytest.raises(StoreUnavailable):

@@ -241,7 +241,7 @@ def test_examples_are_valid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 def test_the_signing_key_comes_from_a_variable_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A newline at the end of the file is no part of the key; both at once, and an empty file, are errors."""
+    """A newline at the end of the file is not part of the key. To set both is an error; so is an empty file."""
     file = tmp_path / "key"
     file.write_text("secret\n")
     monkeypatch.setenv("STREAMAPP_DLQ_SIGNING_KEY_FILE", str(file))

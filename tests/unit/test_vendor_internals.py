@@ -156,7 +156,9 @@ WORKER = {
     # Where the worker says that it is ready; reads `spinner` and `_shutdown_immediately`.
     faust.Worker.__init__: "25a4d782432f",
     faust.Worker.on_startup_finished: "60faa1ca4af7",
+    faust.Worker._on_startup_end_spinner: "20b46463df39",
     worker.on_worker_created: "ea70b48f55a6",
+    worker._banner_data: "b853db711e96",
     # The web server: where its runner is made and used, and which pages of Faust are registered.
     base.App._new_web: "9558ffdcacfa",
     web_driver.Web.__init__: "52b00c1bd653",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
+from streamapp.model.user_event import TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +24,12 @@ class EventsFacts:
     refused: Sequence[str] | None = ()
 
 
+#: Its name by MongoDB's rule.
+_TIME_INDEX = f"{TIME}_1"
 #: The indexes that the worker creates, with the options that distinguish them.
 _EXPECTED_INDEXES: Mapping[str, Mapping[str, Any]] = {
-    "event_timestamp_1": {"key": {"event_timestamp": 1}},
-    "apart": {"key": {"event_timestamp": 1}, "partialFilterExpression": {"kafka.apart": True}},
+    _TIME_INDEX: {"key": {TIME: 1}},
+    "apart": {"key": {TIME: 1}, "partialFilterExpression": {"kafka.apart": True}},
 }
 _INDEX_OPTIONS = ("key", "partialFilterExpression", "sparse", "unique", "expireAfterSeconds", "collation", "hidden")
 
@@ -104,8 +107,8 @@ def _conflicts(index: Mapping[str, Any], existing: Mapping[str, Mapping[str, Any
     if key in _EXPECTED_INDEXES.values():
         return False
     # The same name, or the same keys without a filter, which MongoDB treats as the same index.
-    same_keys = key["key"] == {"event_timestamp": 1} and "partialFilterExpression" not in key
-    return name in _EXPECTED_INDEXES or (same_keys and _EXPECTED_INDEXES["event_timestamp_1"] not in existing.values())
+    same_keys = key["key"] == {TIME: 1} and "partialFilterExpression" not in key
+    return name in _EXPECTED_INDEXES or (same_keys and _EXPECTED_INDEXES[_TIME_INDEX] not in existing.values())
 
 
 def _drop_index_command(events: EventsFacts, index: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from copy import deepcopy
 from typing import Any
 
-from streamapp.decode.document import Document, LazyDocument
+from streamapp.decode.document import Document, decoded
 from streamapp.decode.identity import is_another_event, with_id_of_its_own
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
@@ -61,7 +61,7 @@ class FakeEventStore:
             elif document["_id"] in self.documents:
                 duplicates.add(index)
             else:
-                self.documents[document["_id"]] = document.decoded() if isinstance(document, LazyDocument) else document
+                self.documents[document["_id"]] = decoded(document)
         return Outcome(duplicates=frozenset(duplicates), refused=refused)
 
     async def known(self, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
+import httpx
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import KafkaError
+from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from streamapp import commands
+from streamapp.commands.options import handle_errors
+from streamapp.kafka.admin import unavailable
+from streamapp.mongodb.client import translate_errors
+from tests.support.registry_stub import client_answered_by
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
@@ -62,6 +72,61 @@ def test_output_to_a_full_disk_is_an_error_without_a_traceback() -> None:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
 
     assert (1, "Error: The output cannot be written: No space left on device\n") == (done.returncode, done.stderr)
+
+
+def raising(error: Exception) -> Callable[[], NoReturn]:
+    """Return a function that raises this error."""
+
+    def fail() -> NoReturn:
+        raise error
+
+    return fail
+
+
+def of_kafka(code: int) -> Callable[[], NoReturn]:
+    """Return a function that raises what a command raises for an error of Kafka."""
+    return raising(unavailable("127.0.0.1:9092", KafkaError(code)))
+
+
+def of_registry(answer: httpx.Response | httpx.HTTPError) -> Callable[[], object]:
+    """Return a function that asks a registry that answers so."""
+
+    def request(*_: object, **__: object) -> httpx.Response:
+        if isinstance(answer, httpx.Response):
+            return answer
+        raise answer
+
+    return lambda: asyncio.run(client_answered_by(request).look_up(5))
+
+
+def of_mongodb(error: PyMongoError) -> Callable[[], object]:
+    """Return a function that raises what a command raises for an error of MongoDB."""
+    return lambda: translate_errors(raising(error))
+
+
+@pytest.mark.parametrize(
+    ("work", "is_asked"),
+    [
+        (of_kafka(KafkaError._TRANSPORT), True),
+        (of_kafka(KafkaError.TOPIC_AUTHORIZATION_FAILED), False),
+        (of_registry(httpx.ConnectError("refused")), True),
+        (of_registry(httpx.Response(404, text="not found")), False),
+        (of_registry(httpx.Response(401, json={})), False),
+        (of_registry(httpx.Response(200, text="<html>")), False),
+        (of_mongodb(ServerSelectionTimeoutError("refused")), True),
+        (of_mongodb(OperationFailure("Authentication failed.", 18)), False),
+    ],
+    ids=["kafka", "rights", "registry", "path", "user", "other server", "mongodb", "password"],
+)
+def test_a_user_is_asked_whether_a_server_runs_only_if_it_does_not_answer(
+    work: Callable[[], object], is_asked: bool
+) -> None:
+    """The answer of a server says what is wrong."""
+    done = CliRunner().invoke(click.command()(handle_errors(lambda: click.echo(work()))))
+
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: ")
+    assert is_asked == ("Is it running?" in done.stderr)
 
 
 @pytest.mark.parametrize("command", ["send-sample", "verify"])

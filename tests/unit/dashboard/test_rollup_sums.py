@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from dashboard.data import rollup_sums
-from dashboard.model import time_window
-from dashboard.model.snapshot import Filter
+from dashboard.model import snapshot, time_window
+from dashboard.model.snapshot import FILTERS, Filter
 from dashboard.model.time_window import DEFAULT
+from streamapp.rollups import keys
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 from tests.support.rollup_factory import rollups
 
@@ -87,6 +88,26 @@ def test_events_of_a_rollup_that_is_older_than_a_dimension_are_not_counted_by_it
 
     assert {"not counted": 2} == counted.by_value["devices"]
     assert () == counted.options["devices"]
+
+
+def test_events_of_a_cell_that_is_older_than_a_dimension_have_no_value_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They pass filters by other dimensions only, and "not counted" is no value to filter by."""
+    found = read([document(), document(event_type="search")])
+    names = (*FILTERS, "referrers")
+    for module, name in ((keys, "CUBE"), (rollup_sums, "FILTERS"), (snapshot, "FILTERS")):
+        monkeypatch.setattr(module, name, names)
+
+    by_type = rollup_sums.counts(found, Filter(types=("click",)))
+
+    assert {"click": 1} == by_type.by_value["types"]
+    assert (("click", "search"), ()) == (by_type.options["types"], by_type.options["referrers"])
+    assert rollup_sums.counts(found, Filter(referrers=("mail",))).total == 0
+
+
+def test_a_filter_by_an_unknown_dimension_is_an_error() -> None:
+    """It would select everything."""
+    with pytest.raises(TypeError, match="colours"):
+        Filter(colours=("red",))
 
 
 def test_period_is_half_open() -> None:

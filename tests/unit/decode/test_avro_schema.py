@@ -150,6 +150,9 @@ def test_a_name_is_found_as_the_specification_says(name: str, namespace: str | N
         (event_schema({"name": "x", "type": "Nothing"}), "x: unknown type 'Nothing'"),
         (event_schema({"name": "x"}), "x: a type is neither"),
         (event_schema({"type": "int"}), "a field without a name"),
+        (event_schema(name=""), "a type record without a name"),
+        (event_schema({"name": "x", "type": {"type": "enum", "symbols": ["A"]}}), "x: a type enum without a name"),
+        (event_schema(metadata={**META, "fields": {}}), "metadata: record com.shop.Meta has no list of fields"),
         (event_schema({"name": "x", "type": {"type": "array"}}), "x: a type array without items"),
         (
             event_schema({"name": "x", "type": {"type": "fixed", "name": "F", "size": "4"}}),
@@ -204,6 +207,38 @@ def test_a_text_that_is_nested_too_deeply_has_a_problem_or_is_read(depth: int) -
     text = '{"type":"array","items":' * depth + '"int"' + "}" * depth
 
     assert writer_schema(from_text(text), schema_id=9, version="v9").problem
+
+
+def test_definitions_that_are_too_deep_to_compare_are_a_problem() -> None:
+    """A record may be defined twice in the same way; its default values can be nested beyond Python's stack."""
+    metas: list[Any] = []
+    for _ in range(2):
+        deep: Any = 0
+        for _ in range(100_000):
+            deep = [deep]
+        metas.append({**META, "default": deep})
+    schema = event_schema({"name": "again", "type": metas[1]}, metadata=metas[0])
+
+    assert "nested too deeply" in (writer_schema(schema, schema_id=9, version="v9").problem or "")
+
+
+def test_records_that_contain_each_other_in_too_many_ways_are_a_problem() -> None:
+    """Each record has at least the bytes of the one around it: the least size of the last is known after 120 rounds."""
+
+    def around(prefix: str, smallest: str) -> Any:
+        """Return 60 records within each other; each but the outermost begins with the one around it."""
+        inner: Any = "null"
+        for number in reversed(range(60)):
+            first = {"name": "up", "type": f"{prefix}{number - 1}" if number else smallest}
+            fields = [first, {"name": "in", "type": ["null", inner]}]
+            inner = {"type": "record", "name": f"{prefix}{number}", "fields": fields}
+        return inner
+
+    few = event_schema({"name": "x", "type": around("R", "int")})
+    many = event_schema(*few["fields"][4:], {"name": "y", "type": around("S", "R59")})
+
+    assert writer_schema(few, schema_id=9, version="v9").problem is None
+    assert "too many contain each other" in (writer_schema(many, schema_id=9, version="v9").problem or "")
 
 
 def test_a_chain_of_many_records_has_no_end_in_a_crash() -> None:

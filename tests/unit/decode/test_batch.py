@@ -12,6 +12,7 @@ from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.model.record import Reason
+from streamapp.mongodb.event_store import why_unencodable
 from tests.support.factories import V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
 
@@ -68,6 +69,7 @@ def test_events_of_the_known_schemas_take_the_fast_path(changes: dict[str, str |
 
 ANY_TIME = EventTimes(earliest=0, ahead=0)
 ITEMS = {"type": "array", "items": {"type": "record", "name": "Item", "fields": [{"name": "a", "type": "boolean"}]}}
+TAGS = {"type": "map", "values": "int"}
 EXPANDING = {**event.schema(1), "fields": [*event.schema(1)["fields"], {"name": "items", "type": ITEMS}]}
 
 
@@ -83,6 +85,19 @@ def test_a_document_of_the_generic_path_is_encoded() -> None:
     assert isinstance(document, LazyDocument)
     assert [{"a": True}] * 10_000 == document["items"]
     assert len(document.raw) > 10 * len(value)
+
+
+def test_a_document_that_bson_cannot_hold_stays_as_it_is() -> None:
+    """The store refuses it with the reason: BSON has no field name with a NUL."""
+    schema = {**event.schema(1), "fields": [*event.schema(1)["fields"], {"name": "tags", "type": TAGS}]}
+    value = wire(an_event(tags={"a\0b": 1}), schema, 3)
+    schemas = {3: writer_schema(schema, schema_id=3, version="v3")}
+
+    (decoded,) = parts(a_batch(FakeRecord(value=value)), schemas, times=ANY_TIME, received_at=datetime.now(UTC))
+
+    (document,) = decoded.events.documents
+    assert {"a\0b": 1} == document["tags"]
+    assert "NUL" in (why_unencodable(document) or "").upper()
 
 
 @pytest.mark.parametrize("bad", [False, True])

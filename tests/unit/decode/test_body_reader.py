@@ -252,6 +252,18 @@ def test_nested_arrays_are_bounded_in_depth() -> None:
     assert "nested" in str(refusal(tree, b"\x02" * 400_000 + b"\0" * 400_000))
 
 
+def test_a_recursion_through_many_unions_is_undecodable() -> None:
+    """Unions do not count as depth, since the document does not have them; Python's stack ends before the depth."""
+    branch: Any = "Node"
+    for _ in range(100):
+        branch = ["null", branch]
+    node = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": branch}]}
+
+    assert read(node, b"\x02" * 100 + b"\0") == {"next": {"next": None}}
+    refused = refusal(node, b"\x02" * 9_000 + b"\0")
+    assert (Reason.UNDECODABLE, True) == (refused.reason, "too large to read: RecursionError" in str(refused))
+
+
 @pytest.mark.parametrize("name", ["b.Node", "Node"])
 def test_a_recursion_behind_a_short_name_is_bounded(name: str) -> None:
     """Another namespace has a flat record of the same name."""

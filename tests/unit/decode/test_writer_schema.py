@@ -101,12 +101,14 @@ def test_an_event_timestamp_of_days_is_milliseconds() -> None:
     assert int(dt.datetime(2026, 1, 31, tzinfo=dt.UTC).timestamp() * 1000) == read["event_timestamp"]
 
 
+@pytest.mark.parametrize("is_nullable", [False, True])
 @pytest.mark.parametrize(
     ("logical", "factor"), [("timestamp-millis", 1), ("timestamp-micros", 1000), ("local-timestamp-micros", 1000)]
 )
-def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor: int) -> None:
-    """It is stored as an int of milliseconds."""
-    schema = with_field("event_timestamp", {"type": "long", "logicalType": logical})
+def test_event_timestamp_is_milliseconds_whatever_its_unit(logical: str, factor: int, is_nullable: bool) -> None:
+    """It is stored as an int of milliseconds, also if the schema allows null."""
+    kind = {"type": "long", "logicalType": logical}
+    schema = with_field("event_timestamp", ["null", kind] if is_nullable else kind)
     writer = writer_schema(schema, schema_id=9, version="v9")
 
     value = wire(an_event(event_timestamp=1_790_000_000_123 * factor), schema, 9)
@@ -156,8 +158,11 @@ def test_schemas_with_the_required_fields_are_of_events(schema: Any) -> None:
     ids=lambda part: str(part)[-40:],
 )
 def test_other_schemas_have_a_problem(schema: Any, problem: str) -> None:
-    """It names the field."""
+    """It names the field. Their records are refused with it."""
     assert problem == problem_of(schema)
+    with pytest.raises(Undecodable, match=f"schema 9: {problem}") as caught:
+        wire_format.read(wire(an_event(), schema_id=9), writer_schema(schema, schema_id=9, version="v9"))
+    assert Reason.INCOMPATIBLE_SCHEMA == caught.value.reason
 
 
 def test_a_schema_that_cannot_be_parsed_has_a_problem() -> None:

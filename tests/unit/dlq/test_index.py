@@ -12,6 +12,7 @@ from streamapp.dlq.index import (
     OTHER_TOPIC,
     OVER_LIMIT,
     TOO_MANY_REPLAYS,
+    UNSIGNED,
     ClassifiedDeadLetter,
     DeadLetterFilter,
     DeadLetterIndex,
@@ -254,6 +255,14 @@ def test_only_open_letters_are_replayed(state: State) -> None:
 def test_letters_of_another_topic_are_not_replayed() -> None:
     """They would be stored as user events."""
     assert ([], {OTHER_TOPIC: 1}) == replayed_and_skipped(a_letter(topic="orders"))
+
+
+def test_letters_whose_coordinates_no_worker_believes_are_not_replayed() -> None:
+    """A worker with a signing key would store their events at other coordinates."""
+    forged = parse_letter(a_dead_letter_record(), signing_key=b"key")
+
+    assert forged
+    assert ([], {UNSIGNED: 1}) == replayed_and_skipped(forged)
 
 
 def test_letters_are_replayed_at_most_max_replays_times() -> None:

@@ -6,6 +6,8 @@ import base64
 import json
 from datetime import timedelta
 
+import pytest
+
 from streamapp.dlq.index import ClassifiedDeadLetter, State, histogram
 from streamapp.dlq.letter_text import (
     hex_lines,
@@ -140,11 +142,12 @@ def test_a_record_is_text_with_a_hex_dump() -> None:
     ] == [*record_lines(record, max_bytes=16)]
 
 
-def test_a_record_without_value_and_with_an_impossible_time_is_shown() -> None:
-    """Neither raises an error."""
-    lines = [*record_lines(FakeRecord(value=None, key=None, timestamp=2**62), max_bytes=16)]
+@pytest.mark.parametrize(("timestamp", "expected"), [(2**62, "not a date"), (-1, "unknown")])
+def test_a_record_without_value_and_without_a_possible_time_is_shown(timestamp: int, expected: str) -> None:
+    """Nothing of this raises an error."""
+    lines = [*record_lines(FakeRecord(value=None, key=None, timestamp=timestamp), max_bytes=16)]
 
-    assert "not a date" in lines[1]
+    assert f"timestamp  {timestamp} ({expected})" == lines[1]
     assert ["key        null", "value      null"] == lines[2:]
 
 

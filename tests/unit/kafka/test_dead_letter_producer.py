@@ -175,6 +175,20 @@ def test_a_letter_with_a_large_key_and_large_headers_is_sent_without_them(monkey
     assert dict(restored_headers(letter, record))["trace"] == b"x" * 99
 
 
+def test_a_letter_without_a_key_has_no_headers_of_an_omitted_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing key and an omitted one are different; the original record is recognised."""
+    producer, record = _Limited(100), FakeRecord(value=b"v", key=None, headers=(("trace", b"x" * 101),))
+
+    sent_to(producer, monkeypatch, a_letter(value=record.value, key=None, headers=record.headers))
+
+    ((key, value, headers),) = producer.delivered
+    assert (None, None, b"1") == (key, value, headers["streamapp.value_size"])
+    assert not [name for name in headers if name.startswith("streamapp.key_")]
+    letter = FakeRecord(key=key, value=value, headers=tuple(headers.items()))
+    assert is_original(letter, record)
+    assert not is_original(letter, record._replace(key=b"k"))
+
+
 def test_letters_of_a_batch_that_is_too_large_are_sent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """They keep their values."""
     producer = _Limited(100, batches=2)

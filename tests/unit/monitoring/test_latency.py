@@ -56,6 +56,16 @@ def test_samples_are_weighted(records: int) -> None:
     assert latencies.histogram(now=NOW).n == records
 
 
+@pytest.mark.parametrize("pairs", [5, 3_232])
+def test_records_without_a_timestamp_are_not_counted(pairs: int) -> None:
+    """Their latency is unknown. Of the larger batch, each 101st record is a sample."""
+    latencies = Latencies()
+    latencies.add([Stamped(-1), *aged(10)] * pairs, now=NOW)
+    latencies.add([Stamped(-1)], now=NOW)
+
+    assert latencies.histogram(now=NOW).n == pairs
+
+
 def test_total_counts_since_the_start() -> None:
     """The total keeps events that have left the window."""
     latencies = Latencies()

@@ -152,15 +152,19 @@ def test_nothing_is_registered_beside_the_schemas_of_others(
         prepare(team, compatibility, register=register)
 
     assert {"GET"} == {request.split()[0] for request in team.requested}
+    # Each schema of this repository is compared with it once.
+    assert len(VERSIONS) == team.requested.count("GET subjects/user_events-value/versions/1")
 
 
-def test_a_subject_without_the_latest_schema_gets_it() -> None:
+@pytest.mark.parametrize("missing", [0, len(VERSIONS) - 1])
+def test_a_subject_without_one_of_the_schemas_gets_it(missing: int) -> None:
     """It has also a version that somebody else has added."""
     confluent = Confluent()
     prepare(confluent)
-    other = OfAnotherTeam().versions[0]["schema"]
-    confluent.versions[-1]["schema"] = other
+    confluent.versions[missing]["schema"] = OfAnotherTeam().versions[0]["schema"]
 
     ours = prepare(confluent)
 
-    assert [*[f"v{v}" for v in VERSIONS[:-1]], f"v{VERSIONS[-1] + 1}"] == [ours[v].version for v in VERSIONS]
+    expected = [f"v{version}" for version in VERSIONS]
+    expected[missing] = f"v{len(VERSIONS) + 1}"
+    assert expected == [ours[version].version for version in VERSIONS]

@@ -8,7 +8,8 @@ import fastavro
 import pytest
 
 from streamapp.model import event
-from streamapp.samples.generator import Sample, samples
+from streamapp.model.user_event import VERSIONS
+from streamapp.samples.generator import Sample, example, samples
 
 
 def some(count: int, *, seed: int = 7, v2_ratio: float = 0.7) -> list[Sample]:
@@ -38,6 +39,15 @@ def test_each_sample_fits_its_schema() -> None:
     """It has exactly the fields of its version."""
     for sample in some(200):
         assert fastavro.validate(sample.event(at=1), event.schema(sample.version), strict=True)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_example_is_of_the_wanted_version(version: int) -> None:
+    """And the same each time."""
+    found = example(version)
+
+    assert found == example(version)
+    assert fastavro.validate(found.event(at=1), event.schema(version), strict=True)
 
 
 @pytest.mark.parametrize("field", ["user_id", "event_type"])

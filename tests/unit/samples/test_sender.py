@@ -76,7 +76,7 @@ def test_each_record_is_acknowledged_failed_or_unanswered() -> None:
     counts = send(FakeProducer(Message(), failure, None), record(), record(), record()).counts
 
     assert (3, 1, 2) == (counts.sent.total(), counts.acknowledged, counts.unacknowledged)
-    assert failure.str() == counts.error
+    assert failure == counts.error
 
 
 def test_a_full_queue_is_waited_for() -> None:

@@ -98,6 +98,16 @@ def test_each_caller_gets_the_outcome_of_its_own_documents() -> None:
     assert Outcome(duplicates=frozenset({0}), refused={1: "no"}) == b
 
 
+def test_outcomes_of_two_halves_are_joined() -> None:
+    """MongoDB limits the bytes of a command: indexes of the second half count from its begin."""
+    first = Outcome(duplicates=frozenset({0}), refused={1: "no"}, reused=frozenset({2}))
+    second = Outcome(duplicates=frozenset({1}), refused={2: "never"}, reused=frozenset({0}))
+
+    assert Outcome(
+        duplicates=frozenset({0, 4}), refused={1: "no", 5: "never"}, reused=frozenset({2, 3})
+    ) == first.joined(second, 3)
+
+
 def test_an_error_is_raised_in_every_caller() -> None:
     """Each caller repeats its own insert."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.decode import document
+from streamapp.decode import document, wire_format
 from streamapp.decode.document import Document, EventTimes
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import AssignmentLost, DeadLetterRefused, PoisonFlood
@@ -219,6 +219,46 @@ def test_a_document_that_the_store_refuses_becomes_a_dead_letter() -> None:
 async def refuse_second(documents: Sequence[Document]) -> Outcome:
     """Refuse the document with offset 1."""
     return Outcome(refused={i: "too odd" for i, d in enumerate(documents) if d["kafka"]["offset"] == 1})
+
+
+ITEMS = {"type": "array", "items": {"type": "record", "name": "Item", "fields": [{"name": "a", "type": "boolean"}]}}
+EXPANDING = {**schema(1), "fields": [*schema(1)["fields"], {"name": "items", "type": ITEMS}]}
+
+
+def test_a_batch_that_expands_is_settled_in_parts() -> None:
+    """Each record has its fate and its count, whatever part it is in."""
+    env = Environment()
+    env.schemas.known[3] = writer_schema(EXPANDING, schema_id=3, version="v3")
+    large = wire(an_event(items=[{"a": True}] * 25_000), EXPANDING, 3)
+    replay = FakeRecord(value=large, offset=3, headers=replayed_from(offset=0))
+    records = [FakeRecord(value=large, offset=1), FakeRecord(value=large + b"x", offset=2), replay, a_record(offset=4)]
+    env.settle(a_batch(FakeRecord(value=b"", offset=0)))
+
+    assert [Fates(stored=3, dead_lettered=1)] == env.settle(a_batch(*records))
+
+    assert [0, 2] == [letter.record.offset for letter in env.dead_letters.sent]
+    assert [f"{TOPIC_ID}-0-{offset}" for offset in (1, 4, 0)] == [*env.store.documents]
+    assert {3} == counts_at_every_level(env)
+
+
+def test_other_tasks_run_between_two_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if no part has an event to insert: the group would lose a worker that does not answer."""
+    env = Environment()
+    env.schemas.known[3] = writer_schema(EXPANDING, schema_id=3, version="v3")
+    value = wire(an_event(items=[{"a": True}] * 25_000), EXPANDING, 3) + b"x"
+    turns, turn_of_record, decode = list[None](), list[int](), wire_format.build
+    monkeypatch.setattr(wire_format, "build", lambda *args: (turn_of_record.append(len(turns)), decode(*args))[1])
+
+    async def scenario() -> None:
+        task = asyncio.create_task(env.sink.settle(a_batch(*(FakeRecord(value=value, offset=n) for n in range(3)))))
+        while not task.done():
+            turns.append(None)
+            await asyncio.sleep(0)
+        await task
+
+    asyncio.run(scenario())
+
+    assert 3 == len({*turn_of_record})
 
 
 def test_dead_letters_are_sent_in_offset_order() -> None:

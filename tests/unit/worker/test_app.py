@@ -109,6 +109,28 @@ def test_libraries_make_no_debug_records() -> None:
         loop.close()
 
 
+@pytest.mark.parametrize(
+    ("form", "level", "expected"),
+    [
+        ("text", "INFO", ["ready"]),
+        ("text", "WARNING", ["ready"]),
+        ("json", "INFO", ["[^BoundedWorker]: Ready"]),
+        ("json", "WARNING", []),
+    ],
+)
+def test_the_end_of_the_start_is_reported_once(form: str, level: str, expected: list[str]) -> None:
+    """A text log has it at every level; a log in JSON has nothing but lines of the log."""
+    code = f"""
+import asyncio, logging, sys, streamapp
+from streamapp.worker.shutdown import BoundedWorker
+logging.basicConfig(level={level!r}, format="%(message)s", stream=sys.stdout)
+worker = BoundedWorker(streamapp.app, loop=asyncio.new_event_loop(), loglevel={level!r})
+asyncio.run(worker.on_startup_finished())
+"""
+
+    assert expected == _output(code, environ={"STREAMAPP_LOG_FORMAT": form}).splitlines()
+
+
 def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka delivers its records again; batches of other partitions are settled meanwhile."""
     from streamapp.errors import AssignmentLost  # noqa: PLC0415 - not before the environment is cleared
