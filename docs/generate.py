@@ -26,6 +26,7 @@ from generators import (
     faults,
     metrics,
     packages,
+    schema_changes,
     settings,
 )
 
@@ -42,6 +43,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "faults": faults.table,
     "metrics": metrics.table,
     "packages": packages.table,
+    "schema-changes": schema_changes.table,
     "settings": settings.table,
 }
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- /generated -->\n)", re.DOTALL)

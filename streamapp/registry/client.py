@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -69,6 +69,14 @@ class RegisteredVersion(NamedTuple):
     version: int
 
 
+class RegisteredSchema(NamedTuple):
+    """A schema in JSON form, as the registry has it."""
+
+    schema: Schema
+    #: The schemas that it refers to by name, each after the schemas that it refers to.
+    definitions: Sequence[Schema]
+
+
 class RegistryClient:
     """The registry's API for one subject; every method raises RegistryUnavailable if the registry does not answer."""
 
@@ -92,6 +100,14 @@ class RegistryClient:
         """Return the versions under the subject."""
         return await self._call(self._versions)
 
+    async def read_version(self, number: int) -> RegisteredSchema | None:
+        """Return the schema of a version under the subject; None if there is none."""
+        return await self._call(lambda: self._read_version(number))
+
+    async def read_id(self, schema_id: int) -> RegisteredSchema | None:
+        """Return the schema of an id; None if the registry has no such id."""
+        return await self._call(lambda: self._registered_schema(self._get_by_id(schema_id)))
+
     async def find_version(self, schema: Schema) -> RegisteredVersion | None:
         """Return the version under the subject that has the same Parsing Canonical Form; None if there is none."""
         return await self._call(lambda: self._find_version(schema))
@@ -107,6 +123,10 @@ class RegistryClient:
     async def compatibility_level(self) -> str:
         """Return the subject's own compatibility level; "NONE" if it has none."""
         return await self._call(self._compatibility_level)
+
+    async def effective_level(self) -> str:
+        """Return the compatibility level that holds for the subject: its own one, else that of the registry."""
+        return await self._call(self._effective_level)
 
     async def set_compatibility_level(self, level: str) -> None:
         """Set the subject's compatibility level.
@@ -195,6 +215,23 @@ class RegistryClient:
                 return RegisteredVersion(int(body["id"]), int(number))
         return None
 
+    def _read_version(self, number: int) -> RegisteredSchema | None:
+        try:
+            return self._registered_schema(self._get("get_schema", subject=self.subject, version=number))
+        except _RefusedError as exc:
+            if exc.is_of_registry or self._is_registry(exc):
+                return None
+            raise
+
+    def _registered_schema(self, body: Mapping[str, Any] | None) -> RegisteredSchema | None:
+        if body is None:
+            return None
+        try:
+            definitions = schema_body.definitions(body, self._get_referenced)
+        except UnreadableReferenceError as exc:
+            return RegisteredSchema(UnreadableSchema(str(exc)), [])
+        return RegisteredSchema(schema_body.schema_in(body), definitions)
+
     def _versions(self) -> list[int]:
         try:
             return self._get("get_versions", subject=self.subject)
@@ -214,8 +251,20 @@ class RegistryClient:
                 return "NONE"
             raise
 
+    def _effective_level(self) -> str:
+        try:
+            found = self._get("get_compatibility", {"defaultToGlobal": "true"}, subject=self.subject)
+        except _RefusedError as exc:
+            if exc.http_code != _NOT_FOUND:
+                raise
+            found = self._request(f"{self._client.url_manager.url}config", "GET")
+        return found.get("compatibilityLevel") or "NONE"
+
     def _get(self, what: str, params: Mapping[str, str] | None = None, **parts: Any) -> Any:
         url, method = self._client.url_manager.url_for(what, **parts)
+        return self._request(url, method, params)
+
+    def _request(self, url: str, method: str, params: Mapping[str, str] | None = None) -> Any:
         response = self._client.request(url, method=method, params=dict(params) if params else None)
         if response.status_code in _REFUSED:
             raise _RefusedError(response)

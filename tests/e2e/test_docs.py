@@ -1,9 +1,10 @@
 """The commands of the tutorial and the how-to guides work as they are written.
 
-Each `console` block is run, and each `python` block with a title is saved under that name. A comment on the line
-before a block says where it is otherwise:
+Each `console` block is run, and each `python` or `json` block with a title is saved under that name. A comment on the
+line before a block says where it is otherwise:
 
     <!-- test: skip, WHY -->             the block is not run
+    <!-- test: exit code N -->           its commands exit with N
     <!-- test: background until URL -->  its command runs until the end of the page; URL answers 200 once it is ready
 """
 
@@ -33,7 +34,8 @@ from tests.support.workers import Worker, environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for kind in ("tutorial", "how-to") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
-BLOCK = re.compile(r'(?:<!-- test: (.+?) -->\n)?```(console|python)(?: title="(.+?)")?\n(.*?)```', re.DOTALL)
+BLOCK = re.compile(r'(?:<!-- test: (.+?) -->\n)?```(console|python|json)(?: title="(.+?)")?\n(.*?)```', re.DOTALL)
+EXIT_CODE = re.compile(r"exit code (\d+)")
 BACKGROUND = re.compile(r"background until (http://localhost:(\d+)/\S+)")
 #: Ports as the pages have them.
 WORKER, DASHBOARD = "6066", "8501"
@@ -79,10 +81,13 @@ class Terminals:
             self.ports[port] = str(net.choose_port())
             self.stack.enter_context(self._running(*block.commands, url=self._here(url)))
         else:
-            assert not block.marker, f"unknown marker: {block.marker}"
+            expected = EXIT_CODE.fullmatch(block.marker)
+            assert expected or not block.marker, f"unknown marker: {block.marker}"
             for command in block.commands:
                 done = subprocess.run(**self._shell(command), capture_output=True, text=True, timeout=90, check=False)
-                assert done.returncode == 0, f"{command}\n{done.stdout[-2_000:]}\n{done.stderr[-2_000:]}"
+                assert done.returncode == int(expected[1] if expected else 0), (
+                    f"{command}\n{done.stdout[-2_000:]}\n{done.stderr[-2_000:]}"
+                )
 
     @contextmanager
     def _running(self, command: str, *, url: str) -> Generator[None]:

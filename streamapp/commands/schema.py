@@ -1,0 +1,16 @@
+"""`streamapp schema check`, `diff`, `list` and `register`: change Avro schemas without breaking anybody."""
+
+from __future__ import annotations
+
+import click
+
+from streamapp.commands import schema_check, schema_diff
+
+
+@click.group("schema")
+def command() -> None:
+    """Check, compare, list and register Avro schemas."""
+
+
+command.add_command(schema_check.command)
+command.add_command(schema_diff.command)

@@ -1,0 +1,1 @@
+"""Avro schemas compared: which can read what the other has written, and in what they differ."""
