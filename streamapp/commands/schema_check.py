@@ -13,6 +13,7 @@ from streamapp.commands.options import is_json, json_option, load_settings
 from streamapp.commands.schema_text import unusable_input, verdict_json, verdict_lines
 from streamapp.compatibility.check import Verdict, check
 from streamapp.compatibility.modes import Mode
+from streamapp.connections.registry import RegistryConnection
 from streamapp.errors import StreamappError
 from streamapp.evolution import sources
 from streamapp.evolution.sources import NamedSchema
@@ -82,7 +83,7 @@ def _read_files(new: str, files: Sequence[str], revision: str | None) -> Sequenc
 
 def _read_subject(subject: str | None) -> tuple[Sequence[NamedSchema], Mode]:
     settings = load_settings()
-    registry = RegistryClient(settings.schema_registry_url, subject or settings.subject)
+    registry = RegistryClient(RegistryConnection.of(settings), subject or settings.subject)
 
     async def read() -> tuple[Sequence[NamedSchema], str]:
         return await sources.from_registry(registry), await registry.effective_level()

@@ -14,6 +14,7 @@ from streamapp.commands.options import is_json, json_option, load_settings
 from streamapp.commands.schema_text import change_lines, diff_json, unusable_input
 from streamapp.compatibility.check import levels_of
 from streamapp.compatibility.diff import changes_of
+from streamapp.connections.registry import RegistryConnection
 from streamapp.evolution import sources
 from streamapp.evolution.sources import NamedSchema, UnusableInput
 from streamapp.registry.client import RegistryClient
@@ -46,7 +47,7 @@ async def _read(a: str, b: str, subject: str | None) -> tuple[NamedSchema, Named
     if _is_file(a) and _is_file(b):
         return sources.from_file(a), sources.from_file(b)
     settings = load_settings()
-    registry = RegistryClient(settings.schema_registry_url, subject or settings.subject)
+    registry = RegistryClient(RegistryConnection.of(settings), subject or settings.subject)
     try:
         return await _one(a, registry), await _one(b, registry)
     finally:

@@ -14,7 +14,8 @@ from streamapp.compatibility.schema import ParsedSchema
 from streamapp.compatibility.validity import parse
 from streamapp.decode.avro_schema import UnreadableSchema
 from streamapp.errors import StreamappError
-from streamapp.registry.client import RegisteredSchema, RegistryClient
+from streamapp.registry.client import RegistryClient
+from streamapp.registry.schema_body import RegisteredSchema
 
 _GIT_TIMEOUT_SECONDS = 30
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
@@ -18,12 +18,11 @@ from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
 from streamapp.connections.registry import RegistryConnection
-from streamapp.decode.avro_schema import UnreadableSchema
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryUnavailable
 from streamapp.model.event import Schema
 from streamapp.registry import api_path, schema_body
-from streamapp.registry.schema_body import Reference, UnreadableReferenceError
+from streamapp.registry.schema_body import Reference, RegisteredSchema, UnreadableReferenceError
 
 T = TypeVar("T")
 
@@ -69,14 +68,6 @@ class RegisteredVersion(NamedTuple):
     version: int
 
 
-class RegisteredSchema(NamedTuple):
-    """A schema in JSON form, as the registry has it."""
-
-    schema: Schema
-    #: The schemas that it refers to by name, each after the schemas that it refers to.
-    definitions: Sequence[Schema]
-
-
 class RegistryClient:
     """The registry's API for one subject; every method raises RegistryUnavailable if the registry does not answer."""
 
@@ -106,7 +97,7 @@ class RegistryClient:
 
     async def read_id(self, schema_id: int) -> RegisteredSchema | None:
         """Return the schema of an id; None if the registry has no such id."""
-        return await self._call(lambda: self._registered_schema(self._get_by_id(schema_id)))
+        return await self._call(lambda: self._read_id(schema_id))
 
     async def find_version(self, schema: Schema) -> RegisteredVersion | None:
         """Return the version under the subject that has the same Parsing Canonical Form; None if there is none."""
@@ -161,11 +152,7 @@ class RegistryClient:
         if body is None:
             return None
         version = self._version_label(schema_id)
-        schema, definitions = schema_body.schema_in(body), list[Schema]()
-        try:
-            definitions = schema_body.definitions(body, self._get_referenced)
-        except UnreadableReferenceError as exc:
-            schema = UnreadableSchema(str(exc))
+        schema, definitions = schema_body.registered(body, self._get_referenced)
         return writer_schema(schema, schema_id=schema_id, version=version, definitions=definitions)
 
     def _get_by_id(self, schema_id: int) -> Mapping[str, Any] | None:
@@ -217,20 +204,16 @@ class RegistryClient:
 
     def _read_version(self, number: int) -> RegisteredSchema | None:
         try:
-            return self._registered_schema(self._get("get_schema", subject=self.subject, version=number))
+            body = self._get("get_schema", subject=self.subject, version=number)
         except _RefusedError as exc:
             if exc.is_of_registry or self._is_registry(exc):
                 return None
             raise
+        return schema_body.registered(body, self._get_referenced)
 
-    def _registered_schema(self, body: Mapping[str, Any] | None) -> RegisteredSchema | None:
-        if body is None:
-            return None
-        try:
-            definitions = schema_body.definitions(body, self._get_referenced)
-        except UnreadableReferenceError as exc:
-            return RegisteredSchema(UnreadableSchema(str(exc)), [])
-        return RegisteredSchema(schema_body.schema_in(body), definitions)
+    def _read_id(self, schema_id: int) -> RegisteredSchema | None:
+        body = self._get_by_id(schema_id)
+        return None if body is None else schema_body.registered(body, self._get_referenced)
 
     def _versions(self) -> list[int]:
         try:

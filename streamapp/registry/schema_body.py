@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streamapp.decode.avro_schema import from_text
+from streamapp.decode.avro_schema import UnreadableSchema, from_text
 from streamapp.model.event import Schema
 
 #: Schemas that one schema may refer to, directly or through others. A few dozens are usual.
@@ -21,6 +21,28 @@ class Reference(NamedTuple):
 
     subject: str
     version: str
+
+
+class RegisteredSchema(NamedTuple):
+    """A schema in JSON form, as the registry has it."""
+
+    schema: Schema
+    #: The schemas that it refers to by name, each after the schemas that it refers to.
+    definitions: Sequence[Schema]
+
+
+def registered(body: Mapping[str, Any], fetch: Callable[[Reference], Mapping[str, Any]]) -> RegisteredSchema:
+    """Return the schema with those that it refers to; UnreadableSchema in its place if one cannot be read.
+
+    Args:
+        body: the registry's answer for the schema; raises KeyError if it is not that of a schema.
+        fetch: see `definitions`.
+    """
+    schema = schema_in(body)
+    try:
+        return RegisteredSchema(schema, definitions(body, fetch))
+    except UnreadableReferenceError as exc:
+        return RegisteredSchema(UnreadableSchema(str(exc)), [])
 
 
 def schema_in(body: Mapping[str, Any]) -> Schema:
