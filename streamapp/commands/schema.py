@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from streamapp.commands import schema_check, schema_diff
+from streamapp.commands import schema_check, schema_diff, schema_register
 
 
 @click.group("schema")
@@ -14,3 +14,4 @@ def command() -> None:
 
 command.add_command(schema_check.command)
 command.add_command(schema_diff.command)
+command.add_command(schema_register.command)

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 import click
 
 from streamapp.commands.options import is_json, json_option, load_settings
-from streamapp.commands.schema_text import unusable_input, verdict_json, verdict_lines
+from streamapp.commands.schema_text import print_notes, unusable_input, verdict_json, verdict_lines
 from streamapp.compatibility.check import Verdict, check
 from streamapp.compatibility.modes import Mode
 from streamapp.connections.registry import RegistryConnection
-from streamapp.errors import StreamappError
-from streamapp.evolution import sources
+from streamapp.evolution import registering, sources
 from streamapp.evolution.sources import NamedSchema
 from streamapp.registry.client import RegistryClient
 
@@ -85,16 +84,13 @@ def _read_subject(subject: str | None) -> tuple[Sequence[NamedSchema], Mode]:
     settings = load_settings()
     registry = RegistryClient(RegistryConnection.of(settings), subject or settings.subject)
 
-    async def read() -> tuple[Sequence[NamedSchema], str]:
-        return await sources.from_registry(registry), await registry.effective_level()
+    async def read() -> tuple[Sequence[NamedSchema], Mode]:
+        return await sources.from_registry(registry), await registering.level_of(registry)
 
     try:
-        earlier, level = asyncio.run(read())
+        return asyncio.run(read())
     finally:
         registry.close()
-    if level not in [*Mode]:
-        raise StreamappError(f"the level {level!r} of {registry.subject} at {registry.url} is unknown; give --mode")
-    return earlier, Mode(level)
 
 
 def _print(verdict: Verdict, schema: NamedSchema, earlier: Sequence[NamedSchema], *, as_json: bool) -> None:
@@ -102,5 +98,4 @@ def _print(verdict: Verdict, schema: NamedSchema, earlier: Sequence[NamedSchema]
         click.echo(json.dumps(verdict_json(verdict)))
     else:
         click.echo("\n".join(verdict_lines(verdict, schema, earlier)))
-    for note in verdict.notes:
-        click.echo(f"Note: {note}", err=True)
+    print_notes(verdict)

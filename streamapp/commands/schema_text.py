@@ -39,6 +39,12 @@ def _exit(message: str) -> None:
     raise error from None
 
 
+def print_notes(verdict: Verdict) -> None:
+    """Print the notes of a verdict to standard error."""
+    for note in verdict.notes:
+        click.echo(f"Note: {note}", err=True)
+
+
 def verdict_json(verdict: Verdict) -> Mapping[str, Any]:
     """A verdict as `--json` reports it."""
     return {

@@ -111,6 +111,14 @@ class RegistryClient:
         """
         return await self._call(lambda: self._client.register(subject or self.subject, AvroSchema(schema)))
 
+    async def register_text(self, text: str) -> int:
+        """Register the JSON text of a schema under the client's subject, as it is; return its id.
+
+        Raises:
+            ErrorResponse: the registry refuses the schema.
+        """
+        return await self._call(lambda: self._register_text(text))
+
     async def compatibility_level(self) -> str:
         """Return the subject's own compatibility level; "NONE" if it has none."""
         return await self._call(self._compatibility_level)
@@ -202,6 +210,10 @@ class RegistryClient:
                 return RegisteredVersion(int(body["id"]), int(number))
         return None
 
+    def _register_text(self, text: str) -> int:
+        url, method = self._client.url_manager.url_for("register", subject=self.subject)
+        return int(self._request(url, method, body={"schema": text})["id"])
+
     def _read_version(self, number: int) -> RegisteredSchema | None:
         try:
             body = self._get("get_schema", subject=self.subject, version=number)
@@ -247,8 +259,12 @@ class RegistryClient:
         url, method = self._client.url_manager.url_for(what, **parts)
         return self._request(url, method, params)
 
-    def _request(self, url: str, method: str, params: Mapping[str, str] | None = None) -> Any:
-        response = self._client.request(url, method=method, params=dict(params) if params else None)
+    def _request(
+        self, url: str, method: str, params: Mapping[str, str] | None = None, body: Mapping[str, str] | None = None
+    ) -> Any:
+        response = self._client.request(
+            url, method=method, params=dict(params) if params else None, body=dict(body) if body else None
+        )
         if response.status_code in _REFUSED:
             raise _RefusedError(response)
         if not response.is_success:

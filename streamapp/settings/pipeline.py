@@ -59,8 +59,9 @@ class PipelineSettings(BaseSettings):
     )
     register_schemas: bool = Field(
         default=True,
-        description="Whether the sample producer registers its schemas if they are missing; false: it only produces if"
-        " they are registered. Consuming does not depend on it.",
+        description="Whether the sample producer registers its schemas if they are missing, and whether `streamapp"
+        " schema register` registers anything; false: the producer only produces if its schemas are registered."
+        " Consuming does not depend on it. Set false in production, so that only a release job registers.",
         examples=["true"],
     )
     compatibility: Literal["backward", "keep"] = Field(

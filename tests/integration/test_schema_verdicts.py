@@ -210,3 +210,56 @@ def test_diff_names_what_is_missing(settings: Settings, name: str, message: str)
 
     assert (2, "") == (done.exit_code, done.stdout)
     assert message in done.stderr
+
+
+def registered(settings: Settings) -> list[int]:
+    """Return the versions under the subject."""
+    answer = httpx.get(f"{settings.schema_registry_url}/subjects/{settings.subject}/versions")
+    return answer.json() if answer.status_code == 200 else []
+
+
+def register(settings: Settings, new: Any, *options: str) -> Result:
+    """Register a schema."""
+    with CliRunner().isolated_filesystem():
+        Path("new.avsc").write_text(json.dumps(new), encoding="utf-8")
+        return run(settings, "register", "new.avsc", *options)
+
+
+def test_register_checks_first(registry: Registry, settings: Settings) -> None:
+    """A schema that is not compatible is refused with the reason; a compatible one is registered once."""
+    first = register(settings, event.schema(1))
+    registry.set_level(settings.subject, "BACKWARD")
+    refused = register(settings, BAD)
+    dry = register(settings, event.schema(2), "--dry-run")
+    before = registered(settings)
+    second = json.loads(register(settings, event.schema(2), "--json").stdout)
+    again = register(settings, event.schema(2))
+
+    assert (0, [1]) == (first.exit_code, before)
+    assert f"new.avsc is registered as v1 of {settings.subject}, id " in first.stdout
+    assert 1 == refused.exit_code
+    assert "→ Give plan a default in the new schema." in refused.stdout
+    assert "Nothing was registered." in refused.stdout
+    assert f"would be a new version of {settings.subject}, which has 1. Nothing was registered." in dry.stdout
+    assert (True, "v2") == (second["registered"], second["version"])
+    assert f"new.avsc is registered already, as v2 of {settings.subject}" in again.stdout
+    assert [1, 2] == registered(settings)
+
+
+def test_register_does_nothing_if_the_setting_forbids_it(settings: Settings) -> None:
+    """--dry-run still checks."""
+    settings = settings.model_copy(update={"register_schemas": False})
+    done = register(settings, event.schema(1))
+    dry = register(settings, event.schema(1), "--dry-run")
+
+    assert (1, "", 0) == (done.exit_code, done.stdout, dry.exit_code)
+    assert "STREAMAPP_REGISTER_SCHEMAS is false" in done.stderr
+    assert [] == registered(settings)
+
+
+def test_register_says_if_records_would_be_no_events(settings: Settings) -> None:
+    """The registry takes any schema as the first version."""
+    done = register(settings, record(TEXT), "--dry-run")
+
+    assert 0 == done.exit_code
+    assert "a worker makes records of new.avsc dead letters (incompatible-schema): user_id is missing" in done.stderr

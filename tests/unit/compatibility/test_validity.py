@@ -50,6 +50,15 @@ def test_a_fault_that_only_the_specification_forbids_is_a_note_in_a_registered_s
     assert any(case.message in note for note in parse(from_text(case.text), is_registered=True).notes)
 
 
+def test_a_registered_schema_may_use_a_name_twice_before_its_definition() -> None:
+    """Both uses stand for the definition."""
+    schema = record(("a", ["null", "B"]), ("b", array("B")), ("c", record(TEXT, name="B")))
+    a, b, c = parse(schema, is_registered=True).root.fields
+
+    assert ["B", "B", "B"] == [a.type.parts[1].name, b.type.parts[0].name, c.type.name]
+    assert ["a", "a", "a"] == [each.fields[0].name for each in (a.type.parts[1], b.type.parts[0], c.type)]
+
+
 def test_other_faults_are_refused_in_a_registered_schema_too() -> None:
     """A registry that checks nothing may have it."""
     with pytest.raises(UnusableSchemaError, match="defined twice"):
