@@ -73,7 +73,7 @@ def _worker(backend: Backend, folder: Path, port: int) -> Server:
         log=folder / "worker.log",
         port=port,
         answers=lambda: _answers(f"http://{net.HOST}:{port}/readyz"),
-        environ=backend.addresses.environment(),
+        environ=backend.addresses.command_environment({}),
     )
 
 
@@ -84,7 +84,7 @@ def _dashboard(backend: Backend, folder: Path, port: int) -> Server:
         log=folder / "dashboard.log",
         port=port,
         answers=lambda: _answers(f"http://{net.HOST}:{port}/_stcore/health"),
-        environ=backend.addresses.environment(),
+        environ=backend.addresses.command_environment({}),
     )
 
 

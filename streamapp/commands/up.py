@@ -51,9 +51,12 @@ def _to_int(_: click.Context, __: click.Parameter, chosen: str | None) -> int | 
     callback=_to_int,
     help="Number of members of MongoDB's replica set.  [default: as for --brokers]",
 )
+@click.option("--secure", is_flag=True, help="Require TLS and credentials, which are generated.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED)
 @handle_errors
-def command(data_dir: Path | None, brokers: int | None, mongods: int | None, cmd: tuple[str, ...]) -> None:
+def command(
+    *, data_dir: Path | None, brokers: int | None, mongods: int | None, secure: bool, cmd: tuple[str, ...]
+) -> None:
     """Start a local Kafka, schema registry and MongoDB.
 
     Without CMD, print their addresses and run until Ctrl-C.
@@ -61,22 +64,30 @@ def command(data_dir: Path | None, brokers: int | None, mongods: int | None, cmd
     With CMD, run it with the addresses in its environment (STREAMAPP_…), and exit with its exit code.
 
     With `--brokers 3 --mongods 3`, Kafka and MongoDB are clusters that survive the loss of one member.
+
+    With `--secure`, all three servers require TLS and credentials; those are in files that only this user can read.
     """
     if cmd and not shutil.which(cmd[0]):
         message = f"The command {cmd[0]!r} was not found."
         raise click.UsageError(message)
-    sys.exit(up(load_settings(), data_dir, cmd, brokers=brokers, mongods=mongods))
+    sys.exit(up(load_settings(), data_dir, cmd, brokers=brokers, mongods=mongods, secure=secure))
 
 
-def up(
-    settings: Settings, data_dir: Path | None, command: Sequence[str], *, brokers: int | None, mongods: int | None
+def up(  # noqa: PLR0913 - they are named
+    settings: Settings,
+    data_dir: Path | None,
+    command: Sequence[str],
+    *,
+    brokers: int | None,
+    mongods: int | None,
+    secure: bool = False,
 ) -> int:
     """Run the backend until Ctrl-C, or while the command runs; return the exit code."""
     with Interrupts() as interrupts:
         try:
             with (
                 data_folder(data_dir) as folder,
-                running(folder, settings, brokers=brokers, mongods=mongods) as backend,
+                running(folder, settings, brokers=brokers, mongods=mongods, secure=secure) as backend,
             ):
                 return _run(command, backend, interrupts) if command else _serve(backend, interrupts)
         except Interrupted as exc:
@@ -101,11 +112,11 @@ def data_folder(chosen: Path | None) -> Generator[Path]:
 
 @contextmanager
 def running(
-    folder: Path, settings: Settings, *, brokers: int | None = None, mongods: int | None = None
+    folder: Path, settings: Settings, *, brokers: int | None = None, mongods: int | None = None, secure: bool = False
 ) -> Generator[Backend]:
     """Run the backend; print progress on stderr."""
     click.echo("Starting Kafka, the schema registry and MongoDB …", err=True)
-    with Backend(folder, settings, brokers=brokers, mongods=mongods) as backend:
+    with Backend(folder, settings, brokers=brokers, mongods=mongods, secure=secure) as backend:
         for notice in (*backend.ports.notices(), *backend.member_addresses()):
             click.echo(notice, err=True)
         yield backend
@@ -145,7 +156,7 @@ def watch(checks: Sequence[Callable[[], None]], interrupts: Interrupts, on_ready
 
 
 def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> int:
-    environ = os.environ | backend.addresses.environment()
+    environ = backend.addresses.command_environment(os.environ)
     # In the process group of this command: a group of its own would be in the terminal's background. So Ctrl-C reaches
     # it from the terminal, and only other signals are passed on.
     process = subprocess.Popen(die_with_parent(command, signal.SIGTERM), env=environ)

@@ -5,21 +5,22 @@ Kafka and MongoDB can be clusters of several members, which survive the loss of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from streamapp.errors import BackendError
-from streamapp.local import artifacts, cluster_size, kafka, lock, mongod, programs, registry
+from streamapp.local import artifacts, cluster_size, kafka, lock, mongod, programs, registry, secure
 from streamapp.local.cluster_size import ClusterSize
 from streamapp.local.listener import PortReservations
 from streamapp.local.ports import Ports
 from streamapp.local.process import START_WITHIN_SECONDS, Server
+from streamapp.local.secure import Security, SecurityOptions
 from streamapp.net import HOST
-from streamapp.settings import Settings
+from streamapp.settings import CONNECTION_SETTINGS, Settings, variable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +30,24 @@ class Addresses:
     kafka_bootstrap_servers: str
     schema_registry_url: str
     mongo_uri: str
+    #: Of a secured backend, the variables in place of those of the addresses.
+    variables: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables with which worker and dashboard use these servers."""
-        return {f"STREAMAPP_{name.upper()}": value for name, value in asdict(self).items()}
+        names = ("kafka_bootstrap_servers", "schema_registry_url", "mongo_uri")
+        plain = {f"STREAMAPP_{name.upper()}": str(getattr(self, name)) for name in names}
+        return dict(self.variables) or plain
+
+    def command_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return an environment for a command: without variables of connections to other servers, with those of these.
+
+        A `.env` may have credentials for other servers; the variables win over them.
+        """
+        others = {variable(name) for name in CONNECTION_SETTINGS}
+        kept = {name: value for name, value in environ.items() if name.upper() not in others}
+        plain = {"STREAMAPP_KAFKA_SECURITY_PROTOCOL": "plaintext", "STREAMAPP_DASHBOARD_MONGO_URI": self.mongo_uri}
+        return {**kept, **({} if self.variables else plain), **self.environment()}
 
 
 class Backend:
@@ -44,6 +59,7 @@ class Backend:
         usual_ports: whether to use the usual ports where they are free.
         brokers: number of Kafka brokers, odd; None means that of the data folder, 1 for a new one.
         mongods: number of members of MongoDB's replica set, in the same way.
+        secure: whether the servers require TLS and credentials; tests may add options.
     """
 
     #: Chosen immediately before the servers start, because a download can take minutes.
@@ -51,8 +67,11 @@ class Backend:
     kafkas: Sequence[Server]
     registry: Server
     mongods: Sequence[Server]
+    #: None unless the backend is secured.
+    security: Security | None = None
+    registry_proxy: Server | None = None
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are named
         self,
         data_dir: Path,
         settings: Settings,
@@ -60,7 +79,9 @@ class Backend:
         usual_ports: bool = True,
         brokers: int | None = None,
         mongods: int | None = None,
+        secure: bool | SecurityOptions = False,
     ) -> None:
+        self._secure = secure
         self.data_dir = data_dir.absolute()
         self._brokers, self._mongods = brokers, mongods
         self._reported = set[Server]()
@@ -91,7 +112,8 @@ class Backend:
     @property
     def servers(self) -> tuple[Server, ...]:
         """All servers, in the order in which they start."""
-        return (*self.mongods, self.registry, *self.kafkas)
+        proxy = [self.registry_proxy] if self.registry_proxy else []
+        return (*self.mongods, self.registry, *proxy, *self.kafkas)
 
     @property
     def addresses(self) -> Addresses:
@@ -100,6 +122,7 @@ class Backend:
             kafka_bootstrap_servers=",".join(f"{HOST}:{port}" for port in self.ports.kafkas),
             schema_registry_url=registry.url(self.ports.registry),
             mongo_uri=mongod.uri(*self.ports.mongods),
+            variables=self.security.environment(self.ports) if self.security else {},
         )
 
     def member_addresses(self) -> list[str]:
@@ -114,12 +137,12 @@ class Backend:
         Raises:
             BackendError: a server has ended, and half of its kind or more are lost.
         """
-        kinds = (self.kafkas, self.mongods, [self.registry])
+        kinds = (self.kafkas, self.mongods, [self.registry], [self.registry_proxy] if self.registry_proxy else [])
         return [warning for kind in kinds for warning in self._check_kind(kind)]
 
     def _check_kind(self, kind: Sequence[Server]) -> Iterable[str]:
         ended = {server: how for server in kind if (how := server.unexpected_end())}
-        if len(ended) * 2 >= len(kind):
+        if ended and len(ended) * 2 >= len(kind):
             for server in reversed(ended):
                 server.check()
         new = ended.keys() - self._reported
@@ -144,7 +167,11 @@ class Backend:
 
     def _start(self, stack: ExitStack) -> None:
         size = cluster_size.choose(self.data_dir, brokers=self._brokers, mongods=self._mongods)
+        secure.check_kind(self.data_dir, is_secure=bool(self._secure))
         found = _Programs.find(self._settings)
+        if self._secure:
+            options = self._secure if isinstance(self._secure, SecurityOptions) else None
+            self.security = Security(self.data_dir, self._settings, options)
         cluster_size.save(self.data_dir, size)
         # Another program can take a chosen port before the server listens on it: then start again, on random ports. A
         # second `streamapp up` that starts at the same time does not take it, because it is reserved.
@@ -159,12 +186,16 @@ class Backend:
     def _start_on(self, size: ClusterSize, found: _Programs, outer: ExitStack, *, usual: bool) -> None:
         with ExitStack() as stack:
             reservations = stack.enter_context(PortReservations())
-            self.ports = Ports.choose(usual=usual, size=size, reserve=reservations.reserve)
+            self.ports = Ports.choose(
+                usual=usual, size=size, reserve=reservations.reserve, is_secure=bool(self._secure)
+            )
             self._launch(stack, found)
             # The deadline is for three servers; more of them share the same cores and start more slowly.
             within_seconds = START_WITHIN_SECONDS * len(self.servers) / 3
             for server in self.servers:
                 server.wait_until_ready(within_seconds)
+            if self.security:
+                self.security.provision(self.ports)
             for server in self.servers:
                 server.check()  # it may have ended since it answered
             outer.push(stack.pop_all())
@@ -179,13 +210,25 @@ class Backend:
                 server.launch()
             return servers
 
-        ports, folder = self.ports, self.data_dir
-        self.mongods = run(mongod.servers(program=found.mongod, data_dir=folder, ports=ports.mongods))
+        ports, folder, security = self.ports, self.data_dir, self.security
+        mongods = mongod.servers(
+            program=found.mongod, data_dir=folder, ports=ports.mongods, security=security.mongod if security else None
+        )
+        self.mongods = run(mongods)
         (self.registry,) = run(
             [registry.server(java=found.java, home=found.registry, folder=folder / "registry", ports=ports)]
         )
+        if security:
+            (self.registry_proxy,) = run([security.registry_proxy(ports)])
         # Last, because formatting its storage takes a second, during which the other servers start.
-        self.kafkas = run(kafka.servers(java=found.java, jars=found.kafka, data_dir=folder, ports=ports))
+        kafkas = kafka.servers(
+            java=found.java,
+            jars=found.kafka,
+            data_dir=folder,
+            ports=ports,
+            security=security.kafka if security else None,
+        )
+        self.kafkas = run(kafkas)
 
 
 def _stop(servers: Sequence[Server]) -> None:

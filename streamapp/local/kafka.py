@@ -16,6 +16,7 @@ from streamapp.errors import BackendError
 from streamapp.local import cluster_size, programs
 from streamapp.local.ports import Ports
 from streamapp.local.process import Server, die_with_parent, shorten
+from streamapp.local.secure_kafka import KafkaSecurity
 from streamapp.net import HOST, is_open
 
 CLUSTER_ID = "c3RyZWFtYXBwLWxvY2FsMQ"  # any 16 bytes; fixed, because the cluster of a data folder stays the same
@@ -31,7 +32,7 @@ process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+listeners={listeners}
 log.dirs={log_dirs}
 num.partitions=4
 group.initial.rebalance.delay.ms=0
@@ -48,14 +49,16 @@ share.coordinator.state.topic.min.isr={in_sync}
 LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.statusLoggerLevel=OFF")
 
 
-def servers(*, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports) -> tuple[Server, ...]:
+def servers(
+    *, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports, security: KafkaSecurity | None = None
+) -> tuple[Server, ...]:
     """Return the brokers of a cluster, configured but not started; each has a data folder of its own.
 
     Raises:
         BackendError: a data folder cannot be formatted.
     """
     nodes = [
-        _Node(number, cluster_size.folder(data_dir, "kafka", number), java, jars)
+        _Node(number, cluster_size.folder(data_dir, "kafka", number), java, jars, security)
         for number in range(1, len(ports.kafkas) + 1)
     ]
     for node in nodes:
@@ -67,25 +70,33 @@ def servers(*, java: Path, jars: Sequence[Path], data_dir: Path, ports: Ports) -
 
 
 class _Node:
-    def __init__(self, number: int, folder: Path, java: Path, jars: Sequence[Path]) -> None:
-        self._number, self._folder = number, folder
+    def __init__(
+        self, number: int, folder: Path, java: Path, jars: Sequence[Path], security: KafkaSecurity | None
+    ) -> None:
+        self._number, self._folder, self._security = number, folder, security
         self._config = folder / "server.properties"
-        self._run = [*programs.jvm(java, folder), *LOGGING, "-cp", ":".join(map(str, jars))]
+        options = security.java_options if security else ()
+        self._run = [*programs.jvm(java, folder), *LOGGING, *options, "-cp", ":".join(map(str, jars))]
 
     def configure(self, ports: Ports) -> None:
         voters = enumerate(ports.kafka_controllers, start=1)
         replicas = min(MAX_REPLICAS, len(ports.kafkas))
         text = PROPERTIES.format(
             node=self._number,
-            host=HOST,
-            port=ports.kafkas[self._number - 1],
-            controller_port=ports.kafka_controllers[self._number - 1],
+            listeners=self._listeners(ports),
             voters=",".join(f"{number}@{HOST}:{port}" for number, port in voters),
             log_dirs=self._folder / "data",
             replicas=replicas,
             in_sync=replicas // 2 + 1,
         )
-        self._config.write_text(text, encoding="utf-8")
+        self._config.write_text(text + (self._security.properties() if self._security else ""), encoding="utf-8")
+
+    def _listeners(self, ports: Ports) -> str:
+        port, controller_port = ports.kafkas[self._number - 1], ports.kafka_controllers[self._number - 1]
+        if self._security is None:
+            return f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}"
+        tls_port = ports.kafkas_tls[self._number - 1]
+        return self._security.listeners(port=port, tls_port=tls_port, controller_port=controller_port)
 
     def format(self) -> None:
         if (self._folder / "data" / "meta.properties").exists():
@@ -105,16 +116,22 @@ class _Node:
             command=[*self._run, heap, "kafka.Kafka", str(self._config)],
             log=self._folder / "kafka.log",
             port=ports.kafkas[self._number - 1],
-            answers=lambda: _answers(ports.kafkas[self._number - 1], self._number),
+            answers=lambda: _answers(self._connection(ports), self._number),
         )
 
+    def _connection(self, ports: Ports) -> KafkaConnection:
+        if self._security is None:
+            return KafkaConnection(servers=f"{HOST}:{ports.kafkas[self._number - 1]}")
+        return self._security.admin(f"{HOST}:{ports.kafkas_tls[self._number - 1]}")
 
-def _answers(port: int, number: int) -> bool:
+
+def _answers(connection: KafkaConnection, number: int) -> bool:
     """Return whether the broker lists itself as a member of the cluster, which requires an elected controller."""
+    port = int(connection.servers.rpartition(":")[2])
     if not is_open(port):  # otherwise librdkafka would wait longer after each failed attempt
         return False
     try:
-        admin = KafkaConnection(servers=f"{HOST}:{port}").admin(logger=SILENT)
+        admin = connection.admin(logger=SILENT)
         return number in admin.list_topics(timeout=2).brokers
     except KafkaException:
         return False

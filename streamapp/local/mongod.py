@@ -12,6 +12,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from streamapp.connections import mongodb
 from streamapp.local import cluster_size
 from streamapp.local.process import Server
+from streamapp.local.secure_mongod import MongoSecurity
 from streamapp.net import HOST, is_open
 
 REPLICA_SET = "rs0"
@@ -27,7 +28,9 @@ def uri(*ports: int) -> str:
     return f"mongodb://{hosts}/?" + ("directConnection=true" if len(ports) == 1 else f"replicaSet={REPLICA_SET}")
 
 
-def servers(*, program: Path, data_dir: Path, ports: Sequence[int]) -> tuple[Server, ...]:
+def servers(
+    *, program: Path, data_dir: Path, ports: Sequence[int], security: MongoSecurity | None = None
+) -> tuple[Server, ...]:
     """Return the members of a replica set, not started; each has a data folder of its own."""
     return tuple(
         server(
@@ -36,13 +39,20 @@ def servers(*, program: Path, data_dir: Path, ports: Sequence[int]) -> tuple[Ser
             port=port,
             name=cluster_size.title("MongoDB", number, len(ports)),
             set_ports=ports,
+            security=security,
         )
         for number, port in enumerate(ports, start=1)
     )
 
 
-def server(
-    *, program: Path, folder: Path, port: int, name: str = "MongoDB", set_ports: Sequence[int] | None = None
+def server(  # noqa: PLR0913 - they are named
+    *,
+    program: Path,
+    folder: Path,
+    port: int,
+    name: str = "MongoDB",
+    set_ports: Sequence[int] | None = None,
+    security: MongoSecurity | None = None,
 ) -> Server:
     """Return a mongod with its data in `folder`, not started; `set_ports` are the ports of all members of its set."""
     data, all_ports = folder / "data", set_ports or [port]
@@ -52,20 +62,22 @@ def server(
     options += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
     # Otherwise a member of a cluster waits up to 15 s for its clients before it stops.
     options += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"]
+    options += security.options() if security else []
+    admin_uri = security.admin_uri(port) if security else uri(port)
     return Server(
         name=name,
         command=[str(program), *options],
         log=folder / "mongod.log",
         port=port,
-        answers=lambda: _answers(port, all_ports),
+        answers=lambda: _answers(port, admin_uri, all_ports),
     )
 
 
-def _answers(port: int, set_ports: Sequence[int]) -> bool:
+def _answers(port: int, admin_uri: str, set_ports: Sequence[int]) -> bool:
     if not is_open(port):
         return False
     try:
-        with mongodb.client(uri(port), serverSelectionTimeoutMS=2000) as client:
+        with mongodb.client(admin_uri, serverSelectionTimeoutMS=2000) as client:
             hello = client.admin.command("hello")
             if "primary" not in hello and port == set_ports[0]:
                 _configure(client, [f"{HOST}:{each}" for each in set_ports])

@@ -19,13 +19,22 @@ class Ports:
 
     registry: int
     registry_management: int
+    #: In a secured backend `registry` is the port of the proxy, and this one that of the registry.
+    registry_behind: int
     kafkas: tuple[int, ...]
     kafka_controllers: tuple[int, ...]
+    #: For connections with a certificate; none unless the backend is secured.
+    kafkas_tls: tuple[int, ...] = ()
     mongods: tuple[int, ...]
 
     @classmethod
     def choose(
-        cls, *, usual: bool, size: ClusterSize | None = None, reserve: Callable[[int], bool] = lambda _: True
+        cls,
+        *,
+        usual: bool,
+        size: ClusterSize | None = None,
+        reserve: Callable[[int], bool] = lambda _: True,
+        is_secure: bool = False,
     ) -> Self:
         """Choose free ports that can be reserved.
 
@@ -37,18 +46,22 @@ class Ports:
             taken.append(choose_port(USUAL.get(name) if usual else None, but=taken, reserve=reserve))
             return taken[-1]
 
+        registry = take("registry")
         return cls(
             kafkas=(take("kafka"), *(take() for _ in range(size.brokers - 1))),
-            registry=take("registry"),
+            registry=registry,
+            registry_behind=take() if is_secure else registry,
             mongods=(take("mongod"), *(take() for _ in range(size.mongods - 1))),
             kafka_controllers=tuple(take() for _ in range(size.brokers)),
             registry_management=take(),
+            kafkas_tls=tuple(take() for _ in range(size.brokers if is_secure else 0)),
         )
 
     def are_free(self) -> bool:
         """Return whether no process listens on any of the ports."""
-        ports = (*self.kafkas, *self.mongods, *self.kafka_controllers, self.registry, self.registry_management)
-        return all(map(net.is_free, ports))
+        kafka = (*self.kafkas, *self.kafkas_tls, *self.kafka_controllers)
+        registry = (self.registry, self.registry_behind, self.registry_management)
+        return all(map(net.is_free, (*kafka, *registry, *self.mongods)))
 
     def notices(self) -> list[str]:
         """Return a sentence for each first server of a kind that is not on its usual port."""

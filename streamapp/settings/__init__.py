@@ -1,6 +1,6 @@
 """The settings: read once from the environment and `.env`, validated, immutable."""
 
-from streamapp.settings.model import Settings, load
+from streamapp.settings.model import CONNECTION_SETTINGS, Settings, load
 from streamapp.settings.names import ENVIRONMENT_ONLY, PREFIX, RENAMED, variable
 
-__all__ = ["ENVIRONMENT_ONLY", "PREFIX", "RENAMED", "Settings", "load", "variable"]
+__all__ = ["CONNECTION_SETTINGS", "ENVIRONMENT_ONLY", "PREFIX", "RENAMED", "Settings", "load", "variable"]

@@ -91,6 +91,12 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
         return f"{self.topic}.dlq"
 
 
+#: Names of the settings that say how to reach the servers.
+CONNECTION_SETTINGS = frozenset(
+    {*KafkaSettings.model_fields, *RegistrySettings.model_fields, *MongoSettings.model_fields} - {"mongo_database"}
+)
+
+
 def load() -> Settings:
     """Read the settings from the environment and `.env`.
 
