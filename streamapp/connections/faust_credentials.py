@@ -35,7 +35,8 @@ class _TokenProvider(AbstractTokenProvider):
     def __init__(self, source: TokenSource) -> None:
         self._source = source
 
-    async def token(self) -> str:
+    # aiokafka's abstract method has no type.
+    async def token(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return a token; aiokafka connects again later after the error that it knows."""
         try:
             return (await asyncio.to_thread(self._source.token)).value

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from streamapp.errors import SettingsError
+from streamapp.settings.kafka import KafkaSettings
 from streamapp.settings.names import variable
-
-if TYPE_CHECKING:
-    from streamapp.settings.model import Settings
+from streamapp.settings.registry import RegistrySettings
 
 _KAFKA_CREDENTIALS = (
     "kafka_sasl_mechanism",
@@ -21,13 +18,8 @@ _KAFKA_CREDENTIALS = (
 _PROTOCOL, _MECHANISM = variable("kafka_security_protocol"), variable("kafka_sasl_mechanism")
 
 
-def check(settings: Settings) -> None:
-    """Raise SettingsError with a line for each contradiction."""
-    if problems := [*_kafka(settings), *_registry(settings)]:
-        raise SettingsError("\n".join(problems))
-
-
-def _kafka(settings: Settings) -> Iterator[str]:
+def kafka_problems(settings: KafkaSettings) -> Iterator[str]:
+    """Yield a line for each contradiction between settings of Kafka."""
     protocol = settings.kafka_security_protocol
     if "kafka_security_protocol" not in settings.model_fields_set:
         yield from _protocol_missing(settings)
@@ -39,7 +31,7 @@ def _kafka(settings: Settings) -> Iterator[str]:
         yield _needs("kafka_ssl_key_file", "kafka_ssl_certificate_file")
 
 
-def _protocol_missing(settings: Settings) -> Iterator[str]:
+def _protocol_missing(settings: KafkaSettings) -> Iterator[str]:
     """Credentials and certificates that would not be used, because the default is plaintext."""
     if given := _first_set(settings, _KAFKA_CREDENTIALS):
         yield f"{variable(given)} is set, but {_PROTOCOL} is not. Set {_PROTOCOL}=sasl_ssl."
@@ -47,7 +39,7 @@ def _protocol_missing(settings: Settings) -> Iterator[str]:
         yield f"{variable(given)} is set, but {_PROTOCOL} is not. Set {_PROTOCOL}=ssl."
 
 
-def _sasl(settings: Settings) -> Iterator[str]:
+def _sasl(settings: KafkaSettings) -> Iterator[str]:
     mechanism = settings.kafka_sasl_mechanism
     if mechanism is None:
         protocol = settings.kafka_security_protocol
@@ -63,7 +55,7 @@ def _sasl(settings: Settings) -> Iterator[str]:
                 yield f"{_MECHANISM}={mechanism} needs {variable(name)}, which is not set."
 
 
-def _oauth(settings: Settings) -> Iterator[str]:
+def _oauth(settings: KafkaSettings) -> Iterator[str]:
     url, file = settings.kafka_oauth_token_url, settings.kafka_oauth_token_file
     names = f"{variable('kafka_oauth_token_url')} and {variable('kafka_oauth_token_file')}"
     if url and file:
@@ -76,7 +68,8 @@ def _oauth(settings: Settings) -> Iterator[str]:
                 yield _needs("kafka_oauth_token_url", name)
 
 
-def _registry(settings: Settings) -> Iterator[str]:
+def registry_problems(settings: RegistrySettings) -> Iterator[str]:
+    """Yield a line for each contradiction between settings of the registry."""
     pair = ("schema_registry_username", "schema_registry_password")
     for name, other in (pair, pair[::-1]):
         if getattr(settings, name) is not None and getattr(settings, other) is None:
@@ -92,5 +85,5 @@ def _needs(name: str, other: str) -> str:
     return f"{variable(name)} is set, but {variable(other)} is not. Set both or none."
 
 
-def _first_set(settings: Settings, names: tuple[str, ...]) -> str | None:
+def _first_set(settings: KafkaSettings, names: tuple[str, ...]) -> str | None:
     return next((name for name in names if getattr(settings, name) is not None), None)

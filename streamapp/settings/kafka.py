@@ -79,7 +79,7 @@ class KafkaSettings(BaseSettings):
     )
     kafka_oauth_extensions: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z]+=[^,=\x00-\x1f]+(,[A-Za-z]+=[^,=\x00-\x1f]+)*$",
+        pattern=r"^[A-Za-z]+=[^,\x00-\x1f]+(,[A-Za-z]+=[^,\x00-\x1f]+)*$",
         description="SASL extensions for OAUTHBEARER as name=value, separated by commas. Confluent Cloud needs"
         " logicalCluster and identityPoolId.",
         examples=["logicalCluster=lkc-abc123,identityPoolId=pool-XyZ"],

@@ -112,5 +112,6 @@ def load() -> Settings:
     except ValidationError as exc:
         errors = [message(error, Settings.model_fields) for error in exc.errors()]
         raise SettingsError("\n".join(errors)) from None
-    consistency.check(settings)
+    if problems := [*consistency.kafka_problems(settings), *consistency.registry_problems(settings)]:
+        raise SettingsError("\n".join(problems))
     return settings

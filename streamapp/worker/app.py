@@ -61,6 +61,8 @@ try:
 except SettingsError as exc:
     raise click.UsageError(str(exc)) from None
 
+web_token = config.web_token.get_secret_value() if config.web_token else None
+
 root.extend(cli)
 
 #: Rows of the table that Faust prints at the start, about tables: this app has none, and their folders do not exist.
@@ -142,7 +144,7 @@ class App(faust.App):
         return WorkerWeb(
             self,
             allowed_hosts=[config.web_host, *(config.web_allowed_hosts or "").split(",")],
-            token=config.web_token.get_secret_value() if config.web_token else None,
+            token=web_token,
         )
 
 
@@ -280,7 +282,7 @@ async def healthz(self: Any, _: Any) -> Any:
 async def readyz(self: Any, request: Any) -> Any:
     """Answer 200 if the worker can store events now, else 503 with the reason."""
     ready, states = dependencies().readiness.report()
-    if access.is_anonymous(request):
+    if not access.is_authorized(request.headers.get("Authorization", ""), web_token):
         states = {}
     return self.json({"ready": ready, **states}, status=200 if ready else 503)
 

@@ -178,7 +178,7 @@ class BoundedRunner(web.AppRunner):
         if not self._is_allowed(request):
             return _closing(web.Response(status=421, text=_REFUSED))
         authorization = request.headers.get(hdrs.AUTHORIZATION, "")
-        if access.is_refused(request, path=request.path, authorization=authorization, token=self._token):
+        if access.is_refused(request.path, authorization, self._token):
             return _closing(web.Response(status=401, text=_NO_TOKEN, headers={hdrs.WWW_AUTHENTICATE: "Bearer"}))
         return await page(request)
 

@@ -26,7 +26,10 @@ STREAMAPP = str(Path(sys.executable).with_name("streamapp"))
 def environment(settings: Settings) -> dict[str, str]:
     """Return an environment that says what these settings say."""
     values: dict[str, str] = {}
-    for name, value in settings.model_dump(exclude_none=True).items():
+    given = settings.model_dump(exclude_none=True)
+    for name, value in given.items():
+        if f"{name}_file" in given:  # a secret that is given as a file
+            continue
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         values[f"{PREFIX}{name.upper()}"] = str(plain)
     return {**os.environ, **values}

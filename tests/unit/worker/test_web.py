@@ -196,3 +196,13 @@ def test_pages_of_faust_are_off() -> None:
 
     paths = {resource.canonical for resource in pages.web_app.router.resources()}
     assert {"/healthz", "/readyz", "/metrics"} == {path.rstrip("/") for path in paths}
+
+
+def test_a_page_needs_the_token() -> None:
+    """Without it, the answer is 401 and says which setting has it; the health page is open."""
+    page = b"GET /broken HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+
+    assert answer(page + b"\r\n", token="t").startswith(b"HTTP/1.1 401 ")
+    assert b"STREAMAPP_WEB_TOKEN" in answer(page + b"\r\n", token="t")
+    assert answer(page + b"Authorization: Bearer t\r\n\r\n", token="t").startswith(b"HTTP/1.1 500 ")
+    assert answer(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), token="t").startswith(b"HTTP/1.1 200 ")

@@ -1,0 +1,234 @@
+"""The whole pipeline on servers that require TLS and credentials: by password, by certificate, and by token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from pymongo.errors import OperationFailure
+
+from streamapp.connections import mongodb
+from streamapp.local.backend import Backend
+from streamapp.local.secure import DASHBOARD, Security, SecurityOptions
+from streamapp.settings import PREFIX, Settings
+from tests.support.backends import plain_settings, running_backend
+from tests.support.token_server import TokenServer
+from tests.support.until import until
+from tests.support.workers import STREAMAPP, Worker, run
+
+CLIENT_SECRET = "of-the-client/+%~"
+WEB_TOKEN = "of-the-pages-of-the-worker"
+TOKEN_SECONDS = 15
+#: Names to which the servers grant rights.
+NAMES = {"topic": "orders", "app_id": "orders-app", "mongo_database": "orders_db"}
+
+
+@pytest.fixture(scope="module")
+def token_server() -> Generator[TokenServer]:
+    """Return a token server whose tokens expire soon."""
+    with TokenServer(client_id="streamapp", client_secret=CLIENT_SECRET, lifetime_seconds=TOKEN_SECONDS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secured(token_server: TokenServer) -> Generator[Backend]:
+    """Return a secured backend that accepts tokens, too."""
+    handler = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler"
+    login = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;"
+    listener = "listener.name.sasl_ssl"
+    properties = {
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512,OAUTHBEARER",
+        f"{listener}.oauthbearer.sasl.jaas.config": login,
+        f"{listener}.oauthbearer.sasl.server.callback.handler.class": handler,
+        f"{listener}.oauthbearer.sasl.oauthbearer.jwks.endpoint.url": f"{token_server.url}/jwks",
+        f"{listener}.oauthbearer.sasl.oauthbearer.expected.audience": "kafka",
+        f"{listener}.oauthbearer.sasl.oauthbearer.expected.issuer": token_server.url,
+        # A connection ends when its token expires.
+        f"{listener}.oauthbearer.connections.max.reauth.ms": "3600000",
+    }
+    allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={token_server.url}/jwks"
+    options = SecurityOptions(kafka_properties=properties, java_options=[allowed])
+    with running_backend(secure=options, **NAMES) as backend:
+        yield backend
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+def security_of(backend: Backend) -> Security:
+    """Return what the backend is secured with."""
+    assert backend.security
+    return backend.security
+
+
+def settings_of(backend: Backend, **changes: Any) -> Settings:
+    """Return the settings that `streamapp up --secure` prints, with changes; None removes a setting."""
+    printed = {name.removeprefix(PREFIX).lower(): value for name, value in backend.addresses.environment().items()}
+    values = {**printed, **NAMES, "produce_interval_seconds": 0, **changes}
+    return plain_settings(**{name: value for name, value in values.items() if value is not None})
+
+
+def stored(backend: Backend) -> int:
+    """Return the number of stored events."""
+    with mongodb.client(security_of(backend).mongod.admin_uri(*backend.ports.mongods)) as client:
+        return client[NAMES["mongo_database"]]["events"].count_documents({})
+
+
+def send(settings: Settings, count: int, *options: str) -> str:
+    """Send sample events, and return what the command printed."""
+    done = run(STREAMAPP, "send-sample", "--count", str(count), *options, settings=settings)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def command(settings: Settings, *arguments: str, code: int = 0) -> str:
+    """Run a command of streamapp, and return what it printed."""
+    done = run(STREAMAPP, *arguments, settings=settings)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def secrets_of(backend: Backend) -> list[str]:
+    """Return every secret of the backend."""
+    folder = security_of(backend).folder
+    files = [*folder.glob("*-password"), folder / "mongod.key", *folder.glob("*-uri")]
+    keys = [line for file in folder.glob("*.pem") for line in _key_lines(file.read_text())]
+    return [file.read_text().strip() for file in files] + keys
+
+
+def _key_lines(pem: str) -> list[str]:
+    return [line for block in re.findall(r"PRIVATE KEY-----\n(.*?)-----END", pem, re.DOTALL) for line in block.split()]
+
+
+def arguments_of_all_processes() -> str:
+    """Return the arguments of all processes on this machine that this user can read."""
+    found = ""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found += (process / "cmdline").read_bytes().decode("utf-8", "replace")
+    return found
+
+
+def test_by_password(secured: Backend, tmp_path: Path) -> None:
+    """Worker, commands and page work with SCRAM and TLS, nothing is lost by kill -9, and no secret is printed."""
+    settings = settings_of(secured, web_token=WEB_TOKEN)
+    printed = send(settings, 300, "--faults", "bad-magic-byte=0.1", "--seed", "1")
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: stored(secured) > 0, what="the first events")
+        worker.kill()
+        printed += worker.text
+    printed += send(settings, 200, "--seed", "2")
+    with Worker(settings, tmp_path) as worker:
+        worker.wait_until_ready()
+        arguments = arguments_of_all_processes()
+
+        def is_verified() -> bool:
+            nonlocal printed
+            done = run(STREAMAPP, "verify", settings=settings)
+            printed += done.stdout + done.stderr
+            return done.returncode == 0 and re.search(r"all +\d+ .* 0$", done.stdout, re.MULTILINE) is not None
+
+        until(is_verified, within=60, what="all records settled")
+        printed += command(settings, "dlq", "list") + command(settings, "dlq", "replay", "--yes")
+        printed += command(settings, "doctor")
+        assert {"ready": True} == worker.page("/readyz")[1]
+        assert 401 == _status(worker.port, "/metrics")
+        assert 200 == _status(worker.port, "/metrics", WEB_TOKEN)
+        assert 0 == worker.stop()
+        printed += worker.text
+
+    for secret in [*secrets_of(secured), WEB_TOKEN]:
+        assert secret not in printed
+        assert secret not in arguments
+
+
+def _status(port: int, path: str, token: str = "") -> int:
+    request = Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
+    try:
+        with urlopen(request, timeout=5) as answer:
+            return answer.status
+    except HTTPError as exc:
+        return exc.code
+
+
+def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend) -> None:
+    """The dashboard has a connection string of its own."""
+    settings = settings_of(secured)
+    with mongodb.client(mongodb.dashboard_uri(settings)) as client:
+        database = client[settings.mongo_database]
+        (user,) = database.command("connectionStatus")["authInfo"]["authenticatedUsers"]
+        database["events"].count_documents({})
+        with pytest.raises(OperationFailure, match="not authorized"):
+            database["events"].insert_one({"_id": "forged"})
+
+    assert DASHBOARD == user["user"]
+
+
+def test_by_certificate(secured: Backend, tmp_path: Path) -> None:
+    """With mutual TLS, Kafka and MongoDB take the name in the certificate for the user; no password is needed."""
+    security = security_of(secured)
+    certificate = security.client_certificate
+    uri = security.mongod.certificate_uri(*secured.ports.mongods, certificate=certificate)
+    settings = settings_of(
+        secured,
+        kafka_bootstrap_servers=f"127.0.0.1:{secured.ports.kafkas_tls[0]}",
+        kafka_security_protocol="ssl",
+        kafka_sasl_mechanism=None,
+        kafka_sasl_username=None,
+        kafka_sasl_password_file=None,
+        kafka_ssl_certificate_file=certificate,
+        mongo_uri=uri,
+        mongo_uri_file=None,
+        dashboard_mongo_uri_file=None,
+    )
+    before = stored(secured)
+    send(settings, 100)
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: stored(secured) >= before + 100, what="the events")
+        assert 0 == worker.stop()
+
+    assert "faults: 0" in command(settings, "doctor")
+
+
+def test_by_token(secured: Backend, token_server: TokenServer, tmp_path: Path) -> None:
+    """With OAUTHBEARER all clients get tokens from the token endpoint, and new ones before they expire."""
+    settings = settings_of(
+        secured,
+        kafka_sasl_mechanism="OAUTHBEARER",
+        kafka_sasl_username=None,
+        kafka_sasl_password_file=None,
+        kafka_oauth_token_url=f"{token_server.url}/token",
+        kafka_oauth_client_id="streamapp",
+        kafka_oauth_client_secret=CLIENT_SECRET,
+        kafka_oauth_scope="kafka",
+        produce_interval_seconds=0.5,
+    )
+    before = stored(secured)
+    printed = send(settings, 100)
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: stored(secured) >= before + 100, what="the events")
+        first = len(token_server.requests)
+        until(lambda: len(token_server.requests) >= first + 2, within=90, what="new tokens")
+        now = stored(secured)
+        until(lambda: stored(secured) >= now + 10, what="events with a new token")
+        until(lambda: worker.is_ready, what="a ready worker")
+        printed += worker.text
+        assert 0 == worker.stop()
+
+    assert ["kafka"] == token_server.requests[-1]["scope"]
+    assert CLIENT_SECRET not in printed
+
+    token_file = tmp_path / "token"
+    token_file.write_text(token_server.token("streamapp", 60))
+    from_file = settings.model_copy(
+        update={"kafka_oauth_token_url": None, "kafka_oauth_token_file": token_file, "produce_interval_seconds": 0.0}
+    )
+    assert "faults: 0" in command(from_file, "doctor")

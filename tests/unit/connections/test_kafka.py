@@ -1,0 +1,134 @@
+"""The connection to Kafka: the same settings for librdkafka and for Faust."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from faust.auth import SASLCredentials, SSLCredentials
+from faust.types.auth import AuthProtocol, SASLMechanism
+
+from streamapp.connections import faust_credentials, msk
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.errors import SettingsError
+from tests.support.backends import plain_settings
+
+if TYPE_CHECKING:
+    from tests.unit.connections.conftest import Certificates
+
+PASSWORD = "Endpoint=sb://x/;SharedAccessKey=a+b/c="
+LOGIN = {"kafka_sasl_username": "$ConnectionString", "kafka_sasl_password": PASSWORD}
+
+
+def connection(**values: Any) -> KafkaConnection:
+    """Return the connection of settings."""
+    return KafkaConnection.of(plain_settings(kafka_bootstrap_servers="broker:9093", **values))
+
+
+def test_plaintext_is_the_default() -> None:
+    """Nothing but the addresses."""
+    plain = connection()
+
+    assert {"bootstrap.servers": "broker:9093"} == plain.librdkafka()
+    assert faust_credentials.credentials(plain) is None
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("protocol", ["sasl_ssl", "sasl_plaintext"])
+def test_password(certificates: Certificates, mechanism: str, protocol: str) -> None:
+    """User and password of any characters; TLS with the certificate authority of the settings."""
+    tested = connection(
+        kafka_security_protocol=protocol, kafka_sasl_mechanism=mechanism, tls_ca_file=certificates.ca, **LOGIN
+    )
+    tls = {"ssl.ca.location": str(certificates.ca)} if protocol == "sasl_ssl" else {}
+    faust = faust_credentials.credentials(tested)
+
+    assert {
+        "bootstrap.servers": "broker:9093",
+        "security.protocol": protocol,
+        "sasl.mechanism": mechanism,
+        "sasl.username": "$ConnectionString",
+        "sasl.password": PASSWORD,
+        **tls,
+    } == tested.librdkafka()
+    assert isinstance(faust, SASLCredentials)
+    assert (AuthProtocol(protocol.upper()), SASLMechanism(mechanism)) == (faust.protocol, faust.mechanism)
+    assert ("$ConnectionString", PASSWORD) == (faust.username, faust.password)
+    assert (faust.ssl_context is not None) == (protocol == "sasl_ssl")
+    assert PASSWORD not in f"{tested!r} {faust!r}"
+
+
+def test_certificate(certificates: Certificates) -> None:
+    """Mutual TLS without a user."""
+    tested = connection(
+        kafka_security_protocol="ssl", tls_ca_file=certificates.ca, kafka_ssl_certificate_file=certificates.client
+    )
+    faust = faust_credentials.credentials(tested)
+
+    assert str(certificates.client) == tested.librdkafka()["ssl.certificate.location"]
+    assert isinstance(faust, SSLCredentials)
+    assert faust.context.get_ca_certs()
+
+
+def test_librdkafka_accepts_the_properties(certificates: Certificates) -> None:
+    """Each kind of client can be built, which checks names, values and files."""
+    tested = connection(
+        kafka_security_protocol="sasl_ssl",
+        kafka_sasl_mechanism="SCRAM-SHA-512",
+        tls_ca_file=certificates.ca,
+        kafka_ssl_certificate_file=certificates.client,
+        **LOGIN,
+    )
+
+    tested.admin({"log_level": 0})
+    tested.producer({"log_level": 0}, compression="lz4")
+    tested.consumer({"group.id": "x", "log_level": 0}).close()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [({}, ("zstd", True)), ({"kafka_compression": "gzip", "kafka_idempotence": False}, ("gzip", False))],
+)
+def test_producers_follow_the_settings(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], expected: tuple[str, bool]
+) -> None:
+    """For brokers that accept less, such as Event Hubs."""
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda config, **_: seen.append(config))
+
+    connection(**values).producer({}, compression="zstd")
+
+    assert [expected] == [(config["compression.type"], config["enable.idempotence"]) for config in seen]
+
+
+def test_msk_signs_tokens_for_the_region_of_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library gives a token and its expiry in milliseconds."""
+    regions: list[str] = []
+
+    def generate(region: str) -> tuple[str, int]:
+        regions.append(region)
+        return "signed", 4_000_000_000_000
+
+    provider = SimpleNamespace(MSKAuthTokenProvider=SimpleNamespace(generate_auth_token=generate))
+    monkeypatch.setitem(sys.modules, "aws_msk_iam_sasl_signer", provider)
+    settings = plain_settings(
+        kafka_bootstrap_servers="b-1.x.abc.c3.kafka.eu-central-1.amazonaws.com:9098",
+        kafka_security_protocol="sasl_ssl",
+        kafka_sasl_mechanism="AWS_MSK_IAM",
+    )
+
+    config = KafkaConnection.of(settings).librdkafka()
+
+    assert ("OAUTHBEARER", "signed", 4_000_000_000.0) == (config["sasl.mechanism"], *config["oauth_cb"]("")[:2])
+    assert ["eu-central-1"] == regions
+    assert "us-east-1" == msk.region_of("boot-x.c1.kafka-serverless.us-east-1.amazonaws.com:9098")
+
+
+def test_msk_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is optional."""
+    monkeypatch.setitem(sys.modules, "aws_msk_iam_sasl_signer", None)
+
+    with pytest.raises(SettingsError, match=r"streamapp-pipeline\[msk\]"):
+        connection(kafka_security_protocol="sasl_ssl", kafka_sasl_mechanism="AWS_MSK_IAM")

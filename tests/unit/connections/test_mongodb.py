@@ -1,0 +1,49 @@
+"""The connections to MongoDB: the file of certificate authorities, and the user of the dashboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamapp.connections import mongodb
+from streamapp.connections.tls import system_ca_file
+from tests.support.backends import plain_settings
+
+CA = system_ca_file()
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("mongodb://h", "mongodb://h"),
+        ("mongodb://h/?tls=false", "mongodb://h/?tls=false"),
+        ("mongodb://h/?tls=true", "mongodb://h/?tls=true&tlsCAFile=%2Fa%20b.pem"),
+        ("mongodb://h/?ssl=true", "mongodb://h/?ssl=true&tlsCAFile=%2Fa%20b.pem"),
+        ("mongodb+srv://h", "mongodb+srv://h/?tlsCAFile=%2Fa%20b.pem"),
+        ("mongodb+srv://u:p@h/db", "mongodb+srv://u:p@h/db?tlsCAFile=%2Fa%20b.pem"),
+        ("mongodb+srv://h/?ssl=false", "mongodb+srv://h/?ssl=false"),
+        (f"mongodb://h/?tls=true&tlsCAFile={CA}", f"mongodb://h/?tls=true&tlsCAFile={CA}"),
+        (f"mongodb://h/?TLS=true&TLSCAFILE={CA}", f"mongodb://h/?TLS=true&TLSCAFILE={CA}"),
+    ],
+)
+def test_a_connection_string_with_tls_gets_the_ca_file(uri: str, expected: str) -> None:
+    """One that uses no TLS, or names a file, stays as it is."""
+    assert expected == mongodb.uri(plain_settings(mongo_uri=uri, tls_ca_file=Path("/a b.pem")))
+
+
+def test_without_a_ca_file_the_store_of_the_system_is_used() -> None:
+    """The same store as for Kafka and the registry."""
+    tested = mongodb.uri(plain_settings(mongo_uri="mongodb://h/?tls=true"))
+
+    with mongodb.client(tested, connect=False) as client:
+        assert client.options.pool_options._ssl_context
+    assert Path(system_ca_file()).name in tested
+
+
+def test_the_dashboard_has_its_own_connection_string() -> None:
+    """Without one it uses that of the worker."""
+    both = plain_settings(mongo_uri="mongodb://worker", dashboard_mongo_uri="mongodb://reader")
+
+    assert ("mongodb://worker", "mongodb://reader") == (mongodb.uri(both), mongodb.dashboard_uri(both))
+    assert "mongodb://worker" == mongodb.dashboard_uri(plain_settings(mongo_uri="mongodb://worker"))

@@ -1,0 +1,146 @@
+"""Secrets as files, and settings that contradict each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from streamapp import settings
+from streamapp.errors import SettingsError
+from streamapp.settings import Settings, sources
+
+SECRET = "s3cret: with a colon"
+SECRETS = sources.secrets(Settings.model_fields)
+SASL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "scram-sha-512", "KAFKA_SASL_USERNAME": "u"}
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith(settings.PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"{settings.PREFIX}{name}", value)
+
+
+def _problem(monkeypatch: pytest.MonkeyPatch, **values: str) -> str:
+    _set(monkeypatch, **values)
+    with pytest.raises(SettingsError) as raised:
+        settings.load()
+    return str(raised.value)
+
+
+def test_every_secret_has_a_file() -> None:
+    """A setting that pydantic hides can also be given as a file."""
+    hidden = {name for name, field in Settings.model_fields.items() if "SecretStr" in f"{field.annotation}"}
+
+    assert hidden == set(SECRETS)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, end: str) -> None:
+    """A newline at the end of the file is not part of the secret."""
+    secret = "mongodb://host" if name.endswith("mongo_uri") else SECRET
+    (tmp_path / "secret").write_bytes(f"{secret}{end}".encode())
+    _set(monkeypatch, **{f"{name.upper()}_FILE": str(tmp_path / "secret")})
+
+    loaded = Settings()
+
+    value = loaded.signing_key if name == "dlq_signing_key" else getattr(loaded, name).get_secret_value().encode()
+    assert secret.encode() == value
+    assert SECRET not in f"{loaded!r}"
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_and_its_file_together_are_an_error(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The message names both, and not the secret."""
+    variable = f"{settings.PREFIX}{name.upper()}"
+    message = _problem(monkeypatch, **{name.upper(): SECRET, f"{name.upper()}_FILE": "/nowhere"})
+
+    assert f"{variable} and {variable}_FILE are both set" in message
+    assert SECRET not in message
+
+
+def test_the_environment_wins_over_a_secret_file_in_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for all settings: `streamapp up` sets the environment of its command."""
+    Path(".env").write_text("STREAMAPP_MONGO_URI_FILE=/nowhere\n", encoding="utf-8")
+    _set(monkeypatch, MONGO_URI="mongodb://of-the-environment")
+
+    assert "mongodb://of-the-environment" == settings.load().mongo_uri.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(None, "cannot be read"), (b"\n", "is empty"), (b"\xff", "not a text in UTF-8")]
+)
+def test_a_secret_file_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None, expected: str
+) -> None:
+    """The message names the variable and the file."""
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+
+    message = _problem(monkeypatch, KAFKA_SASL_PASSWORD_FILE=str(file))
+
+    assert f"STREAMAPP_KAFKA_SASL_PASSWORD_FILE is invalid: {file}" in message
+    assert expected in message
+
+
+def test_kafka_spelling_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka writes SASL_SSL and SCRAM-SHA-512; here any case is right."""
+    _set(monkeypatch, **SASL, KAFKA_SASL_PASSWORD=SECRET)
+
+    loaded = settings.load()
+
+    assert ("sasl_ssl", "SCRAM-SHA-512") == (loaded.kafka_security_protocol, loaded.kafka_sasl_mechanism)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (SASL, "SCRAM-SHA-512 needs STREAMAPP_KAFKA_SASL_PASSWORD, which is not set"),
+        (
+            {"KAFKA_SASL_USERNAME": "u"},
+            "STREAMAPP_KAFKA_SECURITY_PROTOCOL is not. Set",
+        ),
+        ({"KAFKA_SSL_CERTIFICATE_FILE": "x"}, "Set STREAMAPP_KAFKA_SECURITY_PROTOCOL=ssl"),
+        ({"KAFKA_SECURITY_PROTOCOL": "sasl_ssl"}, "which needs STREAMAPP_KAFKA_SASL_MECHANISM"),
+        ({"KAFKA_SECURITY_PROTOCOL": "ssl", "KAFKA_SASL_USERNAME": "u"}, "ssl sends no credentials"),
+        ({"KAFKA_SECURITY_PROTOCOL": "ssl", "KAFKA_SSL_KEY_FILE": "x"}, "STREAMAPP_KAFKA_SSL_CERTIFICATE_FILE is not"),
+        (SASL | {"KAFKA_SASL_MECHANISM": "OAUTHBEARER"}, "needs a token"),
+        (SASL | {"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_TOKEN_URL": "https://x"}, "_CLIENT_ID is not"),
+        (
+            SASL
+            | {"KAFKA_SASL_MECHANISM": "OAUTHBEARER"}
+            | {"KAFKA_OAUTH_TOKEN_URL": "https://x", "KAFKA_OAUTH_TOKEN_FILE": "x"},
+            "are both set",
+        ),
+        ({"KAFKA_SECURITY_PROTOCOL": "sasl_plaintext", "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"}, "needs TLS"),
+        ({"SCHEMA_REGISTRY_USERNAME": "u"}, "STREAMAPP_SCHEMA_REGISTRY_PASSWORD is not"),
+        ({"SCHEMA_REGISTRY_PASSWORD": SECRET}, "STREAMAPP_SCHEMA_REGISTRY_USERNAME is not"),
+        (
+            {"SCHEMA_REGISTRY_USERNAME": "u", "SCHEMA_REGISTRY_PASSWORD": SECRET, "SCHEMA_REGISTRY_BEARER_TOKEN": "t"},
+            "are both set",
+        ),
+        ({"SCHEMA_REGISTRY_SSL_KEY_FILE": "x"}, "STREAMAPP_SCHEMA_REGISTRY_SSL_CERTIFICATE_FILE is not"),
+    ],
+)
+def test_contradictions_are_errors(monkeypatch: pytest.MonkeyPatch, values: dict[str, str], expected: str) -> None:
+    """The message names the settings, and what to set."""
+    message = _problem(monkeypatch, **values)
+
+    assert expected in message
+    assert SECRET not in message
+
+
+def test_plaintext_that_is_set_wins_over_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`streamapp up` sets it, beside a `.env` with credentials of another cluster."""
+    _set(monkeypatch, **SASL | {"KAFKA_SECURITY_PROTOCOL": "plaintext"})
+
+    assert "plaintext" == settings.load().kafka_security_protocol
