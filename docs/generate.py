@@ -27,6 +27,7 @@ from generators import (
     metrics,
     packages,
     schema_changes,
+    services,
     settings,
 )
 
@@ -44,6 +45,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "metrics": metrics.table,
     "packages": packages.table,
     "schema-changes": schema_changes.table,
+    "services": services.sections,
     "settings": settings.table,
 }
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- /generated -->\n)", re.DOTALL)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 from pydantic import SecretStr
 
+from generators import services
 from generators.markdown import escaped
 from generators.markdown import table as markdown_table
 from streamapp.settings import ENVIRONMENT_ONLY, PREFIX, Settings
@@ -22,9 +23,13 @@ LIMITS = {"gt": "more than ", "ge": "at least ", "lt": "less than ", "le": "at m
 
 def env_example() -> str:
     """Render each setting as a commented variable that holds its default."""
-    head = "# Copy to .env and uncomment what you change; a variable of the environment wins over this file.\n"
+    head = (
+        "# Copy to .env and uncomment what you change; a variable of the environment wins over this file.\n"
+        "# At the end are blocks for services: Confluent Cloud, Amazon MSK, Azure Event Hubs, Aiven, Redpanda Cloud,\n"
+        "# Strimzi, MongoDB Atlas.\n"
+    )
     fields = {name: field for name, field in Settings.model_fields.items() if name not in ENVIRONMENT_ONLY}
-    return "\n".join([head, *(_example(name, field) for name, field in fields.items())])
+    return "\n".join([head, *(_example(name, field) for name, field in fields.items()), services.env_blocks()])
 
 
 def table() -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import generate
 import pytest
+from generators import services
 
-from streamapp.settings import ENVIRONMENT_ONLY, PREFIX, Settings
+from streamapp.settings import ENVIRONMENT_ONLY, PREFIX, Settings, load, sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +46,29 @@ def test_lock_names_versions_only() -> None:
     assert [] == [line for line in locked if "==" not in line or "/" in line or line.startswith("-")]
 
 
+def setting(line: str) -> str:
+    """Return the name of the setting in a line of a `.env`."""
+    return line.partition("=")[0].removeprefix(PREFIX).lower()
+
+
+@pytest.mark.parametrize("service", services.SERVICES, ids=lambda service: service.name)
+def test_the_block_of_a_service_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: services.Service
+) -> None:
+    """Uncommented and with its secrets in files, it is a connection; nothing that the service needs is missing."""
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda _: b"mongodb+srv://u:p@h")
+    block = (ROOT / ".env.example").read_text("utf-8").partition(f"\n# {service.name}\n")[2].partition("\n\n")[0]
+    Path(".env").write_text(block.replace("#", ""), "utf-8")
+
+    loaded = load()
+
+    assert set(service.values) <= loaded.model_fields_set
+    assert {*service.terms.values()} <= {*Settings.model_fields}
+
+
 def test_uncommented_example_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every variable of `.env.example` may be uncommented, and then says what is true without it."""
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
@@ -52,12 +76,14 @@ def test_uncommented_example_is_the_default(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     defaults = Settings()
     lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
+    secret_files = {f"{name}_file" for name in sources.secrets(Settings.model_fields)}
     uncommented = [line.removeprefix("# ") for line in lines if line.startswith(f"# {PREFIX}")]
+    uncommented = [line for line in uncommented if setting(line) not in secret_files]  # a secret is set once
     Path(".env").write_text("\n".join(uncommented), "utf-8")
 
     given = Settings()
 
-    assert {*Settings.model_fields} - {*ENVIRONMENT_ONLY} == given.model_fields_set
+    assert {*Settings.model_fields} - {*ENVIRONMENT_ONLY} - secret_files == given.model_fields_set
     for name, field in Settings.model_fields.items():
         if field.default is not None:
             assert getattr(defaults, name) == getattr(given, name)
