@@ -51,8 +51,10 @@ SERVICES = (
             "API key of the Schema Registry, another one than that of the cluster": "schema_registry_username",
         },
         notes=(
-            "Give the service account of the key READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS and CREATE on the two topics,"
-            " and READ on the group.",
+            (
+                "Give the service account of the key READ, WRITE, DESCRIBE, DESCRIBE_CONFIGS and CREATE on the two"
+                " topics, and READ on the group."
+            ),
         ),
     ),
     Service(
@@ -91,8 +93,10 @@ SERVICES = (
             "`password` of that secret": "kafka_sasl_password_file",
         },
         notes=(
-            "The Glue Schema Registry has another API and another wire format; run Apicurio, Karapace or Confluent's"
-            " registry beside MSK.",
+            (
+                "The Glue Schema Registry has another API and another wire format; run Apicurio, Karapace or"
+                " Confluent's registry beside MSK."
+            ),
         ),
     ),
     Service(
@@ -128,8 +132,10 @@ SERVICES = (
             "Event hub": "topic",
         },
         notes=(
-            "Create two event hubs, `user_events` and `user_events.dlq`, with the same number of partitions as you"
-            " expect workers.",
+            (
+                "Create two event hubs, `user_events` and `user_events.dlq`, with the same number of partitions as you"
+                " expect workers."
+            ),
             "The policy needs Listen and Send.",
             "Azure's Schema Registry has another API; run Apicurio, Karapace or Confluent's registry beside it.",
         ),
@@ -217,12 +223,16 @@ SERVICES = (
             "The same for a second database user with the role read": "dashboard_mongo_uri_file",
         },
         notes=(
-            "The file holds a line such as"
-            " `mongodb+srv://USER:PASSWORD@CLUSTER.ABC12.mongodb.net/?retryWrites=true&w=majority`.",
+            (
+                "The file holds a line such as"
+                " `mongodb+srv://USER:PASSWORD@CLUSTER.ABC12.mongodb.net/?retryWrites=true&w=majority`."
+            ),
             "Characters of the password such as @ and / are written as %40 and %2F.",
             "The database user of the worker needs the role readWrite on the database.",
-            "With X.509 the line is `mongodb+srv://CLUSTER.ABC12.mongodb.net/?authSource=%24external"
-            "&authMechanism=MONGODB-X509&tlsCertificateKeyFile=/etc/streamapp/atlas.pem`.",
+            (
+                "With X.509 the line is `mongodb+srv://CLUSTER.ABC12.mongodb.net/?authSource=%24external"
+                "&authMechanism=MONGODB-X509&tlsCertificateKeyFile=/etc/streamapp/atlas.pem`."
+            ),
         ),
     ),
 )

@@ -38,8 +38,6 @@ class KafkaConnection:
         compression: of all records that are sent; None means what the producer prefers.
         is_idempotent: whether producers are idempotent.
         creates_topics: whether missing topics are created.
-        reader_group: group id of consumers that join no group; librdkafka requires one, and the brokers check the
-            right to it.
     """
 
     servers: str
@@ -50,7 +48,6 @@ class KafkaConnection:
     compression: str | None = None
     is_idempotent: bool = True
     creates_topics: bool = True
-    reader_group: str = "streamapp.reader"
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -73,7 +70,6 @@ class KafkaConnection:
             compression=settings.kafka_compression,
             is_idempotent=settings.kafka_idempotence,
             creates_topics=settings.create_topics,
-            reader_group=f"{settings.app_id}.reader",
         )
 
     @property

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from streamapp.decode.document import id_of
 from streamapp.doctor.checks.finding import Finding, Findings, fault, skipped
 from streamapp.doctor.checks.redaction import redact_user_info, redactor
@@ -35,7 +37,8 @@ def run_checks(settings: Settings, environ: Mapping[str, str], folder: Path) -> 
 def _run_checks(
     settings: Settings, environ: Mapping[str, str], folder: Path, registry: RegistryChecks
 ) -> Sequence[Finding]:
-    redact = redactor(settings.mongo_uri.get_secret_value())
+    given = [value for _, value in settings if isinstance(value, SecretStr)]
+    redact = redactor(settings.mongo_uri.get_secret_value(), [secret.get_secret_value() for secret in given])
     kafka = KafkaChecks(settings)
     mongo = MongoChecks(settings, _samples(settings), redact)
     found = _run_concurrently(

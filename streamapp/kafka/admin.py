@@ -122,7 +122,8 @@ class KafkaAdmin:
         try:
             self._create(topic, 1, {**config, **_ANY_TIMESTAMP})
         except KafkaException as exc:
-            if exc.args[0].code() != KafkaError.INVALID_CONFIG:
+            # Some services refuse keys that their users may not set as a violation of their policy.
+            if exc.args[0].code() not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}:
                 raise self._creation_error(topic, exc) from exc
             self._create_topic(topic, 1, config)
 

@@ -19,6 +19,8 @@ READ_TIMEOUT = 30.0
 #: Seconds of one poll; Ctrl-C takes effect between polls.
 _POLL_SECONDS = 0.5
 _MAX_POLL_RECORDS = 2_000
+#: librdkafka requires a group id; the reader never joins the group.
+_GROUP = "streamapp.reader"
 #: KiB that are fetched ahead; librdkafka's default is 64 MiB.
 _PREFETCH_KIB = 8_192
 #: Errors after which librdkafka continues.
@@ -43,7 +45,7 @@ class TopicReader:
     def __init__(self, connection: KafkaConnection, topic: str) -> None:
         self.topic = topic
         self._connection, self._servers = connection, connection.servers
-        self._consumer = self._new_consumer(connection.reader_group)
+        self._consumer = self._new_consumer(_GROUP)
 
     def __enter__(self) -> Self:
         return self

@@ -115,8 +115,10 @@ class KafkaSecurity:
 def _acls(user: str, settings: Settings) -> Sequence[AclBinding]:
     topics = (settings.topic, settings.dead_letter_topic)
     on_topics = [_acl(user, ResourceType.TOPIC, name, right) for name in topics for right in TOPIC_RIGHTS]
+    # Without this right doctor does not know whether the group has offsets.
+    offsets = _acl(user, ResourceType.TOPIC, "__consumer_offsets", "DESCRIBE")
     on_group = [_acl(user, ResourceType.GROUP, settings.app_id, right, is_prefix=True) for right in GROUP_RIGHTS]
-    return [*on_topics, *on_group]
+    return [*on_topics, offsets, *on_group]
 
 
 def _acl(user: str, kind: ResourceType, name: str, right: str, *, is_prefix: bool = False) -> AclBinding:

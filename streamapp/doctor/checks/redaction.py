@@ -7,7 +7,7 @@ and drivers are searched for the password itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote, unquote_plus
 
 #: User and password of a connection string: the text up to the last @ before the path.
@@ -22,9 +22,14 @@ def redact_user_info(text: str) -> str:
     return _USER_INFO.sub(f"{_REDACTED}@", text)
 
 
-def redactor(uri: str) -> Callable[[str], str]:
-    """Return a function that also replaces the secrets of this connection string; for texts of servers and drivers."""
-    secrets = sorted(_secrets(uri), key=len, reverse=True)
+def redactor(uri: str, others: Iterable[str] = ()) -> Callable[[str], str]:
+    """Return a function that also replaces secrets; for texts of servers and drivers.
+
+    Args:
+        uri: a connection string, whose secrets are replaced.
+        others: secrets.
+    """
+    secrets = sorted(_secrets(uri) | {*others} - {""}, key=len, reverse=True)
 
     def hidden(text: str) -> str:
         text = redact_user_info(text)
