@@ -19,12 +19,12 @@ class Ports:
 
     registry: int
     registry_management: int
-    #: In a secured backend `registry` is the port of the proxy, and this one that of the registry.
-    registry_behind: int
     kafkas: tuple[int, ...]
     kafka_controllers: tuple[int, ...]
     #: For connections with a certificate; none unless the backend is secured.
     kafkas_tls: tuple[int, ...] = ()
+    #: Of the registry behind its proxy, whose port is `registry`; None unless the backend is secured.
+    registry_behind: int | None = None
     mongods: tuple[int, ...]
 
     @classmethod
@@ -50,17 +50,22 @@ class Ports:
         return cls(
             kafkas=(take("kafka"), *(take() for _ in range(size.brokers - 1))),
             registry=registry,
-            registry_behind=take() if is_secure else registry,
+            registry_behind=take() if is_secure else None,
             mongods=(take("mongod"), *(take() for _ in range(size.mongods - 1))),
             kafka_controllers=tuple(take() for _ in range(size.brokers)),
             registry_management=take(),
             kafkas_tls=tuple(take() for _ in range(size.brokers if is_secure else 0)),
         )
 
+    @property
+    def registry_itself(self) -> int:
+        """The port of the registry, not of a proxy."""
+        return self.registry if self.registry_behind is None else self.registry_behind
+
     def are_free(self) -> bool:
         """Return whether no process listens on any of the ports."""
         kafka = (*self.kafkas, *self.kafkas_tls, *self.kafka_controllers)
-        registry = (self.registry, self.registry_behind, self.registry_management)
+        registry = (self.registry, self.registry_itself, self.registry_management)
         return all(map(net.is_free, (*kafka, *registry, *self.mongods)))
 
     def notices(self) -> list[str]:

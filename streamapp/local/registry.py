@@ -27,8 +27,8 @@ def server(*, java: Path, home: Path, folder: Path, ports: Ports) -> Server:
         name="The schema registry",
         command=command,
         log=folder / "registry.log",
-        port=ports.registry_behind,
-        answers=lambda: _answers(ports.registry_behind),
+        port=ports.registry_itself,
+        answers=lambda: _answers(ports.registry_itself),
         environ=_environ(folder / "schemas", ports),
     )
 
@@ -41,7 +41,7 @@ def _environ(database: Path, ports: Ports) -> dict[str, str]:
         "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
         "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
         "QUARKUS_HTTP_HOST": HOST,
-        "QUARKUS_HTTP_PORT": str(ports.registry_behind),
+        "QUARKUS_HTTP_PORT": str(ports.registry_itself),
         "QUARKUS_MANAGEMENT_HOST": HOST,
         "QUARKUS_MANAGEMENT_PORT": str(ports.registry_management),
         "QUARKUS_BANNER_ENABLED": "false",

@@ -71,7 +71,7 @@ class Security:
 
     def registry_proxy(self, ports: Ports) -> Server:
         """Return the proxy in front of the registry, not started."""
-        arguments = [str(ports.registry), str(ports.registry_behind), str(self._registry_certificate), USER]
+        arguments = [str(ports.registry), str(ports.registry_itself), str(self._registry_certificate), USER]
         return Server(
             name="The proxy of the schema registry",
             command=[
