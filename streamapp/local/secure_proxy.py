@@ -47,6 +47,11 @@ class Proxy:
         except (ClientError, TimeoutError):
             return web.Response(status=502, text="The schema registry does not answer.\n")
 
+    async def close(self, *_: object) -> None:
+        """Close the connections to the server."""
+        if self._session is not None:
+            await self._session.close()
+
 
 def _login_in(authorization: str) -> bytes:
     scheme, _, given = authorization.partition(" ")
@@ -68,8 +73,10 @@ def main() -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(given.certificate)
     password = given.password_file.read_text("utf-8").strip()
+    proxy = Proxy(given.behind, user=given.user, password=password)
     app = web.Application(client_max_size=16 * 1024 * 1024)
-    app.router.add_route("*", "/{path:.*}", Proxy(given.behind, user=given.user, password=password).answer)
+    app.router.add_route("*", "/{path:.*}", proxy.answer)
+    app.on_cleanup.append(proxy.close)
     web.run_app(app, host=HOST, port=given.port, ssl_context=context, print=lambda _: None, access_log=None)
 
 

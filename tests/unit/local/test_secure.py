@@ -1,0 +1,151 @@
+"""Parts of a secured backend that need no server: files, data folders, environments, the proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+
+from streamapp.errors import BackendError
+from streamapp.local import secure, secure_files
+from streamapp.local.backend import Addresses
+from streamapp.local.secure_proxy import Proxy
+from streamapp.net import HOST
+
+USER, PASSWORD = "alice", "with:colons"
+
+
+def test_files_are_readable_by_this_user_only(tmp_path: Path) -> None:
+    """Whatever the umask is, and also if the file was readable by others before."""
+    file = tmp_path / "secure" / "password"
+    before = os.umask(0)
+    try:
+        secure_files.write(file, "first")
+        file.chmod(0o644)
+        secure_files.write(file, "second")
+    finally:
+        os.umask(before)
+
+    assert "second" == file.read_text()
+    assert (0o600, 0o700) == (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode))
+
+
+def test_a_secret_stays_the_same(tmp_path: Path) -> None:
+    """A second start of a data folder uses the passwords of the first one."""
+    first, other = secure_files.secret(tmp_path / "one"), secure_files.secret(tmp_path / "other")
+
+    assert first == secure_files.secret(tmp_path / "one")
+    assert first != other
+    assert len(first) >= 32
+
+
+@pytest.mark.parametrize(("was_secure", "remedy"), [(True, "add --secure"), (False, "omit --secure")])
+def test_a_data_folder_keeps_its_kind(tmp_path: Path, was_secure: bool, remedy: str) -> None:
+    """The error says what to do."""
+    (tmp_path / "kafka").mkdir()
+    if was_secure:
+        (tmp_path / secure.FOLDER).mkdir()
+
+    secure.check_kind(tmp_path, is_secure=was_secure)
+    with pytest.raises(BackendError, match=remedy):
+        secure.check_kind(tmp_path, is_secure=not was_secure)
+
+
+def test_a_command_gets_no_connection_to_other_servers() -> None:
+    """The variables of the backend win over those of the shell and over a `.env`."""
+    addresses = Addresses(kafka_bootstrap_servers="k:1", schema_registry_url="http://r", mongo_uri="mongodb://m")
+    shell = {
+        "PATH": "/bin",
+        "STREAMAPP_TOPIC": "mine",
+        "STREAMAPP_MONGO_URI_FILE": "/theirs",
+        "STREAMAPP_SCHEMA_REGISTRY_USERNAME": "theirs",
+        "streamapp_kafka_sasl_password": "theirs",
+    }
+
+    assert {
+        "PATH": "/bin",
+        "STREAMAPP_TOPIC": "mine",
+        "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS": "k:1",
+        "STREAMAPP_KAFKA_SECURITY_PROTOCOL": "plaintext",
+        "STREAMAPP_SCHEMA_REGISTRY_URL": "http://r",
+        "STREAMAPP_MONGO_URI": "mongodb://m",
+        "STREAMAPP_DASHBOARD_MONGO_URI": "mongodb://m",
+    } == addresses.command_environment(shell)
+
+
+async def _registry(request: web.Request) -> web.Response:
+    """Answer with what arrived."""
+    seen = {"path": request.raw_path, "body": await request.text(), "authorization": "Authorization" in request.headers}
+    return web.Response(text=json.dumps(seen), status=422, content_type="application/vnd.schemaregistry.v1+json")
+
+
+@asynccontextmanager
+async def _serving(handler: object) -> AsyncGenerator[int]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)  # pyright: ignore[reportArgumentType]
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, 0).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _login(user: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
+
+
+def test_the_proxy_forwards_the_requests_of_its_user() -> None:
+    """Path, body, status and type of the answer are the same; the credentials stay at the proxy."""
+
+    async def ask() -> tuple[int, str, dict[str, object]]:
+        async with _serving(_registry) as behind:
+            proxy = Proxy(behind, user=USER, password=PASSWORD)
+            async with _serving(proxy.answer) as port, ClientSession() as session:
+                url = f"http://{HOST}:{port}/subjects/a%2Fb/versions?deleted=true"
+                headers = {"Authorization": _login(USER, PASSWORD)}
+                async with session.post(url, data="{}", headers=headers) as answer:
+                    found = answer.status, answer.content_type, await answer.json(content_type=None)
+            await proxy.close()
+            return found
+
+    status, content_type, seen = asyncio.run(ask())
+
+    assert (422, "application/vnd.schemaregistry.v1+json") == (status, content_type)
+    assert {"path": "/subjects/a%2Fb/versions?deleted=true", "body": "{}", "authorization": False} == seen
+
+
+@pytest.mark.parametrize(
+    ("authorization", "expected"),
+    [
+        ("", 401),
+        ("Basic", 401),
+        ("Basic !", 401),
+        (_login(USER, "wrong"), 401),
+        (_login("", ""), 401),
+        (_login(USER, PASSWORD).replace("Basic", "Bearer"), 401),
+        (_login(USER, PASSWORD), 502),
+    ],
+)
+def test_the_proxy_refuses_others(authorization: str, expected: int) -> None:
+    """401 without the right credentials; 502 while the registry does not answer."""
+
+    async def ask() -> int:
+        proxy = Proxy(1, user=USER, password=PASSWORD)
+        async with _serving(proxy.answer) as port, ClientSession() as session:
+            headers = {"Authorization": authorization} if authorization else {}
+            async with session.get(f"http://{HOST}:{port}/subjects", headers=headers) as answer:
+                status = answer.status
+        await proxy.close()
+        return status
+
+    assert expected == asyncio.run(ask())
