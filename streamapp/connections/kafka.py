@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
@@ -78,15 +79,27 @@ class KafkaConnection:
         return self.protocol != "plaintext"
 
     def admin(self, config: Mapping[str, Any] | None = None, **options: Any) -> AdminClient:
-        """Return a client for administration."""
-        return AdminClient({**self.librdkafka(), **(config or {})}, **options)
+        """Return a client for administration; with tokens, its methods raise TokenUnavailable while there is none."""
+
+        def create() -> AdminClient:
+            self._require_token()
+            return AdminClient({**self.librdkafka(), **(config or {})}, **options)
+
+        # A client that is created while there is no token waits 10 s for one, and fails.
+        return create() if self.tokens is None else cast("AdminClient", _AtFirstUse(create))
 
     def consumer(self, config: Mapping[str, Any], **options: Any) -> Consumer:
-        """Return a consumer."""
+        """Return a consumer; raises TokenUnavailable if there is no token."""
+        self._require_token()
         return Consumer({**self.librdkafka(), **config}, **options)
 
     def producer(self, config: Mapping[str, Any], *, compression: str, **options: Any) -> Producer:
-        """Return a producer with acks=all; it uses `compression` unless the settings name another one."""
+        """Return a producer with acks=all; it uses `compression` unless the settings name another one.
+
+        Raises:
+            TokenUnavailable: there is no token.
+        """
+        self._require_token()
         ours = {
             "acks": "all",
             "enable.idempotence": self.is_idempotent,
@@ -109,6 +122,24 @@ class KafkaConnection:
             config["sasl.mechanism"] = "OAUTHBEARER"
             config["oauth_cb"] = _OauthCallback(self.tokens)
         return config
+
+    def _require_token(self) -> None:
+        if self.tokens is not None:
+            self.tokens.token()
+
+
+class _AtFirstUse:
+    """A client that is created when the first of its methods is used."""
+
+    def __init__(self, create: Callable[[], object]) -> None:
+        self._create = create
+        self._lock = threading.Lock()
+        self._client: object = None
+
+    def __getattr__(self, name: str) -> object:
+        with self._lock:
+            self._client = self._client or self._create()
+        return getattr(self._client, name)
 
 
 class _OauthCallback:

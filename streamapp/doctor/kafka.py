@@ -17,6 +17,7 @@ from confluent_kafka.admin import (
 )
 
 from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.tokens import TokenUnavailable
 from streamapp.doctor.checks import kafka as checks
 from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
@@ -67,6 +68,10 @@ class KafkaChecks:
         began = time.monotonic()
         try:
             cluster = self._admin.list_topics(timeout=ANSWER_SECONDS)
+        except TokenUnavailable as exc:
+            yield fault("kafka.address", str(exc), "check the token endpoint or the token file")
+            yield from _skipped("a token for Kafka")
+            return
         except KafkaException as exc:
             seen = f"{','.join(servers)} accepts connections, but does not answer as Kafka does: {exc.args[0].str()}"
             yield fault(

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from confluent_kafka import KafkaException
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import AuthProtocol, SASLMechanism
 
 from streamapp.connections import faust_credentials, msk
 from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.tokens import Token, TokenSource, TokenUnavailable
 from streamapp.errors import SettingsError
 from tests.support.backends import plain_settings
 
@@ -132,3 +134,25 @@ def test_msk_without_its_library_says_what_to_install(monkeypatch: pytest.Monkey
 
     with pytest.raises(SettingsError, match=r"streamapp-pipeline\[msk\]"):
         connection(kafka_security_protocol="sasl_ssl", kafka_sasl_mechanism="AWS_MSK_IAM")
+
+
+def test_clients_without_a_token_say_so_at_once() -> None:
+    """librdkafka would wait 10 s when a client is created; the worker waits until there is a token."""
+    answers = [TokenUnavailable("no answer"), TokenUnavailable("no answer"), Token("t", 4_000_000_000.0)]
+
+    def fetch() -> Token:
+        answer = answers.pop(0)
+        if isinstance(answer, TokenUnavailable):
+            raise answer
+        return answer
+
+    tested = KafkaConnection(servers="127.0.0.1:1", protocol="sasl_plaintext", tokens=TokenSource(fetch))
+    admin = tested.admin({"log_level": 0})
+    with pytest.raises(TokenUnavailable, match="no answer"):
+        admin.list_topics(timeout=0.1)
+    with pytest.raises(TokenUnavailable, match="no answer"):
+        tested.producer({}, compression="none")
+
+    with pytest.raises(KafkaException):  # now there is a token, and no broker
+        admin.list_topics(timeout=0.1)
+    tested.consumer({"group.id": "x", "log_level": 0}).close()
