@@ -10,6 +10,8 @@ from streamapp.errors import BackendError
 
 #: Odd: an even number survives no more losses than the odd number below it. MongoDB has at most seven voting members.
 SIZES = (1, 3, 5, 7)
+#: Name of MongoDB's replica set.
+REPLICA_SET = "rs0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,11 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from streamapp.connections import mongodb
 from streamapp.local import cluster_size
+from streamapp.local.cluster_size import REPLICA_SET
 from streamapp.local.process import Server
 from streamapp.local.secure_mongod import MongoSecurity
 from streamapp.net import HOST, is_open
 
-REPLICA_SET = "rs0"
 NOT_YET_INITIALIZED = 94
 #: Time without a primary before an election; MongoDB's default of 10 s allows for slow networks.
 ELECTION_TIMEOUT_MS = 3_000

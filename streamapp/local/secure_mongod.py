@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure
 
 from streamapp.connections import mongodb
 from streamapp.local import secure_files
+from streamapp.local.cluster_size import REPLICA_SET
 from streamapp.local.secure_certificates import CLIENTS, ORGANISATION, Authority
 from streamapp.net import HOST
 
@@ -70,7 +71,7 @@ class MongoSecurity:
 
     def _uri(self, ports: tuple[int, ...], login: str, options: str) -> str:
         hosts = ",".join(f"{HOST}:{port}" for port in ports)
-        topology = "directConnection=true" if len(ports) == 1 else "replicaSet=rs0"
+        topology = "directConnection=true" if len(ports) == 1 else f"replicaSet={REPLICA_SET}"
         return f"mongodb://{login}{hosts}/?{topology}&tls=true&tlsCAFile={quote(str(self._ca), safe='')}&{options}"
 
 
