@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote
 
 from pymongo import MongoClient
 
-from streamapp.connections.tls import system_ca_file
+from streamapp.connections.tls import TlsFiles
 from streamapp.settings import Settings
 
 _SRV = "mongodb+srv://"
@@ -15,7 +15,11 @@ _TLS, _CA_FILE = frozenset({"tls", "ssl"}), "tlscafile"
 
 
 def uri(settings: Settings) -> str:
-    """Return the connection string of the worker and the commands, with the file of certificate authorities."""
+    """Return the connection string of the worker and the commands, with the file of certificate authorities.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
     return _with_ca(settings.mongo_uri.get_secret_value(), settings)
 
 
@@ -36,7 +40,9 @@ def _with_ca(uri: str, settings: Settings) -> str:
     is_on = [options[name] == "true" for name in _TLS & options.keys()] or [uri.startswith(_SRV)]
     if not any(is_on) or _CA_FILE in options:
         return uri
-    option = f"tlsCAFile={quote(str(settings.tls_ca_file or system_ca_file()), safe='')}"
+    files = TlsFiles(ca_file=settings.tls_ca_file)
+    files.context()  # an error in the file has the setting's name here, and not in the driver
+    option = f"tlsCAFile={quote(files.cas, safe='')}"
     if "?" in uri:
         return f"{uri}&{option}"
     return f"{uri}?{option}" if "/" in uri.partition("//")[2] else f"{uri}/?{option}"

@@ -110,10 +110,13 @@ class TlsFiles:
 
 
 def check(settings: Settings) -> None:
-    """Raise SettingsError if a file of the connections to Kafka or the registry cannot be used."""
-    for files in (TlsFiles.of_kafka(settings), TlsFiles.of_registry(settings)):
-        if files.ca_file or files.certificate_file:
-            files.context()
+    """Raise SettingsError if a file that a connection needs cannot be used."""
+    if settings.tls_ca_file:
+        TlsFiles(ca_file=settings.tls_ca_file).context()
+    if settings.kafka_security_protocol.endswith("ssl"):
+        TlsFiles.of_kafka(settings).context()
+    if "https://" in settings.schema_registry_url:
+        TlsFiles.of_registry(settings).context()
 
 
 def system_ca_file() -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from streamapp.connections import mongodb
 from streamapp.connections.tls import system_ca_file
+from streamapp.errors import SettingsError
 from tests.support.backends import plain_settings
 
 CA = system_ca_file()
+CA_IN_URI = quote(CA, safe="")
 
 
 @pytest.mark.parametrize(
@@ -18,10 +21,10 @@ CA = system_ca_file()
     [
         ("mongodb://h", "mongodb://h"),
         ("mongodb://h/?tls=false", "mongodb://h/?tls=false"),
-        ("mongodb://h/?tls=true", "mongodb://h/?tls=true&tlsCAFile=%2Fa%20b.pem"),
-        ("mongodb://h/?ssl=true", "mongodb://h/?ssl=true&tlsCAFile=%2Fa%20b.pem"),
-        ("mongodb+srv://h", "mongodb+srv://h/?tlsCAFile=%2Fa%20b.pem"),
-        ("mongodb+srv://u:p@h/db", "mongodb+srv://u:p@h/db?tlsCAFile=%2Fa%20b.pem"),
+        ("mongodb://h/?tls=true", f"mongodb://h/?tls=true&tlsCAFile={CA_IN_URI}"),
+        ("mongodb://h/?ssl=true", f"mongodb://h/?ssl=true&tlsCAFile={CA_IN_URI}"),
+        ("mongodb+srv://h", f"mongodb+srv://h/?tlsCAFile={CA_IN_URI}"),
+        ("mongodb+srv://u:p@h/db", f"mongodb+srv://u:p@h/db?tlsCAFile={CA_IN_URI}"),
         ("mongodb+srv://h/?ssl=false", "mongodb+srv://h/?ssl=false"),
         (f"mongodb://h/?tls=true&tlsCAFile={CA}", f"mongodb://h/?tls=true&tlsCAFile={CA}"),
         (f"mongodb://h/?TLS=true&TLSCAFILE={CA}", f"mongodb://h/?TLS=true&TLSCAFILE={CA}"),
@@ -29,7 +32,7 @@ CA = system_ca_file()
 )
 def test_a_connection_string_with_tls_gets_the_ca_file(uri: str, expected: str) -> None:
     """One that uses no TLS, or names a file, stays as it is."""
-    assert expected == mongodb.uri(plain_settings(mongo_uri=uri, tls_ca_file=Path("/a b.pem")))
+    assert expected == mongodb.uri(plain_settings(mongo_uri=uri, tls_ca_file=CA))
 
 
 def test_without_a_ca_file_the_store_of_the_system_is_used() -> None:
@@ -47,3 +50,9 @@ def test_the_dashboard_has_its_own_connection_string() -> None:
 
     assert ("mongodb://worker", "mongodb://reader") == (mongodb.uri(both), mongodb.dashboard_uri(both))
     assert "mongodb://worker" == mongodb.dashboard_uri(plain_settings(mongo_uri="mongodb://worker"))
+
+
+def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """The driver's error would have no setting."""
+    with pytest.raises(SettingsError, match=r"STREAMAPP_TLS_CA_FILE is invalid: .*nowhere\.pem does not exist"):
+        mongodb.uri(plain_settings(mongo_uri="mongodb://h/?tls=true", tls_ca_file=tmp_path / "nowhere.pem"))

@@ -93,7 +93,7 @@ def test_a_ca_file_that_cannot_be_used_is_named(
         file.write_text(content)
 
     with pytest.raises(SettingsError) as raised:
-        tls.check(plain_settings(**{setting: file}))
+        tls.check(plain_settings(kafka_security_protocol="ssl", schema_registry_url="https://r", **{setting: file}))
 
     assert f"STREAMAPP_{setting.upper()}" in str(raised.value)
     assert str(file) in str(raised.value)
@@ -106,3 +106,10 @@ def test_the_setting_of_one_server_wins(certificates: Certificates) -> None:
 
     assert certificates.other_ca == TlsFiles.of_kafka(settings).ca_file
     assert certificates.ca == TlsFiles.of_registry(settings).ca_file
+
+
+def test_files_of_connections_without_tls_are_not_read(tmp_path: Path) -> None:
+    """`streamapp up` runs a command on servers without TLS, beside a `.env` for other servers."""
+    nowhere = tmp_path / "nowhere.pem"
+
+    tls.check(plain_settings(kafka_ssl_ca_file=nowhere, schema_registry_ssl_ca_file=nowhere))
