@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,3 +114,21 @@ def test_files_of_connections_without_tls_are_not_read(tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere.pem"
 
     tls.check(plain_settings(kafka_ssl_ca_file=nowhere, schema_registry_ssl_ca_file=nowhere))
+
+
+def test_certificates_of_the_local_backend_are_valid_by_the_strict_rules(certificates: Certificates) -> None:
+    """Python 3.13 checks what RFC 5280 demands of certificates."""
+    client, server = TlsFiles(ca_file=certificates.ca).context(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+    server.load_cert_chain(certificates.server)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (
+        client.wrap_bio(to_client, to_server, server_hostname="127.0.0.1"),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    )
+    for _ in range(4):
+        for side in sides:
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+
+    assert {"subjectAltName", "issuer"} <= {*(sides[0].getpeercert() or {})}
