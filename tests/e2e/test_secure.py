@@ -126,7 +126,8 @@ def test_by_password(secured: Backend, tmp_path: Path) -> None:
         worker.kill()
         printed += worker.text
     printed += send(settings, 200, "--seed", "2")
-    with Worker(settings, tmp_path) as worker:
+    debugged = (STREAMAPP, "worker", "--loglevel", "debug")
+    with Worker(settings, tmp_path, command=debugged) as worker:
         worker.wait_until_ready()
         arguments = arguments_of_all_processes()
 
