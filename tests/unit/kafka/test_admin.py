@@ -71,9 +71,9 @@ class FakeAdmin:
         return {resources[0]: answer}
 
 
-def ensure(admin: FakeAdmin) -> None:
+def ensure(admin: FakeAdmin, **values: Any) -> None:
     """Ensure the topics t and t.dlq."""
-    broker = KafkaAdmin(KafkaConnection(servers="127.0.0.1:1"))
+    broker = KafkaAdmin(KafkaConnection(servers="127.0.0.1:1", **values))
     broker._admin = admin
     asyncio.run(broker.ensure_topics(topic="t", partitions=1, dead_letter_topic="t.dlq"))
 
@@ -81,6 +81,21 @@ def ensure(admin: FakeAdmin) -> None:
 def test_existing_topics_need_no_right_to_create_topics() -> None:
     """Only the operators of a cluster may have that right."""
     ensure(FakeAdmin("t", "t.dlq", error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+
+
+@pytest.mark.parametrize(("existing", "missing"), [((), "t"), (("t",), "t.dlq")])
+def test_a_missing_topic_is_waited_for_where_topics_may_not_be_created(existing: tuple[str, ...], missing: str) -> None:
+    """The message has the command that creates it, with a file of properties for a secured cluster."""
+    admin = FakeAdmin(*existing)
+    with pytest.raises(BrokerUnavailable, match="STREAMAPP_CREATE_TOPICS is false") as raised:
+        ensure(admin, creates_topics=False, protocol="ssl")
+
+    command = (
+        f"kafka-topics --bootstrap-server 127.0.0.1:1 --command-config client.properties --create --topic {missing}"
+    )
+    assert f"{command} --partitions 1" in str(raised.value)
+    assert ("retention.ms=-1" in str(raised.value)) == (missing == "t.dlq")
+    assert [] == admin.created
 
 
 def test_a_broker_without_a_limit_on_timestamps_creates_the_topic_without_it() -> None:
