@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
-from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
+
+from streamapp.connections import mongodb
 
 _PROBES = "probes"
 _PROBE_EVERY_SECONDS = 0.1
@@ -62,7 +63,7 @@ class Arrivals:
         with ExitStack() as stack:
             threads = stack.enter_context(ThreadPoolExecutor(2))
             stack.callback(self._stopped.set)
-            client = stack.enter_context(MongoClient[RawBSONDocument](self._uri))
+            client = stack.enter_context(mongodb.client(self._uri))
             session = stack.enter_context(client.start_session())
             database = client.get_database(self._name, CodecOptions(RawBSONDocument))
             cursor = _opened(database, session, self._every)
@@ -95,7 +96,7 @@ class Arrivals:
             self._brought.append((_now_ms(), documents))
 
     def _probe(self) -> None:
-        with MongoClient[dict[str, Any]](self._uri, w="majority") as client:
+        with mongodb.client(self._uri, w="majority") as client:
             while not self._stopped.wait(_PROBE_EVERY_SECONDS):
                 client[self._name][_PROBES].insert_one({"probe": len(self._acknowledged_ms)})
                 self._acknowledged_ms.append(_now_ms())

@@ -13,12 +13,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.admin import AdminClient, NewTopic
-from pymongo import MongoClient
+from confluent_kafka.admin import NewTopic
 from pymongo.database import Database
 
 from benchmarks import noise, report
 from benchmarks.watching import GIVE_UP_AFTER_SECONDS
+from streamapp.connections import mongodb
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.local.backend import Backend
 from streamapp.local.process import POLL_SECONDS, Server, tail
 from streamapp.settings import Settings
@@ -67,7 +68,7 @@ class Bench:
 
     def make_topic(self, name: str, *, partitions: int, **config: str) -> None:
         """Create a topic with a configuration before a program creates it without one."""
-        admin = AdminClient({"bootstrap.servers": self.backend.addresses.kafka_bootstrap_servers})
+        admin = KafkaConnection(servers=self.backend.addresses.kafka_bootstrap_servers).admin()
         admin.create_topics([NewTopic(name, partitions, config=config)])[name].result(20)
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
@@ -102,7 +103,7 @@ class Bench:
     @contextmanager
     def database(self, name: str, *, drop: bool = True) -> Generator[Database[dict[str, Any]]]:
         """Open a database, and drop it at exit."""
-        with closing(MongoClient[dict[str, Any]](self.backend.addresses.mongo_uri)) as client:
+        with closing(mongodb.client(self.backend.addresses.mongo_uri)) as client:
             yield client[name]
             if drop:
                 client.drop_database(name)

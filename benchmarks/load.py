@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from pymongo import MongoClient
 from pymongo.database import Database
 
 from benchmarks import report
 from benchmarks.history import PARTITIONS
+from streamapp.connections import mongodb
 from streamapp.errors import BackendError
 from streamapp.local.process import Server
 from streamapp.rollups.levels import LEVELS, Level
@@ -67,7 +67,7 @@ def load(past: Past) -> None:
     """
     began = time.monotonic()
     with ExitStack() as stack:
-        client = stack.enter_context(MongoClient[dict[str, Any]](past.uri))
+        client = stack.enter_context(mongodb.client(past.uri))
         writers = [past.writer("load", partitions) for partitions in _shares(os.cpu_count() or 1)]
         for writer in writers:
             stack.callback(writer.stop)

@@ -10,8 +10,8 @@ from itertools import islice
 
 import fastavro
 import httpx
-from confluent_kafka import Producer
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode import wire_format
 from streamapp.model import event
 from streamapp.samples import generator
@@ -31,7 +31,7 @@ def write(topic: str, events: int, *, size: int, servers: str, registry_url: str
     parsed = fastavro.parse_schema(schema, named_schemas={})
     source = random.Random(1)  # noqa: S311 - sample data
     text = "".join(source.choices(string.ascii_letters, k=_TEXT_CHARACTERS))
-    producer = Producer({"bootstrap.servers": servers, "compression.type": "lz4", "linger.ms": 20})
+    producer = KafkaConnection(servers=servers).producer({"linger.ms": 20}, compression="lz4")
     for number, sample in enumerate(islice(generator.samples(seed=1, v2_ratio=1), events)):
         begin, length = source.randrange(_TEXT_CHARACTERS // 2), max(0, size - PLAIN_BYTES)
         made = {**sample.event(at=time.time_ns() // 1_000_000), "note": text[begin : begin + length]}

@@ -125,7 +125,7 @@ class _Produce:
 
 
 def _reader(servers: str) -> Consumer:
-    return Consumer({"bootstrap.servers": servers, "group.id": "produce", "enable.auto.commit": False})
+    return KafkaConnection(servers=servers).consumer({"group.id": "produce", "enable.auto.commit": False})
 
 
 def _produce(producer: Producer, topic: str, key: Any, value: Any) -> None:

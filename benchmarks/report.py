@@ -7,10 +7,10 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import psutil
-from pymongo import MongoClient
+
+from streamapp.connections import mongodb
 
 _SHOWN = ("streamlit", "plotly", "pymongo", "datasketches", "faust-streaming", "aiokafka")
 
@@ -35,7 +35,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def machine(mongo_uri: str) -> str:
     """Return the cores and versions that a figure depends on, and how busy the cores are with other work."""
-    with MongoClient[dict[str, Any]](mongo_uri) as client:
+    with mongodb.client(mongo_uri) as client:
         mongod = client.server_info()["version"]
     versions = [f"mongod {mongod}", *(f"{name} {version(name)}" for name in _SHOWN)]
     cores = f"{os.cpu_count()} cores, {psutil.cpu_percent(interval=_LOOK_SECONDS):.0f} % busy"

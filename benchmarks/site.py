@@ -6,17 +6,16 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import psutil
-from pymongo import MongoClient
 
 from benchmarks.history import PARTITIONS
 from benchmarks.load import Past
 from dashboard.model.time_window import Range, from_ms, to_ms, window
 from streamapp import net
+from streamapp.connections import mongodb
 from streamapp.local.process import Server
 from streamapp.settings import Settings
 
@@ -37,7 +36,7 @@ class Site:
     def is_behind(self) -> bool:
         """Whether events since the end of the history are not written yet."""
         self.writer.check()
-        with MongoClient[dict[str, Any]](self.past.uri) as client:
+        with mongodb.client(self.past.uri) as client:
             newest = client[self.past.name]["events"].find_one(sort=[("event_timestamp", -1)])
         # In a small history, an event happens every few seconds.
         return newest is None or datetime.now(UTC) - from_ms(newest["event_timestamp"]) > timedelta(seconds=30)
@@ -56,7 +55,7 @@ class Site:
         """Count, one by one, the events that the page must show for a range now."""
         shown = window(chosen, datetime.now(UTC), Settings().keep)
         at = {"$gte": to_ms(shown.start), "$lt": to_ms(shown.end)}
-        with MongoClient[dict[str, Any]](self.past.uri) as client:
+        with mongodb.client(self.past.uri) as client:
             return client[self.past.name]["events"].count_documents({"event_timestamp": at})
 
 
