@@ -26,7 +26,7 @@ CLIENT_SECRET = "of-the-client/+%~"
 WEB_TOKEN = "of-the-pages-of-the-worker"
 TOKEN_SECONDS = 15
 #: Names to which the servers grant rights.
-NAMES = {"topic": "orders", "app_id": "orders-app", "mongo_database": "orders_db"}
+NAMES = {"topic": "orders", "app_id": "streamapp", "mongo_database": "orders_db"}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def arguments_of_all_processes() -> str:
 def test_by_password(secured: Backend, tmp_path: Path) -> None:
     """Worker, commands and page work with SCRAM and TLS, nothing is lost by kill -9, and no secret is printed."""
     settings = settings_of(secured, web_token=WEB_TOKEN)
-    printed = send(settings, 300, "--faults", "bad-magic-byte=0.1", "--seed", "1")
+    printed = send(settings, 300, "--faults", "bad-magic=0.1", "--seed", "1")
     with Worker(settings, tmp_path) as worker:
         until(lambda: stored(secured) > 0, what="the first events")
         worker.kill()
