@@ -1,4 +1,4 @@
-"""Make the charts and their alternative texts; pure, and cached: equal data give the same chart."""
+"""Make the charts; pure, and cached: equal data give the same chart."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from streamapp.model.user_event import ADOPTED_VERSION
 
 if TYPE_CHECKING:
     from dashboard.model.health import Point
-    from dashboard.model.snapshot import Snapshot
 
 Description = Mapping[str, Any]
 
@@ -147,7 +146,7 @@ def trend(points: tuple[Point, ...], unit: str, zone: tzinfo) -> Chart:
         "mode": "lines+markers",
         "line": {"color": labels.BLUE, "width": 2},
         "marker": {"size": 3},
-        "customdata": [[f"{at.astimezone(zone):%H:%M:%S}", _amount(value, unit)] for at, value in points],
+        "customdata": [[f"{at.astimezone(zone):%H:%M:%S}", formatting.amount(value, unit)] for at, value in points],
         "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
     }
     amounts = {"range": [0, max([1.0, *known]) * 1.1], "tickformat": ",~r", "nticks": 4, "fixedrange": True}
@@ -169,44 +168,6 @@ def axis_zone(window: Window, zone: tzinfo) -> tzinfo:
     """
     offsets = {at.astimezone(zone).utcoffset() for at in (window.start, window.end)}
     return UTC if window.width >= A_DAY or len(offsets) > 1 else zone
-
-
-def trend_alt(title: str, points: tuple[Point, ...], unit: str) -> str:
-    """Return what a trend says, in a sentence."""
-    known = [value for _, value in points if value is not None]
-    if not known:
-        return f"{title}, last ten minutes: {formatting.UNKNOWN}."
-    return f"{title}, last ten minutes: now {_amount(known[-1], unit)}, at most {_amount(max(known), unit)}."
-
-
-def volume_alt(shown: Snapshot, zone: tzinfo) -> str:
-    """Return what the chart over time says, in a sentence."""
-    buckets = shown.window.buckets
-    sums = [sum(column) for column in zip(*(series.per_bucket for series in shown.volume), strict=True)]
-    if not sums:
-        return "Events over time: none."
-    peak = max(range(len(sums)), key=sums.__getitem__)
-    versions = ", ".join(f"{series.version} {formatting.number(sum(series.per_bucket))}" for series in shown.volume)
-    return (
-        f"Events over time: {formatting.number(shown.total)} in the {shown.query.chosen.words}, {versions}; "
-        f"most in the {shown.window.bucket_words} from {buckets[peak].astimezone(zone):%Y-%m-%d %H:%M} "
-        f"{formatting.zone_name(zone)}, {formatting.number(sums[peak])}."
-    )
-
-
-def adoption_alt(shown: Snapshot) -> str:
-    """Return what the chart of the adoption says, in a sentence."""
-    title = f"V{ADOPTED_VERSION} adoption over time"
-    known = [share for share in shown.adopted if share is not None]
-    if not known:
-        return f"{title}: no events with a registered version."
-    return f"{title}: from {formatting.percent(known[0])} to {formatting.percent(known[-1])}."
-
-
-def bars_alt(title: str, parts: tuple[Part, ...]) -> str:
-    """Return what a chart of parts says, in a sentence."""
-    described = ", ".join(f"{part.label} {formatting.part(part)}" for part in parts) or "none"
-    return f"{title}: {described}."
 
 
 def _volume_bars(series: Series, window: Window, zone: tzinfo) -> Description:
@@ -277,12 +238,6 @@ def _layout(height: int) -> dict[str, Any]:
 
 def _bars_height(room: int) -> int:
     return BARS_PADDING + BAR_HEIGHT * room
-
-
-def _amount(value: float | None, unit: str) -> str:
-    if value is None:
-        return formatting.UNKNOWN
-    return f"{value:,.1f} {unit}" if unit else f"{value:,.0f}"
 
 
 def _drawn(at: datetime, zone: tzinfo) -> str:

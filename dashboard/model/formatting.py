@@ -20,6 +20,13 @@ def number(n: int) -> str:
     return f"{n:,}"
 
 
+def amount(value: float | None, unit: str) -> str:
+    """Return the value with its unit, or "unknown"; without a unit it is a count."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.1f} {unit}" if unit else f"{value:,.0f}"
+
+
 def percent(share: float) -> str:
     """Return the share in percent; never 0 % or 100 % when it is not quite that."""
     if 0 < share < 0.001:  # noqa: PLR2004 - below what one decimal can show

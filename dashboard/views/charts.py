@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.model import figures
+from dashboard.model import alt_texts, figures
 from dashboard.views import controls
 from streamapp.model.user_event import ADOPTED_VERSION, CHARTS
 
@@ -36,7 +36,7 @@ def show(shown: Snapshot, zone: tzinfo) -> None:
     with over_time.container(border=True, height="stretch"):
         heading(f"V{ADOPTED_VERSION} adoption over time", f"share of events per {shown.window.bucket_words}")
         figure = figures.adoption(shown.adopted, shown.window, zone)
-        draw(figure, key="adoption", alt=figures.adoption_alt(shown))
+        draw(figure, key="adoption", alt=alt_texts.adoption(shown))
     for chart in CHARTS[_IN_ROW : _IN_ROW + 1]:
         with beside.container(border=True, height="stretch"):
             _bars(chart, shown)
@@ -56,7 +56,7 @@ def _volume(shown: Snapshot, zone: tzinfo) -> None:
     st.plotly_chart(
         figures.volume(shown.volume, shown.window, shown.marks, zone),
         key=key,
-        alt=figures.volume_alt(shown, zone),
+        alt=alt_texts.volume(shown, zone),
         config=_CONFIG,
         on_select=lambda: _brush(key, zone),
         selection_mode="box",
@@ -78,7 +78,7 @@ def _bars(chart: Dimension, shown: Snapshot) -> None:
     title, parts = str(chart.chart), shown.parts[chart.plural]
     heading(title)
     if parts or chart.in_cells:
-        draw(figures.bars(parts), key=title, alt=figures.bars_alt(title, parts))
+        draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts))
     else:
         st.caption(f"{title} are not counted by filter.")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.model import figures, formatting
+from dashboard.model import alt_texts, figures, formatting
 from dashboard.views import charts
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
     for column, (title, beside, unit, points) in zip(st.columns(3), trends, strict=True):
         with column.container(border=True, height="stretch"):
             charts.heading(title, f"{beside}, 10 min")
-            alt = figures.trend_alt(title, points, unit)
+            alt = alt_texts.trend(title, points, unit)
             charts.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
 
 

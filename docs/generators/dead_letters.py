@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from generators.markdown import table
 from streamapp.dlq.index import State
-from streamapp.kafka.dead_letter_producer import headers_of
+from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model.record import HEADER_PREFIX, DeadLetter, Reason, TopicRecord, origin_of
 
 HEADERS = {

@@ -13,8 +13,9 @@ import faust
 from faust.transport.drivers import aiokafka as stock
 from yarl import URL
 
-from streamapp.transport.consumer import BatchConsumer, BatchOptions
+from streamapp.transport.consumer import BatchConsumer
 from streamapp.transport.log_filters import install_log_filters
+from streamapp.transport.prefix_commits import BatchOptions
 from streamapp.transport.producer import BoundedProducer
 
 

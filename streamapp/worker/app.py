@@ -25,8 +25,8 @@ from streamapp.retry import OutageRetrier
 from streamapp.samples import generator
 from streamapp.samples.producer import Pace, SampleProducer
 from streamapp.transport import uvloop_compat
-from streamapp.transport.consumer import BatchOptions
 from streamapp.transport.faust_codec import FaustCodec
+from streamapp.transport.prefix_commits import BatchOptions
 from streamapp.transport.transport import BatchTransport
 from streamapp.worker import access, memory
 from streamapp.worker.shutdown import BoundedWorker, stop_worker

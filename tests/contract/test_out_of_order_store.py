@@ -11,6 +11,7 @@ from bson import DatetimeMS
 
 from streamapp.decode.identity import with_id_of_its_own
 from streamapp.errors import StoreUnavailable
+from streamapp.local import mongod
 from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
@@ -21,7 +22,7 @@ from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 from streamapp.rollups.writer import RollupPort
 from streamapp.sink.ports import EventPort, OutOfOrderPort
-from tests.conftest import SettingsFactory
+from tests.support.backends import standalone_mongod
 from tests.support.doubles.ports import FakeEventStore, FakeOutOfOrderStore, FakeRollupStore
 from tests.support.factories import NOW, TOPIC_ID
 from tests.support.rollup_factory import an_event
@@ -35,14 +36,17 @@ class Subject:
         store: OutOfOrderPort,
         events: EventPort,
         rollups: RollupPort,
+        *,
         make_unreachable: Callable[[], None],
         delete: Callable[[str], object],
+        refuse: Callable[[str], object],
     ) -> None:
         self.store = store
         self.events = events
         self.rollups = rollups
         self.make_unreachable = make_unreachable
         self.delete = delete
+        self.refuse = refuse
 
     def insert(self, *documents: dict[str, Any]) -> tuple[set[int], set[int]]:
         """Insert, and return which were duplicates and which were refused."""
@@ -65,8 +69,15 @@ class Subject:
             yield from asyncio.run(self.rollups.load(level, [id_])).values()
 
 
-@pytest.fixture(params=["fake", "mongodb"])
-def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> Iterator[Subject]:
+@pytest.fixture(scope="module")
+def standalone_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Return the port of a MongoDB that is not a replica set: it has no transactions."""
+    with standalone_mongod(tmp_path_factory.mktemp("mongod")) as port:
+        yield port
+
+
+@pytest.fixture(params=["fake", "replica set", "standalone"])
+def subject(request: pytest.FixtureRequest, unique_name: str) -> Iterator[Subject]:
     """Return each in turn."""
     if request.param == "fake":
         events, rollups = FakeEventStore(), FakeRollupStore()
@@ -74,19 +85,24 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
             FakeOutOfOrderStore(events, rollups),
             events,
             rollups,
-            lambda: setattr(events, "is_unreachable", True),
-            events.documents.pop,
+            make_unreachable=lambda: setattr(events, "is_unreachable", True),
+            delete=events.documents.pop,
+            refuse=lambda type_: setattr(events, "refused_type", type_),
         )
         return
-    settings = settings_for()
-    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    if request.param == "standalone":
+        uri = mongod.uri(request.getfixturevalue("standalone_port"))
+    else:
+        uri = request.getfixturevalue("backend").addresses.mongo_uri
+    mongo = Mongo(uri, unique_name)
     rollup_store = RollupStore(mongo, keep={})
     yield Subject(
         OutOfOrderStore(mongo, rollup_store, keep={}),
         EventStore(mongo),
         rollup_store,
-        mongo.close,
-        lambda id_: mongo.database["events"].delete_one({"_id": id_}),
+        make_unreachable=mongo.close,
+        delete=lambda id_: mongo.database["events"].delete_one({"_id": id_}),
+        refuse=lambda type_: mongo.database.command("collMod", "events", validator={"event_type": {"$ne": type_}}),
     )
     mongo.close()
 
@@ -158,6 +174,20 @@ def test_a_refused_event_does_not_stop_the_events_beside_it(subject: Subject) ->
 
     assert {0: True, 2: True} == subject.known(0, 1, 2)
     assert {(2, 2, -1)} == subject.counts()
+
+
+def test_an_event_that_was_deleted_is_not_counted_again_beside_one_that_the_server_refuses(subject: Subject) -> None:
+    """Without transactions, the events before the refused one are stored, and must be counted, at once."""
+    subject.insert(an_event(0))
+    subject.delete(an_event(0)["_id"])
+    subject.refuse("view")
+
+    outcome = subject.insert(an_event(0), an_event(1), an_event(2, event_type="view"), an_event(3))
+
+    assert {2} == outcome[1]
+    assert {0: True, 1: True, 3: True} == subject.known(0, 1, 2, 3)
+    assert {(3, 3, -1)} == subject.counts()
+    assert {0, 1, 3} == asyncio.run(subject.events.failed_before(PartitionId(TOPIC_ID, 0), [0, 1, 2, 3]))
 
 
 def test_the_given_documents_are_not_changed(subject: Subject) -> None:

@@ -15,7 +15,6 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pydantic import SecretStr
 from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from streamapp import net
 from streamapp.connections.kafka import KafkaConnection
@@ -24,7 +23,6 @@ from streamapp.doctor import runner
 from streamapp.doctor.checks.finding import Finding, Verdict
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.local import artifacts, kafka, mongod, ports, programs
-from streamapp.local.process import Server
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.registry.client import RegistryClient
@@ -32,6 +30,7 @@ from streamapp.registry.registration import SchemaRegistration
 from streamapp.settings import Settings
 from tests.conftest import SettingsFactory
 from tests.support import factories, foreign
+from tests.support.backends import standalone_mongod
 from tests.support.until import until
 
 SECRET = "hunter2/@:"
@@ -284,30 +283,17 @@ def test_unreachable_advertised_broker_is_found(
 @pytest.fixture(scope="module")
 def locked_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Return the port of a standalone MongoDB with authentication, a reading user and a writing user."""
-    folder, port = tmp_path_factory.mktemp("mongod"), net.choose_port()
-    options = ["--auth", "--bind_ip", net.HOST, "--port", str(port), "--dbpath", str(folder), "--nounixsocket"]
-    command = [str(programs.mongod(None)), *options, "--wiredTigerCacheSizeGB", "0.25"]
-    server = Server(name="MongoDB", command=command, log=folder / "mongod.log", answers=lambda: answers(port))
-    server.start()
-    with MongoClient[dict[str, Any]](mongod.uri(port)) as client:
-        client.admin.command("createUser", "root", pwd="root", roles=["root"])
-    with root_of(port) as client:
-        for user, role in (("weak", "read"), ("strong", "readWrite")):
-            client.admin.command("createUser", user, pwd=SECRET, roles=[{"role": role, "db": "streaming_db"}])
-    yield port
-    server.stop()
+    with standalone_mongod(tmp_path_factory.mktemp("mongod"), "--auth") as port:
+        with MongoClient[dict[str, Any]](mongod.uri(port)) as client:
+            client.admin.command("createUser", "root", pwd="root", roles=["root"])
+        with root_of(port) as client:
+            for user, role in (("weak", "read"), ("strong", "readWrite")):
+                client.admin.command("createUser", user, pwd=SECRET, roles=[{"role": role, "db": "streaming_db"}])
+        yield port
 
 
 def root_of(port: int) -> MongoClient[dict[str, Any]]:
     return MongoClient(mongod.uri(port), username="root", password="root")
-
-
-def answers(port: int) -> bool:
-    try:
-        with MongoClient[dict[str, Any]](mongod.uri(port), serverSelectionTimeoutMS=500) as client:
-            return bool(client.admin.command("ping")["ok"])
-    except PyMongoError:
-        return False
 
 
 @pytest.mark.parametrize(

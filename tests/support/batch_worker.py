@@ -19,7 +19,7 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model.record import PartitionBatch
 from streamapp.retry import OutageRetrier
-from streamapp.transport.consumer import BatchOptions
+from streamapp.transport.prefix_commits import BatchOptions
 from streamapp.transport.transport import BatchTransport
 
 

@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecord
 from streamapp.decode import wire_format
 from streamapp.decode.document import LazyDocument
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
-from streamapp.kafka.dead_letter_producer import headers_of
+from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model import event
 from streamapp.model.record import DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
 from streamapp.model.user_event import VERSIONS, DimensionValues

@@ -41,8 +41,8 @@ from mode.utils.text import want_bytes
 from streamapp.local.download import CheckedResolver
 from streamapp.transport import consumer as batch_consumer
 from streamapp.transport import fetcher as batch_fetcher
+from streamapp.transport import prefix_commits, transport
 from streamapp.transport import producer as bounded_producer
-from streamapp.transport import transport
 from streamapp.transport.faust_codec import FaustCodec
 from streamapp.worker import web as bounded_web
 from streamapp.worker.app import App
@@ -265,6 +265,7 @@ def test_compiled_source_is_the_reviewed_one(name: str) -> None:
     ("ours", "theirs"),
     [
         (batch_consumer.BatchConsumer, driver.Consumer),
+        (prefix_commits.PrefixCommits, driver.Consumer),
         (bounded_producer.BoundedProducer, driver.Producer),
         (batch_fetcher.BatchFetcher, driver.AIOKafkaConsumerThread),
         (transport.BatchTransport, driver.Transport),

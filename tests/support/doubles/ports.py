@@ -42,6 +42,8 @@ class FakeEventStore:
         self.is_unreachable = False
         #: How many of the next inserts fail.
         self.failing_inserts = 0
+        #: Events of this type are refused, as by a validator of the collection.
+        self.refused_type: str | None = None
         self._counted: set[tuple[str, Origin]] = set()
         self._failed: set[tuple[PartitionId, int]] = set()
         #: Events that were counted out of order.
@@ -58,6 +60,8 @@ class FakeEventStore:
         for index, document in enumerate(documents):
             if any(isinstance(value, int) and value.bit_length() > 63 for value in document.values()):
                 refused[index] = "OverflowError"
+            elif self.refused_type is not None and document["event_type"] == self.refused_type:
+                refused[index] = "Document failed validation"
             elif document["_id"] in self.documents:
                 duplicates.add(index)
             else:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.model import figures, labels, time_window
+from dashboard.model import alt_texts, figures, labels, time_window
 from dashboard.model.snapshot import Part, Series
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
@@ -135,13 +135,13 @@ def test_tenth_version_comes_after_the_ninth() -> None:
 
 def test_alternative_texts_tell_the_numbers(shown: Snapshot) -> None:
     """Who cannot see the chart reads what it says."""
-    assert f"{shown.total} in the last 15 minutes" in figures.volume_alt(shown, UTC) or not shown.total
-    assert all(part.label in figures.bars_alt("Browsers", shown.parts["browsers"]) for part in shown.parts["browsers"])
+    assert f"{shown.total} in the last 15 minutes" in alt_texts.volume(shown, UTC) or not shown.total
+    assert all(part.label in alt_texts.bars("Browsers", shown.parts["browsers"]) for part in shown.parts["browsers"])
 
 
 def test_alternative_text_of_volume_names_the_peak() -> None:
     """The takeaway, not only the totals."""
-    text = figures.volume_alt(snapshot(CASES["mixed"]), UTC)
+    text = alt_texts.volume(snapshot(CASES["mixed"]), UTC)
 
     assert "most in the minute from 2026-03-01 12:00 UTC, 3." in text
 
@@ -197,10 +197,10 @@ def test_adoption_has_gaps_where_nothing_is_known(shown: Snapshot) -> None:
 
 def test_alternative_text_of_the_adoption() -> None:
     """From where to where it went."""
-    text = figures.adoption_alt(snapshot([v1(NOON - timedelta(minutes=3)), document()]))
+    text = alt_texts.adoption(snapshot([v1(NOON - timedelta(minutes=3)), document()]))
 
     assert "V2 adoption over time: from 0.0% to 100.0%." == text
-    assert "no events" in figures.adoption_alt(snapshot([]))
+    assert "no events" in alt_texts.adoption(snapshot([]))
 
 
 def test_chart_of_parts_has_one_of_two_heights() -> None:
@@ -258,5 +258,5 @@ def test_alternative_text_of_a_trend() -> None:
     """What it is now, and the worst of it."""
     points = ((NOON, 20_000.0), (NOON, 3.0), (NOON, None))
 
-    assert "Lag, last ten minutes: now 3, at most 20,000." == figures.trend_alt("Lag", points, "")
-    assert "unknown" in figures.trend_alt("Lag", (), "")
+    assert "Lag, last ten minutes: now 3, at most 20,000." == alt_texts.trend("Lag", points, "")
+    assert "unknown" in alt_texts.trend("Lag", (), "")

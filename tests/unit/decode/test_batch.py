@@ -11,9 +11,9 @@ from streamapp.decode.batch import DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
-from streamapp.model.record import Reason
+from streamapp.model.record import Reason, origin_of
 from streamapp.mongodb.event_store import why_unencodable
-from tests.support.factories import V1, V2, FakeRecord, a_batch, a_record, an_event, wire
+from tests.support.factories import V1, V2, FakeRecord, a_batch, a_letter, a_record, an_event, replayed, wire
 
 
 def test_events_out_of_order_have_no_place_in_the_partition() -> None:
@@ -36,6 +36,21 @@ def test_documents_out_of_order_are_decoded() -> None:
     (document,) = out_of_order.documents
     assert isinstance(document, dict)
     assert (8, DatetimeMS(2**60)) == (document["kafka"]["offset"], document["kafka"]["timestamp"])
+
+
+def test_events_that_failed_before_are_found_by_the_offset_of_their_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read the `_id` of each event in order would decode it. A replay has the offset of its own record."""
+    replay = a_record(offset=9, headers=replayed(a_letter(offset=7)))
+    batch = a_batch(a_record(offset=7), a_record(offset=8), replay)
+    batch.replays = {9: origin_of(replay, batch.topic_id)}
+    (decoded,) = parts(batch, {1: V1}, times=ANY_TIME, received_at=datetime.now(UTC))
+    monkeypatch.setattr(LazyDocument, "__getitem__", None)
+
+    assert [7, 8] == [*decoded.offsets()]
+    in_order, out_of_order, _ = decoded.split({8})
+
+    assert [7] == [record.offset for record in in_order.records]
+    assert [8, 9] == [record.offset for record in out_of_order.records]
 
 
 def test_parts_of_a_batch_share_nothing_that_changes() -> None:

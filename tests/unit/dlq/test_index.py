@@ -23,7 +23,7 @@ from streamapp.dlq.index import (
     parse_letter,
     plan_replay,
 )
-from streamapp.kafka.dead_letter_producer import headers_of
+from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model.record import DeadLetter, Reason, origin_of
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 

@@ -12,7 +12,8 @@ from confluent_kafka import KafkaError
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka.dead_letter_producer import DeadLetterProducer, headers_of
+from streamapp.kafka.dead_letter_contents import headers_of
+from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.model.omitted import is_original, restored_headers
 from streamapp.model.record import DeadLetter, Reason, origin_of
 from streamapp.model.replays import is_signed

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamapp.kafka.dead_letter_producer import headers_of
+from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model import replays
 from tests.support.factories import TOPIC_ID, FakeRecord, a_letter
 

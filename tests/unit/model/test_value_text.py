@@ -43,7 +43,7 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("value", "text"), VALUES, ids=str)
+@pytest.mark.parametrize(("value", "text"), VALUES, ids=lambda each: str(each)[:40])
 @pytest.mark.parametrize("options", OPTIONS, ids=range(len(OPTIONS)))
 def test_a_value_has_the_same_text_once_it_is_read(value: Any, text: str | None, options: CodecOptions[Any]) -> None:
     """Whatever types the driver decodes to."""

@@ -14,7 +14,7 @@ from streamapp.transport.topic_ids import TopicIds
 class FakeCluster:
     """A broker with one topic, and a consumer that may or may not read the re-created topic."""
 
-    def __init__(self, *ids: str, may_read: bool = True) -> None:
+    def __init__(self, *ids: str | None, may_read: bool = True) -> None:
         self.ids = [*ids]
         self.is_unreachable = False
         self.changed: list[str] = []
@@ -29,7 +29,7 @@ class FakeCluster:
             on_changed=self.note_changed,
         )
 
-    async def topic_id_of(self, _: str) -> str:
+    async def topic_id_of(self, _: str) -> str | None:
         """Return the next topic id."""
         if self.is_unreachable:
             raise BrokerUnavailable("no answer")
@@ -66,6 +66,19 @@ def test_a_changed_topic_id_is_reported_before_the_topic_may_be_read() -> None:
             await run_tasks()
             assert (cluster.topic_ids.known, cluster.changed) == ({"events": expected}, changed)
         assert cluster.times_known == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_topic_that_gets_its_id_by_an_upgrade_of_the_brokers_is_the_same_topic() -> None:
+    """It is not read from its start again. A change of the id after that is one."""
+
+    async def scenario() -> None:
+        cluster = FakeCluster(None, None, "one", "two")
+        for expected, changed in ((None, []), (None, []), ("one", []), ("two", ["events"])):
+            cluster.topic_ids.request("events")
+            await run_tasks()
+            assert (cluster.topic_ids.known, cluster.changed) == ({"events": expected}, changed)
 
     asyncio.run(scenario())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 
 import streamapp
 from streamapp.__main__ import main
+from streamapp.monitoring.json_logs import JSON_LOGS
 
 PRINT_LOOP = "import asyncio, streamapp.worker.app; print(type(asyncio.new_event_loop()).__module__)"
 PRINT_CONF = """
@@ -110,25 +112,31 @@ def test_libraries_make_no_debug_records() -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "level", "expected"),
+    ("logging_config", "level", "printed", "logged"),
     [
-        ("text", "INFO", ["ready"]),
-        ("text", "WARNING", ["ready"]),
-        ("json", "INFO", ["[^BoundedWorker]: Ready"]),
-        ("json", "WARNING", []),
+        (None, "INFO", "ready\n", []),
+        (None, "WARNING", "ready\n", []),
+        (JSON_LOGS, "INFO", "", ["[^BoundedWorker]: Ready"]),
+        (JSON_LOGS, "WARNING", "", []),
     ],
+    ids=["text, info", "text", "json, info", "json"],
 )
-def test_the_end_of_the_start_is_reported_once(form: str, level: str, expected: list[str]) -> None:
+def test_the_end_of_the_start_is_reported_once(
+    logging_config: Any, level: str, printed: str, logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     """A text log has it at every level; a log in JSON has nothing but lines of the log."""
-    code = f"""
-import asyncio, logging, sys, streamapp
-from streamapp.worker.shutdown import BoundedWorker
-logging.basicConfig(level={level!r}, format="%(message)s", stream=sys.stdout)
-worker = BoundedWorker(streamapp.app, loop=asyncio.new_event_loop(), loglevel={level!r})
-asyncio.run(worker.on_startup_finished())
-"""
+    from streamapp.worker.shutdown import BoundedWorker  # noqa: PLC0415 - after conftest has cleared the environment
 
-    assert expected == _output(code, environ={"STREAMAPP_LOG_FORMAT": form}).splitlines()
+    loop, output = asyncio.new_event_loop(), io.StringIO()
+    worker: Any = BoundedWorker(streamapp.app, loop=loop, loglevel=level, stdout=output)
+    worker.app = SimpleNamespace(conf=SimpleNamespace(logging_config=logging_config))
+    try:
+        with caplog.at_level(level):
+            loop.run_until_complete(worker.on_startup_finished())
+    finally:
+        loop.close()
+
+    assert (printed, logged) == (output.getvalue(), caplog.messages)
 
 
 def test_batch_of_a_lost_assignment_is_not_acked_and_the_agent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
