@@ -24,6 +24,7 @@ GROUPS = {
     "Operate": {
         "doctor": "Check settings and servers; name each fault and its remedy.",
         "rollups": "Compare the rollups with the events, or rebuild them.",
+        "rewind": "Read records again, from a time or offset on.",
     },
 }
 #: Implemented by Faust.

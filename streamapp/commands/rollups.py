@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 
 import click
 
@@ -21,6 +20,7 @@ from streamapp.reconcile.bucket_range import RollupKey
 from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.rollup import Rollup
+from streamapp.settings import Settings
 
 #: Different rollups that are listed one by one.
 MAX_LISTED = 20
@@ -45,9 +45,11 @@ def command() -> None:
 @handle_errors
 def check(*, names: Sequence[str], as_json: bool) -> None:
     """Compare each rollup with the events; exit with 1 if any differs."""
-    differ = _run(Reconciliation.check, "different", names, as_json=as_json)
-    if differ:
+    findings = _run(Reconciliation.check, "different", names, as_json=as_json)
+    if findings.different:
         click.echo("Some rollups differ from the events; `streamapp rollups rebuild` corrects them.", err=True)
+    _explain_unrepairable(findings)
+    if not findings.is_good:
         sys.exit(1)
 
 
@@ -60,23 +62,36 @@ def rebuild(*, names: Sequence[str], as_json: bool) -> None:
 
     Workers may run meanwhile.
     """
-    _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
+    findings = _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
+    _explain_unrepairable(findings)
+    if findings.unrepairable:
+        sys.exit(1)
+
+
+def _explain_unrepairable(findings: ReconciliationResult) -> None:
+    if findings.unrepairable:
+        click.echo(
+            f"{len(findings.unrepairable)} rollups count fewer events than are stored, and other events of their bucket"
+            " were deleted because of their age (STREAMAPP_EVENTS_RETENTION_DAYS). They cannot be counted again, so the"
+            " rollups stay as they are.",
+            err=True,
+        )
 
 
 def _run(
     go: Callable[[Reconciliation], ReconciliationResult], what: str, names: Sequence[str], *, as_json: bool
-) -> bool:
+) -> ReconciliationResult:
     settings, began = load_settings(), time.monotonic()
     levels = [level for level in LEVELS if not names or level.name in names]
     mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
     try:
         if go is Reconciliation.rebuild:
             asyncio.run(_prepare(mongo, settings.keep))
-        findings = translate_errors(lambda: _shown(go, mongo, settings.keep, levels))
+        findings = translate_errors(lambda: _shown(go, mongo, settings, levels))
     finally:
         mongo.close()
     _report(findings, what, seconds=time.monotonic() - began, as_json=as_json)
-    return bool(findings.different)
+    return findings
 
 
 async def _prepare(mongo: Mongo, keep: Keep) -> None:
@@ -85,10 +100,19 @@ async def _prepare(mongo: Mongo, keep: Keep) -> None:
 
 
 def _shown(
-    go: Callable[[Reconciliation], ReconciliationResult], mongo: Mongo, keep: Keep, levels: Sequence[Level]
+    go: Callable[[Reconciliation], ReconciliationResult], mongo: Mongo, settings: Settings, levels: Sequence[Level]
 ) -> ReconciliationResult:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
-        return go(Reconciliation(mongo, keep=keep, now=lambda: datetime.now(UTC), levels=levels, on_read=advance))
+        return go(
+            Reconciliation(
+                mongo,
+                keep=settings.keep,
+                now=lambda: datetime.now(UTC),
+                levels=levels,
+                max_lead_ms=int(settings.max_event_lead_seconds * 1000),
+                on_read=advance,
+            )
+        )
 
 
 def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_json: bool) -> None:
@@ -96,11 +120,14 @@ def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_jso
         "events": findings.events,
         "rollups": findings.rollups,
         what: len(findings.different),
+        "not_repairable": len(findings.unrepairable),
+        "aged_out": findings.aged_out,
         "older_than_events": findings.older,
         "without_time": findings.untimed,
         "seconds": round(seconds, 3),
     }
-    first = [*islice(sorted(findings.different.items()), MAX_LISTED)]
+    wrong = sorted((findings.different | findings.unrepairable).items())
+    first = wrong[:MAX_LISTED]
     if is_json(as_json=as_json):
         differences = [{"collection": level.collection, "id": id_, "why": why} for (level, id_), why in first]
         report({**facts, "differences": differences}, as_json=True)
@@ -108,8 +135,8 @@ def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_jso
     report(facts, as_json=False)
     for key, why in first:
         click.echo(f"{_named(key)}: {why}")
-    if len(findings.different) > MAX_LISTED:
-        click.echo(f"… and {len(findings.different) - MAX_LISTED} more")
+    if len(wrong) > MAX_LISTED:
+        click.echo(f"… and {len(wrong) - MAX_LISTED} more")
 
 
 def _named(key: RollupKey) -> str:

@@ -104,6 +104,7 @@ def _verify(settings: Settings, mongo: Mongo, sent: Sequence[Manifest]) -> Verif
                 find_documents=verification.find_documents,
                 dead_lettered=verification.failures.by_event_id,
                 committed=verification.committed,
+                aged_out_before=verification.expiry.before(datetime.now(UTC)),
             )
             for run in sent:
                 result.problems += result.manifest_check.check(run)
@@ -126,9 +127,13 @@ def _refuse_other_topics(sent: Sequence[Manifest], topic: str, topic_id: str | N
 def _check_rollups(result: VerifyResult, mongo: Mongo, settings: Settings) -> None:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
         result.rollups = Reconciliation(
-            mongo, keep=settings.keep, now=lambda: datetime.now(UTC), on_read=advance
+            mongo,
+            keep=settings.keep,
+            now=lambda: datetime.now(UTC),
+            max_lead_ms=int(settings.max_event_lead_seconds * 1000),
+            on_read=advance,
         ).check()
-    different = sorted(result.rollups.different.items())
+    different = sorted((result.rollups.different | result.rollups.unrepairable).items())
     result.problems += [
         Problem("rollup", None, "", f"{level.collection} {id_}: {why}") for (level, id_), why in different
     ]
@@ -158,11 +163,18 @@ def _report(result: VerifyResult, settings: Settings, *, seconds: float, as_json
 def _optional_facts(result: VerifyResult) -> Mapping[str, Any]:
     facts: dict[str, Any] = {}
     if result.rollups:
-        facts |= {"rollups": result.rollups.rollups, "rollups_different": len(result.rollups.different)}
+        facts |= {
+            "rollups": result.rollups.rollups,
+            "rollups_different": len(result.rollups.different | result.rollups.unrepairable),
+        }
     if result.verdict.of_lost_schemas:
         facts["schema_lost"] = sum(result.verdict.of_lost_schemas.values())
     if result.manifest_check:
-        facts |= {"sent": result.manifest_check.records, "sent_not_settled": result.manifest_check.not_settled}
+        facts |= {
+            "sent": result.manifest_check.records,
+            "sent_not_settled": result.manifest_check.not_settled,
+            "sent_aged_out": result.manifest_check.aged_out,
+        }
     return facts
 
 

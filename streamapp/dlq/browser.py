@@ -33,8 +33,8 @@ class DeadLetterBrowser:
 
     def __init__(self, settings: Settings, *, progress: Progress) -> None:
         kafka = KafkaConnection.of(settings)
-        self.letters = TopicReader(kafka, settings.dead_letter_topic)
-        self.originals = TopicReader(kafka, settings.topic)
+        self.letters = TopicReader(kafka, settings.dead_letter_topic, group=settings.app_id)
+        self.originals = TopicReader(kafka, settings.topic, group=settings.app_id)
         self._group = settings.app_id
         self._topic_id: str | None = None
         self._signing_key = settings.signing_key

@@ -127,7 +127,7 @@ class KafkaChecks:
             return
         topic, group = self._settings.topic, self._settings.app_id
         try:
-            with TopicReader(self._connection, topic) as reader:
+            with TopicReader(self._connection, topic, group=group) as reader:
                 bounds = {number: Bounds(start=low, end=high) for number, (low, high) in _bounds(reader)}
                 committed = reader.committed(group)
         except BrokerUnavailable as exc:

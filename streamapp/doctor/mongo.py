@@ -19,6 +19,7 @@ from streamapp.doctor.checks.finding import Findings, fault, ok, skipped, warnin
 from streamapp.doctor.checks.local import check_clock
 from streamapp.doctor.checks.mongo import Rights, ServerFacts
 from streamapp.doctor.checks.redaction import user_of
+from streamapp.mongodb import event_retention
 from streamapp.mongodb.client import error_text
 from streamapp.settings import Settings
 
@@ -37,6 +38,7 @@ class MongoChecks:
         self._name = settings.mongo_database
         #: Documents as the worker stores them, by name of the version.
         self._samples = samples
+        self._retention_days = settings.events_retention_days
         #: Removes secrets from texts of driver and server.
         self._redact = redact
         self.is_available = False
@@ -150,6 +152,8 @@ class MongoChecks:
             options=options,
             indexes=[dict(index) for index in database["events"].list_indexes()],
             refused=self._refused(client, options.get("validator")),
+            retention_days=self._retention_days,
+            aged_out_before=event_retention.expiry(database).before(datetime.now(UTC)),
         )
 
     def _refused(self, client: MongoClient[dict[str, Any]], validator: Any) -> Sequence[str] | None:

@@ -88,7 +88,7 @@ def newest_findings(
     """Check that the newest record of each partition is an event that is stored or can be stored."""
     bad: dict[int, tuple[int, str]] = {}
     good = 0
-    with TopicReader(KafkaConnection.of(settings), settings.topic) as reader:
+    with TopicReader(KafkaConnection.of(settings), settings.topic, group=settings.app_id) as reader:
         for partition, within in bounds.items():
             start = max(within.start, within.end - _TAIL_OFFSETS)
             records = [*reader.read(partition, start, within.end)]

@@ -19,8 +19,6 @@ READ_TIMEOUT = 30.0
 #: Seconds of one poll; Ctrl-C takes effect between polls.
 _POLL_SECONDS = 0.5
 _MAX_POLL_RECORDS = 2_000
-#: librdkafka requires a group id; the reader never joins the group.
-_GROUP = "streamapp.reader"
 #: KiB that are fetched ahead; librdkafka's default is 64 MiB.
 _PREFETCH_KIB = 8_192
 #: Errors after which librdkafka continues.
@@ -40,12 +38,18 @@ class TopicReader:
     """Reads the records of one topic, without those of open and aborted transactions.
 
     All methods raise BrokerUnavailable when Kafka does not answer in time.
+
+    Args:
+        connection: how to reach Kafka.
+        topic: the topic.
+        group: librdkafka requires a group id, and asks for the group's coordinator. The reader never joins the group,
+            so the group of the workers serves: no right to another group is needed.
     """
 
-    def __init__(self, connection: KafkaConnection, topic: str) -> None:
+    def __init__(self, connection: KafkaConnection, topic: str, *, group: str = "streamapp") -> None:
         self.topic = topic
         self._connection, self._servers = connection, connection.servers
-        self._consumer = self._new_consumer(_GROUP)
+        self._consumer = self._new_consumer(group)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.rollups.keys import Document
 from streamapp.rollups.levels import Level
-from streamapp.rollups.recount import PROJECTION, Recount, difference
+from streamapp.rollups.recount import PROJECTION, Recount, difference, shortfall
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
 #: Events in memory at the same time.
@@ -43,6 +43,8 @@ class Difference(NamedTuple):
     stored: Rollup | None
     #: None: no rollup must be stored.
     wanted: Rollup | None
+    #: Whether `wanted` is the right rollup: not if events of the bucket were deleted because of their age.
+    is_repairable: bool = True
 
     @property
     def partition_id(self) -> PartitionId:
@@ -62,9 +64,11 @@ class BucketRange:
         spans: the span of each level.
         recount: the counts of the events in these buckets; of a partition with a bound, of the events up to it.
         bounds: the bounds of the owned partitions.
+        complete_since: returns the time (epoch ms) since when no event was deleted because of its age, as of now. A
+            rollup of an earlier bucket may count more events than are stored; it must not count fewer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is compared
         self,
         mongo: Mongo,
         rollups: RollupStore,
@@ -72,16 +76,18 @@ class BucketRange:
         spans: Mapping[Level, Span],
         recount: Recount,
         bounds: Mapping[PartitionId, int],
+        complete_since: Callable[[], int],
     ) -> None:
         self._events = mongo.primary["events"]
         self._rollups = rollups
         self._spans = spans
         self._recount = recount
         self._bounds = bounds
+        self._complete_since = complete_since
         #: Of a partition with events above its bound: the offset up to which they are counted, and the counts.
         self._ahead: dict[PartitionId, tuple[int, Recount]] = {}
-        #: The number of rollups that are stored or should be.
-        self.size = 0
+        #: The number of rollups that are stored or should be; of these, the number that may count deleted events.
+        self.size = self.aged_out = 0
 
     def compare(self, only: Collection[RollupKey] | None = None) -> list[Difference]:
         """Return the rollups that differ from the events; reads the events above the bounds where rollups hold them.
@@ -95,14 +101,15 @@ class BucketRange:
         stored, out_of_order = self._read()
         keys = {*stored, *self._keys(self._recount.with_out_of_order(out_of_order))}
         self.size = len(keys)
-        keys = keys if only is None else keys & {*only}
+        every_key, keys = keys, keys if only is None else keys & {*only}
         ahead = {key for key in keys if key in stored and stored[key].offset > self._bound(stored[key])}
-        found = _differences(keys - ahead, stored, self._recount.with_out_of_order(out_of_order))
+        recounts = [(keys - ahead, self._recount.with_out_of_order(out_of_order))]
         for (partition_id, offset), together in sorted(_by_offset(ahead, stored).items()):
-            found += _differences(
-                together, stored, self._counted_up_to(partition_id, offset).with_out_of_order(out_of_order)
-            )
-        return found
+            recounts.append((together, self._counted_up_to(partition_id, offset).with_out_of_order(out_of_order)))
+        # After all reads: MongoDB may have deleted events meanwhile.
+        since = self._complete_since()
+        self.aged_out = sum(Rollup(id_).bucket_ms < since for _, id_ in every_key)
+        return [each for together, recount in recounts for each in _differences(together, stored, recount, since)]
 
     def repair(self, differences: Sequence[Difference]) -> Collection[RollupKey]:
         """Write or delete these rollups; return those that another process has changed since they were read."""
@@ -178,13 +185,16 @@ def events_between(mongo: Mongo, start_ms: int, end_ms: int) -> Iterator[Sequenc
             yield events
 
 
-def _differences(keys: Iterable[RollupKey], stored: StoredRollups, recount: Recount) -> list[Difference]:
-    found: list[Difference] = []
+def _differences(
+    keys: Iterable[RollupKey], stored: StoredRollups, recount: Recount, complete_since: int
+) -> Iterator[Difference]:
     for level, id_ in keys:
         actual, wanted = stored.get((level, id_)), recount.rollups[level].get(id_)
-        if why := difference(actual, wanted):
-            found.append(Difference((level, id_), why, actual, wanted and wanted.copy()))
-    return found
+        is_complete = Rollup(id_).bucket_ms >= complete_since
+        if why := (difference if is_complete else shortfall)(actual, wanted):
+            yield Difference(
+                (level, id_), why, actual, wanted and wanted.copy(), is_repairable=is_complete or actual is None
+            )
 
 
 def _by_offset(keys: Iterable[RollupKey], stored: StoredRollups) -> dict[tuple[PartitionId, int], list[RollupKey]]:

@@ -15,9 +15,12 @@ from datetime import datetime, timedelta
 import pymongo
 from bson import DatetimeMS
 
+from streamapp.decode.document import CLOCK_TOLERANCE_MS
 from streamapp.errors import StoreUnavailable
+from streamapp.model.expiry import Expiry
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import TIME
+from streamapp.mongodb import event_retention
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.monitoring import heartbeat
@@ -54,6 +57,11 @@ class ReconciliationResult:
     rollups: int = 0
     #: The rollups that differed from the events, and how.
     different: dict[RollupKey, str] = field(default_factory=dict[RollupKey, str])
+    #: Rollups that count fewer events than are stored, and cannot be repaired: MongoDB has deleted other events of
+    #: their bucket.
+    unrepairable: dict[RollupKey, str] = field(default_factory=dict[RollupKey, str])
+    #: Rollups that may count events that were deleted because of their age: they must count the events that are left.
+    aged_out: int = 0
     #: Rollups before the first stored event: their events were deleted, so they cannot be compared.
     older: int = 0
     #: Events without a time in the years 1 to 9999: they have no bucket.
@@ -63,19 +71,36 @@ class ReconciliationResult:
         """Add the result of another range."""
         self.events += other.events
         self.rollups += other.rollups
+        self.aged_out += other.aged_out
         self.different.update(other.different)
+        self.unrepairable.update(other.unrepairable)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether no rollup differs."""
+        return not self.different and not self.unrepairable
 
 
 class Reconciliation:
-    """Compares all rollups of some levels with all events; raises StoreUnavailable and PyMongoError."""
+    """Compares all rollups of some levels with all events; raises StoreUnavailable and PyMongoError.
 
-    def __init__(
+    Args:
+        mongo: the database.
+        keep: the retention of the rollups.
+        now: the clock.
+        levels: the levels to compare.
+        max_lead_ms: the milliseconds by which an event time may be later than the time at which it was received.
+        on_read: called with each number of events that were read.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is compared, and the clock
         self,
         mongo: Mongo,
         *,
         keep: Keep,
         now: Callable[[], datetime],
         levels: Sequence[Level] = LEVELS,
+        max_lead_ms: int = 86_400_000,
         on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._mongo = mongo
@@ -84,6 +109,8 @@ class Reconciliation:
         self._now = now
         self._levels = levels
         self._on_read = on_read
+        self._max_lead_ms = max(max_lead_ms, CLOCK_TOLERANCE_MS)
+        self._expiry = Expiry()
 
     def check(self) -> ReconciliationResult:
         """Find the rollups that differ; writes nothing."""
@@ -105,6 +132,7 @@ class Reconciliation:
                 return result
 
     def _compare_all(self, compare: Comparison) -> ReconciliationResult:
+        self._expiry = event_retention.expiry(self._mongo.primary)
         result = ReconciliationResult(untimed=self._untimed())
         oldest = self._next_event(_FIRST)
         since = {level: self._since(level, _END if oldest is None else oldest, result) for level in self._levels}
@@ -127,8 +155,10 @@ class Reconciliation:
     def _compare_day(self, day: int, since: Mapping[Level, int], compare: Comparison) -> ReconciliationResult:
         found, owned = ReconciliationResult(), self._owned()
         for bucket_range in self._bucket_ranges(day, since, owned, found):
-            found.different.update({each.key: each.why for each in compare(bucket_range, owned)})
+            for each in compare(bucket_range, owned):
+                (found.different if each.is_repairable else found.unrepairable)[each.key] = each.why
             found.rollups += bucket_range.size
+            found.aged_out += bucket_range.aged_out
         return found
 
     def _bucket_ranges(
@@ -149,11 +179,18 @@ class Reconciliation:
         self, start: int, end: int, since: Mapping[Level, int], recount: Recount, bounds: Mapping[PartitionId, int]
     ) -> BucketRange:
         spans = {level: (max(level.start_of(start), since[level]), level.start_of(end)) for level in self._levels}
-        return BucketRange(self._mongo, self._rollups, spans=spans, recount=recount, bounds=bounds)
+        return BucketRange(
+            self._mongo,
+            self._rollups,
+            spans=spans,
+            recount=recount,
+            bounds=bounds,
+            complete_since=lambda: self._expiry.before_ms(self._now()) + self._max_lead_ms,
+        )
 
     def _repaired(self, bucket_range: BucketRange, owned: Mapping[PartitionId, int]) -> Sequence[Difference]:
-        found = bucket_range.compare()
-        repaired = [*found]
+        repaired = bucket_range.compare()
+        found = [each for each in repaired if each.is_repairable]
         for _ in range(MAX_ATTEMPTS):
             if not found:
                 return repaired
@@ -162,7 +199,8 @@ class Reconciliation:
                 time.sleep(FIRST_HEARTBEAT_SECONDS)
                 if self._has_new_owner(owned):
                     raise ConcurrentChange
-            found = bucket_range.compare(only=bucket_range.repair(found))
+            changed = bucket_range.repair(found)
+            found = [each for each in bucket_range.compare(only=changed) if each.is_repairable]
         raise ConcurrentChange
 
     def _await_heartbeats(self) -> None:

@@ -106,6 +106,14 @@ class PipelineSettings(BaseSettings):
         description="Number of records that the worker must have read before the circuit breaker can stop it.",
         examples=[100],
     )
+    events_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=24_855,  # the largest expireAfterSeconds of MongoDB is 2^31 - 1
+        description="Days after which MongoDB deletes an event, from the time at which it was received. Rollups keep"
+        " their counts. 0 keeps events forever.",
+        examples=[90],
+    )
     rollups_1m_retention_days: int = Field(
         default=7,
         ge=0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from streamapp.connections.kafka import KafkaConnection
@@ -21,8 +22,9 @@ from streamapp.errors import StreamappError
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
+from streamapp.model.expiry import Expiry
 from streamapp.model.record import Origin, Record, TopicRecord, own_origin
-from streamapp.mongodb import failed_offsets
+from streamapp.mongodb import event_retention, failed_offsets
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
@@ -47,8 +49,8 @@ class Verification:
         kafka = KafkaConnection.of(settings)
         self._settings = settings
         self._admin = KafkaAdmin(kafka)
-        self._reader = TopicReader(kafka, settings.topic)
-        self._dead_letter_reader = TopicReader(kafka, settings.dead_letter_topic)
+        self._reader = TopicReader(kafka, settings.topic, group=settings.app_id)
+        self._dead_letter_reader = TopicReader(kafka, settings.dead_letter_topic, group=settings.app_id)
         self._registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
         self._mongo = mongo
         self._events = mongo.primary["events"]
@@ -65,6 +67,7 @@ class Verification:
         self._outside = PartitionFates(partition=None)
         self.failures = FailureIndex()
         self.committed: Mapping[int, int] = {}
+        self.expiry = Expiry()
         self.topic_id: str | None = None
 
     def close(self) -> None:
@@ -82,6 +85,7 @@ class Verification:
         self.topic_id = self._fetch_topic_id()
         self.committed = self._fetch_committed()
         self._noted = self._fetch_noted()
+        self.expiry = event_retention.expiry(self._mongo.primary)
         self.failures.read(self._dead_letter_reader)
         self._counts_at_start = self.failures.counted_of(self._reader.topic)
         partitions = self._reader.partitions()
@@ -139,6 +143,7 @@ class Verification:
         origins = [replayed.get(record.offset) or own_origin(record, self.topic_id) for record in records]
         ids = [id_of(origin) for origin in origins]
         stored = self.find_documents(ids)
+        self._aged_out_before = self.expiry.before_ms(datetime.now(UTC))
         self._look_up_schemas({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
         for record, origin, id_ in zip(records, origins, ids, strict=True):
             is_replay = bool(record.headers) and origin.differs_from(record, self.topic_id)
@@ -169,7 +174,11 @@ class Verification:
         if raw is not None:
             self._compare_document(raw, record, origin, fates)
         elif failure is None or failure.origin.failures <= origin.failures:
-            fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
+            # Its event was received after the Kafka timestamp.
+            if record.timestamp < self._aged_out_before:
+                fates.aged_out += 1
+            else:
+                fates.missing.add(record.offset, f"a replay of {id_}" if is_replay else "")
             return
         elif not failure.is_of(record):
             fates.differing.add(record.offset, "the dead letter has another key or value")

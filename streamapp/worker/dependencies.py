@@ -16,6 +16,7 @@ from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.event_retention import EventRetention
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
@@ -59,6 +60,7 @@ class Clients:
     schemas: SchemaCache
     mongo: Mongo
     event_store: EventStore
+    event_retention: EventRetention
     rollup_store: RollupStore
     dead_letters: DeadLetterProducer
 
@@ -159,6 +161,7 @@ def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[Wr
         schemas=SchemaCache(registry, outages=retriers.registry, on_learned=on_learned),
         mongo=mongo,
         event_store=EventStore(mongo),
+        event_retention=EventRetention(mongo, days=settings.events_retention_days),
         rollup_store=RollupStore(mongo, keep=settings.keep),
         dead_letters=DeadLetterProducer(
             connection=kafka,

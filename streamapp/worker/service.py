@@ -93,8 +93,8 @@ class WorkerService(Service):
 
     async def _prepare_store(self) -> None:
         try:
-            await self._retriers.mongodb.run(self._clients.event_store.prepare)
-            await self._retriers.mongodb.run(self._clients.rollup_store.prepare)
+            for store in (self._clients.event_store, self._clients.event_retention, self._clients.rollup_store):
+                await self._retriers.mongodb.run(store.prepare)
         except SettingsError as exc:
             stop_worker(str(exc))
         else:

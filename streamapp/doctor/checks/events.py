@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
+from streamapp.model import expiry
 from streamapp.model.user_event import TIME
 
 
@@ -22,6 +24,10 @@ class EventsFacts:
     indexes: Sequence[Mapping[str, Any]] = ()
     #: Versions whose sample document the validator refuses; None if this could not be checked.
     refused: Sequence[str] | None = ()
+    #: STREAMAPP_EVENTS_RETENTION_DAYS.
+    retention_days: int = 0
+    #: Events received before this instant may have been deleted because of their age; None: none may.
+    aged_out_before: datetime | None = None
 
 
 #: Its name by MongoDB's rule.
@@ -31,6 +37,7 @@ _EXPECTED_INDEXES: Mapping[str, Mapping[str, Any]] = {
     _TIME_INDEX: {"key": {TIME: 1}},
     "apart": {"key": {TIME: 1}, "partialFilterExpression": {"kafka.apart": True}},
 }
+_SECONDS_PER_DAY = 86_400
 _INDEX_OPTIONS = ("key", "partialFilterExpression", "sparse", "unique", "expireAfterSeconds", "collation", "hidden")
 
 
@@ -55,12 +62,41 @@ def _retention(events: EventsFacts) -> Iterator[Finding]:
         )
         yield fault(check, f"{name} is capped: MongoDB deletes old events to store new ones", fix)
         return
-    if ttl := [each for each in events.indexes if "expireAfterSeconds" in each]:
-        after = f"{ttl[0]['expireAfterSeconds']:,} s"
-        seen = f"the index {ttl[0]['name']} deletes events after {after}, but the rollups still count them"
-        yield warning(check, seen, _drop_index_command(events, ttl[0]))
+    ttl = [each for each in events.indexes if "expireAfterSeconds" in each]
+    if others := [each for each in ttl if _fields(each) != [expiry.RECEIVED_AT]]:
+        after = f"{others[0]['expireAfterSeconds']:,} s"
+        seen = f"the index {others[0]['name']} deletes events after {after}, but the rollups still count them"
+        yield warning(check, seen, _drop_index_command(events, others[0]))
         return
-    yield ok(check, f"{name} keeps events without a limit")
+    seconds = ttl[0]["expireAfterSeconds"] if ttl else 0
+    wanted = f"STREAMAPP_EVENTS_RETENTION_DAYS is {events.retention_days}"
+    if seconds == events.retention_days * _SECONDS_PER_DAY:
+        yield ok(check, f"{name} keeps events {_duration(seconds)}{_aged_out(events)}")
+    elif not ttl:
+        yield ok(check, f"{name} keeps events without a limit, but {wanted}: a worker creates the index at its start")
+    elif ttl[0]["name"] != expiry.INDEX and not events.retention_days:
+        seen = f"{name} keeps events {_duration(seconds)} by the index {ttl[0]['name']}, but {wanted}"
+        yield warning(check, seen, _drop_index_command(events, ttl[0]))
+    else:
+        seen = f"{name} keeps events {_duration(seconds)}, but {wanted}: a worker changes the index at its start"
+        fix = "restart the workers with the setting that is right; all workers need the same value"
+        yield warning(check, seen, fix)
+
+
+def _fields(index: Mapping[str, Any]) -> list[str]:
+    return [*index["key"]]
+
+
+def _duration(seconds: int) -> str:
+    if not seconds:
+        return "without a limit"
+    days = f"{seconds / _SECONDS_PER_DAY:.3g} days"
+    return f"for {days} after they were received, and rollups keep their counts"
+
+
+def _aged_out(events: EventsFacts) -> str:
+    before = events.aged_out_before
+    return f"; events received before {before:%Y-%m-%d %H:%M} UTC may have been deleted" if before else ""
 
 
 def _validator(events: EventsFacts) -> Finding:

@@ -160,7 +160,7 @@ def check_disk(stats: Mapping[str, Any]) -> Finding:
         return ok("mongodb.disk", "MongoDB does not report the free disk space")
     free = total - used
     seen = f"{free / 1e9:.1f} GB of {total / 1e9:.1f} GB disk space are free"
-    fix = "free disk space, delete old events, or lower STREAMAPP_ROLLUPS_*_RETENTION_DAYS"
+    fix = "free disk space, or set STREAMAPP_EVENTS_RETENTION_DAYS=<days> or lower STREAMAPP_ROLLUPS_*_RETENTION_DAYS"
     if free >= MIN_DISK_BYTES and free >= LOW_DISK_RATIO * total:
         return ok("mongodb.disk", seen)
     finding = fault if free < MIN_DISK_BYTES else warning

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import bson
@@ -43,17 +44,32 @@ class _Content(NamedTuple):
 
 
 class ManifestCheck:
-    """Compares the runs of a manifest with documents and dead letters."""
+    """Compares the runs of a manifest with documents and dead letters.
+
+    Args:
+        find_documents: reads documents.
+        dead_lettered: the dead letters by the `_id` of their event.
+        committed: the committed offset of each partition.
+        aged_out_before: events received before this instant may have been deleted; None: none may.
+    """
 
     def __init__(
-        self, *, find_documents: FindDocuments, dead_lettered: Mapping[str, DeadLettered], committed: Mapping[int, int]
+        self,
+        *,
+        find_documents: FindDocuments,
+        dead_lettered: Mapping[str, DeadLettered],
+        committed: Mapping[int, int],
+        aged_out_before: datetime | None = None,
     ) -> None:
         self._find_documents = find_documents
         self._dead_lettered = dead_lettered
         self._committed = committed
+        self._aged_out_before = aged_out_before
         self.records = 0
         #: Sent records that the group has not committed yet; their partition of that run is not checked.
         self.not_settled = 0
+        #: Sent records whose events MongoDB may have deleted because of their age; see `not_settled`.
+        self.aged_out = 0
 
     def check(self, run: Manifest) -> Iterator[Problem]:
         """Yield the missing and differing records of a run."""
@@ -63,9 +79,15 @@ class ManifestCheck:
                 self.not_settled += late
                 continue
             found, missing = self._find_partition(run, partition)
+            if missing.n and self._may_have_aged_out(run):
+                self.aged_out += missing.n
+                continue
             for gap in missing.ranges:
                 yield Problem("sent and missing", partition, format_range(gap), f"sent at {run.started_at}")
             yield from _differences(run, partition, part.kinds, found)
+
+    def _may_have_aged_out(self, run: Manifest) -> bool:
+        return self._aged_out_before is not None and datetime.fromisoformat(run.started_at) < self._aged_out_before
 
     def _find_partition(self, run: Manifest, partition: int) -> tuple[dict[str, RecordsDigest], FaultyOffsets]:
         found: dict[str, RecordsDigest] = {}

@@ -29,7 +29,10 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class PartitionFates:
-    """The counts of one partition; a record is stored, replays, dead_lettered, missing or not_settled."""
+    """The counts of one partition.
+
+    A record is stored, replays, dead_lettered, aged_out, missing or not_settled.
+    """
 
     partition: int | None
     records: int = 0
@@ -37,6 +40,8 @@ class PartitionFates:
     #: Replayed dead letters whose event is stored or has failed again.
     replays: int = 0
     dead_lettered: int = 0
+    #: Records whose event MongoDB has deleted because of its age.
+    aged_out: int = 0
     #: Records that the group has not committed yet.
     not_settled: int = 0
     #: Documents whose records Kafka has deleted: they cannot be compared.
@@ -49,7 +54,8 @@ class PartitionFates:
     @property
     def is_complete(self) -> bool:
         """Whether the fates add up to the number of records."""
-        return self.records == self.stored + self.replays + self.dead_lettered + self.not_settled + self.missing.n
+        settled = self.stored + self.replays + self.dead_lettered + self.aged_out + self.missing.n
+        return self.records == settled + self.not_settled
 
     def counts(self) -> Mapping[str, int]:
         """All counts by name."""
@@ -58,6 +64,7 @@ class PartitionFates:
             "stored": self.stored,
             "replays": self.replays,
             "dead_lettered": self.dead_lettered,
+            "aged_out": self.aged_out,
             **{what: getattr(self, what).n for what in PROBLEM_KINDS},
             "older": self.older,
             "not_settled": self.not_settled,

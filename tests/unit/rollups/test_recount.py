@@ -18,7 +18,7 @@ from streamapp.model.record import PartitionId
 from streamapp.rollups.keys import MAX_KEYS, NULL, id_of
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.pending import PendingCounts, count
-from streamapp.rollups.recount import Recount, difference
+from streamapp.rollups.recount import Recount, difference, shortfall
 from streamapp.rollups.rollup import Rollup
 from tests.support import factories
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord, a_batch, wire
@@ -173,3 +173,41 @@ def test_a_recount_counts_a_value_by_the_workers_text(kind: Any, encoded: bytes)
     (recount,) = count(PendingCounts.of([stored]).events).values()
 
     assert worker.cells == recount.cells
+
+
+def test_a_rollup_may_count_events_that_were_deleted() -> None:
+    """It is right if it counts at least the events that are left, by every field."""
+    left = counted([an_event(1), an_event(2)])
+    all_events = counted([an_event(0), an_event(1, event_type="view"), an_event(1), an_event(2)])
+
+    assert shortfall(all_events, left) is None
+    assert shortfall(left, left) is None
+    assert shortfall(left, None) is None
+    assert shortfall(None, None) is None
+    assert shortfall(None, left) == "missing: 2 events are not counted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"n": 1}, "n is 1, and 2 events are stored"),
+        ({"apart": -1}, "apart is -1, and 0 such events are stored"),
+        ({"types": {"click": 1, "view": 2}}, "types: 'click' is 1, and must be at least 2"),
+        ({"users": counted([an_event(7)]).users}, "users: the sketch holds other users than the events"),
+    ],
+)
+def test_a_rollup_must_count_the_events_that_are_left(changes: dict[str, Any], expected: str) -> None:
+    """The first value that is too low is reported."""
+    left = counted([an_event(1), an_event(2)])
+    stored = changed(counted([an_event(0), an_event(1), an_event(2)]), **changes)
+
+    assert shortfall(stored, left) == expected
+
+
+def test_a_rollup_without_a_new_dimension_is_compared_by_its_number_of_events() -> None:
+    """The events that were deleted cannot be counted by a dimension that was added since."""
+    left = counted([an_event(1), an_event(2)])
+    stored = counted([an_event(0), an_event(1), an_event(2)])
+
+    assert shortfall(changed(stored, devices={}, cells={}), left) is None
+    assert shortfall(changed(stored, devices={}, cells={}, n=1), left) == "n is 1, and 2 events are stored"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,8 +18,8 @@ APART = an_index("apart", partialFilterExpression={"kafka.apart": True})
 ID = an_index("_id_", "_id")
 
 
-def of_events(*indexes: dict[str, Any], options: Any = None, refused: Any = ()) -> dict[str, str]:
-    events = EventsFacts(database="d", exists=True, options=options or {}, indexes=indexes, refused=refused)
+def of_events(*indexes: dict[str, Any], options: Any = None, refused: Any = (), **facts: Any) -> dict[str, str]:
+    events = EventsFacts(database="d", exists=True, options=options or {}, indexes=indexes, refused=refused, **facts)
     return {f.check: f"{f.verdict}: {f.seen}" for f in check_events(events)}
 
 
@@ -54,6 +55,32 @@ def test_collection_that_deletes_events() -> None:
     assert of_events()["mongodb.kept"].startswith("ok")
     assert of_events(options={"capped": True})["mongodb.kept"].startswith("fault")
     assert of_events(an_index(expireAfterSeconds=600))["mongodb.kept"].startswith("warning")
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "setting", "expected"),
+    [
+        ("retention", 7, 7, "ok: d.events keeps events for 7 days after they were received, and rollups keep"),
+        ("mine", 7, 7, "ok: d.events keeps events for 7 days"),
+        ("retention", 7, 30, "warning: d.events keeps events for 7 days"),
+        ("retention", 7, 0, "warning: d.events keeps events for 7 days"),
+        ("mine", 7, 0, "warning: d.events keeps events for 7 days after they were received, and rollups keep their"),
+        (None, 0, 7, "ok: d.events keeps events without a limit, but STREAMAPP_EVENTS_RETENTION_DAYS is 7: a worker"),
+    ],
+)
+def test_retention_by_the_setting(name: str | None, days: int, setting: int, expected: str) -> None:
+    """The index should have the retention of the setting."""
+    indexes = [an_index(name, "received_at", expireAfterSeconds=days * 86_400)] if name else []
+
+    assert of_events(*indexes, retention_days=setting)["mongodb.kept"].startswith(expected)
+
+
+def test_what_has_aged_out_is_named() -> None:
+    """Whether it is deleted yet depends on the clock of MongoDB."""
+    index = an_index("retention", "received_at", expireAfterSeconds=86_400)
+    found = of_events(index, retention_days=1, aged_out_before=datetime(2026, 11, 28, 17, 30, tzinfo=UTC))
+
+    assert found["mongodb.kept"].endswith("; events received before 2026-11-28 17:30 UTC may have been deleted")
 
 
 @pytest.mark.parametrize(

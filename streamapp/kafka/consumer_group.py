@@ -1,0 +1,86 @@
+"""A consumer group seen from outside: its members, and its offsets. Nothing here joins the group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streamapp.errors import StreamappError
+from streamapp.kafka.admin import TIMEOUT, silent_logger, unavailable
+
+T = TypeVar("T")
+
+#: Kafka accepts a commit without a membership only if the group has no members.
+_HAS_MEMBERS = frozenset(
+    {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS}
+)
+
+
+class ConsumerGroup:
+    """One group and one topic; all methods raise BrokerUnavailable when Kafka does not answer in time."""
+
+    def __init__(self, bootstrap_servers: str, group: str, topic: str) -> None:
+        self._servers = bootstrap_servers
+        self._group = group
+        self._topic = topic
+        client = {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0}
+        self._admin = AdminClient(client, logger=silent_logger)
+        self._consumer = Consumer({**client, "group.id": group, "enable.auto.commit": False}, logger=silent_logger)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def members(self) -> Sequence[str]:
+        """The members, as "client id at host"; none if the group does not exist."""
+        described: Any = self._call(
+            lambda: self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT)[self._group].result(
+                TIMEOUT
+            )
+        )
+        return [f"{each.client_id} at {each.host.lstrip('/')}" for each in described.members]
+
+    def offsets_at(self, partitions: Sequence[int], at: datetime) -> Mapping[int, int | None]:
+        """The offset of the first record with this Kafka timestamp or a later one; None if there is none."""
+        asked = [TopicPartition(self._topic, each, int(at.timestamp() * 1000)) for each in partitions]
+        found = self._call(lambda: self._consumer.offsets_for_times(asked, timeout=TIMEOUT))
+        self._raise_error(found)
+        return {each.partition: each.offset if each.offset >= 0 else None for each in found}
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commit offsets for the group.
+
+        Raises:
+            StreamappError: the group has members, also such as have just joined; then nothing is committed.
+        """
+        tps = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        try:
+            committed: Any = self._consumer.commit(offsets=tps, asynchronous=False)
+        except KafkaException as exc:
+            raise self._error(exc.args[0]) from exc
+        self._raise_error(committed)
+
+    def _raise_error(self, found: Sequence[TopicPartition]) -> None:
+        if error := next((each.error for each in found if each.error), None):
+            raise self._error(error)
+
+    def _error(self, error: KafkaError) -> StreamappError:
+        if error.code() in _HAS_MEMBERS:
+            return StreamappError(
+                f"The group {self._group} (STREAMAPP_APP_ID) has members, so its offsets cannot be changed. Stop all"
+                " workers."
+            )
+        return unavailable(self._servers, error.str())
+
+    def _call(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except (KafkaException, TimeoutError) as exc:
+            reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
+            raise unavailable(self._servers, reason) from exc
