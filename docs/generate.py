@@ -1,4 +1,4 @@
-"""Write what is generated from the code: `.env.example`, `constraints/pyproject.toml`, and blocks of documents.
+"""Write what is generated from the code: `.env.example`, the constraints, the AsyncAPI document, blocks of pages.
 
 A document asks for a block by its name in `BLOCKS`, and everything between the two lines is replaced:
 
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from generators import (
+    asyncapi,
     commands,
     constraints,
     dashboard,
@@ -57,6 +58,7 @@ def documents(root: Path) -> dict[Path, str]:
     texts = {page: page.read_text("utf-8") for page in pages}
     return {
         root / ".env.example": settings.env_example(),
+        root / "docs" / "reference" / "asyncapi.yaml": asyncapi.document(),
         root / "constraints" / "pyproject.toml": constraints.project(root / "requirements.lock"),
         **{page: _filled(text) for page, text in texts.items() if _BLOCK.search(text)},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from generators.markdown import table
@@ -59,14 +60,16 @@ _EXAMPLE = TopicRecord("user_events", 3, 4711, 1_795_599_820_641, b"user-0007", 
 
 def headers() -> str:
     """Render the headers with an example each."""
+    rows = [(f"`{HEADER_PREFIX}{name}`", f"`{value}`", HEADERS[name]) for name, value in example_headers().items()]
+    return table(["header", "example", "meaning"], rows)
+
+
+def example_headers() -> Mapping[str, str]:
+    """The headers of a dead letter, without their prefix."""
     origin = origin_of(_EXAMPLE, "1QVzBUszRfKP6fu_1KfdsQ")
     letter = DeadLetter(record=_EXAMPLE, origin=origin, reason=Reason.EMPTY, error="the value is empty", schema_id=2)
     found = headers_of(letter, failed_at=datetime(2026, 11, 25, 9, 43, 44, tzinfo=UTC))
-    rows = [
-        (f"`{name}`", f"`{(value or b'').decode()}`", HEADERS[name.removeprefix(HEADER_PREFIX)])
-        for name, value in found
-    ]
-    return table(["header", "example", "meaning"], rows)
+    return {name.removeprefix(HEADER_PREFIX): (value or b"").decode() for name, value in found}
 
 
 def reasons() -> str:

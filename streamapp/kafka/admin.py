@@ -21,7 +21,8 @@ from confluent_kafka.admin import (
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable, SettingsError
-from streamapp.kafka.cli_hints import UNLIMITED_RETENTION, KafkaCli
+from streamapp.kafka import cli_hints
+from streamapp.kafka.cli_hints import KafkaCli
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -36,8 +37,10 @@ DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
 #: The largest value that Kafka accepts for max.message.bytes.
 MAX_TOPIC_MESSAGE_BYTES = 2_147_483_647
 
+#: When streamapp creates the dead-letter topic.
+DEAD_LETTER_PARTITIONS = 1
 #: A dead letter keeps the timestamp of its record, which may be older than any retention time …
-_UNLIMITED_RETENTION = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+UNLIMITED_RETENTION = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 #: … or far in the future, which Kafka rejects by default. Brokers before 3.6 neither know this key nor reject.
 _ANY_TIMESTAMP = {"message.timestamp.after.max.ms": str(2**63 - 1)}
 
@@ -97,7 +100,7 @@ class KafkaAdmin:
             await self._call(lambda: self._create_topic(topic, partitions, {}))
         limit = min(_max_message_bytes(await self._config(topic)) + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
         if dead_letter_topic not in existing:
-            config = {"max.message.bytes": str(limit), **_UNLIMITED_RETENTION}
+            config = {"max.message.bytes": str(limit), **UNLIMITED_RETENTION}
             await self._call(lambda: self._create_dead_letter_topic(dead_letter_topic, config))
         config = await self._config(dead_letter_topic)
         self._warn_of_retention(dead_letter_topic, config)
@@ -120,12 +123,12 @@ class KafkaAdmin:
 
     def _create_dead_letter_topic(self, topic: str, config: Mapping[str, str]) -> None:
         try:
-            self._create(topic, 1, {**config, **_ANY_TIMESTAMP})
+            self._create(topic, DEAD_LETTER_PARTITIONS, {**config, **_ANY_TIMESTAMP})
         except KafkaException as exc:
             # Some services refuse keys that their users may not set as a violation of their policy.
             if exc.args[0].code() not in {KafkaError.INVALID_CONFIG, KafkaError.POLICY_VIOLATION}:
                 raise self._creation_error(topic, exc) from exc
-            self._create_topic(topic, 1, config)
+            self._create_topic(topic, DEAD_LETTER_PARTITIONS, config)
 
     def _create_topic(self, topic: str, partitions: int, config: Mapping[str, str]) -> None:
         try:
@@ -193,7 +196,7 @@ class KafkaAdmin:
             " possibly at once and before anyone has read them. To keep them: %s",
             topic,
             ", ".join(f"{name}={value}" for name, value in limits.items()),
-            self._cli.alter_config(topic, UNLIMITED_RETENTION),
+            self._cli.alter_config(topic, cli_hints.UNLIMITED_RETENTION),
         )
 
     def _topic_id(self, topic: str) -> str | None:

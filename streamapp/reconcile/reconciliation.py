@@ -185,7 +185,7 @@ class Reconciliation:
             spans=spans,
             recount=recount,
             bounds=bounds,
-            complete_since=lambda: self._expiry.before_ms(self._now()) + self._max_lead_ms,
+            complete_since=self._complete_since,
         )
 
     def _repaired(self, bucket_range: BucketRange, owned: Mapping[PartitionId, int]) -> Sequence[Difference]:
@@ -227,11 +227,19 @@ class Reconciliation:
         """The first bucket that can be compared: within the retention, and not before the first stored event."""
         kept = max(_FIRST, kept_since(level, self._keep, self._now()))
         first = level.start_of(oldest)
-        older = {"bucket": {"$gte": DatetimeMS(kept), "$lt": DatetimeMS(first)}}
-        n = self._mongo.primary[level.collection].count_documents(older)
-        result.older += n
-        # If there are older rollups, events were deleted, perhaps also from the first bucket.
-        return max(kept, first + level.width_ms if n else first)
+        result.older += self._count_rollups(level, kept, first)
+        # If there are older rollups whose events are not deleted because of their age, events were deleted by other
+        # means, perhaps also from the first bucket.
+        has_deleted = self._count_rollups(level, max(kept, self._complete_since()), first) > 0
+        return max(kept, first + level.width_ms if has_deleted else first)
+
+    def _count_rollups(self, level: Level, start_ms: int, end_ms: int) -> int:
+        query = {"bucket": {"$gte": DatetimeMS(start_ms), "$lt": DatetimeMS(end_ms)}}
+        return self._mongo.primary[level.collection].count_documents(query)
+
+    def _complete_since(self) -> int:
+        """No event of a bucket that begins then or later was deleted because of its age; epoch ms."""
+        return self._expiry.before_ms(self._now()) + self._max_lead_ms
 
     def _next_day(self, at: int, since: Mapping[Level, int]) -> int | None:
         starts = [self._next_event(at), *(self._next_bucket(level, max(at, since[level])) for level in self._levels)]

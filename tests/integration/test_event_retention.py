@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -143,6 +144,7 @@ def test_what_an_earlier_retention_deleted_is_remembered(mongo: Mongo, database:
     assert ("retention", 0) == (state["kind"], state["retention_days"])
 
 
+@pytest.mark.skipif("STREAMAPP_TEST_LONG" not in os.environ, reason="MongoDB looks for expired events once a minute")
 def test_mongodb_deletes_events_by_the_time_of_their_receipt(mongo: Mongo, database: Database[Any]) -> None:
     """Not by the event time; the documents of other programs, without that time, stay."""
     now = datetime.now(UTC)
