@@ -28,12 +28,13 @@ _CONSUMER = SimpleNamespace(
 
 def table() -> str:
     """Render each metric with its type, labels and meaning."""
-    families = text_string_to_metric_families(_page())
+    families = text_string_to_metric_families(page())
     rows = [_row(family) for family in families if family.name.startswith("streamapp_")]
     return markdown_table(["metric", "type", "labels", "meaning"], sorted(rows))
 
 
-def _page() -> str:
+def page() -> str:
+    """Return what /metrics answers."""
     sink = SinkMetrics()
     state = ConsumerState(consumer=cast("Any", _CONSUMER))
     page = MetricsPage(

@@ -33,7 +33,7 @@ def plan(
     Args:
         bounds: the first offset and the end offset of each partition.
         committed: the committed offset of each partition that has one.
-        wanted: the offset from which on records are wanted again; None or no entry if there are none.
+        wanted: the first offset that is wanted again; None or no entry if there are none.
     """
     return [
         _planned(partition, first, committed.get(partition), wanted.get(partition))

@@ -1,4 +1,4 @@
-"""The commands of the tutorial and the how-to guides work as they are written.
+"""The commands of the tutorial, the how-to guides and the pages on operations work as they are written.
 
 Each `console` block is run, and each `python` or `json` block with a title is saved under that name. A comment on the
 line before a block says where it is otherwise:
@@ -33,8 +33,8 @@ from tests.support.until import until
 from tests.support.workers import Worker, environment
 
 ROOT = Path(__file__).parents[2]
-PAGES = [page for kind in ("tutorial", "how-to") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
-BLOCK = re.compile(r'(?:<!-- test: (.+?) -->\n)?```(console|python|json)(?: title="(.+?)")?\n(.*?)```', re.DOTALL)
+PAGES = [page for kind in ("tutorial", "how-to", "operations") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
+BLOCK = re.compile(r'(?:<!-- test: (.+?) -->\n *)?```(console|python|json)(?: title="(.+?)")?\n(.*?)```', re.DOTALL)
 EXIT_CODE = re.compile(r"exit code (\d+)")
 BACKGROUND = re.compile(r"background until (http://localhost:(\d+)/\S+)")
 #: Ports as the pages have them.
@@ -52,7 +52,8 @@ class Block(NamedTuple):
     @property
     def commands(self) -> list[str]:
         """The lines behind a prompt, without `uv run`: the tests run in its environment already."""
-        lines = [line.removeprefix("$ ") for line in self.text.splitlines() if line.startswith("$ ")]
+        stripped = map(str.strip, self.text.splitlines())  # a block in a list is indented
+        lines = [line.removeprefix("$ ") for line in stripped if line.startswith("$ ")]
         return [re.sub(r"\buv run ", "", line) for line in lines]
 
 
