@@ -20,6 +20,7 @@ from tests.e2e.test_dlq import late_schema
 from tests.support import foreign
 from tests.support.events import V3, an_event
 from tests.support.offsets import committed, end_offsets
+from tests.support.recount import recounted, stored
 from tests.support.until import until
 from tests.support.workers import STREAMAPP, Worker, environment, run
 
@@ -152,3 +153,29 @@ def _rewind_and_wait(settings: Settings, folder: Path) -> None:
         rewinding.kill()
     assert rewinding.returncode == 0
     assert f"offsets  {OLD + NEW + UNKNOWN}" in table
+
+
+@pytest.mark.timeout(300)
+def test_a_backup_is_restored(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
+    """The group goes back to before the backup: what the backup lacks is stored and counted, the rest stays."""
+    settings = settings.model_copy(update={"produce_interval_seconds": 0, "partitions": 2})
+    foreign.make_topic(settings, 2)
+    run(STREAMAPP, "send-sample", "--count", "300", settings=settings)
+    work(settings, tmp_path)
+    backup = {name: [*database[name].find()] for name in database.list_collection_names()}
+    began = datetime.now(UTC)
+    run(STREAMAPP, "send-sample", "--count", "200", settings=settings)
+    work(settings, tmp_path)
+    after = recounted([*database["events"].find()])
+
+    database.client.drop_database(database.name)
+    for name, documents in backup.items():
+        if documents:
+            database[name].insert_many(documents)
+    since = (began - timedelta(hours=1)).isoformat()
+    assert command(settings, "rewind", "--to", since, "--yes")["offsets"] == 500
+    work(settings, tmp_path)
+
+    assert database["events"].count_documents({}) == 500
+    assert after == recounted([*database["events"].find()]) == stored(database)
+    assert (500, 0) == (command(settings, "verify")["stored"], command(settings, "rollups", "check")["different"])
