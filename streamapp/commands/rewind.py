@@ -15,6 +15,7 @@ import click
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import handle_errors, instant, is_json, json_option, load_settings, report
 from streamapp.commands.progress import progress
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
 from streamapp.kafka import rewind
@@ -95,10 +96,10 @@ def command(  # noqa: PLR0913 - its options
         raise click.UsageError("--wait needs --yes.")
     target = _Target(at=at, offsets=offsets, is_earliest=is_earliest)
     settings = load_settings()
-    servers = settings.kafka_bootstrap_servers
+    kafka = KafkaConnection.of(settings)
     with ExitStack() as stack:
-        reader = stack.enter_context(TopicReader(servers, settings.topic, group=settings.app_id))
-        group = stack.enter_context(ConsumerGroup(servers, settings.app_id, settings.topic))
+        reader = stack.enter_context(TopicReader(kafka, settings.topic, group=settings.app_id))
+        group = stack.enter_context(ConsumerGroup(kafka, settings.app_id, settings.topic))
         _rewind(_Session(settings, reader, group), target, is_confirmed=is_confirmed, waits=waits, as_json=as_json)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import StreamappError
 from streamapp.kafka.admin import TIMEOUT, silent_logger, unavailable
 
@@ -23,13 +23,14 @@ _HAS_MEMBERS = frozenset(
 class ConsumerGroup:
     """One group and one topic; all methods raise BrokerUnavailable when Kafka does not answer in time."""
 
-    def __init__(self, bootstrap_servers: str, group: str, topic: str) -> None:
-        self._servers = bootstrap_servers
+    def __init__(self, connection: KafkaConnection, group: str, topic: str) -> None:
+        self._servers = connection.servers
         self._group = group
         self._topic = topic
-        client = {"bootstrap.servers": bootstrap_servers, "reconnect.backoff.max.ms": 1000, "log_level": 0}
-        self._admin = AdminClient(client, logger=silent_logger)
-        self._consumer = Consumer({**client, "group.id": group, "enable.auto.commit": False}, logger=silent_logger)
+        common = {"reconnect.backoff.max.ms": 1000, "log_level": 0}
+        self._admin = connection.admin(common, logger=silent_logger)
+        own = {**common, "group.id": group, "enable.auto.commit": False}
+        self._consumer = connection.consumer(own, logger=silent_logger)
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +77,11 @@ class ConsumerGroup:
                 f"The group {self._group} (STREAMAPP_APP_ID) has members, so its offsets cannot be changed. Stop all"
                 " workers."
             )
-        return unavailable(self._servers, error.str())
+        return unavailable(self._servers, error)
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except (KafkaException, TimeoutError) as exc:
-            reason = exc.args[0].str() if isinstance(exc, KafkaException) else "no answer in time"
+            reason = exc.args[0] if isinstance(exc, KafkaException) else "no answer in time"
             raise unavailable(self._servers, reason) from exc
