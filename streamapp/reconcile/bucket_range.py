@@ -103,7 +103,9 @@ class BucketRange:
         self.size = len(keys)
         every_key, keys = keys, keys if only is None else keys & {*only}
         ahead = {key for key in keys if key in stored and stored[key].offset > self._bound(stored[key])}
-        recounts = [(keys - ahead, self._recount.with_out_of_order(out_of_order))]
+        recounts: list[tuple[Iterable[RollupKey], Recount]] = [
+            (keys - ahead, self._recount.with_out_of_order(out_of_order))
+        ]
         for (partition_id, offset), together in sorted(_by_offset(ahead, stored).items()):
             recounts.append((together, self._counted_up_to(partition_id, offset).with_out_of_order(out_of_order)))
         # After all reads: MongoDB may have deleted events meanwhile.
