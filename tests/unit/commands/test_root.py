@@ -32,7 +32,19 @@ def test_help_lists_the_commands_by_group_before_the_options() -> None:
     titles = [line for line in groups.splitlines() if line.endswith(":")]
     names = [line.split()[0] for line in groups.splitlines() if line.startswith("  ")]
     assert ["Run:", "Data:", "Operate:", "Faust:"] == titles
-    ours = ["worker", "up", "demo", "dashboard", "send-sample", "dlq", "verify", "schema", "doctor", "rollups"]
+    ours = [
+        "worker",
+        "up",
+        "demo",
+        "dashboard",
+        "send-sample",
+        "dlq",
+        "verify",
+        "schema",
+        "doctor",
+        "rollups",
+        "rewind",
+    ]
     assert names == [*ours, *root.FAUST_COMMANDS]
 
 
