@@ -1,7 +1,8 @@
 """Count stored events again, and say how the stored rollups differ.
 
-A recount counts in the order of event time, a worker in the order of the partition. So a full map may have other keys
-here: the keys that both have are compared, and the sum of all.
+A recount counts in the order of event time, a worker in the order of the partition. So where a map does not hold all
+values, the two can hold other keys. Of each key, both know the least and the greatest number of events: the two ranges
+must have a number in common, and the sums of all keys must be equal.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttribut
 from streamapp.decode.document import EventRow, row_of
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import DIMENSIONS, TIME, USER
-from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, OTHER, Document, by_partition, id_of
+from streamapp.rollups import cells, frequent
+from streamapp.rollups.frequent import Bounds, Counts
+from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, MAX_KEYS, OTHER, Document, by_partition, id_of
 from streamapp.rollups.levels import Level
 from streamapp.rollups.pending import Events, count, grouped
 from streamapp.rollups.rollup import Delta, Rollup
@@ -102,9 +105,9 @@ def _wrongs(stored: Rollup, wanted: Rollup) -> Iterator[str]:
     if stored.n != wanted.n:
         yield f"n is {stored.n}, and {wanted.n} events are stored"
     for name in MAPS:
-        if wrong := _wrong(stored.maps[name], wanted.maps[name]):
+        if wrong := _wrong_map(stored, wanted, name):
             yield f"{name}: {wrong}"
-    if wrong := _wrong(stored.cells, wanted.cells):
+    if wrong := _wrong_cells(stored.cells, wanted.cells):
         yield f"cells: {wrong}"
     if stored.out_of_order != wanted.out_of_order:
         yield f"apart is {stored.out_of_order}, and {wanted.out_of_order} such events are stored"
@@ -112,12 +115,35 @@ def _wrongs(stored: Rollup, wanted: Rollup) -> Iterator[str]:
         yield "users: the sketch holds other users than the events"
 
 
-def _wrong(stored: Mapping[str, int], wanted: Mapping[str, int]) -> str | None:
-    is_cut = any(OTHER in key for key in (*stored, *wanted))
-    for key in sorted({*stored, *wanted}):
-        is_comparable = not is_cut or (key in stored and key in wanted and OTHER not in key)
-        if is_comparable and stored.get(key) != wanted.get(key):
-            return f"{key!r} is {stored.get(key, 0)}, and must be {wanted.get(key, 0)}"
+def _wrong_map(stored: Rollup, wanted: Rollup, name: str) -> str | None:
+    counts, errors = stored.maps[name], frequent.errors_of(stored.maps[name], stored.errors.get(name))
+    expected, expected_errors = wanted.maps[name], wanted.errors.get(name, {})
+    if name in stored.maps_of_first_keys and OTHER in expected:
+        return f"an earlier release counted the first {MAX_KEYS} values, not the most frequent ones"
+    for key in sorted({*counts, *expected} - {OTHER}):
+        found, must_be = frequent.bounds(counts, errors, key), frequent.bounds(expected, expected_errors, key)
+        if wrong := _wrong(key, found, must_be):
+            return wrong
+    if name in stored.errors and (largest := max(errors.values())) * MAX_KEYS > stored.n:
+        return f"an error is {largest}, and must be at most {stored.n // MAX_KEYS}"
+    return _wrong_sum(counts, expected)
+
+
+def _wrong_cells(stored: Counts, wanted: Counts) -> str | None:
+    for cell in sorted(cell for cell in {*stored, *wanted} if OTHER not in cell):
+        found, must_be = (Bounds(n := each.get(cell, 0), n + cells.possible(each, cell)) for each in (stored, wanted))
+        if wrong := _wrong(cell, found, must_be):
+            return wrong
+    return _wrong_sum(stored, wanted)
+
+
+def _wrong(key: str, found: Bounds, must_be: Bounds) -> str | None:
+    if found.least <= must_be.most and must_be.least <= found.most:
+        return None
+    return f"{key!r} is {found}, and must be {must_be}"
+
+
+def _wrong_sum(stored: Counts, wanted: Counts) -> str | None:
     total = sum(stored.values()), sum(wanted.values())
     return f"{total[0]} in all, and must be {total[1]}" if total[0] != total[1] else None
 
@@ -135,7 +161,7 @@ def _estimate(*sketches: bytes) -> float:
     return union.get_estimate()
 
 
-def _add(rollup: Rollup, deltas: Iterable[Delta], last_offset: int) -> None:
+def _add(rollup: Rollup, deltas: Sequence[Delta], last_offset: int) -> None:
     rollup.add(deltas)
     rollup.offset = max(rollup.offset, last_offset)
 
