@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from dashboard.model import compute, health
 from dashboard.model.errors import DashboardError
+from dashboard.model.signals import Thresholds
 from dashboard.model.time_window import window
 from streamapp.rollups.levels import LEVELS
 
@@ -48,12 +49,17 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineReading:
-    """The last state of the pipeline."""
+    """The last state of the pipeline; `error` says why it is not newer."""
 
     at: datetime
+    """Of the last attempt to read it."""
     health: health.Health
+    """In an outage, its numbers are those of the last good reading, and its status is unknown."""
     state: health.PipelineState | None = None
-    """None: there was no answer."""
+    """None: there was no answer yet."""
+    read_at: datetime | None = None
+    """Of the last good reading."""
+    error: DashboardError | None = None
 
 
 @dataclass(slots=True)
@@ -66,9 +72,16 @@ class Feed:
     """Asks the reader at most once per query and interval, for any number of visitors."""
 
     def __init__(
-        self, *, reader: Reader, pipeline: Pipeline, clock: Callable[[], datetime], keep: Keep | None = None
+        self,
+        *,
+        reader: Reader,
+        pipeline: Pipeline,
+        clock: Callable[[], datetime],
+        keep: Keep | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.thresholds = thresholds or Thresholds()
         self._reader = reader
         self._clock = clock
         self._keep = keep
@@ -89,7 +102,7 @@ class Feed:
             return slot.reading
 
     def pipeline_reading(self) -> PipelineReading:
-        """Return the workers' own reports and the health that follows from them; unknown during an outage."""
+        """Return the workers' own reports and the health that follows from them; the last ones during an outage."""
         with self._pipeline_lock:
             now = self._clock()
             if self._pipeline_reading is None or now - self._pipeline_reading.at >= FRESH_FOR:
@@ -104,8 +117,12 @@ class Feed:
         try:
             state = self.pipeline.state()
         except DashboardError as error:
-            return PipelineReading(at=now, health=health.unknown(str(error)))
-        return PipelineReading(at=now, health=health.health(state, now), state=state)
+            # without its traceback, which would keep this frame alive
+            error = error.with_traceback(None)
+            before = self._pipeline_reading or PipelineReading(at=now, health=health.unknown(""))
+            known = replace(before.health, status=health.Status.UNKNOWN, why=str(error))
+            return replace(before, at=now, health=known, error=error)
+        return PipelineReading(at=now, health=health.health(state, now), state=state, read_at=now)
 
     def _slot(self, query: Query) -> _Slot:
         with self._lock:
@@ -147,9 +164,9 @@ class Feed:
     def _snapshot(self, query: Query, overview: Overview) -> Snapshot:
         now = self._clock()
         shown = window(query.chosen, now, self._keep)
-        found = self._reader.found(shown, query.filter, settled_at=now - ROLLED_UP_WITHIN)
+        found = self._reader.found(shown, query.filter, overview.numbers, settled_at=now - ROLLED_UP_WITHIN)
         if found.is_incomplete or self._is_behind(overview, now):
-            found = self._reader.found_directly(shown, query.filter)
+            found = self._reader.found_directly(shown, query.filter, overview.numbers)
         return compute.snapshot(query=query, window=shown, read_at=now, overview=overview, found=found)
 
     def _is_behind(self, overview: Overview, now: datetime) -> bool:

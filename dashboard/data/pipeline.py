@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
+from dashboard.data.version_times import VersionTimes
 from dashboard.model.health import Document, PipelineState
 from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
 
@@ -44,6 +45,7 @@ class MongoPipeline:
         self._connection = connection
         self._topic = topic
         self._subject = subject
+        self._version_times = VersionTimes()
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
@@ -55,7 +57,11 @@ class MongoPipeline:
                 partitions=_newest(database, {"kind": "partition", "topic": self._topic}),
                 workers=_newest(database, {"kind": "worker"}),
                 dead_letters=[*database["dead_letters"].aggregate(_BY_REASON)],
+                dead_letter_minutes={
+                    int(found["_id"]): found["n"] for found in database["dead_letters"].aggregate(_BY_MINUTE)
+                },
                 schemas=[*schemas.limit(MOST_ROWS)],
+                version_times=self._version_times.read(database),
                 has_events=last is not None,
                 last_received_at=received_at if isinstance(received_at, datetime) else None,
             )
@@ -88,4 +94,14 @@ _BY_REASON: list[Document] = [
     },
     {"$sort": {"n": -1, "_id": 1}},
     {"$limit": MOST_ROWS},
+]
+
+#: Of the documents that counted last: each holds the minutes of a day.
+_BY_MINUTE: list[Document] = [
+    {"$match": {"minutes": {"$exists": True}}},
+    {"$sort": {"last_at": -1}},
+    {"$limit": MOST_ROWS},
+    {"$project": {"minute": {"$objectToArray": "$minutes"}}},
+    {"$unwind": "$minute"},
+    {"$group": {"_id": "$minute.k", "n": {"$sum": "$minute.v"}}},
 ]

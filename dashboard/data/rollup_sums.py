@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from dashboard.data.cell_sums import of_cells
 from dashboard.model import labels
-from dashboard.model.snapshot import FILTERS, Counts, Filter
-from streamapp.model.user_event import CHARTS, SCHEMA_VERSION
-from streamapp.rollups.keys import MAPS, keys_of, value_of
+from dashboard.model.snapshot import FILTERS, USUAL_NUMBERS, Counts, Filter
+from streamapp.model.user_event import CHARTS, DIMENSIONS, SCHEMA_VERSION
+from streamapp.rollups import frequent
+from streamapp.rollups.keys import NULL, OTHER, value_of
 from streamapp.rollups.rollup import unique, unique_up_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from dashboard.model.time_window import Window
+    from streamapp.model.user_event import Dimension
 
     #: A half-open interval without rollups.
     Gap = tuple[datetime, datetime]
 
 Document = dict[str, Any]
 Key = TypeVar("Key")
+Numbers = Mapping[int, int]
 #: In place of a map that was not read, or that is absent.
 _NO_COUNTS: Document = {}
 _VERSIONS = SCHEMA_VERSION.plural
 
 
-def counts(rollups: Sequence[Document], wanted: Filter) -> Counts:
-    """Return the events of these rollups that pass the filter."""
-    return _of_cells(rollups, wanted) if wanted else _of_maps(rollups, unique(map(_users, rollups)))
+def counts(rollups: Sequence[Document], wanted: Filter, numbers: Numbers = USUAL_NUMBERS) -> Counts:
+    """Return the events of these rollups that pass the filter.
+
+    Args:
+        rollups: documents, each with its bucket as an instant.
+        wanted: the filter.
+        numbers: the number that each version of the event has under the subject.
+    """
+    return of_cells(rollups, wanted, numbers) if wanted else _of_maps(rollups, unique(map(_users, rollups)), numbers)
 
 
-def of_window(rollups: Sequence[Document], window: Window, wanted: Filter) -> tuple[Counts, Counts]:
+def of_window(
+    rollups: Sequence[Document], window: Window, wanted: Filter, numbers: Numbers = USUAL_NUMBERS
+) -> tuple[Counts, Counts]:
     """Return the events of the window, and those of its finished buckets, each rollup summed once."""
     finished = between(rollups, window.start, window.finished_end)
     running = between(rollups, window.finished_end, window.end)
     if wanted:
-        first, rest = _of_cells(finished, wanted), _of_cells(running, wanted)
+        first, rest = of_cells(finished, wanted, numbers), of_cells(running, wanted, numbers)
         return _joined(first, rest, None), first
     users, users_in_all = unique_up_to([map(_users, finished), map(_users, running)])
-    first = _of_maps(finished, users)
-    return _joined(first, _of_maps(running, 0), round(users_in_all)), first
+    first = _of_maps(finished, users, numbers)
+    return _joined(first, _of_maps(running, 0, numbers), round(users_in_all)), first
 
 
 def between(rollups: Iterable[Document], start: datetime, end: datetime) -> list[Document]:
@@ -64,12 +77,19 @@ def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
 
 
 def _joined(one: Counts, other: Counts, users: int | None) -> Counts:
-    options = {name: tuple(sorted({*one.options[name], *other.options[name]})) for name in FILTERS}
     return Counts(
         by_bucket=_added(one.by_bucket, other.by_bucket),
         by_value={name: _added(by_label, other.by_value[name]) for name, by_label in one.by_value.items()},
         users=users,
-        options=options,
+        options={name: tuple(sorted({*one.options[name], *other.options[name]})) for name in FILTERS},
+        errors={
+            name: {
+                label: one.error(name, label) + other.error(name, label)
+                for label in {*one.errors.get(name, ()), *other.errors.get(name, ()), labels.OTHER}
+            }
+            for name in {*one.errors, *other.errors}
+        },
+        possible=one.possible + other.possible,
     )
 
 
@@ -83,17 +103,25 @@ def _users(rollup: Document) -> bytes:
     return rollup["users"]
 
 
-def _of_maps(rollups: Sequence[Document], users: float) -> Counts:
-    maps = {name: _summed(rollups, name) for name in MAPS}
+def _of_maps(rollups: Sequence[Document], users: float, numbers: Numbers) -> Counts:
+    sums = {each.plural: _summed(rollups, each, numbers) for each in DIMENSIONS}
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     for rollup in rollups:
         for key, n in rollup[_VERSIONS].items():
             by_bucket[rollup["bucket"], key] += n
+    by_version = _by_label(by_bucket)
+    found: Mapping[str, Mapping[str, int]] = {
+        **{name: each.by_label for name, each in sums.items()},
+        _VERSIONS: Counter(),
+    }
+    for (_, version), n in by_version.items():
+        found[_VERSIONS][version] += n
     return Counts(
-        by_bucket=_by_label(by_bucket),
-        by_value={each.plural: _completed(maps[each.plural], by_bucket.total()) for each in CHARTS},
+        by_bucket=by_version,
+        by_value={each.plural: _completed(found[each.plural], by_version.total()) for each in CHARTS},
         users=round(users),
-        options={name: tuple(sorted(maps[name])) for name in FILTERS},
+        options={name: labels.offered(found[name]) for name in FILTERS},
+        errors={each.plural: sums[each.plural].errors for each in CHARTS if sums[each.plural].errors},
     )
 
 
@@ -103,58 +131,51 @@ def _completed(by_label: Mapping[str, int], total: int) -> Mapping[str, int]:
     return {**by_label, labels.NOT_COUNTED: missing} if missing > 0 else by_label
 
 
-def _summed(rollups: Iterable[Document], name: str) -> Counter[str]:
-    keys: dict[str, int] = {}
+class _Sums(NamedTuple):
+    by_label: Counter[str]
+    #: Empty if the counts are exact; OTHER: the error of each label without a count.
+    errors: Mapping[str, int]
+
+
+def _summed(rollups: Sequence[Document], dimension: Dimension, numbers: Numbers) -> _Sums:
+    name, keys, absent = dimension.plural, dict[str, int](), 0
     for rollup in rollups:
-        for key, n in rollup.get(name, _NO_COUNTS).items():
+        found = rollup.get(name, _NO_COUNTS)
+        for key, n in found.items():
             keys[key] = keys.get(key, 0) + n
-    found: Counter[str] = Counter()
-    for key, n in keys.items():
-        found[_label(name, key)] += n
-    return found
+        if dimension.is_optional and NULL in found:
+            absent += min(found[NULL], _without_field(rollup, dimension, numbers))
+    by_label = Counter({labels.of_key(key): n for key, n in keys.items()})
+    if absent:
+        by_label[dimension.absent_label] = absent
+        by_label[labels.NOT_GIVEN] -= absent
+    errors = _errors(rollups, name) if OTHER in keys else {}
+    return _Sums(+by_label, {labels.of_key(key): n for key, n in errors.items()})
+
+
+def _without_field(rollup: Document, dimension: Dimension, numbers: Numbers) -> int:
+    """The events of a rollup whose schema does not have the field."""
+    versions = rollup[_VERSIONS].items()
+    return sum(n for key, n in versions if labels.is_absent(dimension, labels.version(key), numbers))
+
+
+def _errors(rollups: Sequence[Document], name: str) -> Mapping[str, int]:
+    """How many events each key can have in addition; OTHER: each key without a count."""
+    in_all, held = 0, dict[str, int]()
+    for rollup in rollups:
+        if OTHER not in (found := rollup.get(name, _NO_COUNTS)):
+            continue
+        errors = frequent.errors_of(found, rollup.get("errors", _NO_COUNTS).get(name))
+        absent = errors.get(OTHER, 0)
+        in_all += absent
+        for key in found:
+            held[key] = held.get(key, 0) + errors.get(key, 0) - absent
+    return {**{key: in_all + difference for key, difference in held.items()}, OTHER: in_all}
 
 
 def _by_label(by_key: Mapping[tuple[datetime, str], int]) -> Counter[tuple[datetime, str]]:
-    known = {key: _label(_VERSIONS, key) for key in {key for _, key in by_key}}
+    known = {key: labels.version(value_of(key)) for key in {key for _, key in by_key}}
     found: Counter[tuple[datetime, str]] = Counter()
     for (bucket, key), n in by_key.items():
         found[bucket, known[key]] += n
     return found
-
-
-def _label(name: str, key: str) -> str:
-    return (labels.version if name == _VERSIONS else labels.value)(value_of(key))
-
-
-def _of_cells(rollups: Sequence[Document], wanted: Filter) -> Counts:
-    options: dict[str, set[str]] = {name: set(wanted.selected(name)) for name in FILTERS}
-    by_bucket: Counter[tuple[datetime, str]] = Counter()
-    sums: dict[str, Counter[str]] = {name: Counter() for name in FILTERS}
-    known: dict[str, Mapping[str, str] | None] = {}
-    for rollup in rollups:
-        for cell, n in rollup["cells"].items():
-            if cell not in known:
-                known[cell] = _passing(cell, wanted, options)
-            if event := known[cell]:
-                by_bucket[rollup["bucket"], event[_VERSIONS]] += n
-                for name, label in event.items():
-                    sums[name][label] += n
-    return Counts(
-        by_bucket=by_bucket,
-        by_value={each.plural: sums.get(each.plural, {}) for each in CHARTS},
-        users=None,
-        options={name: tuple(sorted(found)) for name, found in options.items()},
-    )
-
-
-def _passing(cell: str, wanted: Filter, options: Mapping[str, set[str]]) -> Mapping[str, str] | None:
-    """The labels of a cell, None if it does not pass the filter; adds the labels to the options."""
-    event = {name: _label(name, key) for name, key in zip(FILTERS, keys_of(cell), strict=True)}
-    for name, label in event.items():
-        if label != labels.NOT_COUNTED:
-            options[name].add(label)
-    return event if all(_is_in(label, wanted.selected(name)) for name, label in event.items()) else None
-
-
-def _is_in(label: str, selected: Sequence[str]) -> bool:
-    return not selected or label in selected

@@ -31,8 +31,9 @@ def volume(shown: Snapshot, zone: tzinfo) -> str:
         return "Events over time: none."
     peak = max(range(len(sums)), key=sums.__getitem__)
     versions = ", ".join(f"{series.version} {formatting.number(sum(series.per_bucket))}" for series in shown.volume)
+    total = formatting.count(shown.total, shown.total + shown.possible)
     return (
-        f"Events over time: {formatting.number(shown.total)} in the {shown.query.chosen.words}, {versions}; "
+        f"Events over time: {total} in the {shown.query.chosen.words}, {versions}; "
         f"most in the {shown.window.bucket_words} from {buckets[peak].astimezone(zone):%Y-%m-%d %H:%M} "
         f"{formatting.zone_name(zone)}, {formatting.number(sums[peak])}."
     )
@@ -49,5 +50,5 @@ def adoption(shown: Snapshot) -> str:
 
 def bars(title: str, parts: tuple[Part, ...]) -> str:
     """Return what a chart of parts says, in a sentence."""
-    described = ", ".join(f"{part.label} {formatting.part(part)}" for part in parts) or "none"
+    described = ", ".join(f"{part.label} {formatting.part_bounds(part)}" for part in parts) or "none"
     return f"{title}: {described}."

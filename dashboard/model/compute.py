@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dashboard.model.time_window import Window
-    from streamapp.model.user_event import Dimension
 
 MOST_BARS = 8
 #: Up to here a sketch is exact, see streamapp.rollup.unique.
@@ -25,7 +24,7 @@ def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overv
     """Return all that the page shows."""
     counts, adopted = found.counts, overview.numbers[ADOPTED_VERSION]
     total = counts.total
-    parts = {each.plural: _parts(_of_chart(each, counts, overview), total) for each in CHARTS}
+    parts = {each.plural: _parts(each.plural, counts) for each in CHARTS}
     main_action = next((part for part in parts[MAIN_DIMENSION] if part.label not in labels.NO_VALUES), None)
     return Snapshot(
         query=query,
@@ -34,14 +33,16 @@ def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overv
         overview=overview,
         found=found,
         total=total,
+        possible=counts.possible,
         users=_users(found),
         adoption=_adoption(_by_version(counts), adopted),
         main_action=main_action,
+        is_main_action_sure=main_action is None or _is_sure(main_action, counts),
         changes=_changes(found, adopted, main_action),
         volume=_volume(counts, window),
         adopted=_adopted(counts, window, adopted),
         # The first version is no change.
-        marks=tuple((name, at) for name, at in overview.first_seen[1:] if window.start <= at < window.end),
+        marks=tuple((name, at) for name, at, _ in overview.version_times[1:] if window.start <= at < window.end),
         parts=parts,
     )
 
@@ -79,7 +80,9 @@ def _share_adopted(counts: Counts, adopted: int) -> float | None:
 
 
 def _share_of(counts: Counts, part: Part | None) -> float | None:
-    return counts.by_value[MAIN_DIMENSION].get(part.label, 0) / counts.total if part and counts.total else None
+    if part is None or not counts.total or counts.error(MAIN_DIMENSION, part.label):
+        return None
+    return counts.by_value[MAIN_DIMENSION].get(part.label, 0) / counts.total
 
 
 def _by_version(counts: Counts) -> Counter[str]:
@@ -123,29 +126,32 @@ def _version_order(version: str) -> tuple[bool, int]:
     return number is None, number or 0
 
 
-def _of_chart(chart: Dimension, counts: Counts, overview: Overview) -> Mapping[str, int]:
-    by_label = counts.by_value[chart.plural]
-    if not by_label or not chart.is_optional:
-        return by_label
-    # The writer's schema had no such field: this is not the same as an event of a later version that leaves it empty.
-    since = overview.numbers[chart.since]
-    before = sum(n for version, n in _by_version(counts).items() if 0 < (labels.version_number(version) or 0) < since)
-    not_given = by_label.get(labels.NOT_GIVEN, 0)
-    absent = min(before, not_given)
-    return {**by_label, chart.absent_label: absent, labels.NOT_GIVEN: not_given - absent}
-
-
-def _parts(counts: Mapping[str, int], total: int) -> tuple[Part, ...]:
+def _parts(name: str, counts: Counts) -> tuple[Part, ...]:
     # Ties by name, so that equal data is drawn equally; "all others" stays last.
-    if not counts:
-        return ()
-    named = ((label, n) for label, n in counts.items() if n and label != labels.OTHER)
+    by_label, total = counts.by_value[name], counts.total
+    named = ((label, n) for label, n in by_label.items() if n and label != labels.OTHER)
     ranked = sorted(named, key=lambda item: (-item[1], item[0]))
     has_others = sum(n for _, n in ranked) < total
     shown = ranked if len(ranked) + has_others <= MOST_BARS else ranked[: MOST_BARS - 1]
-    parts = tuple(Part(label=label, n=n, of=total) for label, n in shown)
+    parts = tuple(_part(name, label, n, counts) for label, n in shown)
     rest = total - _total(parts)
-    return (*parts, Part(label=labels.OTHER, n=rest, of=total)) if rest > 0 else parts
+    if not by_label or rest <= 0:
+        return parts
+    return (*parts, Part(label=labels.OTHER, n=rest, of=total, error=-min(rest, sum(part.error for part in parts))))
+
+
+def _part(name: str, label: str, n: int, counts: Counts) -> Part:
+    # No value has more events than there are in all.
+    at_most = counts.total + counts.possible
+    return Part(label=label, n=n, of=counts.total, error=min(counts.error(name, label), at_most - n))
+
+
+def _is_sure(main_action: Part, counts: Counts) -> bool:
+    """Whether no other value can have more events."""
+    found, unknown = counts.by_value[MAIN_DIMENSION], counts.errors.get(MAIN_DIMENSION, {}).get(labels.OTHER, 0)
+    others = {*found} - labels.NO_VALUES - {main_action.label}
+    most = max([unknown, *(found[label] + counts.error(MAIN_DIMENSION, label) for label in others)])
+    return main_action.n >= most + found.get(labels.NOT_COUNTED, 0)
 
 
 def _total(parts: Iterable[Part]) -> int:

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
     from dashboard.model.snapshot import Snapshot
 
-COLUMNS = ("chart", "bucket_start", "label", "events")
+COLUMNS = ("chart", "bucket_start", "label", "events", "events_at_most")
 
-ExportRow = tuple[str, "datetime | None", str, int]
+ExportRow = tuple[str, "datetime | None", str, int, int]
 
 
 def rows(shown: Snapshot) -> Iterator[ExportRow]:
-    """Return each bar of each chart; those of the chart over time have a bucket."""
+    """Return each bar of each chart; those of the chart over time have a bucket.
+
+    The last two columns are equal where a count is exact.
+    """
     for series in shown.volume:
         for bucket, n in zip(shown.window.buckets, series.per_bucket, strict=True):
-            yield "events over time", bucket, series.version, n
+            yield "events over time", bucket, series.version, n, n + shown.possible
     for name, parts in shown.parts.items():
         for part in parts:
-            yield name, None, part.label, part.n
+            yield name, None, part.label, part.least, part.most
 
 
 def as_csv(shown: Snapshot) -> bytes:
@@ -35,13 +38,15 @@ def as_csv(shown: Snapshot) -> bytes:
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(COLUMNS)
-    writer.writerows((chart, at.isoformat() if at else "", _inert(label), n) for chart, at, label, n in rows(shown))
+    writer.writerows(
+        (chart, at.isoformat() if at else "", _inert(label), *events) for chart, at, label, *events in rows(shown)
+    )
     return file.getvalue().encode()
 
 
 def as_parquet(shown: Snapshot) -> bytes:
     """Return a Parquet file."""
-    types = (pa.string(), pa.timestamp("ms", tz="UTC"), pa.string(), pa.int64())
+    types = (pa.string(), pa.timestamp("ms", tz="UTC"), pa.string(), pa.int64(), pa.int64())
     schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
     table = pa.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows(shown)], schema=schema)
     file = io.BytesIO()

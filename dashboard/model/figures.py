@@ -49,7 +49,14 @@ class Chart(BaseFigure):
 
 
 @lru_cache(_MAX_CACHED)
-def volume(series: tuple[Series, ...], window: Window, marks: tuple[tuple[str, datetime], ...], zone: tzinfo) -> Chart:
+def volume(
+    series: tuple[Series, ...],
+    window: Window,
+    marks: tuple[tuple[str, datetime], ...],
+    zone: tzinfo,
+    *,
+    can_select: bool = True,
+) -> Chart:
     """Return the events per bucket, stacked by schema version; an unfinished bucket is hatched."""
     return Chart(
         [_volume_bars(one, window, zone) for one in series],
@@ -57,9 +64,16 @@ def volume(series: tuple[Series, ...], window: Window, marks: tuple[tuple[str, d
             **_layout(VOLUME_HEIGHT),
             "barmode": "stack",
             "showlegend": True,
-            "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
+            # Above the texts of the marks.
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "y": 1.12 if marks else 1.02,
+                "yanchor": "bottom",
+                "traceorder": "normal",
+            },
             # A box over the chart becomes the page's range.
-            "dragmode": "select",
+            "dragmode": "select" if can_select else False,
             "selectdirection": "h",
             "xaxis": _time_axis(window, zone),
             "yaxis": {
@@ -114,7 +128,7 @@ def bars(parts: tuple[Part, ...]) -> Chart:
         "text": [formatting.part(part) for part in parts],
         "textposition": "outside",
         "cliponaxis": False,
-        "customdata": [[_plain(part.label), formatting.part(part)] for part in parts],
+        "customdata": [[_plain(part.label), formatting.part_bounds(part)] for part in parts],
         "hovertemplate": "%{customdata[0]}: %{customdata[1]}<extra></extra>",
         "marker": {"color": [labels.bar_colour(part.label) for part in parts]},
         "width": 0.7,

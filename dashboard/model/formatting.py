@@ -57,6 +57,13 @@ def age(span: timedelta) -> str:
     return f"{seconds} s ago"
 
 
+def seconds(n: float) -> str:
+    """Return a duration: milliseconds below a second, else seconds or minutes."""
+    if n < 1:
+        return f"{n * 1_000:,.0f} ms"
+    return f"{n:,.1f} s" if n < 120 else f"{n / 60:,.0f} min"  # noqa: PLR2004 - two minutes
+
+
 def window(shown: Window, zone: tzinfo = UTC) -> str:
     """Return from when to when the shown window goes."""
     start, end = shown.start.astimezone(zone), shown.end.astimezone(zone)
@@ -86,6 +93,33 @@ def all_time(n: int, *, is_exact: bool) -> str:
     return f"{number(n)} all time" if is_exact else f"≈ {number(n)} all time"
 
 
+def count(least: int, most: int) -> str:
+    """Return a number of which bounds are known: with ≥ or ≤ if they are not equal."""
+    if least == most:
+        return number(least)
+    return f"≥ {number(least)}" if least else f"≤ {number(most)}"
+
+
+def between(least: int, most: int) -> str:
+    """Return a number of which bounds are known, with both of them."""
+    return number(least) if least == most else f"{number(least)} to {number(most)}"
+
+
 def part(shown: Part) -> str:
-    """Return a part in numbers."""
-    return f"{number(shown.n)} · {percent(shown.share)}"
+    """Return a part in numbers, marked where they are not exact."""
+    if not shown.error:
+        return f"{number(shown.n)} · {percent(shown.share)}"
+    return f"{'≥' if shown.error > 0 else '≤'} {number(shown.n)} · ~{percent(shown.share)}"
+
+
+def part_bounds(shown: Part) -> str:
+    """Return a part in numbers, with both bounds where it is not exact."""
+    return f"{between(shown.least, shown.most)} · {share(shown)}"
+
+
+def share(shown: Part) -> str:
+    """Return a part in percent, with both bounds where it is not exact."""
+    least, most = percent(shown.least / shown.of), percent(min(shown.most / shown.of, 1.0))
+    if not shown.error:
+        return least
+    return f"~{least}" if least == most else f"{least} to {most}"

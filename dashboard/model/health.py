@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from dashboard.model.time_window import EPOCH
+from dashboard.model.formatting import age
+from dashboard.model.time_window import EPOCH, to_ms
 from streamapp.monitoring.latency import BOUNDS_MS, Histogram
+
+if TYPE_CHECKING:
+    from dashboard.model.snapshot import VersionTime
 
 LIVE_FOR = timedelta(seconds=10)
 #: A worker that has not written for so long is gone.
 GONE_AFTER = timedelta(seconds=15)
 STALLED_AFTER = timedelta(seconds=30)
+#: For dead letters.
+RECENT = timedelta(minutes=15)
 TREND_STEP, TREND_FOR = timedelta(seconds=10), timedelta(minutes=10)
 
 Document = Mapping[str, Any]
@@ -41,6 +48,9 @@ class PipelineState:
     #: One per reason.
     dead_letters: Sequence[Document] = ()
     schemas: Sequence[Document] = ()
+    version_times: Sequence[VersionTime] = ()
+    #: Dead letters by the minute in which they were counted, its start in epoch ms.
+    dead_letter_minutes: Mapping[int, int] = field(default_factory=dict[int, int])
     has_events: bool = False
     last_received_at: datetime | None = None
 
@@ -69,6 +79,11 @@ class Health:
     rate: float | None = None
     duplicates: int | None = None
     dead_letters: int | None = None
+    #: Of the last 15 minutes, and their share of the records that were settled in this time.
+    recent_dead_letters: int | None = None
+    recent_dead_letter_share: float | None = None
+    #: None: not known.
+    has_worker: bool | None = None
     #: Milliseconds by percentile.
     latency: Mapping[int, float | None]
     lag_trend: tuple[Point, ...] = ()
@@ -91,6 +106,9 @@ def health(state: PipelineState, now: datetime) -> Health:
     # Old reports appear in the trend only; they do not describe the present.
     reported = partitions if _is_fresh(partitions, now) else []
     lag_seconds, is_bound = _lag_seconds(reported)
+    letters = sum(
+        n for minute, n in state.dead_letter_minutes.items() if minute >= to_ms(now - RECENT) // 60_000 * 60_000
+    )
     return Health(
         status=status,
         why=why,
@@ -101,12 +119,31 @@ def health(state: PipelineState, now: datetime) -> Health:
         rate=_sum(found["rate"] for found in fresh),
         duplicates=_sum(found["fates"]["duplicates"] for found in state.workers),
         dead_letters=sum(found["n"] for found in state.dead_letters),
+        recent_dead_letters=letters,
+        recent_dead_letter_share=_share(letters, _settled(partitions, now)),
+        has_worker=bool(fresh),
         latency=_latency(fresh),
         lag_trend=_trend(partitions, lambda point: point["lag"], sum, now),
         lag_seconds_trend=_trend(partitions, _age_at_most, max, now),
         rate_trend=_trend(partitions, lambda point: point["rate"], sum, now),
         workers=tuple(sorted(workers, key=lambda worker: worker.age)),
     )
+
+
+def _settled(partitions: Sequence[Document], now: datetime) -> float:
+    """The number of records that were settled recently."""
+    return sum(
+        point["rate"] * (point["at"] - before["at"]).total_seconds()
+        for found in partitions
+        for before, point in pairwise(found["recent"])
+        if point["rate"] is not None and point["at"] > now - RECENT
+    )
+
+
+def _share(n: int, of: float) -> float | None:
+    if not n:
+        return 0.0
+    return min(n / of, 1.0) if of else None
 
 
 def _present(partitions: Sequence[Document]) -> list[Document]:
@@ -119,10 +156,7 @@ def _status(state: PipelineState, partitions: Sequence[Document], now: datetime)
     lag = _lag(partitions)
     is_fresh = _is_fresh(partitions, now)
     if lag and not is_fresh:
-        return (
-            Status.STALLED,
-            f"For 15 s, no worker has reported on at least one partition; {lag:,} events were waiting at last.",
-        )
+        return Status.STALLED, f"{_no_reports(state, now)} {lag:,} events were waiting at last."
     if any(_is_stuck(found, now) for found in partitions):
         return Status.STALLED, "Events are waiting in a partition where nothing has been settled for 30 s."
     if state.last_received_at and now - state.last_received_at < LIVE_FOR:
@@ -130,8 +164,17 @@ def _status(state: PipelineState, partitions: Sequence[Document], now: datetime)
     if not state.has_events and not lag:
         return Status.WAITING, "No event has been stored yet."
     if not is_fresh or lag is None:
-        return Status.UNKNOWN, "No worker tells how far it is: events may be waiting in Kafka."
+        return Status.UNKNOWN, f"{_no_reports(state, now)} Events may be waiting in Kafka."
     return (Status.LIVE, "The worker is catching up.") if lag else (Status.IDLE, "Everything sent has been stored.")
+
+
+def _no_reports(state: PipelineState, now: datetime) -> str:
+    last = max((found["at"] for found in state.workers), default=None)
+    if last is None:
+        return "No worker runs."
+    if now - last > GONE_AFTER:
+        return f"No worker runs: the last heartbeat was {age(now - last)}."
+    return "For 15 s, no worker has reported on at least one partition."
 
 
 def _is_fresh(partitions: Sequence[Document], now: datetime) -> bool:

@@ -1,12 +1,24 @@
-"""Labels and colours of values and schema versions on the page."""
+"""Labels and colours of values and schema versions on the page.
+
+A label stands for one value of a dimension, or for the events that the text of the label describes, such as "not
+given". A value with such a text has a label in quotes, so no two of them have the same label. The address, filters,
+charts and exports use these labels.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+from typing import TYPE_CHECKING
 
 from streamapp.model.user_event import CHARTS
-from streamapp.rollups.keys import ABSENT
-from streamapp.rollups.keys import OTHER as _BEYOND_LIMIT
+from streamapp.rollups.keys import ABSENT, NULL, value_of
+from streamapp.rollups.keys import OTHER as _OTHER_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from streamapp.model.user_event import Dimension
 
 UNREGISTERED = "unregistered"
 NOT_GIVEN = "not given"
@@ -15,21 +27,68 @@ OTHER = "all others"
 NOT_COUNTED = "not counted"
 #: Labels that do not stand for one value of a field.
 NO_VALUES = frozenset({OTHER, NOT_COUNTED})
-_GREY_BARS = {*NO_VALUES, NOT_GIVEN, *(each.absent_label for each in CHARTS)}
+#: Labels of null, by the field: its schema has no such field, or the event leaves it empty.
+OF_NULL = frozenset({NOT_GIVEN, *(each.absent_label for each in CHARTS)})
+#: Labels that a filter offers: nobody reads a list of thousands.
+MOST_OFFERED = 200
+_RESERVED = NO_VALUES | OF_NULL
 
 # Distinguishable for colour-blind readers; contrast of 3:1 or more on both backgrounds. A version keeps its colour.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#2F80C2", "#CC6A00", "#009E73", "#B4649A", "#808080"
 _BY_VERSION = (ORANGE, BLUE, GREEN, PURPLE)
 _PATTERNS = ("", "x", ".", "-")
-VERSION = re.compile(r"^v([1-9]\d*)$")
+VERSION = re.compile(r"^v([1-9][0-9]{0,8})$(?!\n)")
 
 
-def value(value: str | None) -> str:
-    """Return the label of a field's value."""
-    return _OF_KEYS.get(value, value) if value else NOT_GIVEN
+def value(text: str | None) -> str:
+    """Return the label of a value, given its text, None for null.
+
+    A text is in quotes, as in JSON, if it is empty, begins with a quote, has space at an end, or is a label of its own.
+    """
+    if text is None:
+        return NOT_GIVEN
+    is_plain = text and text == text.strip() and text[0] != '"' and text not in _RESERVED
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
-_OF_KEYS = {_BEYOND_LIMIT: OTHER, ABSENT: NOT_COUNTED}
+def of_key(key: str) -> str:
+    """Return the label of a key of a rollup's map."""
+    return _OF_KEYS[key] if key in _OF_KEYS else value(value_of(key))
+
+
+_OF_KEYS: Mapping[str, str] = {NULL: NOT_GIVEN, _OTHER_KEY: OTHER, ABSENT: NOT_COUNTED}
+
+
+def text_of(label: str) -> str | None:
+    """Return the text of the value that has this label; None for a label that stands for no text."""
+    if label in _RESERVED:
+        return None
+    if label[:1] == '"':
+        try:
+            text = str(json.loads(label))
+            text.encode()  # not all that JSON can write is a text in MongoDB
+        except ValueError:
+            return None
+        return text
+    return label
+
+
+def offered(counts: Mapping[str, int], selected: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the labels that a filter offers: the most frequent ones, and those that are selected."""
+    frequent = sorted((label for label in counts if label not in NO_VALUES), key=lambda label: (-counts[label], label))
+    return tuple(sorted({*frequent[:MOST_OFFERED], *selected}))
+
+
+def is_absent(dimension: Dimension, version_label: str, numbers: Mapping[int, int]) -> bool:
+    """Return whether the schema of a version has no such field: its null is not the same as one that is left empty.
+
+    Args:
+        dimension: the field.
+        version_label: the label of the version.
+        numbers: the number that each version of the event has under the subject.
+    """
+    number = version_number(version_label)
+    return dimension.is_optional and number is not None and number < numbers[dimension.since]
 
 
 def version(schema_version: str | None) -> str:
@@ -57,4 +116,4 @@ def version_pattern(schema_version: str) -> str:
 
 def bar_colour(label: str) -> str:
     """Return grey for labels that do not stand for one value, blue for the others."""
-    return GREY if label in _GREY_BARS else BLUE
+    return GREY if label in _RESERVED else BLUE

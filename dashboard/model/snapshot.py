@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dashboard.model import labels
 from streamapp.model.user_event import CELL_DIMENSIONS, VERSIONS
 
 if TYPE_CHECKING:
@@ -13,8 +14,13 @@ if TYPE_CHECKING:
 
     from dashboard.model.time_window import Range, Window
 
+    #: A version, and the event times of its first and its last event.
+    VersionTime = tuple[str, datetime, datetime]
+
 #: Names of the dimensions that can be filtered by, in the order of a rollup's cells.
 FILTERS = tuple(each.plural for each in CELL_DIMENSIONS)
+#: The number that each `user_event_v<version>.avsc` has under the subject, if no other schema was registered.
+USUAL_NUMBERS = {version: version for version in VERSIONS}
 
 
 class Filter:
@@ -66,10 +72,10 @@ class Overview:
     """Events in the rollups; read after `stored`, so that it is not less while all is well."""
     last_received_at: datetime | None
     newest_event_at: datetime | None
-    numbers: Mapping[int, int] = field(default_factory=lambda: {version: version for version in VERSIONS})
+    numbers: Mapping[int, int] = field(default_factory=lambda: USUAL_NUMBERS)
     """The version that each `user_event_v<version>.avsc` has under the subject."""
-    first_seen: tuple[tuple[str, datetime], ...] = ()
-    """When the first event of each version was stored."""
+    version_times: tuple[VersionTime, ...] = ()
+    """Of the registered versions, in their order."""
     is_exact: bool = True
     """Whether `stored` was counted, or is no more than what the rollups count exactly."""
 
@@ -86,11 +92,26 @@ class Counts:
     """None: not known under this filter."""
     options: Mapping[str, tuple[str, ...]]
     """The labels of each of FILTERS, whatever the filter."""
+    errors: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, "Mapping[str, int]"])
+    """By the name of a chart whose counts are not exact: how many events a label can have in addition; OTHER: how many
+    each label can have that has no entry."""
+    possible: int = 0
+    """Events that may pass the filter, in addition to those that are counted."""
 
     @property
     def total(self) -> int:
         """All its events."""
         return sum(self.by_bucket.values())
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no count has an error."""
+        return not self.possible and not self.errors
+
+    def error(self, name: str, label: str) -> int:
+        """How many events a label of a chart can have in addition to its count."""
+        errors = self.errors.get(name, {})
+        return errors.get(label, errors.get(labels.OTHER, 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +140,18 @@ class Part:
     label: str
     n: int
     of: int
+    error: int = 0
+    """Events that it can have in addition; negative: events that it can have less."""
+
+    @property
+    def least(self) -> int:
+        """The least number of events that it can have."""
+        return self.n + min(self.error, 0)
+
+    @property
+    def most(self) -> int:
+        """The greatest number of events that it can have."""
+        return self.n + max(self.error, 0)
 
     @property
     def share(self) -> float:
@@ -163,15 +196,20 @@ class Snapshot:
     overview: Overview
     found: QueryResult
     total: int
+    """All events of the query; with a filter, those that are known to pass it."""
+    possible: int
+    """Events that may pass the filter, in addition to the total."""
     users: Users | None
     adoption: Part | None
     """None over no event with a registered version: the share is then unknown, not 0."""
     main_action: Part | None
+    is_main_action_sure: bool
+    """Whether no other value can have more events."""
     changes: Changes
     volume: tuple[Series, ...]
     adopted: tuple[float | None, ...]
     """The adoption in each bucket."""
     marks: tuple[tuple[str, datetime], ...]
-    """Versions that were first seen in this window."""
+    """Versions whose first event lies in this window."""
     parts: Mapping[str, tuple[Part, ...]]
     """The bars of each of CHARTS, by its name; none where events are not counted by this dimension under a filter."""

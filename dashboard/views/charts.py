@@ -25,12 +25,12 @@ BRUSHED = "brushed"
 _IN_ROW = 3
 
 
-def show(shown: Snapshot, zone: tzinfo) -> None:
+def show(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
     """Show the events over time, then by each dimension, and the adoption of the newer schema."""
     zone = figures.axis_zone(shown.window, zone)
     with st.container(border=True):
-        heading("Events over time", _legend(shown))
-        _volume(shown, zone)
+        heading("Events over time", _legend(shown, is_kiosk=is_kiosk))
+        _volume(shown, zone, is_kiosk=is_kiosk)
     _row(CHARTS[:_IN_ROW], shown)
     over_time, beside = st.columns([2, 1])
     with over_time.container(border=True, height="stretch"):
@@ -50,13 +50,18 @@ def _row(charts: Sequence[Dimension], shown: Snapshot) -> None:
             _bars(chart, shown)
 
 
-def _volume(shown: Snapshot, zone: tzinfo) -> None:
+def _volume(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
     # A new chart for a new range: a selection in the chart of the previous range must not stay.
     key = f"volume {shown.query.chosen.key}"
+    figure = figures.volume(shown.volume, shown.window, shown.marks, zone, can_select=not is_kiosk)
+    alt = alt_texts.volume(shown, zone)
+    if is_kiosk:  # nobody could go back to the live range
+        draw(figure, key=key, alt=alt)
+        return
     st.plotly_chart(
-        figures.volume(shown.volume, shown.window, shown.marks, zone),
+        figure,
         key=key,
-        alt=alt_texts.volume(shown, zone),
+        alt=alt,
         config=_CONFIG,
         on_select=lambda: _brush(key, zone),
         selection_mode="box",
@@ -69,18 +74,19 @@ def _brush(key: str, zone: tzinfo) -> None:
         st.session_state[BRUSHED] = True
 
 
-def _legend(shown: Snapshot) -> str:
+def _legend(shown: Snapshot, *, is_kiosk: bool) -> str:
     hatched = "; the hatched bar is still filling" if shown.window.is_running else ""
-    return f"per {shown.window.bucket_words}, by schema version{hatched}; draw a box to zoom in"
+    zoom = "" if is_kiosk else "; drag to zoom"
+    return f"per {shown.window.bucket_words}, by schema version{hatched}{zoom}"
 
 
 def _bars(chart: Dimension, shown: Snapshot) -> None:
     title, parts = str(chart.chart), shown.parts[chart.plural]
-    heading(title)
+    heading(title, "≥ at least; more than 100 values" if any(part.error for part in parts) else "")
     if parts or chart.in_cells:
         draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts))
     else:
-        st.caption(f"{title} are not counted by filter.")
+        st.caption("Not available while filtering")
 
 
 def heading(title: str, beside: str = "") -> None:

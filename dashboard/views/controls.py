@@ -61,13 +61,15 @@ def choose(edges: Sequence[str], zone: tzinfo) -> None:
     """Make the period that was selected in a chart the page's range."""
     ends = time_window.drawn(edges, zone)
     if ends is not None:
-        st.query_params[_FROM], st.query_params[_TO] = map(str, ends)
+        # At once: each change of the address is an entry in the history of the browser.
+        st.query_params.update(dict(zip((_FROM, _TO), map(str, ends), strict=True)))
 
 
 def back_to_live() -> None:
     """Let the range end now again."""
-    for name in (_FROM, _TO):
-        st.query_params.pop(name, None)
+    # An empty list removes a parameter; to delete two of them would make two entries in the browser's history.
+    if _custom():
+        st.query_params.update({_FROM: [], _TO: []})
 
 
 def clear_filters() -> None:

@@ -63,7 +63,9 @@ def _in_order(reading: Reading, chosen: Range) -> tuple[_Card, ...]:
         unknown = _Card(formatting.UNKNOWN, "not read")
         return _Card(formatting.UNKNOWN, _all_time(reading.overview)), unknown, unknown, unknown
     total = _Card(
-        formatting.number(shown.total), _all_time(shown.overview, shown.total), formatting.change(shown.changes.total)
+        formatting.count(shown.total, shown.total + shown.possible),
+        _all_time(shown.overview, shown.total),
+        formatting.change(shown.changes.total),
     )
     return total, _users(shown), _adoption(shown), _main_action(shown)
 
@@ -77,7 +79,7 @@ def _all_time(overview: Overview | None, shown: int = 0) -> str:
 
 def _users(shown: Snapshot) -> _Card:
     if shown.users is None:
-        return _Card("n/a", "too many events for this filter")
+        return _Card("n/a", "not available while filtering")
     return _Card(
         formatting.users(shown.users), f"in the {shown.query.chosen.words}", formatting.change(shown.changes.users)
     )
@@ -87,16 +89,19 @@ def _adoption(shown: Snapshot) -> _Card:
     if shown.adoption is None:
         return _Card(formatting.NONE, "no registered version" if shown.total else "no events")
     part = shown.adoption
-    beside = f"{formatting.number(part.n)} of {formatting.number(part.of)}"
-    return _Card(formatting.percent(part.share), beside, formatting.points(shown.changes.adoption))
+    mark = "~" if shown.possible else ""
+    beside = f"{mark}{formatting.number(part.n)} of {mark}{formatting.number(part.of)}"
+    return _Card(f"{mark}{formatting.percent(part.share)}", beside, formatting.points(shown.changes.adoption))
 
 
 def _main_action(shown: Snapshot) -> _Card:
     part = shown.main_action
     if part is None:
         return _Card(formatting.NONE, "no events")
-    beside = f"{formatting.percent(part.share)} of events"
-    return _Card(_literal(part.label), beside, formatting.points(shown.changes.main_action))
+    beside = f"{formatting.share(part)} of events"
+    if shown.is_main_action_sure:
+        return _Card(_literal(part.label), beside, formatting.points(shown.changes.main_action))
+    return _Card(f"~ {_literal(part.label)}", f"{beside}; another one can have more")
 
 
 def _literal(text: str) -> str:

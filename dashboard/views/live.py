@@ -1,38 +1,28 @@
-"""The part of the page that refreshes: the status, and the selected view."""
+"""The part of the page that refreshes: the signals of the pipeline, and the selected view."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.model import export, formatting
-from dashboard.model.health import Status
-from dashboard.views import charts, controls, kpis, latest, notices, pipeline
+from dashboard.views import charts, controls, kpis, latest, notices, pipeline, strip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dashboard.data.feed import Feed, Reading
     from dashboard.model.snapshot import Snapshot
     from dashboard.views.controls import Choice
-
-_COLOURS: Mapping[Status, Literal["green", "red", "orange"]] = {
-    Status.LIVE: "green",
-    Status.STALLED: "red",
-    Status.WAITING: "orange",
-}
 
 
 def show(feed: Feed, choice: Choice) -> None:
     """Show the newest reading for the choices."""
     if st.session_state.pop(charts.BRUSHED, False):
         st.rerun()
+    strip.show(feed.pipeline_reading(), feed.thresholds, choice.zone, feed.now())
     if choice.view == controls.PIPELINE:
-        _show_status(feed)
         pipeline.show(feed.pipeline_reading(), choice.zone)
     elif choice.view == controls.LATEST:
-        _show_status(feed)
         latest.show(feed.pipeline, choice.zone)
     else:
         _show_events(feed, choice)
@@ -45,30 +35,13 @@ def _show_events(feed: Feed, choice: Choice) -> None:
         notices.show(reading, choice, feed.now())
     with st.container(key="kpis"):
         kpis.show(reading, choice.query.chosen)
-    _show_status(feed, _span(feed, reading, choice), None if choice.is_kiosk else reading.snapshot)
+    with st.container(horizontal=True, vertical_alignment="center", key="span"):
+        st.caption(_span(feed, reading, choice), width="stretch")
+        if reading.snapshot is not None and not choice.is_kiosk:
+            _show_export(reading.snapshot)
     with st.container(key="charts"):
         if reading.snapshot and reading.snapshot.total:
-            charts.show(reading.snapshot, choice.zone)
-
-
-def _show_status(feed: Feed, beside: str = "", exported: Snapshot | None = None) -> None:
-    pipeline_reading = feed.pipeline_reading().health
-    age = (
-        formatting.age(pipeline_reading.last_event_age)
-        if pipeline_reading.last_event_age is not None
-        else formatting.UNKNOWN
-    )
-    # that nothing is stored is known, not unknown
-    last = "no event yet" if pipeline_reading.status is Status.WAITING else f"last event {age}"
-    with st.container(horizontal=True, vertical_alignment="center", key="status"):
-        st.badge(
-            f"Pipeline {pipeline_reading.status}",
-            color=_COLOURS.get(pipeline_reading.status, "gray"),
-            help=pipeline_reading.why,
-        )
-        st.caption(f"{last}{beside}", width="stretch")
-        if exported is not None:
-            _show_export(exported)
+            charts.show(reading.snapshot, choice.zone, is_kiosk=choice.is_kiosk)
 
 
 def _show_export(shown: Snapshot) -> None:
@@ -91,9 +64,9 @@ def _show_export(shown: Snapshot) -> None:
 def _span(feed: Feed, reading: Reading, choice: Choice) -> str:
     shown, chosen = reading.snapshot, choice.query.chosen
     if shown is None:
-        return f" · the {chosen.words}, by event time"
+        return f"The {chosen.words}, by event time"
     read_at = formatting.instant(shown.read_at, today=feed.now(), zone=choice.zone)
     if reading.error is not None:
         # events since then are not known, so the range does not end now
-        return f" · the {chosen.words} by event time, as of {read_at}"
-    return f" · the {chosen.words} by event time, {formatting.window(shown.window, choice.zone)} · read at {read_at}"
+        return f"The {chosen.words} by event time, as of {read_at}"
+    return f"The {chosen.words} by event time, {formatting.window(shown.window, choice.zone)} · read at {read_at}"

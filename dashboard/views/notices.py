@@ -24,7 +24,7 @@ SEND = "streamapp send-sample --count 100"
 def show(reading: Reading, choice: Choice, now: datetime) -> None:
     """Say why there are no numbers, or why they are not current or not complete."""
     if reading.error is not None:
-        _trouble(reading, choice.zone, now)
+        _error(reading, choice.zone, now)
     elif reading.overview is None:
         _no_events()
     elif reading.snapshot is not None:
@@ -34,9 +34,11 @@ def show(reading: Reading, choice: Choice, now: datetime) -> None:
 def _limits(shown: Snapshot, choice: Choice, now: datetime) -> None:
     if shown.found.is_direct:
         _counted_directly(shown)
-    if shown.total:
+    if shown.possible:
+        _bounds(shown)
+    elif shown.total:
         return
-    if choice.query.filter:
+    elif choice.query.filter:
         _none_by_filter(choice)
     else:
         _none_in_range(shown.overview, choice, now)
@@ -51,31 +53,43 @@ def _counted_directly(shown: Snapshot) -> None:
     )
 
 
+def _bounds(shown: Snapshot) -> None:
+    matching = formatting.between(shown.total, shown.total + shown.possible)
+    st.info(
+        f"**{matching} events match these filters.** Some values are not counted by themselves, because there are more"
+        " than 100 of them. Charts show the events that match for certain; a shorter range is counted exactly."
+    )
+
+
 def _none_by_filter(choice: Choice) -> None:
-    st.info(f"**No events in the {choice.query.chosen.words} match the filters.**")
+    st.info(f"**No events match these filters** in the {choice.query.chosen.words}.")
     if st.button("Clear filters", key="clear_here", on_click=controls.clear_filters):
         st.rerun()
 
 
-def _trouble(reading: Reading, zone: tzinfo, now: datetime) -> None:
-    error = reading.error
+def _error(reading: Reading, zone: tzinfo, now: datetime) -> None:
+    if reading.error is not None:
+        show_error(reading.error, reading.snapshot and reading.snapshot.read_at, zone, now)
+
+
+def show_error(error: DashboardError, read_at: datetime | None, zone: tzinfo, now: datetime) -> None:
+    """Say why there is no newer data, of when the data below is, and what to do."""
     kind = "Too slow" if isinstance(error, TooSlowError) else "Disconnected"
-    text = f"**{kind}.** {error} {_as_of(reading, zone, now)} {_what_to_do(error)}"
+    text = f"**{kind}.** {error} {_as_of(read_at, zone, now)} {_what_to_do(error)}"
     if isinstance(error, TooSlowError):
         st.warning(text)
     else:
         st.error(text)
 
 
-def _as_of(reading: Reading, zone: tzinfo, now: datetime) -> str:
-    if reading.snapshot is None:
-        return "Nothing has been read for this range yet."
-    read_at = reading.snapshot.read_at
+def _as_of(read_at: datetime | None, zone: tzinfo, now: datetime) -> str:
+    if read_at is None:
+        return "Nothing has been read yet."
     at = formatting.instant(read_at, today=now, zone=zone)
     return f"Data below is from **{at}**, {formatting.age(now - read_at)}."
 
 
-def _what_to_do(error: DashboardError | None) -> str:
+def _what_to_do(error: DashboardError) -> str:
     if isinstance(error, TooSlowError):
         return "Choose a shorter range."
     if isinstance(error, DisconnectedError):

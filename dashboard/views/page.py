@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -10,14 +11,17 @@ from dashboard.data.connection import Connection
 from dashboard.data.feed import Feed
 from dashboard.data.pipeline import MongoPipeline
 from dashboard.data.reader import MongoReader
+from dashboard.model.signals import Threshold, Thresholds
 from dashboard.views import controls, live
 from streamapp import settings
 from streamapp.connections import mongodb
 from streamapp.errors import SettingsError
 
+if TYPE_CHECKING:
+    from streamapp.settings import Settings
+
 # Streamlit reserves space for a tool bar, which this page does not have, and fades elements that wait for a refresh:
 # a flicker every few seconds on a page that shows the age of its numbers anyway.
-# every few seconds on a page that says itself how old its numbers are.
 _STYLE = """<style>
 .stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
@@ -52,4 +56,19 @@ def _feed() -> Feed:
         pipeline=MongoPipeline(connection, topic=known.topic, subject=known.subject),
         clock=lambda: datetime.now(UTC),
         keep=known.keep,
+        thresholds=_thresholds(known),
+    )
+
+
+def _thresholds(known: Settings) -> Thresholds:
+    return Thresholds(
+        oldest_waiting_seconds=Threshold(
+            warning=known.dashboard_waiting_warning_seconds, critical=known.dashboard_waiting_critical_seconds
+        ),
+        latency_p95_seconds=Threshold(
+            warning=known.dashboard_latency_warning_seconds, critical=known.dashboard_latency_critical_seconds
+        ),
+        dead_letter_ratio=Threshold(
+            warning=known.dashboard_dead_letters_warning_ratio, critical=known.dashboard_dead_letters_critical_ratio
+        ),
     )

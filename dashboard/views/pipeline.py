@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.model import alt_texts, figures, formatting
-from dashboard.views import charts
+from dashboard.views import charts, notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,26 +19,31 @@ if TYPE_CHECKING:
 
 _HELP = {
     "Last event": "When the newest event was stored.",
-    "Lag": "Records in Kafka that are not stored yet.",
-    "Lag in seconds": "Age of the oldest record that is not stored yet, by its Kafka timestamp; ≤ where only an upper "
+    "Waiting messages": "Records in Kafka that are not stored yet.",
+    "Oldest waiting": "Age of the oldest record that is not stored yet, by its Kafka timestamp; ≤ where only an upper "
     "bound is known, because the worker has not read that record yet.",
     "Throughput": "Records that the workers have settled per second.",
     "Latency p50": "Half of the events of the last five minutes were stored within this time after their Kafka "
     "timestamp.",
     "Latency p95": "95 of 100 events of the last five minutes were stored within this time.",
     "Latency p99": "99 of 100 events of the last five minutes were stored within this time.",
-    "Duplicates absorbed": "Records that were delivered again and were stored already, by the workers of the last "
+    "Duplicates skipped": "Records that were delivered again and were stored already, by the workers of the last "
     "seven days.",
 }
 
 
 def show(pipeline_reading: PipelineReading, zone: tzinfo) -> None:
-    """Show the state of the pipeline."""
-    st.markdown(_plain(pipeline_reading.health.why))
+    """Show the state of the pipeline; during an outage the last one that was read, with its time."""
+    with st.container(key="pipeline_notice"):
+        if pipeline_reading.error is None:
+            st.markdown(_plain(pipeline_reading.health.why))
+        else:
+            notices.show_error(pipeline_reading.error, pipeline_reading.read_at, zone, pipeline_reading.at)
     _show_cards(pipeline_reading.health)
     if pipeline_reading.state is not None:
         _show_trends(pipeline_reading.health, zone)
-        _show_tables(pipeline_reading.state, pipeline_reading.health, pipeline_reading.at, zone)
+        read_at = pipeline_reading.read_at or pipeline_reading.at
+        _show_tables(pipeline_reading.state, pipeline_reading.health, read_at, zone)
 
 
 def _show_cards(pipeline_reading: Health) -> None:
@@ -53,18 +58,18 @@ def _cards(pipeline_reading: Health) -> dict[str, str]:
     lag_seconds = _unit(pipeline_reading.lag_seconds, "s")
     return {
         "Last event": _age(pipeline_reading.last_event_age),
-        "Lag": _number(pipeline_reading.lag),
-        "Lag in seconds": f"≤ {lag_seconds}" if pipeline_reading.lag_seconds_is_bound else lag_seconds,
+        "Waiting messages": _number(pipeline_reading.lag),
+        "Oldest waiting": f"≤ {lag_seconds}" if pipeline_reading.lag_seconds_is_bound else lag_seconds,
         "Throughput": _unit(pipeline_reading.rate, "/s"),
         **latency,
-        "Duplicates absorbed": _number(pipeline_reading.duplicates),
+        "Duplicates skipped": _number(pipeline_reading.duplicates),
     }
 
 
 def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
     trends = (
-        ("Lag", "messages", "", pipeline_reading.lag_trend),
-        ("Lag in seconds", "at most", "s", pipeline_reading.lag_seconds_trend),
+        ("Waiting messages", "messages", "", pipeline_reading.lag_trend),
+        ("Oldest waiting", "at most", "s", pipeline_reading.lag_seconds_trend),
         ("Throughput", "per second", "/s", pipeline_reading.rate_trend),
     )
     for column, (title, beside, unit, points) in zip(st.columns(3), trends, strict=True):
@@ -76,7 +81,7 @@ def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
 
 def _show_tables(state: PipelineState, pipeline_reading: Health, now: datetime, zone: tzinfo) -> None:
     letters = [_dead_letter(found, now, zone) for found in state.dead_letters]
-    schemas = [_schema(found, now, zone) for found in state.schemas]
+    schemas = [_schema(found, state, now, zone) for found in state.schemas]
     left, right = st.columns(2)
     with left:
         _table(f"Dead letters: {_number(pipeline_reading.dead_letters)}", letters)
@@ -110,9 +115,18 @@ def _coordinates(sample: health.Document | None) -> str:
     return f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else formatting.UNKNOWN
 
 
-def _schema(found: health.Document, now: datetime, zone: tzinfo) -> dict[str, Any]:
-    first_seen = formatting.instant(found["first_seen_at"], today=now, zone=zone)
-    return {"version": f"v{found['version']}", "schema id": found["schema_id"], "first seen": first_seen}
+def _schema(found: health.Document, state: PipelineState, now: datetime, zone: tzinfo) -> dict[str, Any]:
+    version = f"v{found['version']}"
+    first, last = next((times for name, *times in state.version_times if name == version), (None, None))
+    instants = {"first event": first, "last event": last, "first stored": found.get("first_seen_at")}
+    return {
+        "version": version,
+        "schema id": found["schema_id"],
+        **{
+            name: formatting.instant(at, today=now, zone=zone) if at else formatting.UNKNOWN
+            for name, at in instants.items()
+        },
+    }
 
 
 def _worker(found: health.Worker) -> dict[str, Any]:

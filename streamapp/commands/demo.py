@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from contextlib import ExitStack
 from functools import partial
@@ -20,6 +22,9 @@ from streamapp.local.listener import PortReservations
 from streamapp.local.ports import choose_port, port_notice
 from streamapp.local.process import Server
 from streamapp.settings import Settings
+
+#: Sample events of the day before the start, so that the first look at the page shows charts.
+HISTORY = ("--over", "24h", "--count", "20000")
 
 
 @click.command("demo")
@@ -42,6 +47,7 @@ def command(data_dir: Path | None) -> None:
 
 
 def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts: Interrupts) -> None:
+    is_new = data_dir is None or not data_dir.exists() or not any(data_dir.iterdir())
     folder = stack.enter_context(up.data_folder(data_dir))
     backend = stack.enter_context(up.running(folder, settings))
     reservations = stack.enter_context(PortReservations())
@@ -54,8 +60,21 @@ def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts
         server.launch()
     for server in servers:
         server.wait_until_ready()
+    if is_new:
+        _send_history(backend)
     checks = [partial(up.check_backend, backend), *(server.check for server in servers)]
     up.watch(checks, interrupts, lambda: _print_addresses(backend, worker_port, page_port))
+
+
+def _send_history(backend: Backend) -> None:
+    click.echo("Sending sample events of the last 24 hours …", err=True)
+    command = [sys.executable, "-m", "streamapp", "send-sample", *HISTORY]
+    environ = {**os.environ, **backend.addresses.environment()}
+    sent = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    if sent.returncode:
+        click.echo(f"They were not sent: {sent.stderr.strip()}", err=True)
+    else:
+        click.echo("All events on the page are sample data.", err=True)
 
 
 def _print_addresses(backend: Backend, worker_port: int, page_port: int) -> None:

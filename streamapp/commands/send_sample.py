@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -21,11 +23,16 @@ from streamapp.model.user_event import VERSIONS
 from streamapp.samples import faults, sender
 from streamapp.samples.faults import Fault
 from streamapp.samples.generator import Sample
+from streamapp.samples.rhythm import Rhythm, Span
 from streamapp.samples.sender import DeliveryCounts, SamplePlan, Sender
 from streamapp.settings import Settings
 from streamapp.verify import manifest_file
 from streamapp.verify.checks.manifest import NoManifestError
 from streamapp.verify.manifest_recorder import ManifestRecorder
+
+_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
+_SPAN = re.compile(r"([0-9]{1,7})(d|h|min)")
+_LONGEST = timedelta(days=3_650)
 
 
 def _parse_faults(_context: click.Context, parameter: click.Parameter, text: str | None) -> Mapping[Fault, float]:
@@ -33,6 +40,16 @@ def _parse_faults(_context: click.Context, parameter: click.Parameter, text: str
         return {} if text is None else faults.parse(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc), param=parameter) from None
+
+
+def _parse_span(_context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
+    if text is None:
+        return None
+    found = _SPAN.fullmatch(text)
+    if not found or not int(found[1]) or int(found[1]) * _UNITS[found[2]] > _LONGEST:
+        message = f"{text!r} is not a span of at most 3650d. Examples: 90d, 24h, 30min"
+        raise click.BadParameter(message, param=parameter)
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def _check_manifest(_context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
@@ -55,6 +72,13 @@ def _check_manifest(_context: click.Context, parameter: click.Parameter, path: P
     "--start",
     metavar="TIME",
     help="Event time of the first event, ISO 8601; the others follow by 1/rate.  [default: the time of sending]",
+)
+@click.option(
+    "--over",
+    metavar="SPAN",
+    callback=_parse_span,
+    help="Spread the event times over a span such as 90d, 24h or 30min, with a daily and a weekly rhythm. The span"
+    " begins at --start, or ends now.",
 )
 @click.option(
     "--faults",
@@ -81,6 +105,7 @@ def command(  # noqa: PLR0913 - its options
     seed: int | None,
     v2_ratio: float | None,
     start: str | None,
+    over: timedelta | None,
     fractions: Mapping[Fault, float],
     manifest: Path | None,
     as_json: bool,
@@ -88,10 +113,25 @@ def command(  # noqa: PLR0913 - its options
     """Send sample events to the topic, and wait until Kafka has acknowledged them."""
     settings = load_settings()
     ratio = settings.v2_ratio if v2_ratio is None else v2_ratio
+    began_at = instant(start, option="--start")
     plan = SamplePlan(
-        count=count, rate=rate, seed=seed, v2_ratio=ratio, start=instant(start, option="--start"), faults=fractions
+        count=count,
+        rate=rate,
+        seed=seed,
+        v2_ratio=ratio,
+        start=began_at,
+        faults=fractions,
+        rhythm=None if over is None else Rhythm(_span(began_at, over), count),
     )
     _send(plan, settings, manifest, as_json=as_json)
+
+
+def _span(start: datetime | None, length: timedelta) -> Span:
+    try:
+        start = datetime.now(UTC) - length if start is None else start
+        return Span(start=start, end=start + length)
+    except OverflowError:
+        raise click.BadParameter("the span must lie within the years 1 to 9999.", param_hint="--over") from None
 
 
 def _send(plan: SamplePlan, settings: Settings, manifest: Path | None, *, as_json: bool) -> None:

@@ -95,7 +95,7 @@ FIELDS = (
 #: Name of the field with the event's time, in milliseconds since the epoch, and of the one with the user's id.
 TIME, USER = "event_timestamp", "user_id"
 #: The `plural` of the dimension whose most frequent value is a KPI of the page, and the KPI's title.
-MAIN_DIMENSION, MAIN_TITLE = "types", "Main action"
+MAIN_DIMENSION, MAIN_TITLE = "types", "Top event"
 #: The schema version whose adoption the page shows: events of this version or a later one.
 ADOPTED_VERSION = 2
 

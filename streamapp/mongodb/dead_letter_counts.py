@@ -4,13 +4,15 @@ The hour is that of the record's Kafka timestamp, which is the same on every del
 first time, a document holds the last counted offset per partition. A replayed event that fails again arrives out of
 order. It is counted only if its reason has changed; then the documents of both reasons keep its `_id` in `again`, so
 that a copy of it, or a return to the earlier reason, is not counted again.
+
+`minutes` says when they were counted: for each minute of the last day, by its start in epoch ms.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson import DatetimeMS
@@ -20,6 +22,9 @@ from streamapp.decode.document import id_of
 from streamapp.model.record import DeadLetter, streamapp_headers
 
 _MILLIS_PER_HOUR = 3_600_000
+_MILLIS_PER_MINUTE = 60_000
+#: How long `minutes` keeps a minute.
+MINUTES_KEPT = timedelta(days=1)
 #: The number of `_id`s in `again`; a full document counts no further events that fail again. MongoDB's limit is higher.
 MAX_AGAIN = 100_000
 
@@ -30,7 +35,8 @@ def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]
     changed = [letter for letter in letters if letter.origin.failures and _reason_before(letter) != letter.reason]
     seeds = [_seed(letter) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
     marks = [_mark(id_, ids) for id_, ids in _by_document(changed, _id_before).items()]
-    return [*seeds, *(_count(letter, now) for letter in first), *marks, *_count_changed(changed, now)]
+    forgets = [_forget(id_, now) for id_ in dict.fromkeys(_id(letter) for letter in (*first, *changed))]
+    return [*seeds, *(_count(letter, now) for letter in first), *marks, *_count_changed(changed, now), *forgets]
 
 
 def key_of(reason: str, timestamp: int) -> str:
@@ -49,7 +55,10 @@ def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     last = f"offsets.{(origin.topic_id or origin.topic).replace('.', '_')}-{origin.partition}"
     return UpdateOne(
         {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
-        {"$inc": {"n": 1}, "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)}},
+        {
+            "$inc": {"n": 1, _minute_of(now): 1},
+            "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)},
+        },
     )
 
 
@@ -65,7 +74,7 @@ def _mark(id_: str, ids: Sequence[str]) -> UpdateOne:
 
 def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: datetime) -> UpdateOne:
     # As literals: values from headers can begin with a $.
-    known, given = {"$ifNull": ["$again", []]}, {"$literal": ids}
+    known, given, minute = {"$ifNull": ["$again", []]}, {"$literal": ids}, _minute_of(now)
     is_new = {"$gt": [{"$size": "$new"}, 0]}
     return UpdateOne(
         _not_full(id_),
@@ -74,6 +83,7 @@ def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: date
             {
                 "$set": {
                     "n": {"$add": ["$n", {"$size": "$new"}]},
+                    minute: {"$add": [{"$ifNull": [f"${minute}", 0]}, {"$size": "$new"}]},
                     "again": {"$concatArrays": [known, "$new"]},
                     "last_at": {"$cond": [is_new, now, "$last_at"]},
                     "sample": {"$cond": [is_new, {"$literal": sample}, "$sample"]},
@@ -82,6 +92,22 @@ def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: date
             {"$unset": "new"},
         ],
     )
+
+
+def _forget(id_: str, now: datetime) -> UpdateOne:
+    """Remove the minutes that are older than a day."""
+    first = str(_start_of_minute(now - MINUTES_KEPT))  # of 13 digits, as all others
+    minutes = {"$objectToArray": {"$ifNull": ["$minutes", {}]}}
+    kept = {"$filter": {"input": minutes, "cond": {"$gte": ["$$this.k", first]}}}
+    return UpdateOne({"_id": id_}, [{"$set": {"minutes": {"$arrayToObject": kept}}}])
+
+
+def _minute_of(now: datetime) -> str:
+    return f"minutes.{_start_of_minute(now)}"
+
+
+def _start_of_minute(at: datetime) -> int:
+    return int(at.timestamp() * 1000) // _MILLIS_PER_MINUTE * _MILLIS_PER_MINUTE
 
 
 def _not_full(id_: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ One document per assigned partition, `_id` "partition:<topic id>:<partition>":
     lag_seconds_at_most
                   if that record has not been read: the time since the log end was at or below its offset
     rate          offsets settled per second since the last heartbeat
-    recent        the last 120 of {at, lag, lag_seconds, lag_seconds_at_most, rate}, the oldest first
+    recent        the last 180 of {at, lag, lag_seconds, lag_seconds_at_most, rate}, the oldest first
 One document per worker, `_id` "worker:<host>-<pid>-<random>":
     kind "worker", started_at, at, partitions (their number), fates {stored, duplicates, dead_lettered} since the start,
     rate          events per second since the last heartbeat
@@ -51,7 +51,7 @@ COLLECTION = "pipeline_state"
 HEARTBEAT_SECONDS = 5.0
 SAMPLE_SECONDS = 0.5
 #: Entries of `recent`.
-MAX_RECENT = 120
+MAX_RECENT = 180
 #: Log ends that are remembered per partition, for `lag_seconds_at_most`.
 MAX_ENDS = 120
 RETENTION = timedelta(days=7)

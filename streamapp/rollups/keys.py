@@ -18,9 +18,9 @@ Document = Mapping[str, Any]
 D = TypeVar("D", bound=Document)
 
 LG_K = 12
-#: Distinct keys of one map in one document; values beyond this limit are counted under OTHER.
+#: Distinct keys of one map in one document, besides OTHER; see `streamapp.rollups.frequent`.
 MAX_KEYS = 100
-#: Distinct cells in one document; the limit works in the same way.
+#: Distinct cells in one document; see `streamapp.rollups.cells`.
 MAX_CELLS = 1_000
 #: Characters of a value; a longer one is cut.
 MAX_KEY_LENGTH = 100
@@ -93,10 +93,6 @@ def value_of(key: str) -> str | None:
 def cell_of(keys: Iterable[str]) -> str:
     """The cell of a key of each of CUBE."""
     return "|".join(keys)
-
-
-#: Where cells beyond MAX_CELLS are counted.
-OTHER_CELL = cell_of([OTHER] * len(CUBE))
 
 
 def keys_of(cell: str) -> Sequence[str]:

@@ -1,7 +1,8 @@
 """Count stored events again, and say how the stored rollups differ.
 
-A recount counts in the order of event time, a worker in the order of the partition. So a full map may have other keys
-here: the keys that both have are compared, and the sum of all.
+A recount counts in the order of event time, a worker in the order of the partition. So where a map does not hold all
+values, the two can hold other keys. Of each key, both know the least and the greatest number of events: the two ranges
+must have a number in common, and the sums of all keys must be equal.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from datasketches import hll_sketch, hll_union  # pyright: ignore[reportAttribut
 from streamapp.decode.document import EventRow, row_of
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import DIMENSIONS, TIME, USER
-from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, OTHER, Document, by_partition, id_of
+from streamapp.rollups import cells, frequent
+from streamapp.rollups.frequent import Bounds, Counts
+from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, MAX_KEYS, OTHER, Document, by_partition, id_of
 from streamapp.rollups.levels import Level
 from streamapp.rollups.pending import Events, count, grouped
 from streamapp.rollups.rollup import Delta, Rollup
@@ -96,7 +99,7 @@ def difference(stored: Rollup | None, wanted: Rollup | None) -> str | None:
         return _missing(wanted)
     if wanted is None or wanted.is_new:
         return f"n is {stored.n}, and no such event is stored"
-    return next(_wrongs(stored, wanted, ne), None)
+    return next(_wrongs(stored, wanted, may_have_more=False), None)
 
 
 def shortfall(stored: Rollup | None, wanted: Rollup | None) -> str | None:
@@ -105,46 +108,63 @@ def shortfall(stored: Rollup | None, wanted: Rollup | None) -> str | None:
         return _missing(wanted)
     if wanted is None or wanted.is_new:
         return None
-    return next(_wrongs(stored, wanted, lt), None)
+    return next(_wrongs(stored, wanted, may_have_more=True), None)
 
 
 def _missing(wanted: Rollup | None) -> str | None:
     return None if wanted is None or wanted.is_new else f"missing: {wanted.n} events are not counted"
 
 
-def _wrongs(stored: Rollup, wanted: Rollup, is_wrong: Callable[[int, int], bool]) -> Iterator[str]:
-    """The differences; `is_wrong` compares a stored count with the wanted one."""
-    at_least = "at least " if is_wrong is lt else ""
+def _wrongs(stored: Rollup, wanted: Rollup, *, may_have_more: bool) -> Iterator[str]:
+    is_wrong = lt if may_have_more else ne
     if is_wrong(stored.n, wanted.n):
         yield f"n is {stored.n}, and {wanted.n} events are stored"
     if is_wrong(stored.out_of_order, wanted.out_of_order):
         yield f"apart is {stored.out_of_order}, and {wanted.out_of_order} such events are stored"
-    if is_wrong is lt and not stored.is_complete:
+    if may_have_more and not stored.is_complete:
         return  # it was stored before a dimension existed: the events that were deleted cannot be counted by it
-    for name, (counts, wanted_counts) in _counts(stored, wanted):
-        if wrong := _wrong(counts, wanted_counts, is_wrong):
-            yield f"{name}: {wrong[0]}, and must be {at_least}{wrong[1]}"
-    if not _has_same_users(stored, wanted, may_have_more=is_wrong is lt):
+    for name in MAPS:
+        if wrong := _wrong_map(stored, wanted, name, may_have_more=may_have_more):
+            yield f"{name}: {wrong}"
+    if wrong := _wrong_cells(stored.cells, wanted.cells, may_have_more=may_have_more):
+        yield f"cells: {wrong}"
+    if not _has_same_users(stored, wanted, may_have_more=may_have_more):
         yield "users: the sketch holds other users than the events"
 
 
-def _counts(stored: Rollup, wanted: Rollup) -> Iterator[tuple[str, tuple[Mapping[str, int], Mapping[str, int]]]]:
-    for name in MAPS:
-        yield name, (stored.maps[name], wanted.maps[name])
-    yield "cells", (stored.cells, wanted.cells)
+def _wrong_map(stored: Rollup, wanted: Rollup, name: str, *, may_have_more: bool) -> str | None:
+    counts, errors = stored.maps[name], frequent.errors_of(stored.maps[name], stored.errors.get(name))
+    expected, expected_errors = wanted.maps[name], wanted.errors.get(name, {})
+    if name in stored.maps_of_first_keys and OTHER in expected and not may_have_more:
+        return f"an earlier release counted the first {MAX_KEYS} values, not the most frequent ones"
+    for key in sorted({*counts, *expected} - {OTHER}):
+        found, must_be = frequent.bounds(counts, errors, key), frequent.bounds(expected, expected_errors, key)
+        if wrong := _wrong(key, found, must_be, may_have_more=may_have_more):
+            return wrong
+    if name in stored.errors and (largest := max(errors.values())) * MAX_KEYS > stored.n:
+        return f"an error is {largest}, and must be at most {stored.n // MAX_KEYS}"
+    return _wrong_sum(counts, expected, may_have_more=may_have_more)
 
 
-def _wrong(
-    stored: Mapping[str, int], wanted: Mapping[str, int], is_wrong: Callable[[int, int], bool]
-) -> tuple[str, int] | None:
-    """The first count that is wrong, in words, and what it must be."""
-    is_cut = any(OTHER in key for key in (*stored, *wanted))
-    for key in sorted({*stored, *wanted}):
-        is_comparable = not is_cut or (key in stored and key in wanted and OTHER not in key)
-        if is_comparable and is_wrong(stored.get(key, 0), wanted.get(key, 0)):
-            return f"{key!r} is {stored.get(key, 0)}", wanted.get(key, 0)
-    total = sum(stored.values()), sum(wanted.values())
-    return (f"{total[0]} in all", total[1]) if is_wrong(*total) else None
+def _wrong_cells(stored: Counts, wanted: Counts, *, may_have_more: bool) -> str | None:
+    for cell in sorted(cell for cell in {*stored, *wanted} if OTHER not in cell):
+        found, must_be = (Bounds(n := each.get(cell, 0), n + cells.possible(each, cell)) for each in (stored, wanted))
+        if wrong := _wrong(cell, found, must_be, may_have_more=may_have_more):
+            return wrong
+    return _wrong_sum(stored, wanted, may_have_more=may_have_more)
+
+
+def _wrong(key: str, found: Bounds, must_be: Bounds, *, may_have_more: bool) -> str | None:
+    if found.most >= must_be.least and (may_have_more or found.least <= must_be.most):
+        return None
+    return f"{key!r} is {found}, and must be {f'at least {must_be.least}' if may_have_more else must_be}"
+
+
+def _wrong_sum(stored: Counts, wanted: Counts, *, may_have_more: bool) -> str | None:
+    found, must_be = sum(stored.values()), sum(wanted.values())
+    if found == must_be or (may_have_more and found > must_be):
+        return None
+    return f"{found} in all, and must be {'at least ' if may_have_more else ''}{must_be}"
 
 
 def _has_same_users(stored: Rollup, wanted: Rollup, *, may_have_more: bool) -> bool:
@@ -161,7 +181,7 @@ def _estimate(*sketches: bytes) -> float:
     return union.get_estimate()
 
 
-def _add(rollup: Rollup, deltas: Iterable[Delta], last_offset: int) -> None:
+def _add(rollup: Rollup, deltas: Sequence[Delta], last_offset: int) -> None:
     rollup.add(deltas)
     rollup.offset = max(rollup.offset, last_offset)
 

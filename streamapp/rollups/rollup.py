@@ -12,6 +12,8 @@ A rollup document of the collections `rollups_1m`, `_10m`, `_1h` and `_1d`:
     users       Apache DataSketches HLL of the user ids, lg_k 12, HLL_4, compact
     offset      of the last event counted in order, -1 for none; compare and set on it (and `n`) keeps counts exact
     apart       number of events that were counted out of order, in the transaction that stored them
+    errors      {map: {key: number of events}}: how many events a key can have in addition to its count; a map whose
+                counts are exact is absent, and so is `errors` if all are, see `streamapp.rollups.frequent`
 
 The keys are defined in `streamapp.rollups.keys`, the dimensions in `streamapp.model.user_event`. A rollup stored before
 a dimension existed has no map of it, and cells without its key: its events are counted by this dimension after
@@ -21,9 +23,10 @@ a dimension existed has no map of it, and cells without its key: its events are 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from bson import DatetimeMS
@@ -31,7 +34,8 @@ from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[
 
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import STANDALONE_DIMENSIONS
-from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, OTHER_CELL, Document, cell_of
+from streamapp.rollups import cells, frequent
+from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, OTHER, Document, cell_of
 
 
 def unique(sketches: Iterable[bytes]) -> float:
@@ -76,6 +80,7 @@ class Rollup:
         self.offset: int = found.get("offset", -1)
         self.out_of_order: int = found.get("apart", 0)
         self.maps: dict[str, dict[str, int]] = {name: dict(found.get(name, ())) for name in MAPS}
+        self.errors: dict[str, dict[str, int]] = {name: dict(each) for name, each in found.get("errors", {}).items()}
         self.cells: dict[str, int] = dict(found.get("cells", ()))
         self._users = hll_union(LG_K)
         # A sketch that cannot be read counts as empty; `rollups check` reports it.
@@ -106,8 +111,16 @@ class Rollup:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every map counts all events; not so if the rollup was stored before a dimension existed."""
-        return all(sum(counts.values()) == self.n for counts in self.maps.values())
+        """Whether every map counts all events, by its most frequent keys.
+
+        Not so if the rollup was stored by a release that did not know a dimension, or that kept the first keys.
+        """
+        return all(sum(counts.values()) == self.n for counts in self.maps.values()) and not self.maps_of_first_keys
+
+    @property
+    def maps_of_first_keys(self) -> Collection[str]:
+        """The maps that hold the first MAX_KEYS keys, not the most frequent ones: an earlier release stored them."""
+        return [name for name, counts in self.maps.items() if OTHER in counts and name not in self.errors]
 
     def note_stored(self) -> None:
         """Set the expected version to the current state, after it was written."""
@@ -117,26 +130,61 @@ class Rollup:
         """A rollup with the same contents."""
         return Rollup(self.id, self.document())
 
-    def add(self, deltas: Iterable[Delta]) -> None:
+    def add(self, deltas: Sequence[Delta]) -> None:
         """Count more events of this bucket."""
+        known = {name: frozenset(counts) for name, counts in self.maps.items() if OTHER in counts}
+        of_first_keys = self.maps_of_first_keys
         for delta in deltas:
-            for keys, n in delta.cells.items():
-                self._add_cell(keys, n)
-            for each, counts in zip(STANDALONE_DIMENSIONS, delta.standalone, strict=True):
-                for key, n in counts.items():
-                    _add(self.maps[each.plural], key, n)
+            self._add_to_maps(delta)
             self._users.update(delta.users)
+        evicted = {name: self._evict(name, known.get(name, ()), name in of_first_keys) for name in MAPS}
+        self._add_to_cells(deltas, [evicted[name] for name in CUBE])
 
-    def add_out_of_order(self, deltas: Iterable[Delta]) -> None:
+    def add_out_of_order(self, deltas: Sequence[Delta]) -> None:
         """Count events that came out of order."""
         before = self.n
         self.add(deltas)
         self.out_of_order += self.n - before
 
-    def _add_cell(self, keys: Sequence[str], n: int) -> None:
-        self.n += n
-        capped = [_add(self.maps[name], key, n) for name, key in zip(CUBE, keys, strict=True)]
-        _add(self.cells, cell_of(capped), n, most=MAX_CELLS, rest=OTHER_CELL)
+    def _add_to_maps(self, delta: Delta) -> None:
+        counted = [self.maps[name] for name in CUBE]
+        for keys, n in delta.cells.items():
+            self.n += n
+            for counts, key in zip(counted, keys, strict=True):
+                counts[key] = counts.get(key, 0) + n
+        for each, added in zip(STANDALONE_DIMENSIONS, delta.standalone, strict=True):
+            counts = self.maps[each.plural]
+            for key, n in added.items():
+                counts[key] = counts.get(key, 0) + n
+
+    def _evict(self, name: str, known: Collection[str], has_first_keys: bool) -> Collection[str]:
+        """Reduce a map to its limit; return the keys that it does not hold any more."""
+        counts = self.maps[name]
+        if has_first_keys:
+            return frequent.count_as_other(counts, counts.keys() - known)
+        errors = self.errors.get(name, {})
+        evicted = frequent.evict(counts, errors, known)
+        if errors:
+            self.errors[name] = errors
+        return evicted
+
+    def _add_to_cells(self, deltas: Iterable[Delta], evicted: Sequence[Collection[str]]) -> None:
+        if any(evicted):
+            rows = chain(cells.of_keys(self.cells).items(), *(delta.cells.items() for delta in deltas))
+            self._limit_cells(cells.fold(rows, evicted))
+            return
+        for delta in deltas:
+            for keys, n in delta.cells.items():
+                cell = cell_of(keys)
+                self.cells[cell] = self.cells.get(cell, 0) + n
+        if len(self.cells) > MAX_CELLS:
+            self._limit_cells(cells.of_keys(self.cells))
+
+    def _limit_cells(self, found: cells.Cells) -> None:
+        self.cells = cells.of_texts(cells.limit(found, [self.maps[name] for name in CUBE], self._most))
+
+    def _most(self, name: str, key: str) -> int:
+        return frequent.bounds(self.maps[name], self.errors.get(name, {}), key).most
 
     def document(self) -> dict[str, Any]:
         """The document to store."""
@@ -150,6 +198,7 @@ class Rollup:
             "users": self.users,
             "offset": self.offset,
             "apart": self.out_of_order,
+            **({"errors": self.errors} if self.errors else {}),
         }
 
 
@@ -159,10 +208,3 @@ class ConditionalWrite(NamedTuple):
     #: None: no document with its `_id` must be stored.
     expected_version: ExpectedVersion | None
     document: dict[str, Any]
-
-
-def _add(counts: dict[str, int], key: str, n: int, *, most: int = MAX_KEYS, rest: str = OTHER) -> str:
-    if key not in counts and len(counts) >= most:
-        key = rest
-    counts[key] = counts.get(key, 0) + n
-    return key

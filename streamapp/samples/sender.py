@@ -24,6 +24,7 @@ from streamapp.retry import NoRetry
 from streamapp.samples import fault_context, generator
 from streamapp.samples.faults import REASONS, Fault, FaultContext, Faults
 from streamapp.samples.generator import Sample
+from streamapp.samples.rhythm import Rhythm
 from streamapp.settings import Settings
 
 #: Seconds after which an event without an acknowledgement counts as not sent.
@@ -45,9 +46,13 @@ class SamplePlan:
     start: datetime | None
     #: Fraction of the events that get each fault.
     faults: Mapping[Fault, float]
+    #: The event times of all events, in place of those that follow from start and rate.
+    rhythm: Rhythm | None = None
 
     def event_time(self, index: int) -> int:
         """Return the event time of the event number `index`, in milliseconds since the epoch."""
+        if self.rhythm is not None:
+            return self.rhythm.event_time(index)
         if self.start is None:
             return int(time.time() * 1000)
         return int(self.start.timestamp() * 1000 + index * 1000 / (self.rate or _DEFAULT_RATE))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from streamapp.settings.kafka import KafkaSettings
 from streamapp.settings.names import variable
+from streamapp.settings.processes import ProcessSettings
 from streamapp.settings.registry import RegistrySettings
 
 _KAFKA_CREDENTIALS = (
@@ -79,6 +80,14 @@ def registry_problems(settings: RegistrySettings) -> Iterator[str]:
         yield f"{names} are both set. Remove one of them."
     if settings.schema_registry_ssl_key_file and not settings.schema_registry_ssl_certificate_file:
         yield _needs("schema_registry_ssl_key_file", "schema_registry_ssl_certificate_file")
+
+
+def dashboard_problems(settings: ProcessSettings) -> Iterator[str]:
+    """Yield a line for each threshold of a warning beyond that of what is critical."""
+    for signal in ("waiting_{}_seconds", "latency_{}_seconds", "dead_letters_{}_ratio"):
+        warning, critical = (f"dashboard_{signal.format(severity)}" for severity in ("warning", "critical"))
+        if getattr(settings, warning) > getattr(settings, critical):
+            yield f"{variable(warning)} is larger than {variable(critical)}. Set it to the same or a smaller number."
 
 
 def _needs(name: str, other: str) -> str:

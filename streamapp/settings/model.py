@@ -112,6 +112,11 @@ def load() -> Settings:
     except ValidationError as exc:
         errors = [message(error, Settings.model_fields) for error in exc.errors()]
         raise SettingsError("\n".join(errors)) from None
-    if problems := [*consistency.kafka_problems(settings), *consistency.registry_problems(settings)]:
+    problems = [
+        *consistency.kafka_problems(settings),
+        *consistency.registry_problems(settings),
+        *consistency.dashboard_problems(settings),
+    ]
+    if problems:
         raise SettingsError("\n".join(problems))
     return settings

@@ -81,6 +81,52 @@ class ProcessSettings(BaseSettings):
     dashboard_port: Port = Field(
         default=8501, description="Port on which `streamapp dashboard` serves the dashboard.", examples=[8501]
     )
+    dashboard_waiting_warning_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="The dashboard shows amber if the oldest waiting message has waited for at least so many seconds.",
+        examples=[30],
+    )
+    dashboard_waiting_critical_seconds: float = Field(
+        default=300.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="The dashboard shows red if the oldest waiting message has waited for at least so many seconds.",
+        examples=[300],
+    )
+    dashboard_latency_warning_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="The dashboard shows amber if the latency from Kafka to MongoDB (p95 of the last five minutes) is"
+        " at least so many seconds.",
+        examples=[5],
+    )
+    dashboard_latency_critical_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="The dashboard shows red if the latency from Kafka to MongoDB (p95 of the last five minutes) is"
+        " at least so many seconds.",
+        examples=[60],
+    )
+    dashboard_dead_letters_warning_ratio: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="The dashboard shows amber if at least this fraction of the records of the last 15 minutes are"
+        " dead letters. 0: any dead letter.",
+        examples=[0],
+    )
+    dashboard_dead_letters_critical_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="The dashboard shows red if at least this fraction of the records of the last 15 minutes are"
+        " dead letters.",
+        examples=[0.01],
+    )
     log_format: Literal["text", "json"] = Field(
         default="text",
         description="Format of the worker's log: text, or json with one object per line.",

@@ -8,11 +8,13 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 
 from dashboard.data import reader
 from dashboard.data.connection import Connection
 from dashboard.data.reader import MongoReader
+from dashboard.data.version_times import FRESH_FOR_SECONDS, VersionTimes
 from dashboard.model import time_window
 from dashboard.model.snapshot import Counts, Filter
 from tests.support import rollup_factory
@@ -30,6 +32,10 @@ START = time_window.window(time_window.DEFAULT, NOW).start
 END = time_window.window(time_window.DEFAULT, NOW).end
 MILLISECOND = timedelta(milliseconds=1)
 
+LONG = "x" * 200
+#: As the page reads: dates have their time zone.
+AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
+
 CASES: dict[str, list[dict[str, Any]]] = {
     "nothing": [],
     "one": [document(NOW)],
@@ -44,6 +50,22 @@ CASES: dict[str, list[dict[str, Any]]] = {
         document(NOW, metadata={}),
     ],
     "odd values": [document(NOW, event_type="a.b$c|d"), document(NOW, event_type=""), document(NOW, browser="Ω")],
+    "values with the texts of labels": [
+        document(NOW, event_type=text, browser=text, metadata={"device": text, "location": text}, user_id=text)
+        for text in (
+            "not given",
+            "n/a (v1)",
+            "all others",
+            "not counted",
+            "unregistered",
+            '"not given"',
+            "",
+            " ",
+            "%null",
+        )
+    ],
+    "long values": [document(NOW, event_type=text) for text in (LONG, LONG + "y", LONG[:100], LONG[:99], LONG[:98])],
+    "all versions": [v1(NOW), document(NOW, schema_version="v3", browser=None), document(NOW, browser="not given")],
 }
 
 
@@ -67,6 +89,9 @@ FILTERS = [
     Filter(types=("click", "type-1")),
     Filter(browsers=("not given",), devices=("mobile", "not given")),
     Filter(versions=("unregistered", "v1")),
+    Filter(browsers=("n/a (v1)", '"not given"')),
+    Filter(types=('"not given"', '""', "all others", "unregistered", LONG[:99] + "…")),
+    Filter(types=(LONG[:99],)),
 ]
 COMPLETE = [case for case in CASES if case != "fields that are absent"]
 
@@ -75,7 +100,7 @@ COMPLETE = [case for case in CASES if case != "fields that are absent"]
 def test_fake_and_real_count_the_same(case: str, real: MongoReader, database: Database[dict[str, Any]]) -> None:
     """So a page that is tested with the fake is tested."""
     fake = FakeReader(CASES[case])
-    fake.not_rolled_up = len(fake.documents)
+    fake.not_rolled_up, fake.version_times = len(fake.documents), ()
     if fake.documents:
         database["events"].insert_many(fake.documents)
 
@@ -157,17 +182,85 @@ def test_users_of_too_many_events_are_not_counted(
     assert real.found_directly(shown, wanted).is_cut
 
 
-def test_first_events_of_versions_are_known(real: MongoReader, database: Database[dict[str, Any]]) -> None:
-    """In the order of the versions."""
-    database["events"].insert_one(document(NOW))
-    database["schema_versions"].insert_many(
-        {"subject": "user_events-value", "version": version, "first_seen_at": NOW} for version in (2, 1)
+def test_thousands_of_values_are_bounded_and_filters_are_exact(
+    real: MongoReader, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The most frequent value is known; a filter counts what a recount counts, as long as it can read the events."""
+    events = [
+        document(NOW, event_type="often" if n % 3 == 0 else f"once {n}", user_id=f"user-{n % 50}", browser=f"b{n % 4}")
+        for n in range(5_000)
+    ]
+    rollup_factory.insert(database, events)
+    fake, shown = FakeReader(events), time_window.window(time_window.DEFAULT, NOW)
+
+    found = real.found(shown, Filter(), settled_at=NOW).counts
+    true = fake.found(shown, Filter(), settled_at=NOW).counts
+    assert (5_000, 5_000) == (found.total, sum(found.by_value["types"].values()))
+    assert (
+        max(found.by_value["types"], key=lambda label: (label != "all others", found.by_value["types"][label]))
+        == "often"
     )
+    for label, n in true.by_value["types"].items():
+        least = found.by_value["types"].get(label, 0)
+        assert least <= n <= least + found.error("types", label) <= least + 50
+    assert true.by_value["browsers"] == found.by_value["browsers"]
 
-    overview = real.overview()
+    for wanted in (
+        Filter(types=("often",)),
+        Filter(types=("once 1",)),
+        Filter(types=("never",)),
+        Filter(browsers=("b1",)),
+        Filter(types=("often", "once 4"), browsers=("b0",)),
+    ):
+        expected, exact = fake.found(shown, wanted, settled_at=NOW), real.found(shown, wanted, settled_at=NOW)
+        assert (expected.counts.by_bucket, expected.counts.users) == (exact.counts.by_bucket, exact.counts.users)
+        assert exact.counts.is_exact
+        assert {n: v for n, v in expected.counts.by_value.items() if n != "types"} == {
+            n: v for n, v in exact.counts.by_value.items() if n != "types"
+        }
 
-    assert overview
-    assert (("v1", NOW), ("v2", NOW)) == overview.first_seen
+    monkeypatch.setattr(reader, "MOST_DIRECT", 2_000)
+    for wanted, most in (
+        (Filter(types=("once 1",)), 50),
+        (Filter(types=("never",)), 50),
+        (Filter(browsers=("b1",)), 0),
+    ):
+        expected, found = (
+            fake.found(shown, wanted, settled_at=NOW).counts,
+            real.found(shown, wanted, settled_at=NOW).counts,
+        )
+        assert found.total <= expected.total <= found.total + found.possible <= found.total + most
+        assert found.users is None
+
+
+def test_first_and_last_events_of_versions_are_known(real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """By their event times, whenever they were stored; to the bucket, where events were deleted."""
+    first = NOW - timedelta(days=80, hours=3, milliseconds=17)
+    at = {"v1": [first], "v2": [NOW, NOW - timedelta(days=40), NOW - timedelta(days=40, minutes=1)], "v10": [NOW]}
+    documents = [document(when, schema_version=version) for version, times in at.items() for when in times]
+    rollup_factory.insert(database, documents)
+    expected = tuple((version, min(times), max(times)) for version, times in at.items())
+    assert (overview := real.overview())
+    assert expected == overview.version_times
+
+    database["events"].delete_many({"schema_version": "v1"})
+    database["rollups_1m"].delete_many({})
+    times = VersionTimes().read(database.with_options(AWARE))
+
+    assert ("v1", *[time_window.bucket_start(first, timedelta(minutes=10))] * 2) == times[0]
+    assert expected[1:] == times[1:]
+
+
+def test_version_times_are_read_once_for_many_refreshes(database: Database[dict[str, Any]]) -> None:
+    """And again after a while."""
+    seconds = [0.0]
+    times = VersionTimes(monotonic=lambda: seconds[-1])
+    assert () == times.read(database.with_options(AWARE))
+    rollup_factory.insert(database, [document(NOW)])
+
+    assert () == times.read(database.with_options(AWARE))
+    seconds.append(FRESH_FOR_SECONDS)
+    assert (("v2", NOW, NOW),) == times.read(database.with_options(AWARE))
 
 
 def test_version_of_v2_is_the_one_that_the_worker_noted(real: MongoReader, database: Database[dict[str, Any]]) -> None:

@@ -42,7 +42,7 @@ INTERVAL_MS = 5_000
 # An interval, a query at its limit, and a slow machine.
 SOON_MS = INTERVAL_MS + 5_000
 DATABASE = "page"
-KPIS = ("Total events", "Unique users", "V2 adoption", "Main action")
+KPIS = ("Total events", "Unique users", "V2 adoption", "Top event")
 SHOWN_BY = {"Pipeline": "Schema versions seen", "Latest": "in the order in which they were stored"}
 CHARTS = ("Events over time", "Event types", "Browsers", "Devices", "V2 adoption over time", "Locations")
 
@@ -171,7 +171,7 @@ def recount(documents: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
         "Total events": (f"{n:,}", f"{len(documents):,} all time"),
         "Unique users": (f"{len({found['user_id'] for found in inside}):,}", "in the last 15 minutes"),
         "V2 adoption": (f"{100 * v2 / n:.1f}%", f"{v2:,} of {n:,}"),
-        "Main action": (action, f"{100 * times / n:.1f}% of events"),
+        "Top event": (action, f"{100 * times / n:.1f}% of events"),
     }
 
 

@@ -61,6 +61,20 @@ def test_event_times_continue_from_the_start_at_the_rate(settings: Settings) -> 
     assert 1_980 == times[-1] - times[0]
 
 
+def test_event_times_fill_a_span(settings: Settings) -> None:
+    """From the start on; a span that is none is refused before anything is sent."""
+    sample = (STREAMAPP, "send-sample", "--count", "300", "--start", START, "--v2-ratio", "0")
+    assert run(*sample, "--over", "30d", settings=settings).returncode == 0
+    v1 = writer_schema(event.schema(1), schema_id=0, version="v1")
+    days = {wire_format.read(value, v1)["event_timestamp"] // 86_400_000 for value in values(settings, 300)}
+
+    # From noon to noon, 30 days are parts of 31 days.
+    assert 31 == len(days)
+    for wrong in ("90", "0d", "1y", "-1d", "4000d"):
+        refused = run(*sample, "--over", wrong, settings=settings)
+        assert (2, True) == (refused.returncode, f"{wrong!r} is not a span" in refused.stderr)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_early_with_a_complete_manifest(settings: Settings, tmp_path: Path, number: int) -> None:
     """The manifest contains all records in the topic; the exit code is 128 plus the number of the signal."""

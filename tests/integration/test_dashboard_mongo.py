@@ -11,7 +11,8 @@ import pytest
 from pymongo import MongoClient
 
 from dashboard.data.connection import LIMIT_SECONDS, Connection, address
-from dashboard.data.reader import MongoReader, pipeline
+from dashboard.data.direct import query
+from dashboard.data.reader import MongoReader
 from dashboard.model import time_window
 from dashboard.model.errors import DisconnectedError, RefusedError, TooSlowError
 from dashboard.model.snapshot import Filter
@@ -55,11 +56,11 @@ def test_query_uses_the_index_on_event_time(database: Database[dict[str, Any]]) 
     events.create_index("event_timestamp")
     events.insert_many(document(NOW - timedelta(hours=i)) for i in range(200))
 
-    command = {"aggregate": "events", "pipeline": list(pipeline(WINDOW, Filter())), "cursor": {}}
+    command = {"find": "events", "filter": query(WINDOW), "sort": {"event_timestamp": -1}}
     explained = database.command("explain", command, verbosity="executionStats")
 
     assert "'IXSCAN'" in str(explained)
-    assert 1 == explained["stages"][0]["$cursor"]["executionStats"]["totalDocsExamined"]
+    assert 1 == explained["executionStats"]["totalDocsExamined"]
 
 
 def test_query_beyond_its_limit_is_stopped_and_said(

@@ -44,7 +44,14 @@ def test_what_was_written_is_read(pipeline: MongoPipeline, database: Database[An
     database["pipeline_state"].insert_many([partition(lag=4) | {"_id": "partition:a:0"}, other, worker(rate=2.0)])
     hours = [("empty:1", 2, 10, 5), ("empty:2", 3, 11, 6)]
     database["dead_letters"].insert_many(
-        {"_id": name, "reason": "empty", "n": n, "last_at": NOON.replace(hour=at), "sample": {"offset": offset}}
+        {
+            "_id": name,
+            "reason": "empty",
+            "n": n,
+            "last_at": NOON.replace(hour=at),
+            "sample": {"offset": offset},
+            "minutes": {"60000": n, str(at): 1},
+        }
         for name, n, at, offset in hours
     )
     database["schema_versions"].insert_many([{"subject": "user_events-value", "version": v} for v in (2, 1)])
@@ -56,6 +63,7 @@ def test_what_was_written_is_read(pipeline: MongoPipeline, database: Database[An
     assert (4, 2.0, 5) == (state.lag, state.rate, state.dead_letters)
     assert NOON == written.last_received_at
     assert [{"_id": "empty", "n": 5, "last_at": NOON.replace(hour=11), "sample": {"offset": 6}}] == written.dead_letters
+    assert {60_000: 5, 10: 1, 11: 1} == written.dead_letter_minutes
     assert [1, 2] == [found["version"] for found in written.schemas]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -235,6 +236,24 @@ def test_dead_letters_have_one_document_per_reason_and_hour(store: EventStore, d
     assert {"topic": "user_events", "partition": 0, "offset": 2} == first["sample"]
     assert {f"{TOPIC_ID}-0": 2} == first["offsets"]
     assert datetime.fromtimestamp(NOW // 3_600_000 * 3600, UTC) == first["hour"]
+
+
+def test_dead_letters_are_counted_by_the_minute(store: EventStore, database: Database[Any]) -> None:
+    """In which they were counted, once also if they are delivered again; minutes of the day before are removed."""
+    first = [a_letter(offset=1), a_letter(offset=2)]
+    again = a_letter(Reason.EMPTY, offset=7, headers=replayed(first[0]))
+    for _ in range(2):
+        asyncio.run(store.count_dead_letters([*first, again]))
+    minutes = {found["reason"]: found["minutes"] for found in database["dead_letters"].find()}
+    assert {"undecodable": 2, "empty": 1} == {reason: sum(each.values()) for reason, each in minutes.items()}
+    assert all(time.time() * 1000 - int(minute) < 180_000 for each in minutes.values() for minute in each)
+
+    old = str(int(time.time() * 1000) // 60_000 * 60_000 - 86_460_000)
+    database["dead_letters"].update_many({}, {"$set": {f"minutes.{old}": 5}})
+    asyncio.run(store.count_dead_letters([a_letter(offset=3)]))
+
+    minutes = {found["reason"]: found["minutes"] for found in database["dead_letters"].find()}
+    assert 3 == sum(minutes["undecodable"].values())
 
 
 def test_the_ids_of_events_that_fail_again_are_kept_where_their_reason_changes(

@@ -57,6 +57,7 @@ WRONG = [
     ("STREAMAPP_SESSION_TIMEOUT_SECONDS", "5", "'5': Input should be greater than or equal to 6"),
     ("STREAMAPP_MAX_POLL_INTERVAL_SECONDS", "0", "'0': Input should be greater than or equal to 5"),
     ("STREAMAPP_BREAKER_FAILURE_RATIO", "50", "'50': Input should be less than or equal to 1"),
+    ("STREAMAPP_DASHBOARD_DEAD_LETTERS_WARNING_RATIO", "5", "'5': Input should be less than or equal to 1"),
     ("STREAMAPP_WEB_PORT", "65536", "'65536': Input should be less than or equal to 65535"),
 ]
 
@@ -359,3 +360,20 @@ def test_the_environment_names_programs(monkeypatch: pytest.MonkeyPatch) -> None
     Path(".env").write_text("STREAMAPP_LOCAL_MONGOD=\nSTREAMAPP_LOCAL_KAFKA_HOME\n", encoding="utf-8")
 
     assert Path("/usr/bin/java") == settings.load().local_java
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STREAMAPP_DASHBOARD_WAITING_WARNING_SECONDS", "301"),
+        ("STREAMAPP_DASHBOARD_LATENCY_CRITICAL_SECONDS", "1"),
+        ("STREAMAPP_DASHBOARD_DEAD_LETTERS_WARNING_RATIO", "0.5"),
+    ],
+)
+def test_a_warning_comes_before_what_is_critical(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """Both settings are named."""
+    monkeypatch.setenv(name, value)
+    warning, critical = (name.replace(*each) for each in (("CRITICAL", "WARNING"), ("WARNING", "CRITICAL")))
+
+    with pytest.raises(SettingsError, match=f"{warning} is larger than {critical}"):
+        settings.load()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from dashboard.model.snapshot import FILTERS, Counts, Filter, Overview, QueryResult
+from dashboard.model.snapshot import FILTERS, USUAL_NUMBERS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import bucket_start, from_ms, to_ms
 from streamapp.model.user_event import CHARTS, DIMENSIONS, VERSIONS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dashboard.model.errors import DashboardError
+    from dashboard.model.snapshot import VersionTime
     from dashboard.model.time_window import Window
 
 NOON = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
@@ -52,7 +54,8 @@ class FakeReader:
     def __init__(self, documents: Iterable[dict[str, Any]] = (), *, numbers: Mapping[int, int] | None = None) -> None:
         self.documents = list(documents)
         self.numbers = {**{version: version for version in VERSIONS}, **(numbers or {})}
-        self.first_seen: tuple[tuple[str, datetime], ...] = ()
+        #: Instead of the times of the documents.
+        self.version_times: tuple[VersionTime, ...] | None = None
         self.not_rolled_up = 0
         self.most_direct = 50_000
         #: Buckets whose rollups were lost, by their start.
@@ -73,11 +76,26 @@ class FakeReader:
             last_received_at=self.documents[-1].get("received_at"),
             newest_event_at=from_ms(max(found["event_timestamp"] for found in self.documents)),
             numbers=self.numbers,
-            first_seen=self.first_seen,
+            version_times=self._version_times() if self.version_times is None else self.version_times,
         )
 
-    def found(self, window: Window, wanted: Filter, *, settled_at: datetime) -> QueryResult:
-        """Return the documents of the window and of the period before it, counted."""
+    def _version_times(self) -> tuple[VersionTime, ...]:
+        times: dict[int, list[int]] = {}
+        for found in self.documents:
+            version = found.get("schema_version") or ""
+            if version[:1] == "v":
+                times.setdefault(int(version[1:]), []).append(found["event_timestamp"])
+        return tuple((f"v{number}", from_ms(min(of)), from_ms(max(of))) for number, of in sorted(times.items()))
+
+    def found(
+        self,
+        window: Window,
+        wanted: Filter,
+        numbers: Mapping[int, int] = USUAL_NUMBERS,
+        *,
+        settled_at: datetime,
+    ) -> QueryResult:
+        """Return the documents of the window and of the period before it, counted; the numbers are its own."""
         self.reads += 1
         kept = [d for d in self.documents if _bucket(d, window) not in self.lost]
         counts = self._counted(kept, window, wanted, window.start, window.end)
@@ -96,8 +114,13 @@ class FakeReader:
             is_incomplete=lost is not None and lost >= window.start,
         )
 
-    def found_directly(self, window: Window, wanted: Filter) -> QueryResult:
-        """Return the documents of the window, counted."""
+    def found_directly(
+        self,
+        window: Window,
+        wanted: Filter,
+        numbers: Mapping[int, int] = USUAL_NUMBERS,
+    ) -> QueryResult:
+        """Return the documents of the window, counted; the numbers are its own."""
         counts = self._counted(self.documents, window, wanted, window.start, window.end, counts_standalone=True)
         return QueryResult(
             counts=counts, is_direct=True, is_cut=counts.total >= self.most_direct, users_are_counted=True
@@ -120,33 +143,42 @@ class FakeReader:
     ) -> Counts:
         if self.error_of_counts:
             raise self.error_of_counts
-        inside = [d for d in documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
-        passing = [d for d in inside if all(_passes(values(d)[name], wanted.selected(name)) for name in FILTERS)]
-        offered = passing if counts_standalone else inside
+        found = [(d, values(d, self.numbers)) for d in documents if to_ms(start) <= d["event_timestamp"] < to_ms(end)]
+        passing = [(d, of) for d, of in found if all(_passes(of[name], wanted.selected(name)) for name in FILTERS)]
         located = passing if counts_standalone or not wanted else []
         return Counts(
-            by_bucket=Counter((_bucket(d, window), values(d)["versions"]) for d in passing),
+            by_bucket=Counter((_bucket(d, window), of["versions"]) for d, of in passing),
             by_value={
-                each.plural: Counter(values(d)[each.plural] for d in (passing if each.in_cells else located))
+                each.plural: Counter(of[each.plural] for _, of in (passing if each.in_cells else located))
                 for each in CHARTS
             },
-            users=len({d.get("user_id") for d in passing}),
-            options={
-                name: tuple(sorted({*(values(d)[name] for d in offered), *wanted.selected(name)})) for name in FILTERS
-            },
+            users=len({d.get("user_id") for d, _ in passing}),
+            options={name: tuple(sorted({*(of[name] for _, of in found), *wanted.selected(name)})) for name in FILTERS},
         )
 
 
-def values(found: dict[str, Any]) -> dict[str, str]:
-    """Return the labels under which a document is counted, by dimension."""
-    labels = {each.plural: _value(found, each.path) or "not given" for each in DIMENSIONS}
-    version = found.get("schema_version", "")
-    return {**labels, "versions": version if version[:1] == "v" else "unregistered"}
+def values(found: dict[str, Any], numbers: Mapping[int, int] = USUAL_NUMBERS) -> dict[str, str]:
+    """Return the labels under which a document is counted, by dimension; written without the module of the labels."""
+    version = found.get("schema_version") or ""
+    number = int(version[1:]) if version[:1] == "v" else None
+    labels = {each.plural: _label(_value(found, each.path)) for each in DIMENSIONS}
+    if number is not None and number < numbers[2] and labels["browsers"] == "not given":
+        labels["browsers"] = "n/a (v1)"
+    return {**labels, "versions": "unregistered" if number is None else version}
+
+
+def _label(value: str | None) -> str:
+    if value is None:
+        return "not given"
+    text = value if len(value) <= 100 else value[:99] + "…"
+    names = {"not given", "n/a (v1)", "all others", "not counted"}
+    is_plain = text and text not in names and text == text.strip() and text[0] != '"'
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _value(found: Any, path: str) -> Any:
     for name in path.split("."):
-        found = found.get(name, {})
+        found = (found or {}).get(name)
     return found
 
 

@@ -179,9 +179,9 @@ def test_adoption_in_each_bucket() -> None:
 
 def test_later_versions_are_marked_where_they_were_first_seen() -> None:
     """In this window; the first of all marks no change."""
-    seen = (("v1", FINISHED), ("v2", FINISHED), ("v3", BEFORE))
+    times = (("v1", FINISHED, NOON), ("v2", FINISHED, NOON), ("v3", BEFORE, NOON))
 
-    assert (("v2", FINISHED),) == snapshot(document(), first_seen=seen).marks
+    assert (("v2", FINISHED),) == snapshot(document(), version_times=times).marks
 
 
 def test_breakdowns_by_name() -> None:

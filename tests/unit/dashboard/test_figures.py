@@ -180,7 +180,7 @@ def test_volume_is_drawn_in_the_chosen_zone() -> None:
 def test_first_event_of_a_version_is_marked() -> None:
     """By a dotted line with its name."""
     reader = FakeReader([v1(), document()])
-    reader.first_seen = (("v1", NOON), ("v2", NOON - timedelta(minutes=3)))
+    reader.version_times = (("v1", NOON, NOON), ("v2", NOON - timedelta(minutes=3), NOON))
 
     layout = described(volume(snapshot_of(reader)))["layout"]
 

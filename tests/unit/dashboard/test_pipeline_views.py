@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.data.feed import Feed
 from dashboard.model.errors import DisconnectedError
-from dashboard.model.health import PipelineState
+from dashboard.model.health import PipelineState, Status
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, points, seconds, worker
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
 
@@ -50,7 +51,8 @@ def test_pipeline_that_works() -> None:
             {"_id": "empty", "n": 2, "last_at": NOON, "sample": {"topic": "t", "partition": 1, "offset": 7}},
             {"_id": "truncated", "n": 0},
         ],
-        schemas=[{"version": 2, "schema_id": 12, "first_seen_at": NOON}],
+        schemas=[{"version": 2, "schema_id": 12, "first_seen_at": NOON}, {"version": 3, "schema_id": 13}],
+        version_times=[("v1", seconds(60), seconds(50)), ("v2", seconds(40), seconds(30))],
         has_events=True,
         last_received_at=seconds(3),
     )
@@ -59,13 +61,13 @@ def test_pipeline_that_works() -> None:
 
     assert {
         "Last event": "3 s ago",
-        "Lag": "1,234",
-        "Lag in seconds": "2.5 s",
+        "Waiting messages": "1,234",
+        "Oldest waiting": "2.5 s",
         "Throughput": "10.0 /s",
         "Latency p50": "75 ms",
         "Latency p95": "98 ms",
         "Latency p99": "100 ms",
-        "Duplicates absorbed": "3",
+        "Duplicates skipped": "3",
     } == cards(app)
     assert "Events are coming in." == app.markdown[0].value
     letters, schemas, workers = (table.value for table in app.dataframe)
@@ -73,7 +75,10 @@ def test_pipeline_that_works() -> None:
         ["empty", 2, "17:30:30 Asia/Kolkata", "t, 1:7"],
         ["truncated", 0, "unknown", "unknown"],
     ] == letters.to_numpy().tolist()
-    assert [["v2", 12, "17:30:30 Asia/Kolkata"]] == schemas.to_numpy().tolist()
+    assert [
+        ["v2", 12, "17:29:50 Asia/Kolkata", "17:30:00 Asia/Kolkata", "17:30:30 Asia/Kolkata"],
+        ["v3", 13, "unknown", "unknown", "unknown"],
+    ] == schemas.to_numpy().tolist()
     assert ["2 s ago", "gone: 60 s ago"] == workers["heartbeat"].tolist()
 
 
@@ -83,7 +88,7 @@ def test_bound_of_the_lag_is_marked_as_one() -> None:
 
     app = shown(FakePipeline(PipelineState(partitions=[partition(1), waiting], workers=[worker()], has_events=True)))
 
-    assert ("2", "≤ 0.4 s") == (cards(app)["Lag"], cards(app)["Lag in seconds"])
+    assert ("2", "≤ 0.4 s") == (cards(app)["Waiting messages"], cards(app)["Oldest waiting"])
 
 
 def test_what_nobody_told_is_unknown() -> None:
@@ -94,15 +99,32 @@ def test_what_nobody_told_is_unknown() -> None:
     assert "No event has been stored yet." == app.markdown[0].value
 
 
-def test_trouble_makes_all_unknown_and_is_named() -> None:
-    """No number stays that nobody vouches for."""
+def test_an_outage_from_the_start_makes_all_unknown_and_is_named() -> None:
+    """Nothing has been read yet."""
     pipeline = FakePipeline(PipelineState(partitions=[partition()]))
     pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
 
     app = shown(pipeline)
 
     assert {"unknown"} == set(cards(app).values())
-    assert "does not answer" in app.markdown[0].value
+    assert "does not answer" in app.error[0].value
+
+
+def test_an_outage_keeps_the_last_values_with_their_time() -> None:
+    """Numbers, trends and tables."""
+    pipeline, times = FakePipeline(PipelineState(partitions=[partition(lag=7)], workers=[worker(rate=5.0)])), [NOON]
+    feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: times[-1])
+    feed.pipeline_reading()
+    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
+    times.append(NOON + timedelta(seconds=42))
+
+    reading = feed.pipeline_reading()
+    app = AppTest.from_function(health_script, args=(reading, KOLKATA), default_timeout=20).run()
+
+    assert Status.UNKNOWN is reading.health.status
+    assert ("7", "5.0 /s") == (cards(app)["Waiting messages"], cards(app)["Throughput"])
+    assert 3 == len(app.get("plotly_chart"))
+    assert "from **17:30:30 Asia/Kolkata**, 42 s ago" in app.error[0].value
 
 
 def test_latest_events_newest_first() -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dashboard.data import rollup_sums
+from dashboard.data import cell_sums, rollup_sums
 from dashboard.model import snapshot, time_window
 from dashboard.model.snapshot import FILTERS, Filter
 from dashboard.model.time_window import DEFAULT
-from streamapp.rollups import keys
+from streamapp.rollups import cells, frequent, keys, rollup
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 from tests.support.rollup_factory import rollups
 
@@ -94,7 +98,7 @@ def test_events_of_a_cell_that_is_older_than_a_dimension_have_no_value_of_it(mon
     """They pass filters by other dimensions only, and "not counted" is no value to filter by."""
     found = read([document(), document(event_type="search")])
     names = (*FILTERS, "referrers")
-    for module, name in ((keys, "CUBE"), (rollup_sums, "FILTERS"), (snapshot, "FILTERS")):
+    for module, name in ((keys, "CUBE"), (cell_sums, "FILTERS"), (snapshot, "FILTERS")):
         monkeypatch.setattr(module, name, names)
 
     by_type = rollup_sums.counts(found, Filter(types=("click",)))
@@ -108,6 +112,66 @@ def test_a_filter_by_an_unknown_dimension_is_an_error() -> None:
     """It would select everything."""
     with pytest.raises(TypeError, match="colours"):
         Filter(colours=("red",))
+
+
+ODD = [None, "", "not given", "all others", "n/a (v1)", "x" * 150]
+#: Labels by which the events below are filtered: of held and rare values, of null, of odd texts, and of no event.
+SELECTED = {
+    "types": ["t0", "t1", "t2", "t9", "not given", '"all others"', "x" * 99 + "…", "none"],
+    "devices": ["d0", "d1", "not given", '""'],
+    "browsers": ["b0", "b1", "n/a (v1)", "not given", '"not given"'],
+    "versions": ["v1", "v2", "unregistered"],
+}
+
+
+@given(
+    st.integers(0, 1_000_000),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.lists(st.sampled_from(chosen), min_size=1, max_size=2, unique=True).map(tuple)
+            for name, chosen in SELECTED.items()
+        },
+    ),
+    st.sampled_from([(4, 8), (5, 500), (100, 8), (100, 1_000)]),
+)
+def test_bounds_hold_for_any_values_and_filters(
+    seed: int, selected: dict[str, tuple[str, ...]], limits: tuple[int, int]
+) -> None:
+    """Whatever is beyond the limits of rollups; what is within them is exact."""
+    draw = random.Random(seed)
+    types = [*(f"t{min(int(draw.paretovariate(0.6)) - 1, 30)}" for _ in range(60)), *ODD]
+    events = [
+        document(
+            NOON - timedelta(minutes=draw.randrange(3)),
+            event_type=draw.choice(types),
+            metadata={"device": draw.choice(["d0", "d1", None, ""]), "location": draw.choice(types)},
+            browser=None if version == "v1" else draw.choice(["b0", "b1", "b2", "not given", None]),
+            schema_version=version,
+        )
+        for version in draw.choices(["v1", "v2", "v3", "unregistered"], k=150)
+    ]
+    wanted = Filter(**selected)
+    expected = FakeReader(events).found(WINDOW, wanted, settled_at=NOON).counts
+    with (
+        patch.object(frequent, "MAX_KEYS", limits[0]),
+        patch.object(cells, "MAX_CELLS", limits[1]),
+        patch.object(rollup, "MAX_CELLS", limits[1]),
+    ):
+        found, _ = rollup_sums.of_window(read(events), WINDOW, wanted)
+
+    assert found.total <= expected.total <= found.total + found.possible
+    assert found.is_exact or limits != (100, 1_000)
+    for name, by_label in expected.by_value.items():
+        if not by_label:
+            continue
+        for label in {*by_label, *found.by_value[name], "absent"} - {"all others"}:
+            n = found.by_value[name].get(label, 0)
+            assert n <= by_label.get(label, 0) <= n + found.error(name, label)
+    if found.is_exact:
+        assert (expected.by_bucket, expected.by_value) == (found.by_bucket, found.by_value)
+    if limits == (100, 1_000):
+        assert expected.options == found.options
 
 
 def test_period_is_half_open() -> None:

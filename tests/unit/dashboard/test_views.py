@@ -69,7 +69,7 @@ def test_kpis_and_charts_of_the_range() -> None:
         "Total events": ("4", "5 all time"),
         "Unique users": ("2", "in the last 15 minutes"),
         "V2 adoption": ("75.0%", "3 of 4"),
-        "Main action": ("click", "75.0% of events"),
+        "Top event": ("click", "75.0% of events"),
     } == kpis(app)
     assert TITLES == [heading.value for heading in app.header]
     assert len(TITLES) == len(app.get("plotly_chart"))
@@ -89,7 +89,7 @@ def test_nothing_stored_says_how_to_make_events() -> None:
 
     assert "No events yet" in notice(app)
     assert ["streamapp send-sample --count 100"] == [code.value for code in app.code]
-    assert {"Total events": "0", "Unique users": "0", "V2 adoption": "–", "Main action": "–"} == {
+    assert {"Total events": "0", "Unique users": "0", "V2 adoption": "–", "Top event": "–"} == {
         label: value for label, (value, _) in kpis(app).items()
     }
 
@@ -181,7 +181,7 @@ def test_refusal_is_told() -> None:
 )
 def test_main_action_is_never_read_as_markdown(name: str, shown: str) -> None:
     """Any client may send event types."""
-    assert shown == kpis(opened(FakeReader([document(event_type=name)])))["Main action"][0]
+    assert shown == kpis(opened(FakeReader([document(event_type=name)])))["Top event"][0]
 
 
 def test_wrong_setting_is_told_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_change_stands_beside_each_number() -> None:
     """Against the period before; a flat one is a 0, which is neither up nor down."""
     app = opened(FakeReader([v1(BEFORE), document(BEFORE), document(FINISHED), document(FINISHED), v1(FINISHED)]))
 
-    assert {"Total events": "+50.0%", "Unique users": "0", "V2 adoption": "+16.7 pp", "Main action": "0"} == {
+    assert {"Total events": "+50.0%", "Unique users": "0", "V2 adoption": "+16.7 pp", "Top event": "0"} == {
         metric.label: metric.delta for metric in app.metric
     }
     assert "5 all time" == kpis(app)["Total events"][1]
@@ -220,7 +220,7 @@ def test_filter_is_chosen_by_address_and_by_control() -> None:
     reader = FakeReader([document(), document(browser="edge"), v1()])
     app = addressed(reader, browsers=["edge"])
     assert "1" == kpis(app)["Total events"][0]
-    assert ["edge", "firefox", "not given"] == app.multiselect(key="browsers").options
+    assert ["edge", "firefox", "n/a (v1)"] == app.multiselect(key="browsers").options
 
     app.multiselect(key="browsers").set_value(["edge", "firefox"]).run()
 
@@ -230,7 +230,7 @@ def test_filter_is_chosen_by_address_and_by_control() -> None:
 def test_filter_that_nothing_passes_can_be_cleared() -> None:
     """It is not an empty database."""
     app = addressed(FakeReader([document()]), browsers=["edge"])
-    assert "match the filters" in notice(app)
+    assert "No events match these filters" in notice(app)
 
     app.button(key="clear_here").click().run()
 
@@ -262,7 +262,7 @@ def test_users_that_would_cost_too_much_are_not_available() -> None:
     reader = FakeReader([document(), document()])
     reader.most_direct = 1
 
-    assert ("n/a", "too many events for this filter") == kpis(addressed(reader, types=["click"]))["Unique users"]
+    assert ("n/a", "not available while filtering") == kpis(addressed(reader, types=["click"]))["Unique users"]
 
 
 def test_custom_period_is_in_the_address_and_can_be_left() -> None:
@@ -271,7 +271,7 @@ def test_custom_period_is_in_the_address_and_can_be_left() -> None:
     reader = FakeReader([document(NOON - timedelta(hours=3))])
     app = addressed(reader, **{"from": str(start), "to": str(start + 600_000)})
     assert "1" == kpis(app)["Total events"][0]
-    assert "from 2026-03-01 09:00 to 09:10" in app.caption[0].value
+    assert "from 2026-03-01 09:00 to 09:10" in app.caption[1].value
 
     next(button for button in app.button if button.label == "Back to the last 15 minutes").click().run()
 
@@ -289,6 +289,29 @@ def test_address_that_means_nothing_shows_the_defaults() -> None:
     assert ["local time", "5 s"] == [box.value for box in app.selectbox]
 
 
+def test_a_period_is_one_change_of_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the browser goes back from it in one step."""
+    changes: list[dict[str, Any]] = []
+
+    class Address(dict[str, Any]):
+        """The parameters of the address, each change of which is an entry in the history of the browser."""
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            pytest.fail(f"{name} is set alone")
+
+        def update(self, values: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+            """Set several at once."""
+            changes.append(values)
+            super().update(values)
+
+    monkeypatch.setattr(controls.st, "query_params", Address())
+    controls.choose(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
+    controls.back_to_live()
+
+    assert [{"from", "to"}] * 2 == [{*each} for each in changes]
+    assert {"from": [], "to": []} == changes[-1]
+
+
 def test_kiosk_has_numbers_and_no_controls() -> None:
     """The address says what it shows."""
     app = addressed(
@@ -300,9 +323,11 @@ def test_kiosk_has_numbers_and_no_controls() -> None:
 
     assert "1" == kpis(app)["Total events"][0]
     assert [0, 0, 0] == [len(app.button), len(app.multiselect), len(app.selectbox)]
+    # Nobody could leave a period that a drag has chosen.
+    assert not any('"dragmode":"select"' in chart.proto.spec.replace(" ", "") for chart in app.get("plotly_chart"))
 
 
-@pytest.mark.parametrize(("view", "label"), [("Pipeline", "Lag"), ("Latest", None)])
+@pytest.mark.parametrize(("view", "label"), [("Pipeline", "Waiting messages"), ("Latest", None)])
 def test_other_views_are_chosen_by_address(view: str, label: str | None) -> None:
     """And show the last event."""
     app = addressed(FakeReader([document()]), view=view)

@@ -1,0 +1,160 @@
+"""Sum the cells of rollups that pass a filter to Counts, with bounds where cells have OTHER for a value; pure.
+
+A cell passes the filter if all its values are selected. It passes possibly if each value is selected or OTHER: then
+some of its events may pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dashboard.model import labels
+from dashboard.model.snapshot import FILTERS, Counts
+from streamapp.model.user_event import CELL_DIMENSIONS, CHARTS, SCHEMA_VERSION
+from streamapp.rollups import frequent
+from streamapp.rollups.keys import NULL, OTHER, keys_of, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from dashboard.model.snapshot import Filter
+
+Document = dict[str, Any]
+_NO_COUNTS: Document = {}
+_VERSIONS = SCHEMA_VERSION.plural
+
+
+class _Cell(NamedTuple):
+    """What is known of a cell."""
+
+    #: By dimension.
+    keys: Mapping[str, str]
+    labels: Mapping[str, str]
+    #: Whether its events pass the filter, and whether they may, because OTHER is one of its keys.
+    passes: bool
+    may_pass: bool
+    is_partial: bool
+
+
+def of_cells(rollups: Sequence[Document], wanted: Filter, numbers: Mapping[int, int]) -> Counts:
+    """Return the events of these rollups that pass the filter; the arguments are those of `rollup_sums.counts`."""
+    by_bucket: Counter[tuple[datetime, str]] = Counter()
+    known = _Cells(wanted, numbers)
+    in_all, passing = Counter[str](), Counter[str]()
+    bounds = _Bounds(wanted)
+    for rollup in rollups:
+        found: Mapping[str, int] = rollup["cells"]
+        is_partial = False
+        for cell, n in found.items():
+            in_all[cell] += n
+            event = known[cell]
+            is_partial = is_partial or event.is_partial
+            if event.passes:
+                passing[cell] += n
+                by_bucket[rollup["bucket"], event.labels[_VERSIONS]] += n
+        if is_partial:
+            bounds.add(rollup, [(known[cell], n) for cell, n in found.items()])
+    sums = _by_label(passing, known)
+    return Counts(
+        by_bucket=by_bucket,
+        by_value={each.plural: sums.get(each.plural, {}) for each in CHARTS},
+        users=None,
+        options={name: labels.offered(of, wanted.selected(name)) for name, of in _by_label(in_all, known).items()},
+        errors=bounds.errors,
+        possible=bounds.possible,
+    )
+
+
+class _Cells(dict[str, _Cell]):
+    """What is known of each cell, found out once for all rollups."""
+
+    def __init__(self, wanted: Filter, numbers: Mapping[int, int]) -> None:
+        super().__init__()
+        self._selected = {name: wanted.selected(name) for name in FILTERS}
+        self._numbers = numbers
+
+    def __missing__(self, cell: str) -> _Cell:
+        keys = dict(zip(FILTERS, keys_of(cell), strict=True))
+        of = labels_of(keys, self._numbers)
+        chosen = {name for name, selected in self._selected.items() if not selected or of[name] in selected}
+        others = {name for name in FILTERS if keys[name] == OTHER}
+        passes = chosen.issuperset(FILTERS)
+        may_pass = not passes and (chosen | others).issuperset(FILTERS)
+        self[cell] = found = _Cell(keys, of, passes, may_pass, bool(others))
+        return found
+
+
+def labels_of(keys: Mapping[str, str], numbers: Mapping[int, int]) -> dict[str, str]:
+    """Return the label of each dimension by which can be filtered, given the keys of an event."""
+    found = {name: labels.of_key(keys[name]) for name in FILTERS}
+    found[_VERSIONS] = labels.version(value_of(keys[_VERSIONS]))
+    for each in CELL_DIMENSIONS:
+        if found[each.plural] == labels.NOT_GIVEN and labels.is_absent(each, found[_VERSIONS], numbers):
+            found[each.plural] = each.absent_label
+    return found
+
+
+def _by_label(cells: Mapping[str, int], known: _Cells) -> Mapping[str, Counter[str]]:
+    sums: Mapping[str, Counter[str]] = {name: Counter() for name in FILTERS}
+    for cell, n in cells.items():
+        for name, label in known[cell].labels.items():
+            sums[name][label] += n
+    return sums
+
+
+class _Bounds:
+    """How many events can be added to the counts because their value is OTHER in a cell."""
+
+    def __init__(self, wanted: Filter) -> None:
+        self._selected = {name: chosen for name in FILTERS if (chosen := wanted.selected(name))}
+        self.possible = 0
+        self._absent: Counter[str] = Counter()
+        self._held: Mapping[str, Counter[str]] = {each.plural: Counter() for each in CHARTS if each.in_cells}
+
+    @property
+    def errors(self) -> Mapping[str, Mapping[str, int]]:
+        """As in Counts."""
+        return {
+            name: {**{label: absent + n for label, n in self._held[name].items()}, labels.OTHER: absent}
+            for name, absent in self._absent.items()
+            if absent or any(self._held[name].values())
+        }
+
+    def add(self, rollup: Document, cells: Sequence[tuple[_Cell, int]]) -> None:
+        """Add the errors of one rollup."""
+        missing = {name: _missing(rollup, cells, name) for name in FILTERS}
+        possible = sum(n for cell, n in cells if cell.may_pass)
+        for_values = sum(
+            missing[name].get(label, missing[name][labels.OTHER])
+            for name, chosen in self._selected.items()
+            for label in chosen
+        )
+        possible = min(possible, for_values)
+        self.possible += possible
+        for name, held in self._held.items():
+            others = sum(n for cell, n in cells if cell.passes and cell.keys[name] == OTHER)
+            absent = possible + min(others, missing[name][labels.OTHER])
+            self._absent[name] += absent
+            for label, n in missing[name].items():
+                held[label] += possible + min(others, n) - absent
+
+
+def _missing(rollup: Document, cells: Sequence[tuple[_Cell, int]], name: str) -> dict[str, int]:
+    """How many events of each label no cell has; OTHER: of each label without an entry.
+
+    No more than the bound in the dimension's map less the events in cells, and no more than there are cells with OTHER.
+    """
+    counts: Mapping[str, int] = rollup.get(name, _NO_COUNTS)
+    errors = frequent.errors_of(counts, rollup.get("errors", _NO_COUNTS).get(name))
+    others, in_cells = 0, Counter[str]()
+    for cell, n in cells:
+        in_cells[cell.keys[name]] += n
+        others += n * (cell.keys[name] == OTHER)
+    found = {labels.OTHER: min(others, errors.get(OTHER, 0)), labels.UNREGISTERED: others}
+    for key in {*counts, NULL} - {OTHER}:
+        n = min(others, frequent.bounds(counts, errors, key).most - in_cells[key])
+        of_key = labels.OF_NULL if key == NULL else {labels.of_key(key)} - {labels.UNREGISTERED}
+        found.update(dict.fromkeys(of_key, n))
+    return found
