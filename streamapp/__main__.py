@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 from streamapp.errors import INTERRUPTED
+
+#: The process id of the first process of a container.
+FIRST = 1
 
 
 def main() -> None:
     """Run the command line; Ctrl-C ends it without a traceback, also during the imports."""
     try:
+        _accept_signals()
         _run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _accept_signals() -> None:
+    """Let signals end this process from now on, also as the first process of a container.
+
+    The kernel discards a signal for the first process that has no handler for it. The image starts this process with
+    SIGTERM and SIGINT blocked, so that they wait for the handler: see the Dockerfile.
+    """
+    if os.getpid() == FIRST:
+        signal.signal(signal.SIGTERM, _terminate)  # the worker replaces it when it has something to stop
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+
+
+def _terminate(signum: int, _: object) -> None:
+    # What the default action does to any other process.
+    os._exit(128 + signum)
 
 
 def _run() -> None:

@@ -1,13 +1,5 @@
 """The member of uv's workspace that holds every clone to the locked versions."""
 
-# requirements.lock, which the constraints are taken from, is made by
-#
-#     uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --group dev --group local \
-#         --group benchmarks --group docs --no-emit-package streamapp-pipeline --no-annotate --no-header \
-#         --output-file requirements.lock
-#
-# with --upgrade for newer versions.
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -30,4 +22,10 @@ package = false
 
 def project(lock: Path) -> str:
     """Render the lock as a project that requires its versions."""
-    return TEXT.format(lines="\n".join(f'    "{line}",' for line in lock.read_text("utf-8").splitlines()))
+    return TEXT.format(lines="\n".join(f'    "{line}",' for line in versions(lock)))
+
+
+def versions(lock: Path) -> list[str]:
+    """Return the requirements of a lock file, which `.ci/lock.py` writes, without their hashes."""
+    lines = lock.read_text("utf-8").splitlines()
+    return [line.removesuffix("\\").rstrip() for line in lines if not line.startswith(" ")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from ipaddress import ip_address
@@ -12,6 +13,9 @@ from pathlib import Path
 import click
 
 from streamapp.commands.options import load_settings
+
+
+STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @click.command("dashboard")
@@ -28,7 +32,8 @@ def command(host: str | None, port: int | None) -> None:
     host, port = host or settings.dashboard_host, port or settings.dashboard_port
     _check_is_free(host, port)
     click.echo(f"The dashboard is at {page_url(host, port)}. Press Ctrl-C to stop.", err=True)
-    # Replaces this process: signals reach Streamlit directly.
+    # Replaces this process: signals reach Streamlit directly. They wait until dashboard/serve.py has its handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     os.execv(sys.executable, arguments(host, port))  # noqa: S606 - no shell wanted
 
 
