@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,10 +16,11 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
-import streamlit as st
-from pymongo.errors import PyMongoError
-from starlette.responses import JSONResponse
-from starlette.routing import Route
+import streamlit as st  # noqa: E402 - see above
+from pymongo.errors import PyMongoError  # noqa: E402
+from starlette.responses import JSONResponse  # noqa: E402
+from starlette.routing import Route  # noqa: E402
+from streamlit.web import cli  # noqa: E402
 
 # Streamlit adds this file's folder to the path, not its parent, which holds the package `dashboard`.
 HERE = Path(__file__).resolve().parent
@@ -53,19 +54,14 @@ def _connection() -> Connection:
     return Connection(uri=mongodb.dashboard_uri(known), database=known.mongo_database)
 
 
-app = st.App(HERE / "app.py", routes=[Route("/readyz", readyz)])
+# The second route is for a proxy that keeps the base path: see STREAMAPP_DASHBOARD_BASE_PATH.
+app = st.App(HERE / "app.py", routes=[Route("/readyz", readyz), Route("/{base_path:path}/readyz", readyz)])
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until a signal; both signals end it with exit code 0."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    """Serve until a signal, with Streamlit's flags, and else its variables `STREAMLIT_*`; a signal ends it with 0."""
     with suppress(KeyboardInterrupt):
-        app.run(config=options(arguments))
-
-
-def options(arguments: Sequence[str]) -> Mapping[str, str]:
-    """Return Streamlit's options, in Streamlit's own form: `--name value …`."""
-    return {name.removeprefix("--"): value for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
+        cli.main_run.main([str(HERE / "serve.py"), *arguments], prog_name="streamapp dashboard", standalone_mode=False)
 
 
 if __name__ == "__main__":

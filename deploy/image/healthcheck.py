@@ -12,24 +12,22 @@ OK = 200
 SECONDS = 4
 
 
-def address() -> tuple[int, str]:
-    """Return the port and the path of /readyz of what this image serves."""
+def port() -> int:
+    """Return the port of what this image serves."""
     if os.environ.get("STREAMAPP_IMAGE") == "dashboard":
-        path = os.environ.get("STREAMAPP_DASHBOARD_BASE_PATH", "").strip("/")
-        return int(os.environ.get("STREAMAPP_DASHBOARD_PORT") or 8501), f"/{path}/readyz".replace("//", "/")
-    return int(os.environ.get("STREAMAPP_WEB_PORT") or 6066), "/readyz"
+        return int(os.environ.get("STREAMAPP_DASHBOARD_PORT") or 8501)
+    return int(os.environ.get("STREAMAPP_WEB_PORT") or 6066)
 
 
 def main() -> None:
     """Ask, print the answer, and exit."""
-    port, path = address()
-    connection = HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    connection = HTTPConnection("127.0.0.1", port(), timeout=SECONDS)
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/readyz")
         answer = connection.getresponse()
         print(answer.read().decode(errors="replace"))
     except OSError as exc:
-        sys.exit(f"No answer on port {port}: {exc}")
+        sys.exit(f"No answer on port {port()}: {exc}")
     sys.exit(answer.status != OK)
 
 

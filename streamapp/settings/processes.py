@@ -126,6 +126,19 @@ class ProcessSettings(BaseSettings):
         description="The dashboard shows red if at least this fraction of the records of the last 15 minutes are"
         " dead letters.",
         examples=[0.01],
+    dashboard_allowed_hosts: str | None = Field(
+        default=None,
+        pattern=r"^(\*|[A-Za-z0-9.*_:-]+(,[A-Za-z0-9.*_:-]+)*)?$",
+        description="Host names under which browsers may open the dashboard, separated by commas, besides the names of"
+        " loopback; *.example.com allows all names that end in .example.com. If unset: the names of loopback only if"
+        " STREAMAPP_DASHBOARD_HOST is an address of loopback, else all names.",
+        examples=["dashboard.example.com"],
+    )
+    dashboard_base_path: str | None = Field(
+        default=None,
+        pattern=r"^/?[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?$",
+        description="Path below which the dashboard is served, for a proxy that gives it a part of a site.",
+        examples=["/streamapp"],
     )
     log_format: Literal["text", "json"] = Field(
         default="text",

@@ -19,11 +19,15 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "compose.yaml").read_text("utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {"worker": "worker", "dashboard": "dashboard"}
+OURS = {"worker": "worker", "dashboard": "dashboard", "external-worker": "worker", "external-dashboard": "dashboard"}
+IN_STACK = ["worker", "dashboard"]
+#: Those of our images, whose health check is in the Dockerfile.
+CHECKED_BY_IMAGE = {*OURS, "worker-port"}
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 each_service = pytest.mark.parametrize("service", SERVICES)
 each_of_ours = pytest.mark.parametrize("service", OURS)
+each_in_stack = pytest.mark.parametrize("service", IN_STACK)
 
 
 @pytest.fixture
@@ -40,27 +44,48 @@ def test_compose_follows_the_specification() -> None:
 
 
 def test_ports_are_the_contract_s_on_loopback() -> None:
-    """Each port of the contract is published, on 127.0.0.1 only, and no other."""
+    """Each port of the contract is published, on 127.0.0.1 only, and can be changed by a variable."""
     expected = {
-        "kafka": ["127.0.0.1:9092:9092"],
-        "schema-registry": ["127.0.0.1:8081:8081"],
-        "mongodb": ["127.0.0.1:27017:27017"],
-        "mongo-express": ["127.0.0.1:8082:8081"],
-        "worker": ["127.0.0.1:6066:6066"],
-        "dashboard": ["127.0.0.1:8501:8501"],
+        "kafka": "127.0.0.1:9092:9092",
+        "schema-registry": "127.0.0.1:8081:8081",
+        "mongodb": "127.0.0.1:27017:27017",
+        "mongo-express": "127.0.0.1:8082:8081",
+        "worker-port": "127.0.0.1:6066:6066",
+        "dashboard": "127.0.0.1:8501:8501",
     }
+    published = {name: service.get("ports", []) for name, service in SERVICES.items()}
 
-    assert expected == {name: service["ports"] for name, service in SERVICES.items()}
+    for port in [port for ports in published.values() for port in ports]:
+        assert re.fullmatch(r"127\.0\.0\.1:\$\{STACK_\w+_PORT:-\d+\}:\d+", port), port
+    assert expected == {name: _with_defaults(published[name][0]) for name in expected}
+
+
+def test_workers_publish_no_port() -> None:
+    """So that `--scale worker=3` needs one port of the host only, that of `worker-port`."""
+    assert "ports" not in SERVICES["worker"]
+
+
+def test_only_the_stack_starts_without_a_profile() -> None:
+    """Tools, clusters, observability and external servers are asked for."""
+    by_profile: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        by_profile.setdefault(",".join(service.get("profiles", [])), set()).add(name)
+
+    assert {
+        "": {"kafka", "schema-registry", "mongodb", "worker", "worker-port", "dashboard"},
+        "cluster": {"kafka-2", "kafka-3", "mongodb-2", "mongodb-3"},
+        "external": {"external-worker", "external-dashboard"},
+        "observability": {"prometheus", "grafana"},
+        "tools": {"mongo-express"},
+    } == by_profile
 
 
 def test_host_reaches_the_stack_with_defaults(defaults: Settings) -> None:
-    """The defaults of the settings are the addresses at which the host finds the containers."""
-    listeners = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    """The defaults of the settings are the addresses at which the host finds Kafka and the registry."""
+    listeners = _with_defaults(SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"])
 
     assert f"HOST://{defaults.kafka_bootstrap_servers}" in listeners.split(",")
     assert "http://localhost:8081" == defaults.schema_registry_url
-    # Direct: the host cannot resolve the name that the replica set's member has.
-    assert "mongodb://localhost:27017/?directConnection=true" == defaults.mongo_uri.get_secret_value()
     assert (6066, 8501) == (defaults.web_port, defaults.dashboard_port)
 
 
@@ -76,18 +101,21 @@ def test_variables_are_settings(service: str) -> None:
 def test_values_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str) -> None:
     """Each value passes the settings' validation and arrives as written."""
     variables = _variables(service)
+    for name in [name for name in variables if name.endswith("_FILE")]:
+        (tmp_path / Path(variables[name]).name).write_text("mongodb://mongodb-set:27017", "utf-8")
+        variables[name] = str(tmp_path / Path(variables[name]).name)
 
     given = _settings(monkeypatch, tmp_path, variables)
 
     assert variables == {name: _value(given, name) for name in variables}
 
 
-@each_of_ours
+@each_in_stack
 def test_containers_use_the_others_names(service: str) -> None:
     """In a container no address is the container itself; each names a service and a port it listens on."""
     variables = _variables(service)
     addresses = [value for name, value in variables.items() if name.endswith(("_SERVERS", "_URL", "_URI"))]
-    listening = {"kafka:29092", "schema-registry:8081", "mongodb:27017"}
+    listening = {"kafka:29092", "schema-registry:8081"}
 
     assert [] == [a for a in addresses if re.sub(r"^\w+://|/.*$", "", a) not in listening]
 
@@ -95,64 +123,82 @@ def test_containers_use_the_others_names(service: str) -> None:
 @each_of_ours
 def test_dotenv_is_optional_and_moves_no_port(service: str) -> None:
     """A `.env` made for the host is read if it is there, and changes neither address nor port inside."""
-    ports = {"worker": "STREAMAPP_WEB", "dashboard": "STREAMAPP_DASHBOARD"}[service]
+    prefix, port = {"worker": ("STREAMAPP_WEB", "6066"), "dashboard": ("STREAMAPP_DASHBOARD", "8501")}[OURS[service]]
     variables = _variables(service)
 
     assert [{"path": ".env", "required": False}] == SERVICES[service]["env_file"]
-    assert "0.0.0.0" == variables[f"{ports}_HOST"]
-    assert SERVICES[service]["ports"][0].rpartition(":")[2] == variables[f"{ports}_PORT"]
+    assert ("0.0.0.0", port) == (variables[f"{prefix}_HOST"], variables[f"{prefix}_PORT"])
 
 
 def test_images_are_pinned() -> None:
-    """Each image has a full version as its tag; Kafka and the registry are of one release."""
-    images = {name: service["image"] for name, service in SERVICES.items() if "image" in service}
-    base = re.search(r"^FROM (\S+)$", DOCKERFILE, re.MULTILINE)
-    assert base is not None
+    """Each image of others has a full version as its tag, ours a digest too; Kafka and the registry are of one release."""
+    images = {name: service["image"] for name, service in SERVICES.items() if not service["image"].startswith("$")}
+    (base,) = re.findall(r"^ARG BASE_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
 
-    for image in [*images.values(), base[1]]:
-        assert re.search(r":\d+\.\d+\.\d+(-[\w.-]+)?$", image), image
+    for image in images.values():
+        assert re.search(r":v?\d+\.\d+\.\d+(-[\w.-]+)?$", image), image
+    assert re.fullmatch(r"python:\d+\.\d+\.\d+-[\w.-]+@sha256:[0-9a-f]{64}", base)
+    assert {"${BASE_IMAGE}"} <= set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE))
     assert images["kafka"].rpartition(":")[2] == images["schema-registry"].rpartition(":")[2]
 
 
 def test_no_password_is_written_down() -> None:
     """Neither a variable nor an address holds a password."""
     assert None is re.search(r"://[^/\s]*:[^/\s]*@", TEXT)
-    assert None is re.search(r"(?i)^\s*\w*(password|passwd|secret|token|api_?key)\w*:", TEXT, re.MULTILINE)
+    variables = [name for service in SERVICES.values() for name in service.get("environment", {})]
+    assert [] == [name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY", name) and "FILE" not in name]
+    files = {name: secret["file"] for name, secret in COMPOSE["secrets"].items()}
+    assert {name: f"secrets/{name}" for name in files} == files
+    assert "secrets/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
 
 
-@each_service
+@pytest.mark.parametrize("service", [name for name in SERVICES if name not in CHECKED_BY_IMAGE])
 def test_service_has_a_health_check(service: str) -> None:
-    """Each service tells when it is ready, within a time limit."""
+    """Each service tells when it is ready, within a time limit; ours have the check of their image."""
     check = SERVICES[service]["healthcheck"]
 
     assert "CMD" == check["test"][0]
     assert {"interval", "timeout", "retries", "start_period"} <= set(check)
 
 
-@pytest.mark.parametrize(("service", "path"), [("worker", "6066/healthz"), ("dashboard", "8501/_stcore/health")])
-def test_our_health_check_asks_our_port(service: str, path: str) -> None:
-    """Our containers are asked by Python, as their image has no curl, at the port they serve."""
-    test = SERVICES[service]["healthcheck"]["test"]
+def test_health_check_of_our_images_asks_for_readiness() -> None:
+    """The check of the images asks the port that they serve for /readyz."""
+    script = (ROOT / "deploy" / "image" / "healthcheck.py").read_text("utf-8")
 
-    assert ["CMD", "python", "-c"] == test[:3]
-    assert f'"http://127.0.0.1:{path}"' in test[3]
-    compile(test[3], service, "exec")
+    assert "/readyz" in script
+    assert "6066" in script
+    assert "8501" in script
+    assert 'CMD ["healthcheck"]' in _instructions("HEALTHCHECK")[0]
+
+
+@each_service
+def test_service_has_no_rights_that_it_does_not_need(service: str) -> None:
+    """Each container has no capabilities, a memory limit, and comes back; ours have a read-only root file system."""
+    given = SERVICES[service]
+
+    assert ["ALL"] == given["cap_drop"]
+    assert ["no-new-privileges:true"] == given["security_opt"]
+    assert "unless-stopped" == given["restart"]
+    assert given["mem_limit"]
+    assert given.get("read_only") or service not in CHECKED_BY_IMAGE
 
 
 def test_services_start_in_order() -> None:
     """Each service waits until those that it needs are healthy."""
+    brokers = {"kafka", "kafka-2", "kafka-3"}
     expected = {
-        "kafka": set(),
-        "schema-registry": {"kafka"},
-        "mongodb": set(),
+        "schema-registry": brokers,
         "mongo-express": {"mongodb"},
-        "worker": {"kafka", "schema-registry", "mongodb"},
+        "worker": {*brokers, "schema-registry", "mongodb"},
+        "worker-port": {"worker"},
         "dashboard": {"mongodb"},
+        "grafana": {"prometheus"},
     }
-    needed = {name: service.get("depends_on", {}) for name, service in SERVICES.items()}
+    needed = {name: service["depends_on"] for name, service in SERVICES.items() if "depends_on" in service}
 
     assert expected == {name: set(others) for name, others in needed.items()}
-    assert {"service_healthy"} == {other["condition"] for others in needed.values() for other in others.values()}
+    conditions = [others for others in needed.values() if isinstance(others, dict)]
+    assert {"service_healthy"} == {other["condition"] for others in conditions for other in others.values()}
 
 
 @each_of_ours
@@ -164,9 +210,9 @@ def test_stop_waits_for_the_shutdown_deadline(defaults: Settings, service: str) 
 
 
 @each_of_ours
-def test_ours_run_from_the_one_image(service: str) -> None:
-    """Worker and dashboard are the same image with different commands."""
-    assert "." == SERVICES[service]["build"]
+def test_ours_run_from_the_one_dockerfile(service: str) -> None:
+    """Worker and dashboard are two targets of the same file."""
+    assert {"context": ".", "target": OURS[service]} == SERVICES[service]["build"]
     assert ["streamapp", OURS[service]] == SERVICES[service]["command"]
 
 
@@ -174,37 +220,58 @@ def test_volumes_are_named() -> None:
     """What is stored outlives the containers: each volume is one that compose.yaml declares."""
     mounted = [volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
 
-    assert sorted(COMPOSE["volumes"]) == sorted(mounted)
+    assert sorted(COMPOSE["volumes"]) == sorted(source for source in mounted if not source.startswith("./"))
+    assert [] == [source for source in mounted if source.startswith("./") and not (ROOT / source).exists()]
 
 
 def test_dockerfile_copies_what_there_is() -> None:
-    """Each source of a COPY exists and is let through by .dockerignore."""
-    sources = [source for line in _instructions("COPY") for source in shlex.split(line)[:-1]]
-    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    """Each source of a COPY from the checkout exists and is let through by .dockerignore, and nothing else is."""
+    copies = [line for line in _instructions("COPY") if not line.startswith("--from=")]
+    sources = {word for line in copies for word in shlex.split(line)[:-1] if not word.startswith("--")}
+    allowed = {line[1:] for line in _ignored() if line.startswith("!")}
 
-    assert {"requirements.lock", "schemas", "streamapp", "dashboard"} <= set(sources)
     assert [] == [source for source in sources if not (ROOT / source).exists()]
-    assert set(sources) == allowed
+    assert [] == [source for source in sources if not any(f"{source}/".startswith(f"{each}/") for each in allowed)]
+    assert [] == [each for each in allowed if not any(f"{source}/".startswith(f"{each}/") for source in sources)]
 
 
-def test_image_holds_nothing_private() -> None:
-    """What .dockerignore keeps out by its first rule includes `.env` and `.git`."""
-    rules = [line for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if not line.startswith("#")]
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(".env", ".env.local", "streamapp/.env", "dashboard/views/.env.production", ".git/config"),
+        *("dashboard/.streamlit/secrets.toml", "dashboard/secrets.toml", "secrets/mongodb-keyfile"),
+        *("schemas/.venv/bin/python", "streamapp/.venv-3.11/x", "streamapp/tls.key", "deploy/image/ca.pem"),
+    ],
+)
+def test_nothing_private_gets_into_a_build(path: str) -> None:
+    """At every level .dockerignore keeps environments, keys and secrets out."""
+    assert _is_ignored(path)
 
-    assert "*" == rules[0]
-    assert [] == [rule for rule in rules for name in (".env", ".git") if rule != "*" and fnmatch(name, rule[1:])]
+
+@pytest.mark.parametrize("path", ["streamapp/settings/kafka.py", "dashboard/.streamlit/config.toml", "locks/worker.lock"])
+def test_what_is_built_gets_into_a_build(path: str) -> None:
+    """The rules against secrets keep no file of the project out."""
+    assert (ROOT / path).exists()
+    assert not _is_ignored(path)
 
 
 def test_image_runs_as_a_user_and_stops_on_sigterm() -> None:
-    """The image runs as another user than root; SIGTERM reaches the command itself."""
-    assert ["streamapp"] == _instructions("USER")
+    """The images run as a numeric user; SIGTERM reaches the command itself, without an init."""
+    assert ["10001:10001"] == _instructions("USER")
     assert ["SIGTERM"] == _instructions("STOPSIGNAL")
-    assert [["streamapp", "worker"]] == [json.loads(line) for line in _instructions("CMD")]
+    assert [["env", "--block-signal=TERM", "--block-signal=INT"]] == [
+        json.loads(line) for line in _instructions("ENTRYPOINT")
+    ]
+    assert [["streamapp", "dashboard"], ["streamapp", "worker"]] == [json.loads(line) for line in _instructions("CMD")]
+    assert not any(service.get("init") for service in SERVICES.values())
 
 
 def test_image_installs_what_is_locked() -> None:
-    """The image's packages have the versions of requirements.lock."""
-    assert any("pip install --no-cache-dir -c requirements.lock ." in line for line in _instructions("RUN"))
+    """All packages are installed from the lock files with hashes."""
+    script = (ROOT / "deploy" / "image" / "install").read_text("utf-8")
+
+    assert "--require-hashes --no-deps" in script
+    assert {"build", "dashboard", "worker"} == set(re.findall(r"install-lock \S*?(\w+)\.lock", DOCKERFILE))
 
 
 def _settings(monkeypatch: pytest.MonkeyPatch, folder: Path, variables: dict[str, str]) -> Settings:
@@ -218,7 +285,29 @@ def _settings(monkeypatch: pytest.MonkeyPatch, folder: Path, variables: dict[str
 
 def _variables(service: str) -> dict[str, str]:
     environment = SERVICES[service]["environment"]
-    return {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+    return {name: _with_defaults(value) for name, value in environment.items() if name.startswith(PREFIX)}
+
+
+def _with_defaults(text: str) -> str:
+    """Return the text as Compose reads it if no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
+
+
+def _ignored() -> list[str]:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _is_ignored(path: str) -> bool:
+    """Return whether Docker leaves the file out: the last rule that matches the path or one of its folders decides."""
+    parents = [path, *map(str, Path(path).parents)][:-1] if "/" in path else [path]
+    ignored = False
+    for rule in _ignored():
+        pattern = rule.removeprefix("!")
+        names = [parent.rpartition("/")[2] if pattern.startswith("**/") else parent for parent in parents]
+        if any(fnmatch(name, pattern.removeprefix("**/")) and ("/" in pattern or "/" not in name) for name in names):
+            ignored = not rule.startswith("!")
+    return ignored
 
 
 def _value(settings: Settings, variable: str) -> str:
