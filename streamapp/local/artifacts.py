@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamapp.errors import BackendError
-from streamapp.local import lock, programs
+from streamapp.local import lock, pins, programs
 from streamapp.local.archive import unpack
 
 REGISTRY_VERSION = "3.3.3"
@@ -87,6 +87,7 @@ def _fetch_kafka(version: str, cache: Path) -> Sequence[Path]:
 
     with repository(cache / "repository", f"Apache Kafka {version}") as maven:
         jars = class_path(maven, f"org.apache.kafka:kafka_2.13:{version}")
+    pins.check(f"kafka-{version}", jars)
     write_manifest(cache, f"kafka-{version}", jars)
     return jars
 
@@ -97,6 +98,7 @@ def _fetch_registry(cache: Path, name: str) -> None:
     with repository(cache / "repository", f"Apicurio Registry {REGISTRY_VERSION}") as maven:
         component = maven.project("io.apicurio", "apicurio-registry-app").at_version(REGISTRY_VERSION)
         archive = component.artifact(classifier="all", packaging="tar.gz").resolve()
+    pins.check(name, [archive])
     unpack(archive, cache / name)
     archive.unlink()  # 158 MB that are not needed again
     write_manifest(cache, name, sorted(path for path in (cache / name).rglob("*") if path.is_file()))
