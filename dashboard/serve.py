@@ -16,11 +16,11 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
-import streamlit as st  # noqa: E402 - see above
-from pymongo.errors import PyMongoError  # noqa: E402
-from starlette.responses import JSONResponse  # noqa: E402
-from starlette.routing import Route  # noqa: E402
-from streamlit.web import cli  # noqa: E402
+import streamlit as st
+from pymongo.errors import PyMongoError
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from streamlit.web import cli
 
 # Streamlit adds this file's folder to the path, not its parent, which holds the package `dashboard`.
 HERE = Path(__file__).resolve().parent

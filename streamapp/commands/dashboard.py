@@ -17,7 +17,6 @@ from streamapp.commands.options import load_settings
 from streamapp.settings import Settings
 from streamapp.settings.types import MAX_PORT
 
-
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 #: Host names that only this machine can use.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -28,7 +28,9 @@ def test_obeys_sigterm_at_any_moment(engine: Engine, images: dict[str, str], tar
         engine.docker("stop", "--time=15", name)
 
         # 143 before there is anything to stop, else 0; 137 is Docker's SIGKILL.
-        assert engine.docker("inspect", "--format={{.State.ExitCode}}", name) in {"0", "143"}, engine.docker("logs", name)
+        assert engine.docker("inspect", "--format={{.State.ExitCode}}", name) in {"0", "143"}, engine.docker(
+            "logs", name
+        )
 
 
 @each_image
@@ -72,9 +74,7 @@ sources = [str(p) for p in ("/build", "/src", "/opt/streamapp/pyproject.toml") i
 print(json.dumps([found, bad, sources]))
 """
 
-    found, bad, sources = json.loads(
-        engine.docker("run", "--rm", "--entrypoint=python", images[target], "-c", script)
-    )
+    found, bad, sources = json.loads(engine.docker("run", "--rm", "--entrypoint=python", images[target], "-c", script))
 
     assert ([present], [], []) == (found, bad, sources)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ def test_down_deletes_the_volumes(stack: Stack) -> None:
     """`down --volumes` leaves nothing."""
     stack.compose("down", "--volumes")
 
-    assert "" == stack.engine.docker("volume", "ls", "--quiet", "--filter=label=com.docker.compose.project=streamapp-ci")
+    mine = "--filter=label=com.docker.compose.project=streamapp-ci"
+    assert "" == stack.engine.docker("volume", "ls", "--quiet", mine)
 
 
 def test_cluster_outlives_a_broker_and_a_member(engine: Engine, checkout: Path, images: dict[str, str]) -> None:
@@ -174,8 +176,6 @@ def test_cluster_outlives_a_broker_and_a_member(engine: Engine, checkout: Path, 
 
 
 def _make_secrets(folder: Path) -> None:
-    import subprocess  # noqa: PLC0415
-
     subprocess.run([folder / "deploy" / "compose" / "secrets.sh"], check=True)
 
 

@@ -38,9 +38,7 @@ def test_part_has_the_versions_of_the_whole(lock: Path) -> None:
     names = {name for name, _ in whole}
     part = {_version(requirement): hashes for requirement, hashes in _entries(lock)}
 
-    assert {} == {
-        key: hashes for key, hashes in part.items() if key[0] in names and whole.get(key) != hashes
-    }
+    assert {} == {key: hashes for key, hashes in part.items() if key[0] in names and whole.get(key) != hashes}
     if lock.stem != "build":
         assert set() == {name for name, _ in part} - names
 
