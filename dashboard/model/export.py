@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -54,6 +55,13 @@ def as_parquet(shown: Snapshot) -> bytes:
     return file.getvalue()
 
 
+#: The begin of a formula, also in full width, at the begin of a cell: of the label, or after what some spreadsheet, by
+#: its language, takes as the end of a cell or a line. Spreadsheets skip blanks and quotes before a formula.
+_FORMULA = re.compile(r"""(^|[;,|\t\r\n])(?=[\s"']*[=+\-@＝＋－＠])""")
+_CONTROL = ("\t", "\r", "\n")
+
+
 def _inert(label: str) -> str:
-    # Labels are values of events, and a spreadsheet would evaluate such a label as a formula.
-    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else label
+    # Labels are values of events. An apostrophe makes a spreadsheet take a cell as text.
+    marked = _FORMULA.sub(r"\1'", label)
+    return f"'{marked}" if marked.startswith(_CONTROL) else marked

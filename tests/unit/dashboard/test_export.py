@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import tomllib
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from streamlit import config
 
+import dashboard
 from dashboard.model import export
 from tests.support.doubles.dashboard_reader import FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
@@ -63,6 +68,35 @@ def test_a_label_with_space_at_its_beginning_is_in_quotes() -> None:
     shown = snapshot_of(FakeReader([document(browser="\t1+1")]))
 
     assert ("browsers", None, '"\\t1+1"', 1, 1) in [*export.rows(shown)]
+
+
+@pytest.mark.parametrize("label", ["a;=1+1", "a,+1", "a\t@x", "a|-1", "a\n=1", "a; =1+1", ' "=1+1"', "＝1+1", "a;＠x"])
+def test_no_part_of_a_cell_begins_like_a_formula(label: str) -> None:
+    """Wherever a spreadsheet ends a cell: in some languages at a semicolon, with quotes or without."""
+    shown = snapshot_of(FakeReader([document(browser=label)]))
+
+    text = export.as_csv(shown).decode()
+
+    cells = re.split(r"[;,|\t\r\n]", text)
+    assert [] == [
+        cell for cell in cells if re.match(r"""[\s"']*[=+\-@＝＋－＠]""", cell) and not re.match(r"""["\s]*'""", cell)
+    ]
+
+
+@pytest.mark.parametrize("label", ["a-b", "1+1=2", "me@example.com", "x;y", "Ωπ 🦊"])
+def test_other_labels_stay_as_they_are(label: str) -> None:
+    """A character of formulas inside a text is none."""
+    shown = snapshot_of(FakeReader([document(browser=label)]))
+
+    assert label in [row["label"] for row in csv.DictReader(io.StringIO(export.as_csv(shown).decode(), newline=""))]
+
+
+def test_tables_of_streamlit_have_no_export() -> None:
+    """Streamlit's own CSV file of a table would have the values as they are, and so would the clipboard."""
+    options = tomllib.loads((Path(str(dashboard.__file__)).parent / ".streamlit" / "config.toml").read_text("utf-8"))
+
+    assert options["client"]["disableDataExport"]
+    assert "client.disableDataExport" in config.get_config_options()
 
 
 def test_label_is_no_formula() -> None:
