@@ -95,7 +95,7 @@ def test_runs_and_keeps_its_data(stack: Stack) -> None:
     stack.streamapp("send-sample", "--count", "5000")
     assert "10,000" in _verified(stack)
 
-    # A worker that is killed comes back.
+    # The others take over from a worker that is killed.
     stack.engine.docker("kill", *stack.compose("ps", "--quiet", "worker").split()[:1])
     stack.streamapp("send-sample", "--count", "1000")
     assert "11,000" in _verified(stack)
