@@ -36,10 +36,10 @@ class Stack:
     images: dict[str, str]
     options: tuple[str, ...] = ("--project-name=streamapp-ci",)
 
-    def compose(self, *arguments: str, check: bool = True) -> str:
-        """Run `docker compose` in the copy."""
+    def compose(self, *arguments: str, check: bool = True, **ports: str) -> str:
+        """Run `docker compose` in the copy; `ports` are other ones than `PORTS`."""
         options = (f"--project-directory={self.folder}", f"--file={self.folder / 'compose.yaml'}", *self.options)
-        variables = {f"STACK_{name}": value for name, value in PORTS.items()}
+        variables = {f"STACK_{name}": value for name, value in {**PORTS, **ports}.items()}
         tags = {"STACK_WORKER_IMAGE": self.images["worker"], "STACK_DASHBOARD_IMAGE": self.images["dashboard"]}
         return self.engine.docker("compose", *options, *arguments, check=check, **variables, **tags)
 
@@ -83,7 +83,7 @@ def test_runs_and_keeps_its_data(stack: Stack) -> None:
     stack.streamapp("send-sample", "--count", "5000")
     assert "5,000" in _verified(stack)
 
-    # Restarted, not made anew.
+    # The same containers again.
     stack.compose("stop")
     ours = stack.exit_codes("worker", "dashboard", "worker-port")
     assert {"0"} == ours
@@ -100,7 +100,7 @@ def test_runs_and_keeps_its_data(stack: Stack) -> None:
     stack.streamapp("send-sample", "--count", "1000")
     assert "11,000" in _verified(stack)
 
-    # Containers made anew on the same volumes.
+    # New containers on the same volumes.
     stack.compose("down")
     stack.up()
     assert "11,000" in _verified(stack)
@@ -150,6 +150,26 @@ def test_no_secret_is_shown(stack: Stack) -> None:
     secrets = [file.read_text("utf-8") for file in (stack.folder / "secrets").glob("*-password")]
 
     assert [] == [secret for secret in secrets if secret in shown]
+
+
+def test_images_run_alone_on_other_servers(stack: Stack) -> None:
+    """The profile `external` takes the addresses from .env; here they are those of the stack."""
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": "kafka:29092",
+        "SCHEMA_REGISTRY_URL": "http://schema-registry:8081",
+        "MONGO_URI": (stack.folder / "secrets" / "mongodb-worker-uri").read_text("utf-8"),
+        "PRODUCE_INTERVAL_SECONDS": "0",
+    }
+    (stack.folder / ".env").write_text(
+        "".join(f"STREAMAPP_{name}={value}\n" for name, value in settings.items()), "utf-8"
+    )
+    services = ("external-worker", "external-dashboard")
+
+    stack.compose("up", "--wait", "--no-build", "--no-deps", *services, WORKER_PORT="16067", DASHBOARD_PORT="18502")
+
+    assert (200, True) == _ready(stack, "http://127.0.0.1:16067/readyz")
+    assert (200, True) == _ready(stack, "http://127.0.0.1:18502/readyz")
+    stack.compose("rm", "--stop", "--force", *services)
 
 
 def test_down_deletes_the_volumes(stack: Stack) -> None:
