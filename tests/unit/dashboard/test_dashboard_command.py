@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import pytest
 from click.testing import CliRunner
 
@@ -56,3 +59,82 @@ def test_wrong_setting_is_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert 2 == done.exit_code
     assert "STREAMAPP_DASHBOARD_PORT" in done.output
+
+
+def test_names_of_the_setting_are_the_only_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Besides those of loopback; the setting comes before Streamlit's variable."""
+    monkeypatch.setenv("STREAMLIT_SERVER_ALLOWED_HOSTS", "*")
+
+    command = dashboard.arguments("0.0.0.0", 8501, allowed_hosts="page.example.com,page")
+
+    names = [value for flag, value in pairwise(command) if flag == "--server.allowedHosts"]
+    assert ["page.example.com", "page", "localhost", "127.0.0.1", "::1"] == names
+
+
+@pytest.mark.parametrize("path", ["/team/streamapp/", "team/streamapp"])
+def test_base_path_is_in_the_printed_address(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """The path may be written with or without its slashes."""
+    started = _start(monkeypatch, STREAMAPP_DASHBOARD_BASE_PATH=path)
+
+    assert ["--server.baseUrlPath", "team/streamapp"] == started.command[-2:]
+    assert "http://127.0.0.1:8501/team/streamapp." in started.output
+
+
+def test_variables_of_streamlit_are_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Address and port come from Streamlit's variables if no setting gives them."""
+    started = _start(monkeypatch, STREAMLIT_SERVER_ADDRESS="127.0.0.2", STREAMLIT_SERVER_PORT="18511")
+
+    assert ["--server.address", "127.0.0.2", "--server.port", "18511"] == started.command[2:]
+
+
+def test_settings_come_before_the_variables_of_streamlit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the setting has the value of its default."""
+    started = _start(
+        monkeypatch,
+        STREAMLIT_SERVER_ADDRESS="127.0.0.2",
+        STREAMLIT_SERVER_PORT="18511",
+        STREAMAPP_DASHBOARD_HOST="127.0.0.1",
+        STREAMAPP_DASHBOARD_PORT="18512",
+    )
+
+    assert ["--server.address", "127.0.0.1", "--server.port", "18512"] == started.command[2:]
+
+
+@pytest.mark.parametrize("port", ["http", "0", "70000", "²"])
+def test_wrong_variable_of_streamlit_is_named(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    """Exit 2, naming the variable."""
+    monkeypatch.setenv("STREAMLIT_SERVER_PORT", port)
+
+    done = CliRunner().invoke(dashboard.command, [])
+
+    assert 2 == done.exit_code
+    assert "STREAMLIT_SERVER_PORT" in done.output
+
+
+def test_installation_without_streamlit_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the image of the worker."""
+    monkeypatch.setattr(dashboard, "find_spec", lambda _: None)
+
+    done = CliRunner().invoke(dashboard.command, [])
+
+    assert 2 == done.exit_code
+    assert "pip install streamlit" in done.output
+
+
+@dataclass(frozen=True)
+class _Started:
+    command: list[str]
+    output: str
+
+
+def _start(monkeypatch: pytest.MonkeyPatch, **variables: str) -> _Started:
+    """Run `streamapp dashboard` up to the point where it would replace the process."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(dashboard.os, "execv", lambda _, command: commands.append(command))
+    monkeypatch.setattr(dashboard.signal, "pthread_sigmask", lambda *_: None)
+    monkeypatch.setattr(dashboard, "_check_is_free", lambda *_: None)
+    done = CliRunner().invoke(dashboard.command, [])
+    assert 0 == done.exit_code, done.output
+    return _Started(commands[0], done.output)
