@@ -199,6 +199,7 @@ def service_images() -> dict[str, str]:
         "kafka": services["kafka"]["image"],
         "schema-registry": services["schema-registry"]["image"],
         "mongo": services["mongodb"]["image"],
+        "prometheus": services["prometheus"]["image"],
     }
 
 

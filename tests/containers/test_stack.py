@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.containers.engine import Engine
+from tests.support.until import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -23,6 +24,7 @@ PORTS = {
     "MONGODB_PORT": "17017",
     "WORKER_PORT": "16066",
     "DASHBOARD_PORT": "18501",
+    "PROMETHEUS_PORT": "19090",
 }
 WORKER, PAGE = f"http://127.0.0.1:{PORTS['WORKER_PORT']}", f"http://127.0.0.1:{PORTS['DASHBOARD_PORT']}"
 
@@ -111,8 +113,24 @@ def test_answers_only_for_its_names(stack: Stack) -> None:
     assert 421 == stack.engine.fetch(f"{WORKER}/metrics", "attacker.example")[0]
 
 
-def test_other_containers_scrape_the_worker_by_name(stack: Stack) -> None:
-    """Prometheus reaches the metrics under the name of the service."""
+def test_prometheus_scrapes_every_worker(stack: Stack) -> None:
+    """Each container of the worker is a target that answers, and the rules are loaded."""
+    stack.compose("up", "--wait", "--no-build", "--scale=worker=2", "prometheus", "worker")
+    api = f"http://127.0.0.1:{PORTS['PROMETHEUS_PORT']}/api/v1"
+
+    def healths() -> list[str]:
+        status, body = stack.engine.fetch(f"{api}/targets?state=active")
+        return [each["health"] for each in json.loads(body)["data"]["activeTargets"]] if status == 200 else []
+
+    until(lambda: healths() == ["up", "up"], within=60, what="the targets of Prometheus")
+    _, rules = stack.engine.fetch(f"{api}/rules")
+    files = list((stack.folder / "deploy" / "prometheus").glob("alerts*"))
+    assert len(files) == len(json.loads(rules)["data"]["groups"][:1])
+    stack.compose("rm", "--stop", "--force", "prometheus")
+
+
+def test_other_containers_reach_the_worker_by_name(stack: Stack) -> None:
+    """The metrics are answered under the name of the service."""
     script = "import urllib.request as r; print(r.urlopen('http://worker:6066/metrics').status)"
 
     assert "200" == stack.compose("exec", "--no-TTY", "dashboard", "python", "-c", script)
