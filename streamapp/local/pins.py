@@ -34,10 +34,10 @@ def check(download: str, files: Sequence[Path]) -> None:
                 " The repository or a proxy has given other contents. Compare what you get elsewhere with"
                 f" {FILE}."
             )
-    names = {file.name for file in files}
-    if names != expected.keys():
+    names, expected_names = {file.name for file in files}, {*expected}
+    if names != expected_names:
         raise BackendError(
-            f"{download} has other files than streamapp expects: {', '.join(sorted(names ^ expected.keys()))}."
+            f"{download} has other files than streamapp expects: {', '.join(sorted(names ^ expected_names))}."
             f" The repository or a proxy has given other metadata. The expected files are in {FILE}."
         )
 
