@@ -126,6 +126,7 @@ class ProcessSettings(BaseSettings):
         description="The dashboard shows red if at least this fraction of the records of the last 15 minutes are"
         " dead letters.",
         examples=[0.01],
+    )
     dashboard_allowed_hosts: str | None = Field(
         default=None,
         pattern=r"^(\*|[A-Za-z0-9.*_:-]+(,[A-Za-z0-9.*_:-]+)*)?$",
