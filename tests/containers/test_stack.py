@@ -136,6 +136,13 @@ def test_other_containers_reach_the_worker_by_name(stack: Stack) -> None:
     assert "200" == stack.compose("exec", "--no-TTY", "dashboard", "python", "-c", script)
 
 
+def test_shell_of_mongodb_counts(stack: Stack) -> None:
+    """The command of the documents counts the events."""
+    shell = 'mongosh --quiet "$(cat /run/secrets/mongodb-reader-uri)" --eval "db.events.countDocuments()"'
+
+    assert "11000" == stack.compose("exec", "--no-TTY", "mongodb", "bash", "-c", shell).splitlines()[-1]
+
+
 def test_mongodb_refuses_who_has_no_password(stack: Stack) -> None:
     """Without a user nothing can be read, and the reader cannot write."""
     reader = (stack.folder / "secrets" / "mongodb-reader-uri").read_text("utf-8")
