@@ -25,7 +25,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SCRIPT = HERE / "engine"
 MONGOSH = "mongosh@2.12.0"
-DEBIAN = "http://deb.debian.org/debian"
 #: What the image python:…-slim has besides Python, and what Python's modules need.
 PACKAGES = (
     "ca-certificates,libbz2-1.0,libexpat1,libffi8,libgdbm6,liblzma5,libncursesw6,libreadline8,libsqlite3-0,libssl3,"
@@ -148,7 +147,7 @@ def _make_base(engine: Engine) -> None:
     shutil.rmtree(root, ignore_errors=True)
     unpacked = engine.folder / "root"
     subprocess.run(
-        [unpacked / "usr/sbin/debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root, DEBIAN],
+        [unpacked / "usr/sbin/debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root],
         env={
             **os.environ,
             "DEBOOTSTRAP_DIR": str(unpacked / "usr/share/debootstrap"),
