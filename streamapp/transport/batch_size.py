@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 #: Memory of one record beside its key and value: 220 bytes measured with tracemalloc, and a reserve for its document.
 RECORD_OVERHEAD_BYTES = 300
+#: Memory of a header beside its name and value.
+_HEADER_OVERHEAD_BYTES = 150
 
 
 class Sized(Protocol):
@@ -22,13 +24,21 @@ class Sized(Protocol):
         """Value as sent."""
         ...
 
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Pairs of name and value."""
+        ...
+
 
 R = TypeVar("R", bound=Sized)
 
 
 def memory_size(record: Sized) -> int:
     """Bytes of memory that a record takes up while it is in flight."""
-    return RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
+    size = RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
+    if headers := record.headers:
+        size += sum(_HEADER_OVERHEAD_BYTES + len(name) + len(value or b"") for name, value in headers)
+    return size
 
 
 def split(records: Sequence[R], *, max_records: int, max_bytes: int) -> Iterator[Sequence[R]]:

@@ -1,23 +1,20 @@
 """Fetches: what they take, and their effects on aiokafka's state."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any, Never
 
 import pytest
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IllegalStateError, InvalidSessionTimeoutError, TopicAuthorizationFailedError
-from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streamapp.retry import OutageRetrier
-from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords
+from streamapp.transport.fetcher import BatchFetcher, FetchedRecords
+from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
-from tests.support.factories import NOW
 
 FAILED = TP("user_events", 0)
 
@@ -91,14 +88,14 @@ class Buffering(BatchFetcher):
         self._outages, self._stop_worker = OutageRetrier("Kafka"), self.stopped.append
         self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
         self._consumer._fetcher.fetched_records = self._fetched_records
-        self._max_batch_records = 4_000
+        self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=4_000)
 
     async def _fetched_records(self, tps: Collection[TP], **_: Any) -> Never:
         raise self.error
 
     async def take(self, tp: TP) -> FetchedPartition:
         """Take the records of a partition, which is read from offset 5 on and ends at 9."""
-        return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000)
+        return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000, math.inf)
 
 
 def test_a_partition_without_records_is_not_read() -> None:
@@ -136,45 +133,6 @@ def test_a_wrong_setting_stops_the_worker() -> None:
     asyncio.run(buffering.take(FAILED))
 
     assert ["STREAMAPP_SESSION_TIMEOUT_SECONDS" in line for line in buffering.stopped] == [True]
-
-
-class Holding(BatchFetcher):
-    """Holds a batch that aiokafka has received, of records with these values."""
-
-    def __init__(self, tp: TopicPartition, values: Sequence[bytes]) -> None:
-        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 16_384)
-        for offset, value in enumerate(values):
-            builder.append(offset, NOW, None, value, [])
-        batch = MemoryRecords(bytes(builder.build()))
-        subscription = SubscriptionState()
-        subscription.assign_from_user({tp})
-        subscription.seek(tp, 0)
-        assignment = subscription.subscription.assignment
-        found = PartitionRecords(tp, batch, [], 0, None, None, check_crcs=True, isolation_level=0)
-        self._held = {tp: FetchResult(tp, assignment=assignment, partition_records=found, backoff=0)}
-        fetcher = SimpleNamespace(_records=self._held, fetched_records=self._fetched_records)
-        self._consumer: Any = SimpleNamespace(_fetcher=fetcher)
-        self._max_batch_records = 4_000
-        self._raw, self._unreadable = {}, set()
-        self.reading: Any = assignment.state_value(tp)
-
-    async def _fetched_records(self, tps: Collection[TP], *, max_records: int, **_: Any) -> dict[Any, Any]:
-        return {tp: self._held.pop(tp).getall(max_records) for tp in tps}
-
-
-def test_records_are_taken_as_they_were_decoded() -> None:
-    """Stock aiokafka copies each into a larger object."""
-    tp = TopicPartition("user_events", 0)
-
-    async def taken() -> FetchedPartition:
-        holding = Holding(tp, [b"a", b"b"])
-        return await holding._take(TP(*tp), holding.reading, 1_000)
-
-    fetched = asyncio.run(taken())
-
-    assert [(0, b"a"), (1, b"b")] == [(record.offset, record.value) for record in fetched.records]
-    assert {DefaultRecord} == {type(record) for record in fetched.records}
-    assert fetched.position_after == 2
 
 
 def _no_check(send: Send) -> TopicIdCheck:
