@@ -70,7 +70,9 @@ class ResponseReader:
             some = self._records[self._at : self._at + max_records - len(taken)]
             sizes = [*map(memory_size, some)]
             if size + sum(sizes) >= max_bytes:
-                reached = next(index for index, total in enumerate(accumulate(sizes, initial=size)) if total >= max_bytes)
+                reached = next(
+                    index for index, total in enumerate(accumulate(sizes, initial=size)) if total >= max_bytes
+                )
                 some, sizes = some[:reached], sizes[:reached]
             taken += some
             size += sum(sizes)
