@@ -131,7 +131,7 @@ class Generator:
     def start(self, tried: int) -> bool:
         """Begin another record; return whether it has many values."""
         is_large = tried % LARGE_ONE_IN == 1
-        self._left, self._most_items = (LARGE_VALUES, 900) if is_large else (MOST_VALUES, 4)
+        self._left, self._most_items = (LARGE_VALUES, 450) if is_large else (MOST_VALUES, 4)
         return is_large
 
     def value(self, type_: Any, named: dict[str, Any], depth: int = 0) -> Any:
