@@ -109,7 +109,7 @@ def _complete_records(data: bytearray, limit: int) -> tuple[int, int, int]:
         first record, 0 if they are not known yet; they are complete only if it has too many headers.
 
     Raises:
-        UnpackError: what follows is no record.
+        UnpackError: there is no record at the beginning.
     """
     at = count = last = 0
     size = len(data)
@@ -122,10 +122,14 @@ def _complete_records(data: bytearray, limit: int) -> tuple[int, int, int]:
                 zigzag, begin = first & 0x7F | second << 7, at + 2
             else:
                 length, begin = varint(data, at)
-                zigzag = 2 * length if length > 0 else 0
+                zigzag = max(0, 2 * length)
         except IndexError:
             break
+        except ValueError:
+            zigzag, begin = 0, at
         if zigzag & 1 or not zigzag:
+            if count:
+                break
             message = "a record has an invalid length"
             raise UnpackError(message)
         end = begin + (zigzag >> 1)

@@ -2,9 +2,6 @@
 
 A fetch that is cancelled has taken no record. Errors that only a restart can fix are raised; the group is joined again
 after all others.
-
-Faust runs its consumer in a thread with an event loop of its own. This consumer runs on the worker's event loop: when
-events arrive one by one, waking the other thread for each fetch makes up a good part of the cost of an event.
 """
 
 # The class extends Faust's consumer thread and uses private parts of aiokafka: tests/unit/test_vendor_internals.py.
@@ -22,18 +19,18 @@ from typing import Any, NamedTuple
 from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import BrokerResponseError, ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from mode import get_logger
-from mode.threads import WorkerThread
 
-from streamapp.errors import BrokerUnavailable
 from streamapp.retry import OutageRetrier
-from streamapp.transport.kafka_faults import Fault, access_message, fault_of, is_access_error, setting_message
+from streamapp.transport.kafka_access import KafkaAccess
+from streamapp.transport.kafka_faults import is_retriable
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
 from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
+from streamapp.transport.task_worker import TaskWorker
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 
 log = get_logger(__name__)
@@ -46,9 +43,6 @@ FETCH_MAX_WAIT_MS = 200
 COMMIT_TIMEOUT_SECONDS = 3.0
 #: The close of aiokafka's client waits for a broker that may be unreachable.
 STOP_TIMEOUT_SECONDS = 1.5
-#: Seconds without another error after which access counts as restored, and between two attempts without it.
-ACCESS_RESTORED_SECONDS = 5.0
-ACCESS_RETRY_SECONDS = 0.5
 #: If a seek took longer than broker_request_timeout, Faust would not resume its streams after a rebalance.
 SEEK_TIMEOUT_SECONDS = 10.0
 
@@ -65,28 +59,10 @@ class FetchedRecords(NamedTuple):
     has_more: bool = False
 
 
-class _TaskWorker(WorkerThread):
-    """Runs a service as a task of the current event loop, in place of Faust's thread."""
-
-    def start(self) -> None:
-        """Run the service until it stops."""
-        self._serving = asyncio.create_task(self.service._serve())
-        self._serving.add_done_callback(self._on_end)
-
-    def _on_end(self, serving: asyncio.Task[None]) -> None:
-        error = None if serving.cancelled() else serving.exception()
-        if error and error is not self.service.crash_reason:  # Faust reports the crash reason itself.
-            log.error("The Kafka consumer stopped with an error: %r", error)
-        self.service.set_shutdown()
-
-    def stop(self) -> None:
-        """Do nothing: there is no thread to end."""
-
-
 class BatchFetcher(stock.AIOKafkaConsumerThread):
     """Owns aiokafka's consumer. Faust calls it a thread; it runs as a task of the worker's event loop."""
 
-    Worker = _TaskWorker
+    Worker = TaskWorker
 
     #: Bytes to take from each partition of a batch topic.
     budgets: Mapping[TP, int] = MappingProxyType({})
@@ -94,8 +70,6 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     stock_partitions: frozenset[TP] = frozenset()
 
     _is_commit_failing = False
-    #: When Kafka last refused access; None while it does not.
-    _refused_at: float | None = None
     _rotation = 0
 
     def __init__(
@@ -108,7 +82,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._outages, self._stop_worker = outages, stop_worker
+        self._access = KafkaAccess(outages=outages, stop_worker=stop_worker)
         self._check_topic_ids = check_topic_ids
         self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=max_batch_records)
 
@@ -156,8 +130,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     async def fetch(self, timeout: float) -> FetchedRecords:
         """Take the records of the targets that have arrived, or wait for records for up to `timeout` seconds."""
         deadline = monotonic() + timeout
-        if self._refused_at is not None:
-            await self._wait_for_access(min(timeout, ACCESS_RETRY_SECONDS))
+        await self._access.wait(timeout)
         # An exception must not pass through fetch_context: aiokafka would count this fetch as running for ever.
         with self._ensure_consumer()._subscription.fetch_context():
             try:
@@ -214,29 +187,12 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         try:
             coordinator.check_errors()
         except KafkaError as exc:
-            if not self._is_waited_out(exc):
+            if not self._access.is_waited_out(exc):
                 raise
             # The error has ended the heartbeats; only a join starts them again.
-            if self._refused_at is None:
+            if not self._access.is_refused:
                 log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
             coordinator.request_rejoin()
-
-    def _is_waited_out(self, exc: BaseException) -> bool:
-        """Whether the worker waits; report missing access on /readyz, and stop the worker after a wrong setting."""
-        fault = fault_of(exc)
-        if fault is Fault.SETTING and isinstance(exc, BrokerResponseError):
-            self._stop_worker(setting_message(exc))
-        elif is_access_error(exc):
-            self._refused_at = monotonic()
-            self._outages.report(BrokerUnavailable(access_message(exc)))
-        return fault is not Fault.DEFECT
-
-    async def _wait_for_access(self, seconds: float) -> None:
-        if self._refused_at is not None and monotonic() - self._refused_at > ACCESS_RESTORED_SECONDS:
-            self._refused_at = None
-            self._outages.report(None)
-        else:
-            await asyncio.sleep(seconds)
 
     async def _take_available(self) -> FetchedRecords:
         # Nothing here waits, so that a fetch that is cancelled has taken no record.
@@ -291,7 +247,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         try:
             await self._read({tp}, 1)
         except KafkaError as exc:
-            if not self._is_waited_out(exc):
+            if not self._access.is_waited_out(exc):
                 raise
 
     async def _read(self, tps: Collection[TP], max_records: int | None) -> dict[Any, list[Any]]:
@@ -316,7 +272,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             if not is_retriable(exc):
                 await self.crash(exc)
             elif isinstance(exc, KafkaError):
-                self._is_waited_out(exc)
+                self._access.is_waited_out(exc)
             self._log_commit_result(exc)
             return False
         self._log_commit_result(None)
@@ -340,8 +296,3 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         elif error is None and self._is_commit_failing:
             log.warning("Offset commits succeed again.")
         self._is_commit_failing = error is not None
-
-
-def is_retriable(exc: BaseException) -> bool:
-    """Whether a repeated commit may succeed: Kafka is unreachable or refuses it, or the partition is not assigned."""
-    return isinstance(exc, TimeoutError | IllegalStateError) or fault_of(exc) is not Fault.DEFECT

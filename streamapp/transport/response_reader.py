@@ -116,7 +116,7 @@ class ResponseReader:
                 elif isinstance(piece, RecordBatch):
                     yield self._decode(piece)
                 else:
-                    self._log(batch, UnpackError())
+                    self._log(batch, UnpackError("a record is too large or has too many headers"))
                     self._decoder.advance(piece.offset + 1)
                     yield [piece]
 

@@ -13,6 +13,7 @@ from faust.types import TP
 
 from streamapp.retry import OutageRetrier
 from streamapp.transport.fetcher import BatchFetcher, FetchedRecords
+from streamapp.transport.kafka_access import KafkaAccess
 from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 
@@ -24,6 +25,7 @@ class Waiting(BatchFetcher):
 
     def __init__(self, fetched: "asyncio.Future[FetchedRecords]") -> None:
         self._consumer: Any = SimpleNamespace(_subscription=SubscriptionState())
+        self._access = KafkaAccess(outages=OutageRetrier("Kafka"), stop_worker=print)
         self._fetched = fetched
 
     async def _fetch_until(self, deadline: float) -> FetchedRecords:
@@ -85,7 +87,8 @@ class Buffering(BatchFetcher):
 
     def __init__(self, error: Exception = IllegalStateError("x")) -> None:  # noqa: B008 - immutable
         self.error, self.stopped = error, list[str]()
-        self._outages, self._stop_worker = OutageRetrier("Kafka"), self.stopped.append
+        self.outages = OutageRetrier("Kafka")
+        self._access = KafkaAccess(outages=self.outages, stop_worker=self.stopped.append)
         self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
         self._consumer._fetcher.fetched_records = self._fetched_records
         self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=4_000)
@@ -117,12 +120,12 @@ def test_missing_rights_are_waited_out(monkeypatch: pytest.MonkeyPatch, caplog: 
 
     for _ in range(3):
         assert [] == asyncio.run(buffering.take(FAILED)).records
-    assert buffering._outages.outage_since is not None
+    assert buffering.outages.outage_since is not None
     assert 1 == caplog.text.count("Kafka refuses access")
-    monkeypatch.setattr("streamapp.transport.fetcher.ACCESS_RESTORED_SECONDS", -1)
-    asyncio.run(buffering._wait_for_access(0))
+    monkeypatch.setattr("streamapp.transport.kafka_access.ACCESS_RESTORED_SECONDS", -1)
+    asyncio.run(buffering._access.wait(0))
 
-    assert buffering._outages.outage_since is None
+    assert buffering.outages.outage_since is None
     assert [] == buffering.stopped
 
 

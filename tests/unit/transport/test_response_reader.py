@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
 import pytest
+from aiokafka import codec
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
@@ -18,6 +20,8 @@ from aiokafka.structs import TopicPartition
 from streamapp.decode import wire_format
 from streamapp.errors import Undecodable
 from streamapp.model.record import UNKNOWN_TIMESTAMP, Reason
+from streamapp.transport import unpacking
+from streamapp.transport.batch_pieces import MAX_RECORD_BYTES
 from streamapp.transport.lenient_records import UNREADABLE
 from streamapp.transport.record_batch import record_batches
 from streamapp.transport.response_reader import ResponseReader
@@ -171,3 +175,140 @@ def test_a_batch_with_a_wrong_checksum_is_one_unreadable_record() -> None:
     records, _ = read(bytes(data))
 
     assert [UNREADABLE + bytes(data)] == [record.value for record in records]
+
+
+# -- large batches
+
+
+def varint(number: int) -> bytes:
+    """Encode a length that is not negative."""
+    zigzag, found = 2 * number, b""
+    while zigzag >= 0x80:
+        found, zigzag = found + bytes([zigzag & 0x7F | 0x80]), zigzag >> 7
+    return found + bytes([zigzag])
+
+
+def packed(records: bytes, count: int, *, base: int = 0, compression: int = ZSTD) -> bytes:
+    """Build a batch with these encoded records."""
+    data = bytearray(batch([b"a"], base=base))
+    data[61:] = {NONE: bytes, ZSTD: codec.zstd_encode}[compression](records)
+    data[8:12] = struct.pack(">i", len(data) - 12)
+    data[21:27] = struct.pack(">hi", compression, count - 1)
+    data[57:61] = struct.pack(">i", count)
+    return sealed(data, base)
+
+
+def encoded(offset: int, value: bytes = b"v", headers: int = 0) -> bytes:
+    """Encode a record without a key; its headers are empty."""
+    body = b"\0\0" + varint(offset) + b"\x01" + varint(len(value)) + value + varint(headers) + b"\0\x01" * headers
+    return varint(len(body)) + body
+
+
+@pytest.mark.parametrize("compression", [NONE, GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.parametrize("position", [0, 8_999])
+def test_a_large_batch_is_read_in_pieces(compression: int, position: int) -> None:
+    """All of its records, from the position on, none twice."""
+    values = [b"%d " % number * 100 for number in range(9_000)]
+    builder = DefaultRecordBatchBuilder(2, compression, 0, -1, -1, -1, 1 << 30)
+    for offset, value in enumerate(values):
+        builder.append(offset, NOW + offset, b"key", value, [("n", b"h")])
+    data = sealed(builder.build(), 7) + batch([b"after"], base=9_007)
+
+    records, after = read(data, position=7 + position)
+
+    assert [(7 + at, NOW + at, values[at]) for at in range(position, 9_000)] == [
+        (each.offset, each.timestamp, each.value) for each in records[:-1]
+    ]
+    assert (9_007, b"after", 9_008) == (records[-1].offset, records[-1].value, after)
+
+
+def test_a_turn_takes_a_bounded_part_of_a_large_batch() -> None:
+    """Also while it passes over records before the position."""
+    data = packed(b"".join(encoded(offset, bytes(1000)) for offset in range(10_000)), 10_000)
+    reader, turns = ResponseReader(stock(data, 9_999), data), 0
+    tracemalloc.start()
+    while not (records := reader.take(max_records=10, max_bytes=100, deadline=-math.inf).records):
+        assert reader.next_fetch_offset == 9_999
+        turns += 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert [9_999] == [each.offset for each in records]
+    assert turns > 30
+    assert peak < 6 * 1024 * 1024
+
+
+def test_records_are_taken_up_to_the_limit_in_bytes() -> None:
+    """The one that reaches the limit is the last; headers count."""
+    data = packed(b"".join(encoded(offset, headers=offset * 10) for offset in range(5)), 5)
+    reader = ResponseReader(stock(data), data)
+
+    records, size = reader.take(max_records=10, max_bytes=2_000, deadline=math.inf)
+
+    assert ([0, 1], 2 * 301 + 10 * 150) == ([each.offset for each in records], size)
+    assert reader.next_fetch_offset == 2
+    assert [2, 3, 4] == [each.offset for each in reader.take(max_records=9, max_bytes=9_999, deadline=math.inf).records]
+
+
+@pytest.mark.parametrize(
+    "large", [encoded(1, bytes(MAX_RECORD_BYTES + 1)), encoded(1, headers=50_000)], ids=["bytes", "headers"]
+)
+def test_a_record_that_takes_too_much_memory_becomes_a_dead_letter(large: bytes) -> None:
+    """Its dead letter has its first bytes; the records beside it are events."""
+    before = [encoded(0, bytes(1 << 21))]
+    data = packed(b"".join([*before, large, encoded(2)]), 3)
+
+    records, after = read(data)
+
+    assert ([0, 1, 2], 3) == ([each.offset for each in records], after)
+    assert UNREADABLE == records[1].value[:1]
+    assert len(records[1].value) < 2_000
+    assert b"v" == records[2].value
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\x01" + bytes(9), b"\xff" * 20, b"", varint(100) + b"short"])
+def test_a_large_batch_that_breaks_off_has_one_dead_letter_for_the_rest(tail: bytes) -> None:
+    """It holds the bytes of the batch; the records before it are events."""
+    records_before = b"".join(encoded(offset, bytes(1000)) for offset in range(5_000))
+    data = packed(records_before + tail, 6_000)
+
+    records, after = read(data + batch([b"after"], base=6_000))
+
+    assert [*range(5_001), 6_000] == [each.offset for each in records]
+    assert (UNREADABLE + data, 6_001) == (records[5_000].value, after)
+
+
+def test_a_batch_beyond_the_limit_has_one_dead_letter_for_the_rest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says how many bytes are allowed."""
+    monkeypatch.setattr(unpacking, "MAX_UNPACKED_BYTES", 5_000_000)
+    data = packed(b"".join(encoded(offset, bytes(1000)) for offset in range(8_000)), 8_000)
+
+    records, after = read(data)
+
+    assert (UNREADABLE + data, 8_000) == (records[-1].value, after)
+    assert 4_000 < len(records) < 5_000
+    assert "more than 5000000 bytes" in caplog.text
+
+
+def test_records_with_the_same_offset_are_one() -> None:
+    """The broker does not compare the offsets within a batch that is not compressed."""
+    records, after = read(packed(encoded(0) + encoded(0) + encoded(1), 3, compression=NONE))
+
+    assert ([0, 1], 3) == ([each.offset for each in records], after)
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_aborted_records_are_not_read(size: int) -> None:
+    """Neither of a batch in one piece, nor of one in several."""
+    builder = DefaultRecordBatchBuilder(2, LZ4, 1, 5, 0, 0, 1 << 30)
+    for offset in range(size):
+        builder.append(offset, NOW, None, b"value", [])
+    data = sealed(builder.build()) + batch([b"after"], base=size)
+    aborted = PartitionRecords(TP, MemoryRecords(data), [(5, 0)], 0, None, None, check_crcs=True, isolation_level=1)
+    reader = ResponseReader(aborted, data)
+
+    records = reader.take(max_records=size, max_bytes=1 << 30, deadline=math.inf).records
+
+    assert ([size], size + 1) == ([each.offset for each in records], reader.next_fetch_offset)
