@@ -1,4 +1,4 @@
-"""Wait out errors of Kafka that a person corrects, and tell of them: missing rights, wrong settings."""
+"""Wait out errors of Kafka that a person corrects, and report them: missing rights, wrong settings."""
 
 from __future__ import annotations
 
