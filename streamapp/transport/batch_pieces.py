@@ -42,7 +42,7 @@ class BatchPieces:
 
     def __iter__(self) -> Iterator[RecordBatch | BatchRecord | None]:
         chunks = [*islice(self._chunks, _WHOLE_CHUNKS)]
-        left = self._header.count
+        left = self._header.record_count
         if len(chunks) < _WHOLE_CHUNKS and left <= MAX_PIECE_RECORDS:
             yield self._batch.with_records(b"".join(chunks), count=left, last_delta=self._header.last_delta)
             return
@@ -91,7 +91,7 @@ class BatchPieces:
             offset = self._batch.offset + offset_delta(record)
         except (ValueError, IndexError):
             offset = otherwise
-        return max(self.next_offset, min(offset, self._batch.last_offset))
+        return min(max(self.next_offset, offset), self._batch.last_offset)
 
     def _read_chunk(self) -> None:
         chunk = next(self._chunks, None)

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka.record.default_records import DefaultRecord
 
 from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP
-from streamapp.transport.record_batch import RecordBatch
+from streamapp.transport.record_batch import BatchHeader, RecordBatch
 
 #: First byte of the value of a record that could not be read; its bytes follow.
 UNREADABLE = b"\xff"
@@ -31,13 +31,14 @@ def read_leniently(batch: RecordBatch) -> Sequence[Any]:
         return [unreadable(batch.offset, UNKNOWN_TIMESTAMP, batch.data)]
     if header.is_control:
         return []
-    return list(_records(batch.records, batch.offset, header.first_ms, header.append_ms, header.count))
+    return [*_records(batch, header)]
 
 
-def _records(body: bytes, base: int, first_ms: int, append_ms: int | None, count: int) -> Iterator[Any]:
-    at, offset = 0, base
+def _records(batch: RecordBatch, header: BatchHeader) -> Iterator[Any]:
+    body, first_ms, append_ms = batch.records, header.first_ms, header.append_ms
+    at, offset = 0, batch.offset
     fallback_ms = first_ms if append_ms is None else append_ms
-    for _ in range(count):
+    for _ in range(header.record_count):
         length = _record_length(body, at)
         if length is None:
             yield unreadable(offset, fallback_ms, body[at:])
@@ -46,12 +47,20 @@ def _records(body: bytes, base: int, first_ms: int, append_ms: int | None, count
         data = body[at : at + length]
         at += length
         try:
-            offset = max(offset, base + offset_delta(data))
+            offset = max(offset, _offset_within(batch, data))
             record = _record(data, offset, first_ms, append_ms)
         except (ValueError, IndexError):
             record = unreadable(offset, fallback_ms, data)
         yield record
         offset += 1
+
+
+def _offset_within(batch: RecordBatch, data: bytes) -> int:
+    """The offset of a record. Raises IndexError, and ValueError if it is one of the records that follow the batch."""
+    offset = batch.offset + offset_delta(data)
+    if offset > batch.last_offset:
+        raise ValueError(offset)
+    return offset
 
 
 def _record_length(body: bytes, at: int) -> int | None:

@@ -77,7 +77,7 @@ class BatchHeader(NamedTuple):
     #: Milliseconds since the epoch.
     first_ms: int
     last_ms: int
-    count: int
+    record_count: int
 
     @property
     def compression(self) -> int:

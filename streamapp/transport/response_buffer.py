@@ -42,7 +42,7 @@ class ResponseBuffer:
         self._fetcher = fetcher
         self._max_records = max_records
         #: The bytes of the responses of which no record was taken yet.
-        self._data: dict[TopicPartition, bytes] = {}
+        self._data: dict[TP | TopicPartition, bytes] = {}
 
     def keep(self, response: Any, topics: Collection[str]) -> None:
         """Keep the bytes of a fetch response before aiokafka adds it to its buffer."""

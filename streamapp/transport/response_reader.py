@@ -117,8 +117,9 @@ class ResponseReader:
                     yield self._decode(piece)
                 else:
                     self._log(batch, UnpackError("a record is too large or has too many headers"))
+                    is_due = piece.offset >= self._decoder.next_fetch_offset
                     self._decoder.advance(piece.offset + 1)
-                    yield [piece]
+                    yield [piece] if is_due else ()
 
     def _decode(self, piece: RecordBatch) -> Sequence[BatchRecord]:
         begin = self._decoder.next_fetch_offset
@@ -168,29 +169,38 @@ class _Decoder(PartitionRecords):
 
     def decode(self, batch: RecordBatch) -> Sequence[BatchRecord]:
         """Return the records of a batch from the next offset on; raises whatever aiokafka raises."""
-        self._records, header = MemoryRecords(batch.data), batch.header
-        if header is None or header.is_transactional or header.is_control:
-            self._check_crcs = header is None  # else the checksum was that of the whole batch
+        records: list[Any]
+        self._records, header, begin = MemoryRecords(batch.data), batch.header, self.next_fetch_offset
+        self._check_crcs = header is None  # else the checksum was that of the whole batch
+        if header is None:
             return [*self._unpack_records()]
-        records, begin = [*self._records.next_batch()], self.next_fetch_offset
+        if header.is_transactional or header.is_control:
+            records = [*self._unpack_records()]
+        else:
+            stock: Any = self._records.next_batch()
+            records = [*stock]
         if [record.offset for record in records] != [*range(begin, begin + len(records))]:
-            records = [*self._ascending(records)]
-        self.advance(batch.last_offset + 1)
+            records = [*_ascending(records, begin)]
+        if records and records[-1].offset > batch.last_offset:
+            message = "a record has an offset beyond its batch"
+            raise UnpackError(message)
+        self.next_fetch_offset = max(begin, batch.last_offset + 1)
         return records
 
     def advance(self, offset: int) -> None:
         """Leave out the records before an offset."""
         self.next_fetch_offset = max(self.next_fetch_offset, offset)
 
-    def _ascending(self, records: Iterable[Any]) -> Iterator[Any]:
-        """Leave out records before the next offset, and those whose offset is not above the one before it."""
-        for record in records:
-            if record.offset >= self.next_fetch_offset:
-                self.next_fetch_offset = record.offset + 1
-                yield record
-
     def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ARG002 - aiokafka's signature
         """Return the record as it was decoded, in place of a larger copy; old message formats have no timestamp."""
         if record.timestamp is not None:
             return record
         return DefaultRecord(record.offset, UNKNOWN_TIMESTAMP, 0, record.key, record.value, [])
+
+
+def _ascending(records: Iterable[Any], begin: int) -> Iterator[Any]:
+    """Leave out records before an offset, and those whose offset is not above that of the one before."""
+    for record in records:
+        if record.offset >= begin:
+            begin = record.offset + 1
+            yield record

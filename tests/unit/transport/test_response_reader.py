@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 import tracemalloc
 import zlib
@@ -20,7 +21,7 @@ from aiokafka.structs import TopicPartition
 from streamapp.decode import wire_format
 from streamapp.errors import Undecodable
 from streamapp.model.record import UNKNOWN_TIMESTAMP, Reason
-from streamapp.transport import unpacking
+from streamapp.transport import batch_pieces, unpacking
 from streamapp.transport.batch_pieces import MAX_RECORD_BYTES
 from streamapp.transport.lenient_records import UNREADABLE
 from streamapp.transport.record_batch import record_batches
@@ -299,6 +300,21 @@ def test_records_with_the_same_offset_are_one() -> None:
     assert ([0, 1], 3) == ([each.offset for each in records], after)
 
 
+@pytest.mark.parametrize("attributes", [0, 0x10])
+def test_an_offset_beyond_its_batch_hides_no_record_that_follows(attributes: int) -> None:
+    """The record becomes a dead letter at the offset that it should have."""
+    data = bytearray(packed(encoded(0) + encoded(500) + encoded(2), 3, compression=NONE))
+    data[21:23] = struct.pack(">h", attributes)
+    data[43:51] = struct.pack(">q", 5)  # the producer
+
+    records, after = read(sealed(data) + batch([b"after"], base=3))
+
+    assert [(0, b"v"), (1, UNREADABLE), (2, b"v"), (3, b"after")] == [
+        (each.offset, each.value if each.offset != 1 else each.value[:1]) for each in records
+    ]
+    assert after == 4
+
+
 @pytest.mark.parametrize("size", [10, 10_000])
 def test_aborted_records_are_not_read(size: int) -> None:
     """Neither of a batch in one piece, nor of one in several."""
@@ -312,3 +328,51 @@ def test_aborted_records_are_not_read(size: int) -> None:
     records = reader.take(max_records=size, max_bytes=1 << 30, deadline=math.inf).records
 
     assert ([size], size + 1) == ([each.offset for each in records], reader.next_fetch_offset)
+
+
+PACK = {
+    NONE: bytes,
+    GZIP: codec.gzip_encode,
+    SNAPPY: codec.snappy_encode,
+    LZ4: codec.lz4_encode,
+    ZSTD: codec.zstd_encode,
+}
+
+
+def broken(rng: random.Random, data: bytes) -> bytes:
+    """Change, leave out or add bytes, or none."""
+    found = bytearray(data)
+    for _ in range(rng.choice([0, 1, 1, 3])):
+        at = rng.randrange(len(found) + 1)
+        odd = [b"\0", b"\x7f", b"\xff", b"\xff" * 9 + b"\x01", rng.randbytes(10), bytes(50), b""]
+        found[at : at + rng.choice([0, 1, 20])] = rng.choice(odd)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_batch_holds_the_next_one_is_read(seed: int, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets grow, each turn does something, and no record that follows is lost; small limits stand for large data."""
+    if large:
+        monkeypatch.setattr(unpacking, "CHUNK_BYTES", 64)
+        for name, limit in {"MAX_PIECE_RECORDS": 7, "MAX_RECORD_BYTES": 3_000, "MAX_HEADERS": 20}.items():
+            monkeypatch.setattr(batch_pieces, name, limit)
+        monkeypatch.setattr(batch_pieces, "_LARGE_RECORD_BYTES", 200)
+        monkeypatch.setattr(batch_pieces, "_KEPT_BYTES", 32)
+    rng = random.Random(seed)
+    for _ in range(60):
+        count, compression = rng.randint(1, 60), rng.choice([*PACK])
+        sizes, headers = rng.choices([0, 3, 50, 400, 5_000], k=count), rng.choices([0, 0, 1, 30, 200], k=count)
+        good = b"".join(encoded(offset, bytes(sizes[offset]), headers[offset]) for offset in range(count))
+        data = bytearray(packed(b"", count, base=100, compression=NONE))
+        data[61:] = PACK[compression](broken(rng, good)) if rng.random() < 0.8 else broken(rng, PACK[compression](good))
+        data[8:12] = struct.pack(">i", len(data) - 12)
+        data[21:23] = struct.pack(">h", rng.choice([compression] * 9 + [7]))
+        data[57:61] = struct.pack(">i", rng.choice([count] * 9 + [0, -1, 1, count + 5, 2**31 - 1]))
+        follows = batch([b"after"], base=100 + count)
+
+        records, after = read(sealed(data, 100) + follows, position=rng.choice([100, 99 + count]))
+
+        offsets = [each.offset for each in records]
+        assert (offsets, 101 + count) == (sorted(set(offsets)), after)
+        assert (b"after", 100 + count) == (records[-1].value, offsets[-1])
