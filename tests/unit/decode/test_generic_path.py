@@ -258,11 +258,17 @@ def built_or_refused(value: bytes, writer: WriterSchema) -> tuple[dict[str, Any]
 
 def check_time(value: bytes, writer: WriterSchema) -> None:
     """A record takes little CPU time on the event loop, also if it is refused; a large one is decoded in a thread."""
+    # A collection of garbage can fall into one attempt.
+    assert any(cpu_seconds(value, writer) < MOST_SECONDS for _ in range(3)), value.hex()
+
+
+def cpu_seconds(value: bytes, writer: WriterSchema) -> float:
+    """Return the CPU time that a record takes on the event loop, on the generic path."""
     record = FakeRecord(value=value, headers=[("not on", b"the fast path")])
     parts = batch.parts(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT)
     began = time.thread_time()
     next(parts)
-    assert time.thread_time() - began < MOST_SECONDS, value.hex()
+    return time.thread_time() - began
 
 
 def check_memory(value: bytes, writer: WriterSchema) -> None:
