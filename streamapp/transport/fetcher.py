@@ -209,7 +209,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             batch_partitions.append(await self._take(tp, state, budgets[tp], deadline))
         # aiokafka takes an empty set as all partitions.
         stock_records = await self._read(stock_partitions, consumer._max_poll_records) if stock_partitions else {}
-        has_more = any(self._responses.has_records(tp) for tp, _ in states)
+        has_more = any(self._responses.has_more(tp) for tp, _ in states)
         return FetchedRecords(generation, batch_partitions, stock_records, has_more)
 
     def _rotated(self, budgets: Collection[TP]) -> list[TP]:

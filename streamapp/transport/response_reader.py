@@ -9,7 +9,7 @@ are read one by one. What cannot be read becomes a record that becomes a dead le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from time import monotonic
 from typing import Any, NamedTuple
@@ -24,8 +24,8 @@ from streamapp.model.record import UNKNOWN_TIMESTAMP, BatchRecord
 from streamapp.transport.batch_pieces import BatchPieces
 from streamapp.transport.batch_size import memory_size
 from streamapp.transport.lenient_records import read_leniently, unreadable
-from streamapp.transport.record_batch import RecordBatch, latest_timestamp, record_batches
-from streamapp.transport.unpacking import UnpackError
+from streamapp.transport.record_batch import BatchHeader, RecordBatch, latest_timestamp, record_batches
+from streamapp.transport.unpacking import UnpackError, needs_large_window
 
 log = get_logger(__name__)
 
@@ -44,13 +44,17 @@ class ResponseReader:
     Args:
         stock: aiokafka's reader of the response, of which nothing has been read.
         data: the bytes of the response.
+        may_use_large_window: whether no other reader has a large window in memory.
     """
 
-    def __init__(self, stock: PartitionRecords, data: bytes) -> None:
+    def __init__(self, stock: PartitionRecords, data: bytes, *, may_use_large_window: Callable[[], bool]) -> None:
         #: The offset after the records that were taken; aiokafka compares it with its position.
         self.next_fetch_offset = stock.next_fetch_offset
         #: Whether all records were taken.
         self.has_ended = False
+        #: Whether it has a large window in memory, and whether it waits until no other reader has one.
+        self.has_large_window = self.is_waiting = False
+        self._may_use_large_window = may_use_large_window
         self._tp = stock._tp
         self._decoder = _Decoder(stock)
         self._steps = self._read(data)
@@ -77,7 +81,7 @@ class ResponseReader:
             taken += some
             size += sum(sizes)
             self._at += len(some)
-            if monotonic() >= deadline:
+            if self.is_waiting or monotonic() >= deadline:
                 break
         has_rest = self._at < len(self._records)
         if not has_rest:
@@ -86,12 +90,17 @@ class ResponseReader:
             self.next_fetch_offset = taken[-1].offset + 1
         return Taken(taken, size)
 
+    def close(self) -> None:
+        """Free the memory."""
+        self._steps.close()
+        self._records = ()
+
     def _step(self) -> None:
         records = next(self._steps, None)
         self.has_ended = records is None
         self._records, self._at = records or (), 0
 
-    def _read(self, data: bytes) -> Iterator[Sequence[BatchRecord]]:
+    def _read(self, data: bytes) -> Generator[Sequence[BatchRecord], None, None]:
         """Yield the records after each step of bounded work."""
         for batch in record_batches(data):
             self._has_logged = False
@@ -99,7 +108,9 @@ class ResponseReader:
                 yield from self._read_batch(batch)
             except Exception as exc:  # noqa: BLE001 - whatever a client library or a codec raises
                 self._log(batch, exc)
+                self.has_large_window = False
                 yield self._rest(batch, latest_timestamp(batch))
+            self.has_large_window = False
             self._decoder.advance(batch.last_offset + 1)
 
     def _read_batch(self, batch: RecordBatch) -> Iterator[Sequence[BatchRecord]]:
@@ -109,17 +120,26 @@ class ResponseReader:
             yield self._rest(batch, UNKNOWN_TIMESTAMP)  # none of its values can be trusted
         elif header is None or header.is_control:
             yield self._decode(batch)
+        elif needs_large_window(header.compression, batch.records):
+            while not self._may_use_large_window():
+                self.is_waiting = True
+                yield ()
+            self.is_waiting, self.has_large_window = False, True
+            yield from self._read_pieces(batch, header)
         else:
-            for piece in BatchPieces(batch, header, begin=self._decoder.next_fetch_offset):
-                if piece is None:
-                    yield ()
-                elif isinstance(piece, RecordBatch):
-                    yield self._decode(piece)
-                else:
-                    self._log(batch, UnpackError("a record is too large or has too many headers"))
-                    is_due = piece.offset >= self._decoder.next_fetch_offset
-                    self._decoder.advance(piece.offset + 1)
-                    yield [piece] if is_due else ()
+            yield from self._read_pieces(batch, header)
+
+    def _read_pieces(self, batch: RecordBatch, header: BatchHeader) -> Iterator[Sequence[BatchRecord]]:
+        for piece in BatchPieces(batch, header, begin=self._decoder.next_fetch_offset):
+            if piece is None:
+                yield ()
+            elif isinstance(piece, RecordBatch):
+                yield self._decode(piece)
+            else:
+                self._log(batch, UnpackError("a record is too large or has too many headers"))
+                is_due = piece.offset >= self._decoder.next_fetch_offset
+                self._decoder.advance(piece.offset + 1)
+                yield [piece] if is_due else ()
 
     def _decode(self, piece: RecordBatch) -> Sequence[BatchRecord]:
         begin = self._decoder.next_fetch_offset

@@ -18,8 +18,9 @@ from aiokafka import codec
 CHUNK_BYTES = 256 * 1024
 #: A batch that unpacks to more is no batch of events, but an attack.
 MAX_UNPACKED_BYTES = 1024**3
-#: Levels above 20 of Zstandard use windows up to this size. The window is in memory while a batch is unpacked.
-_MAX_ZSTD_WINDOW = 2**27
+#: Zstandard has its window in memory while it unpacks. Levels up to 19 use windows up to the first size; the second one
+#: is that of the highest level.
+_SMALL_WINDOW, _MAX_WINDOW = 2**23, 2**27
 #: A block of Snappy is unpacked as a whole. Snappy packs 64 bytes into three at best.
 _MAX_SNAPPY_BLOCK, _MAX_SNAPPY_RATIO = 128 * 1024 * 1024, 22
 #: Magic bytes, version and compatible version of snappy-java's stream, which are followed by blocks with their length.
@@ -54,6 +55,15 @@ def unpacked(compression: int, data: bytes) -> Iterator[bytes]:
         yield chunk
 
 
+def needs_large_window(compression: int, data: bytes) -> bool:
+    """Whether unpacking takes much memory; raises an error of Zstandard if the bytes are not compressed with it."""
+    return compression == ZSTD and _window(data) > _SMALL_WINDOW
+
+
+def _window(data: bytes) -> int:
+    return zstandard.get_frame_parameters(data).window_size
+
+
 def _chunks(compression: int, data: bytes) -> Iterator[bytes]:
     if compression == NONE:
         return _slices(data)
@@ -62,25 +72,26 @@ def _chunks(compression: int, data: bytes) -> Iterator[bytes]:
     if compression not in _STREAMS:
         message = f"unknown codec {compression}"
         raise UnpackError(message)
-    stream = _STREAMS[compression](io.BytesIO(data))
+    stream = _STREAMS[compression](data)
     return iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
-def _zstd(source: io.BytesIO) -> _Stream:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW)
-    return decompressor.stream_reader(source, read_across_frames=True)
+def _zstd(data: bytes) -> _Stream:
+    # The window of the first frame is that of all frames.
+    decompressor = zstandard.ZstdDecompressor(max_window_size=min(max(_window(data), _SMALL_WINDOW), _MAX_WINDOW))
+    return decompressor.stream_reader(data, read_across_frames=True)
 
 
-def _lz4(source: io.BytesIO) -> _Stream:
-    stream: Any = lz4.frame.LZ4FrameFile(source)
+def _lz4(data: bytes) -> _Stream:
+    stream: Any = lz4.frame.LZ4FrameFile(io.BytesIO(data))
     return stream
 
 
-def _gzip(source: io.BytesIO) -> _Stream:
-    return gzip.GzipFile(fileobj=source)
+def _gzip(data: bytes) -> _Stream:
+    return gzip.GzipFile(fileobj=io.BytesIO(data))
 
 
-_STREAMS: dict[int, Callable[[io.BytesIO], _Stream]] = {GZIP: _gzip, LZ4: _lz4, ZSTD: _zstd}
+_STREAMS: dict[int, Callable[[bytes], _Stream]] = {GZIP: _gzip, LZ4: _lz4, ZSTD: _zstd}
 
 
 def _snappy_chunks(data: bytes) -> Iterator[bytes]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+import struct
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import zstandard
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
@@ -42,13 +45,15 @@ class Fetcher:
         assignment: Any = self.subscription.subscription.assignment
         return assignment.state_value(tp)
 
-    def receive(self, buffer: ResponseBuffer, tp: TP, values: Sequence[bytes]) -> None:
-        """Receive a response with one batch."""
+    def receive(self, buffer: ResponseBuffer, tp: TP, values: Sequence[bytes], window_log: int = 0) -> None:
+        """Receive a response with one batch, compressed by Zstandard if it has a window."""
         self.subscription.seek(TopicPartition(*tp), 0)
         builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 30)
         for offset, value in enumerate(values):
             builder.append(offset, NOW, None, value, [])
         data = bytes(builder.build())
+        if window_log:
+            data = compressed(data, window_log)
         topics = [(tp.topic, [(tp.partition, 0, 9, data)]), ("another", [(0, 0, 9, data)])]
         buffer.keep(SimpleNamespace(topics=topics), {tp.topic})
         found = PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, check_crcs=True, isolation_level=0)
@@ -56,6 +61,17 @@ class Fetcher:
         self._records[TopicPartition(*tp)] = FetchResult(
             TopicPartition(*tp), assignment=assignment, partition_records=found, backoff=0
         )
+
+
+def compressed(data: bytes, window_log: int) -> bytes:
+    """Compress a batch in a stream, as producers do: the frame does not say how long it is."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    found = bytearray(data[:61] + packer.compress(data[61:]) + packer.flush())
+    found[8:12] = struct.pack(">i", len(found) - 12)
+    found[21:23] = struct.pack(">h", 4)
+    found[17:21] = struct.pack(">I", calc_crc32c(bytes(found[21:])))
+    return bytes(found)
 
 
 @pytest.fixture
@@ -75,9 +91,9 @@ def buffer(fetcher: Fetcher) -> ResponseBuffer:
     return ResponseBuffer(lambda: held, max_records=3)
 
 
-def take(buffer: ResponseBuffer, fetcher: Fetcher, max_bytes: int = 10_000) -> FetchedPartition:
+def take(buffer: ResponseBuffer, fetcher: Fetcher, max_bytes: int = 10_000, *, tp: TP = A) -> FetchedPartition:
     """Take records of a partition."""
-    return buffer.take(A, fetcher.state(A), max_bytes, deadline=math.inf)
+    return buffer.take(tp, fetcher.state(tp), max_bytes, deadline=math.inf)
 
 
 def test_records_are_taken_as_they_were_decoded(fetcher: Fetcher, buffer: ResponseBuffer) -> None:
@@ -115,6 +131,27 @@ def test_after_a_seek_the_rest_of_a_response_is_discarded(fetcher: Fetcher, buff
     assert [] == take(buffer, fetcher).records
     assert not buffer.has_records(A)
     assert fetcher.state(A).position == 1
+
+
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_one_large_window_is_in_memory_at_a_time(fetcher: Fetcher, buffer: ResponseBuffer, is_revoked: bool) -> None:
+    """Until its batch is read, or aiokafka has discarded it; windows of usual levels are not limited."""
+    values = [b"%d" % number * 500_000 for number in range(5)]
+    fetcher.receive(buffer, A, values, window_log=25)
+    fetcher.receive(buffer, B, values, window_log=26)
+
+    assert 1 == len(take(buffer, fetcher).records)
+    assert [] == take(buffer, fetcher, tp=B).records
+    assert buffer.has_records(B)
+    assert (True, False) == (buffer.has_more(A), buffer.has_more(B))
+    if is_revoked:
+        fetcher._records.pop(A)
+    while buffer.has_records(A):
+        take(buffer, fetcher)
+
+    assert [values[0]] == [record.value for record in take(buffer, fetcher, tp=B).records]
+    fetcher.receive(buffer, A, values, window_log=23)
+    assert 1 == len(take(buffer, fetcher).records)
 
 
 class OnlyResponses(BatchFetcher):

@@ -53,9 +53,14 @@ def stock(data: bytes, position: int = 0) -> PartitionRecords:
     return PartitionRecords(TP, MemoryRecords(data), [], position, None, None, check_crcs=True, isolation_level=1)
 
 
+def reader_of(records: PartitionRecords, data: bytes) -> ResponseReader:
+    """Return the reader of a response; no other has a large window."""
+    return ResponseReader(records, data, may_use_large_window=lambda: True)
+
+
 def read(data: bytes, position: int = 0) -> tuple[list[Any], int]:
     """Read leniently; return the records and the next offset to fetch."""
-    reader, records = ResponseReader(stock(data, position), data), list[Any]()
+    reader, records = reader_of(stock(data, position), data), list[Any]()
     while not reader.has_ended:
         records += reader.take(max_records=3, max_bytes=1 << 20, deadline=math.inf).records
     return records, reader.next_fetch_offset
@@ -226,7 +231,7 @@ def test_a_large_batch_is_read_in_pieces(compression: int, position: int) -> Non
 def test_a_turn_takes_a_bounded_part_of_a_large_batch() -> None:
     """Also while it passes over records before the position."""
     data = packed(b"".join(encoded(offset, bytes(1000)) for offset in range(10_000)), 10_000)
-    reader, turns = ResponseReader(stock(data, 9_999), data), 0
+    reader, turns = reader_of(stock(data, 9_999), data), 0
     tracemalloc.start()
     while not (records := reader.take(max_records=10, max_bytes=100, deadline=-math.inf).records):
         assert reader.next_fetch_offset == 9_999
@@ -242,7 +247,7 @@ def test_a_turn_takes_a_bounded_part_of_a_large_batch() -> None:
 def test_records_are_taken_up_to_the_limit_in_bytes() -> None:
     """The one that reaches the limit is the last; headers count."""
     data = packed(b"".join(encoded(offset, headers=offset * 10) for offset in range(5)), 5)
-    reader = ResponseReader(stock(data), data)
+    reader = reader_of(stock(data), data)
 
     records, size = reader.take(max_records=10, max_bytes=2_000, deadline=math.inf)
 
@@ -323,7 +328,7 @@ def test_aborted_records_are_not_read(size: int) -> None:
         builder.append(offset, NOW, None, b"value", [])
     data = sealed(builder.build()) + batch([b"after"], base=size)
     aborted = PartitionRecords(TP, MemoryRecords(data), [(5, 0)], 0, None, None, check_crcs=True, isolation_level=1)
-    reader = ResponseReader(aborted, data)
+    reader = reader_of(aborted, data)
 
     records = reader.take(max_records=size, max_bytes=1 << 30, deadline=math.inf).records
 

@@ -6,10 +6,21 @@ import struct
 import tracemalloc
 
 import pytest
+import zstandard
 from aiokafka import codec
 
 from streamapp.transport import unpacking
-from streamapp.transport.unpacking import CHUNK_BYTES, GZIP, LZ4, NONE, SNAPPY, ZSTD, UnpackError, unpacked
+from streamapp.transport.unpacking import (
+    CHUNK_BYTES,
+    GZIP,
+    LZ4,
+    NONE,
+    SNAPPY,
+    ZSTD,
+    UnpackError,
+    needs_large_window,
+    unpacked,
+)
 
 PACK = {
     NONE: bytes,
@@ -87,6 +98,17 @@ def test_what_is_not_packed_is_an_error(compression: int, packed: bytes) -> None
     """The libraries have errors of their own."""
     with pytest.raises(Exception, match=r".+"):
         list(unpacked(compression, packed))
+
+
+@pytest.mark.parametrize(("window_log", "is_large"), [(23, False), (24, True), (27, True)])
+def test_windows_of_all_levels_are_supported(window_log: int, is_large: bool) -> None:
+    """Level 19 of Zstandard uses one of 2**23 bytes, level 22 one of 2**27."""
+    parameters = zstandard.ZstdCompressionParameters(window_log=window_log)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    packed = packer.compress(LARGE) + packer.flush()
+
+    assert is_large == needs_large_window(ZSTD, packed)
+    assert LARGE == b"".join(unpacked(ZSTD, packed))
 
 
 def test_an_unknown_codec_is_an_error() -> None:
