@@ -155,6 +155,17 @@ def test_old_message_formats_are_read(magic: int) -> None:
     assert after == 1
 
 
+def test_a_broken_batch_of_an_old_format_is_one_unreadable_record() -> None:
+    """It has a checksum for each record."""
+    builder = LegacyRecordBatchBuilder(1, 0, 1 << 16)
+    builder.append(0, NOW, b"key", b"value")
+    data = bytes(builder.build()).replace(b"value", b"VALUE")
+
+    records, after = read(data)
+
+    assert ([(0, UNREADABLE + data)], 1) == ([(each.offset, each.value) for each in records], after)
+
+
 def test_any_bytes_are_read_without_an_error() -> None:
     """One byte after another is changed; the next offset always grows."""
     good = batch([b"a", b"b"], headers=[("n", b"v")])
@@ -270,6 +281,17 @@ def test_a_record_that_takes_too_much_memory_becomes_a_dead_letter(large: bytes)
     assert UNREADABLE == records[1].value[:1]
     assert len(records[1].value) < 2_000
     assert b"v" == records[2].value
+
+
+def test_a_malformed_record_at_the_end_of_a_large_batch_becomes_a_dead_letter() -> None:
+    """Its offset is that after the record before it."""
+    malformed = b"\xff" * 100_000
+    data = packed(encoded(0, bytes(1 << 21)) + varint(len(malformed)) + malformed, 2)
+
+    records, after = read(data)
+
+    assert ([0, 1], 2) == ([each.offset for each in records], after)
+    assert UNREADABLE + malformed == records[1].value
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"\x01" + bytes(9), b"\xff" * 20, b"", varint(100) + b"short"])
