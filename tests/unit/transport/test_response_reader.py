@@ -166,6 +166,16 @@ def test_a_broken_batch_of_an_old_format_is_one_unreadable_record() -> None:
     assert ([(0, UNREADABLE + data)], 1) == ([(each.offset, each.value) for each in records], after)
 
 
+def test_a_control_batch_that_cannot_be_read_has_no_records() -> None:
+    """No producer sends one."""
+    data = bytearray(packed(b"\xff" * 20, 1, compression=NONE))
+    data[21:23] = struct.pack(">h", 0x20)
+
+    records, after = read(sealed(data) + batch([b"after"], base=1))
+
+    assert ([(1, b"after")], 2) == ([(each.offset, each.value) for each in records], after)
+
+
 def test_any_bytes_are_read_without_an_error() -> None:
     """One byte after another is changed; the next offset always grows."""
     good = batch([b"a", b"b"], headers=[("n", b"v")])
