@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from itertools import islice
 
 from streamapp.model.record import BatchRecord
+from streamapp.transport.batch_size import MAX_HEADERS
 from streamapp.transport.lenient_records import header_count, offset_delta, unreadable, varint
 from streamapp.transport.record_batch import BatchHeader, RecordBatch
-from streamapp.transport.unpacking import UnpackError, unpacked
+from streamapp.transport.unpacking import CHUNK_BYTES, UnpackError, unpacked
 
-#: A batch of at most so many bytes and records is one piece, which saves the search for the ends of its records.
-_WHOLE_CHUNKS, MAX_PIECE_RECORDS = 4, 4_000
+#: Records of a piece, at the most. It has as many bytes as a chunk, and those of the last record that begins there.
+MAX_PIECE_RECORDS = 4_000
 #: No event is as large as that: MongoDB stores documents of 16 MB. A larger record becomes a dead letter.
 MAX_RECORD_BYTES = 32 * 1024 * 1024
-#: Of a record with more bytes the headers are counted, because an empty header of two bytes takes 64 bytes of memory.
-_LARGE_RECORD_BYTES, MAX_HEADERS = 64 * 1024, 10_000
+#: Of a record with more bytes the headers are counted before they are read.
+_LARGE_RECORD_BYTES = 64 * 1024
 #: Bytes that the dead letter of such a record has of it.
 _KEPT_BYTES = 1024
 
@@ -41,10 +42,13 @@ class BatchPieces:
         self.next_offset = batch.offset
 
     def __iter__(self) -> Iterator[RecordBatch | BatchRecord | None]:
-        chunks = [*islice(self._chunks, _WHOLE_CHUNKS)]
+        chunks = [*islice(self._chunks, 2)]
         left = self._header.record_count
-        if len(chunks) < _WHOLE_CHUNKS and left <= MAX_PIECE_RECORDS:
-            yield self._batch.with_records(b"".join(chunks), count=left, last_delta=self._header.last_delta)
+        is_small = len(chunks) < 2 and left <= MAX_PIECE_RECORDS  # noqa: PLR2004 - there is one chunk at the most
+        if is_small:
+            yield self._batch.with_records(
+                b"".join(chunks), count=left, first_offset=self._batch.offset, last_offset=self._batch.last_offset
+            )
             return
         self._bytes += b"".join(chunks)
         while left > 0:
@@ -63,11 +67,11 @@ class BatchPieces:
         """Take records of so many bytes, of which the last one begins at `last`."""
         records, last_record = bytes(self._bytes[:size]), bytes(self._bytes[last : last + _KEPT_BYTES])
         del self._bytes[:size]
-        last_offset = self._offset(last_record, self.next_offset + count - 1)
+        first_offset, last_offset = self.next_offset, self._offset(last_record, self.next_offset + count - 1)
         self.next_offset = last_offset + 1
         if last_offset < self._begin:
             return None
-        return self._batch.with_records(records, count=count, last_delta=last_offset - self._batch.offset)
+        return self._batch.with_records(records, count=count, first_offset=first_offset, last_offset=last_offset)
 
     def _too_large(self, size: int) -> Iterator[BatchRecord | None]:
         """Pass over a record of so many bytes, its length included, in steps."""
@@ -113,7 +117,7 @@ def _complete_records(data: bytearray, limit: int) -> tuple[int, int, int]:
     """
     at = count = last = 0
     size = len(data)
-    while count < limit:
+    while count < limit and at < CHUNK_BYTES:
         try:
             first = data[at]
             if first < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow

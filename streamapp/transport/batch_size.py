@@ -9,6 +9,10 @@ from typing import Protocol, TypeVar
 RECORD_OVERHEAD_BYTES = 300
 #: Memory of a header beside its name and value.
 _HEADER_OVERHEAD_BYTES = 150
+#: A record with more headers becomes a dead letter: an empty header of two bytes takes 64 bytes of memory.
+MAX_HEADERS = 10_000
+#: A record with more than MAX_HEADERS is larger.
+MANY_HEADERS_BYTES = MAX_HEADERS * _HEADER_OVERHEAD_BYTES
 
 
 class Sized(Protocol):
@@ -37,7 +41,9 @@ def memory_size(record: Sized) -> int:
     """Bytes of memory that a record takes up while it is in flight."""
     size = RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
     if headers := record.headers:
-        size += sum(_HEADER_OVERHEAD_BYTES + len(name) + len(value or b"") for name, value in headers)
+        size += _HEADER_OVERHEAD_BYTES * len(headers)
+        if len(headers) <= MAX_HEADERS:
+            size += sum(len(name) + len(value or b"") for name, value in headers)
     return size
 
 

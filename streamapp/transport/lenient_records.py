@@ -36,7 +36,7 @@ def read_leniently(batch: RecordBatch) -> Sequence[Any]:
 
 def _records(batch: RecordBatch, header: BatchHeader) -> Iterator[Any]:
     body, first_ms, append_ms = batch.records, header.first_ms, header.append_ms
-    at, offset = 0, batch.offset
+    at, offset = 0, batch.first_offset
     fallback_ms = first_ms if append_ms is None else append_ms
     for _ in range(header.record_count):
         length = _record_length(body, at)

@@ -27,11 +27,13 @@ _CODEC_MASK, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 class RecordBatch(NamedTuple):
     """One record batch: the records that a producer sent together."""
 
-    #: Offset of its first record.
+    #: The offset to which the offsets in its records are added.
     offset: int
     #: Version of the message format.
     magic: int
     data: bytes
+    #: The offset of its first record, if nothing in the record says another.
+    first_offset: int
 
     @property
     def header(self) -> BatchHeader | None:
@@ -58,14 +60,14 @@ class RecordBatch(NamedTuple):
             return True
         return calc_crc32c(self.data[_HEADER_BEGIN:]) == int.from_bytes(self.data[_HEADER_BEGIN - 4 : _HEADER_BEGIN])
 
-    def with_records(self, records: bytes, *, count: int, last_delta: int) -> RecordBatch:
+    def with_records(self, records: bytes, *, count: int, first_offset: int, last_offset: int) -> RecordBatch:
         """The batch with some of its records, uncompressed; its checksum is wrong."""
         start = bytearray(self.data[:_RECORDS_BEGIN])
         attributes, _ = _ATTRIBUTES.unpack_from(start, _HEADER_BEGIN)
         _LENGTH.pack_into(start, _LENGTH_END - _LENGTH.size, _RECORDS_BEGIN - _LENGTH_END + len(records))
-        _ATTRIBUTES.pack_into(start, _HEADER_BEGIN, attributes & ~_CODEC_MASK, last_delta)
+        _ATTRIBUTES.pack_into(start, _HEADER_BEGIN, attributes & ~_CODEC_MASK, last_offset - self.offset)
         _COUNT.pack_into(start, _COUNT_BEGIN, count)
-        return RecordBatch(self.offset, self.magic, bytes(start) + records)
+        return RecordBatch(self.offset, self.magic, bytes(start) + records, first_offset)
 
 
 class BatchHeader(NamedTuple):
@@ -108,7 +110,7 @@ def record_batches(data: bytes) -> Iterator[RecordBatch]:
         end = at + _LENGTH_END + length
         if end > len(data) or length < 0:
             return
-        yield RecordBatch(offset, magic, data[at:end])
+        yield RecordBatch(offset, magic, data[at:end], offset)
         at = end
 
 

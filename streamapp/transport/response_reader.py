@@ -22,7 +22,7 @@ from mode import get_logger
 
 from streamapp.model.record import UNKNOWN_TIMESTAMP, BatchRecord
 from streamapp.transport.batch_pieces import BatchPieces
-from streamapp.transport.batch_size import memory_size
+from streamapp.transport.batch_size import MANY_HEADERS_BYTES, MAX_HEADERS, memory_size
 from streamapp.transport.lenient_records import read_leniently, unreadable
 from streamapp.transport.record_batch import BatchHeader, RecordBatch, latest_timestamp, record_batches
 from streamapp.transport.unpacking import UnpackError, needs_large_window
@@ -73,6 +73,9 @@ class ResponseReader:
                 self._step()
             some = self._records[self._at : self._at + max_records - len(taken)]
             sizes = [*map(memory_size, some)]
+            if max(sizes, default=0) > MANY_HEADERS_BYTES:
+                some = [_with_few_headers(record) for record in some]
+                sizes = [*map(memory_size, some)]
             if size + sum(sizes) >= max_bytes:
                 reached = next(
                     index for index, total in enumerate(accumulate(sizes, initial=size)) if total >= max_bytes
@@ -224,3 +227,10 @@ def _ascending(records: Iterable[Any], begin: int) -> Iterator[Any]:
         if record.offset >= begin:
             begin = record.offset + 1
             yield record
+
+
+def _with_few_headers(record: BatchRecord) -> BatchRecord:
+    """The record that becomes a dead letter, in place of one with too many headers."""
+    if len(record.headers) <= MAX_HEADERS:
+        return record
+    return unreadable(record.offset, record.timestamp, record.value or b"")

@@ -23,6 +23,7 @@ from streamapp.errors import Undecodable
 from streamapp.model.record import UNKNOWN_TIMESTAMP, Reason
 from streamapp.transport import batch_pieces, unpacking
 from streamapp.transport.batch_pieces import MAX_RECORD_BYTES
+from streamapp.transport.batch_size import MAX_HEADERS
 from streamapp.transport.lenient_records import UNREADABLE
 from streamapp.transport.record_batch import record_batches
 from streamapp.transport.response_reader import ResponseReader
@@ -291,6 +292,32 @@ def test_a_record_that_takes_too_much_memory_becomes_a_dead_letter(large: bytes)
     assert UNREADABLE == records[1].value[:1]
     assert len(records[1].value) < 2_000
     assert b"v" == records[2].value
+
+
+def test_a_small_batch_with_too_many_headers_becomes_a_dead_letter() -> None:
+    """It is read in one piece, and its headers do not reach the sink; its dead letter has the value."""
+    many, allowed = encoded(0, headers=MAX_HEADERS + 1), encoded(1, headers=MAX_HEADERS)
+
+    records, after = read(packed(many + allowed, 2))
+
+    assert [(0, UNREADABLE + b"v", 0), (1, b"v", MAX_HEADERS)] == [
+        (each.offset, each.value, len(each.headers)) for each in records
+    ]
+    assert after == 2
+
+
+@pytest.mark.parametrize("position", [0, 6_001])
+def test_malformed_records_of_a_large_batch_have_their_offsets(position: int) -> None:
+    """Also where a piece begins with one, and where the batch is read from the middle on."""
+    malformed = varint(300) + b"\xff" * 300
+    data = packed(b"".join(malformed if at % 7 < 3 else encoded(at, bytes(300)) for at in range(9_000)), 9_000)
+
+    records, after = read(data, position=position)
+
+    assert ([*range(position, 9_000)], 9_000) == ([each.offset for each in records], after)
+    assert {at for at in range(position, 9_000) if at % 7 < 3} == {
+        each.offset for each in records if each.value.startswith(UNREADABLE)
+    }
 
 
 def test_a_malformed_record_at_the_end_of_a_large_batch_becomes_a_dead_letter() -> None:
