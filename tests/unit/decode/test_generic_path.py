@@ -16,6 +16,7 @@ import bson
 import fastavro
 import fastavro.utils
 import pytest
+from bson.errors import InvalidDocument
 
 from streamapp.decode import batch, cursor, wire_format
 from streamapp.decode.document import EventTimes, LazyDocument
@@ -237,7 +238,11 @@ def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str
         assert fast is None, value.hex()
         return None
     assert size <= cursor.MAX_BUILT
-    raw = bson.encode(found)
+    try:
+        raw = bson.encode(found)
+    except InvalidDocument:  # a key with a null byte, which the store refuses
+        assert fast is None, value.hex()
+        return found
     if fast is not None:
         assert raw[4:-1] in fast.raw, value.hex()
     if without_logical_types(schema) == schema:
