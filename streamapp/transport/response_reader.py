@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
+from operator import attrgetter
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -22,12 +23,14 @@ from mode import get_logger
 
 from streamapp.model.record import UNKNOWN_TIMESTAMP, BatchRecord
 from streamapp.transport.batch_pieces import BatchPieces
-from streamapp.transport.batch_size import MANY_HEADERS_BYTES, MAX_HEADERS, memory_size
+from streamapp.transport.batch_size import MANY_HEADERS_BYTES, MAX_HEADERS, memory_sizes
 from streamapp.transport.lenient_records import read_leniently, unreadable
 from streamapp.transport.record_batch import BatchHeader, RecordBatch, latest_timestamp, record_batches
 from streamapp.transport.unpacking import UnpackError, needs_large_window
 
 log = get_logger(__name__)
+
+_offset_of = attrgetter("offset")
 
 
 class Taken(NamedTuple):
@@ -72,10 +75,10 @@ class ResponseReader:
             if self._at == len(self._records):
                 self._step()
             some = self._records[self._at : self._at + max_records - len(taken)]
-            sizes = [*map(memory_size, some)]
+            sizes = memory_sizes(some)
             if max(sizes, default=0) > MANY_HEADERS_BYTES:
                 some = [_with_few_headers(record) for record in some]
-                sizes = [*map(memory_size, some)]
+                sizes = memory_sizes(some)
             if size + sum(sizes) >= max_bytes:
                 reached = next(
                     index for index, total in enumerate(accumulate(sizes, initial=size)) if total >= max_bytes
@@ -202,7 +205,7 @@ class _Decoder(PartitionRecords):
         else:
             stock: Any = self._records.next_batch()
             records = [*stock]
-        if [record.offset for record in records] != [*range(begin, begin + len(records))]:
+        if [*map(_offset_of, records)] != [*range(begin, begin + len(records))]:
             records = [*_ascending(records, begin)]
         if records and records[-1].offset > batch.last_offset:
             message = "a record has an offset beyond its batch"
