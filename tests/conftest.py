@@ -19,7 +19,7 @@ from streamapp.settings import PREFIX, Settings
 from tests.support.backends import plain_settings, running_backend
 
 # Nobody's own addresses or topics may reach a test; which programs to run here is theirs to say.
-KEPT = (f"{PREFIX}LOCAL_", f"{PREFIX}TEST_")
+KEPT = (f"{PREFIX}FUZZ_", f"{PREFIX}LOCAL_", f"{PREFIX}TEST_")
 for name in [name for name in os.environ if name.startswith(PREFIX) and not name.startswith(KEPT)]:
     del os.environ[name]
 # A shell that runs this process in the background makes it ignore Ctrl-C, which child processes would inherit.

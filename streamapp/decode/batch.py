@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 PART_BYTES = 4 * 1024 * 1024
 #: What a record costs on the generic path in any case, expressed in bytes.
 _RECORD_BYTES = 4_096
+#: The generic path can take 20 ms for a value of this size, and longer for larger ones.
+_LARGE_VALUE_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,6 +107,10 @@ class DecodedBatch:
         return in_order, self.events.with_fields(sorted(out_of_order)), self.dead
 
 
+#: Says that the next part takes long, and would block the event loop.
+NEXT_IS_LARGE = DecodedBatch(DecodedEvents(), (), frozenset(), -1)
+
+
 def parts(
     batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
 ) -> Iterator[DecodedBatch]:
@@ -113,10 +119,13 @@ def parts(
     A part ends once the generic path has built PART_BYTES, because a record there can become many times as large as its
     value. The caller lets the event loop run between two parts. Records on the fast path cost so little that a batch of
     them is one part.
+
+    Before a large record on the generic path it yields NEXT_IS_LARGE, which holds no records: the caller then gets the
+    next part in a thread.
     """
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
     dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
-    built = 0
+    built, is_in_thread = 0, False
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
     for record in batch.records:
         if (made := fast_path.document(record)) is not None:
@@ -124,6 +133,9 @@ def parts(
             records.append(record)
             versions.append(made.dimensions.schema_version)
             continue
+        if not is_in_thread and len(record.value or b"") > _LARGE_VALUE_BYTES:
+            is_in_thread = True
+            yield NEXT_IS_LARGE
         placed = batch.with_coordinates(record)
         origin = batch.origin_of(placed)
         built += _RECORD_BYTES
@@ -147,7 +159,8 @@ def parts(
             versions.append(writer.version)
         if built >= PART_BYTES and record is not batch.records[-1]:
             yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, record.offset)
-            documents, records, versions, dead, out_of_order, built = [], [], [], [], set(), 0
+            documents, records, versions, dead, out_of_order = [], [], [], [], set()
+            built, is_in_thread = 0, False
     yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, batch.records[-1].offset)
 
 

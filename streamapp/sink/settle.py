@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from streamapp.decode import wire_format
-from streamapp.decode.batch import DecodedBatch, DecodedEvents, parts
+from streamapp.decode.batch import NEXT_IS_LARGE, DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import Document, EventTimes, row_of
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
@@ -85,6 +85,8 @@ class Sink:
         self._insert_batcher = InsertBatcher(self._timed_insert)
         self._redelivery = Redelivery(ports.events, rollup_writer, outages.store, signing_key=ports.signing_key)
         self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
+        #: One part at a time is decoded in a thread: more at a time would not be faster, and take more memory.
+        self._large_part = asyncio.Lock()
         self._order = PartitionOrder()
 
     async def settle(self, batch: PartitionBatch) -> Fates:
@@ -132,7 +134,7 @@ class Sink:
         uncounted, inserted = deque(sorted(await self._redelivery.uncounted(batch), key=_offset_of)), list[_Inserted]()
         # 2. Decode.
         batch.replays = await self._redelivery.replays(batch)
-        for decoded in parts(batch, schemas, times=self._times, received_at=self._ports.now()):
+        async for decoded in self._decoded(batch, schemas):
             # 3. Insert.
             part, to_count = await self._insert(batch, decoded)
             if uncounted:
@@ -144,6 +146,16 @@ class Sink:
             if decoded.last_offset != batch.records[-1].offset:
                 await asyncio.sleep(0)  # a part can need no insert
         return _Inserted.joined(inserted)
+
+    async def _decoded(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> AsyncIterator[DecodedBatch]:
+        decoding = parts(batch, schemas, times=self._times, received_at=self._ports.now())
+        for part in decoding:
+            if part is NEXT_IS_LARGE:
+                async with self._large_part:
+                    large = await asyncio.to_thread(next, decoding)
+                yield large
+            else:
+                yield part
 
     async def _insert(self, batch: PartitionBatch, decoded: DecodedBatch) -> tuple[_Inserted, Sequence[Document]]:
         """Insert the events that are in order; return what remains, and the events to count."""

@@ -16,8 +16,8 @@ from mode import get_logger
 
 from streamapp.model.record import BatchRecord, PartitionBatch
 from streamapp.transport.batch_size import memory_size, split
-from streamapp.transport.fetcher import FetchedPartition
 from streamapp.transport.offset_tracker import InFlightBatch, OffsetTracker
+from streamapp.transport.response_buffer import FetchedPartition
 
 log = get_logger(__name__)
 

@@ -14,9 +14,11 @@ from faust.types import TP, Message
 from mode import get_logger
 
 from streamapp.transport.batches import BatchBuilder
-from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords, is_retriable
+from streamapp.transport.fetcher import BatchFetcher, FetchedRecords
+from streamapp.transport.kafka_faults import is_retriable
 from streamapp.transport.offset_tracker import EndOffsets, InFlightBatch, Progress
 from streamapp.transport.prefix_commits import BatchOptions, PrefixCommits
+from streamapp.transport.response_buffer import FetchedPartition
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 from streamapp.transport.topic_ids import TopicIds
 

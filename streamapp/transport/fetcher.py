@@ -2,9 +2,6 @@
 
 A fetch that is cancelled has taken no record. Errors that only a restart can fix are raised; the group is joined again
 after all others.
-
-Faust runs its consumer in a thread with an event loop of its own. This consumer runs on the worker's event loop: when
-events arrive one by one, waking the other thread for each fetch makes up a good part of the cost of an event.
 """
 
 # The class extends Faust's consumer thread and uses private parts of aiokafka: tests/unit/test_vendor_internals.py.
@@ -13,7 +10,7 @@ events arrive one by one, waking the other thread for each fetch makes up a good
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from time import monotonic
 from types import MappingProxyType
@@ -22,52 +19,32 @@ from typing import Any, NamedTuple
 from aiokafka.client import ConnectionGroup
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import BrokerResponseError, ConsumerStoppedError, IllegalStateError, KafkaError
+from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
 from mode import get_logger
-from mode.threads import WorkerThread
 
-from streamapp.errors import BrokerUnavailable
-from streamapp.model.record import BatchRecord
 from streamapp.retry import OutageRetrier
-from streamapp.transport.batch_size import memory_size
-from streamapp.transport.kafka_faults import Fault, access_message, fault_of, is_access_error, setting_message
-from streamapp.transport.lenient_records import LenientRecords, has_old_format
+from streamapp.transport.kafka_access import KafkaAccess
+from streamapp.transport.kafka_faults import is_retriable
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
+from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
+from streamapp.transport.task_worker import TaskWorker
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 
 log = get_logger(__name__)
 
-#: Records taken from aiokafka in one call: the most by which a fetch exceeds a partition's bytes.
-CHUNK_RECORDS = 250
+#: How long a fetch may read records before the event loop runs other tasks.
+MAX_TURN_SECONDS = 0.02
 #: The broker's wait for new records. Meanwhile aiokafka sends no request for a partition that just became free.
 FETCH_MAX_WAIT_MS = 200
 #: aiokafka repeats a commit without end while the broker is unreachable.
 COMMIT_TIMEOUT_SECONDS = 3.0
 #: The close of aiokafka's client waits for a broker that may be unreachable.
 STOP_TIMEOUT_SECONDS = 1.5
-#: Seconds without another error after which access counts as restored, and between two attempts without it.
-ACCESS_RESTORED_SECONDS = 5.0
-ACCESS_RETRY_SECONDS = 0.5
 #: If a seek took longer than broker_request_timeout, Faust would not resume its streams after a rebalance.
 SEEK_TIMEOUT_SECONDS = 10.0
-
-
-class FetchedPartition(NamedTuple):
-    """The records that a fetch took from one partition of a batch topic."""
-
-    tp: TP
-    #: The position before the fetch and after it. Between records, offsets may be missing.
-    position_before: int
-    records: Sequence[BatchRecord]
-    #: Memory size of the records.
-    size: int
-    position_after: int
-    #: None until a fetch response has reported it.
-    log_end: int | None
 
 
 class FetchedRecords(NamedTuple):
@@ -78,30 +55,14 @@ class FetchedRecords(NamedTuple):
     batch_partitions: list[FetchedPartition]
     #: Records of all other topics.
     stock_records: Mapping[TP, list[Any]]
-
-
-class _TaskWorker(WorkerThread):
-    """Runs a service as a task of the current event loop, in place of Faust's thread."""
-
-    def start(self) -> None:
-        """Run the service until it stops."""
-        self._serving = asyncio.create_task(self.service._serve())
-        self._serving.add_done_callback(self._on_end)
-
-    def _on_end(self, serving: asyncio.Task[None]) -> None:
-        error = None if serving.cancelled() else serving.exception()
-        if error and error is not self.service.crash_reason:  # Faust reports the crash reason itself.
-            log.error("The Kafka consumer stopped with an error: %r", error)
-        self.service.set_shutdown()
-
-    def stop(self) -> None:
-        """Do nothing: there is no thread to end."""
+    #: Whether a response of a batch topic has more records: the next one of a large batch can take several turns.
+    has_more: bool = False
 
 
 class BatchFetcher(stock.AIOKafkaConsumerThread):
     """Owns aiokafka's consumer. Faust calls it a thread; it runs as a task of the worker's event loop."""
 
-    Worker = _TaskWorker
+    Worker = TaskWorker
 
     #: Bytes to take from each partition of a batch topic.
     budgets: Mapping[TP, int] = MappingProxyType({})
@@ -109,8 +70,6 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     stock_partitions: frozenset[TP] = frozenset()
 
     _is_commit_failing = False
-    #: When Kafka last refused access; None while it does not.
-    _refused_at: float | None = None
     _rotation = 0
 
     def __init__(
@@ -123,12 +82,9 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._max_batch_records = max_batch_records
-        self._outages, self._stop_worker = outages, stop_worker
+        self._access = KafkaAccess(outages=outages, stop_worker=stop_worker)
         self._check_topic_ids = check_topic_ids
-        #: Partitions whose last fetch response could not be read, and the bytes of the next one.
-        self._unreadable: set[Any] = set()
-        self._raw: dict[Any, bytes] = {}
+        self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=max_batch_records)
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -141,15 +97,10 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         return consumer
 
     async def _send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
-        """Send a request; keep the bytes of a fetch response that aiokafka may not be able to read."""
+        """Send a request; keep the bytes of a fetch response, which aiokafka unpacks without a bound."""
         response = await self._topic_id_check.send(node_id, request, group=group)
         if isinstance(request, FetchRequest):
-            for topic, partitions in response.topics:
-                for partition, *_, data in partitions:
-                    tp = TopicPartition(topic, partition)
-                    self._raw.pop(tp, None)
-                    if data and (tp in self._unreadable or has_old_format(data)):
-                        self._raw[tp] = bytes(data)
+            self._responses.keep(response, self._topic_id_check.topics)
         return response
 
     async def on_thread_stop(self) -> None:
@@ -179,8 +130,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     async def fetch(self, timeout: float) -> FetchedRecords:
         """Take the records of the targets that have arrived, or wait for records for up to `timeout` seconds."""
         deadline = monotonic() + timeout
-        if self._refused_at is not None:
-            await self._wait_for_access(min(timeout, ACCESS_RETRY_SECONDS))
+        await self._access.wait(timeout)
         # An exception must not pass through fetch_context: aiokafka would count this fetch as running for ever.
         with self._ensure_consumer()._subscription.fetch_context():
             try:
@@ -215,7 +165,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             has_moved = any(each.position_after != each.position_before for each in fetched.batch_partitions)
             if fetched.stock_records or has_moved or remaining <= 0:
                 return fetched
-            await self._wait_for_records(remaining)
+            await (asyncio.sleep(0) if fetched.has_more else self._wait_for_records(remaining))
 
     async def _wait_for_records(self, timeout: float) -> None:
         waiter = self._aiokafka_fetcher._create_fetch_waiter()
@@ -237,29 +187,12 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         try:
             coordinator.check_errors()
         except KafkaError as exc:
-            if not self._is_waited_out(exc):
+            if not self._access.is_waited_out(exc):
                 raise
             # The error has ended the heartbeats; only a join starts them again.
-            if self._refused_at is None:
+            if not self._access.is_refused:
                 log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
             coordinator.request_rejoin()
-
-    def _is_waited_out(self, exc: BaseException) -> bool:
-        """Whether the worker waits; report missing access on /readyz, and stop the worker after a wrong setting."""
-        fault = fault_of(exc)
-        if fault is Fault.SETTING and isinstance(exc, BrokerResponseError):
-            self._stop_worker(setting_message(exc))
-        elif is_access_error(exc):
-            self._refused_at = monotonic()
-            self._outages.report(BrokerUnavailable(access_message(exc)))
-        return fault is not Fault.DEFECT
-
-    async def _wait_for_access(self, seconds: float) -> None:
-        if self._refused_at is not None and monotonic() - self._refused_at > ACCESS_RESTORED_SECONDS:
-            self._refused_at = None
-            self._outages.report(None)
-        else:
-            await asyncio.sleep(seconds)
 
     async def _take_available(self) -> FetchedRecords:
         # Nothing here waits, so that a fetch that is cancelled has taken no record.
@@ -269,10 +202,15 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             return FetchedRecords(generation, [], {})
         budgets, stock_partitions = self.budgets, self.stock_partitions
         states = [(tp, state) for tp in self._rotated(budgets) if (state := self._partition_state(tp))]
-        batch_partitions = [await self._take(tp, state, budgets[tp]) for tp, state in states]
+        deadline, batch_partitions = monotonic() + MAX_TURN_SECONDS, list[FetchedPartition]()
+        for tp, state in states:
+            if batch_partitions and monotonic() >= deadline:
+                break
+            batch_partitions.append(await self._take(tp, state, budgets[tp], deadline))
         # aiokafka takes an empty set as all partitions.
         stock_records = await self._read(stock_partitions, consumer._max_poll_records) if stock_partitions else {}
-        return FetchedRecords(generation, batch_partitions, stock_records)
+        has_more = any(self._responses.has_more(tp) for tp, _ in states)
+        return FetchedRecords(generation, batch_partitions, stock_records, has_more)
 
     def _rotated(self, budgets: Collection[TP]) -> list[TP]:
         """Return the partitions, each time beginning with another one."""
@@ -296,38 +234,21 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         last_stable = state.highwater if state.lso in {None, -1} else min(state.highwater, state.lso)
         return EndOffsets(state.highwater, last_stable)
 
-    async def _take(self, tp: TP, state: Any, max_bytes: int) -> FetchedPartition:
-        records: list[BatchRecord] = []
-        before, size, max_records = state.position, 0, self._max_batch_records
+    async def _take(self, tp: TP, state: Any, max_bytes: int, deadline: float) -> FetchedPartition:
         # If asked for a partition without records, aiokafka would search the records of all partitions.
-        buffered = self._aiokafka_fetcher._records
-        # A fetch response is decoded while it is read. The entry may also hold an error, which has no records.
-        if (response := getattr(buffered.get(tp), "_partition_records", None)) is not None:
-            response._consumer_record = _as_decoded
-            if tp in self._raw:
-                self._unreadable.discard(tp)
-                buffered[tp]._partition_records = LenientRecords(response, self._raw.pop(tp))
-        while tp in buffered and len(records) < max_records and size < max_bytes:
-            chunk = await self._take_chunk(tp, min(CHUNK_RECORDS, max_records - len(records)), raises=not records)
-            if not chunk:
-                break
-            records += chunk
-            size += sum(map(memory_size, chunk))
-        return FetchedPartition(tp, before, records, size, state.position, state.highwater)
+        if tp in self._aiokafka_fetcher._records:
+            if self._responses.has_records(tp):
+                return self._responses.take(tp, state, max_bytes, deadline=deadline)
+            await self._raise_error(tp)
+        return FetchedPartition(tp, state.position, [], 0, state.position, state.highwater)
 
-    async def _take_chunk(self, tp: TP, max_records: int, *, raises: bool) -> list[BatchRecord]:
+    async def _raise_error(self, tp: TP) -> None:
+        """Raise the error that aiokafka has for a partition, unless it is waited out."""
         try:
-            return (await self._read({tp}, max_records)).get(tp, [])
-        except Exception as exc:
-            if hasattr(self._aiokafka_fetcher._records.get(tp), "_partition_records"):
-                # A record cannot be read. The records from the position on are fetched and read again.
-                self._unreadable.add(tp)
-                del self._aiokafka_fetcher._records[tp]
-                return []
-            # Records taken before must not be lost; the next fetch raises the error again.
-            if raises and not (isinstance(exc, KafkaError) and self._is_waited_out(exc)):
+            await self._read({tp}, 1)
+        except KafkaError as exc:
+            if not self._access.is_waited_out(exc):
                 raise
-            return []
 
     async def _read(self, tps: Collection[TP], max_records: int | None) -> dict[Any, list[Any]]:
         return await self._aiokafka_fetcher.fetched_records(tps, timeout=0, max_records=max_records)
@@ -351,7 +272,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             if not is_retriable(exc):
                 await self.crash(exc)
             elif isinstance(exc, KafkaError):
-                self._is_waited_out(exc)
+                self._access.is_waited_out(exc)
             self._log_commit_result(exc)
             return False
         self._log_commit_result(None)
@@ -375,13 +296,3 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         elif error is None and self._is_commit_failing:
             log.warning("Offset commits succeed again.")
         self._is_commit_failing = error is not None
-
-
-def _as_decoded(_: object, record: BatchRecord) -> BatchRecord:
-    """Replace aiokafka's method, which copies each record into a larger object with topic and partition."""
-    return record
-
-
-def is_retriable(exc: BaseException) -> bool:
-    """Whether a repeated commit may succeed: Kafka is unreachable or refuses it, or the partition is not assigned."""
-    return isinstance(exc, TimeoutError | IllegalStateError) or fault_of(exc) is not Fault.DEFECT

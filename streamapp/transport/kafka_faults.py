@@ -103,3 +103,8 @@ def access_message(exc: BaseException) -> str:
 def setting_message(exc: errors.BrokerResponseError) -> str:
     """One line with the setting."""
     return f"Kafka refuses a setting of the worker: {exc!r}. Correct {SETTING_CODES[exc.errno]} and start again."
+
+
+def is_retriable(exc: BaseException) -> bool:
+    """Whether a repeated commit may succeed: Kafka is unreachable or refuses it, or the partition is not assigned."""
+    return isinstance(exc, TimeoutError | errors.IllegalStateError) or fault_of(exc) is not Fault.DEFECT

@@ -1,169 +1,72 @@
-"""Read record batches that aiokafka cannot read, so that one record does not stop its partition.
+"""Read the records of a batch one by one, where aiokafka cannot read the batch.
 
-Kafka does not validate everything that producers send, for example the encoding of header names. Each batch is read by
-aiokafka first. Where that fails, its records are read one by one, and what is not a record becomes a record that holds
-the bytes: its first byte is no magic byte of the wire format, so that it becomes a dead letter.
+Kafka does not validate everything that producers send, for example the encoding of header names. What is not a record
+becomes a record that holds the bytes: its first byte is no magic byte of the wire format, so that it becomes a dead
+letter.
 """
-
-# aiokafka's readers are private: tests/unit/test_vendor_internals.py.
-# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from struct import Struct
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from aiokafka import codec
-from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecord
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import calc_crc32c
-from mode import get_logger
 
 from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP
-
-log = get_logger(__name__)
+from streamapp.transport.record_batch import BatchHeader, RecordBatch
 
 #: First byte of the value of a record that could not be read; its bytes follow.
 UNREADABLE = b"\xff"
-#: Base offset, length of what follows, leader epoch, magic.
-_START = Struct(">qiib")
-_LENGTH_END = 12
-#: Attributes, last offset delta, first timestamp, maximum timestamp, producer (14 bytes), number of records.
-_HEADER = Struct(">hiqq14xi")
-_HEADER_BEGIN, _RECORDS_BEGIN = 21, 61
-_FIRST_MAGIC_WITH_HEADERS = 2
-_CODEC_MASK, _LOG_APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
-_DECODERS = {1: codec.gzip_decode, 2: codec.snappy_decode, 3: codec.lz4_decode, 4: codec.zstd_decode}
 
 
-class RawBatch(NamedTuple):
-    """One record batch of a fetch response."""
-
-    offset: int
-    magic: int
-    data: bytes
+def unreadable(offset: int, timestamp: int, data: bytes) -> Any:
+    """The record in place of bytes that cannot be read."""
+    return DefaultRecord(offset, timestamp, 0, None, UNREADABLE + data, [])
 
 
-def raw_batches(data: bytes) -> Iterator[RawBatch]:
-    """Yield the complete batches of a fetch response; the broker may cut the last one."""
-    at = 0
-    while at + _START.size <= len(data):
-        offset, length, _, magic = _START.unpack_from(data, at)
-        end = at + _LENGTH_END + length
-        if end > len(data) or length < 0:
-            return
-        yield RawBatch(offset, magic, data[at:end])
-        at = end
-
-
-def has_old_format(data: bytes) -> bool:
-    """Whether a fetch response begins with a batch of a message format before version 2."""
-    return len(data) >= _START.size and data[_START.size - 1] < _FIRST_MAGIC_WITH_HEADERS
-
-
-class LenientRecords(PartitionRecords):
-    """Replaces aiokafka's reader of one fetch response; it raises no error."""
-
-    def __init__(self, stock: PartitionRecords, data: bytes) -> None:
-        super().__init__(
-            stock._tp,
-            None,
-            stock._aborted_transactions,
-            stock.next_fetch_offset,
-            key_deserializer=None,
-            value_deserializer=None,
-            check_crcs=True,
-            isolation_level=stock._isolation_level,
-        )
-        self._data = data
-
-    def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ARG002 - aiokafka's signature
-        """Return the record as it was decoded; old message formats have no timestamp."""
-        if record.timestamp is not None:
-            return record
-        return DefaultRecord(record.offset, UNKNOWN_TIMESTAMP, 0, record.key, record.value, [])
-
-    def _unpack_records(self) -> Generator[Any, Any, None]:
-        for batch in raw_batches(self._data):
-            begin = self.next_fetch_offset
-            self._records = MemoryRecords(batch.data)
-            try:
-                records = list(super()._unpack_records())
-                end = self.next_fetch_offset
-            except Exception as exc:  # noqa: BLE001 - whatever a client library raises
-                found = read_leniently(batch) if _has_right_checksum(batch) else [_whole(batch, begin)]
-                records = [each for each in found if each.offset >= begin]
-                end = max(begin, batch.offset + 1, last_offset(batch) + 1)
-                self._log(batch, end, exc)
-            for record in records:
-                self.next_fetch_offset = record.offset + 1
-                yield record
-            self.next_fetch_offset = end
-
-    def _log(self, batch: RawBatch, end: int, exc: Exception) -> None:
-        # Without the message of the error, which can hold values of a record.
-        log.warning(
-            "A record batch of %s, partition %d, offsets %d to %d, cannot be read as a whole (%s). Its records are read"
-            " one by one; what cannot be read becomes a dead letter.",
-            self._tp.topic,
-            self._tp.partition,
-            batch.offset,
-            end - 1,
-            type(exc).__name__,
-        )
-
-
-def last_offset(batch: RawBatch) -> int:
-    """The last offset of a batch, as its header says; its offset where there is no such header."""
-    if batch.magic < _FIRST_MAGIC_WITH_HEADERS or len(batch.data) < _RECORDS_BEGIN:
-        return batch.offset
-    _, last_delta, *_ = _HEADER.unpack_from(batch.data, _HEADER_BEGIN)
-    return batch.offset + max(0, last_delta)
-
-
-def read_leniently(batch: RawBatch) -> Sequence[Any]:
-    """Read the records of a batch as far as possible; the rest becomes one record that holds its bytes."""
-    if batch.magic < _FIRST_MAGIC_WITH_HEADERS or len(batch.data) < _RECORDS_BEGIN:
-        return [_unreadable(batch.offset, UNKNOWN_TIMESTAMP, batch.data)]
-    attributes, _, first_ms, last_ms, count = _HEADER.unpack_from(batch.data, _HEADER_BEGIN)
-    if attributes & _CONTROL:
+def read_leniently(batch: RecordBatch) -> Sequence[Any]:
+    """Read the records of an uncompressed batch as far as possible; the rest becomes one record with its bytes."""
+    header = batch.header
+    if header is None:
+        return [unreadable(batch.offset, UNKNOWN_TIMESTAMP, batch.data)]
+    if header.is_control:
         return []
-    body, compression = batch.data[_RECORDS_BEGIN:], attributes & _CODEC_MASK
-    if compression:
-        try:
-            body = _DECODERS[compression](body)
-        except Exception:  # noqa: BLE001 - whatever a library raises
-            return [_unreadable(batch.offset, last_ms, batch.data)]
-    append_ms = last_ms if attributes & _LOG_APPEND_TIME else None
-    return list(_records(body, batch.offset, first_ms, append_ms, count))
+    return [*_records(batch, header)]
 
 
-def _records(body: bytes, base: int, first_ms: int, append_ms: int | None, count: int) -> Iterator[Any]:
-    at, offset = 0, base
+def _records(batch: RecordBatch, header: BatchHeader) -> Iterator[Any]:
+    body, first_ms, append_ms = batch.records, header.first_ms, header.append_ms
+    at, offset = 0, batch.first_offset
     fallback_ms = first_ms if append_ms is None else append_ms
-    for _ in range(count):
+    for _ in range(header.record_count):
         length = _record_length(body, at)
         if length is None:
-            yield _unreadable(offset, fallback_ms, body[at:])
+            yield unreadable(offset, fallback_ms, body[at:])
             return
-        _, at = _varint(body, at)
+        _, at = varint(body, at)
         data = body[at : at + length]
         at += length
         try:
-            offset = max(offset, base + _offset_delta(data))
+            offset = max(offset, _offset_within(batch, data))
             record = _record(data, offset, first_ms, append_ms)
         except (ValueError, IndexError):
-            record = _unreadable(offset, fallback_ms, data)
+            record = unreadable(offset, fallback_ms, data)
         yield record
         offset += 1
+
+
+def _offset_within(batch: RecordBatch, data: bytes) -> int:
+    """The offset of a record. Raises IndexError, and ValueError if it is one of the records that follow the batch."""
+    offset = batch.offset + offset_delta(data)
+    if offset > batch.last_offset:
+        raise ValueError(offset)
+    return offset
 
 
 def _record_length(body: bytes, at: int) -> int | None:
     """The length of the record that begins here; None if it cannot be right."""
     try:
-        length, at = _varint(body, at)
+        length, at = varint(body, at)
     except (ValueError, IndexError):
         return None
     return length if 0 < length <= len(body) - at else None
@@ -172,8 +75,8 @@ def _record_length(body: bytes, at: int) -> int | None:
 def _record(data: bytes, offset: int, first_ms: int, append_ms: int | None) -> Any:
     """Read one record; `offset` is that after the record before it. Raises ValueError and IndexError."""
     at = 1  # attributes, which are unused
-    delta_ms, at = _varint(data, at)
-    _, at = _varint(data, at)
+    delta_ms, at = varint(data, at)
+    _, at = varint(data, at)
     key, at = _bytes(data, at)
     value, at = _bytes(data, at)
     headers, at = _headers(data, at)
@@ -182,15 +85,16 @@ def _record(data: bytes, offset: int, first_ms: int, append_ms: int | None) -> A
     return DefaultRecord(offset, first_ms + delta_ms if append_ms is None else append_ms, 0, key, value, headers)
 
 
-def _offset_delta(data: bytes) -> int:
-    _, at = _varint(data, 1)
-    return _varint(data, at)[0]
+def offset_delta(data: bytes) -> int:
+    """The offset of a record less that of its batch. Raises ValueError and IndexError."""
+    _, at = varint(data, 1)
+    return varint(data, at)[0]
 
 
 def _headers(data: bytes, at: int) -> tuple[list[tuple[str, bytes | None]], int]:
     headers = list[tuple[str, bytes | None]]()
     has_odd_name = False
-    count, at = _varint(data, at)
+    count, at = varint(data, at)
     for _ in range(count):
         name, at = _bytes(data, at)
         value, at = _bytes(data, at)
@@ -212,7 +116,7 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
-    length, at = _varint(data, at)
+    length, at = varint(data, at)
     if length < 0:
         return None, at
     if at + length > len(data):
@@ -220,8 +124,19 @@ def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
     return data[at : at + length], at + length
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a zigzag integer of at most 64 bits."""
+def header_count(data: bytes | bytearray, at: int) -> int:
+    """The number of headers of the record that begins here, without its length. Raises ValueError and IndexError."""
+    at += 1
+    for _ in range(2):
+        _, at = varint(data, at)
+    for _ in range(2):
+        length, at = varint(data, at)
+        at += max(0, length)
+    return varint(data, at)[0]
+
+
+def varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
+    """Read a zigzag integer of at most 64 bits; it, and where it ends. Raises ValueError and IndexError."""
     number = 0
     for shift in range(0, 70, 7):
         byte = data[at]
@@ -230,19 +145,3 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
             return (number >> 1) ^ -(number & 1), at
     raise ValueError(at)
-
-
-def _has_right_checksum(batch: RawBatch) -> bool:
-    """Whether the bytes are those that the producer sent; batches of old formats have no such checksum."""
-    if batch.magic < _FIRST_MAGIC_WITH_HEADERS or len(batch.data) < _RECORDS_BEGIN:
-        return True
-    return calc_crc32c(batch.data[_HEADER_BEGIN:]) == int.from_bytes(batch.data[_HEADER_BEGIN - 4 : _HEADER_BEGIN])
-
-
-def _whole(batch: RawBatch, begin: int) -> Any:
-    """A batch with a wrong checksum as one record: none of its values can be trusted."""
-    return _unreadable(max(begin, batch.offset), UNKNOWN_TIMESTAMP, batch.data)
-
-
-def _unreadable(offset: int, timestamp: int, data: bytes) -> Any:
-    return DefaultRecord(offset, timestamp, 0, None, UNREADABLE + data, [])

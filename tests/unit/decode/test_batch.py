@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from bson import DatetimeMS
 
-from streamapp.decode.batch import DecodedBatch, DecodedEvents, parts
+from streamapp.decode.batch import NEXT_IS_LARGE, DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
@@ -94,8 +94,9 @@ def test_a_document_of_the_generic_path_is_encoded() -> None:
     schemas = {3: writer_schema(EXPANDING, schema_id=3, version="v3")}
     times = EventTimes(earliest=0, ahead=0)
 
-    (decoded,) = parts(a_batch(FakeRecord(value=value)), schemas, times=times, received_at=datetime.now(UTC))
+    is_large, decoded = parts(a_batch(FakeRecord(value=value)), schemas, times=times, received_at=datetime.now(UTC))
 
+    assert is_large is NEXT_IS_LARGE
     (document,) = decoded.events.documents
     assert isinstance(document, LazyDocument)
     assert [{"a": True}] * 10_000 == document["items"]
@@ -122,8 +123,10 @@ def test_a_batch_that_expands_is_decoded_in_parts(bad: bool) -> None:
     records = [FakeRecord(value=value, offset=offset) for offset in range(5)]
     schemas = {3: writer_schema(EXPANDING, schema_id=3, version="v3")}
 
-    decoded = [*parts(a_batch(*records), schemas, times=ANY_TIME, received_at=datetime.now(UTC))]
+    made = [*parts(a_batch(*records), schemas, times=ANY_TIME, received_at=datetime.now(UTC))]
 
+    decoded = made[1::2]
+    assert [NEXT_IS_LARGE] * 5 == made[::2]
     assert [0, 1, 2, 3, 4] == [part.last_offset for part in decoded]
     assert [1] * 5 == [len(part.dead if bad else part.events.records) for part in decoded]
 

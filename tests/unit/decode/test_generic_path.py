@@ -9,14 +9,16 @@ from __future__ import annotations
 import os
 import random
 import time
+import tracemalloc
 from typing import Any
 
 import bson
 import fastavro
 import fastavro.utils
 import pytest
+from bson.errors import InvalidDocument
 
-from streamapp.decode import cursor, wire_format
+from streamapp.decode import batch, cursor, wire_format
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.fast_path import FastPath
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
@@ -25,9 +27,14 @@ from streamapp.model import event
 from streamapp.model.record import Reason
 from tests.support.factories import FakeRecord, a_batch, an_event
 
-SECONDS = float(os.environ.get("STREAMAPP_FUZZ_SECONDS", "0.3"))
+SECONDS = float(os.environ.get("STREAMAPP_FUZZ_SECONDS", "0.8"))
 SEED = int(os.environ.get("STREAMAPP_FUZZ_SEED", "1"))
 MOST_VALUES = 300
+#: One of so many records has many more values, of which the memory is measured; that takes ten times as long.
+LARGE_ONE_IN, LARGE_VALUES = 200, 20_000
+#: CPU seconds that a record may take on the event loop. The records of the search take a twentieth.
+MOST_SECONDS = 0.05
+ANY_TIME, RECEIVED_AT = EventTimes(earliest=-(2**63), ahead=2**65), bson.DatetimeMS(2**42).as_datetime()
 _REASONS = {Reason.UNDECODABLE, Reason.TRUNCATED, Reason.REFUSED_BY_STORE}
 
 
@@ -120,11 +127,18 @@ class Generator:
     def __init__(self, seed: object) -> None:
         self.random = random.Random(str(seed))
         self._left = MOST_VALUES
+        self._most_items = 4
+
+    def start(self, tried: int) -> bool:
+        """Begin another record; return whether it has many values."""
+        is_large = tried % LARGE_ONE_IN == 1
+        self._left, self._most_items = (LARGE_VALUES, 450) if is_large else (MOST_VALUES, 4)
+        return is_large
 
     def value(self, type_: Any, named: dict[str, Any], depth: int = 0) -> Any:
         """Return a value of a type, as fastavro writes it."""
         self._left -= 1
-        few = 0 if depth > 6 or self._left < 0 else self.random.randint(0, 4)
+        few = 0 if depth > 6 or self._left < 0 else self.random.randint(0, self._most_items)
         if isinstance(type_, str) and type_ in named:
             type_ = named[type_]
         if isinstance(type_, list):
@@ -204,12 +218,16 @@ def test_any_bytes_are_read_or_refused_at_a_bounded_cost(name: str) -> None:
     until, tried = time.monotonic() + SECONDS, 0
     while time.monotonic() < until or tried < 20:
         tried += 1
-        generator._left = MOST_VALUES
+        is_large = generator.start(tried)
         body = written(plain, an_event(browser="b", x=generator.value(plain_kind, named_types(plain_kind))))
         assert read_or_refused(body, plain_writer, plain) is not None, body.hex()
         read_or_refused(body, writer, schema)
         read_or_refused(body[:5] + generator.broken(body[5:]), writer, schema)
         read_or_refused(body[:-1] + generator.broken(body[-1:]), plain_writer, plain)
+        check_time(body[:5] + generator.broken(body[5:]), writer)
+        if is_large:
+            check_memory(body, writer)
+            check_memory(body[:5] + generator.broken(body[5:]), writer)
 
 
 def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str, Any] | None:
@@ -220,7 +238,11 @@ def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str
         assert fast is None, value.hex()
         return None
     assert size <= cursor.MAX_BUILT
-    raw = bson.encode(found)
+    try:
+        raw = bson.encode(found)
+    except InvalidDocument:  # a key with a null byte, which the store refuses
+        assert fast is None, value.hex()
+        return found
     if fast is not None:
         assert raw[4:-1] in fast.raw, value.hex()
     if without_logical_types(schema) == schema:
@@ -239,12 +261,37 @@ def built_or_refused(value: bytes, writer: WriterSchema) -> tuple[dict[str, Any]
     return None, min(refused.built, cursor.MAX_BUILT)
 
 
+def check_time(value: bytes, writer: WriterSchema) -> None:
+    """A record takes little CPU time on the event loop, also if it is refused; a large one is decoded in a thread."""
+    # A collection of garbage can fall into one attempt.
+    assert any(cpu_seconds(value, writer) < MOST_SECONDS for _ in range(3)), value.hex()
+
+
+def cpu_seconds(value: bytes, writer: WriterSchema) -> float:
+    """Return the CPU time that a record takes on the event loop, on the generic path."""
+    record = FakeRecord(value=value, headers=[("not on", b"the fast path")])
+    parts = batch.parts(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT)
+    began = time.thread_time()
+    next(parts)
+    return time.thread_time() - began
+
+
+def check_memory(value: bytes, writer: WriterSchema) -> None:
+    """A record takes about as much memory as it is counted for, and never more than the limit."""
+    tracemalloc.start()
+    try:
+        found, size = built_or_refused(value, writer)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= cursor.MAX_BUILT, value.hex()
+    assert found is None or peak <= 2 * size + 64 * 1024, value.hex()
+
+
 def on_fast_path(value: bytes, writer: WriterSchema) -> LazyDocument | None:
     """Return the document that the fast path makes; None if it declines."""
     record = FakeRecord(value=value)
-    times = EventTimes(earliest=-(2**63), ahead=2**65)
-    received_at = bson.DatetimeMS(2**42).as_datetime()
-    return FastPath(a_batch(record), {9: writer}, times=times, received_at=received_at).document(record)
+    return FastPath(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT).document(record)
 
 
 def test_there_are_enough_schemas() -> None:

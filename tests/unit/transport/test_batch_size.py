@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -17,6 +18,7 @@ class FakeRecord:
 
     value: bytes | None = b""
     key: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
 
 
 @given(st.lists(st.one_of(st.none(), st.binary(max_size=30)), max_size=60), st.integers(1, 10), st.integers(1, 100))
@@ -33,8 +35,14 @@ def test_split_keeps_order_and_limits(values: list[bytes | None], max_records: i
 
 
 @pytest.mark.parametrize(
-    ("record", "expected"), [(FakeRecord(b"1234", b"12"), 6), (FakeRecord(None), 0), (FakeRecord(b"", b""), 0)]
+    ("record", "expected"),
+    [
+        (FakeRecord(b"1234", b"12"), 6),
+        (FakeRecord(None), 0),
+        (FakeRecord(b"", b""), 0),
+        (FakeRecord(b"", b"", [("name", b"value"), ("", None)]), 2 * 150 + 9),
+    ],
 )
-def test_memory_size_counts_key_value_and_overhead(record: FakeRecord, expected: int) -> None:
-    """Empty records take up memory, too."""
+def test_memory_size_counts_key_value_headers_and_overhead(record: FakeRecord, expected: int) -> None:
+    """Empty records and empty headers take up memory, too."""
     assert memory_size(record) == RECORD_OVERHEAD_BYTES + expected

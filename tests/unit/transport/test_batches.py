@@ -10,8 +10,8 @@ from faust.types import TP
 
 from streamapp.transport.batch_size import memory_size
 from streamapp.transport.batches import BatchBuilder, PartitionBatchMessage
-from streamapp.transport.fetcher import FetchedPartition
 from streamapp.transport.offset_tracker import OffsetTracker
+from streamapp.transport.response_buffer import FetchedPartition
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 
 A = TP("user_events", 0)

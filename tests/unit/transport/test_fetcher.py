@@ -1,23 +1,21 @@
 """Fetches: what they take, and their effects on aiokafka's state."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any, Never
 
 import pytest
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import IllegalStateError, InvalidSessionTimeoutError, TopicAuthorizationFailedError
-from aiokafka.record.default_records import DefaultRecord, DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streamapp.retry import OutageRetrier
-from streamapp.transport.fetcher import BatchFetcher, FetchedPartition, FetchedRecords
+from streamapp.transport.fetcher import BatchFetcher, FetchedRecords
+from streamapp.transport.kafka_access import KafkaAccess
+from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
-from tests.support.factories import NOW
 
 FAILED = TP("user_events", 0)
 
@@ -27,6 +25,7 @@ class Waiting(BatchFetcher):
 
     def __init__(self, fetched: "asyncio.Future[FetchedRecords]") -> None:
         self._consumer: Any = SimpleNamespace(_subscription=SubscriptionState())
+        self._access = KafkaAccess(outages=OutageRetrier("Kafka"), stop_worker=print)
         self._fetched = fetched
 
     async def _fetch_until(self, deadline: float) -> FetchedRecords:
@@ -88,17 +87,18 @@ class Buffering(BatchFetcher):
 
     def __init__(self, error: Exception = IllegalStateError("x")) -> None:  # noqa: B008 - immutable
         self.error, self.stopped = error, list[str]()
-        self._outages, self._stop_worker = OutageRetrier("Kafka"), self.stopped.append
+        self.outages = OutageRetrier("Kafka")
+        self._access = KafkaAccess(outages=self.outages, stop_worker=self.stopped.append)
         self._consumer: Any = SimpleNamespace(_fetcher=SimpleNamespace(_records={FAILED: "an error"}))
         self._consumer._fetcher.fetched_records = self._fetched_records
-        self._max_batch_records = 4_000
+        self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=4_000)
 
     async def _fetched_records(self, tps: Collection[TP], **_: Any) -> Never:
         raise self.error
 
     async def take(self, tp: TP) -> FetchedPartition:
         """Take the records of a partition, which is read from offset 5 on and ends at 9."""
-        return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000)
+        return await self._take(tp, SimpleNamespace(position=5, highwater=9), 1_000, math.inf)
 
 
 def test_a_partition_without_records_is_not_read() -> None:
@@ -120,12 +120,12 @@ def test_missing_rights_are_waited_out(monkeypatch: pytest.MonkeyPatch, caplog: 
 
     for _ in range(3):
         assert [] == asyncio.run(buffering.take(FAILED)).records
-    assert buffering._outages.outage_since is not None
+    assert buffering.outages.outage_since is not None
     assert 1 == caplog.text.count("Kafka refuses access")
-    monkeypatch.setattr("streamapp.transport.fetcher.ACCESS_RESTORED_SECONDS", -1)
-    asyncio.run(buffering._wait_for_access(0))
+    monkeypatch.setattr("streamapp.transport.kafka_access.ACCESS_RESTORED_SECONDS", -1)
+    asyncio.run(buffering._access.wait(0))
 
-    assert buffering._outages.outage_since is None
+    assert buffering.outages.outage_since is None
     assert [] == buffering.stopped
 
 
@@ -136,45 +136,6 @@ def test_a_wrong_setting_stops_the_worker() -> None:
     asyncio.run(buffering.take(FAILED))
 
     assert ["STREAMAPP_SESSION_TIMEOUT_SECONDS" in line for line in buffering.stopped] == [True]
-
-
-class Holding(BatchFetcher):
-    """Holds a batch that aiokafka has received, of records with these values."""
-
-    def __init__(self, tp: TopicPartition, values: Sequence[bytes]) -> None:
-        builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 16_384)
-        for offset, value in enumerate(values):
-            builder.append(offset, NOW, None, value, [])
-        batch = MemoryRecords(bytes(builder.build()))
-        subscription = SubscriptionState()
-        subscription.assign_from_user({tp})
-        subscription.seek(tp, 0)
-        assignment = subscription.subscription.assignment
-        found = PartitionRecords(tp, batch, [], 0, None, None, check_crcs=True, isolation_level=0)
-        self._held = {tp: FetchResult(tp, assignment=assignment, partition_records=found, backoff=0)}
-        fetcher = SimpleNamespace(_records=self._held, fetched_records=self._fetched_records)
-        self._consumer: Any = SimpleNamespace(_fetcher=fetcher)
-        self._max_batch_records = 4_000
-        self._raw, self._unreadable = {}, set()
-        self.reading: Any = assignment.state_value(tp)
-
-    async def _fetched_records(self, tps: Collection[TP], *, max_records: int, **_: Any) -> dict[Any, Any]:
-        return {tp: self._held.pop(tp).getall(max_records) for tp in tps}
-
-
-def test_records_are_taken_as_they_were_decoded() -> None:
-    """Stock aiokafka copies each into a larger object."""
-    tp = TopicPartition("user_events", 0)
-
-    async def taken() -> FetchedPartition:
-        holding = Holding(tp, [b"a", b"b"])
-        return await holding._take(TP(*tp), holding.reading, 1_000)
-
-    fetched = asyncio.run(taken())
-
-    assert [(0, b"a"), (1, b"b")] == [(record.offset, record.value) for record in fetched.records]
-    assert {DefaultRecord} == {type(record) for record in fetched.records}
-    assert fetched.position_after == 2
 
 
 def _no_check(send: Send) -> TopicIdCheck:

@@ -1,0 +1,239 @@
+"""Read the records of a fetch response, so that no record stops its partition, and no batch fills the memory.
+
+Each batch is unpacked and read by aiokafka in pieces of bounded size. Where aiokafka cannot read a piece, its records
+are read one by one. What cannot be read becomes a record that becomes a dead letter.
+"""
+
+# aiokafka's readers are private: tests/unit/test_vendor_internals.py.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import accumulate
+from operator import attrgetter
+from time import monotonic
+from typing import Any, NamedTuple
+
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecord
+from aiokafka.record.memory_records import MemoryRecords
+from mode import get_logger
+
+from streamapp.model.record import UNKNOWN_TIMESTAMP, BatchRecord
+from streamapp.transport.batch_pieces import BatchPieces
+from streamapp.transport.batch_size import MANY_HEADERS_BYTES, MAX_HEADERS, memory_sizes
+from streamapp.transport.lenient_records import read_leniently, unreadable
+from streamapp.transport.record_batch import BatchHeader, RecordBatch, latest_timestamp, record_batches
+from streamapp.transport.unpacking import UnpackError, needs_large_window
+
+log = get_logger(__name__)
+
+_offset_of = attrgetter("offset")
+
+
+class Taken(NamedTuple):
+    """Records taken from a response."""
+
+    records: list[BatchRecord]
+    #: Bytes of memory.
+    size: int
+
+
+class ResponseReader:
+    """Takes the place of aiokafka's reader of one fetch response; raises no error.
+
+    Args:
+        stock: aiokafka's reader of the response, of which nothing has been read.
+        data: the bytes of the response.
+        may_use_large_window: whether no other reader has a large window in memory.
+    """
+
+    def __init__(self, stock: PartitionRecords, data: bytes, *, may_use_large_window: Callable[[], bool]) -> None:
+        #: The offset after the records that were taken; aiokafka compares it with its position.
+        self.next_fetch_offset = stock.next_fetch_offset
+        #: Whether all records were taken.
+        self.has_ended = False
+        #: Whether it has a large window in memory, and whether it waits until no other reader has one.
+        self.has_large_window = self.is_waiting = False
+        self._may_use_large_window = may_use_large_window
+        self._tp = stock._tp
+        self._decoder = _Decoder(stock)
+        self._steps = self._read(data)
+        self._records: Sequence[BatchRecord] = ()
+        self._at = 0
+        self._has_logged = False
+
+    def take(self, *, max_records: int, max_bytes: int, deadline: float) -> Taken:
+        """Take the next records, until they reach a limit, or until an instant of the monotonic clock.
+
+        A call does at least one step of bounded work. It can return no record although there are more.
+        """
+        taken, size = list[BatchRecord](), 0
+        while not self.has_ended and len(taken) < max_records and size < max_bytes:
+            if self._at == len(self._records):
+                self._step()
+            some = self._records[self._at : self._at + max_records - len(taken)]
+            sizes = memory_sizes(some)
+            if max(sizes, default=0) > MANY_HEADERS_BYTES:
+                some = [_with_few_headers(record) for record in some]
+                sizes = memory_sizes(some)
+            if size + sum(sizes) >= max_bytes:
+                reached = next(
+                    index for index, total in enumerate(accumulate(sizes, initial=size)) if total >= max_bytes
+                )
+                some, sizes = some[:reached], sizes[:reached]
+            taken += some
+            size += sum(sizes)
+            self._at += len(some)
+            if self.is_waiting or monotonic() >= deadline:
+                break
+        has_rest = self._at < len(self._records)
+        if not has_rest:
+            self.next_fetch_offset = self._decoder.next_fetch_offset
+        elif taken:
+            self.next_fetch_offset = taken[-1].offset + 1
+        return Taken(taken, size)
+
+    def close(self) -> None:
+        """Free the memory."""
+        self._steps.close()
+        self._records = ()
+
+    def _step(self) -> None:
+        records = next(self._steps, None)
+        self.has_ended = records is None
+        self._records, self._at = records or (), 0
+
+    def _read(self, data: bytes) -> Generator[Sequence[BatchRecord], None, None]:
+        """Yield the records after each step of bounded work."""
+        for batch in record_batches(data):
+            self._has_logged = False
+            try:
+                yield from self._read_batch(batch)
+            except Exception as exc:  # noqa: BLE001 - whatever a client library or a codec raises
+                self._log(batch, exc)
+                self.has_large_window = False
+                yield self._rest(batch, latest_timestamp(batch))
+            self.has_large_window = False
+            self._decoder.advance(batch.last_offset + 1)
+
+    def _read_batch(self, batch: RecordBatch) -> Iterator[Sequence[BatchRecord]]:
+        header = batch.header
+        if not batch.has_right_checksum:
+            self._log(batch, CorruptRecordException())
+            yield self._rest(batch, UNKNOWN_TIMESTAMP)  # none of its values can be trusted
+        elif header is None or header.is_control:
+            yield self._decode(batch)
+        elif needs_large_window(header.compression, batch.records):
+            while not self._may_use_large_window():
+                self.is_waiting = True
+                yield ()
+            self.is_waiting, self.has_large_window = False, True
+            yield from self._read_pieces(batch, header)
+        else:
+            yield from self._read_pieces(batch, header)
+
+    def _read_pieces(self, batch: RecordBatch, header: BatchHeader) -> Iterator[Sequence[BatchRecord]]:
+        for piece in BatchPieces(batch, header, begin=self._decoder.next_fetch_offset):
+            if piece is None:
+                yield ()
+            elif isinstance(piece, RecordBatch):
+                yield self._decode(piece)
+            else:
+                self._log(batch, UnpackError("a record is too large or has too many headers"))
+                is_due = piece.offset >= self._decoder.next_fetch_offset
+                self._decoder.advance(piece.offset + 1)
+                yield [piece] if is_due else ()
+
+    def _decode(self, piece: RecordBatch) -> Sequence[BatchRecord]:
+        begin = self._decoder.next_fetch_offset
+        try:
+            return self._decoder.decode(piece)
+        except Exception as exc:  # noqa: BLE001 - whatever a client library raises
+            self._log(piece, exc)
+            self._decoder.next_fetch_offset = max(begin, piece.last_offset + 1)
+            return [each for each in read_leniently(piece) if begin <= each.offset <= piece.last_offset]
+
+    def _rest(self, batch: RecordBatch, timestamp: int) -> Sequence[BatchRecord]:
+        """What is left of a batch as one record, which holds the bytes of the whole batch."""
+        offset = max(self._decoder.next_fetch_offset, batch.offset)
+        self._decoder.advance(batch.last_offset + 1)
+        return [unreadable(offset, timestamp, batch.data)] if offset <= batch.last_offset else ()
+
+    def _log(self, batch: RecordBatch, exc: Exception) -> None:
+        if self._has_logged:
+            return
+        self._has_logged = True
+        # Without the message of the error, which can hold values of a record.
+        log.warning(
+            "A record batch of %s, partition %d, offsets %d to %d, cannot be read as a whole (%s). Its records are read"
+            " one by one; what cannot be read becomes a dead letter.",
+            self._tp.topic,
+            self._tp.partition,
+            batch.offset,
+            batch.last_offset,
+            exc if isinstance(exc, UnpackError) else type(exc).__name__,
+        )
+
+
+class _Decoder(PartitionRecords):
+    """Reads one batch after another with aiokafka."""
+
+    def __init__(self, stock: PartitionRecords) -> None:
+        super().__init__(
+            stock._tp,
+            None,
+            stock._aborted_transactions,
+            stock.next_fetch_offset,
+            key_deserializer=None,
+            value_deserializer=None,
+            check_crcs=True,
+            isolation_level=stock._isolation_level,
+        )
+
+    def decode(self, batch: RecordBatch) -> Sequence[BatchRecord]:
+        """Return the records of a batch from the next offset on; raises whatever aiokafka raises."""
+        records: list[Any]
+        self._records, header, begin = MemoryRecords(batch.data), batch.header, self.next_fetch_offset
+        self._check_crcs = header is None  # else the checksum was that of the whole batch
+        if header is None:
+            return [*self._unpack_records()]
+        if header.is_transactional or header.is_control:
+            records = [*self._unpack_records()]
+        else:
+            stock: Any = self._records.next_batch()
+            records = [*stock]
+        if [*map(_offset_of, records)] != [*range(begin, begin + len(records))]:
+            records = [*_ascending(records, begin)]
+        if records and records[-1].offset > batch.last_offset:
+            message = "a record has an offset beyond its batch"
+            raise UnpackError(message)
+        self.next_fetch_offset = max(begin, batch.last_offset + 1)
+        return records
+
+    def advance(self, offset: int) -> None:
+        """Leave out the records before an offset."""
+        self.next_fetch_offset = max(self.next_fetch_offset, offset)
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ARG002 - aiokafka's signature
+        """Return the record as it was decoded, in place of a larger copy; old message formats have no timestamp."""
+        if record.timestamp is not None:
+            return record
+        return DefaultRecord(record.offset, UNKNOWN_TIMESTAMP, 0, record.key, record.value, [])
+
+
+def _ascending(records: Iterable[Any], begin: int) -> Iterator[Any]:
+    """Leave out records before an offset, and those whose offset is not above that of the one before."""
+    for record in records:
+        if record.offset >= begin:
+            begin = record.offset + 1
+            yield record
+
+
+def _with_few_headers(record: BatchRecord) -> BatchRecord:
+    """The record that becomes a dead letter, in place of one with too many headers."""
+    if len(record.headers) <= MAX_HEADERS:
+        return record
+    return unreadable(record.offset, record.timestamp, record.value or b"")
