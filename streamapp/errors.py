@@ -2,7 +2,8 @@
 
 StreamappError
 ├── Transient               wait and retry
-│   ├── BrokerUnavailable
+│   ├── AccessRefused       also: an operator must correct something
+│   ├── BrokerUnavailable   BrokerAccessRefused is this and AccessRefused
 │   ├── RegistryUnavailable
 │   └── StoreUnavailable
 ├── Permanent               do not retry
@@ -37,8 +38,19 @@ class Transient(StreamappError):  # noqa: N818 - a class of errors
         self.is_running = is_running
 
 
+class AccessRefused(Transient):
+    """A dependency answers, and refuses access; the message names the remedy."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message, is_running=True)
+
+
 class BrokerUnavailable(Transient):
     """Kafka does not answer."""
+
+
+class BrokerAccessRefused(BrokerUnavailable, AccessRefused):
+    """Kafka refuses the user, the password, the certificate or a right."""
 
 
 class RegistryUnavailable(Transient):

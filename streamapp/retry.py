@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from streamapp.errors import Transient
+from streamapp.errors import AccessRefused, Transient
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -100,7 +100,10 @@ class OutageRetrier:
         if self.outage_since is None:
             self.outage_since = self._clock()
             self.count += 1
-            log.warning("%s is unreachable; retrying until it answers: %s", self.name, exc)
+            if isinstance(exc, AccessRefused):
+                log.warning("%s refuses access; retrying until it grants it: %s", self.name, exc)
+            else:
+                log.warning("%s is unreachable; retrying until it answers: %s", self.name, exc)
 
     def _note_success(self) -> None:
         if self.outage_since is not None and not self._failing:

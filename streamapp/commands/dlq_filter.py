@@ -68,6 +68,8 @@ def read_letters(
     # committed yet, and so "in topic". Read afterwards, it would be "open" by its old letter and be replayed again.
     committed = browser.committed()
     index = browser.read()
+    for batch in index.unreadable:
+        click.echo(f"A batch cannot be read, and is left out: {browser.letters.topic}, {batch.place}", err=True)
     letters = [letter for letter in index.letters if letter_filter.matches(letter)]
     return index, _classify(browser, letters, index, committed, needs_store=needs_store)
 

@@ -27,7 +27,7 @@ from streamapp.dlq.index import (
     plan_replay,
 )
 from streamapp.dlq.replay import Replay, ReplayItem, ReplayOutcome
-from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError
+from streamapp.errors import INTERRUPTED, BrokerUnavailable, Transient
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.settings import Settings
 
@@ -166,7 +166,8 @@ def _end(outcome: ReplayOutcome, planned: ReplayPlan, settings: Settings) -> Non
         sys.exit(INTERRUPTED)
     if outcome.unreachable:
         message = f"{outcome.unreachable}. Run the same command again to continue."
-        raise BrokerUnavailable(message, is_running=outcome.unreachable.is_running)
+        is_running = not isinstance(outcome.unreachable, Transient) or outcome.unreachable.is_running
+        raise BrokerUnavailable(message, is_running=is_running)
     if outcome.replayed:
         click.echo(
             "A worker stores them (`streamapp worker` starts one); `streamapp dlq list` shows which fail again.",

@@ -169,6 +169,8 @@ def _optional_facts(result: VerifyResult) -> Mapping[str, Any]:
         }
     if result.verdict.of_lost_schemas:
         facts["schema_lost"] = sum(result.verdict.of_lost_schemas.values())
+    if result.verdict.unreadable:
+        facts["unreadable_batches"] = len(result.verdict.unreadable)
     if result.manifest_check:
         facts |= {
             "sent": result.manifest_check.records,
@@ -205,5 +207,7 @@ def _print_problems(result: VerifyResult, settings: Settings, problems: Sequence
             f" longer has their schemas (id {ids}).",
             err=True,
         )
+    for place in result.verdict.unreadable:
+        click.echo(f"A batch cannot be read, only the ids of its events were compared: {place}", err=True)
     if not result.is_good:
         click.echo("Problems were found.", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from streamapp.decode import avro_schema
@@ -32,7 +33,7 @@ class WriterSchema:
     version: str
     #: Why none of its records can be an event; None if they can.
     problem: str | None
-    #: Parsing Canonical Form (Avro specification): equal forms read the same bytes.
+    #: Parsing Canonical Form (Avro specification): equal forms read the same bytes. Empty if it cannot be read.
     canonical: str
     #: Names of its top-level fields; empty if it has a problem.
     names: frozenset[str]
@@ -40,6 +41,13 @@ class WriterSchema:
     read: Callable[[bytes, int], DecodedBody]
     #: Converts its records to BSON on the fast path; None if the fast path does not support the schema.
     transcode: Transcode | None = None
+    #: Whether the registry may have the schema complete later: it lacks a schema that this one refers to.
+    is_incomplete: bool = False
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the Parsing Canonical Form (Avro specification, "Schema Fingerprints"); None if it has no form."""
+        return sha256(self.canonical.encode()).hexdigest() if self.canonical else None
 
 
 def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: Sequence[Schema] = ()) -> WriterSchema:

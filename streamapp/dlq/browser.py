@@ -12,11 +12,12 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.document import id_of
 from streamapp.dlq.index import DeadLetterIndex, Letter
 from streamapp.dlq.originals import restored
+from streamapp.errors import StreamappError
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
 from streamapp.model.omitted import is_omitted
-from streamapp.model.record import TopicRecord, origin_from_headers
+from streamapp.model.record import TopicRecord, UnreadableRecords, origin_from_headers
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.settings import Settings
@@ -59,6 +60,8 @@ class DeadLetterBrowser:
         if not low <= offset < high:
             return None
         found = next(self.letters.read(partition, offset, high), None)
+        if isinstance(found, UnreadableRecords):
+            raise StreamappError(f"The batch cannot be read: {self.letters.topic}, {found.place}.")
         return found if found and found.offset == offset else None
 
     def restored(self, record: TopicRecord) -> TopicRecord:

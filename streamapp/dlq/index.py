@@ -11,7 +11,7 @@ from functools import cached_property
 
 from streamapp.decode.document import id_of
 from streamapp.model.omitted import omitted_size
-from streamapp.model.record import Origin, Reason, Record, origin_from_headers, streamapp_headers
+from streamapp.model.record import Origin, Reason, Record, UnreadableRecords, origin_from_headers, streamapp_headers
 from streamapp.model.replays import is_signed
 
 #: Of a schema id, which is an unsigned 32-bit integer.
@@ -125,11 +125,16 @@ class DeadLetterIndex:
     letters: list[Letter] = field(default_factory=list[Letter])
     #: Partition and offset of records that are not dead letters of streamapp.
     unrecognized: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    #: Batches of the topic that cannot be read.
+    unreadable: list[UnreadableRecords] = field(default_factory=list[UnreadableRecords])
     _latest: dict[str, Letter] = field(default_factory=dict[str, Letter])
     signing_key: bytes | None = field(default=None, repr=False)
 
     def add(self, record: Record) -> None:
         """Add a record of the dead-letter topic."""
+        if isinstance(record, UnreadableRecords):
+            self.unreadable.append(record)
+            return
         letter = parse_letter(record, self.signing_key)
         if letter is None:
             self.unrecognized.append((record.partition, record.offset))

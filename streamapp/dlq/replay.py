@@ -15,17 +15,16 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq.index import Letter
 from streamapp.dlq.originals import OriginalLost
-from streamapp.errors import BrokerUnavailable
+from streamapp.errors import BrokerUnavailable, StreamappError
 from streamapp.kafka import producer as kafka_producer
-from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, cli_of, unavailable
+from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, cli_of
+from streamapp.kafka.broker_codes import Fault
+from streamapp.kafka.faults import failure, fault_of, unavailable
 from streamapp.kafka.topic_reader import TopicReader
-from streamapp.model.record import TopicRecord
+from streamapp.model.record import TopicRecord, UnreadableRecords
 
 #: Bytes of memory of a record besides key and value: headers, with up to 1 KiB of error text, and Python objects.
 _RECORD_OVERHEAD = 2048
-
-#: Errors of one record that a retry does not change.
-_PERMANENT_ERRORS = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.INVALID_MSG_SIZE})
 
 #: The partitioner chooses by key: librdkafka's RD_KAFKA_PARTITION_UA.
 _BY_KEY = -1
@@ -45,7 +44,7 @@ class ReplayOutcome:
     #: Dead letters that Kafka will never accept, with the reason.
     refused: list[tuple[Letter, str]] = field(default_factory=list[tuple[Letter, str]])
     #: The error, if Kafka became unreachable.
-    unreachable: BrokerUnavailable | None = None
+    unreachable: StreamappError | None = None
     interrupted: bool = False
 
 
@@ -133,7 +132,7 @@ class Replay:
         for partition in sorted({letter.partition for letter in letters}):
             offsets = [letter.offset for letter in letters if letter.partition == partition]
             for record in self._letters.read(partition, min(offsets), max(offsets) + 1):
-                if (partition, record.offset) in wanted:
+                if (partition, record.offset) in wanted and not isinstance(record, UnreadableRecords):
                     found[partition, record.offset] = record
         return found
 
@@ -171,10 +170,10 @@ class Replay:
         if error is None:
             self._outcome.replayed += 1
             self._outcome.moved += letter.origin.partition >= self._partitions
-        elif error.code() in _PERMANENT_ERRORS:
+        elif fault_of(error) is Fault.RECORD:
             self._outcome.refused.append((letter, self._refusal(size, error)))
         else:
-            self._outcome.unreachable = unavailable(self._servers, error)
+            self._outcome.unreachable = failure(self._servers, error)
 
     def _refusal(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:

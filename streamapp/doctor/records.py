@@ -18,7 +18,7 @@ from streamapp.errors import RegistryUnavailable, Undecodable
 from streamapp.kafka.admin import cli_of
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
-from streamapp.model.record import Origin, Record, origin_of
+from streamapp.model.record import Origin, Record, UnreadableRecords, origin_of
 from streamapp.model.user_event import USER, VERSIONS
 from streamapp.mongodb.event_store import why_unencodable
 from streamapp.samples.generator import example
@@ -119,6 +119,8 @@ def _show_command(settings: Settings, partition: int, offset: int) -> str:
 
 
 def _defect(record: Record, settings: Settings, look_up: Callable[[int], WriterSchema | None]) -> str | None:
+    if isinstance(record, UnreadableRecords):
+        return record.why
     try:
         schema_id = wire_format.schema_id_of(record.value)
         writer = look_up(schema_id) if schema_id > 0 else None

@@ -20,9 +20,11 @@ from confluent_kafka.admin import (
 )
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.errors import BrokerUnavailable, SettingsError
+from streamapp.errors import BrokerAccessRefused, SettingsError
 from streamapp.kafka import cli_hints
+from streamapp.kafka.broker_codes import Fault
 from streamapp.kafka.cli_hints import KafkaCli
+from streamapp.kafka.faults import failure, fault_of, unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -43,27 +45,6 @@ DEAD_LETTER_PARTITIONS = 1
 UNLIMITED_RETENTION = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 #: … or far in the future, which Kafka rejects by default. Brokers before 3.6 neither know this key nor reject.
 _ANY_TIMESTAMP = {"message.timestamp.after.max.ms": str(2**63 - 1)}
-
-#: Errors of a topic creation that a retry does not fix.
-_PERMANENT_ERRORS = frozenset(
-    {
-        KafkaError.TOPIC_EXCEPTION,
-        KafkaError.POLICY_VIOLATION,
-        KafkaError.INVALID_CONFIG,
-        KafkaError.INVALID_PARTITIONS,
-        KafkaError.INVALID_REPLICATION_FACTOR,
-        KafkaError.INVALID_REPLICA_ASSIGNMENT,
-    }
-)
-#: Missing rights, which an operator can give while the worker waits.
-_ACCESS_ERRORS = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-    }
-)
 
 _BASE64URL = str.maketrans("+/", "-_")
 
@@ -154,13 +135,13 @@ class KafkaAdmin:
 
     def _creation_error(self, topic: str, exc: KafkaException) -> Exception:
         error = exc.args[0]
-        if error.code() in _ACCESS_ERRORS:
-            why = (
-                f"it refuses to create the topic {topic}: {error.str()} ({error.name()}). Create it yourself, or give"
-                f" the worker's user the right to create it: {self._cli.create_topic(topic)}"
+        if fault_of(error) is Fault.ACCESS:
+            return BrokerAccessRefused(
+                f"Kafka at {self.bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS) refuses to create the topic"
+                f" {topic}: {error.str()} ({error.name()}). Create it yourself, or give the worker's user the right to"
+                f" create it: {self._cli.create_topic(topic)}"
             )
-            return unavailable(self.bootstrap_servers, why, is_running=True)
-        if error.code() not in _PERMANENT_ERRORS:
+        if fault_of(error) is not Fault.SETTING:
             return exc
         message = (
             f"Kafka at {self.bootstrap_servers} refuses to create the topic {topic}: {error.str()} ({error.name()})."
@@ -206,9 +187,12 @@ class KafkaAdmin:
     async def _call(self, call: Callable[[], T]) -> T:
         try:
             return await asyncio.to_thread(call)
-        except (KafkaException, TimeoutError) as exc:
-            reason = exc.args[0] if isinstance(exc, KafkaException) else "no answer in time"
-            raise unavailable(self.bootstrap_servers, reason) from exc
+        except KafkaException as exc:
+            if fault_of(exc.args[0]) is Fault.DEFECT:
+                raise
+            raise failure(self.bootstrap_servers, exc.args[0]) from exc
+        except TimeoutError as exc:
+            raise unavailable(self.bootstrap_servers, "no answer in time") from exc
 
 
 def cli_of(connection: KafkaConnection) -> KafkaCli:
@@ -222,19 +206,6 @@ def topic_id_in(described: Any) -> str | None:
     uuid = str(described.topic_id).translate(_BASE64URL)
     # A broker without topic ids reports sixteen zero bytes.
     return None if uuid.strip("A=") == "" else uuid
-
-
-def unavailable(bootstrap_servers: str, why: KafkaError | str, *, is_running: bool = False) -> BrokerUnavailable:
-    """The error for a failed call to Kafka, with the address, its setting and the reason."""
-    if isinstance(why, KafkaError):
-        why, is_running = why.str(), is_answer(why)
-    message = f"Kafka cannot be used at {bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS): {why}"
-    return BrokerUnavailable(message, is_running=is_running)
-
-
-def is_answer(error: KafkaError) -> bool:
-    """Whether a broker has answered with this error; librdkafka's own errors have negative codes."""
-    return error.code() > 0
 
 
 class _UnknownTopicError(Exception):

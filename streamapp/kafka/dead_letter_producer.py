@@ -16,10 +16,12 @@ from weakref import WeakSet
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.errors import BrokerUnavailable, DeadLetterRefused
+from streamapp.errors import BrokerAccessRefused, BrokerUnavailable, DeadLetterRefused
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES, cli_of
+from streamapp.kafka.broker_codes import Fault
 from streamapp.kafka.dead_letter_contents import Form, contents_of, headers_of
+from streamapp.kafka.faults import MISSING_CODES, ends_client, failure, fault_of
 from streamapp.model.record import DeadLetter
 
 log = logging.getLogger(__name__)
@@ -27,24 +29,6 @@ log = logging.getLogger(__name__)
 #: Seconds until a dead letter without an acknowledgement counts as not delivered.
 _DELIVERY_TIMEOUT = 10.0
 _FLUSH_STEP = 0.2
-
-#: Errors for this record and topic that a retry does not fix; the size limit is handled separately.
-_PERMANENT_ERRORS = frozenset(
-    {
-        KafkaError.INVALID_TIMESTAMP,
-        KafkaError.INVALID_RECORD,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-        KafkaError.INVALID_MSG_SIZE,
-        KafkaError.TOPIC_EXCEPTION,
-        KafkaError.POLICY_VIOLATION,
-        KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT,
-        KafkaError.UNSUPPORTED_COMPRESSION_TYPE,
-    }
-)
-
-
-#: The topic does not exist; librdkafka's own code, and the broker's.
-_MISSING_TOPIC = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_OR_PART})  # noqa: SLF001 - documented
 
 
 class DeadLetterProducer:
@@ -84,9 +68,12 @@ class DeadLetterProducer:
         """
         self._create_topic = create_topic
         self._max_message_bytes = max_message_bytes
+        self._open()
+
+    def _open(self) -> None:
         self._producer = kafka_producer.producer(
             self._connection,
-            max_message_bytes=max_message_bytes,
+            max_message_bytes=self._max_message_bytes,
             timeout_seconds=_DELIVERY_TIMEOUT,
             is_compressed=True,
         )
@@ -140,14 +127,25 @@ class DeadLetterProducer:
         for letter, error in unsent.items():
             if _is_too_large(error):
                 raise BrokerUnavailable(self._too_small(letter))
-            if error is not None and error.code() in _PERMANENT_ERRORS:
+            if error is not None and fault_of(error) in {Fault.RECORD, Fault.SETTING}:
                 raise DeadLetterRefused(self._refused(letter, error))
-        if any(error is not None and error.code() in _MISSING_TOPIC for error in unsent.values()):
-            raise _TopicMissing(f"the topic {self.topic} does not exist")
         if unsent:
-            error = next(iter(unsent.values()))
-            message = f"dead letters cannot be written to {self.topic}: {error.str() if error else 'no answer in time'}"
-            raise BrokerUnavailable(message)
+            raise self._failure([*unsent.values()])
+
+    def _failure(self, errors: Sequence[KafkaError | None]) -> Exception:
+        """The exception for dead letters that are not delivered, and may be later."""
+        known = [error for error in errors if error is not None]
+        if any(error.code() in MISSING_CODES for error in known):
+            return _TopicMissing(f"the topic {self.topic} does not exist")
+        if any(map(ends_client, known)):
+            self._open()
+        refusal = next((error for error in known if fault_of(error) is Fault.ACCESS), None)
+        if refusal is not None:
+            return BrokerAccessRefused(
+                f"dead letters cannot be written to {self.topic}: {failure(self._connection.servers, refusal)}"
+            )
+        reason = known[0].str() if known else "no answer in time"
+        return BrokerUnavailable(f"dead letters cannot be written to {self.topic}: {reason}")
 
     def _send_smaller(self, letter: DeadLetter, unsent: dict[DeadLetter, KafkaError | None]) -> None:
         for form in (Form.ALONE, Form.WITHOUT_VALUE, Form.WITHOUT_CONTENT):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.kafka.admin import TIMEOUT, silent_logger, unavailable
-from streamapp.model.record import TopicRecord
+from streamapp.kafka.admin import TIMEOUT, silent_logger
+from streamapp.kafka.broker_codes import NO_COORDINATOR_YET, Fault
+from streamapp.kafka.faults import MISSING_CODES, failure, fault_of, unavailable
+from streamapp.model.record import UNKNOWN_TIMESTAMP, TopicRecord, UnreadableRecords
 
 T = TypeVar("T")
 
@@ -21,23 +23,13 @@ _POLL_SECONDS = 0.5
 _MAX_POLL_RECORDS = 2_000
 #: KiB that are fetched ahead; librdkafka's default is 64 MiB.
 _PREFETCH_KIB = 8_192
-#: Errors after which librdkafka continues.
-_RETRIABLE = frozenset({KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE})  # noqa: SLF001 - the documented name
-
-#: Errors that a broker returns for a group during the first seconds after its start.
-_NO_COORDINATOR_YET = frozenset(
-    {
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-    }
-)
 
 
 class TopicReader:
     """Reads the records of one topic, without those of open and aborted transactions.
 
-    All methods raise BrokerUnavailable when Kafka does not answer in time.
+    All methods raise BrokerUnavailable when Kafka does not answer in time, BrokerAccessRefused when it refuses access,
+    and SettingsError when a setting cannot be right.
 
     Args:
         connection: how to reach Kafka.
@@ -65,7 +57,7 @@ class TopicReader:
         """The topic's partitions; none if the topic does not exist."""
         found = self._call(lambda: self._consumer.list_topics(self.topic, timeout=TIMEOUT)).topics[self.topic]
         if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise unavailable(self._servers, found.error)
+            raise failure(self._servers, found.error)
         return sorted(found.partitions)
 
     def bounds(self, partition: int) -> tuple[int, int]:
@@ -85,29 +77,61 @@ class TopicReader:
         finally:
             consumer.close()
         if error := next((each.error for each in found if each.error), None):
-            raise unavailable(self._servers, error)
+            raise failure(self._servers, error)
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def read(self, partition: int, start: int, end: int) -> Iterator[TopicRecord]:
         """The records from offset `start` to before `end` or the partition's end, in offset order.
 
-        Offsets may have gaps. If records from `start` on are deleted, reading begins with the first that is left.
+        Offsets may have gaps. If records from `start` on are deleted, reading begins with the first that is left. In
+        place of a batch that cannot be read comes one UnreadableRecords.
         """
-        if start >= end:
-            return
-        self._call(lambda: self._consumer.assign([TopicPartition(self.topic, partition, start)]))
+        begin: int | None = start
         try:
-            for record in self._records_from(start):
-                if record.offset >= end:
-                    return
-                yield record
-                if record.offset == end - 1:
-                    return
+            while begin is not None and begin < end:
+                begin = yield from self._read_until_unreadable(partition, begin, end)
         finally:
             self._consumer.unassign()
 
-    def _records_from(self, start: int) -> Iterator[TopicRecord]:
+    def _read_until_unreadable(self, partition: int, start: int, end: int) -> Generator[TopicRecord, None, int | None]:
+        """Yield records; return the offset after a batch that cannot be read, None at the end."""
+        for record in self._records_from(partition, start):
+            if record.offset >= end:
+                return None
+            if isinstance(record, UnreadableRecords):
+                record.end = self._end_of_unreadable(record, end)
+                yield record
+                return record.end
+            yield record
+            if record.offset == end - 1:
+                return None
+        return None
+
+    def _end_of_unreadable(self, first: UnreadableRecords, end: int) -> int:
+        """The first offset behind a batch that cannot be read: every offset in the batch returns the same batch."""
+        within, step, behind = first.offset, 1, end
+        while within + step < behind:
+            if self._is_in_batch(first, within + step):
+                within += step
+                step *= 2
+            else:
+                behind = within + step
+        while behind - within > 1:
+            middle = (within + behind) // 2
+            if self._is_in_batch(first, middle):
+                within = middle
+            else:
+                behind = middle
+        return behind
+
+    def _is_in_batch(self, first: UnreadableRecords, offset: int) -> bool:
+        found = next(self._records_from(first.partition, offset), None)
+        return isinstance(found, UnreadableRecords) and found.begin == first.begin
+
+    def _records_from(self, partition: int, start: int) -> Iterator[TopicRecord]:
+        self._call(lambda: self._consumer.assign([TopicPartition(self.topic, partition, start)]))
         answered_at = time.monotonic()
+        reason = "it sends nothing"
         while time.monotonic() < answered_at + READ_TIMEOUT:
             for message in self._call(self._poll):
                 if (error := message.error()) is None:
@@ -116,12 +140,17 @@ class TopicReader:
                         yield record
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the documented name
                     return
-                elif error.code() in _RETRIABLE:
+                elif fault_of(error) is Fault.RECORD:
+                    yield _unreadable(self.topic, partition, start, message)
+                elif fault_of(error) is Fault.WAIT and error.code() not in MISSING_CODES:
+                    reason = error.str()
                     continue
                 else:
-                    raise unavailable(self._servers, error)
+                    raise failure(self._servers, error)
                 answered_at = time.monotonic()
-        raise unavailable(self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s")
+        raise unavailable(
+            self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s, because {reason}"
+        )
 
     def _poll(self) -> Sequence[Message]:
         # First one record: `consume` waits for the full number, even if the partition has no more.
@@ -138,6 +167,10 @@ class TopicReader:
             # The end of a partition is reported after this time.
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": _PREFETCH_KIB,
+            # As the worker: the values of a batch with a wrong checksum cannot be trusted.
+            "check.crcs": True,
+            # An error of one batch; librdkafka's default is 500.
+            "fetch.error.backoff.ms": 20,
             "reconnect.backoff.max.ms": 1000,
             "log_level": 0,
         }
@@ -147,7 +180,9 @@ class TopicReader:
         try:
             return call()
         except KafkaException as exc:
-            raise unavailable(self._servers, exc.args[0]) from exc
+            if fault_of(exc.args[0]) is Fault.DEFECT:
+                raise
+            raise failure(self._servers, exc.args[0]) from exc
 
 
 def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicPartition]:
@@ -156,9 +191,17 @@ def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicP
         try:
             return consumer.committed(tps, timeout=TIMEOUT)
         except KafkaException as exc:
-            if exc.args[0].code() not in _NO_COORDINATOR_YET or time.monotonic() > give_up_at:
+            if exc.args[0].code() not in NO_COORDINATOR_YET or time.monotonic() > give_up_at:
                 raise
             time.sleep(_POLL_SECONDS)
+
+
+def _unreadable(topic: str, partition: int, start: int, message: Message) -> UnreadableRecords:
+    found: Any = message
+    begin = max(found.offset() or 0, 0)
+    record = UnreadableRecords(topic, partition, max(begin, start), UNKNOWN_TIMESTAMP, None, None, ())
+    record.begin, record.why = begin, found.error().str()
+    return record
 
 
 def _record(message: Message) -> TopicRecord:

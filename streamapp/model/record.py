@@ -83,6 +83,19 @@ class TopicRecord(NamedTuple):
     headers: Sequence[tuple[str, bytes | None]]
 
 
+class UnreadableRecords(TopicRecord):
+    """Stands for a batch that cannot be read, for example after an error of a disk, and has its first offset."""
+
+    why = ""
+    #: The first offset of the batch, which may lie before the offset from which it was read, and the first behind it.
+    begin, end = -1, -1
+
+    @property
+    def place(self) -> str:
+        """Its offsets and the reason."""
+        return f"partition {self.partition}, offsets {self.offset} to {self.end - 1}: {self.why}"
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class PartitionBatch:
     """Records of one partition, in offset order, fetched together and acked together.

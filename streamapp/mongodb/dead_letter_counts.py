@@ -1,6 +1,7 @@
 """The counts of dead letters: one document per reason and hour, in which each event is counted once.
 
-The hour is that of the record's Kafka timestamp, which is the same on every delivery. For events that fail for the
+The hour is that of the record's Kafka timestamp, which is the same on every delivery. All records without a timestamp
+have one document for each reason, whose hour is the one in which it was created. For events that fail for the
 first time, a document holds the last counted offset per partition. A replayed event that fails again arrives out of
 order. It is counted only if its reason has changed; then the documents of both reasons keep its `_id` in `again`, so
 that a copy of it, or a return to the earlier reason, is not counted again.
@@ -19,7 +20,7 @@ from bson import DatetimeMS
 from pymongo import UpdateOne
 
 from streamapp.decode.document import id_of
-from streamapp.model.record import DeadLetter, streamapp_headers
+from streamapp.model.record import UNKNOWN_TIMESTAMP, DeadLetter, streamapp_headers
 
 _MILLIS_PER_HOUR = 3_600_000
 _MILLIS_PER_MINUTE = 60_000
@@ -33,7 +34,7 @@ def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]
     """The updates that count these dead letters; they may be repeated."""
     first = [letter for letter in letters if not letter.origin.failures]
     changed = [letter for letter in letters if letter.origin.failures and _reason_before(letter) != letter.reason]
-    seeds = [_seed(letter) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
+    seeds = [_seed(letter, now) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
     marks = [_mark(id_, ids) for id_, ids in _by_document(changed, _id_before).items()]
     forgets = [_forget(id_, now) for id_ in dict.fromkeys(_id(letter) for letter in (*first, *changed))]
     return [*seeds, *(_count(letter, now) for letter in first), *marks, *_count_changed(changed, now), *forgets]
@@ -44,8 +45,8 @@ def key_of(reason: str, timestamp: int) -> str:
     return f"{reason}:{_hour_of(timestamp)}"
 
 
-def _seed(letter: DeadLetter) -> UpdateOne:
-    new = {"reason": str(letter.reason), "hour": DatetimeMS(_hour_of(letter.origin.timestamp)), "n": 0}
+def _seed(letter: DeadLetter, now: datetime) -> UpdateOne:
+    new = {"reason": str(letter.reason), "hour": _hour(letter, now), "n": 0}
     return UpdateOne({"_id": _id(letter)}, {"$setOnInsert": new}, upsert=True)
 
 
@@ -132,6 +133,12 @@ def _id_before(letter: DeadLetter) -> str:
 
 def _reason_before(letter: DeadLetter) -> str:
     return streamapp_headers(letter.record.headers).get("reason", b"").decode(errors="replace")
+
+
+def _hour(letter: DeadLetter, now: datetime) -> DatetimeMS:
+    """The start of the hour of a record; for one without a timestamp, of the time at which its count was begun."""
+    timestamp = letter.origin.timestamp
+    return DatetimeMS(_hour_of(int(DatetimeMS(now)) if timestamp == UNKNOWN_TIMESTAMP else timestamp))
 
 
 def _hour_of(timestamp: int) -> int:

@@ -93,9 +93,10 @@ class EventStore:
         if writer.version == UNREGISTERED:
             return
         seen = {"subject": subject, "version": int(writer.version[1:]), "schema_id": writer.schema_id, **flags}
+        fingerprint = {"fingerprint": writer.fingerprint} if writer.fingerprint else {}
         update = UpdateOne(
             {"_id": f"{subject}:{writer.version}"},
-            {"$setOnInsert": {**seen, "first_seen_at": self._now()}},
+            {"$setOnInsert": {**seen, **fingerprint, "first_seen_at": self._now()}},
             upsert=True,
         )
         await self._call(lambda: self._update("schema_versions", [update]))

@@ -15,7 +15,7 @@ from streamapp.retry import OutageRetrier
 UNKNOWN_ID_GRACE_SECONDS = 5.0
 #: Seconds between these look-ups; they add up to UNKNOWN_ID_GRACE_SECONDS.
 _GRACE_WAITS = (0.5, 1.0, 1.5, 2.0)
-#: Seconds for which the answers "unknown" and "unregistered" are cached.
+#: Seconds for which the answers "unknown", "unregistered" and "incomplete" are cached.
 NEGATIVE_TTL_SECONDS = 30.0
 #: Unknown ids that are cached; the oldest is dropped first, and then looked up again.
 MAX_UNKNOWN_IDS = 10_000
@@ -52,7 +52,7 @@ class SchemaCache:
         self._on_learned = on_learned
         self._clock = clock
         self._known: dict[int, WriterSchema] = {}
-        #: Unknown and unregistered ids, oldest answer first → when they are looked up again.
+        #: Unknown, unregistered and incomplete ids, oldest answer first → when they are looked up again.
         self._expires_at: dict[int, float] = {}
         self._in_flight: dict[int, asyncio.Task[None]] = {}
 
@@ -90,7 +90,7 @@ class SchemaCache:
             self.add(found)
         # Removed and set again, so that the ids stay in the order of their answers.
         self._expires_at.pop(schema_id, None)
-        if found is None or found.version == UNREGISTERED:
+        if found is None or found.version == UNREGISTERED or found.is_incomplete:
             self._expires_at[schema_id] = self._clock() + NEGATIVE_TTL_SECONDS
             self._drop_oldest()
 
@@ -106,7 +106,7 @@ class SchemaCache:
         return found
 
     def _drop_oldest(self) -> None:
-        # Unregistered schemas stay: the registry has them, so they are few, and their records may be in flight.
+        # Schemas with a temporary answer stay: the registry has them, so they are few; records may need them.
         if len(self._expires_at) > MAX_UNKNOWN_IDS:
             oldest = next((i for i in self._expires_at if i not in self._known), None)
             if oldest is not None:

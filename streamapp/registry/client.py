@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -160,8 +161,9 @@ class RegistryClient:
         if body is None:
             return None
         version = self._version_label(schema_id)
-        schema, definitions = schema_body.registered(body, self._get_referenced)
-        return writer_schema(schema, schema_id=schema_id, version=version, definitions=definitions)
+        found = schema_body.registered(body, self._get_referenced)
+        writer = writer_schema(found.schema, schema_id=schema_id, version=version, definitions=found.definitions)
+        return replace(writer, is_incomplete=found.is_incomplete)
 
     def _get_by_id(self, schema_id: int) -> Mapping[str, Any] | None:
         try:

@@ -29,6 +29,8 @@ class RegisteredSchema(NamedTuple):
     schema: Schema
     #: The schemas that it refers to by name, each after the schemas that it refers to.
     definitions: Sequence[Schema]
+    #: Whether a schema that it refers to cannot be read; the registry may have it later.
+    is_incomplete: bool = False
 
 
 def registered(body: Mapping[str, Any], fetch: Callable[[Reference], Mapping[str, Any]]) -> RegisteredSchema:
@@ -42,7 +44,7 @@ def registered(body: Mapping[str, Any], fetch: Callable[[Reference], Mapping[str
     try:
         return RegisteredSchema(schema, definitions(body, fetch))
     except UnreadableReferenceError as exc:
-        return RegisteredSchema(UnreadableSchema(str(exc)), [])
+        return RegisteredSchema(UnreadableSchema(str(exc)), [], is_incomplete=True)
 
 
 def schema_in(body: Mapping[str, Any]) -> Schema:

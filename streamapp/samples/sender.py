@@ -11,13 +11,14 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin, silent_logger
+from streamapp.kafka.faults import described
 from streamapp.registry.client import RegistryClient
 from streamapp.registry.registration import SchemaRegistration
 from streamapp.retry import NoRetry
@@ -151,6 +152,9 @@ class Sender:
                 self._producer.produce(self._topic, key=record.key, value=record.value, on_delivery=on_delivery)
             except BufferError:  # the producer's queue is full: wait until it has room
                 self._producer.poll(0.1)
+            except KafkaException as exc:
+                self.counts.note(exc.args[0], None)
+                break
             else:
                 break
         self.counts.sent[record.version, record.fault] += 1

@@ -23,10 +23,10 @@ from aiokafka.errors import ConsumerStoppedError, KafkaError
 from aiokafka.protocol.fetch import FetchRequest
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP
-from mode import get_logger
+from mode import Service, get_logger
 
 from streamapp.retry import OutageRetrier
-from streamapp.transport.kafka_access import KafkaAccess
+from streamapp.transport.kafka_access import ACCESS_RETRY_SECONDS, KafkaAccess
 from streamapp.transport.kafka_faults import is_retriable
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
 from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
@@ -176,6 +176,17 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
                 # Retrieve an error of the coordinator, or asyncio logs it; _check_health handles it.
                 waiter.exception()
 
+    @Service.task
+    async def _watch_coordination(self) -> None:
+        """Handle errors of the group also while Faust does not fetch, as before the first assignment.
+
+        aiokafka tries to join the group again only when its last error was taken.
+        """
+        while not self.should_stop:
+            if self._consumer is not None and not self._consumer._closed and self._coordinator is not None:
+                self._check_coordination()
+            await self.sleep(ACCESS_RETRY_SECONDS)
+
     def _check_health(self) -> None:
         """Raise errors that only a restart fixes, and join the group again after others; stock Faust stalls instead."""
         consumer, fetcher, coordinator = self._ensure_consumer(), self._aiokafka_fetcher, self._coordinator
@@ -184,6 +195,10 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         for task in (fetcher._fetch_task, coordinator._coordination_task):
             if task.done():
                 task.result()
+        self._check_coordination()
+
+    def _check_coordination(self) -> None:
+        coordinator = self._coordinator
         try:
             coordinator.check_errors()
         except KafkaError as exc:

@@ -8,9 +8,9 @@ from time import monotonic
 
 from aiokafka.errors import BrokerResponseError
 
-from streamapp.errors import BrokerUnavailable
+from streamapp.kafka.broker_codes import Fault
 from streamapp.retry import OutageRetrier
-from streamapp.transport.kafka_faults import Fault, access_message, fault_of, is_access_error, setting_message
+from streamapp.transport.kafka_faults import access_error, fault_of, setting_message
 
 #: Seconds without another error after which access counts as restored, and between two attempts without it.
 ACCESS_RESTORED_SECONDS = 5.0
@@ -40,9 +40,9 @@ class KafkaAccess:
         fault = fault_of(exc)
         if fault is Fault.SETTING and isinstance(exc, BrokerResponseError):
             self._stop_worker(setting_message(exc))
-        elif is_access_error(exc):
+        elif fault is Fault.ACCESS:
             self._refused_at = monotonic()
-            self._outages.report(BrokerUnavailable(access_message(exc)))
+            self._outages.report(access_error(exc))
         return fault is not Fault.DEFECT
 
     async def wait(self, most_seconds: float) -> None:

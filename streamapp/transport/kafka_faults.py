@@ -1,42 +1,16 @@
-"""What an error of aiokafka means for the worker.
+"""What an error of aiokafka means for the worker, with the classes and codes of `streamapp.kafka.broker_codes`.
 
-WAIT      the operation is repeated: Kafka is unreachable, or an operator can correct it while the worker runs, for
-example missing rights and a wrong password; so is every code of the broker that is in no table
-SETTING   a setting cannot be right: the worker ends with one line
-DEFECT    the client was used wrongly: the worker ends with the traceback
+A code of the broker that concerns a record or the client's use of it is waited out here: consuming has no other remedy.
 """
 
 from __future__ import annotations
 
-from enum import Enum, auto
-
 from aiokafka import errors
 
+from streamapp.errors import BrokerAccessRefused
+from streamapp.kafka.broker_codes import ACCESS_CODES, SETTING_CODES, Fault, fault_of_code
 
-class Fault(Enum):
-    """What an error means."""
-
-    WAIT = auto()
-    SETTING = auto()
-    DEFECT = auto()
-
-
-#: Missing rights: the names of Kafka's error codes. The connection itself works.
-ACCESS_CODES = {
-    29: "TopicAuthorizationFailed",
-    30: "GroupAuthorizationFailed",
-    31: "ClusterAuthorizationFailed",
-    53: "TransactionalIdAuthorizationFailed",
-    58: "SaslAuthenticationFailed",
-    65: "DelegationTokenAuthorizationFailed",
-}
-#: Code → the settings that can cause it.
-SETTING_CODES = {
-    17: "STREAMAPP_TOPIC",
-    23: "STREAMAPP_APP_ID (a consumer of another kind uses the same group)",
-    24: "STREAMAPP_APP_ID",
-    26: "STREAMAPP_SESSION_TIMEOUT_SECONDS",
-}
+SASL_FAILED = 58
 #: Errors of the client itself, without a code of the broker.
 DEFECTS = frozenset(
     {
@@ -52,6 +26,7 @@ DEFECTS = frozenset(
         errors.ProducerFenced,
     }
 )
+ACCESS = frozenset({errors.AuthenticationMethodNotSupported, errors.AuthenticationFailedError})
 WAITED_OUT = frozenset(
     {
         errors.KafkaError,  # of the coordination, for any cause
@@ -64,8 +39,6 @@ WAITED_OUT = frozenset(
         errors.StaleMetadata,
         errors.MetadataEmptyBrokerList,
         errors.CommitFailedError,
-        errors.AuthenticationMethodNotSupported,
-        errors.AuthenticationFailedError,
         errors.KafkaUnavailableError,
         errors.KafkaTimeoutError,
         errors.KafkaConnectionError,
@@ -75,6 +48,7 @@ WAITED_OUT = frozenset(
 
 CLIENT_FAULTS: dict[type[BaseException], Fault] = {
     **dict.fromkeys(DEFECTS, Fault.DEFECT),
+    **dict.fromkeys(ACCESS, Fault.ACCESS),
     **dict.fromkeys(WAITED_OUT, Fault.WAIT),
 }
 
@@ -82,22 +56,15 @@ CLIENT_FAULTS: dict[type[BaseException], Fault] = {
 def fault_of(exc: BaseException) -> Fault:
     """The fault of an error of aiokafka."""
     if isinstance(exc, errors.BrokerResponseError):
-        return Fault.SETTING if exc.errno in SETTING_CODES else Fault.WAIT
+        fault = fault_of_code(exc.errno)
+        return fault if fault in {Fault.ACCESS, Fault.SETTING} else Fault.WAIT
     return CLIENT_FAULTS.get(type(exc), Fault.DEFECT)
 
 
-def is_access_error(exc: BaseException) -> bool:
-    """Whether Kafka refuses the worker's user."""
-    refused = (errors.AuthenticationFailedError, errors.AuthenticationMethodNotSupported)
-    return isinstance(exc, refused) or (isinstance(exc, errors.BrokerResponseError) and exc.errno in ACCESS_CODES)
-
-
-def access_message(exc: BaseException) -> str:
-    """One line with the remedy."""
-    return (
-        f"Kafka refuses access: {exc!r}. Give the worker's user the rights to read the topic and to use the consumer"
-        " group (STREAMAPP_APP_ID); the worker then continues without a restart."
-    )
+def access_error(exc: BaseException) -> BrokerAccessRefused:
+    """The error of a refused access, with the remedy."""
+    remedy = ACCESS_CODES.get(exc.errno if isinstance(exc, errors.BrokerResponseError) else SASL_FAILED)
+    return BrokerAccessRefused(f"{exc!r}. {remedy}; the worker then continues without a restart.")
 
 
 def setting_message(exc: errors.BrokerResponseError) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from streamapp.dlq.index import parse_letter
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.omitted import is_omitted, is_original
-from streamapp.model.record import Origin, Record
+from streamapp.model.record import Origin, Record, UnreadableRecords
 from streamapp.mongodb import dead_letter_counts
 from streamapp.verify.checks import manifest
 
@@ -50,6 +50,8 @@ class FailureIndex:
     counted: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     #: Whether records of the dead-letter topic were deleted.
     is_truncated: bool = False
+    #: Batches of the dead-letter topic that cannot be read.
+    unreadable: list[str] = field(default_factory=list[str])
     _read_up_to: dict[int, int] = field(default_factory=dict[int, int])
 
     def read(self, reader: TopicReader, on_read: Callable[[int], None] = lambda _: None) -> None:
@@ -59,7 +61,11 @@ class FailureIndex:
             start = max(low, self._read_up_to.get(partition, low))
             self.is_truncated |= low > 0
             for record in _with_progress(reader.read(partition, start, high), on_read):
-                self.add(record)
+                if isinstance(record, UnreadableRecords):
+                    self.unreadable.append(f"dead-letter topic, {record.place}")
+                    self.is_truncated = True
+                else:
+                    self.add(record)
             self._read_up_to[partition] = high
 
     def add(self, record: Record) -> None:

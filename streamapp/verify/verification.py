@@ -23,7 +23,7 @@ from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
 from streamapp.model.expiry import Expiry
-from streamapp.model.record import Origin, Record, TopicRecord, own_origin
+from streamapp.model.record import Origin, Record, TopicRecord, UnreadableRecords, own_origin
 from streamapp.mongodb import event_retention, failed_offsets
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
@@ -58,10 +58,12 @@ class Verification:
         self._runner = asyncio.Runner()
         self._schemas: dict[int, WriterSchema] = {}
         self._requested_ids: set[int] = set()
-        #: Schema ids with version labels that workers have seen; the registry may have lost them since.
-        self._noted: set[SchemaVersion] = set()
+        #: What workers have seen in the registry, with fingerprints; the registry may have lost it since.
+        self._noted: Mapping[SchemaVersion, str | None] = {}
         #: Schema id → stored records that cannot be compared, because the registry has lost their schema.
         self._of_lost_schemas: Counter[int] = Counter()
+        #: Batches of the topic that cannot be read.
+        self._unreadable: list[str] = []
         self._records: dict[int, OffsetBitmap] = {}
         self._fates: dict[int, PartitionFates] = {}
         self._outside = PartitionFates(partition=None)
@@ -112,14 +114,19 @@ class Verification:
             )
             raise StreamappError(message)
         partitions = [*self._fates.values(), *([self._outside] if any(self._outside.counts().values()) else [])]
-        return VerificationResult(partitions=partitions, others=others, of_lost_schemas=self._of_lost_schemas)
+        return VerificationResult(
+            partitions=partitions,
+            others=others,
+            of_lost_schemas=self._of_lost_schemas,
+            unreadable=[*self._unreadable, *self.failures.unreadable],
+        )
 
     def _fetch_topic_id(self) -> str | None:
         return self._runner.run(self._admin.topic_id_of(self._reader.topic))
 
-    def _fetch_noted(self) -> set[SchemaVersion]:
+    def _fetch_noted(self) -> Mapping[SchemaVersion, str | None]:
         seen = self._mongo.primary["schema_versions"].find({"subject": self._settings.subject})
-        return {(each["schema_id"], f"v{each['version']}") for each in seen}
+        return {(each["schema_id"], f"v{each['version']}"): each.get("fingerprint") for each in seen}
 
     def _fetch_committed(self) -> Mapping[int, int]:
         return self._reader.committed(self._settings.app_id)
@@ -129,14 +136,40 @@ class Verification:
     def _compare_partition(self, partition: int, fates: PartitionFates, advance: Advance) -> None:
         bitmap, end = self._records[partition], self.committed.get(partition, 0)
         for records in _chunks(self._reader.read(partition, bitmap.start, bitmap.end)):
-            fates.records += len(records)
-            committed = [record for record in records if record.offset < end]
-            fates.not_settled += len(records) - len(committed)
-            for record in records[len(committed) :]:
+            readable = [record for record in records if not isinstance(record, UnreadableRecords)]
+            fates.records += len(readable)
+            committed = [record for record in readable if record.offset < end]
+            fates.not_settled += len(readable) - len(committed)
+            for record in readable[len(committed) :]:
                 bitmap.add(record.offset)
             if committed:
                 self._compare(committed, fates, bitmap)
+            for record in records:
+                if isinstance(record, UnreadableRecords):
+                    self._compare_unreadable(record, fates, bitmap, is_settled=record.offset < end)
             advance(len(records))
+
+    def _compare_unreadable(
+        self, batch: UnreadableRecords, fates: PartitionFates, bitmap: OffsetBitmap, *, is_settled: bool
+    ) -> None:
+        """Compare the ids of a batch that cannot be read: it is one dead letter, or its events were stored before."""
+        self._unreadable.append(batch.place)
+        stored, offsets = 0, range(batch.offset, batch.end)
+        for offset in offsets:
+            bitmap.add(offset)
+        origin = own_origin(batch, self.topic_id)
+        for begin in offsets[::MAX_IDS_PER_QUERY]:
+            part = range(begin, min(begin + MAX_IDS_PER_QUERY, batch.end))
+            stored += len(self.find_documents([id_of(origin._replace(offset=offset)) for offset in part]))
+        failed = id_of(origin) in self.failures.by_event_id
+        fates.records += max(1, stored + failed)
+        fates.stored += stored
+        fates.dead_lettered += failed
+        if not stored and not failed:
+            if is_settled:
+                fates.missing.add(batch.offset, f"the batch cannot be read: {batch.why}")
+            else:
+                fates.not_settled += 1
 
     def _compare(self, records: Sequence[TopicRecord], fates: PartitionFates, bitmap: OffsetBitmap) -> None:
         replayed = self._find_replays(records)

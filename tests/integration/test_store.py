@@ -289,6 +289,7 @@ def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, databa
         "version": 2,
         "schema_id": 2,
         "is_v2": True,
+        "fingerprint": V2.fingerprint,
     } == seen
     asyncio.run(store.note_schema(V2, subject="user_events-value", flags={"is_v2": True}))
     assert [first_seen_at] == [document["first_seen_at"] for document in database["schema_versions"].find()]

@@ -84,12 +84,13 @@ def has_lost_schema(
     record: Record,
     origin: Origin,
     schemas: Mapping[int, WriterSchema],
-    noted: Container[object],
+    noted: Mapping[SchemaVersion, str | None],
 ) -> bool:
     """Whether the registry no longer has the schema of a stored document, which is right as far as can be checked.
 
     A registry loses a schema if its version is deleted for good, or if it is restored from an older copy. It may then
-    give the id to another schema. The arguments are those of `difference`.
+    give the id to another schema, even under the same version label. The arguments are those of `difference`; `noted`
+    has the fingerprints of the schemas, None where a worker before version 0.3 noted the schema.
     """
     try:
         schema_id = wire_format.schema_id_of(record.value)
@@ -102,7 +103,9 @@ def has_lost_schema(
     if now is None or now.problem:
         return True
     label = found.get("schema_version")
-    return label != now.version and (schema_id, label) in noted
+    if label != now.version:
+        return (schema_id, label) in noted
+    return noted.get((schema_id, label)) not in {None, now.fingerprint}
 
 
 def _is_kafka_part(actual: object, wanted: Mapping[str, Any]) -> bool:

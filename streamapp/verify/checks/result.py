@@ -93,6 +93,8 @@ class VerificationResult:
     others: list[Problem] = field(default_factory=list[Problem])
     #: Schema id → stored records that cannot be compared, because the registry no longer has their schema.
     of_lost_schemas: Mapping[int, int] = field(default_factory=dict[int, int])
+    #: Batches that Kafka's client cannot read, of which only the ids can be compared.
+    unreadable: Sequence[str] = ()
 
     def totals(self) -> Mapping[str, int]:
         """Return the sums over all partitions."""

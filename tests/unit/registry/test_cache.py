@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -94,6 +95,25 @@ def test_an_unknown_id_is_looked_up_with_growing_waits(monkeypatch: pytest.Monke
     now[0] += schema_cache.NEGATIVE_TTL_SECONDS
     asyncio.run(cache.resolve({9}))
     assert len(requested) == 6
+
+
+def test_a_schema_with_a_lost_reference_is_looked_up_again() -> None:
+    """Its records are dead letters only until the registry has the schema that it refers to."""
+    now, answers = [0.0], iter([replace(V1, is_incomplete=True, problem="a lost reference"), V1])
+
+    class Restored:
+        async def look_up(self, schema_id: int) -> WriterSchema | None:
+            return next(answers)
+
+    async def scenario() -> list[str | None]:
+        cache = SchemaCache(Restored(), clock=lambda: now[0])
+        problems = [(await cache.resolve({V1.schema_id}))[V1.schema_id].problem for _ in range(2)]
+        now[0] += schema_cache.NEGATIVE_TTL_SECONDS
+        await cache.resolve({V1.schema_id})
+        await asyncio.sleep(0)
+        return [*problems, (await cache.resolve({V1.schema_id}))[V1.schema_id].problem]
+
+    assert ["a lost reference", "a lost reference", None] == asyncio.run(scenario())
 
 
 def test_unknown_ids_are_cached_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

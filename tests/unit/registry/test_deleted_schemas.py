@@ -174,6 +174,7 @@ def test_a_lost_reference_is_a_problem_of_the_schema(code: tuple[int, int]) -> N
     """Its records are dead letters; a wait for the registry would block the partition for ever."""
     registry = referring((code[0], {"error_code": code[1]}))
 
+    assert found(registry).is_incomplete
     assert "version 1 of com/Metadata, which the registry does not have" in (found(registry).problem or "")
 
 

@@ -7,15 +7,8 @@ from collections.abc import Iterator
 import pytest
 from aiokafka import errors
 
-from streamapp.transport.kafka_faults import (
-    ACCESS_CODES,
-    DEFECTS,
-    SETTING_CODES,
-    WAITED_OUT,
-    Fault,
-    fault_of,
-    is_access_error,
-)
+from streamapp.kafka.broker_codes import ACCESS_CODES, SETTING_CODES, Fault
+from streamapp.transport.kafka_faults import ACCESS, DEFECTS, WAITED_OUT, access_error, fault_of
 
 
 def _all(kind: type[errors.KafkaError]) -> Iterator[type[errors.KafkaError]]:
@@ -30,13 +23,28 @@ BROKER = {kind for kind in LIBRARY if issubclass(kind, errors.BrokerResponseErro
 
 def test_every_error_of_the_client_is_in_one_table() -> None:
     """An error that a new version of aiokafka adds must be classed."""
-    assert LIBRARY - BROKER == DEFECTS | WAITED_OUT
-    assert not DEFECTS & WAITED_OUT
-    assert not ACCESS_CODES.keys() & SETTING_CODES.keys()
+    assert LIBRARY - BROKER == DEFECTS | WAITED_OUT | ACCESS
+    assert len(LIBRARY - BROKER) == len(DEFECTS) + len(WAITED_OUT) + len(ACCESS)
 
 
 @pytest.mark.parametrize("kind", sorted(BROKER - {errors.BrokerResponseError}, key=lambda kind: kind.__name__))
 def test_every_error_of_the_broker_is_classed(kind: type[errors.BrokerResponseError]) -> None:
     """A code that is in no table is waited out."""
-    assert (Fault.SETTING if kind.errno in SETTING_CODES else Fault.WAIT) is fault_of(kind())
-    assert is_access_error(kind()) is ("Authorization" in kind.__name__ or kind.errno == 58)
+    fault = fault_of(kind())
+
+    assert (fault is Fault.SETTING) is (kind.errno in SETTING_CODES)
+    assert (fault is Fault.ACCESS) is (kind.errno in ACCESS_CODES)
+    assert fault is not Fault.DEFECT
+    assert fault is Fault.ACCESS or "Authorization" not in kind.__name__
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (errors.GroupAuthorizationFailedError("g"), "STREAMAPP_APP_ID"),
+        (errors.TopicAuthorizationFailedError("t"), "DESCRIBE"),
+        (errors.AuthenticationFailedError("no"), "STREAMAPP_KAFKA_SASL_"),
+    ],
+)
+def test_a_refused_access_has_its_remedy(error: errors.KafkaError, remedy: str) -> None:
+    assert remedy in str(access_error(error))

@@ -1,0 +1,81 @@
+"""What an error code of Kafka's brokers means, for both clients.
+
+WAIT      the operation is repeated: Kafka is busy, and so is every code that is in no table
+ACCESS    the operation is repeated: Kafka refuses the user, the password or a right, which an operator can correct
+RECORD    the record can never be written, or read
+SETTING   a setting cannot be right: the worker ends with one line
+DEFECT    the client was used wrongly: the worker ends with the traceback
+
+Source: Kafka's protocol guide, "Error Codes".
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+
+class Fault(Enum):
+    """What an error means."""
+
+    WAIT = auto()
+    ACCESS = auto()
+    RECORD = auto()
+    SETTING = auto()
+    DEFECT = auto()
+
+
+_TOPIC_RIGHTS = "Give the user the rights to this topic: DESCRIBE, and READ or WRITE"
+_GROUP_RIGHTS = "Give the user the right READ to the consumer group (STREAMAPP_APP_ID)"
+CREDENTIALS = "Correct the user, the password or the mechanism (STREAMAPP_KAFKA_SASL_*), or the user in Kafka"
+
+#: Missing rights and refused credentials → the remedy.
+ACCESS_CODES = {
+    29: _TOPIC_RIGHTS,
+    30: _GROUP_RIGHTS,
+    31: "Give the user the right to the cluster that this operation needs, for example CREATE or DESCRIBE",
+    33: CREDENTIALS,
+    34: CREDENTIALS,
+    53: "Give the user the rights to the transactional id",
+    58: CREDENTIALS,
+    61: CREDENTIALS,
+    62: CREDENTIALS,
+    63: CREDENTIALS,
+    64: CREDENTIALS,
+    65: "Give the user the rights to the delegation token",
+    66: CREDENTIALS,
+}
+#: Of a record that is written.
+RECORD_CODES = {
+    4: "INVALID_MSG_SIZE",
+    10: "MSG_SIZE_TOO_LARGE",
+    18: "RECORD_LIST_TOO_LARGE",
+    32: "INVALID_TIMESTAMP",
+    43: "UNSUPPORTED_FOR_MESSAGE_FORMAT",
+    76: "UNSUPPORTED_COMPRESSION_TYPE",
+    87: "INVALID_RECORD",
+}
+#: → the settings that can cause it.
+SETTING_CODES = {
+    17: "STREAMAPP_TOPIC",
+    23: "STREAMAPP_APP_ID (a consumer of another kind uses the same group)",
+    24: "STREAMAPP_APP_ID",
+    26: "STREAMAPP_SESSION_TIMEOUT_SECONDS",
+    37: "STREAMAPP_PARTITIONS",
+    38: "default.replication.factor of the broker, or create the topic yourself",
+    39: "default.replication.factor of the broker, or create the topic yourself",
+    40: "the topic's configuration in Kafka, or create the topic yourself",
+    44: "STREAMAPP_TOPIC or STREAMAPP_PARTITIONS, or create the topic yourself",
+}
+#: Errors of a group while its broker becomes the coordinator, in the first seconds after its start.
+NO_COORDINATOR_YET = frozenset({14, 15, 16})
+
+_FAULTS: dict[int, Fault] = {
+    **dict.fromkeys(ACCESS_CODES, Fault.ACCESS),
+    **dict.fromkeys(RECORD_CODES, Fault.RECORD),
+    **dict.fromkeys(SETTING_CODES, Fault.SETTING),
+}
+
+
+def fault_of_code(code: int) -> Fault:
+    """The fault of an error code."""
+    return _FAULTS.get(code, Fault.WAIT)
