@@ -27,7 +27,7 @@ from streamapp.dlq.index import (
     plan_replay,
 )
 from streamapp.dlq.replay import Replay, ReplayItem, ReplayOutcome
-from streamapp.errors import INTERRUPTED, BrokerUnavailable, Transient
+from streamapp.errors import INTERRUPTED, BrokerUnavailable, SettingsError, Transient
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.settings import Settings
 

@@ -37,6 +37,11 @@ def with_id_of_its_own(document: Document) -> dict[str, Any]:
     return {**fields, "_id": f"{fields['_id']}-{_millis(fields['kafka']['timestamp'])}-{checksum:08x}"}
 
 
+def has_id_of_its_own(stored: Mapping[str, Any], usual_id: str) -> bool:
+    """Whether a stored document has the `_id` that `with_id_of_its_own` gives it."""
+    return _fingerprint(stored) is not None and with_id_of_its_own({**stored, "_id": usual_id})["_id"] == stored["_id"]
+
+
 def _fingerprint(document: Mapping[str, Any]) -> tuple[str, ...] | None:
     """What two deliveries of a record have in common; None for a document that lacks a part of it."""
     try:

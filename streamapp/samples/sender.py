@@ -18,7 +18,6 @@ from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin, silent_logger
-from streamapp.kafka.faults import described
 from streamapp.registry.client import RegistryClient
 from streamapp.registry.registration import SchemaRegistration
 from streamapp.retry import NoRetry

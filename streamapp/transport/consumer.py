@@ -21,6 +21,7 @@ from streamapp.transport.prefix_commits import BatchOptions, PrefixCommits
 from streamapp.transport.response_buffer import FetchedPartition
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
 from streamapp.transport.topic_ids import TopicIds
+from streamapp.transport.truncation_check import TruncationCheck
 
 log = get_logger(__name__)
 
@@ -65,6 +66,7 @@ class BatchConsumer(PrefixCommits):
             beacon=self.beacon,
             max_batch_records=self._options.max_batch_records,
             check_topic_ids=self._new_topic_id_check,
+            check_truncation=self._new_truncation_check,
             outages=self._options.outages,
             stop_worker=self._options.stop_worker,
         )
@@ -76,6 +78,22 @@ class BatchConsumer(PrefixCommits):
             known=lambda: self._topic_ids.known,
             on_changed=self._on_topic_id_changed,
         )
+
+    def _new_truncation_check(self, send: Send) -> TruncationCheck:
+        return TruncationCheck(send, topics=self._options.topics, on_truncated=self._on_truncated)
+
+    def _on_truncated(self, tp: TP, end: int) -> None:
+        log.warning(
+            "Kafka has lost the records of %s, partition %d, from offset %d on, and gives their offsets to other"
+            " records. The worker reads them from there.",
+            tp.topic,
+            tp.partition,
+            end,
+        )
+        if tp in self.offset_tracker:
+            self._start_again(tp, end)
+            self._thread.seek_back({tp: end})
+            self._update_targets()
 
     def _on_topic_id_changed(self, topic: str) -> None:
         log.warning("The topic %s was deleted and re-created. The worker reads it from its first offset.", topic)
@@ -146,6 +164,9 @@ class BatchConsumer(PrefixCommits):
             tp.partition,
             position,
         )
+        self._start_again(tp, position)
+
+    def _start_again(self, tp: TP, position: int) -> None:
         self.offset_tracker.rewind(tp, position)
         # Faust drops messages below these offsets.
         self._read_offset[tp] = self._committed_offset[tp] = None
@@ -157,13 +178,15 @@ class BatchConsumer(PrefixCommits):
         self.offset_tracker.revoke_all()
         try:
             await super().perform_seek()
+            batched = [tp for tp in self.assignment() if self._is_batched(tp)]
+            # Before the topic ids: no record is read until these are known.
+            await self._thread.load_leader_epochs(batched)
         except (KafkaError, TimeoutError) as exc:
             if isinstance(exc, IllegalStateError) or not is_retriable(exc):
                 raise
             log.warning("The committed offsets cannot be read; the worker joins its consumer group again: %r", exc)
             self._thread.rejoin()
             return
-        batched = [tp for tp in self.assignment() if self._is_batched(tp)]
         self.offset_tracker.assign({tp: self._read_offset[tp] for tp in batched})
         for topic in {tp.topic for tp in batched}:
             self._topic_ids.request(topic)
@@ -171,6 +194,7 @@ class BatchConsumer(PrefixCommits):
     async def _read_from_start(self, topic: str) -> bool:
         """Read a re-created topic from its first offset: the committed offsets may belong to the deleted topic."""
         self.offset_tracker.reset_settled(topic)
+        self._thread.truncation_check.forget(topic)
         for tp in self.assignment():
             # Late acknowledgements of the deleted topic's records must not change the offset to commit.
             if tp.topic == topic and tp in self.offset_tracker and self.offset_tracker.is_behind(tp, 0):

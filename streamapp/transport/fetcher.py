@@ -32,6 +32,7 @@ from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
 from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
 from streamapp.transport.task_worker import TaskWorker
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
+from streamapp.transport.truncation_check import TruncationCheck
 
 log = get_logger(__name__)
 
@@ -77,13 +78,14 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         *args: Any,
         max_batch_records: int,
         check_topic_ids: Callable[[Send], TopicIdCheck],
+        check_truncation: Callable[[Send], TruncationCheck],
         outages: OutageRetrier,
         stop_worker: Callable[[str], None],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._access = KafkaAccess(outages=outages, stop_worker=stop_worker)
-        self._check_topic_ids = check_topic_ids
+        self._check_topic_ids, self._check_truncation = check_topic_ids, check_truncation
         self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=max_batch_records)
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
@@ -93,12 +95,13 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         # Faust reads uncommitted records of transactions. aiokafka reads the attribute when it starts.
         consumer._isolation_level = "read_committed"
         self._topic_id_check = self._check_topic_ids(consumer._client.send)
+        self.truncation_check = self._check_truncation(self._topic_id_check.send)
         consumer._client.send = self._send
         return consumer
 
     async def _send(self, node_id: int, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         """Send a request; keep the bytes of a fetch response, which aiokafka unpacks without a bound."""
-        response = await self._topic_id_check.send(node_id, request, group=group)
+        response = await self.truncation_check.send(node_id, request, group=group)
         if isinstance(request, FetchRequest):
             self._responses.keep(response, self._topic_id_check.topics)
         return response
@@ -276,13 +279,24 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         async with asyncio.timeout(SEEK_TIMEOUT_SECONDS):
             return await self._ensure_consumer().seek_to_committed()
 
+    async def load_leader_epochs(self, tps: Iterable[TP]) -> None:
+        """Read the leader epochs that were committed with the offsets of partitions."""
+        async with asyncio.timeout(SEEK_TIMEOUT_SECONDS):
+            found = await self._coordinator.fetch_committed_offsets([*map(stock.ensure_aiokafka_TP, tps)])
+        self.truncation_check.assign({TP(*tp): committed.metadata for tp, committed in found.items()})
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         self.tp_last_committed_at.update(dict.fromkeys(offsets, monotonic()))
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
                 if await self._has_changed_topic({tp.topic for tp in offsets}):
                     return False
-                await self._ensure_consumer().commit({stock.ensure_aiokafka_TP(tp): at for tp, at in offsets.items()})
+                await self._ensure_consumer().commit(
+                    {
+                        stock.ensure_aiokafka_TP(tp): (at, self.truncation_check.metadata(tp, at))
+                        for tp, at in offsets.items()
+                    }
+                )
         except (KafkaError, TimeoutError) as exc:
             if not is_retriable(exc):
                 await self.crash(exc)

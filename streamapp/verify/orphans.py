@@ -7,20 +7,22 @@ end counts as an orphan.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from streamapp.decode import identity
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.mongodb.client import Mongo
 from streamapp.verify.checks.offsets import OffsetBitmap
 from streamapp.verify.checks.result import PartitionFates
+from streamapp.verify.reused_offsets import has_id_of_its_own
 
 #: Ids per query.
 MAX_IDS_PER_QUERY = 5_000
 _TOPIC_ID_LENGTH = 22
 _ID_SUFFIX = re.compile(r"(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})")
-_COORDINATE_FIELDS = {"kafka.topic": 1, "kafka.partition": 1, "kafka.offset": 1}
+_COORDINATE_FIELDS = dict.fromkeys(("kafka.topic", "kafka.partition", "kafka.offset", *identity.FIELDS), 1)
 
 
 class _Reference(NamedTuple):
@@ -43,6 +45,7 @@ class OrphanSearch:
         records: the offsets that have a record, by partition that existed at the start.
         fates: receives the problems, by partition.
         outside: receives the problems without a partition.
+        reused: ids of events with a record whose offset Kafka had given to another record before.
     """
 
     def __init__(  # noqa: PLR0913 - the facts of the topic
@@ -55,6 +58,7 @@ class OrphanSearch:
         records: Mapping[int, OffsetBitmap],
         fates: Mapping[int, PartitionFates],
         outside: PartitionFates,
+        reused: Container[str],
     ) -> None:
         self._reader = reader
         self._events = mongo.primary["events"]
@@ -63,6 +67,7 @@ class OrphanSearch:
         self._records = records
         self._fates = fates
         self._outside = outside
+        self._reused = reused
         self._bounds: Mapping[int, tuple[int, int]] = {}
 
     def find(self, failed: Iterable[str], advance: Callable[[int], None]) -> None:
@@ -98,11 +103,12 @@ class OrphanSearch:
                 others.append(id_)
         if others:
             for document in self._events.find({"_id": {"$in": others}}, _COORDINATE_FIELDS):
-                if ref := self._reference_in_document(document["_id"], document.get("kafka")):
+                if ref := self._reference_in_document(document):
                     yield ref
 
-    def _reference_in_document(self, id_: Any, kafka: Any) -> _Reference | None:
+    def _reference_in_document(self, document: Mapping[str, Any]) -> _Reference | None:
         """Return the reference of a document with another `_id`; None if the document needs no further check."""
+        id_, kafka = document["_id"], document.get("kafka")
         where = kafka if isinstance(kafka, dict) else {}
         topic, partition, offset = (where.get(name) for name in ("topic", "partition", "offset"))
         if not (isinstance(topic, str) and isinstance(partition, int) and isinstance(offset, int)):
@@ -116,9 +122,18 @@ class OrphanSearch:
         if self._topic_id is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
             return _Reference(partition, offset)
         if self._has_record(partition, offset):
-            self._fates[partition].double.add(offset, f"also stored as _id {id_!r:.100}")
+            self._add_second(partition, offset, document)
             return None
         return _Reference(partition, offset, f"a document without a record, _id {id_!r:.100}")
+
+    def _add_second(self, partition: int, offset: int, document: Mapping[str, Any]) -> None:
+        """Add a document whose offset has a record, and that has not the usual `_id`."""
+        id_ = document["_id"]
+        if has_id_of_its_own(document):
+            # One that belongs to no record: Kafka has lost the end of its log again.
+            self._fates[partition].older += id_ not in self._reused
+        else:
+            self._fates[partition].double.add(offset, f"also stored as _id {id_!r:.100}")
 
     def _has_record(self, partition: int, offset: int) -> bool:
         return partition in self._records and offset in self._records[partition]

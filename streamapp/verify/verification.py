@@ -34,6 +34,7 @@ from streamapp.verify.checks.offsets import OffsetBitmap
 from streamapp.verify.checks.result import PartitionFates, Problem, VerificationResult
 from streamapp.verify.failure_index import FailureIndex
 from streamapp.verify.orphans import OrphanSearch
+from streamapp.verify.reused_offsets import ReusedOffsets, is_of_lost_record
 
 #: Records per query, and bytes of their values.
 MAX_IDS_PER_QUERY = 5_000
@@ -62,6 +63,7 @@ class Verification:
         self._noted: Mapping[SchemaVersion, str | None] = {}
         #: Schema id → stored records that cannot be compared, because the registry has lost their schema.
         self._of_lost_schemas: Counter[int] = Counter()
+        self._reused = ReusedOffsets(self.find_documents)
         #: Batches of the topic that cannot be read.
         self._unreadable: list[str] = []
         self._records: dict[int, OffsetBitmap] = {}
@@ -204,6 +206,9 @@ class Verification:
         is_replay: bool,
     ) -> None:
         failure = self.failures.by_event_id.get(id_)
+        if raw is not None and failure is not None and failure.is_of(record) and is_of_lost_record(raw, origin):
+            fates.older += 1
+            raw = None
         if raw is not None:
             self._compare_document(raw, record, origin, fates)
         elif failure is None or failure.origin.failures <= origin.failures:
@@ -225,6 +230,9 @@ class Verification:
     def _compare_document(self, raw: bytes, record: Record, origin: Origin, fates: PartitionFates) -> None:
         why = document_diff.difference(raw, record, origin, self._schemas, self._noted)
         if why is None:
+            return
+        if self._reused.is_stored(record, origin, self._schemas, self._noted):
+            fates.older += 1
             return
         if document_diff.has_lost_schema(raw, record, origin, self._schemas, self._noted):
             self._of_lost_schemas[wire_format.schema_id_of(record.value)] += 1
@@ -262,6 +270,7 @@ class Verification:
             records=self._records,
             fates=self._fates,
             outside=self._outside,
+            reused=self._reused.found,
         )
         orphans.find(self.failures.by_event_id, advance)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message, Producer
 
+from streamapp.model import event
 from streamapp.settings import Settings
-from tests.support import events, foreign
+from tests.support import events, foreign, hostile, raw_producer
 from tests.support.until import until
 
 #: Seconds between two rounds of sending.
@@ -64,6 +65,8 @@ class SentLog:
 
     sent: dict[bytes, Sent] = field(default_factory=dict[bytes, Sent])
     acknowledged: dict[Place, Sent] = field(default_factory=dict[Place, Sent])
+    #: Stored events whose records Kafka has lost after it acknowledged them.
+    lost: dict[Place, Sent] = field(default_factory=dict[Place, Sent])
     failed: list[str] = field(default_factory=list[str])
 
 
@@ -86,6 +89,8 @@ class Load:
         #: Poison records that stay poison at any Kafka timestamp.
         self._timeless = [each for each in self._poisons if each[1] != "timestamp-out-of-range"]
         self._buried: list[tuple[Place, Sent]] = []
+        #: Id and schema of the hostile records, once there are some.
+        self._hostile: tuple[int, dict[str, Any]] | None = None
         self._lock = threading.Lock()
         self._paused = False
         self._stopped = threading.Event()
@@ -179,6 +184,48 @@ class Load:
             self._producer.produce(self._settings.topic, key=sent.key, value=b"superseded")
             self._send(sent)
         self.flush()
+
+    def odd_header(self, partition: int) -> None:
+        """Send an event with a header whose name is not UTF-8."""
+        sent = self._event()
+        self.sent_log.sent[sent.key] = sent
+        batch = raw_producer.with_odd_header(sent.key, sent.value or b"", sent.timestamp)
+        offset = raw_producer.send(self._settings.kafka_bootstrap_servers, self._settings.topic, partition, batch)
+        self._note(Place(self.topic_id, partition, offset), sent)
+
+    def forged(self, partition: int, offset: int) -> None:
+        """Send an event whose headers claim a place that it does not have."""
+        coordinates = {
+            "topic": self._settings.topic,
+            "partition": f"{partition}",
+            "offset": f"{offset}",
+            "timestamp": f"{self._now()}",
+            "incarnation": self.topic_id,
+            "attempt": "1",
+        }
+        headers = [(f"streamapp.{name}", text.encode()) for name, text in coordinates.items()]
+        self._send(replace(self._event(), headers=headers))
+
+    def bombs(self) -> None:
+        """Send a record of each hostile kind, under a schema version that has its fields."""
+        if self._hostile is None:
+            written = hostile.schema(event.schema(1))
+            self._hostile = foreign.register(self._settings, written, f"{self._settings.topic}-hostile"), written
+        schema_id, written = self._hostile
+        number, now = next(self._numbers), self._now()
+        values = events.an_event(number, event_timestamp=self._past(now))
+        labels = {"browser": None, "schema_version": "unregistered", "schema_id": schema_id}
+        for index, (value, fields, reason) in enumerate(hostile.samples(values, written, schema_id)):
+            document = None if fields is None else {**fields, **labels}
+            key = f"bomb-{number}-{index}".encode()
+            self._send(Sent(key=key, value=value, timestamp=now, document=document, reason=reason))
+
+    def lose(self, ends: Mapping[int, int]) -> None:
+        """Note that Kafka has lost the records from these offsets on."""
+        acknowledged = self.sent_log.acknowledged
+        for place in [*acknowledged]:
+            if place.topic_id == self.topic_id and place.offset >= ends.get(place.partition, place.offset + 1):
+                self.sent_log.lost[place] = acknowledged.pop(place)
 
     def poison(self) -> None:
         """Send a poison record, a replayed dead letter if there is one, and an event."""

@@ -19,14 +19,19 @@ def topic_recreated(environment: Environment) -> None:
     """The topic is deleted after all its events are stored, and created again; the events of both are kept."""
     with environment.load.paused():
         environment.wait_for(environment.is_drained, what="zero lag before the topic is deleted", within=90)
-        environment.admin.delete_topics([environment.settings.topic])[environment.settings.topic].result(20)
-        environment.settings = environment.settings.model_copy(update={"partitions": 4})
-        until(lambda: create_topic(environment), what="the re-created topic")
-        for name, value in TOPIC.items():
-            foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
-        environment.load.topic_id = environment.topic_id()
-        environment.load.connect()
+        recreate(environment)
     environment.let_time_pass(environment.seconds(1, 60))
+
+
+def recreate(environment: Environment) -> None:
+    """Delete the topic, create it again, and let the load know."""
+    environment.admin.delete_topics([environment.settings.topic])[environment.settings.topic].result(20)
+    environment.settings = environment.settings.model_copy(update={"partitions": 4})
+    until(lambda: create_topic(environment), what="the re-created topic")
+    for name, value in TOPIC.items():
+        foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
+    environment.load.topic_id = environment.topic_id()
+    environment.load.connect()
 
 
 def create_topic(environment: Environment) -> bool:

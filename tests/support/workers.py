@@ -110,6 +110,12 @@ class Worker:
         """Everything it has printed."""
         return self.log.read_text(errors="replace")
 
+    @property
+    def metrics(self) -> str:
+        """What /metrics answers."""
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+            return response.read().decode()
+
     def wait_until_ready(self) -> Self:
         """Wait, and return it."""
         until(lambda: self.is_ready, what="a ready worker")

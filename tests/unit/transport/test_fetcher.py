@@ -16,6 +16,7 @@ from streamapp.transport.fetcher import BatchFetcher, FetchedRecords
 from streamapp.transport.kafka_access import KafkaAccess
 from streamapp.transport.response_buffer import FetchedPartition, ResponseBuffer
 from streamapp.transport.topic_id_check import Send, TopicIdCheck
+from streamapp.transport.truncation_check import TruncationCheck
 
 FAILED = TP("user_events", 0)
 
@@ -142,6 +143,10 @@ def _no_check(send: Send) -> TopicIdCheck:
     return TopicIdCheck(send, topics=frozenset(), known=dict, on_changed=lambda _: None)
 
 
+def _no_truncation_check(send: Send) -> TruncationCheck:
+    return TruncationCheck(send, topics=frozenset(), on_truncated=lambda *_: None)
+
+
 class Idle(BatchFetcher):
     """Reads nothing; its start or its stop may fail."""
 
@@ -155,6 +160,7 @@ class Idle(BatchFetcher):
             thread_loop=loop,
             max_batch_records=4_000,
             check_topic_ids=_no_check,
+            check_truncation=_no_truncation_check,
             outages=OutageRetrier("Kafka"),
             stop_worker=print,
         )
