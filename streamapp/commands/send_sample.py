@@ -18,7 +18,7 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka.faults import Fault, described, fault_of, is_answer
+from streamapp.kafka.faults import described, is_answer
 from streamapp.model.user_event import VERSIONS
 from streamapp.samples import faults, sender
 from streamapp.samples.faults import Fault
@@ -183,7 +183,6 @@ def _exit(counts: DeliveryCounts, exit_code: int) -> None:
         sys.exit(exit_code)
     if counts.unacknowledged:
         error = counts.error
-        message = (
-            f"{counts.unacknowledged} events were not acknowledged: {described(error) if error else 'no answer in time'}"
-        )
-        raise BrokerUnavailable(message, is_running=error is not None and (is_answer(error) or fault_of(error) is Fault.ACCESS))
+        why = described(error) if error else "no answer in time"
+        message = f"{counts.unacknowledged} events were not acknowledged: {why}"
+        raise BrokerUnavailable(message, is_running=error is not None and is_answer(error))

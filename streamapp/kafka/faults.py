@@ -96,8 +96,8 @@ def unavailable(bootstrap_servers: str, why: str, *, is_running: bool = False) -
 
 
 def is_answer(error: KafkaError) -> bool:
-    """Whether a broker has answered with this error; librdkafka's own errors have negative codes."""
-    return error.code() > 0
+    """Whether a server is there: it has answered with this error, or librdkafka does not accept its answer."""
+    return error.code() > 0 or fault_of(error) is Fault.ACCESS
 
 
 def _remedy(code: int) -> str | None:

@@ -26,7 +26,7 @@ from streamapp.decode.document import Document, EventTimes, id_of
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.event import schema
-from streamapp.model.record import DeadLetter, PartitionBatch, PartitionId, origin_of
+from streamapp.model.record import DeadLetter, PartitionBatch, PartitionId, origin_from_headers, own_origin
 from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
@@ -72,6 +72,12 @@ class Clock:
         return datetime.fromtimestamp(self.seconds, UTC)
 
 
+def event_id(record: FakeRecord, topic_id: str) -> str:
+    """Return the `_id` of a record's event; a replay has the coordinates of the first record, in any partition."""
+    claimed = origin_from_headers(record.headers)
+    return id_of(claimed if claimed and claimed.topic_id == topic_id else own_origin(record, topic_id))
+
+
 class Topic:
     """The records of a topic, and the committed offsets of the group."""
 
@@ -101,7 +107,7 @@ class Topic:
         for partition, log in self.records.items():
             for record in log:
                 if record.offset >= self.committed[partition]:
-                    last.pop(id_of(origin_of(record, self.topic_id)), None)
+                    last.pop(event_id(record, self.topic_id), None)
         return [*last.values()]
 
     def good(self) -> set[str]:
@@ -596,7 +602,7 @@ class World:
     async def prune_and_read_again(self, steps: int) -> None:
         """Delete events that Kafka still has, as an operator may, and let the group read from the beginning."""
         logs = self.topic.records.values()
-        readable = {id_of(origin_of(record, self.topic.topic_id)) for log in logs for record in log}
+        readable = {event_id(record, self.topic.topic_id) for log in logs for record in log}
         pruned = [id_ for id_ in sorted(readable) if self.source.random() < 0.5]
         self.database["events"].delete_many({"_id": {"$in": pruned}})
         self.topic.committed = dict.fromkeys(PARTITIONS, 0)

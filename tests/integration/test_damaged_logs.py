@@ -20,10 +20,10 @@ from confluent_kafka.admin import (
 )
 from pymongo import MongoClient
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local.backend import Backend
 from streamapp.model.record import UnreadableRecords
-from streamapp.mongodb.client import Mongo
 from streamapp.reconcile.reconciliation import Reconciliation
 from streamapp.settings import Settings
 from streamapp.verify.checks.result import VerificationResult
@@ -97,7 +97,7 @@ def test_batches_that_cannot_be_read_are_named_and_the_others_are_compared(
         wait_until_settled(settings)
     kafka_log.corrupt(broken, settings.topic, 0, 25)
 
-    with TopicReader(settings.kafka_bootstrap_servers, settings.topic) as reader:
+    with TopicReader(KafkaConnection.of(settings), settings.topic) as reader:
         read = [*reader.read(0, 0, 30)]
         from_within = [*reader.read(0, 15, 18)]
     result, different = verified(settings)

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from streamapp.errors import Permanent, StoreUnavailable
+from streamapp.errors import BrokerAccessRefused, Permanent, StoreUnavailable
 from streamapp.retry import NoRetry, OutageRetrier, RetryPolicy
 
 
@@ -49,6 +49,24 @@ def test_transient_errors_are_retried_until_the_operation_succeeds() -> None:
 
     assert asyncio.run(OutageRetrier("MongoDB", sleep=sleeps).run(Flaky(9))) == "done"
     assert len(sleeps.waits) == 9
+
+
+def test_a_refused_access_is_not_called_unreachable(caplog: pytest.LogCaptureFixture) -> None:
+    """And is logged once."""
+
+    async def scenario() -> None:
+        answers = iter([BrokerAccessRefused("the password is wrong")] * 3)
+
+        async def ask() -> None:
+            if error := next(answers, None):
+                raise error
+
+        await OutageRetrier("Kafka", sleep=Sleeps()).run(ask)
+
+    asyncio.run(scenario())
+    assert "Kafka refuses access; retrying until it grants it: the password is wrong" in caplog.text
+    assert "unreachable" not in caplog.text
+    assert caplog.text.count("password") == 1
 
 
 def test_other_errors_propagate() -> None:

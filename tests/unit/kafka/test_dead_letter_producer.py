@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.errors import BrokerUnavailable
+from streamapp.errors import BrokerAccessRefused, BrokerUnavailable
 from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.model.omitted import is_original, restored_headers
@@ -68,7 +68,8 @@ def test_a_second_failure_keeps_the_first_coordinates_and_counts() -> None:
 class _Refusing:
     """A producer that delivers all values but the refused ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: KafkaError | None = None) -> None:
+        self.error = error or KafkaError(KafkaError._MSG_TIMED_OUT)
         self.refused = {b"second"}
         self.delivered: list[bytes] = []
         self.is_full = False
@@ -79,7 +80,7 @@ class _Refusing:
         if self.is_full:
             raise BufferError
         if value in self.refused:
-            on_delivery(KafkaError(KafkaError._MSG_TIMED_OUT), None)
+            on_delivery(self.error, None)
         else:
             self.delivered.append(value)
             on_delivery(None, None)
@@ -105,6 +106,34 @@ def test_delivered_dead_letters_are_not_sent_again_with_the_others(monkeypatch: 
     asyncio.run(topic.send(letters))
 
     assert [b"first", b"third", b"second"] == producer.delivered
+
+
+def test_a_refused_right_is_waited_for_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator can grant it while the worker runs."""
+    producer = _Refusing(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
+    topic.open(max_message_bytes=1_000_000)
+
+    with pytest.raises(BrokerAccessRefused, match=r"written to x\.dlq: .*nowhere:1.* Give the user the rights"):
+        asyncio.run(topic.send([a_letter(value=b"second")]))
+
+
+def test_a_producer_with_a_fatal_error_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would report every further letter as failed."""
+    error = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True)
+    producers = [_Refusing(error), _Refusing()]
+    producers[1].refused.clear()
+    waiting = iter(producers)
+    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: next(waiting))
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
+    topic.open(max_message_bytes=1_000_000)
+
+    with pytest.raises(BrokerUnavailable):
+        asyncio.run(topic.send([a_letter(value=b"second")]))
+    asyncio.run(topic.send([a_letter(value=b"second")]))
+
+    assert [b"second"] == producers[1].delivered
 
 
 class _Limited:
