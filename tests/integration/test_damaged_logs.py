@@ -24,6 +24,7 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.local.backend import Backend
 from streamapp.model.record import UnreadableRecords
+from streamapp.mongodb.client import Mongo
 from streamapp.reconcile.reconciliation import Reconciliation
 from streamapp.settings import Settings
 from streamapp.verify.checks.result import VerificationResult

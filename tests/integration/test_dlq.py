@@ -22,8 +22,9 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.dlq.browser import DeadLetterBrowser
 from streamapp.dlq.index import DeadLetterFilter, State
 from streamapp.dlq.replay import Replay
-from streamapp.kafka.admin import KafkaAdmin, unavailable
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
+from streamapp.kafka.faults import unavailable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import DeadLetter, Reason, TopicRecord
 from streamapp.settings import Settings

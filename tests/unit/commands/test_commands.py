@@ -18,7 +18,7 @@ from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeou
 
 from streamapp import commands
 from streamapp.commands.options import handle_errors
-from streamapp.kafka.admin import unavailable
+from streamapp.kafka.faults import failure
 from streamapp.mongodb.client import translate_errors
 from tests.support.registry_stub import client_answered_by
 
@@ -85,7 +85,7 @@ def raising(error: Exception) -> Callable[[], NoReturn]:
 
 def of_kafka(code: int) -> Callable[[], NoReturn]:
     """Return a function that raises what a command raises for an error of Kafka."""
-    return raising(unavailable("127.0.0.1:9092", KafkaError(code)))
+    return raising(failure("127.0.0.1:9092", KafkaError(code)))
 
 
 def of_registry(answer: httpx.Response | httpx.HTTPError) -> Callable[[], object]:
