@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from operator import methodcaller
 from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -21,6 +22,9 @@ READ_TIMEOUT = 30.0
 #: Seconds of one poll; Ctrl-C takes effect between polls.
 _POLL_SECONDS = 0.5
 _MAX_POLL_RECORDS = 2_000
+# For a name that is not UTF-8, confluent-kafka returns a result and sets an exception, too. Python reports that at some
+# later call, unless the call is made by a C function, which checks the result.
+_headers_of = methodcaller("headers")
 #: KiB that are fetched ahead; librdkafka's default is 64 MiB.
 _PREFETCH_KIB = 8_192
 
@@ -208,7 +212,7 @@ def _record(message: Message) -> TopicRecord:
     found: Any = message
     _, timestamp = found.timestamp()
     try:
-        headers = found.headers() or []
+        headers = _headers_of(found) or []
     except (UnicodeDecodeError, SystemError):
         # A name that is not UTF-8, which Kafka does not check: confluent-kafka returns no header of such a record. The
         # worker ignores streamapp's headers beside such a name, too.

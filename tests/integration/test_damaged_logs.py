@@ -31,7 +31,7 @@ from streamapp.verify.checks.result import VerificationResult
 from streamapp.verify.verification import Verification
 from tests.conftest import SettingsFactory
 from tests.faults.backend import fault_backend
-from tests.support import events, foreign, kafka_log, offsets
+from tests.support import events, foreign, kafka_log, offsets, raw_producer
 from tests.support.until import until
 from tests.support.workers import STREAMAPP, Worker, run
 
@@ -111,6 +111,18 @@ def test_batches_that_cannot_be_read_are_named_and_the_others_are_compared(
     assert ({}, 2) == (different, len(result.unreadable))
     assert (20, 1) == (result.totals()["stored"], result.totals()["dead_lettered"])
     _assert_dead_letters_are_named(settings, broken)
+
+
+def test_header_names_that_are_not_utf8_disturb_no_reader(settings: Settings) -> None:
+    """However often: Python reports the error of the client at a later call, once the loop is optimized."""
+    value = events.Senders(settings).event(1, 1)[0]
+    batch = raw_producer.with_odd_header(b"k", value, events.STARTED)
+    for _ in range(5):
+        raw_producer.send(settings.kafka_bootstrap_servers, settings.topic, 0, batch)
+
+    with TopicReader(KafkaConnection.of(settings), settings.topic) as reader:
+        found = [[record.value for record in reader.read(0, 0, 5)] for _ in range(100)]
+    assert [[value] * 5] * 100 == found
 
 
 def _assert_dead_letters_are_named(settings: Settings, broken: Backend) -> None:
