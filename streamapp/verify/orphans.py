@@ -116,7 +116,7 @@ class OrphanSearch:
             return None
         if topic != self._reader.topic:
             return None
-        if _has_another_topic_id(id_, partition, offset):
+        if _has_another_topic_id(id_, partition, offset) or self._is_beside_another_topic_id(document):
             self._fates.get(partition, self._outside).older += 1
             return None
         if self._topic_id is None and str(id_).startswith(f"{topic}-{partition}-{offset}-"):
@@ -125,6 +125,10 @@ class OrphanSearch:
             self._add_second(partition, offset, document)
             return None
         return _Reference(partition, offset, f"a document without a record, _id {id_!r:.100}")
+
+    def _is_beside_another_topic_id(self, document: Mapping[str, Any]) -> bool:
+        """Whether an event has an `_id` of its own, and another topic id."""
+        return not str(document["_id"]).startswith(f"{self._topic_id}-") and has_id_of_its_own(document)
 
     def _add_second(self, partition: int, offset: int, document: Mapping[str, Any]) -> None:
         """Add a document whose offset has a record, and that has not the usual `_id`."""

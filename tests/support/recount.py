@@ -15,11 +15,15 @@ from streamapp.rollups.rollup import unique
 Document = dict[str, Any]
 
 
+TOPIC_ID_LENGTH = 22
+
+
 def recounted(events: Sequence[Document]) -> dict[str, dict[str, Any]]:
     """Return what the rollups must hold, counted one by one and by other means than the worker's."""
     counted: dict[str, dict[str, Any]] = {level.name: {} for level in LEVELS}
     for event in events:
-        topic_id, partition, _ = event["_id"].rsplit("-", 2)
+        # An event at an offset that Kafka has used again has two more parts.
+        topic_id, (partition, *_) = event["_id"][:TOPIC_ID_LENGTH], event["_id"][TOPIC_ID_LENGTH + 1 :].split("-")
         keys = {each.plural: _key(event, each.path) for each in DIMENSIONS}
         keys["cells"] = "|".join(keys[each.plural] for each in CELL_DIMENSIONS)
         for level in LEVELS:
