@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bson import decode
+from bson import decode, encode
 
 from streamapp.decode import document, identity
 from streamapp.decode.document import LENIENT
@@ -49,8 +49,8 @@ class ReusedOffsets:
 
 def is_of_lost_record(raw: bytes, origin: Origin) -> bool:
     """Whether a document has another Kafka timestamp than the record with its `_id`."""
-    kafka = decode(raw, LENIENT).get("kafka")
-    return isinstance(kafka, dict) and kafka != {**kafka, **document.kafka_part(origin)}
+    kafka, part = decode(raw, LENIENT).get("kafka"), document.kafka_part(origin)
+    return isinstance(kafka, dict) and encode({name: kafka.get(name) for name in part}) != encode(part)
 
 
 def has_id_of_its_own(stored: Mapping[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from bson import DatetimeMS
 
 from streamapp.decode.document import LazyDocument, row_of
-from streamapp.decode.identity import FIELDS, is_another_event, with_id_of_its_own
+from streamapp.decode.identity import FIELDS, has_id_of_its_own, is_another_event, with_id_of_its_own
 from tests.support.factories import NOW, TOPIC_ID, an_event
 
 
@@ -81,3 +81,14 @@ def test_other_fields_do_not_tell_events_apart(changes: dict[str, Any]) -> None:
 def test_a_document_that_lacks_a_field_is_taken_for_the_same_event(stored: dict[str, Any]) -> None:
     """Another program has removed the field."""
     assert not is_another_event(a_document(), stored)
+
+
+def test_an_id_of_its_own_is_recognised_by_what_the_document_holds() -> None:
+    """Another program may store anything under any `_id`."""
+    usual_id = a_document()["_id"]
+    own = with_id_of_its_own(a_document())
+
+    assert has_id_of_its_own(own, usual_id)
+    assert not has_id_of_its_own({**own, "user_id": "another"}, usual_id)
+    assert not has_id_of_its_own({**own, "metadata": 7}, usual_id)
+    assert not has_id_of_its_own(a_document(), usual_id)

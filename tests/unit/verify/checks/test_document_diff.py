@@ -11,6 +11,7 @@ from bson import DatetimeMS
 
 from streamapp.decode import document
 from streamapp.decode.avro_schema import UnreadableSchema
+from streamapp.decode.identity import with_id_of_its_own
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model.record import origin_of
 from streamapp.verify.checks import document_diff
@@ -113,6 +114,19 @@ def test_the_mark_of_an_out_of_order_event_is_no_difference() -> None:
     assert document_diff.difference(bson.encode(found), record, origin, SCHEMAS) is None
     found["kafka"]["apart"] = "very"
     assert document_diff.difference(bson.encode(found), record, origin, SCHEMAS) == "kafka differs"
+
+
+def test_an_event_under_an_id_of_its_own_is_compared() -> None:
+    """Kafka gave its offset to another record before."""
+    record, origin, found = stored()
+    own_id = document_diff.id_of_its_own(record, origin, SCHEMAS)
+    assert own_id is not None
+    beside = with_id_of_its_own(found)
+
+    assert beside["_id"] == own_id
+    assert document_diff.difference(bson.encode(beside), record, origin, SCHEMAS) is None
+    assert "browser" in str(document_diff.difference(bson.encode({**beside, "browser": "y"}), record, origin, SCHEMAS))
+    assert document_diff.id_of_its_own(a_record(value=b""), origin, SCHEMAS) is None
 
 
 def test_a_duplicate_field_differs() -> None:
