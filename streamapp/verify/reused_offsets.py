@@ -7,6 +7,7 @@ The first event has the usual `_id`, and its record is lost; the other one has a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from bson import decode, encode
@@ -45,6 +46,19 @@ class ReusedOffsets:
             return False
         self.found.add(own_id)
         return True
+
+    def of_lost_records(self, replays: Mapping[int, Origin]) -> AbstractSet[int]:
+        """The offsets, among those of replayed dead letters, of which there is the event of a lost record.
+
+        Args:
+            replays: the own coordinates of the records, by offset.
+        """
+        found = self._find_documents([document.id_of(own) for own in replays.values()]) if replays else {}
+        return {
+            offset
+            for offset, own in replays.items()
+            if (raw := found.get(document.id_of(own))) and is_of_lost_record(raw, own)
+        }
 
 
 def is_of_lost_record(raw: bytes, origin: Origin) -> bool:

@@ -35,6 +35,7 @@ from streamapp.verify.checks.result import PartitionFates, Problem, Verification
 from streamapp.verify.failure_index import FailureIndex
 from streamapp.verify.orphans import OrphanSearch
 from streamapp.verify.reused_offsets import ReusedOffsets, is_of_lost_record
+from streamapp.verify.unreadable_batches import UnreadableBatches
 
 #: Records per query, and bytes of their values.
 MAX_IDS_PER_QUERY = 5_000
@@ -64,12 +65,11 @@ class Verification:
         #: Schema id → stored records that cannot be compared, because the registry has lost their schema.
         self._of_lost_schemas: Counter[int] = Counter()
         self._reused = ReusedOffsets(self.find_documents)
-        #: Batches of the topic that cannot be read.
-        self._unreadable: list[str] = []
         self._records: dict[int, OffsetBitmap] = {}
         self._fates: dict[int, PartitionFates] = {}
         self._outside = PartitionFates(partition=None)
         self.failures = FailureIndex()
+        self._unreadable = UnreadableBatches(self.find_documents, failed=self.failures.by_event_id)
         self.committed: Mapping[int, int] = {}
         self.expiry = Expiry()
         self.topic_id: str | None = None
@@ -120,7 +120,7 @@ class Verification:
             partitions=partitions,
             others=others,
             of_lost_schemas=self._of_lost_schemas,
-            unreadable=[*self._unreadable, *self.failures.unreadable],
+            unreadable=[*self._unreadable.places, *self.failures.unreadable],
         )
 
     def _fetch_topic_id(self) -> str | None:
@@ -148,30 +148,9 @@ class Verification:
                 self._compare(committed, fates, bitmap)
             for record in records:
                 if isinstance(record, UnreadableRecords):
-                    self._compare_unreadable(record, fates, bitmap, is_settled=record.offset < end)
+                    is_settled = record.offset < end
+                    self._unreadable.compare(record, fates, bitmap, topic_id=self.topic_id, is_settled=is_settled)
             advance(len(records))
-
-    def _compare_unreadable(
-        self, batch: UnreadableRecords, fates: PartitionFates, bitmap: OffsetBitmap, *, is_settled: bool
-    ) -> None:
-        """Compare the ids of a batch that cannot be read: it is one dead letter, or its events were stored before."""
-        self._unreadable.append(batch.place)
-        stored, offsets = 0, range(batch.offset, batch.end)
-        for offset in offsets:
-            bitmap.add(offset)
-        origin = own_origin(batch, self.topic_id)
-        for begin in offsets[::MAX_IDS_PER_QUERY]:
-            part = range(begin, min(begin + MAX_IDS_PER_QUERY, batch.end))
-            stored += len(self.find_documents([id_of(origin._replace(offset=offset)) for offset in part]))
-        failed = id_of(origin) in self.failures.by_event_id
-        fates.records += max(1, stored + failed)
-        fates.stored += stored
-        fates.dead_lettered += failed
-        if not stored and not failed:
-            if is_settled:
-                fates.missing.add(batch.offset, f"the batch cannot be read: {batch.why}")
-            else:
-                fates.not_settled += 1
 
     def _compare(self, records: Sequence[TopicRecord], fates: PartitionFates, bitmap: OffsetBitmap) -> None:
         replayed = self._find_replays(records)
@@ -180,9 +159,16 @@ class Verification:
         stored = self.find_documents(ids)
         self._aged_out_before = self.expiry.before_ms(datetime.now(UTC))
         self._look_up_schemas({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
+        replays_at = {
+            record.offset: own_origin(record, self.topic_id)
+            for record, origin in zip(records, origins, strict=True)
+            if record.headers and origin.differs_from(record, self.topic_id)
+        }
+        lost = self._reused.of_lost_records(replays_at)
+        fates.older += len(lost)
         for record, origin, id_ in zip(records, origins, ids, strict=True):
-            is_replay = bool(record.headers) and origin.differs_from(record, self.topic_id)
-            if not is_replay:
+            is_replay = record.offset in replays_at
+            if not is_replay or record.offset in lost:
                 bitmap.add(record.offset)
             self._compare_record(record, origin, id_, stored.get(id_), fates, is_replay=is_replay)
 

@@ -152,7 +152,7 @@ def _judge_documents(
 
 def _id_of(place: Place, sent: Sent, lost: Mapping[Place, Sent]) -> str:
     """The `_id` of an event: one of its own if Kafka has used the offset of a lost record again."""
-    if place not in lost:
+    if place not in lost or sent.origin:
         return (sent.origin or place).id
     kafka = {"timestamp": datetime.fromtimestamp(sent.timestamp / 1000, UTC)}
     return identity.with_id_of_its_own({**(sent.document or {}), "_id": place.id, "kafka": kafka})["_id"]
@@ -174,7 +174,7 @@ def _is_right(id_: str, document: Document, place: Place, sent: Sent, environmen
         found == {"_id": id_, **(sent.document or {})}
         and kafka == coordinates
         and isinstance(received_at, datetime)
-        and (is_out_of_order or (not sent.origin and id_ == place.id))
+        and (is_out_of_order or id_ == place.id)
     )
 
 

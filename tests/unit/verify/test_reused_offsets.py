@@ -63,6 +63,16 @@ def test_the_event_of_a_lost_record_has_another_timestamp() -> None:
     assert not is_of_lost_record(bson.encode(event(kafka=7)), ORIGIN)
 
 
+def test_a_replay_at_the_offset_of_a_lost_record_is_no_record_of_its_event() -> None:
+    """The event stays, and has no record any more."""
+    earlier = {**document.kafka_part(ORIGIN), "timestamp": DatetimeMS(NOW - 1)}
+
+    assert {0} == offsets(event(kafka=earlier)).of_lost_records({0: ORIGIN})
+    assert not offsets(event()).of_lost_records({0: ORIGIN})
+    assert not offsets().of_lost_records({0: ORIGIN})
+    assert not offsets().of_lost_records({})
+
+
 def test_an_id_of_its_own_is_right_for_its_document_only() -> None:
     own = identity.with_id_of_its_own(event())
 
