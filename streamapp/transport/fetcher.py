@@ -186,7 +186,9 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         aiokafka tries to join the group again only when its last error was taken.
         """
         while not self.should_stop:
-            if self._consumer is not None and not self._consumer._closed and self._coordinator is not None:
+            # No group coordinator before the consumer has started.
+            consumer: Any = self._consumer
+            if consumer is not None and not consumer._closed and consumer._coordinator is not None:
                 self._check_coordination()
             await self.sleep(ACCESS_RETRY_SECONDS)
 

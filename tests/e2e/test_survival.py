@@ -72,7 +72,10 @@ BESIDE: Mapping[str, tuple[Hurt, int]] = {
     "killed at every step": (partial(at_every_step, number=signal.SIGKILL), 4),
     "stopped at every step": (partial(at_every_step, number=signal.SIGTERM), 4),
     "members": (partial(one_by_one, ["zombie", "join-and-leave"]), 2),
-    "topics": (partial(one_by_one, ["partitions-added", "retention", "topic-recreated"]), 2),
+    "topics": (
+        partial(one_by_one, ["partitions-added", "retention", "topic-recreated", "topic-recreated-while-frozen"]),
+        2,
+    ),
 }
 
 
@@ -113,5 +116,8 @@ def test_servers_that_refuse_are_waited_for(backend: Backend, tmp_path: Path) ->
         "timestamps-behind",
         "timestamps-ahead",
         "large-records",
+        "odd-headers",
+        "bombs",
+        "forged-letters",
     ]
     go(backend, tmp_path / "environment", partial(one_by_one, names), workers=1, is_disturbed=False)

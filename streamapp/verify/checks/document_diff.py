@@ -120,7 +120,7 @@ def has_lost_schema(
     label = found.get("schema_version")
     if label != now.version:
         return (schema_id, label) in noted
-    return noted.get((schema_id, label)) not in {None, now.fingerprint}
+    return noted.get((schema_id, now.version)) not in {None, now.fingerprint}
 
 
 def _is_kafka_part(actual: object, wanted: Mapping[str, Any]) -> bool:
