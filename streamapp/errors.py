@@ -2,8 +2,8 @@
 
 StreamappError
 ├── Transient               wait and retry
-│   ├── AccessRefused       also: an operator must correct something
-│   ├── BrokerUnavailable   BrokerAccessRefused is this and AccessRefused
+│   ├── AccessRefused       also: an operator must correct something; Broker-, Registry- and StoreAccessRefused
+│   ├── BrokerUnavailable
 │   ├── RegistryUnavailable
 │   └── StoreUnavailable
 ├── Permanent               do not retry
@@ -57,8 +57,16 @@ class RegistryUnavailable(Transient):
     """The schema registry does not answer."""
 
 
+class RegistryAccessRefused(RegistryUnavailable, AccessRefused):
+    """The schema registry refuses the user, the password, the certificate or a right."""
+
+
 class StoreUnavailable(Transient):
     """MongoDB does not take writes."""
+
+
+class StoreAccessRefused(StoreUnavailable, AccessRefused):
+    """MongoDB refuses the user, the password, the certificate or a right."""
 
 
 class Permanent(StreamappError):  # noqa: N818 - a class of errors

@@ -22,9 +22,10 @@ from confluent_kafka.admin import (
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerAccessRefused, SettingsError
 from streamapp.kafka import cli_hints
+from streamapp.kafka.access import ClientErrors, access_refused, hidden_topic
 from streamapp.kafka.broker_codes import Fault
 from streamapp.kafka.cli_hints import KafkaCli
-from streamapp.kafka.faults import failure, fault_of, unavailable
+from streamapp.kafka.faults import fault_of, unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -60,7 +61,10 @@ class KafkaAdmin:
         self.bootstrap_servers = connection.servers
         self._creates_topics = connection.creates_topics
         self._cli = cli_of(connection)
-        self._admin = connection.admin({"reconnect.backoff.max.ms": 1000, "log_level": 0}, logger=silent_logger)
+        self._errors = ClientErrors(connection)
+        self._admin = connection.admin(
+            {"reconnect.backoff.max.ms": 1000, "log_level": 0, "error_cb": self._errors.note}, logger=silent_logger
+        )
 
     async def ping(self) -> None:
         """Raise BrokerUnavailable unless Kafka answers within `PING_TIMEOUT`."""
@@ -77,6 +81,9 @@ class KafkaAdmin:
             SettingsError: Kafka refuses to create a topic.
         """
         existing = await self._call(self._topics)
+        for name in (topic, dead_letter_topic):
+            if name not in existing:
+                await self._call(lambda missing=name: self._check_access(missing))
         if topic not in existing:
             await self._call(lambda: self._create_topic(topic, partitions, {}))
         limit = min(_max_message_bytes(await self._config(topic)) + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
@@ -184,20 +191,43 @@ class KafkaAdmin:
         described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT)
         return topic_id_in(described[topic].result(TIMEOUT))
 
+    def _check_access(self, topic: str) -> None:
+        if is_hidden(self._admin, topic, timeout=TIMEOUT):
+            raise access_refused(self.bootstrap_servers, *hidden_topic(topic))
+
     async def _call(self, call: Callable[[], T]) -> T:
+        return await asyncio.to_thread(self._explained, call)
+
+    def _explained(self, call: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(call)
+            result = call()
         except KafkaException as exc:
             if fault_of(exc.args[0]) is Fault.DEFECT:
                 raise
-            raise failure(self.bootstrap_servers, exc.args[0]) from exc
+            raise self._failure(exc.args[0]) from exc
         except TimeoutError as exc:
-            raise unavailable(self.bootstrap_servers, "no answer in time") from exc
+            raise self._failure(None) from exc
+        self._errors.forget()
+        return result
+
+    def _failure(self, error: KafkaError | None) -> Exception:
+        self._admin.poll(0)  # calls `note` for what was reported meanwhile
+        return self._errors.failure(error)
 
 
 def cli_of(connection: KafkaConnection) -> KafkaCli:
     """Return the commands of Kafka's own tools for a connection; they contain no secret."""
     return KafkaCli(servers=connection.servers, is_secured=connection.is_secured)
+
+
+def is_hidden(admin: Any, topic: str, *, timeout: float) -> bool:
+    """Whether the user may not see a topic that is not listed; it may exist."""
+    described: Any = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout)[topic]
+    try:
+        described.result(timeout)
+    except KafkaException as exc:
+        return exc.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    return False
 
 
 def topic_id_in(described: Any) -> str | None:

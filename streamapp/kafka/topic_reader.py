@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.connections.kafka import KafkaConnection
+from streamapp.kafka.access import ClientErrors
 from streamapp.kafka.admin import TIMEOUT, silent_logger
 from streamapp.kafka.broker_codes import NO_COORDINATOR_YET, Fault
 from streamapp.kafka.faults import MISSING_CODES, failure, fault_of, unavailable
@@ -45,6 +46,7 @@ class TopicReader:
     def __init__(self, connection: KafkaConnection, topic: str, *, group: str = "streamapp") -> None:
         self.topic = topic
         self._connection, self._servers = connection, connection.servers
+        self._errors = ClientErrors(connection)
         self._consumer = self._new_consumer(group)
 
     def __enter__(self) -> Self:
@@ -150,7 +152,7 @@ class TopicReader:
                     reason = error.str()
                     continue
                 else:
-                    raise failure(self._servers, error)
+                    raise self._errors.failure(error)
                 answered_at = time.monotonic()
         raise unavailable(
             self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s, because {reason}"
@@ -178,7 +180,7 @@ class TopicReader:
             "reconnect.backoff.max.ms": 1000,
             "log_level": 0,
         }
-        return self._connection.consumer(config, logger=silent_logger)
+        return self._connection.consumer({**config, "error_cb": self._errors.note}, logger=silent_logger)
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
@@ -186,7 +188,8 @@ class TopicReader:
         except KafkaException as exc:
             if fault_of(exc.args[0]) is Fault.DEFECT:
                 raise
-            raise failure(self._servers, exc.args[0]) from exc
+            self._consumer.poll(0)  # calls `note` for what was reported meanwhile
+            raise self._errors.failure(exc.args[0]) from exc
 
 
 def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicPartition]:

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.errors import BrokerUnavailable, SettingsError
+from streamapp.errors import AccessRefused, BrokerUnavailable, SettingsError
 from streamapp.kafka.admin import KafkaAdmin
 
 
@@ -36,8 +36,9 @@ def test_topic_ids_are_base64url(topic_id: str, expected: str | None) -> None:
 class FakeAdmin:
     """A cluster with these topics; it refuses to create others if it has an error."""
 
-    def __init__(self, *topics: str, error: Any = None, knows_after_max: bool = True) -> None:
+    def __init__(self, *topics: str, error: Any = None, knows_after_max: bool = True, hides: str = "") -> None:
         self.topics = set(topics)
+        self.hides = hides
         self.error = error
         self.knows_after_max = knows_after_max
         self.created: list[Any] = []
@@ -46,6 +47,18 @@ class FakeAdmin:
     def list_topics(self, **_: Any) -> SimpleNamespace:
         """List them."""
         return SimpleNamespace(topics=dict.fromkeys(self.topics))
+
+    def describe_topics(self, wanted: Any, **_: Any) -> dict[str, Future[None]]:
+        """Describe a topic that is not listed."""
+        answer: Future[None] = Future()
+        (topic,) = wanted.topic_names
+        is_hidden = topic == self.hides
+        code = KafkaError.TOPIC_AUTHORIZATION_FAILED if is_hidden else KafkaError.UNKNOWN_TOPIC_OR_PART
+        answer.set_exception(KafkaException(KafkaError(code)))
+        return {topic: answer}
+
+    def poll(self, _: float) -> None:
+        """Report nothing."""
 
     def create_topics(self, new: list[Any], **_: Any) -> dict[str, Future[None]]:
         """Create a topic, or refuse."""
@@ -131,6 +144,18 @@ def test_a_missing_right_to_create_topics_is_waited_out(code: int) -> None:
     """An operator creates the topic, or gives the right; the message has the command."""
     with pytest.raises(BrokerUnavailable, match=r"refuses to create the topic t: no .*--create --topic t"):
         ensure(FakeAdmin(error=KafkaError(code, "no")))
+
+
+@pytest.mark.parametrize("hidden", ["t", "t.dlq"])
+def test_a_topic_that_the_user_may_not_see_is_not_called_missing(hidden: str) -> None:
+    """And it is not created: an operator gives the right meanwhile."""
+    admin = FakeAdmin(*{"t", "t.dlq"} - {hidden}, hides=hidden)
+
+    with pytest.raises(
+        AccessRefused, match=rf"the topic {hidden} does not exist, or the user has no right to it\. Give"
+    ):
+        ensure(admin)
+    assert [] == admin.created
 
 
 def test_any_other_error_is_an_outage() -> None:

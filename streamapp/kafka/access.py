@@ -1,0 +1,115 @@
+"""Why Kafka refuses a client: librdkafka reports it beside the calls, which end with a timeout.
+
+The server, the setting, the cause and the remedy are in the message. An operator can correct each of these faults while
+the worker waits.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+from confluent_kafka import KafkaError
+
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.tls_faults import TlsSettings, probe, remedy
+from streamapp.errors import BrokerAccessRefused, StreamappError
+from streamapp.kafka.faults import failure, is_answer, unavailable
+
+_TLS = TlsSettings(
+    ca="STREAMAPP_KAFKA_SSL_CA_FILE or STREAMAPP_TLS_CA_FILE",
+    certificate="STREAMAPP_KAFKA_SSL_CERTIFICATE_FILE and STREAMAPP_KAFKA_SSL_KEY_FILE",
+    turn_on="STREAMAPP_KAFKA_SECURITY_PROTOCOL=ssl or sasl_ssl",
+    turn_off="STREAMAPP_KAFKA_SECURITY_PROTOCOL=plaintext or sasl_plaintext",
+    address="STREAMAPP_KAFKA_BOOTSTRAP_SERVERS",
+)
+#: Words in the text of librdkafka → cause and remedy. The first that matches counts.
+_LOGIN_FAULTS = (
+    (
+        r"unsupported sasl mechanism",
+        "the broker does not offer the mechanism",
+        "Set STREAMAPP_KAFKA_SASL_MECHANISM to one that it offers",
+    ),
+    (
+        r"not valid in current SASL state",
+        "the broker does not expect a login on this port",
+        "Use the port with SASL in STREAMAPP_KAFKA_BOOTSTRAP_SERVERS, or STREAMAPP_KAFKA_SECURITY_PROTOCOL without it",
+    ),
+    (
+        r"might require SASL authentication",
+        "the broker requires a login on this port",
+        "Set STREAMAPP_KAFKA_SECURITY_PROTOCOL to sasl_ssl or sasl_plaintext, and STREAMAPP_KAFKA_SASL_*",
+    ),
+    (
+        r"OAUTHBEARER",
+        "there is no token, or the broker does not accept it",
+        "Correct STREAMAPP_KAFKA_OAUTH_* (token endpoint, client id, secret, scope)",
+    ),
+    (
+        r"authentication (error|fail)|invalid credentials",
+        "the user or the password is wrong",
+        "Correct STREAMAPP_KAFKA_SASL_USERNAME and STREAMAPP_KAFKA_SASL_PASSWORD, or the user in Kafka",
+    ),
+)
+_OFFERED = re.compile(r"supported mechanisms: ([A-Z0-9_,-]+)")
+
+
+class ClientErrors:
+    """The errors that one client of librdkafka reports beside its calls; pass `note` to it as `error_cb`."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+        self._login_fault: tuple[str, str] | None = None
+
+    def note(self, error: KafkaError) -> None:
+        """Remember why the client cannot log in."""
+        self._login_fault = _login_fault(error) or self._login_fault
+
+    def forget(self) -> None:
+        """The client works."""
+        self._login_fault = None
+
+    def failure(self, error: KafkaError | None) -> StreamappError:
+        """The exception for a failed call; None stands for a timeout. Connects once more to find the cause."""
+        if error is not None and is_answer(error) and (fault := _login_fault(error)) is None:
+            return failure(self._connection.servers, error)
+        fault = self._login_fault if error is None or not is_answer(error) else fault
+        fault = fault or self._tls_fault()
+        if fault is not None:
+            return access_refused(self._connection.servers, *fault)
+        if error is None:
+            return unavailable(self._connection.servers, "no answer in time")
+        return failure(self._connection.servers, error)
+
+    def _tls_fault(self) -> tuple[str, str] | None:
+        context = self._connection.tls.context() if self._connection.tls else None
+        for server in self._connection.servers.split(","):
+            host, _, port = server.strip().rpartition(":")
+            with suppress(ValueError):
+                if cause := probe(host.strip("[]"), int(port), context):
+                    return cause, remedy(cause, _TLS)
+        return None
+
+
+def access_refused(bootstrap_servers: str, cause: str, remedy: str) -> BrokerAccessRefused:
+    """The error for a refused access."""
+    return BrokerAccessRefused(
+        f"Kafka at {bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS) cannot be used: {cause}. {remedy}."
+    )
+
+
+def hidden_topic(topic: str) -> tuple[str, str]:
+    """Cause and remedy for a topic that the user may not see."""
+    remedy_ = (
+        "Give the user the rights DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE to it; create it if it does not exist"
+    )
+    return f"the topic {topic} does not exist, or the user has no right to it", remedy_
+
+
+def _login_fault(error: KafkaError) -> tuple[str, str] | None:
+    text = error.str()
+    for words, cause, remedy_ in _LOGIN_FAULTS:
+        if re.search(words, text, re.IGNORECASE):
+            offered = _OFFERED.search(text)
+            return f"{cause} (it offers {offered[1]})" if offered else cause, remedy_
+    return None
