@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from aiokafka import codec as compression
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage] - documented there
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
@@ -19,17 +19,20 @@ from confluent_kafka.admin import (
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.tokens import TokenUnavailable
 from streamapp.doctor.checks import kafka as checks
-from streamapp.doctor.checks.finding import Findings, fault, ok, skipped
+from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, skipped
 from streamapp.doctor.checks.kafka import Bounds, PartitionFacts, TopicFacts
-from streamapp.errors import BrokerUnavailable
+from streamapp.errors import AccessRefused, BrokerUnavailable
+from streamapp.kafka.access import ClientErrors, hidden_topic
 from streamapp.kafka.admin import (
     DEAD_LETTER_OVERHEAD,
     DEFAULT_MAX_MESSAGE_BYTES,
     MAX_TOPIC_MESSAGE_BYTES,
     cli_of,
+    is_hidden,
     silent_logger,
     topic_id_in,
 )
+from streamapp.kafka.broker_codes import ACCESS_CODES
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
 
@@ -38,6 +41,7 @@ ANSWER_SECONDS = 4.0
 #: A broker creates this topic when a client asks for committed offsets; without it, doctor does not ask.
 OFFSETS_TOPIC = "__consumer_offsets"
 _START_OR_SET = "start a local Kafka with `streamapp up`, or set STREAMAPP_KAFKA_BOOTSTRAP_SERVERS=<host:port>"
+_CORRECT_ACCESS = "correct the right, the user or the certificate that the message names"
 
 
 class KafkaChecks:
@@ -47,8 +51,10 @@ class KafkaChecks:
         self._settings = settings
         self._connection = KafkaConnection.of(settings)
         self._tools = cli_of(self._connection)
+        self._errors = ClientErrors(self._connection)
         self._admin = self._connection.admin(
-            {"socket.timeout.ms": int(ANSWER_SECONDS * 1000), "log_level": 0}, logger=silent_logger
+            {"socket.timeout.ms": int(ANSWER_SECONDS * 1000), "log_level": 0, "error_cb": self._errors.note},
+            logger=silent_logger,
         )
         #: The topic of the events; None if it does not exist.
         self.topic: TopicFacts | None = None
@@ -73,12 +79,7 @@ class KafkaChecks:
             yield from _skipped("a token for Kafka")
             return
         except KafkaException as exc:
-            seen = f"{','.join(servers)} accepts connections, but does not answer as Kafka does: {exc.args[0].str()}"
-            yield fault(
-                "kafka.address",
-                seen,
-                f"check that this is the port of Kafka and that Kafka is healthy; {_START_OR_SET}",
-            )
+            yield self._no_answer(exc.args[0])
             yield from _skipped("a reachable Kafka")
             return
         millis = (time.monotonic() - began) * 1000
@@ -87,6 +88,22 @@ class KafkaChecks:
             f"{','.join(servers)} answers in {millis:.0f} ms; the cluster has {len(cluster.brokers)} brokers",
         )
         yield from self._cluster(cluster)
+
+    def _no_answer(self, error: KafkaError) -> Finding:
+        servers = self._settings.kafka_bootstrap_servers
+        self._admin.poll(0)  # calls `note` for what was reported meanwhile
+        if refusal := self._errors.refusal(error):
+            cause, remedy = refusal
+            return fault("kafka.address", f"{servers} cannot be used: {cause}", remedy)
+        seen = f"{servers} accepts connections, but does not answer as Kafka does: {error.str()}"
+        remedy = f"check that this is the port of Kafka and that Kafka is healthy; {_START_OR_SET}"
+        return fault("kafka.address", seen, remedy)
+
+    def _missing(self, check: str, topic: str, otherwise: str) -> Finding:
+        """A topic that is not listed: the user may not see it, or it does not exist yet."""
+        if is_hidden(self._admin, topic, timeout=ANSWER_SECONDS):
+            return fault(check, *hidden_topic(topic))
+        return ok(check, f"{topic} does not exist yet; {otherwise}")
 
     def _cluster(self, cluster: Any) -> Findings:
         advertised = reach_all([f"{each.host}:{each.port}" for each in cluster.brokers.values()])
@@ -102,20 +119,28 @@ class KafkaChecks:
     def _topic(self, topics: Mapping[str, Any], *, is_local: bool) -> Findings:
         name, wanted = self._settings.topic, self._settings.partitions
         if name not in topics:
-            yield ok("kafka.topic", f"{name} does not exist yet; the worker creates it with {wanted} partitions")
+            yield self._missing("kafka.topic", name, f"the worker creates it with {wanted} partitions")
             return
-        self.topic = self._described(name)
+        try:
+            self.topic = self._described(name)
+        except KafkaException as exc:
+            yield fault("kafka.topic", f"{name} cannot be described: {exc.args[0].str()}", _remedy(exc.args[0]))
+            return
         yield ok("kafka.topic", f"{name} exists")
         yield from checks.check_topic(self.topic, partitions=wanted, is_loopback=is_local, tools=self._tools)
 
     def _dead_letters(self, topics: Mapping[str, Any], *, is_local: bool) -> Findings:
         name = self._settings.dead_letter_topic
         if name not in topics:
-            yield ok("dlq.topic", f"{name} does not exist yet; the worker creates it without a retention limit")
+            yield self._missing("dlq.topic", name, "the worker creates it without a retention limit")
             return
         limit = self.topic.number("max.message.bytes", DEFAULT_MAX_MESSAGE_BYTES) if self.topic else 0
         largest = min(limit + DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES)
-        letters = self._described(name)
+        try:
+            letters = self._described(name)
+        except KafkaException as exc:
+            yield fault("dlq.topic", f"{name} cannot be described: {exc.args[0].str()}", _remedy(exc.args[0]))
+            return
         yield from checks.check_dead_letters(letters, largest, is_loopback=is_local, tools=self._tools)
 
     def _group(self, topics: Mapping[str, Any]) -> Findings:
@@ -131,7 +156,8 @@ class KafkaChecks:
                 bounds = {number: Bounds(start=low, end=high) for number, (low, high) in _bounds(reader)}
                 committed = reader.committed(group)
         except BrokerUnavailable as exc:
-            yield fault("group.offsets", str(exc), "read the log of the broker")
+            is_refused = isinstance(exc, AccessRefused)
+            yield fault("group.offsets", str(exc), _CORRECT_ACCESS if is_refused else "read the log of the broker")
             return
         self.bounds = bounds
         yield from checks.check_group(bounds, committed, topic=topic, group=group, tools=self._tools)
@@ -147,6 +173,10 @@ class KafkaChecks:
             config={name: entry.value for name, entry in config.result(ANSWER_SECONDS).items() if entry.value},
             topic_id=topic_id_in(described),
         )
+
+
+def _remedy(error: KafkaError) -> str:
+    return ACCESS_CODES.get(error.code(), "read the log of the broker")
 
 
 def _partition(answer: Any) -> PartitionFacts:

@@ -20,6 +20,7 @@ from streamapp.doctor.checks.local import check_clock
 from streamapp.doctor.checks.mongo import Rights, ServerFacts
 from streamapp.doctor.checks.redaction import user_of
 from streamapp.mongodb import event_retention
+from streamapp.mongodb.access import access_refusal
 from streamapp.mongodb.client import error_text
 from streamapp.settings import Settings
 
@@ -83,7 +84,8 @@ class MongoChecks:
             yield from _skipped("a login that MongoDB accepts")
             return
         except (PyMongoError, ConfigurationError) as exc:
-            yield fault("mongodb.address", self._redacted(exc), _START_OR_SET)
+            cause, remedy = access_refusal(exc) or (self._redacted(exc), _START_OR_SET)
+            yield fault("mongodb.address", cause, remedy)
             yield from _skipped("a reachable MongoDB")
             return
         self.is_available = True

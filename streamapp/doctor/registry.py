@@ -17,6 +17,7 @@ from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subj
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
 from streamapp.model.user_event import VERSIONS
+from streamapp.registry import access
 from streamapp.registry.api_path import APICURIO_PATH
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
@@ -47,7 +48,8 @@ class RegistryChecks:
             status, body = self._get("/subjects")
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             seen = f"{self._url} does not answer: {exc or type(exc).__name__}"
-            yield fault("registry.address", seen, _START_OR_SET)
+            cause, remedy = access.tls_refusal(self._url, str(exc)) or (seen, _START_OR_SET)
+            yield fault("registry.address", cause, remedy)
             yield skipped("registry.subject", "a reachable registry")
             return
         api = check_api(self._url, status, body, has_apicurio=self._has_apicurio(status))

@@ -14,7 +14,7 @@ from confluent_kafka import KafkaError
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.tls_faults import TlsSettings, probe, remedy
 from streamapp.errors import BrokerAccessRefused, StreamappError
-from streamapp.kafka.faults import failure, is_answer, unavailable
+from streamapp.kafka.faults import failure, unavailable
 
 _TLS = TlsSettings(
     ca="STREAMAPP_KAFKA_SSL_CA_FILE or STREAMAPP_TLS_CA_FILE",
@@ -71,15 +71,19 @@ class ClientErrors:
 
     def failure(self, error: KafkaError | None) -> StreamappError:
         """The exception for a failed call; None stands for a timeout. Connects once more to find the cause."""
-        if error is not None and is_answer(error) and (fault := _login_fault(error)) is None:
-            return failure(self._connection.servers, error)
-        fault = self._login_fault if error is None or not is_answer(error) else fault
-        fault = fault or self._tls_fault()
-        if fault is not None:
-            return access_refused(self._connection.servers, *fault)
+        if refusal := self.refusal(error):
+            return access_refused(self._connection.servers, *refusal)
         if error is None:
             return unavailable(self._connection.servers, "no answer in time")
         return failure(self._connection.servers, error)
+
+    def refusal(self, error: KafkaError | None) -> tuple[str, str] | None:
+        """Cause and remedy if login or TLS is what fails; None for any other failure."""
+        if error is not None and (fault := _login_fault(error)):
+            return fault
+        if error is not None and error.code() > 0:
+            return None  # a broker answers
+        return self._login_fault or self._tls_fault()
 
     def _tls_fault(self) -> tuple[str, str] | None:
         context = self._connection.tls.context() if self._connection.tls else None

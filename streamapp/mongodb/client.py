@@ -24,7 +24,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from streamapp.connections import mongodb
-from streamapp.errors import SettingsError, StoreUnavailable
+from streamapp.errors import SettingsError, StoreAccessRefused, StoreUnavailable
+from streamapp.mongodb.access import access_refusal
 from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, ErrorClass, error_class_of
 from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
 
@@ -128,6 +129,9 @@ def translate_errors(call: Callable[[], T]) -> T:
         message = f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {error_text(exc)}"
         if is_wrong_setting(exc):
             raise SettingsError(f"{message}. {_CHECK_SETTING}") from exc
+        if refusal := access_refusal(exc):
+            cause, remedy_ = refusal
+            raise StoreAccessRefused(f"MongoDB cannot be used (STREAMAPP_MONGO_URI): {cause}. {remedy_}.") from exc
         if is_transient(exc):
             raise StoreUnavailable(message, is_running=isinstance(exc, OperationFailure)) from exc
         if isinstance(exc, ConfigurationError):

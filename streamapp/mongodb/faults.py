@@ -2,8 +2,9 @@
 
     RECORD    the document can never be stored: its record becomes a dead letter
     SETTING   a setting cannot be right: the worker ends with one line
-    WAIT      every other code: the operation is repeated, also after missing rights and a wrong password,
-              which an operator can correct while the worker runs
+    ACCESS    the operation is repeated: MongoDB refuses the user, the password or a right, which an operator can
+              correct while the worker runs
+    WAIT      every other code: the operation is repeated
 
 Source: MongoDB's error_codes.yml, and the codes of its BSON and geo modules.
 """
@@ -19,6 +20,7 @@ class ErrorClass(Enum):
     """What an error means for the worker."""
 
     WAIT = auto()
+    ACCESS = auto()
     RECORD = auto()
     SETTING = auto()
 
@@ -52,6 +54,21 @@ RECORD_CODES = {
 #: Of a whole command that contains such a document.
 COMMAND_RECORD_CODES = frozenset({2, 15, 22, 10334, 17419, 17420})
 
+_LOGIN = "the user or the password is wrong"
+_CORRECT_LOGIN = "Correct the user, the password and authSource in STREAMAPP_MONGO_URI"
+#: Cause and remedy.
+ACCESS_CODES = {
+    11: (_LOGIN, _CORRECT_LOGIN),
+    13: (
+        "the user lacks a right",
+        "Give the user the role readWrite on the database (STREAMAPP_MONGO_DATABASE), or read where it only reads",
+    ),
+    18: (_LOGIN, _CORRECT_LOGIN),
+    214: ("the user may not log in from this address", "Change the restrictions of the user in MongoDB"),
+    334: ("MongoDB does not offer the mechanism", "Correct authMechanism in STREAMAPP_MONGO_URI"),
+    391: (_LOGIN, _CORRECT_LOGIN),
+    8000: (_LOGIN, _CORRECT_LOGIN),  # of Atlas
+}
 SETTING_CODES = {
     73: "InvalidNamespace",
     76: "NoReplicationEnabled",
@@ -69,4 +86,6 @@ def error_class_of(error: Mapping[str, Any]) -> ErrorClass:
     code = error.get("code")
     if code in SETTING_CODES or (code == 2 and _NOT_REPLICATED in str(error.get("errmsg"))):  # noqa: PLR2004
         return ErrorClass.SETTING
+    if code in ACCESS_CODES:
+        return ErrorClass.ACCESS
     return ErrorClass.RECORD if code in RECORD_CODES else ErrorClass.WAIT

@@ -19,11 +19,10 @@ from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
 from streamapp.connections.registry import RegistryConnection
-from streamapp.connections.tls_faults import TlsSettings, cause_in, probe, remedy
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
 from streamapp.errors import RegistryAccessRefused, RegistryUnavailable
 from streamapp.model.event import Schema
-from streamapp.registry import api_path, schema_body
+from streamapp.registry import access, api_path, schema_body
 from streamapp.registry.schema_body import Reference, RegisteredSchema, UnreadableReferenceError
 
 T = TypeVar("T")
@@ -36,22 +35,8 @@ _REFUSED = frozenset({400, _NOT_FOUND, 410, 422})
 #: Error codes of the Confluent API are the HTTP status and two digits, such as 40403.
 _STATUS_OF_CODE = 100
 _SERVER_ERROR = 500
-_HTTP_PORT = 80
 # Missing rights, timeouts and rate limits: an operator or time can correct them while the worker waits.
 _TRANSIENT = frozenset({401, 403, 408, 429})
-_ACCESS = {
-    401: "the user or the password is wrong or missing, or the token is. Correct STREAMAPP_SCHEMA_REGISTRY_USERNAME and"
-    " STREAMAPP_SCHEMA_REGISTRY_PASSWORD, or STREAMAPP_SCHEMA_REGISTRY_BEARER_TOKEN",
-    403: "the user lacks a right. Give the user the right to read the subjects and schemas, and to register if"
-    " STREAMAPP_REGISTER_SCHEMAS is true",
-}
-_TLS = TlsSettings(
-    ca="STREAMAPP_SCHEMA_REGISTRY_SSL_CA_FILE or STREAMAPP_TLS_CA_FILE",
-    certificate="STREAMAPP_SCHEMA_REGISTRY_SSL_CERTIFICATE_FILE and STREAMAPP_SCHEMA_REGISTRY_SSL_KEY_FILE",
-    turn_on="https:// in STREAMAPP_SCHEMA_REGISTRY_URL",
-    turn_off="http:// in STREAMAPP_SCHEMA_REGISTRY_URL",
-    address="STREAMAPP_SCHEMA_REGISTRY_URL",
-)
 
 
 class ErrorResponse(RegistryUnavailable):
@@ -74,7 +59,8 @@ class RefusedAccess(ErrorResponse, RegistryAccessRefused):
 
     def __init__(self, url: str, status: int, reason: str) -> None:
         super().__init__(url, status, reason)
-        self.args = (f"{url} (STREAMAPP_SCHEMA_REGISTRY_URL) answers {status}: {_ACCESS[status]}",)
+        cause, remedy = access.REFUSALS[status]
+        self.args = (f"{url} (STREAMAPP_SCHEMA_REGISTRY_URL) answers {status}: {cause}. {remedy}",)
 
 
 class NoConfluentApi(ErrorResponse):
@@ -318,29 +304,17 @@ def _translated(url: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, OSError) as exc:
-        if cause := _tls_fault(url, str(exc)):
-            message = f"{url} (STREAMAPP_SCHEMA_REGISTRY_URL) cannot be used: {cause}. {remedy(cause, _TLS)}"
+        if refusal := access.tls_refusal(url, str(exc)):
+            message = f"{url} (STREAMAPP_SCHEMA_REGISTRY_URL) cannot be used: {refusal[0]}. {refusal[1]}"
             raise RegistryAccessRefused(message) from exc
         message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
         raise RegistryUnavailable(message) from exc
     except ClientError as exc:
         if exc.http_code == _NOT_FOUND and not (isinstance(exc, _RefusedError) and exc.is_of_registry):
             raise NoConfluentApi(url, _NOT_FOUND) from exc
-        if exc.http_code in _ACCESS:
+        if exc.http_code in access.REFUSALS:
             raise RefusedAccess(url, exc.http_code, exc.message) from exc
         raise ErrorResponse(url, exc.http_code, exc.message) from exc
     except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or not a registry's JSON
         message = f"{url} does not answer as a schema registry does: {exc}. Set {api_path.remedy(url.rstrip('/'))}"
         raise RegistryUnavailable(message, is_running=True) from exc
-
-
-def _tls_fault(urls: str, error: str) -> str | None:
-    """What is wrong with TLS after an error of httpx; a server with TLS closes the connection of a client without."""
-    if cause := cause_in(error):
-        return cause
-    for url in urls.split(","):
-        with contextlib.suppress(httpx.InvalidURL):
-            parsed = httpx.URL(url.strip())
-            if parsed.scheme == "http" and (cause := probe(parsed.host, parsed.port or _HTTP_PORT, None)):
-                return cause
-    return None

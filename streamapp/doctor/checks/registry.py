@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, warning
 from streamapp.model.user_event import VERSIONS
-from streamapp.registry import api_path
+from streamapp.registry import access, api_path
 
 _READ_ONLY = ("READONLY", "READONLY_OVERRIDE")
 _NO_PRODUCER = "set STREAMAPP_PRODUCE_INTERVAL_SECONDS=0"
@@ -19,12 +19,9 @@ def check_api(url: str, status: int, body: object, *, has_apicurio: bool) -> Fin
     check = "registry.address"
     if status == 200 and isinstance(body, list):  # noqa: PLR2004 - HTTP's OK
         return ok(check, f"{url} answers and has {len(body)} subjects")
-    if status in (401, 403) and not has_apicurio:
-        return fault(
-            check,
-            f"{url} answers with status {status}",
-            "allow this machine to read the registry without a password, or through a proxy that adds the password",
-        )
+    if status in access.REFUSALS and not has_apicurio:
+        cause, remedy = access.REFUSALS[status]
+        return fault(check, f"{url} answers with status {status}: {cause}", remedy)
     return fault(check, api_path.problem(url, status), api_path.remedy(url, has_apicurio=has_apicurio))
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError, OperationFailure, ServerSelectionTimeoutError
 
-from streamapp.errors import SettingsError, StoreUnavailable
+from streamapp.errors import SettingsError, StoreAccessRefused, StoreUnavailable
 from streamapp.mongodb.client import translate_errors
-from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, SETTING_CODES, ErrorClass, error_class_of
+from streamapp.mongodb.faults import (
+    ACCESS_CODES,
+    COMMAND_RECORD_CODES,
+    RECORD_CODES,
+    SETTING_CODES,
+    ErrorClass,
+    error_class_of,
+)
 
 NOT_REPLICATED = {"code": 2, "errmsg": "cannot use 'w' > 1 when a host is not replicated"}
 
@@ -27,26 +34,61 @@ def translated(exc: Exception) -> Exception:
 
 def test_no_code_has_two_faults() -> None:
     """A command fails because of a document only with codes that documents have."""
-    assert not RECORD_CODES.keys() & SETTING_CODES.keys()
+    tables = (RECORD_CODES, SETTING_CODES, ACCESS_CODES)
+    assert len({code for table in tables for code in table}) == sum(map(len, tables))
     assert COMMAND_RECORD_CODES <= RECORD_CODES.keys()
 
 
-@pytest.mark.parametrize("code", [*range(400), *RECORD_CODES, *SETTING_CODES, 14_031])
+@pytest.mark.parametrize("code", [*range(400), *RECORD_CODES, *SETTING_CODES, *ACCESS_CODES, 14_031])
 def test_every_code_is_classed(code: int) -> None:
-    """A code that is in neither table is waited out: no record may be blamed for what nobody has looked at."""
-    in_tables = (code in RECORD_CODES, code in SETTING_CODES)
-    expected = {(True, False): ErrorClass.RECORD, (False, True): ErrorClass.SETTING, (False, False): ErrorClass.WAIT}[
-        in_tables
-    ]
+    """A code that is in no table is waited out: no record may be blamed for what nobody has looked at."""
+    classes = {
+        **dict.fromkeys(RECORD_CODES, ErrorClass.RECORD),
+        **dict.fromkeys(SETTING_CODES, ErrorClass.SETTING),
+        **dict.fromkeys(ACCESS_CODES, ErrorClass.ACCESS),
+    }
 
-    assert error_class_of({"code": code, "errmsg": "x"}) is expected
+    assert error_class_of({"code": code, "errmsg": "x"}) is classes.get(code, ErrorClass.WAIT)
 
 
 # Unauthorized, AuthenticationFailed, AuthenticationRestrictionUnmet, UserNotFound.
 @pytest.mark.parametrize("code", [13, 18, 214, 11])
 def test_missing_rights_are_waited_out(code: int) -> None:
-    """An operator can give them while the worker runs."""
-    assert isinstance(translated(OperationFailure("not authorized", code)), StoreUnavailable)
+    """An operator can give them while the worker runs; the text of the server can hold a document."""
+    text = 'not authorized on db to execute command { insert: "events", documents: [ { user_id: "alice" } ] }'
+    error = translated(OperationFailure(text, code))
+
+    assert isinstance(error, StoreAccessRefused)
+    assert "alice" not in str(error)
+    assert "STREAMAPP_MONGO_" in str(error)
+
+
+def test_a_missing_right_names_what_was_refused() -> None:
+    """The command, and the database."""
+    error = translated(OperationFailure('not authorized on db to execute command { insert: "events", x: 1 }', 13))
+
+    assert "the user lacks a right (insert in the database db)" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired", "has expired"),
+        (
+            "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate",
+            "STREAMAPP_TLS_CA_FILE",
+        ),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] IP address mismatch, certificate is not valid for 'x'", "another host name"),
+        ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", "tlsCertificateKeyFile"),
+        ("EOF occurred in violation of protocol", "does not speak TLS"),
+    ],
+)
+def test_a_fault_of_tls_is_named(text: str, words: str) -> None:
+    """With the setting, in place of an outage."""
+    error = translated(ServerSelectionTimeoutError(f"SSL handshake failed: 127.0.0.1:27017: {text} (_ssl.c:1006)"))
+
+    assert isinstance(error, StoreAccessRefused)
+    assert words in str(error)
 
 
 @pytest.mark.parametrize(

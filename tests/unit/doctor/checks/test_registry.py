@@ -23,7 +23,7 @@ def test_api() -> None:
     apicurio = check_api(URL, 404, None, has_apicurio=True)
 
     assert "STREAMAPP_SCHEMA_REGISTRY_URL=http://r:8081/apis/ccompat/v7" == apicurio.fix
-    assert "password" in check_api(URL, 401, None, has_apicurio=False).fix
+    assert "STREAMAPP_SCHEMA_REGISTRY_PASSWORD" in check_api(URL, 401, None, has_apicurio=False).fix
     assert "curl http://r:8081/subjects" in check_api(URL, 200, {}, has_apicurio=False).fix
 
 

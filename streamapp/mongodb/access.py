@@ -1,0 +1,45 @@
+"""Why MongoDB refuses a client: the login, a right, or TLS."""
+
+from __future__ import annotations
+
+import re
+
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+
+from streamapp.connections.tls_faults import TlsSettings, cause_in, probe, remedy
+from streamapp.mongodb.faults import ACCESS_CODES
+
+_TLS = TlsSettings(
+    ca="tlsCAFile in STREAMAPP_MONGO_URI, or STREAMAPP_TLS_CA_FILE,",
+    certificate="tlsCertificateKeyFile in STREAMAPP_MONGO_URI",
+    turn_on="tls=true in STREAMAPP_MONGO_URI",
+    turn_off="tls=false in STREAMAPP_MONGO_URI",
+    address="STREAMAPP_MONGO_URI",
+)
+#: The server quotes the whole command, with its documents.
+_REFUSED_COMMAND = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
+#: A server with TLS closes the connection of a client without it.
+_CLOSED = re.compile(r"([\w.-]+|\[[0-9a-f:]+\]):(\d+): (connection closed|\[Errno 104\])")
+
+
+def access_refusal(exc: PyMongoError) -> tuple[str, str] | None:
+    """Cause and remedy of a refused access; None for any other error."""
+    if isinstance(exc, OperationFailure):
+        return _refusal_of_server(exc)
+    cause = _tls_fault(str(exc)) if isinstance(exc, ConnectionFailure) else None
+    return (cause, remedy(cause, _TLS)) if cause else None
+
+
+def _refusal_of_server(exc: OperationFailure) -> tuple[str, str] | None:
+    if exc.code not in ACCESS_CODES:
+        return None
+    cause, remedy_ = ACCESS_CODES[exc.code]
+    refused = _REFUSED_COMMAND.search(str(exc))
+    return f"{cause} ({refused[2]} in the database {refused[1]})" if refused else cause, remedy_
+
+
+def _tls_fault(error: str) -> str | None:
+    if cause := cause_in(error):
+        return cause
+    closed = _CLOSED.search(error)
+    return probe(closed[1].strip("[]"), int(closed[2]), None) if closed else None
