@@ -98,12 +98,16 @@ def _probe_with_tls(raw: socket.socket, host: str, context: ssl.SSLContext) -> s
     return None
 
 
-def _probe_without_tls(raw: socket.socket) -> str | None:
+def unverified_context() -> ssl.SSLContext:
+    """A context for probes only: nothing is sent, what counts is whether the server speaks TLS, and what it demands."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Nothing is sent: only whether the server speaks TLS counts.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _probe_without_tls(raw: socket.socket) -> str | None:
     try:
-        context.wrap_socket(raw).close()
+        unverified_context().wrap_socket(raw).close()
     except ssl.SSLError as exc:
         return _ONLY_TLS if cause_in(str(exc)) == _CLIENT else None
     except OSError:

@@ -6,7 +6,7 @@ import re
 
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-from streamapp.connections.tls_faults import TlsSettings, cause_in, probe, remedy
+from streamapp.connections.tls_faults import TlsSettings, cause_in, probe, remedy, unverified_context
 from streamapp.mongodb.faults import ACCESS_CODES
 
 _TLS = TlsSettings(
@@ -18,8 +18,9 @@ _TLS = TlsSettings(
 )
 #: The server quotes the whole command, with its documents.
 _REFUSED_COMMAND = re.compile(r"not authorized on (\S+) to execute command \{ (\w+)")
-#: A server with TLS closes the connection of a client without it.
-_CLOSED = re.compile(r"([\w.-]+|\[[0-9a-f:]+\]):(\d+): (connection closed|\[Errno 104\])")
+#: A server closes the connection of a client without TLS, or without a client certificate.
+_CLOSED = re.compile(r"([\w.-]+|\[[0-9a-f:]+\]):(\d+): (connection closed|\[Errno 104\]|EOF|.*UNEXPECTED_EOF)")
+_OF_TLS = re.compile(r"SSL|EOF")
 
 
 def access_refusal(exc: PyMongoError) -> tuple[str, str] | None:
@@ -39,7 +40,8 @@ def _refusal_of_server(exc: OperationFailure) -> tuple[str, str] | None:
 
 
 def _tls_fault(error: str) -> str | None:
-    if cause := cause_in(error):
-        return cause
     closed = _CLOSED.search(error)
-    return probe(closed[1].strip("[]"), int(closed[2]), None) if closed else None
+    if closed is None:
+        return cause_in(error)
+    context = unverified_context() if _OF_TLS.search(error) else None
+    return probe(closed[1].strip("[]"), int(closed[2]), context)

@@ -18,10 +18,7 @@ REFUSALS = {
     ),
     403: (
         "the user lacks a right",
-        (
-            "Give the user the right to read subjects and schemas, and to register them if STREAMAPP_REGISTER_SCHEMAS is"
-            " true"
-        ),
+        "Give the user the right to read subjects and schemas, and to register if STREAMAPP_REGISTER_SCHEMAS is true",
     ),
 }
 _TLS = TlsSettings(

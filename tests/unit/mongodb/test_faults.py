@@ -80,7 +80,6 @@ def test_a_missing_right_names_what_was_refused() -> None:
         ),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] IP address mismatch, certificate is not valid for 'x'", "another host name"),
         ("[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13 alert certificate required", "tlsCertificateKeyFile"),
-        ("EOF occurred in violation of protocol", "does not speak TLS"),
     ],
 )
 def test_a_fault_of_tls_is_named(text: str, words: str) -> None:
