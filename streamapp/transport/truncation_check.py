@@ -116,7 +116,7 @@ class TruncationCheck:
         asked: dict[str, dict[int, int]] = {}
         for each in fetched:
             known = self._epoch_before(each.tp, each.offset)
-            if known is not None and self._is_due(each, known):
+            if known is not None and self._is_due(each):
                 asked.setdefault(each.tp.topic, {})[each.tp.partition] = known
         if not asked:
             return {}
@@ -125,22 +125,29 @@ class TruncationCheck:
         except NotImplementedError:
             self._is_supported = False
             return {}
-        # The leader has no end for an epoch that it does not know.
-        return {
-            TP(topic, partition): _UNCERTAIN if error_code else end
+        doubtful = {each.tp for each in fetched if self._is_doubtful(each)}
+        answers = {
+            TP(topic, partition): (error_code, end)
             for topic, partitions in response.topics
             for error_code, partition, _, end in partitions
-            if error_code or end >= 0
         }
+        # The leader has no end for an epoch that it does not know.
+        ends = {tp: end for tp, (error_code, end) in answers.items() if not error_code and end >= 0}
+        return {**ends, **{tp: _UNCERTAIN for tp, (error_code, _) in answers.items() if error_code and tp in doubtful}}
 
-    def _is_due(self, fetched: _Fetched, known: int) -> bool:
+    def _is_due(self, fetched: _Fetched) -> bool:
         now = monotonic()
-        has_changed = bool(fetched.epochs) and fetched.epochs[0].number != known
         is_due = now >= self._checked_at.get(fetched.tp, 0.0) + CHECK_INTERVAL_SECONDS
-        if has_changed or is_due or fetched.response[1] == OFFSET_OUT_OF_RANGE:
+        if is_due or self._is_doubtful(fetched):
             self._checked_at[fetched.tp] = now
             return True
         return False
+
+    def _is_doubtful(self, fetched: _Fetched) -> bool:
+        """Whether the records may be others than those that follow the ones that were read."""
+        known = self._epoch_before(fetched.tp, fetched.offset)
+        has_changed = bool(fetched.epochs) and fetched.epochs[0].number != known
+        return has_changed or fetched.response[1] == OFFSET_OUT_OF_RANGE
 
     def _epoch_before(self, tp: TP, offset: int) -> int | None:
         """The epoch of the last record before an offset; None if it is unknown."""

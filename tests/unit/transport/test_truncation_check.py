@@ -172,6 +172,18 @@ def test_records_are_fetched_again_if_the_leader_cannot_say_where_its_log_ends()
     assert ([3, 3], []) == (leader.asked, leader.truncated)
 
 
+@pytest.mark.parametrize("error_code", [0, 6])
+def test_a_leader_that_has_changed_is_reported_to_aiokafka(error_code: int, now: list[float]) -> None:
+    """It looks for the new leader only after an error; records of the known epoch are kept."""
+    leader = Leader({3: 50})
+    leader.fetch(0, batch(0, 3))
+    leader.refusal = 6
+    now[0] += truncation_check.CHECK_INTERVAL_SECONDS
+
+    assert leader.fetch(50, *([] if error_code else [batch(50, 3)]), error_code=error_code)
+    assert ([3], []) == (leader.asked, leader.truncated)
+
+
 def test_an_unknown_end_is_no_truncation() -> None:
     leader = Leader({})
     leader.fetch(0, batch(0, 3))
