@@ -128,6 +128,7 @@ TRANSPORT = {
     group_coordinator.GroupCoordinator._push_error_to_user: "743ff515bd7e",
     group_coordinator.GroupCoordinator._heartbeat_routine: "61d010289522",
     group_coordinator.GroupCoordinator.request_rejoin: "f70a261c91c3",
+    group_coordinator.GroupCoordinator.fetch_committed_offsets: "6c049c737916",
     subscription_state.SubscriptionState.fetch_context: "ff2a654dca23",
     subscription_state.TopicPartitionState: "2b83334afadf",
     # Wrapped: fetch responses pass the check of the topic id, which drops topics and asks on the same connections.
