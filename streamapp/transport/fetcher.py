@@ -189,7 +189,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
             # No group coordinator before the consumer has started.
             consumer: Any = self._consumer
             if consumer is not None and not consumer._closed and consumer._coordinator is not None:
-                self._check_coordination()
+                self._access.check_group(self._coordinator)
             await self.sleep(ACCESS_RETRY_SECONDS)
 
     def _check_health(self) -> None:
@@ -200,19 +200,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         for task in (fetcher._fetch_task, coordinator._coordination_task):
             if task.done():
                 task.result()
-        self._check_coordination()
-
-    def _check_coordination(self) -> None:
-        coordinator = self._coordinator
-        try:
-            coordinator.check_errors()
-        except KafkaError as exc:
-            if not self._access.is_waited_out(exc):
-                raise
-            # The error has ended the heartbeats; only a join starts them again.
-            if not self._access.is_refused:
-                log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
-            coordinator.request_rejoin()
+        self._access.check_group(coordinator)
 
     async def _take_available(self) -> FetchedRecords:
         # Nothing here waits, so that a fetch that is cancelled has taken no record.

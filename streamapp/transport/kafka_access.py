@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from aiokafka.errors import BrokerResponseError
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import BrokerResponseError, KafkaError
+from mode import get_logger
 
 from streamapp.kafka.broker_codes import Fault
 from streamapp.retry import OutageRetrier
 from streamapp.transport.kafka_faults import access_error, fault_of, setting_message
+
+log = get_logger(__name__)
 
 #: Seconds without another error after which access counts as restored, and between two attempts without it.
 ACCESS_RESTORED_SECONDS = 5.0
@@ -44,6 +48,18 @@ class KafkaAccess:
             self._refused_at = monotonic()
             self._outages.report(access_error(exc))
         return fault is not Fault.DEFECT
+
+    def check_group(self, coordinator: GroupCoordinator) -> None:
+        """Raise an error of the group that only a restart fixes, and join the group again after any other."""
+        try:
+            coordinator.check_errors()
+        except KafkaError as exc:
+            if not self.is_waited_out(exc):
+                raise
+            # The error has ended the heartbeats; only a join starts them again.
+            if not self.is_refused:
+                log.warning("The group coordination failed; the worker joins its consumer group again: %r", exc)
+            coordinator.request_rejoin()
 
     async def wait(self, most_seconds: float) -> None:
         """Wait for the next attempt, at most so long, while access is refused, or report that it is restored."""

@@ -1,0 +1,155 @@
+"""Faults of access are named as what they are: by the worker, which waits, by the doctor and by the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from streamapp.local.backend import Backend
+from streamapp.local.secure import kafka_servers
+from tests.e2e.test_secure import NAMES, arguments_of_all_processes, secrets_of, security_of, settings_of
+from tests.support.backends import running_backend
+from tests.support.certificates import Authority
+from tests.support.until import until
+from tests.support.workers import STREAMAPP, Worker, run
+
+WRONG = "a-wrong-password"
+HOST = "127.0.0.1"
+
+
+class Fault(NamedTuple):
+    """A fault: what is set, and what each program says."""
+
+    #: The server, as /readyz names it.
+    server: str
+    changes: Mapping[str, Any]
+    #: The cause, and a part of the remedy.
+    words: tuple[str, ...]
+    #: A command that meets it.
+    command: tuple[str, ...] = ("dlq", "list")
+
+
+@pytest.fixture(scope="module")
+def secured() -> Generator[Backend]:
+    """Return a secured backend."""
+    with running_backend(secure=True, **NAMES) as backend:
+        yield backend
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
+def faults(backend: Backend, folder: Path) -> Iterator[tuple[str, Fault]]:
+    """Yield each fault with its name."""
+    unknown, ports = Authority(folder, "unknown").file, backend.ports
+    login = ("the user or the password is wrong", "STREAMAPP_KAFKA_SASL_PASSWORD")
+    wrong = {"kafka_sasl_password_file": None, "kafka_sasl_password": WRONG}
+    yield "kafka: wrong password", Fault("kafka", wrong, login)
+    yield "kafka: unknown user", Fault("kafka", {"kafka_sasl_username": "nobody"}, login)
+    offered = ("does not offer the mechanism (it offers SCRAM-SHA-512)", "STREAMAPP_KAFKA_SASL_MECHANISM")
+    yield "kafka: mechanism", Fault("kafka", {"kafka_sasl_mechanism": "PLAIN"}, offered)
+    words = ("an unknown certificate authority", "STREAMAPP_KAFKA_SSL_CA_FILE")
+    yield "kafka: unknown authority", Fault("kafka", {"kafka_ssl_ca_file": unknown}, words)
+    words = ("speaks TLS on this port", "STREAMAPP_KAFKA_SECURITY_PROTOCOL=ssl")
+    yield "kafka: without TLS", Fault("kafka", {"kafka_security_protocol": "sasl_plaintext"}, words)
+    words = ("does not speak TLS on this port", "STREAMAPP_KAFKA_SECURITY_PROTOCOL=plaintext")
+    plain = {"kafka_bootstrap_servers": f"{HOST}:{ports.registry_behind}"}
+    yield "kafka: port without TLS", Fault("kafka", plain, words)
+    words = ("requires a login on this port", "STREAMAPP_KAFKA_SASL_*")
+    no_login = {"kafka_security_protocol": "ssl", **dict.fromkeys(LOGIN)}
+    yield "kafka: no login", Fault("kafka", no_login, words)
+    words = ("the topic secrets does not exist, or the user has no right to it", "DESCRIBE")
+    yield "kafka: hidden topic", Fault("kafka", {"topic": "secrets"}, words, ("verify",))
+    words = ("the right READ to the consumer group (STREAMAPP_APP_ID)",)
+    yield "kafka: group", Fault("kafka", {"app_id": "others"}, words)
+    words = ("answers 401", "STREAMAPP_SCHEMA_REGISTRY_PASSWORD")
+    wrong = {"schema_registry_password_file": None, "schema_registry_password": WRONG}
+    yield "registry: wrong password", Fault("schema_registry", wrong, words, SEND)
+    words = ("an unknown certificate authority", "STREAMAPP_SCHEMA_REGISTRY_SSL_CA_FILE")
+    yield "registry: unknown authority", Fault("schema_registry", {"schema_registry_ssl_ca_file": unknown}, words, SEND)
+    security = security_of(backend)
+    uri = security.mongod.uri(*ports.mongods, user="streamapp", password=WRONG)
+    words = ("the user or the password is wrong", "STREAMAPP_MONGO_URI")
+    yield "mongodb: wrong password", Fault("mongodb", {"mongo_uri_file": None, "mongo_uri": uri}, words, ("verify",))
+    words = ("the user lacks a right", "readWrite")
+    yield "mongodb: role", Fault("mongodb", {"mongo_database": "of_others"}, words, ("rollups", "check"))
+
+
+LOGIN = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password_file")
+SEND = ("send-sample", "--count", "1")
+
+
+def test_each_fault_is_named_and_no_secret_is_printed(secured: Backend, tmp_path: Path) -> None:
+    """The worker waits, is red and says it once; doctor and commands name the setting, the cause and the remedy."""
+    send = run(STREAMAPP, *SEND, settings=settings_of(secured))
+    assert send.returncode == 0, send.stderr
+    found = dict(faults(secured, tmp_path))
+    with ThreadPoolExecutor(4) as threads:
+        printed = threads.map(lambda fault: outputs_of(secured, fault, tmp_path), found.values())
+        outputs = dict(zip(found, printed, strict=True))
+
+    problems = [
+        f"{name}: {program} lacks {words!r}: {text[-600:]}"
+        for name, printed in outputs.items()
+        for program, text in printed.items()
+        for words in found[name].words
+        if words not in text and program != "metrics"
+    ]
+    assert [] == problems
+    everything = "".join(text for printed in outputs.values() for text in printed.values())
+    assert "Traceback" not in everything
+    for secret in [*secrets_of(secured), WRONG]:
+        assert secret not in everything
+
+
+def outputs_of(backend: Backend, fault: Fault, folder: Path) -> dict[str, str]:
+    """Return what the worker, doctor and a command print, and the worker's pages."""
+    try:
+        return _outputs_of(backend, fault, folder)
+    except AssertionError as exc:
+        return {"failed": str(exc)}
+
+
+def _outputs_of(backend: Backend, fault: Fault, folder: Path) -> dict[str, str]:
+    settings = settings_of(backend, **fault.changes)
+    printed: dict[str, str] = {}
+    with Worker(settings, folder) as worker:
+        until(lambda: fault.words[0] in reason(worker, fault.server), within=60, what=f"the reason: {fault}")
+        until(lambda: "refuses access" in worker.text, within=60, what=f"a line in the log: {fault}")
+        printed["/readyz"] = reason(worker, fault.server)
+        printed["metrics"] = worker.metrics + arguments_of_all_processes()
+        assert worker.page("/readyz")[0] == 503
+        assert worker.stop() == 0
+        printed["log"] = worker.text
+    assert printed["log"].count("refuses access") == 1, printed["log"]
+    for command in (("doctor",), fault.command):
+        done = run(STREAMAPP, *command, settings=settings)
+        assert done.returncode == 1, (fault, done.stdout, done.stderr)
+        printed[" ".join(command)] = done.stdout + done.stderr
+    return printed
+
+
+def reason(worker: Worker, server: str) -> str:
+    """Why the worker is not ready."""
+    return str(worker.page("/readyz")[1].get(server))
+
+
+def test_the_worker_continues_once_the_user_exists(secured: Backend, tmp_path: Path) -> None:
+    """An operator creates the user and gives the rights; nobody restarts the worker."""
+    late = {"kafka_sasl_username": "late", "kafka_sasl_password_file": None, "kafka_sasl_password": WRONG}
+    settings = settings_of(secured, **late)
+    with Worker(settings, tmp_path) as worker:
+        until(lambda: "refuses access" in worker.text, within=60, what="a line in the log")
+        assert "the user or the password is wrong" in reason(worker, "kafka")
+        security, servers = security_of(secured), kafka_servers(secured.ports.kafkas_tls)
+        security.kafka.provision(servers, passwords={"late": WRONG}, user="late", settings=settings)
+        until(lambda: worker.is_ready, within=60, what="a ready worker")
+        assert worker.stop() == 0
+        assert worker.text.count("refuses access") == 1
+        assert WRONG not in worker.text
