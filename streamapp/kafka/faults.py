@@ -55,6 +55,7 @@ _FAULTS: dict[int, Fault] = {
     **dict.fromkeys(UNREADABLE_CODES, Fault.RECORD),
     **dict.fromkeys(LOCAL_SETTING_CODES, Fault.SETTING),
     **{getattr(KafkaError, name): Fault.DEFECT for name in LOCAL_DEFECT_NAMES},
+    **{getattr(KafkaError, name): Fault.WAIT for name in LOCAL_WAITED_OUT_NAMES},
 }
 
 

@@ -40,7 +40,7 @@ TEXTS = {
 
 
 def errors() -> ClientErrors:
-    """Return the errors of a client of a server that is away."""
+    """Return the errors of a client of a server that does not run."""
     return ClientErrors(KafkaConnection(servers="127.0.0.1:1"))
 
 
