@@ -7,14 +7,20 @@ the worker waits.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.tls_faults import TlsSettings, probe, remedy
 from streamapp.errors import BrokerAccessRefused, StreamappError
-from streamapp.kafka.faults import failure, unavailable
+from streamapp.kafka.broker_codes import Fault
+from streamapp.kafka.faults import failure, fault_of, unavailable
+
+T = TypeVar("T")
 
 _TLS = TlsSettings(
     ca="STREAMAPP_KAFKA_SSL_CA_FILE or STREAMAPP_TLS_CA_FILE",
@@ -51,6 +57,8 @@ _LOGIN_FAULTS = (
         "Correct STREAMAPP_KAFKA_SASL_USERNAME and STREAMAPP_KAFKA_SASL_PASSWORD, or the user in Kafka",
     ),
 )
+#: Seconds between two looks at what was reported.
+_STEP_SECONDS = 2.0
 _OFFERED = re.compile(r"supported mechanisms: ([A-Z0-9_,-]+)")
 
 
@@ -60,14 +68,28 @@ class ClientErrors:
     def __init__(self, connection: KafkaConnection) -> None:
         self._connection = connection
         self._login_fault: tuple[str, str] | None = None
+        self._is_refused = False
 
     def note(self, error: KafkaError) -> None:
-        """Remember why the client cannot log in."""
+        """Remember why the client cannot connect."""
         self._login_fault = _login_fault(error) or self._login_fault
+        self._is_refused |= self._login_fault is not None or fault_of(error) is Fault.ACCESS
 
     def forget(self) -> None:
         """The client works."""
-        self._login_fault = None
+        self._login_fault, self._is_refused = None, False
+
+    def call(self, call: Callable[[float], T], client: Any, *, timeout: float) -> T:
+        """Make a call with a timeout in seconds; end it early if the client is refused, and no wait helps."""
+        give_up_at = time.monotonic() + timeout
+        while True:
+            left = give_up_at - time.monotonic()
+            try:
+                return call(min(left, _STEP_SECONDS))
+            except KafkaException as exc:
+                client.poll(0)  # calls `note` for what was reported meanwhile
+                if left <= _STEP_SECONDS or self._is_refused or exc.args[0].code() > 0:
+                    raise
 
     def failure(self, error: KafkaError | None) -> StreamappError:
         """The exception for a failed call; None stands for a timeout. Connects once more to find the cause."""

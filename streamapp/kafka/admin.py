@@ -107,7 +107,10 @@ class KafkaAdmin:
         return "compact" in (await self._config(topic)).get("cleanup.policy", "delete")
 
     def _topics(self) -> AbstractSet[str]:
-        return self._admin.list_topics(timeout=TIMEOUT / 2).topics.keys()
+        found = self._errors.call(
+            lambda seconds: self._admin.list_topics(timeout=seconds), self._admin, timeout=TIMEOUT / 2
+        )
+        return found.topics.keys()
 
     def _create_dead_letter_topic(self, topic: str, config: Mapping[str, str]) -> None:
         try:

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.kafka.access import ClientErrors
+from streamapp.kafka.access import ClientErrors, access_refused, hidden_topic
 from streamapp.kafka.admin import TIMEOUT, silent_logger
 from streamapp.kafka.broker_codes import NO_COORDINATOR_YET, Fault
 from streamapp.kafka.faults import MISSING_CODES, failure, fault_of, unavailable
@@ -61,10 +61,18 @@ class TopicReader:
 
     def partitions(self) -> Sequence[int]:
         """The topic's partitions; none if the topic does not exist."""
-        found = self._call(lambda: self._consumer.list_topics(self.topic, timeout=TIMEOUT)).topics[self.topic]
-        if found.error is not None and found.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        found = self._call(self._list_topic).topics[self.topic]
+        code = None if found.error is None else found.error.code()
+        if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            raise access_refused(self._servers, *hidden_topic(self.topic))
+        if found.error is not None and code != KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise failure(self._servers, found.error)
         return sorted(found.partitions)
+
+    def _list_topic(self) -> Any:
+        return self._errors.call(
+            lambda seconds: self._consumer.list_topics(self.topic, timeout=seconds), self._consumer, timeout=TIMEOUT
+        )
 
     def bounds(self, partition: int) -> tuple[int, int]:
         """The first offset that Kafka still has, and the end: the offset of the next record."""

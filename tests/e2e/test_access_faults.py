@@ -31,6 +31,12 @@ class Fault(NamedTuple):
     words: tuple[str, ...]
     #: A command that meets it.
     command: tuple[str, ...] = ("dlq", "list")
+    #: What the doctor says, if it has words of its own.
+    doctor: tuple[str, ...] | None = None
+
+    def words_of(self, program: str) -> tuple[str, ...]:
+        """What a program must say."""
+        return () if program == "metrics" else self.doctor if program == "doctor" and self.doctor else self.words
 
 
 @pytest.fixture(scope="module")
@@ -67,18 +73,22 @@ def faults(backend: Backend, folder: Path) -> Iterator[tuple[str, Fault]]:
     words = ("the topic secrets does not exist, or the user has no right to it", "DESCRIBE")
     yield "kafka: hidden topic", Fault("kafka", {"topic": "secrets"}, words, ("verify",))
     words = ("the right READ to the consumer group (STREAMAPP_APP_ID)",)
-    yield "kafka: group", Fault("kafka", {"app_id": "others"}, words)
+    # To ask for the offsets of a group creates a topic in Kafka, and that is not for the doctor to do.
+    yield "kafka: group", Fault("kafka", {"app_id": "others"}, words, doctor=("group.offsets",))
     words = ("answers 401", "STREAMAPP_SCHEMA_REGISTRY_PASSWORD")
     wrong = {"schema_registry_password_file": None, "schema_registry_password": WRONG}
-    yield "registry: wrong password", Fault("schema_registry", wrong, words, SEND)
+    doctor = ("answers with status 401", words[1])
+    yield "registry: wrong password", Fault("schema_registry", wrong, words, SEND, doctor)
     words = ("an unknown certificate authority", "STREAMAPP_SCHEMA_REGISTRY_SSL_CA_FILE")
     yield "registry: unknown authority", Fault("schema_registry", {"schema_registry_ssl_ca_file": unknown}, words, SEND)
     security = security_of(backend)
     uri = security.mongod.uri(*ports.mongods, user="streamapp", password=WRONG)
     words = ("the user or the password is wrong", "STREAMAPP_MONGO_URI")
-    yield "mongodb: wrong password", Fault("mongodb", {"mongo_uri_file": None, "mongo_uri": uri}, words, ("verify",))
+    wrong = {"mongo_uri_file": None, "mongo_uri": uri}
+    yield "mongodb: wrong password", Fault("mongodb", wrong, words, ("verify",), ("refuses the login", words[1]))
     words = ("the user lacks a right", "readWrite")
-    yield "mongodb: role", Fault("mongodb", {"mongo_database": "of_others"}, words, ("rollups", "check"))
+    of_others = {"mongo_database": "of_others"}
+    yield "mongodb: role", Fault("mongodb", of_others, words, ("rollups", "check"), ("mongodb.rights", words[1]))
 
 
 LOGIN = ("kafka_sasl_mechanism", "kafka_sasl_username", "kafka_sasl_password_file")
@@ -98,8 +108,8 @@ def test_each_fault_is_named_and_no_secret_is_printed(secured: Backend, tmp_path
         f"{name}: {program} lacks {words!r}: {text[-600:]}"
         for name, printed in outputs.items()
         for program, text in printed.items()
-        for words in found[name].words
-        if words not in text and program != "metrics"
+        for words in found[name].words_of(program)
+        if words not in text
     ]
     assert [] == problems
     everything = "".join(text for printed in outputs.values() for text in printed.values())

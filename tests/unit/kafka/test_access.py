@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import AccessRefused, BrokerUnavailable
+from streamapp.kafka import access
 from streamapp.kafka.access import ClientErrors
 
 #: What librdkafka 2 writes, and words of the cause and of the remedy.
@@ -76,6 +77,37 @@ def test_a_client_that_has_worked_since_is_not_refused() -> None:
         failure = found.failure(error)
         assert isinstance(failure, BrokerUnavailable)
         assert not isinstance(failure, AccessRefused)
+
+
+class Client:
+    """A client whose calls time out; it reports an error meanwhile."""
+
+    def __init__(self, found: ClientErrors, code: int) -> None:
+        self.timeouts: list[float] = []
+        self._found, self._code = found, code
+
+    def call(self, timeout: float) -> None:
+        """Time out."""
+        self.timeouts.append(timeout)
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    def poll(self, _: float) -> None:
+        """Report the error."""
+        self._found.note(KafkaError(self._code))
+
+
+@pytest.mark.parametrize(("code", "calls"), [(KafkaError._SSL, 1), (KafkaError._ALL_BROKERS_DOWN, 3)])
+def test_a_call_ends_early_if_no_wait_helps(monkeypatch: pytest.MonkeyPatch, code: int, calls: int) -> None:
+    """A refused login is no outage, for which the whole timeout is waited."""
+    found = errors()
+    client, now = Client(found, code), iter(range(0, 100, 2))
+    monkeypatch.setattr(access.time, "monotonic", lambda: float(next(now)))
+
+    with pytest.raises(KafkaException):
+        found.call(client.call, client, timeout=7.0)
+
+    assert calls == len(client.timeouts)
+    assert max(client.timeouts) <= access._STEP_SECONDS
 
 
 def test_an_answer_of_a_broker_says_itself_what_is_wrong() -> None:
