@@ -140,6 +140,6 @@ def run() -> None:
     import_module("streamapp.worker.app")  # imports every module that has a clock
     fault_point = FaultPoint(Path(os.environ["FAULT_POINT"]))
     for step, (owner, name) in STEPS.items():
-        setattr(owner, name, fault_point.around(step, vars(owner)[name]))
+        setattr(owner, name, fault_point.around(step, getattr(owner, name)))
     Clock(Path(os.environ["FAULT_CLOCK"])).replace()
     main()
