@@ -26,6 +26,9 @@ _MAX_POLL_RECORDS = 2_000
 # For a name that is not UTF-8, confluent-kafka returns a result and sets an exception, too. Python reports that at some
 # later call, unless the call is made by a C function, which checks the result.
 _headers_of = methodcaller("headers")
+#: Seconds of one request for committed offsets, and the errors after which it is repeated.
+_COMMITTED_SECONDS = 3.0
+_NO_OFFSETS_YET = NO_COORDINATOR_YET | {KafkaError._TIMED_OUT}  # noqa: SLF001 - the documented name
 #: KiB that are fetched ahead; librdkafka's default is 64 MiB.
 _PREFETCH_KIB = 8_192
 
@@ -204,11 +207,14 @@ def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicP
     give_up_at = time.monotonic() + TIMEOUT
     while True:
         try:
-            return consumer.committed(tps, timeout=TIMEOUT)
+            return consumer.committed(tps, timeout=_COMMITTED_SECONDS)
         except KafkaException as exc:
-            if exc.args[0].code() not in NO_COORDINATOR_YET or time.monotonic() > give_up_at:
+            # librdkafka waits for a coordinator that it may not ask for, and reports the missing right here.
+            reported = consumer.poll(_POLL_SECONDS)
+            if reported and (error := reported.error()) and fault_of(error) is Fault.ACCESS:
+                raise KafkaException(error) from exc
+            if exc.args[0].code() not in _NO_OFFSETS_YET or time.monotonic() > give_up_at:
                 raise
-            time.sleep(_POLL_SECONDS)
 
 
 def _unreadable(topic: str, partition: int, start: int, message: Message) -> UnreadableRecords:

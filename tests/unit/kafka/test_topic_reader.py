@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, Never
 
 import pytest
@@ -13,13 +14,18 @@ from streamapp.kafka import topic_reader
 class _Starting:
     """A consumer whose first request fails."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, reported: int | None = None) -> None:
         self._errors = [KafkaError(code)]
+        self.reported = reported
 
     def committed(self, wanted: list[TopicPartition], **_: Any) -> list[TopicPartition]:
         if self._errors:
             raise KafkaException(self._errors.pop())
         return wanted
+
+    def poll(self, _: float) -> Any:
+        """Report an error beside the request."""
+        return None if self.reported is None else SimpleNamespace(error=lambda: KafkaError(self.reported))
 
 
 def test_a_missing_coordinator_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +40,16 @@ def test_another_error_is_raised_at_once() -> None:
     """A retry does not help."""
     with pytest.raises(KafkaException):
         topic_reader._committed(_Starting(KafkaError.GROUP_AUTHORIZATION_FAILED), [])
+
+
+def test_a_missing_right_to_the_group_is_reported_beside_the_request() -> None:
+    """librdkafka itself waits for the coordinator until its timeout."""
+    consumer = _Starting(KafkaError._TIMED_OUT, KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+    with pytest.raises(KafkaException) as caught:
+        topic_reader._committed(consumer, [])
+
+    assert KafkaError.GROUP_AUTHORIZATION_FAILED == caught.value.args[0].code()
 
 
 class _OddHeader:
