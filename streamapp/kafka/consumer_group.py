@@ -10,7 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import StreamappError
-from streamapp.kafka.admin import TIMEOUT, silent_logger, unavailable
+from streamapp.kafka.admin import TIMEOUT, silent_logger
+from streamapp.kafka.faults import failure, unavailable
 
 T = TypeVar("T")
 
@@ -77,11 +78,12 @@ class ConsumerGroup:
                 f"The group {self._group} (STREAMAPP_APP_ID) has members, so its offsets cannot be changed. Stop all"
                 " workers."
             )
-        return unavailable(self._servers, error)
+        return failure(self._servers, error)
 
     def _call(self, call: Callable[[], T]) -> T:
         try:
             return call()
-        except (KafkaException, TimeoutError) as exc:
-            reason = exc.args[0] if isinstance(exc, KafkaException) else "no answer in time"
-            raise unavailable(self._servers, reason) from exc
+        except KafkaException as exc:
+            raise failure(self._servers, exc.args[0]) from exc
+        except TimeoutError as exc:
+            raise unavailable(self._servers, "no answer in time") from exc
