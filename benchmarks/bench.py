@@ -22,15 +22,24 @@ from streamapp.connections import mongodb
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.local.backend import Backend
 from streamapp.local.process import POLL_SECONDS, Server, tail
+from streamapp.local.secure import kafka_servers
 from streamapp.settings import Settings
 
 
 @contextmanager
-def opened() -> Generator[Bench]:
-    """Start the servers with their data in a temporary folder, and print the machine's facts."""
-    with tempfile.TemporaryDirectory() as folder, Backend(Path(folder), Settings(), usual_ports=False) as backend:
-        report.say(f"Before the start: {report.machine(backend.addresses.mongo_uri)}\n")
-        yield Bench(backend, Path(folder))
+def opened(*, secure: bool = False) -> Generator[Bench]:
+    """Start the servers with their data in a temporary folder, and print the machine's facts.
+
+    Args:
+        secure: with TLS, users and access control lists, as `streamapp up --secure` starts them.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Backend(Path(folder), Settings(), usual_ports=False, secure=secure) as backend,
+    ):
+        bench = Bench(backend, Path(folder))
+        report.say(f"Before the start: {report.machine(bench.mongo_uri)}\n")
+        yield bench
 
 
 class Bench:
@@ -48,8 +57,17 @@ class Bench:
         #: Seconds that a fixed amount of work took, before each turn and after the last one.
         self.calibrations: list[float] = []
 
+    @property
+    def mongo_uri(self) -> str:
+        """The connection string of the benchmark itself, which may use every database."""
+        security = self.backend.security
+        return security.mongod.admin_uri(*self.backend.ports.mongods) if security else self.backend.addresses.mongo_uri
+
     def environment(self, name: str, *, topic: str) -> Mapping[str, str]:
         """Return the environment of a program with a consumer group and a database of its own."""
+        if security := self.backend.security:
+            names = {"topic": topic, "app_id": name, "mongo_database": name}
+            security.provision(self.backend.ports, Settings().model_copy(update=names))
         return self._environ | {
             "STREAMAPP_APP_ID": name,
             "STREAMAPP_MONGO_DATABASE": name,
@@ -68,7 +86,7 @@ class Bench:
 
     def make_topic(self, name: str, *, partitions: int, **config: str) -> None:
         """Create a topic with a configuration before a program creates it without one."""
-        admin = KafkaConnection(servers=self.backend.addresses.kafka_bootstrap_servers).admin()
+        admin = self._kafka().admin()
         admin.create_topics([NewTopic(name, partitions, config=config)])[name].result(20)
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
@@ -103,10 +121,15 @@ class Bench:
     @contextmanager
     def database(self, name: str, *, drop: bool = True) -> Generator[Database[dict[str, Any]]]:
         """Open a database, and drop it at exit."""
-        with closing(mongodb.client(self.backend.addresses.mongo_uri)) as client:
+        with closing(mongodb.client(self.mongo_uri)) as client:
             yield client[name]
             if drop:
                 client.drop_database(name)
+
+    def _kafka(self) -> KafkaConnection:
+        if security := self.backend.security:
+            return security.kafka.admin(kafka_servers(self.backend.ports.kafkas_tls))
+        return KafkaConnection(servers=self.backend.addresses.kafka_bootstrap_servers)
 
 
 def _sender(count: int) -> Sequence[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo.collection import Collection
 
-from benchmarks import chart, figures, noise, report, twin
+from benchmarks import chart, figures, noise, report, secured, twin
 from benchmarks.bench import Bench, opened
 from benchmarks.programs import OURS, PROGRAMS, WITHOUT_METRICS, WITHOUT_ROLLUPS, Program, named
 from benchmarks.watching import Round, Watch
@@ -38,6 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     programs.add_argument("--compare", choices=_COMPARED, help="compare streamapp with streamapp without this part")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart of the speeds, as SVG")
+    secured.add_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -45,9 +46,10 @@ def run(options: argparse.Namespace) -> None:
     if options.plot:
         chart.require()
     programs: Sequence[Program] = _COMPARED[options.compare] if options.compare else options.programs
+    secured.check(options, programs)
     for program in programs:
         program.command()  # no round waits for a download
-    with opened() as bench:
+    with opened(secure=options.secure) as bench:
         drain = _Drain(bench, options.events)
         drain.fill(with_json=any(program.reads_json for program in programs))
         rounds = drain.rounds(programs, options.rounds)

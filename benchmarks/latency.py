@@ -11,7 +11,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from benchmarks import noise, report
+from benchmarks import noise, report, secured
 from benchmarks.arrivals import Arrival, Arrivals
 from benchmarks.bench import Bench, opened
 from benchmarks.figures import spread
@@ -68,13 +68,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="programs, or other checkouts by folder, that run in turns; their documents must hold the broker's"
         " timestamp (default streamapp,loop)",
     )
+    secured.add_option(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the programs in turns, each at all rates; print percentiles and the machine's noise."""
+    secured.check(options, options.programs)
     programs = {program.name: program for program in options.programs}
     runs: dict[tuple[int, str], list[_Run]] = {(rate, name): [] for rate in options.rates for name in programs}
-    with opened() as bench:
+    with opened(secure=options.secure) as bench:
         for number, name in bench.turns([*programs], options.rounds):
             turn = _Turn(bench, f"latency-{number}-{name}", warm_up=options.warm_up, seconds=options.seconds)
             for rate, measured in turn.measure(programs[name], options.rates).items():
@@ -130,7 +132,7 @@ class _Turn:
         report.progress(f"{rate:,} events/s")
         every = max(1, rate // _NOTED_PER_SECOND)
         before = _noted(database, every)
-        with Arrivals(self._bench.backend.addresses.mongo_uri, self._name, every=every) as arrivals:
+        with Arrivals(self._bench.mongo_uri, self._name, every=every) as arrivals:
             self._send(rate * (self._warm_up + self._seconds), database, server, "--rate", str(rate))
         events = arrivals.events()
         if (there := _noted(database, every) - before) != len(events):

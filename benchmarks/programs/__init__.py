@@ -40,6 +40,8 @@ class Program:
     tells_stamp: bool = True
     #: Number of events after which a slow program is ended; None: all events.
     enough: int | None = None
+    #: Whether it uses TLS and credentials where the settings say so.
+    can_log_in: bool = False
 
 
 def _worker(*module: str) -> Callable[[], Sequence[str]]:
@@ -91,17 +93,19 @@ def _connector(writing: str, tasks: int) -> Program:
     )
 
 
-OURS = Program(name="streamapp", command=_worker("streamapp"), made_of=_OURS, has_rollups=True)
+OURS = Program(name="streamapp", command=_worker("streamapp"), made_of=_OURS, has_rollups=True, can_log_in=True)
 WITHOUT_ROLLUPS = Program(
     name="without-rollups",
     command=_worker("benchmarks.without", "rollups"),
     made_of=lambda: "streamapp without rollups",
+    can_log_in=True,
 )
 WITHOUT_METRICS = Program(
     name="without-metrics",
     command=_worker("benchmarks.without", "metrics"),
     made_of=lambda: "streamapp without metrics",
     has_rollups=True,
+    can_log_in=True,
 )
 LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
 PROGRAMS = (
@@ -129,6 +133,7 @@ def checkout(folder: str) -> Program:
         command=lambda: [script, "worker", "--web-port", str(net.choose_port())],
         made_of=lambda: f"streamapp of the checkout {folder}",
         has_rollups=True,
+        can_log_in=True,
     )
 
 

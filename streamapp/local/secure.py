@@ -86,17 +86,23 @@ class Security:
             answers=lambda: self._proxy_answers(ports.registry),
         )
 
-    def provision(self, ports: Ports) -> None:
-        """Create the users and their rights, and write the files that name ports; may be repeated."""
+    def provision(self, ports: Ports, names: Settings | None = None) -> None:
+        """Create the users and their rights, and write the files that name ports; may be repeated.
+
+        Args:
+            ports: of the servers.
+            names: with topics, group and database to which the users get rights; those of the backend if None.
+        """
+        names = names or self._settings
         self.kafka.provision(
             kafka_servers(ports.kafkas_tls),
             passwords={USER: self._passwords["kafka"], ADMIN: self._passwords["kafka-admin"]},
             user=USER,
-            settings=self._settings,
+            settings=names,
         )
         self.mongod.provision(
             *ports.mongods,
-            database=self._settings.mongo_database,
+            database=names.mongo_database,
             passwords={USER: self._passwords["mongo"]},
             readers={DASHBOARD: self._passwords["dashboard-mongo"]},
         )

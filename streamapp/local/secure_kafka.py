@@ -7,7 +7,7 @@ too. The controllers accept certificates only.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -25,11 +25,14 @@ from confluent_kafka.admin import (
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.tls import TlsFiles
 from streamapp.errors import BackendError
+from streamapp.local import rights
+from streamapp.local.rights import KafkaRight, Resource
 from streamapp.local.secure_certificates import Authority
 from streamapp.net import HOST
 from streamapp.settings import Settings
 
 MECHANISM = "SCRAM-SHA-512"
+OFFSETS_TOPIC = "__consumer_offsets"
 _ITERATIONS = 4096  # the least that Kafka accepts
 _TIMEOUT = 20.0
 
@@ -50,10 +53,6 @@ PROPERTIES = {
     "super.users": "User:broker;User:admin",
     "allow.everyone.if.no.acl.found": "false",
 }
-
-#: What the worker and the commands may do, by kind of resource: docs/reference/rights.md.
-TOPIC_RIGHTS = ("READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS", "CREATE")
-GROUP_RIGHTS = ("READ", "DESCRIBE")
 
 
 class KafkaSecurity:
@@ -95,6 +94,14 @@ class KafkaSecurity:
         Raises:
             BackendError: Kafka refuses.
         """
+        self.create_users(servers, passwords, acls(user, rights.of_all(), settings))
+
+    def create_users(self, servers: str, passwords: Mapping[str, str], granted: Sequence[AclBinding]) -> None:
+        """Create users with these passwords, and access control lists; may be repeated.
+
+        Raises:
+            BackendError: Kafka refuses.
+        """
         admin: Any = self.admin(servers).admin()
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
         users = [UserScramCredentialUpsertion(name, info, password.encode()) for name, password in passwords.items()]
@@ -102,8 +109,8 @@ class KafkaSecurity:
         while True:
             try:
                 changes = admin.alter_user_scram_credentials(users, request_timeout=_TIMEOUT)
-                acls = admin.create_acls([*_acls(user, settings)], request_timeout=_TIMEOUT)
-                for change in (*changes.values(), *acls.values()):
+                created = admin.create_acls([*granted], request_timeout=_TIMEOUT)
+                for change in (*changes.values(), *created.values()):
                     change.result(_TIMEOUT)
             except KafkaException as exc:
                 if time.monotonic() > deadline:
@@ -112,15 +119,17 @@ class KafkaSecurity:
                 return
 
 
-def _acls(user: str, settings: Settings) -> Sequence[AclBinding]:
-    topics = (settings.topic, settings.dead_letter_topic)
-    on_topics = [_acl(user, ResourceType.TOPIC, name, right) for name in topics for right in TOPIC_RIGHTS]
-    # Without this right doctor does not know whether the group has offsets.
-    offsets = _acl(user, ResourceType.TOPIC, "__consumer_offsets", "DESCRIBE")
-    on_group = [_acl(user, ResourceType.GROUP, settings.app_id, right, is_prefix=True) for right in GROUP_RIGHTS]
-    return [*on_topics, offsets, *on_group]
+def acls(user: str, granted: Iterable[KafkaRight], settings: Settings) -> Sequence[AclBinding]:
+    """Return the access control lists that give a user these rights, to the names in the settings."""
+    resources = {
+        Resource.TOPIC: (ResourceType.TOPIC, settings.topic),
+        Resource.DEAD_LETTERS: (ResourceType.TOPIC, settings.dead_letter_topic),
+        Resource.GROUP: (ResourceType.GROUP, settings.app_id),
+        Resource.OFFSETS: (ResourceType.TOPIC, OFFSETS_TOPIC),
+    }
+    return [_acl(user, *resources[right.resource], right.operation) for right in granted]
 
 
-def _acl(user: str, kind: ResourceType, name: str, right: str, *, is_prefix: bool = False) -> AclBinding:
-    pattern = ResourcePatternType.PREFIXED if is_prefix else ResourcePatternType.LITERAL
-    return AclBinding(kind, name, pattern, f"User:{user}", "*", AclOperation[right], AclPermissionType.ALLOW)
+def _acl(user: str, kind: ResourceType, name: str, operation: str) -> AclBinding:
+    allowed = AclPermissionType.ALLOW
+    return AclBinding(kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", AclOperation[operation], allowed)

@@ -26,7 +26,7 @@ CLIENT_SECRET = "of-the-client/+%~"
 WEB_TOKEN = "of-the-pages-of-the-worker"
 TOKEN_SECONDS = 15
 #: Names to which the servers grant rights.
-NAMES = {"topic": "orders", "app_id": "streamapp", "mongo_database": "orders_db"}
+NAMES = {"topic": "orders", "app_id": "orders-app", "mongo_database": "orders_db"}
 
 
 @pytest.fixture(scope="module")
