@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from pymongo.errors import OperationFailure
 
+from streamapp import net
 from streamapp.connections import mongodb
 from streamapp.local.backend import Backend
 from streamapp.local.secure import DASHBOARD, Security, SecurityOptions
@@ -20,7 +22,7 @@ from streamapp.settings import PREFIX, Settings
 from tests.support.backends import plain_settings, running_backend
 from tests.support.token_server import TokenServer
 from tests.support.until import until
-from tests.support.workers import STREAMAPP, Worker, run
+from tests.support.workers import STREAMAPP, Worker, environment, run
 
 CLIENT_SECRET = "of-the-client/+%~"
 WEB_TOKEN = "of-the-pages-of-the-worker"
@@ -138,11 +140,13 @@ def test_by_password(secured: Backend, tmp_path: Path) -> None:
             return done.returncode == 0 and re.search(r"all +\d+ .* 0$", done.stdout, re.MULTILINE) is not None
 
         until(is_verified, within=60, what="all records settled")
-        printed += command(settings, "dlq", "list") + command(settings, "dlq", "replay", "--yes")
+        printed += command(settings, "dlq", "list") + command(settings, "dlq", "replay")
         printed += command(settings, "doctor")
-        assert {"ready": True} == worker.page("/readyz")[1]
-        assert 401 == _status(worker.port, "/metrics")
-        assert 200 == _status(worker.port, "/metrics", WEB_TOKEN)
+        assert 401 == _get(worker.port, "/metrics")[0]
+        for path in ("/metrics", "/readyz"):
+            status, text = _get(worker.port, path, WEB_TOKEN)
+            assert 200 == status
+            printed += text
         assert 0 == worker.stop()
         printed += worker.text
 
@@ -151,18 +155,32 @@ def test_by_password(secured: Backend, tmp_path: Path) -> None:
         assert secret not in arguments
 
 
-def _status(port: int, path: str, token: str = "") -> int:
+def _get(port: int, path: str, token: str = "") -> tuple[int, str]:
     request = Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
     try:
         with urlopen(request, timeout=5) as answer:
-            return answer.status
+            return answer.status, answer.read().decode()
     except HTTPError as exc:
-        return exc.code
+        return exc.code, ""
+    except OSError:  # it does not listen yet
+        return 0, ""
 
 
-def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend) -> None:
-    """The dashboard has a connection string of its own."""
-    settings = settings_of(secured)
+def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend, tmp_path: Path) -> None:
+    """The dashboard has a connection string of its own, reads over TLS, and shows no secret."""
+    settings = settings_of(secured, dashboard_port=net.choose_port())
+    log, port = tmp_path / "dashboard.log", settings.dashboard_port
+    with log.open("wb") as output:
+        page = subprocess.Popen([STREAMAPP, "dashboard"], env=environment(settings), stdout=output, stderr=output)
+    try:
+        until(lambda: _get(port, "/readyz")[0] == 200, within=60, what="a page that reads")
+        printed = "".join(_get(port, path)[1] for path in ("/readyz", "/")) + arguments_of_all_processes()
+    finally:
+        page.terminate()
+        page.wait(20)
+    printed += log.read_text()
+    assert not [secret for secret in secrets_of(secured) if secret in printed]
+
     with mongodb.client(mongodb.dashboard_uri(settings)) as client:
         database = client[settings.mongo_database]
         (user,) = database.command("connectionStatus")["authInfo"]["authenticatedUsers"]
