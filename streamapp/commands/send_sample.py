@@ -18,7 +18,7 @@ from streamapp.commands.progress import pace, paced, progress
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka.faults import described, is_answer
+from streamapp.kafka.faults import described, is_answer, right_to_topic
 from streamapp.model.user_event import VERSIONS
 from streamapp.samples import faults, sender
 from streamapp.samples.faults import Fault
@@ -156,7 +156,7 @@ def _send(plan: SamplePlan, settings: Settings, manifest: Path | None, *, as_jso
         if manifest and recorder:
             recorder.write(manifest, unacknowledged=sending.counts.unacknowledged)
     _report(sending.counts, plan, seconds=time.monotonic() - began, as_json=as_json)
-    _exit(sending.counts, exit_code)
+    _exit(sending.counts, settings.topic, exit_code)
 
 
 def _shown(samples: Iterator[Sample], count: int) -> Iterator[Sample]:
@@ -178,11 +178,11 @@ def _report(counts: DeliveryCounts, plan: SamplePlan, *, seconds: float, as_json
     report(facts, as_json=as_json)
 
 
-def _exit(counts: DeliveryCounts, exit_code: int) -> None:
+def _exit(counts: DeliveryCounts, topic: str, exit_code: int) -> None:
     if exit_code:
         sys.exit(exit_code)
     if counts.unacknowledged:
         error = counts.error
-        why = described(error) if error else "no answer in time"
+        why = described(error, right_to_topic("WRITE", topic)) if error else "no answer in time"
         message = f"{counts.unacknowledged} events were not acknowledged: {why}"
         raise BrokerUnavailable(message, is_running=error is not None and is_answer(error))

@@ -19,7 +19,7 @@ from streamapp.errors import BrokerUnavailable, StreamappError
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, cli_of
 from streamapp.kafka.broker_codes import Fault
-from streamapp.kafka.faults import failure, fault_of, unavailable
+from streamapp.kafka.faults import failure, fault_of, right_to_topic, unavailable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord, UnreadableRecords
 
@@ -173,7 +173,7 @@ class Replay:
         elif fault_of(error) is Fault.RECORD:
             self._outcome.refused.append((letter, self._refusal(size, error)))
         else:
-            self._outcome.unreachable = failure(self._servers, error)
+            self._outcome.unreachable = failure(self._servers, error, right_to_topic("WRITE", self._topic))
 
     def _refusal(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:

@@ -32,7 +32,7 @@ from streamapp.kafka.admin import (
     silent_logger,
     topic_id_in,
 )
-from streamapp.kafka.broker_codes import ACCESS_CODES
+from streamapp.kafka.faults import remedy, right_to_topic
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
 
@@ -124,7 +124,7 @@ class KafkaChecks:
         try:
             self.topic = self._described(name)
         except KafkaException as exc:
-            yield fault("kafka.topic", f"{name} cannot be described: {exc.args[0].str()}", _remedy(exc.args[0]))
+            yield _no_description("kafka.topic", name, exc.args[0])
             return
         yield ok("kafka.topic", f"{name} exists")
         yield from checks.check_topic(self.topic, partitions=wanted, is_loopback=is_local, tools=self._tools)
@@ -139,7 +139,7 @@ class KafkaChecks:
         try:
             letters = self._described(name)
         except KafkaException as exc:
-            yield fault("dlq.topic", f"{name} cannot be described: {exc.args[0].str()}", _remedy(exc.args[0]))
+            yield _no_description("dlq.topic", name, exc.args[0])
             return
         yield from checks.check_dead_letters(letters, largest, is_loopback=is_local, tools=self._tools)
 
@@ -148,7 +148,10 @@ class KafkaChecks:
             yield skipped("group.offsets", "the topic of the events")
             return
         if OFFSETS_TOPIC not in topics:
-            yield skipped("group.offsets", f"the topic {OFFSETS_TOPIC}, which Kafka creates for the first consumer")
+            needed = (
+                f"the topic {OFFSETS_TOPIC}, which Kafka creates for the first consumer, and the right DESCRIBE to it"
+            )
+            yield skipped("group.offsets", needed)
             return
         topic, group = self._settings.topic, self._settings.app_id
         try:
@@ -175,8 +178,10 @@ class KafkaChecks:
         )
 
 
-def _remedy(error: KafkaError) -> str:
-    return ACCESS_CODES.get(error.code(), "read the log of the broker")
+def _no_description(check: str, topic: str, error: KafkaError) -> Finding:
+    # The right DESCRIBE is there: the topic is listed.
+    fix = remedy(error, right_to_topic("DESCRIBE_CONFIGS", topic)) or "read the log of the broker"
+    return fault(check, f"{topic} cannot be described: {error.str()}", fix)
 
 
 def _partition(answer: Any) -> PartitionFacts:

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.tls_faults import TlsSettings, probe, remedy
 from streamapp.errors import BrokerAccessRefused, StreamappError
-from streamapp.kafka.broker_codes import Fault
+from streamapp.kafka.broker_codes import USER, Fault
 from streamapp.kafka.faults import failure, fault_of, unavailable
 
 T = TypeVar("T")
@@ -91,13 +91,18 @@ class ClientErrors:
                 if left <= _STEP_SECONDS or self._is_refused or exc.args[0].code() > 0:
                     raise
 
-    def failure(self, error: KafkaError | None) -> StreamappError:
-        """The exception for a failed call; None stands for a timeout. Connects once more to find the cause."""
+    def failure(self, error: KafkaError | None, right: str | None = None) -> StreamappError:
+        """The exception for a failed call; None stands for a timeout. Connects once more to find the cause.
+
+        Args:
+            error: of the call.
+            right: that the call needs; None if it is not known.
+        """
         if refusal := self.refusal(error):
             return access_refused(self._connection.servers, *refusal)
         if error is None:
             return unavailable(self._connection.servers, "no answer in time")
-        return failure(self._connection.servers, error)
+        return failure(self._connection.servers, error, right)
 
     def refusal(self, error: KafkaError | None) -> tuple[str, str] | None:
         """Cause and remedy if login or TLS is what fails; None for any other failure."""
@@ -126,9 +131,7 @@ def access_refused(bootstrap_servers: str, cause: str, remedy: str) -> BrokerAcc
 
 def hidden_topic(topic: str) -> tuple[str, str]:
     """Cause and remedy for a topic that the user may not see."""
-    remedy_ = (
-        "Give the user the rights DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE to it; create it if it does not exist"
-    )
+    remedy_ = f"Give {USER} the rights DESCRIBE, DESCRIBE_CONFIGS, READ and WRITE to it; create it if it does not exist"
     return f"the topic {topic} does not exist, or the user has no right to it", remedy_
 
 

@@ -25,7 +25,7 @@ from streamapp.kafka import cli_hints
 from streamapp.kafka.access import ClientErrors, access_refused, hidden_topic
 from streamapp.kafka.broker_codes import Fault
 from streamapp.kafka.cli_hints import KafkaCli
-from streamapp.kafka.faults import fault_of, unavailable
+from streamapp.kafka.faults import fault_of, right_to_topic, unavailable
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class KafkaAdmin:
         # The broker that answers may not know a topic yet that was just created.
         for _ in range(20):
             with suppress(_UnknownTopicError):
-                return await self._call(lambda: self._describe(topic))
+                return await self._call(lambda: self._describe(topic), right=right_to_topic("DESCRIBE_CONFIGS", topic))
             await asyncio.sleep(0.1)
         raise unavailable(self.bootstrap_servers, f"the topic {topic} is not visible yet")
 
@@ -198,24 +198,24 @@ class KafkaAdmin:
         if is_hidden(self._admin, topic, timeout=TIMEOUT):
             raise access_refused(self.bootstrap_servers, *hidden_topic(topic))
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        return await asyncio.to_thread(self._explained, call)
+    async def _call(self, call: Callable[[], T], *, right: str | None = None) -> T:
+        return await asyncio.to_thread(self._explained, call, right)
 
-    def _explained(self, call: Callable[[], T]) -> T:
+    def _explained(self, call: Callable[[], T], right: str | None) -> T:
         try:
             result = call()
         except KafkaException as exc:
             if fault_of(exc.args[0]) is Fault.DEFECT:
                 raise
-            raise self._failure(exc.args[0]) from exc
+            raise self._failure(exc.args[0], right) from exc
         except TimeoutError as exc:
             raise self._failure(None) from exc
         self._errors.forget()
         return result
 
-    def _failure(self, error: KafkaError | None) -> Exception:
+    def _failure(self, error: KafkaError | None, right: str | None = None) -> Exception:
         self._admin.poll(0)  # calls `note` for what was reported meanwhile
-        return self._errors.failure(error)
+        return self._errors.failure(error, right)
 
 
 def cli_of(connection: KafkaConnection) -> KafkaCli:

@@ -24,26 +24,30 @@ class Fault(Enum):
     DEFECT = auto()
 
 
-_TOPIC_RIGHTS = "Give the user the rights to this topic: DESCRIBE, and READ or WRITE"
-_GROUP_RIGHTS = "Give the user the right READ to the consumer group (STREAMAPP_APP_ID)"
+#: Whose rights are meant, and what names it.
+USER = "the user (STREAMAPP_KAFKA_SASL_USERNAME, or the name in the token or the client certificate)"
+_TOPIC_RIGHTS = f"Give {USER} the rights to this topic: DESCRIBE, and READ or WRITE"
+_GROUP_RIGHTS = f"Give {USER} the right READ to the consumer group (STREAMAPP_APP_ID)"
 CREDENTIALS = "Correct the user, the password or the mechanism (STREAMAPP_KAFKA_SASL_*), or the user in Kafka"
 
 #: Missing rights and refused credentials → the remedy.
 ACCESS_CODES = {
     29: _TOPIC_RIGHTS,
     30: _GROUP_RIGHTS,
-    31: "Give the user the right to the cluster that this operation needs, for example CREATE or DESCRIBE",
+    31: f"Give {USER} the right to the cluster that this operation needs, for example CREATE or DESCRIBE",
     33: CREDENTIALS,
     34: CREDENTIALS,
-    53: "Give the user the rights to the transactional id",
+    53: f"Give {USER} the rights to the transactional id",
     58: CREDENTIALS,
     61: CREDENTIALS,
     62: CREDENTIALS,
     63: CREDENTIALS,
     64: CREDENTIALS,
-    65: "Give the user the rights to the delegation token",
+    65: f"Give {USER} the rights to the delegation token",
     66: CREDENTIALS,
 }
+#: Of these, a missing right to one topic, to one consumer group, and to the cluster.
+RIGHT_CODES = frozenset({29, 30, 31})
 #: Of a record that is written.
 RECORD_CODES = {
     4: "INVALID_MSG_SIZE",

@@ -21,7 +21,7 @@ from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES, cli_of
 from streamapp.kafka.broker_codes import Fault
 from streamapp.kafka.dead_letter_contents import Form, contents_of, headers_of
-from streamapp.kafka.faults import MISSING_CODES, ends_client, failure, fault_of
+from streamapp.kafka.faults import MISSING_CODES, ends_client, failure, fault_of, right_to_topic
 from streamapp.model.record import DeadLetter
 
 log = logging.getLogger(__name__)
@@ -141,9 +141,8 @@ class DeadLetterProducer:
             self._open()
         refusal = next((error for error in known if fault_of(error) is Fault.ACCESS), None)
         if refusal is not None:
-            return BrokerAccessRefused(
-                f"dead letters cannot be written to {self.topic}: {failure(self._connection.servers, refusal)}"
-            )
+            why = failure(self._connection.servers, refusal, right_to_topic("WRITE", self.topic))
+            return BrokerAccessRefused(f"dead letters cannot be written to {self.topic}: {why}")
         reason = known[0].str() if known else "no answer in time"
         return BrokerUnavailable(f"dead letters cannot be written to {self.topic}: {reason}")
 

@@ -11,7 +11,15 @@ from __future__ import annotations
 from confluent_kafka import KafkaError
 
 from streamapp.errors import BrokerAccessRefused, BrokerUnavailable, SettingsError, StreamappError
-from streamapp.kafka.broker_codes import ACCESS_CODES, CREDENTIALS, SETTING_CODES, Fault, fault_of_code
+from streamapp.kafka.broker_codes import (
+    ACCESS_CODES,
+    CREDENTIALS,
+    RIGHT_CODES,
+    SETTING_CODES,
+    USER,
+    Fault,
+    fault_of_code,
+)
 
 
 def _names(text: str) -> frozenset[str]:
@@ -73,18 +81,49 @@ def ends_client(error: KafkaError) -> bool:
     return error.fatal() or error.code() in {KafkaError._FATAL, KafkaError._STATE}
 
 
-def described(error: KafkaError) -> str:
-    """What is wrong, and the remedy where the table has one."""
-    remedy = _remedy(error.code())
-    return f"{error.str()}. {remedy}" if remedy else error.str()
+def right_to_topic(operation: str, topic: str) -> str:
+    """The right that a call needs, for `failure`."""
+    return f"the right {operation} to the topic {topic}"
 
 
-def failure(bootstrap_servers: str, error: KafkaError) -> StreamappError:
-    """The exception for a failed call: SettingsError, BrokerAccessRefused or BrokerUnavailable."""
+def right_to_group(operation: str, group: str) -> str:
+    """The right that a call needs, for `failure`."""
+    return f"the right {operation} to the consumer group {group} (STREAMAPP_APP_ID)"
+
+
+def described(error: KafkaError, right: str | None = None) -> str:
+    """What is wrong, and the remedy where the table has one.
+
+    Args:
+        error: of a call.
+        right: that the call needs; None if it is not known.
+    """
+    found = remedy(error, right)
+    return f"{error.str().rstrip('.')}. {found}" if found else error.str()
+
+
+def remedy(error: KafkaError, right: str | None = None) -> str | None:
+    """The remedy where the table has one; arguments as for `described`."""
+    code = error.code()
+    if setting := SETTING_CODES.get(code) or LOCAL_SETTING_CODES.get(code):
+        return f"Correct {setting}"
+    if right is not None and code in RIGHT_CODES:
+        return f"Give {USER} {right}"
+    return ACCESS_CODES.get(code) or LOCAL_ACCESS_CODES.get(code)
+
+
+def failure(bootstrap_servers: str, error: KafkaError, right: str | None = None) -> StreamappError:
+    """The exception for a failed call: SettingsError, BrokerAccessRefused or BrokerUnavailable.
+
+    Args:
+        bootstrap_servers: addresses of Kafka.
+        error: of the call.
+        right: that the call needs; None if it is not known.
+    """
     where = f"Kafka at {bootstrap_servers} (STREAMAPP_KAFKA_BOOTSTRAP_SERVERS)"
     fault = fault_of(error)
     if fault is Fault.ACCESS:
-        return BrokerAccessRefused(f"{where} refuses access: {described(error)}")
+        return BrokerAccessRefused(f"{where} refuses access: {described(error, right)}")
     if fault is Fault.SETTING:
         return SettingsError(f"{where} cannot be used with these settings: {described(error)}")
     return unavailable(bootstrap_servers, error.str(), is_running=is_answer(error))
@@ -99,10 +138,3 @@ def unavailable(bootstrap_servers: str, why: str, *, is_running: bool = False) -
 def is_answer(error: KafkaError) -> bool:
     """Whether a server is there: it has answered with this error, or librdkafka does not accept its answer."""
     return error.code() > 0 or fault_of(error) is Fault.ACCESS
-
-
-def _remedy(code: int) -> str | None:
-    setting = SETTING_CODES.get(code) or LOCAL_SETTING_CODES.get(code)
-    if setting:
-        return f"Correct {setting}"
-    return ACCESS_CODES.get(code) or LOCAL_ACCESS_CODES.get(code)

@@ -13,7 +13,7 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.access import ClientErrors, access_refused, hidden_topic
 from streamapp.kafka.admin import TIMEOUT, silent_logger
 from streamapp.kafka.broker_codes import NO_COORDINATOR_YET, Fault
-from streamapp.kafka.faults import MISSING_CODES, failure, fault_of, unavailable
+from streamapp.kafka.faults import MISSING_CODES, failure, fault_of, right_to_group, right_to_topic, unavailable
 from streamapp.model.record import UNKNOWN_TIMESTAMP, TopicRecord, UnreadableRecords
 
 T = TypeVar("T")
@@ -90,11 +90,12 @@ class TopicReader:
         consumer = self._new_consumer(group)
         try:
             tps = [TopicPartition(self.topic, partition) for partition in self.partitions()]
-            found = self._call(lambda: _committed(consumer, tps)) if tps else []
+            right = right_to_group("DESCRIBE", group)
+            found = self._call(lambda: _committed(consumer, tps), right=right) if tps else []
         finally:
             consumer.close()
         if error := next((each.error for each in found if each.error), None):
-            raise failure(self._servers, error)
+            raise failure(self._servers, error, right_to_group("DESCRIBE", group))
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
     def read(self, partition: int, start: int, end: int) -> Iterator[TopicRecord]:
@@ -163,7 +164,7 @@ class TopicReader:
                     reason = error.str()
                     continue
                 else:
-                    raise self._errors.failure(error)
+                    raise self._errors.failure(error, right_to_topic("READ", self.topic))
                 answered_at = time.monotonic()
         raise unavailable(
             self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s, because {reason}"
@@ -193,14 +194,14 @@ class TopicReader:
         }
         return self._connection.consumer({**config, "error_cb": self._errors.note}, logger=silent_logger)
 
-    def _call(self, call: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T], *, right: str | None = None) -> T:
         try:
             return call()
         except KafkaException as exc:
             if fault_of(exc.args[0]) is Fault.DEFECT:
                 raise
             self._consumer.poll(0)  # calls `note` for what was reported meanwhile
-            raise self._errors.failure(exc.args[0]) from exc
+            raise self._errors.failure(exc.args[0], right) from exc
 
 
 def _committed(consumer: Consumer, tps: list[TopicPartition]) -> Sequence[TopicPartition]:

@@ -39,6 +39,10 @@ ARGUMENTS = {
 WORKERS = {"worker": 0.0, "worker that sends samples": 0.2}
 #: Read and Write include Describe; one right less then leaves Describe.
 INCLUDES_DESCRIBE = {"READ", "WRITE"}
+#: Rights without which a program says so, and does the rest.
+WORKS_WITHOUT = {("dlq list", "read"), ("doctor", KafkaRight(Resource.OFFSETS, "DESCRIBE"))}
+#: Rights that a program needs for some records only.
+SOMETIMES = {("dlq show", KafkaRight(Resource.TOPIC, "READ"))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +78,13 @@ def with_all_rights(program: Program) -> Case:
 def with_one_less(program: Program) -> Iterator[Case]:
     """Yield the program without one of its rights, for each of them."""
     complete = with_all_rights(program)
+    # Doctor reports a user who cannot write as a fault, and that is not the fault that is looked for here.
+    roles = [role("readWrite")] if program.name == "doctor" else complete.roles
     for number, right in enumerate(program.kafka):
         kept = [each for each in program.kafka if each != right]
         if right.operation in INCLUDES_DESCRIBE:
             kept.append(KafkaRight(right.resource, "DESCRIBE"))
-        yield Case(user=f"{complete.user}-{number}", program=program, kafka=kept, roles=complete.roles, lacking=right)
+        yield Case(user=f"{complete.user}-{number}", program=program, kafka=kept, roles=roles, lacking=right)
     if program.role is not None:
         roles = [role("read")] if program.role == "readWrite" else []
         yield Case(
@@ -93,6 +99,7 @@ LACKING = [
     for program in PROGRAMS
     for case in with_one_less(program)
     if program.name != "worker that sends samples" or case.lacking == KafkaRight(Resource.TOPIC, "WRITE")
+    if (program.name, case.lacking) not in SOMETIMES
 ]
 
 
@@ -170,7 +177,12 @@ def refuses(backend: Backend, case: Case, folder: Path) -> str | None:
     if case.program.name in WORKERS:
         return "\n".join(worker_problems(backend, case, folder)) or None
     code, said = execute(backend, case)
-    return None if code == 1 and is_named(case, said) else f"{case.user} {case.lacking}: exit code {code}: {said}"
+    expected_code = 0 if (case.program.name, case.lacking) in WORKS_WITHOUT else 1
+    return (
+        None
+        if code == expected_code and is_named(case, said)
+        else f"{case.user} {case.lacking}: exit code {code}: {said}"
+    )
 
 
 def worker_problems(backend: Backend, case: Case, folder: Path) -> Iterator[str]:
@@ -207,7 +219,9 @@ def test_exactly_these_rights_suffice_and_a_missing_one_is_named(secured: Backen
 
     def must_work(name: str) -> None:
         code, said = execute(secured, COMPLETE[name])
-        if code != 0:
+        # Doctor reports that its user has fewer rights at MongoDB than a worker needs.
+        is_good = code == 1 and "faults: 1" in said and "mongodb.rights" in said if name == "doctor" else code == 0
+        if not is_good:
             problems.append(f"{name}: exit code {code}: {said}")
 
     must_work("send-sample")

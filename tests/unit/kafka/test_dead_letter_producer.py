@@ -115,7 +115,7 @@ def test_a_refused_right_is_waited_for_and_named(monkeypatch: pytest.MonkeyPatch
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 
-    with pytest.raises(BrokerAccessRefused, match=r"written to x\.dlq: .*nowhere:1.* Give the user the rights"):
+    with pytest.raises(BrokerAccessRefused, match=r"written to x\.dlq: .*nowhere:1.* the right WRITE to the topic x"):
         asyncio.run(topic.send([a_letter(value=b"second")]))
 
 
