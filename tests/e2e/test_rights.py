@@ -119,6 +119,11 @@ def secured() -> Generator[Backend]:
         yield backend
 
 
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
 def create_mongo_users(backend: Backend, cases: Iterable[Case]) -> None:
     """Create a role with the actions of each program, and the user of each case."""
     uri = security_of(backend).mongod.admin_uri(*backend.ports.mongods)

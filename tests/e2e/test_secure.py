@@ -74,7 +74,9 @@ def security_of(backend: Backend) -> Security:
 def settings_of(backend: Backend, **changes: Any) -> Settings:
     """Return the settings that `streamapp up --secure` prints, with changes; None removes a setting."""
     printed = {name.removeprefix(PREFIX).lower(): value for name, value in backend.addresses.environment().items()}
-    values = {**printed, **NAMES, "produce_interval_seconds": 0, **changes}
+    # Doctor looks whether the ports are free.
+    ports = {"web_port": net.choose_port(), "dashboard_port": net.choose_port()}
+    values = {**printed, **NAMES, **ports, "produce_interval_seconds": 0, **changes}
     return plain_settings(**{name: value for name, value in values.items() if value is not None})
 
 
@@ -168,7 +170,7 @@ def _get(port: int, path: str, token: str = "") -> tuple[int, str]:
 
 def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend, tmp_path: Path) -> None:
     """The dashboard has a connection string of its own, reads over TLS, and shows no secret."""
-    settings = settings_of(secured, dashboard_port=net.choose_port())
+    settings = settings_of(secured)
     log, port = tmp_path / "dashboard.log", settings.dashboard_port
     with log.open("wb") as output:
         page = subprocess.Popen([STREAMAPP, "dashboard"], env=environment(settings), stdout=output, stderr=output)
