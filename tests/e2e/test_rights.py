@@ -71,7 +71,7 @@ def role(name: str) -> Mapping[str, str]:
 
 def with_all_rights(program: Program) -> Case:
     """Return the program with exactly the rights that are listed; its role at MongoDB has only the listed actions."""
-    user = program.name.replace(" ", "-")
+    user = f"of-{program.name.replace(' ', '-')}"
     return Case(user=user, program=program, kafka=program.kafka, roles=[role(user)] if program.actions else [])
 
 
@@ -131,7 +131,7 @@ def create_mongo_users(backend: Backend, cases: Iterable[Case]) -> None:
         resource = {"db": NAMES["mongo_database"], "collection": ""}
         database: Any = client[NAMES["mongo_database"]]
         admin: Any = client["admin"]
-        for case in COMPLETE.values():
+        for case in (case for case in COMPLETE.values() if case.program.actions):
             privileges = [{"resource": resource, "actions": list(case.program.actions)}]
             database.command("createRole", case.user, privileges=privileges, roles=[])
         for case in cases:
