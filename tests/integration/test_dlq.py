@@ -333,7 +333,7 @@ class _Failing:
 @pytest.mark.parametrize(
     ("changes", "left"),
     [
-        (lambda _: {"bootstrap_servers": NOWHERE, "timeout_seconds": 1.0}, 3),
+        (lambda _: {"connection": KafkaConnection(servers=NOWHERE), "timeout_seconds": 1.0}, 3),
         (lambda given: {"letters": _Failing(given["letters"]), "fetched_bytes": 1}, 2),
     ],
     ids=["producer fails", "reader fails"],
