@@ -11,12 +11,15 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from streamapp.errors import BrokerUnavailable
+from streamapp.kafka.broker_codes import Fault
 from streamapp.model.user_event import USER
 from streamapp.retry import OutageRetrier
 from streamapp.samples.generator import Sample
+from streamapp.transport.kafka_faults import access_error, fault_of
 
 #: At most this many overdue events are sent after an outage; the others are left out.
 MAX_BEHIND = 100
+_RIGHT = "the right WRITE to the topic (STREAMAPP_TOPIC)"
 
 #: Hands an event to Kafka; the second await is its acknowledgement.
 Send = Callable[[str, dict[str, Any]], Awaitable[Awaitable[Any]]]
@@ -72,4 +75,7 @@ class SampleProducer:
         try:
             await (await self._send(event[USER], event))
         except (KafkaError, ProducerSendError) as exc:
+            cause = exc if isinstance(exc, KafkaError) else exc.__cause__
+            if cause is not None and fault_of(cause) is Fault.ACCESS:
+                raise access_error(cause, _RIGHT) from exc
             raise BrokerUnavailable(str(exc) or type(exc).__name__) from exc

@@ -8,7 +8,7 @@ from __future__ import annotations
 from aiokafka import errors
 
 from streamapp.errors import BrokerAccessRefused
-from streamapp.kafka.broker_codes import ACCESS_CODES, SETTING_CODES, Fault, fault_of_code
+from streamapp.kafka.broker_codes import ACCESS_CODES, RIGHT_CODES, SETTING_CODES, USER, Fault, fault_of_code
 
 SASL_FAILED = 58
 #: Errors of the client itself, without a code of the broker.
@@ -61,9 +61,15 @@ def fault_of(exc: BaseException) -> Fault:
     return CLIENT_FAULTS.get(type(exc), Fault.DEFECT)
 
 
-def access_error(exc: BaseException) -> BrokerAccessRefused:
-    """The error of a refused access, with the remedy."""
-    remedy = ACCESS_CODES.get(exc.errno if isinstance(exc, errors.BrokerResponseError) else SASL_FAILED)
+def access_error(exc: BaseException, right: str | None = None) -> BrokerAccessRefused:
+    """The error of a refused access, with the remedy.
+
+    Args:
+        exc: the error.
+        right: that the call needs, as `the right READ to the topic orders`; None if it is not known.
+    """
+    code = exc.errno if isinstance(exc, errors.BrokerResponseError) else SASL_FAILED
+    remedy = f"Give {USER} {right}" if right is not None and code in RIGHT_CODES else ACCESS_CODES.get(code)
     return BrokerAccessRefused(f"{exc!r}. {remedy}; the worker then continues without a restart.")
 
 

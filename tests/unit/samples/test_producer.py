@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from aiokafka.errors import KafkaTimeoutError
+import pytest
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from faust.exceptions import ProducerSendError
 
 from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.samples.generator import samples
@@ -61,6 +63,29 @@ def test_a_failing_broker_loses_no_event() -> None:
     assert producer.sent == len(sent) == 4
     assert {1_790_000_000_500} == {event["event_timestamp"] for event in sent}
     assert producer.is_idle
+
+
+def test_a_missing_right_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Whether Kafka refuses the event at once, or Faust wraps the error; the event is sent once the right is there."""
+    error = TopicAuthorizationFailedError("orders")
+    wrapped = ProducerSendError("cannot send")
+    wrapped.__cause__ = error
+    refusals = iter([error, wrapped])
+
+    async def send(_: str, _event: dict[str, Any]) -> Awaitable[Any]:
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return asyncio.sleep(0)
+
+    quick = OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0))
+    producer = SampleProducer(samples(seed=1, v2_ratio=0.5), pace=Pace(1.0), send=send, outages=quick)
+
+    asyncio.run(producer.produce_due(0.0))
+
+    assert producer.sent == 1
+    (message,) = [text for text in caplog.messages if "refuses access" in text]
+    for words in ("orders", "STREAMAPP_KAFKA_SASL_USERNAME", "the right WRITE to the topic (STREAMAPP_TOPIC)"):
+        assert words in message
 
 
 async def scenario(producer: SampleProducer) -> None:
