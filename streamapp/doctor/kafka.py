@@ -41,7 +41,7 @@ ANSWER_SECONDS = 4.0
 #: A broker creates this topic when a client asks for committed offsets; without it, doctor does not ask.
 OFFSETS_TOPIC = "__consumer_offsets"
 _START_OR_SET = "start a local Kafka with `streamapp up`, or set STREAMAPP_KAFKA_BOOTSTRAP_SERVERS=<host:port>"
-_CORRECT_ACCESS = "correct the right, the user or the certificate that the message names"
+CORRECT_ACCESS = "correct the right, the user or the certificate that the message names"
 
 
 class KafkaChecks:
@@ -160,7 +160,7 @@ class KafkaChecks:
                 committed = reader.committed(group)
         except BrokerUnavailable as exc:
             is_refused = isinstance(exc, AccessRefused)
-            yield fault("group.offsets", str(exc), _CORRECT_ACCESS if is_refused else "read the log of the broker")
+            yield fault("group.offsets", str(exc), CORRECT_ACCESS if is_refused else "read the log of the broker")
             return
         self.bounds = bounds
         yield from checks.check_group(bounds, committed, topic=topic, group=group, tools=self._tools)

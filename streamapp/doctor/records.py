@@ -14,7 +14,8 @@ from streamapp.decode.document import EventTimes, build
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.doctor.checks.finding import Finding, Findings, fault, ok, skipped, warning
 from streamapp.doctor.checks.kafka import Bounds
-from streamapp.errors import RegistryUnavailable, Undecodable
+from streamapp.doctor.kafka import CORRECT_ACCESS
+from streamapp.errors import BrokerAccessRefused, RegistryUnavailable, Undecodable
 from streamapp.kafka.admin import cli_of
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import event
@@ -91,7 +92,11 @@ def newest_findings(
     with TopicReader(KafkaConnection.of(settings), settings.topic, group=settings.app_id) as reader:
         for partition, within in bounds.items():
             start = max(within.start, within.end - _TAIL_OFFSETS)
-            records = [*reader.read(partition, start, within.end)]
+            try:
+                records = [*reader.read(partition, start, within.end)]
+            except BrokerAccessRefused as exc:
+                yield fault("records.newest", str(exc), CORRECT_ACCESS)
+                return
             if not records:
                 continue
             try:

@@ -81,7 +81,7 @@ def faults(backend: Backend, folder: Path) -> Iterator[tuple[str, Fault]]:
     yield "kafka: no login", Fault("kafka", no_login, words)
     words = ("the topic secrets does not exist, or the user has no right to it", "DESCRIBE")
     yield "kafka: hidden topic", Fault("kafka", {"topic": "secrets"}, words, ("verify",))
-    words = ("the right READ to the consumer group (STREAMAPP_APP_ID)",)
+    words = ("to the consumer group", "(STREAMAPP_APP_ID)", "the right ")
     # To ask for the offsets of a group creates a topic in Kafka, and that is not for the doctor to do.
     yield "kafka: group", Fault("kafka", {"app_id": "others"}, words, doctor=("group.offsets",))
     words = ("answers 401", "STREAMAPP_SCHEMA_REGISTRY_PASSWORD")
