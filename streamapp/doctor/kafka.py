@@ -32,6 +32,7 @@ from streamapp.kafka.admin import (
     silent_logger,
     topic_id_in,
 )
+from streamapp.kafka.broker_codes import USER
 from streamapp.kafka.faults import remedy, right_to_topic
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
@@ -148,10 +149,8 @@ class KafkaChecks:
             yield skipped("group.offsets", "the topic of the events")
             return
         if OFFSETS_TOPIC not in topics:
-            needed = (
-                f"the topic {OFFSETS_TOPIC}, which Kafka creates for the first consumer, and the right DESCRIBE to it"
-            )
-            yield skipped("group.offsets", needed)
+            needs = f"the topic {OFFSETS_TOPIC}, which Kafka creates for the first consumer; {USER} must have the right"
+            yield skipped("group.offsets", f"{needs} DESCRIBE to it")
             return
         topic, group = self._settings.topic, self._settings.app_id
         try:

@@ -50,6 +50,7 @@ class TopicReader:
         self.topic = topic
         self._connection, self._servers = connection, connection.servers
         self._errors = ClientErrors(connection)
+        self._group = group
         self._consumer = self._new_consumer(group)
 
     def __enter__(self) -> Self:
@@ -164,11 +165,15 @@ class TopicReader:
                     reason = error.str()
                     continue
                 else:
-                    raise self._errors.failure(error, right_to_topic("READ", self.topic))
+                    raise self._errors.failure(error, self._right_to_read(error))
                 answered_at = time.monotonic()
         raise unavailable(
             self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s, because {reason}"
         )
+
+    def _right_to_read(self, error: KafkaError) -> str:
+        is_of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        return right_to_group("DESCRIBE", self._group) if is_of_group else right_to_topic("READ", self.topic)
 
     def _poll(self) -> Sequence[Message]:
         # First one record: `consume` waits for the full number, even if the partition has no more.

@@ -41,8 +41,11 @@ WORKERS = {"worker": 0.0, "worker that sends samples": 0.2}
 INCLUDES_DESCRIBE = {"READ", "WRITE"}
 #: Rights without which a program says so, and does the rest.
 WORKS_WITHOUT = {("dlq list", "read"), ("doctor", KafkaRight(Resource.OFFSETS, "DESCRIBE"))}
-#: Rights that a program needs for some records only.
-SOMETIMES = {("dlq show", KafkaRight(Resource.TOPIC, "READ"))}
+#: Rights that a program needs in some cases only.
+SOMETIMES = {
+    ("dlq show", KafkaRight(Resource.TOPIC, "READ")),
+    ("dlq show", KafkaRight(Resource.GROUP, "DESCRIBE")),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +210,7 @@ def is_named(case: Case, said: str) -> bool:
 def expected(case: Case) -> Sequence[Sequence[str]]:
     """Return what a message has to contain: one of each."""
     if not isinstance(case.lacking, KafkaRight):
-        return [["STREAMAPP_MONGO_URI"], [str(case.lacking)]]
+        return [["STREAMAPP_MONGO_URI", case.user], [str(case.lacking)]]
     resource, operation = case.lacking
     names = {
         Resource.TOPIC: [NAMES["topic"]],
@@ -241,9 +244,10 @@ def test_exactly_these_rights_suffice_and_a_missing_one_is_named(secured: Backen
         if case.program.name in {"dlq replay", "rewind"}:
             commit(secured, case.user)
     dashboard_problems(secured)
+    must_work("rollups check")
 
     with ThreadPoolExecutor(5) as threads:
-        commands = [name for name in COMPLETE if name not in {"send-sample", "dashboard", *WORKERS}]
+        commands = [name for name in COMPLETE if name not in {"send-sample", "rollups check", "dashboard", *WORKERS}]
         works = [threads.submit(must_work, name) for name in commands]
         fails = [
             threads.submit(refuses, secured, case, tmp_path) for case in LACKING if case.program.name != "dashboard"
