@@ -121,9 +121,9 @@ def _adopted(counts: Counts, window: Window, adopted: int) -> tuple[float | None
     return tuple(part.share if part else None for part in parts)
 
 
-def _version_order(version: str) -> tuple[bool, int]:
+def _version_order(version: str) -> tuple[bool, int, str]:
     number = labels.version_number(version)
-    return number is None, number or 0
+    return number is None, number or 0, version
 
 
 def _parts(name: str, counts: Counts) -> tuple[Part, ...]:
