@@ -55,7 +55,7 @@ class _Kinds(dict[Texts, _Kind]):
 
     def __missing__(self, texts: Texts) -> _Kind:
         keys = {name: key_of(text) for name, text in zip(self._names, texts, strict=True)}
-        of = {name: labels.of_key(key) for name, key in keys.items()}
+        of = {name: labels.of_key(key) for name, key in keys.items() if name not in FILTERS}
         of |= labels_of(keys, self._numbers) if keys else {}
         passes = all(not (chosen := self._wanted.selected(name)) or of[name] in chosen for name in FILTERS)
         self[texts] = found = _Kind(of, passes)

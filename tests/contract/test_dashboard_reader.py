@@ -173,6 +173,7 @@ def test_users_of_too_many_events_are_not_counted(
 ) -> None:
     """Under a filter every event would have to be read."""
     monkeypatch.setattr(reader, "MOST_DIRECT", 2)
+    monkeypatch.setattr(reader, "MOST_FOR_USERS", 2)
     wanted, shown = Filter(browsers=("edge",)), time_window.window(time_window.DEFAULT, NOW)
     rollup_factory.insert(database, [document(NOW), document(NOW, browser="edge")])
     assert 1 == real.found(shown, wanted, settled_at=NOW).counts.users
@@ -264,7 +265,9 @@ def test_thousands_of_values_are_bounded_and_filters_are_exact(
             real.found(shown, wanted, settled_at=NOW).counts,
         )
         assert found.total <= expected.total <= found.total + found.possible <= found.total + most
-        assert found.users is None
+        assert expected.users == found.users
+    monkeypatch.setattr(reader, "MOST_FOR_USERS", 2_000)
+    assert real.found(shown, Filter(browsers=("b1",)), settled_at=NOW).counts.users is None
 
 
 def test_first_and_last_events_of_versions_are_known(real: MongoReader, database: Database[dict[str, Any]]) -> None:

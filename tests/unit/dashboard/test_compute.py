@@ -153,7 +153,7 @@ def test_direct_count_is_compared_with_nothing() -> None:
 def test_users_under_a_filter_of_too_many_events_are_unknown() -> None:
     """Which is not 0, and has no change."""
     reader = FakeReader([document(BEFORE), document(FINISHED), document(FINISHED)])
-    reader.most_direct = 1
+    reader.most_for_users = 1
     wanted = Filter(types=("click",))
 
     shown = snapshot_of(reader, Query(chosen=time_window.DEFAULT, filter=wanted))

@@ -254,13 +254,13 @@ def test_direct_count_that_is_cut_is_told() -> None:
     reader = FakeReader([document(NOON - timedelta(minutes=1))])
     reader.not_rolled_up, reader.most_direct = 1, 1
 
-    assert "newest 50,000 events" in notice(opened(reader))
+    assert "newest 10,000 events" in notice(opened(reader))
 
 
 def test_users_that_would_cost_too_much_are_not_available() -> None:
     """Said so."""
     reader = FakeReader([document(), document()])
-    reader.most_direct = 1
+    reader.most_for_users = 1
 
     assert ("n/a", "not available while filtering") == kpis(addressed(reader, types=["click"]))["Unique users"]
 
