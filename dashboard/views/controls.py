@@ -108,16 +108,16 @@ def _show_header() -> None:
 
 
 def _show_refresh(*, stands_still: bool) -> None:
-    key = "refresh"
-    offered = ["off"] if stands_still else list(INTERVALS)
-    st.session_state[key] = _in_address(key, offered)
+    # A control of its own: a value that Streamlit has kept of the other one would be taken for a choice.
+    key, offered = ("no_refresh", ["off"]) if stands_still else ("refresh", list(INTERVALS))
+    st.session_state[key] = _in_address("refresh", offered)
     st.selectbox(
         "Auto refresh",
         offered,
         key=key,
         disabled=stands_still,
         help="A chosen period is not refreshed." if stands_still else None,
-        on_change=lambda: _change_address([(key, _unless_default(st.session_state[key], list(INTERVALS)))]),
+        on_change=None if stands_still else _choose_refresh,
         width=130,
         label_visibility="collapsed",
         icon=":material/autorenew:",
@@ -126,14 +126,15 @@ def _show_refresh(*, stands_still: bool) -> None:
 
 def _show_range(feed: Feed) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        # None is pressed during a chosen period.
-        st.session_state["range"] = None if _custom() else _offered().key
+        key = "range_after_period" if _custom() else "range"
+        if not _custom():  # else none is pressed
+            st.session_state[key] = _offered().key
         st.segmented_control(
             "Range of event time",
             _RANGE_KEYS,
-            key="range",
+            key=key,
             required=True,
-            on_change=_choose_range,
+            on_change=lambda: _choose_range(st.session_state[key]),
             label_visibility="collapsed",
             width="content",
         )
@@ -145,9 +146,12 @@ def _show_range(feed: Feed) -> None:
             _show_filters(feed)
 
 
-def _choose_range() -> None:
-    chosen = st.session_state["range"]
+def _choose_range(chosen: str) -> None:
     _change_address([("range", _unless_default(chosen, _RANGE_KEYS)), *_LIVE.items()])
+
+
+def _choose_refresh() -> None:
+    _change_address([("refresh", _unless_default(st.session_state["refresh"], list(INTERVALS)))])
 
 
 def _show_filters(feed: Feed) -> None:
