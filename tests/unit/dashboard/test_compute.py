@@ -132,6 +132,13 @@ def test_nothing_before_is_no_change() -> None:
     assert Changes() == snapshot(document(FINISHED)).changes
 
 
+def test_next_to_nothing_before_is_no_change() -> None:
+    """Ten times as many are a change, eleven times are not."""
+    totals = [snapshot(document(BEFORE), *[document(FINISHED)] * n).changes.total for n in (10, 11)]
+
+    assert [9.0, None] == totals
+
+
 def test_nothing_finished_after_something_before() -> None:
     """All is gone, and shares of nothing are not compared."""
     assert Changes(total=-1.0, users=-1.0) == snapshot(document(BEFORE), document()).changes
