@@ -13,7 +13,7 @@ from dashboard.model import labels
 from dashboard.model.snapshot import FILTERS, Counts
 from streamapp.model.user_event import CELL_DIMENSIONS, CHARTS, SCHEMA_VERSION
 from streamapp.rollups import frequent
-from streamapp.rollups.keys import NULL, OTHER, keys_of, value_of
+from streamapp.rollups.keys import NULL, OTHER, keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class _Cell(NamedTuple):
     #: By dimension.
     keys: Mapping[str, str]
     labels: Mapping[str, str]
-    #: Whether its events pass the filter, and whether they may, because OTHER is one of its keys.
+    #: Whether its events pass the filter, and whether they may, because OTHER is one of its labels.
     passes: bool
     may_pass: bool
     is_partial: bool
@@ -79,7 +79,7 @@ class _Cells(dict[str, _Cell]):
         keys = dict(zip(FILTERS, keys_of(cell), strict=True))
         of = labels_of(keys, self._numbers)
         chosen = {name for name, selected in self._selected.items() if not selected or of[name] in selected}
-        others = {name for name in FILTERS if keys[name] == OTHER}
+        others = {name for name in FILTERS if of[name] == labels.OTHER}
         passes = chosen.issuperset(FILTERS)
         may_pass = not passes and (chosen | others).issuperset(FILTERS)
         self[cell] = found = _Cell(keys, of, passes, may_pass, bool(others))
@@ -88,10 +88,15 @@ class _Cells(dict[str, _Cell]):
 
 def labels_of(keys: Mapping[str, str], numbers: Mapping[int, int]) -> dict[str, str]:
     """Return the label of each dimension by which can be filtered, given the keys of an event."""
+    version = labels.of_version_key(keys[_VERSIONS])
     found = {name: labels.of_key(keys[name]) for name in FILTERS}
-    found[_VERSIONS] = labels.version(value_of(keys[_VERSIONS]))
+    found[_VERSIONS] = version
     for each in CELL_DIMENSIONS:
-        if found[each.plural] == labels.NOT_GIVEN and labels.is_absent(each, found[_VERSIONS], numbers):
+        if found[each.plural] != labels.NOT_GIVEN or not each.is_optional:
+            continue
+        if version == labels.OTHER:  # the schema of the event can have the field or not
+            found[each.plural] = labels.OTHER
+        elif labels.is_absent(each, version, numbers):
             found[each.plural] = each.absent_label
     return found
 
@@ -105,7 +110,7 @@ def _by_label(cells: Mapping[str, int], known: _Cells) -> Mapping[str, Counter[s
 
 
 class _Bounds:
-    """How many events can be added to the counts because their value is OTHER in a cell."""
+    """How many events can be added to the counts because their label in a cell is OTHER."""
 
     def __init__(self, wanted: Filter) -> None:
         self._selected = {name: chosen for name in FILTERS if (chosen := wanted.selected(name))}
@@ -134,7 +139,7 @@ class _Bounds:
         possible = min(possible, for_values)
         self.possible += possible
         for name, held in self._held.items():
-            others = sum(n for cell, n in cells if cell.passes and cell.keys[name] == OTHER)
+            others = sum(n for cell, n in cells if cell.passes and cell.labels[name] == labels.OTHER)
             absent = possible + min(others, missing[name][labels.OTHER])
             self._absent[name] += absent
             for label, n in missing[name].items():
@@ -144,14 +149,16 @@ class _Bounds:
 def _missing(rollup: Document, cells: Sequence[tuple[_Cell, int]], name: str) -> dict[str, int]:
     """How many events of each label no cell has; OTHER: of each label without an entry.
 
-    No more than the bound in the dimension's map less the events in cells, and no more than there are cells with OTHER.
+    No more than the bound in the map of the dimension less the events in cells, nor than there are in cells of OTHER.
     """
     counts: Mapping[str, int] = rollup.get(name, _NO_COUNTS)
     errors = frequent.errors_of(counts, rollup.get("errors", _NO_COUNTS).get(name))
     others, in_cells = 0, Counter[str]()
     for cell, n in cells:
-        in_cells[cell.keys[name]] += n
-        others += n * (cell.keys[name] == OTHER)
+        if cell.labels[name] == labels.OTHER:
+            others += n
+        else:
+            in_cells[cell.keys[name]] += n
     found = {labels.OTHER: min(others, errors.get(OTHER, 0)), labels.UNREGISTERED: others}
     for key in {*counts, NULL} - {OTHER}:
         n = min(others, frequent.bounds(counts, errors, key).most - in_cells[key])

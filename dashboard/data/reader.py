@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 #: Counting one by one costs up to 0.6 µs an event: not felt up to here, and beyond it MongoDB's own number is taken,
 #: which can be off after MongoDB was killed.
 COUNT_UP_TO = 100_000
-#: Events that are read for one answer where no rollup gives it.
-MOST_DIRECT = 50_000
+#: Events that are counted by their values for one answer, where no rollup gives it. If most of them have values of
+#: their own, they take a quarter of the limit of a query, on two cores that are busy with other programs.
+MOST_DIRECT = 10_000
+#: Events whose users are counted under a filter. This takes as long.
+MOST_FOR_USERS = 50_000
 MOST_VERSIONS = 50
 #: Events that are looked at to find one that rollups lack.
 MOST_IN_GAPS = 1_000
@@ -101,8 +104,11 @@ class MongoReader:
             lost = _newest_lost(database, rollup_sums.gaps([*before, *rollups], window), settled_at)
             counts, finished = rollup_sums.of_window(rollups, window, wanted, numbers)
             if wanted:
-                is_small = sum(sum(each["cells"].values()) for each in rollups) <= MOST_DIRECT
-                counts = _with_users(database, window, wanted, numbers, counts) if is_small else counts
+                in_window = sum(sum(each["cells"].values()) for each in rollups)
+                if in_window <= MOST_DIRECT and not counts.is_exact:
+                    counts = _exact(database, window, wanted, numbers, counts)
+                elif in_window <= MOST_FOR_USERS:
+                    counts = _with_users(database, window, wanted, numbers, counts)
         previous = rollup_sums.counts(before, wanted, numbers)
         # Half a period would make a change of its own, and so would counts that are not exact.
         is_comparable = lost is None and not finished.possible and not previous.possible
@@ -121,17 +127,21 @@ class MongoReader:
         return QueryResult(counts=counts, is_direct=True, is_cut=read >= MOST_DIRECT, users_are_counted=True)
 
 
+def _exact(
+    database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Numbers, counts: Counts
+) -> Counts:
+    """The counts of the events themselves, as far as rollups have them."""
+    found, _ = direct.counts(database, window, wanted, numbers, MOST_DIRECT)
+    by_value = {each.plural: found.by_value[each.plural] if each.in_cells else {} for each in CHARTS}
+    return replace(found, by_value=by_value, options=counts.options)
+
+
 def _with_users(
     database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Numbers, counts: Counts
 ) -> Counts:
-    """The counts with the users, and exact, from the events themselves."""
-    if not counts.is_exact:
-        found, _ = direct.counts(database, window, wanted, numbers, MOST_DIRECT)
-        by_value = {each.plural: found.by_value[each.plural] if each.in_cells else {} for each in CHARTS}
-        return replace(found, by_value=by_value, options=counts.options)
-    n = direct.users(database, window, wanted, numbers, MOST_DIRECT)
+    n = direct.users(database, window, wanted, numbers, MOST_FOR_USERS)
     # Events can be deleted while their counts stay, and events of the last second can be stored and not counted yet.
-    return replace(counts, users=min(n, counts.total) if n or not counts.total else None)
+    return replace(counts, users=min(n, counts.total + counts.possible) if n or not counts.total else None)
 
 
 def _between(

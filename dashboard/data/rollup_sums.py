@@ -11,7 +11,8 @@ from dashboard.model import labels
 from dashboard.model.snapshot import FILTERS, USUAL_NUMBERS, Counts, Filter
 from streamapp.model.user_event import CHARTS, DIMENSIONS, SCHEMA_VERSION
 from streamapp.rollups import frequent
-from streamapp.rollups.keys import NULL, OTHER, value_of
+from streamapp.rollups.frequent import Bounds
+from streamapp.rollups.keys import NULL, OTHER
 from streamapp.rollups.rollup import unique, unique_up_to
 
 if TYPE_CHECKING:
@@ -138,25 +139,57 @@ class _Sums(NamedTuple):
 
 
 def _summed(rollups: Sequence[Document], dimension: Dimension, numbers: Numbers) -> _Sums:
-    name, keys, absent = dimension.plural, dict[str, int](), 0
+    name, keys = dimension.plural, dict[str, int]()
     for rollup in rollups:
-        found = rollup.get(name, _NO_COUNTS)
-        for key, n in found.items():
+        for key, n in rollup.get(name, _NO_COUNTS).items():
             keys[key] = keys.get(key, 0) + n
-        if dimension.is_optional and NULL in found:
-            absent += min(found[NULL], _without_field(rollup, dimension, numbers))
     by_label = Counter({labels.of_key(key): n for key, n in keys.items()})
-    if absent:
-        by_label[dimension.absent_label] = absent
-        by_label[labels.NOT_GIVEN] -= absent
-    errors = _errors(rollups, name) if OTHER in keys else {}
-    return _Sums(+by_label, {labels.of_key(key): n for key, n in errors.items()})
+    errors = {labels.of_key(key): n for key, n in _errors(rollups, name).items()} if OTHER in keys else {}
+    if dimension.is_optional:
+        _split_null(by_label, errors, [_nulls(rollup, dimension, numbers) for rollup in rollups], dimension)
+    return _Sums(+by_label, errors)
 
 
-def _without_field(rollup: Document, dimension: Dimension, numbers: Numbers) -> int:
-    """The events of a rollup whose schema does not have the field."""
-    versions = rollup[_VERSIONS].items()
-    return sum(n for key, n in versions if labels.is_absent(dimension, labels.version(key), numbers))
+class _Nulls(NamedTuple):
+    """The events of a rollup whose value is null."""
+
+    n: int
+    #: Of those: whose schema does not have the field, and whose schema has it.
+    absent: Bounds
+    not_given: Bounds
+
+
+def _split_null(by_label: Counter[str], errors: dict[str, int], nulls: Sequence[_Nulls], dimension: Dimension) -> None:
+    """Count null by its two labels, and where it is not known which one, as OTHER."""
+    absent, given = sum(each.absent.least for each in nulls), sum(each.not_given.least for each in nulls)
+    by_label[labels.NOT_GIVEN], by_label[dimension.absent_label] = given, absent
+    if unknown := sum(each.n for each in nulls) - absent - given:
+        by_label[labels.OTHER] += unknown
+        errors.setdefault(labels.OTHER, 0)
+    if errors:
+        errors[dimension.absent_label] = sum(each.absent.most for each in nulls) - absent
+        errors[labels.NOT_GIVEN] = sum(each.not_given.most for each in nulls) - given
+
+
+def _nulls(rollup: Document, dimension: Dimension, numbers: Numbers) -> _Nulls:
+    null = _bounds(rollup, dimension.plural, [NULL])
+    lacking = _bounds(rollup, _VERSIONS, (f"v{number}" for number in range(1, numbers[dimension.since])))
+    absent = Bounds(min(null.least, lacking.least), min(null.most, lacking.most))
+    return _Nulls(
+        n=null.least,
+        absent=absent,
+        not_given=Bounds(max(null.least - lacking.most, 0), null.most - absent.least),
+    )
+
+
+def _bounds(rollup: Document, name: str, keys: Iterable[str]) -> Bounds:
+    """The bounds of the number of events that have one of these keys."""
+    counts = rollup.get(name, _NO_COUNTS)
+    errors = frequent.errors_of(counts, rollup.get("errors", _NO_COUNTS).get(name))
+    found = [frequent.bounds(counts, errors, key) for key in keys]
+    least = sum(each.least for each in found)
+    # More than are counted as OTHER can be none of them.
+    return Bounds(least, min(least + counts.get(OTHER, 0), sum(each.most for each in found)))
 
 
 def _errors(rollups: Sequence[Document], name: str) -> Mapping[str, int]:
@@ -174,7 +207,7 @@ def _errors(rollups: Sequence[Document], name: str) -> Mapping[str, int]:
 
 
 def _by_label(by_key: Mapping[tuple[datetime, str], int]) -> Counter[tuple[datetime, str]]:
-    known = {key: labels.version(value_of(key)) for key in {key for _, key in by_key}}
+    known = {key: labels.of_version_key(key) for key in {key for _, key in by_key}}
     found: Counter[tuple[datetime, str]] = Counter()
     for (bucket, key), n in by_key.items():
         found[bucket, known[key]] += n

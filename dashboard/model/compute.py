@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_BARS = 8
 #: Up to here a sketch is exact, see streamapp.rollup.unique.
 EXACT_USERS = 190
+#: Beyond so many times the period before, a change says nothing but that there was little before.
+MOST_TIMES = 10
 
 
 def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overview, found: QueryResult) -> Snapshot:
@@ -67,7 +69,7 @@ def _changes(found: QueryResult, adopted: int, main_action: Part | None) -> Chan
 
 
 def _change(now: float, before: float | None) -> float | None:
-    return now / before - 1 if before else None
+    return now / before - 1 if before and now <= before * MOST_TIMES else None
 
 
 def _difference(now: float | None, before: float | None) -> float | None:
@@ -121,9 +123,9 @@ def _adopted(counts: Counts, window: Window, adopted: int) -> tuple[float | None
     return tuple(part.share if part else None for part in parts)
 
 
-def _version_order(version: str) -> tuple[bool, int]:
+def _version_order(version: str) -> tuple[bool, int, str]:
     number = labels.version_number(version)
-    return number is None, number or 0
+    return number is None, number or 0, version
 
 
 def _parts(name: str, counts: Counts) -> tuple[Part, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plotly.basedatatypes import BaseFigure
 
-from dashboard.model import formatting, labels
+from dashboard.model import bursts, formatting, labels
 from dashboard.model.snapshot import Part, Series
 from dashboard.model.time_window import MILLISECOND, Window
 from streamapp.model.user_event import ADOPTED_VERSION
@@ -57,7 +57,11 @@ def volume(
     *,
     can_select: bool = True,
 ) -> Chart:
-    """Return the events per bucket, stacked by schema version; an unfinished bucket is hatched."""
+    """Return the events per bucket, stacked by schema version; an unfinished bucket is hatched.
+
+    Where a burst would flatten all other bars, its bar is cut, with its number above it.
+    """
+    shortened = bursts.axis(series)
     return Chart(
         [_volume_bars(one, window, zone) for one in series],
         {
@@ -68,7 +72,7 @@ def volume(
             "legend": {
                 "orientation": "h",
                 "x": 0,
-                "y": 1.12 if marks else 1.02,
+                "y": 1.12 if marks or shortened else 1.02,
                 "yanchor": "bottom",
                 "traceorder": "normal",
             },
@@ -82,9 +86,16 @@ def volume(
                 "tickformat": ",d",
                 "nticks": 6,
                 "fixedrange": True,
+                **({"range": [0, shortened.end]} if shortened else {}),
             },
             "shapes": [_mark(_drawn(at, zone)) for _, at in marks],
-            "annotations": [_mark_text(name, at, window, zone) for name, at in marks],
+            "annotations": [
+                *(_mark_text(name, at, window, zone) for name, at in marks),
+                *(
+                    _cut_text(n, window.buckets[at], window, zone)
+                    for at, n in (shortened.cut if shortened else {}).items()
+                ),
+            ],
         },
     )
 
@@ -236,6 +247,11 @@ def _mark_text(name: str, at: datetime, window: Window, zone: tzinfo) -> Descrip
     side = "right" if at - window.start > window.end - at else "left"
     place = {"x": _drawn(at, zone), "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": side}
     return {**place, "showarrow": False, "text": f"{name} first seen"}
+
+
+def _cut_text(n: int, bucket: datetime, window: Window, zone: tzinfo) -> Description:
+    place = {"x": _drawn(bucket + window.width / 2, zone), "y": 1, "yref": "paper", "yanchor": "bottom"}
+    return {**place, "showarrow": False, "text": f"▲ {formatting.number(n)}"}
 
 
 def _layout(height: int) -> dict[str, Any]:

@@ -38,9 +38,13 @@ def percent(share: float) -> str:
 
 def instant(at: datetime, *, today: datetime, zone: tzinfo = UTC) -> str:
     """Return the instant in a zone, with its day when that is not today's."""
+    return f"{clock(at, today=today, zone=zone)} {zone_name(zone)}"
+
+
+def clock(at: datetime, *, today: datetime, zone: tzinfo = UTC) -> str:
+    """Return the instant as `instant` does, without the name of the zone."""
     at, today = at.astimezone(zone), today.astimezone(zone)
-    digits = f"{at:%H:%M:%S}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M:%S}"
-    return f"{digits} {zone_name(zone)}"
+    return f"{at:%H:%M:%S}" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def zone_name(zone: tzinfo) -> str:

@@ -96,6 +96,11 @@ def version(schema_version: str | None) -> str:
     return schema_version if schema_version and version_number(schema_version) is not None else UNREGISTERED
 
 
+def of_version_key(key: str) -> str:
+    """Return the label of a key of the versions in a rollup."""
+    return OTHER if key == _OTHER_KEY else version(value_of(key))
+
+
 def version_number(schema_version: str | None) -> int | None:
     """Return the number of a registered version, None for an unregistered one."""
     match = VERSION.fullmatch(schema_version or "")

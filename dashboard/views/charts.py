@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.model import alt_texts, figures
+from dashboard.model import alt_texts, bursts, figures
 from dashboard.views import controls
 from streamapp.model.user_event import ADOPTED_VERSION, CHARTS
 
@@ -77,7 +77,8 @@ def _brush(key: str, zone: tzinfo) -> None:
 def _legend(shown: Snapshot, *, is_kiosk: bool) -> str:
     hatched = "; the hatched bar is still filling" if shown.window.is_running else ""
     zoom = "" if is_kiosk else "; drag to zoom"
-    return f"per {shown.window.bucket_words}, by schema version{hatched}{zoom}"
+    cut = "; ▲ a bar beyond the axis" if bursts.axis(shown.volume) else ""
+    return f"per {shown.window.bucket_words}, by schema version{hatched}{cut}{zoom}"
 
 
 def _bars(chart: Dimension, shown: Snapshot) -> None:

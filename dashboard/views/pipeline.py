@@ -82,18 +82,19 @@ def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
 def _show_tables(state: PipelineState, pipeline_reading: Health, now: datetime, zone: tzinfo) -> None:
     letters = [_dead_letter(found, now, zone) for found in state.dead_letters]
     schemas = [_schema(found, state, now, zone) for found in state.schemas]
+    times = f"times in {formatting.zone_name(zone)}"
     left, right = st.columns(2)
     with left:
-        _table(f"Dead letters: {_number(pipeline_reading.dead_letters)}", letters)
+        _table(f"Dead letters: {_number(pipeline_reading.dead_letters)}", letters, beside=times)
         if letters:
             st.caption("Each with the coordinates of the latest record.")
     with right:
-        _table("Schema versions seen", schemas)
+        _table("Schema versions seen", schemas, beside=times)
         _table("Workers", [_worker(found) for found in pipeline_reading.workers])
 
 
-def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    charts.heading(title)
+def _table(title: str, rows: Sequence[dict[str, Any]], *, beside: str = "") -> None:
+    charts.heading(title, beside if rows else "")
     if rows:
         st.dataframe(rows, hide_index=True, width="stretch")
     else:
@@ -106,7 +107,7 @@ def _dead_letter(found: health.Document, now: datetime, zone: tzinfo) -> dict[st
     return {
         "reason": found["_id"],
         "events": found["n"],
-        "last": formatting.instant(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN,
+        "last": formatting.clock(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN,
         "topic, partition:offset": _coordinates(found.get("sample")),
     }
 
@@ -123,7 +124,7 @@ def _schema(found: health.Document, state: PipelineState, now: datetime, zone: t
         "version": version,
         "schema id": found["schema_id"],
         **{
-            name: formatting.instant(at, today=now, zone=zone) if at else formatting.UNKNOWN
+            name: formatting.clock(at, today=now, zone=zone) if at else formatting.UNKNOWN
             for name, at in instants.items()
         },
     }

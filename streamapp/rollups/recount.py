@@ -141,7 +141,7 @@ def _wrong_map(stored: Rollup, wanted: Rollup, name: str, *, may_have_more: bool
         found, must_be = frequent.bounds(counts, errors, key), frequent.bounds(expected, expected_errors, key)
         if wrong := _wrong(key, found, must_be, may_have_more=may_have_more):
             return wrong
-    if name in stored.errors and (largest := max(errors.values())) * MAX_KEYS > stored.n:
+    if name in stored.errors and (largest := max(errors.values(), default=0)) * MAX_KEYS > stored.n:
         return f"an error is {largest}, and must be at most {stored.n // MAX_KEYS}"
     return _wrong_sum(counts, expected, may_have_more=may_have_more)
 

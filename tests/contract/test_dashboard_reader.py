@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bson.codec_options import CodecOptions
+from bson.int64 import Int64
 from pymongo import MongoClient
 
 from dashboard.data import reader
@@ -172,6 +173,7 @@ def test_users_of_too_many_events_are_not_counted(
 ) -> None:
     """Under a filter every event would have to be read."""
     monkeypatch.setattr(reader, "MOST_DIRECT", 2)
+    monkeypatch.setattr(reader, "MOST_FOR_USERS", 2)
     wanted, shown = Filter(browsers=("edge",)), time_window.window(time_window.DEFAULT, NOW)
     rollup_factory.insert(database, [document(NOW), document(NOW, browser="edge")])
     assert 1 == real.found(shown, wanted, settled_at=NOW).counts.users
@@ -180,6 +182,39 @@ def test_users_of_too_many_events_are_not_counted(
 
     assert real.found(shown, wanted, settled_at=NOW).counts.users is None
     assert real.found_directly(shown, wanted).is_cut
+
+
+def test_values_of_other_types_are_counted_by_their_texts(
+    real: MongoReader, database: Database[dict[str, Any]]
+) -> None:
+    """MongoDB takes 1 and 1.0 for equal, and finds an array by its items; the page does not."""
+    texts = {
+        "1": [1, Int64(1), "1"],
+        "1.0": [1.0],
+        "true": [True, "true"],
+        "[1]": [[1]],
+        "['1', 'true']": [["1", "true"]],
+        "{'a': 1}": [{"a": 1}],
+        "not given": [None],
+        '"not given"': ["not given"],
+        "$event_type": ["$event_type"],
+    }
+    values = [value for each in texts.values() for value in each]
+    database["events"].insert_many(
+        document(NOW, event_type=value, browser=None, metadata={"device": value}, user_id=str(n))
+        for n, value in enumerate(values)
+    )
+    database["events"].insert_many([document(NOW, metadata=[{"device": "tv"}], event_type="array")])
+    shown = time_window.window(time_window.DEFAULT, NOW)
+
+    found = real.found_directly(shown, Filter()).counts
+
+    expected = {text: len(each) for text, each in texts.items()}
+    assert {**expected, "array": 1} == found.by_value["types"]
+    assert {**expected, "not given": 2} == found.by_value["devices"]
+    for text, n in expected.items():
+        counts = real.found_directly(shown, Filter(types=(text,))).counts
+        assert (n, n) == (counts.total, counts.users)
 
 
 def test_thousands_of_values_are_bounded_and_filters_are_exact(
@@ -230,7 +265,9 @@ def test_thousands_of_values_are_bounded_and_filters_are_exact(
             real.found(shown, wanted, settled_at=NOW).counts,
         )
         assert found.total <= expected.total <= found.total + found.possible <= found.total + most
-        assert found.users is None
+        assert expected.users == found.users
+    monkeypatch.setattr(reader, "MOST_FOR_USERS", 2_000)
+    assert real.found(shown, Filter(browsers=("b1",)), settled_at=NOW).counts.users is None
 
 
 def test_first_and_last_events_of_versions_are_known(real: MongoReader, database: Database[dict[str, Any]]) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 from pymongo import MongoClient
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Browser, FloatRect, Locator
     from pymongo.collection import Collection
 
     from streamapp.local.backend import Backend
@@ -117,17 +118,37 @@ def expect_total(page: Page, total: str) -> None:
     expect(card(page, "Total events").get_by_test_id("stMetricValue")).to_have_text(total, timeout=SOON_MS)
 
 
+def expect_range(page: Page, pressed: str | None, *, refresh: str) -> None:
+    """Expect the range that is pressed, None for none, and the interval that is shown."""
+    ranges = page.get_by_role("radiogroup", name="Range of event time")
+    expect(ranges.get_by_role("radio", checked=True)).to_have_text([pressed] if pressed else [], timeout=SOON_MS)
+    interval = page.get_by_role("combobox", name=re.compile("auto refresh", re.IGNORECASE))
+    expect(interval).to_have_value(refresh, timeout=SOON_MS)
+
+
 def draw(page: Page, start: float, end: float) -> None:
     """Draw a box over the chart over time; its sides are fractions of the chart's width."""
+    # Streamlit builds the chart again at each refresh: draw just after one.
+    wait_for_refresh(page)
     area = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first
-    area.scroll_into_view_if_needed()
-    # Streamlit may be building the chart again.
-    box = until(area.bounding_box, what="the chart")
+
+    def place() -> FloatRect | None:
+        with suppress(PlaywrightError):
+            area.scroll_into_view_if_needed(timeout=1_000)
+            return area.bounding_box()
+        return None
+
+    box = until(place, what="the chart")
     assert box
     page.mouse.move(box["x"] + box["width"] * start, box["y"] + box["height"] * 0.3)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * end, box["y"] + box["height"] * 0.6, steps=8)
     page.mouse.up()
+
+
+def wait_for_refresh(page: Page) -> None:
+    read_at = page.get_by_text("read at").inner_text()
+    expect(page.get_by_text("read at")).not_to_have_text(read_at, timeout=SOON_MS)
 
 
 def choose_refresh(page: Page, interval: str) -> None:
@@ -306,21 +327,36 @@ def test_range_is_by_event_time_and_stays_in_the_address(
 
 
 def test_filter_and_period_stay_in_the_address(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
-    """A link with a filter, and a box drawn over the chart: both outlive a reload, and one button leads back to now."""
+    """A link with a filter, and a box drawn over the chart: both outlive a reload; one step leads back to now."""
     now = datetime.now(UTC)
     old = [document(now - timedelta(minutes=minutes), browser="edge") for minutes in (10, 9, 8)]
     insert(events.database, [*old, document(now, browser="edge"), document(now), v1(now)])
-    page = opened(tab, f"{url}/?browsers=edge")
+    page = opened(tab, f"{url}/?browsers=edge&range=1+h&refresh=10+s")
     expect_total(page, "4")
+    expect_range(page, "1 h", refresh="10 s")
 
-    draw(page, 0.1, 0.6)
+    draw(page, 0.7, 0.9)
 
     expect_total(page, "3")
     expect(page).to_have_url(re.compile(r"browsers=edge.*from=\d+&to=\d+"))
+    expect_range(page, None, refresh="off")
     page.reload()
     expect_total(page, "3")
-    page.get_by_role("button", name="Back to the last 15 minutes").click()
+    page.get_by_role("button", name="Back to the last hour").click()
     expect_total(page, "4")
+    expect_range(page, "1 h", refresh="10 s")
+    page.go_back()
+    expect_total(page, "3")
+    page.go_back()
+    expect_total(page, "4")
+    page.go_forward()
+    expect_total(page, "3")
+    page.get_by_role("radio", name="15 min").click()
+    expect_total(page, "4")
+    expect_range(page, "15 min", refresh="10 s")
+    page.go_back()
+    expect_total(page, "3")
+    expect_range(page, None, refresh="off")
 
 
 def test_refresh_disturbs_nobody(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
@@ -332,8 +368,7 @@ def test_refresh_disturbs_nobody(tab: Page, url: str, events: Collection[dict[st
     page.evaluate("document.querySelectorAll('.js-plotly-plot').forEach(chart => { chart.dataset.kept = 'yes' })")
 
     for _ in range(2):
-        read_at = page.get_by_text("read at").inner_text()
-        expect(page.get_by_text("read at")).not_to_have_text(read_at, timeout=SOON_MS)
+        wait_for_refresh(page)
 
     assert len(CHARTS) - 1 == page.locator(".js-plotly-plot[data-kept=yes]").count()
     expect(page.get_by_text("Event type", exact=True)).to_be_visible()

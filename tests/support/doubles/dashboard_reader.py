@@ -57,7 +57,7 @@ class FakeReader:
         #: Instead of the times of the documents.
         self.version_times: tuple[VersionTime, ...] | None = None
         self.not_rolled_up = 0
-        self.most_direct = 50_000
+        self.most_direct, self.most_for_users = 10_000, 50_000
         #: Buckets whose rollups were lost, by their start.
         self.lost: set[datetime] = set()
         self.error: DashboardError | None = None
@@ -102,7 +102,7 @@ class FakeReader:
         finished = self._counted(kept, window, wanted, window.start, window.finished_end)
         previous = self._counted(kept, window, wanted, window.previous_start, window.start)
         if wanted:
-            users = counts.users if counts.total <= self.most_direct else None
+            users = counts.users if counts.total <= self.most_for_users else None
             finished, previous = replace(finished, users=None), replace(previous, users=None)
             counts = replace(counts, users=users)
         lost = self._newest_lost(window, settled_at)

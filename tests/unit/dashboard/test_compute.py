@@ -132,6 +132,13 @@ def test_nothing_before_is_no_change() -> None:
     assert Changes() == snapshot(document(FINISHED)).changes
 
 
+def test_next_to_nothing_before_is_no_change() -> None:
+    """Ten times as many are a change, eleven times are not."""
+    totals = [snapshot(document(BEFORE), *[document(FINISHED)] * n).changes.total for n in (10, 11)]
+
+    assert [9.0, None] == totals
+
+
 def test_nothing_finished_after_something_before() -> None:
     """All is gone, and shares of nothing are not compared."""
     assert Changes(total=-1.0, users=-1.0) == snapshot(document(BEFORE), document()).changes
@@ -153,7 +160,7 @@ def test_direct_count_is_compared_with_nothing() -> None:
 def test_users_under_a_filter_of_too_many_events_are_unknown() -> None:
     """Which is not 0, and has no change."""
     reader = FakeReader([document(BEFORE), document(FINISHED), document(FINISHED)])
-    reader.most_direct = 1
+    reader.most_for_users = 1
     wanted = Filter(types=("click",))
 
     shown = snapshot_of(reader, Query(chosen=time_window.DEFAULT, filter=wanted))

@@ -188,6 +188,31 @@ def test_first_event_of_a_version_is_marked() -> None:
     assert [("v2 first seen", "right")] == [(text["text"], text["xanchor"]) for text in layout["annotations"]]
 
 
+def with_burst(n: int) -> Snapshot:
+    """Return ten minutes of two events, of which one has n more."""
+    minutes = [NOON - timedelta(minutes=minute) for minute in range(1, 11)]
+    return snapshot([document(at) for at in minutes * 2] + [v1(minutes[3]) for _ in range(n)])
+
+
+@pytest.mark.parametrize(("n", "is_cut"), [(6, False), (7, True), (200, True)])
+def test_a_burst_does_not_flatten_the_other_bars(n: int, is_cut: bool) -> None:
+    """Beyond four times the usual number its bar is cut, and its number stands above it."""
+    chart = described(volume(with_burst(n)))
+
+    assert ("range" in chart["layout"]["yaxis"]) == is_cut
+    assert ([f"▲ {n + 2}"] if is_cut else []) == [text["text"] for text in chart["layout"]["annotations"]]
+    if is_cut:
+        assert chart["layout"]["annotations"][0]["x"] == "2026-03-01T11:56:30"
+        assert 2 < chart["layout"]["yaxis"]["range"][1] < 4
+
+
+def test_few_buckets_are_all_drawn_in_full() -> None:
+    """No number is usual among them."""
+    shown = snapshot([document(), *[document(NOON - timedelta(minutes=3)) for _ in range(50)]])
+
+    assert "range" not in described(volume(shown))["layout"]["yaxis"]
+
+
 def test_adoption_has_gaps_where_nothing_is_known(shown: Snapshot) -> None:
     """No event is not 0 %."""
     (trace,) = described(figures.adoption(shown.adopted, shown.window, UTC))["data"]

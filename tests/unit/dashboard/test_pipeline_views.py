@@ -72,11 +72,11 @@ def test_pipeline_that_works() -> None:
     assert "Events are coming in." == app.markdown[0].value
     letters, schemas, workers = (table.value for table in app.dataframe)
     assert [
-        ["empty", 2, "17:30:30 Asia/Kolkata", "t, 1:7"],
+        ["empty", 2, "17:30:30", "t, 1:7"],
         ["truncated", 0, "unknown", "unknown"],
     ] == letters.to_numpy().tolist()
     assert [
-        ["v2", 12, "17:29:50 Asia/Kolkata", "17:30:00 Asia/Kolkata", "17:30:30 Asia/Kolkata"],
+        ["v2", 12, "17:29:50", "17:30:00", "17:30:30"],
         ["v3", 13, "unknown", "unknown", "unknown"],
     ] == schemas.to_numpy().tolist()
     assert ["2 s ago", "gone: 60 s ago"] == workers["heartbeat"].tolist()

@@ -254,13 +254,13 @@ def test_direct_count_that_is_cut_is_told() -> None:
     reader = FakeReader([document(NOON - timedelta(minutes=1))])
     reader.not_rolled_up, reader.most_direct = 1, 1
 
-    assert "newest 50,000 events" in notice(opened(reader))
+    assert "newest 10,000 events" in notice(opened(reader))
 
 
 def test_users_that_would_cost_too_much_are_not_available() -> None:
     """Said so."""
     reader = FakeReader([document(), document()])
-    reader.most_direct = 1
+    reader.most_for_users = 1
 
     assert ("n/a", "not available while filtering") == kpis(addressed(reader, types=["click"]))["Unique users"]
 
@@ -272,10 +272,26 @@ def test_custom_period_is_in_the_address_and_can_be_left() -> None:
     app = addressed(reader, **{"from": str(start), "to": str(start + 600_000)})
     assert "1" == kpis(app)["Total events"][0]
     assert "from 2026-03-01 09:00 to 09:10" in app.caption[1].value
+    assert app.button_group(key="range_after_period").value is None
+    assert ("off", True) == (app.selectbox(key="no_refresh").value, app.selectbox(key="no_refresh").disabled)
 
     next(button for button in app.button if button.label == "Back to the last 15 minutes").click().run()
 
     assert "0" == kpis(app)["Total events"][0]
+    assert ("15 min", "5 s") == (app.button_group(key="range").value, app.selectbox(key="refresh").value)
+
+
+def test_range_can_be_chosen_during_a_period() -> None:
+    """It ends the period, and both are one change of the address."""
+    start = time_window.to_ms(NOON - timedelta(hours=3))
+    reader = FakeReader([document(NOON - timedelta(minutes=30))])
+    app = addressed(reader, **{"from": str(start), "to": str(start + 600_000), "range": "6 h"})
+
+    app.button_group(key="range_after_period").set_value("1 h").run()
+
+    assert "1" == kpis(app)["Total events"][0]
+    assert {"range": "1 h"} == dict(app.query_params)
+    assert "1 h" == app.button_group(key="range").value
 
 
 def test_address_that_means_nothing_shows_the_defaults() -> None:

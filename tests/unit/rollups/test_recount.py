@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from streamapp.decode.document import Document, EventTimes, LazyDocument
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.model.record import PartitionId
-from streamapp.rollups.keys import MAX_KEYS, NULL, id_of
+from streamapp.rollups.keys import MAX_KEYS, NULL, OTHER, id_of
 from streamapp.rollups.levels import LEVELS
 from streamapp.rollups.pending import PendingCounts, count
 from streamapp.rollups.recount import Recount, difference, shortfall
@@ -211,3 +212,50 @@ def test_a_rollup_without_a_new_dimension_is_compared_by_its_number_of_events() 
 
     assert shortfall(changed(stored, devices={}, cells={}), left) is None
     assert shortfall(changed(stored, devices={}, cells={}, n=1), left) == "n is 1, and 2 events are stored"
+
+
+#: 300 values, each more frequent than the one after it; three out of four events are left.
+MANY = [an_event(n, browser=f"b{min(n % 300, n % 7 * 40)}") for n in range(4_000)]
+LEFT = MANY[1_000:]
+
+
+def in_steps(events: Sequence[Document]) -> Rollup:
+    """Return the rollup of the one day, counted as batches come: so its map has errors."""
+    recount = Recount([DAY])
+    for at in range(0, len(events), 100):
+        recount.add(events[at : at + 100], {})
+    (rollup,) = recount.rollups[DAY].values()
+    return rollup
+
+
+def test_a_rollup_with_errors_may_count_events_that_were_deleted() -> None:
+    """Both count the most frequent values only; the upper bound of each must reach what is left."""
+    stored, left = in_steps(MANY), in_steps(LEFT)
+
+    assert stored.errors["browsers"]
+    assert left.errors["browsers"]
+    assert shortfall(stored, left) is None
+    assert shortfall(stored, counted(LEFT[-2:])) is None
+    assert difference(stored, left) == "n is 4000, and 3000 events are stored"
+
+
+@pytest.mark.parametrize(
+    ("count", "errors", "expected"),
+    [
+        (10, {}, r"'b0' is 10, and must be at least \d+"),
+        (0, {"b0": 3}, r"'b0' is 0 to 3, and must be at least \d+"),
+        (584, {OTHER: 41}, "an error is 41, and must be at most 40"),
+    ],
+)
+def test_a_rollup_with_errors_must_count_the_events_that_are_left(
+    count: int, errors: dict[str, int], expected: str
+) -> None:
+    """A value whose upper bound is too low, or an error that is larger than the algorithm allows, is reported."""
+    stored, left = in_steps(MANY), in_steps(LEFT)
+    counts = stored.maps["browsers"]
+    moved = {"b0": count, OTHER: counts[OTHER] + counts["b0"] - count}
+    changes = {"browsers": counts | moved, "errors": {"browsers": stored.errors["browsers"] | errors}}
+
+    found = shortfall(changed(stored, **changes), left)
+
+    assert re.fullmatch(f"browsers: {expected}", found or "")
