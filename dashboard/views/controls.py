@@ -180,7 +180,7 @@ def _one(name: str, offered: Sequence[str]) -> str:
 def _in_address(name: str, offered: Sequence[str]) -> str:
     """The choice of a control that is not bound to the address: then it can change with other parameters at once."""
     value = st.query_params.get(name)
-    return value if value in offered else offered[0]
+    return next((other for other in offered if other == value), offered[0])
 
 
 def _unless_default(value: str, offered: Sequence[str]) -> str | list[str]:
