@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings
 
 from streamapp.settings.types import TopicName, UtcDatetime
 
+#: 2^31 - 1 seconds, the largest `expireAfterSeconds` of a TTL index of MongoDB, in days.
+MAX_RETENTION_DAYS = 24_855
+
 
 class PipelineSettings(BaseSettings):
     """Topic and group, sample events, limits of valid events, dead letters, and retention of rollups."""
@@ -109,7 +112,7 @@ class PipelineSettings(BaseSettings):
     events_retention_days: int = Field(
         default=0,
         ge=0,
-        le=24_855,  # the largest expireAfterSeconds of MongoDB is 2^31 - 1
+        le=MAX_RETENTION_DAYS,
         description="Days after which MongoDB deletes an event, from the time at which it was received. Rollups keep"
         " their counts. 0 keeps events forever.",
         examples=[90],
@@ -117,28 +120,28 @@ class PipelineSettings(BaseSettings):
     rollups_1m_retention_days: int = Field(
         default=7,
         ge=0,
-        le=36_500,
+        le=MAX_RETENTION_DAYS,
         description="Days for which the rollups per minute are kept. 0 keeps them forever.",
         examples=[7],
     )
     rollups_10m_retention_days: int = Field(
         default=30,
         ge=0,
-        le=36_500,
+        le=MAX_RETENTION_DAYS,
         description="Days for which the rollups per 10 minutes are kept. 0 keeps them forever.",
         examples=[30],
     )
     rollups_1h_retention_days: int = Field(
         default=400,
         ge=0,
-        le=36_500,
+        le=MAX_RETENTION_DAYS,
         description="Days for which the rollups per hour are kept. 0 keeps them forever.",
         examples=[400],
     )
     rollups_1d_retention_days: int = Field(
         default=0,
         ge=0,
-        le=36_500,
+        le=MAX_RETENTION_DAYS,
         description="Days for which the rollups per day are kept. 0 keeps them forever.",
         examples=[3650],
     )

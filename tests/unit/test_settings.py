@@ -58,6 +58,10 @@ WRONG = [
     ("STREAMAPP_MAX_POLL_INTERVAL_SECONDS", "0", "'0': Input should be greater than or equal to 5"),
     ("STREAMAPP_BREAKER_FAILURE_RATIO", "50", "'50': Input should be less than or equal to 1"),
     ("STREAMAPP_DASHBOARD_DEAD_LETTERS_WARNING_RATIO", "5", "'5': Input should be less than or equal to 1"),
+    *(
+        (f"STREAMAPP_{name}_RETENTION_DAYS", "24856", "'24856': Input should be less than or equal to 24855")
+        for name in ("EVENTS", "ROLLUPS_1M", "ROLLUPS_10M", "ROLLUPS_1H", "ROLLUPS_1D")
+    ),
     ("STREAMAPP_WEB_PORT", "65536", "'65536': Input should be less than or equal to 65535"),
 ]
 
