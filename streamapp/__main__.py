@@ -10,10 +10,15 @@ from streamapp.errors import INTERRUPTED
 
 #: The process id of the first process of a container.
 FIRST = 1
+WINDOWS = """\
+streamapp runs on Linux and macOS. On Windows, run it in WSL2: install Ubuntu with `wsl --install`, and run the same
+commands there, with the project in the home folder of Ubuntu."""
 
 
-def main() -> None:
+def main(platform: str = sys.platform) -> None:
     """Run the command line; Ctrl-C ends it without a traceback, also during the imports."""
+    if platform == "win32":
+        sys.exit(WINDOWS)
     try:
         _accept_signals()
         _run()

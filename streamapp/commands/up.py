@@ -18,9 +18,9 @@ import click
 
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import handle_errors, load_settings
+from streamapp.local import children
 from streamapp.local.backend import Backend
 from streamapp.local.cluster_size import SIZES
-from streamapp.local.process import die_with_parent
 from streamapp.settings import Settings
 
 USE_ELSEWHERE = "To use these servers in another terminal, export these variables there, or write them to a file .env."
@@ -159,7 +159,7 @@ def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> in
     environ = backend.addresses.command_environment(os.environ)
     # In the process group of this command: a group of its own would be in the terminal's background. So Ctrl-C reaches
     # it from the terminal, and only other signals are passed on.
-    process = subprocess.Popen(die_with_parent(command, signal.SIGTERM), env=environ)
+    process = children.start(command, signal.SIGTERM, env=environ)
     interrupts.pass_to(lambda number: None if number == signal.SIGINT else process.send_signal(number))
     try:
         return _exit_code(process, backend)

@@ -212,7 +212,11 @@ class Backend:
 
         ports, folder, security = self.ports, self.data_dir, self.security
         mongods = mongod.servers(
-            program=found.mongod, data_dir=folder, ports=ports.mongods, security=security.mongod if security else None
+            program=found.mongod,
+            environ=programs.mongod_environment(self._settings.local_mongod, folder),
+            data_dir=folder,
+            ports=ports.mongods,
+            security=security.mongod if security else None,
         )
         self.mongods = run(mongods)
         (self.registry,) = run(

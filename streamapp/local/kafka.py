@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGKILL
+from subprocess import PIPE, STDOUT
 
 from confluent_kafka import KafkaException
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BackendError
-from streamapp.local import cluster_size, programs
+from streamapp.local import children, cluster_size, programs
 from streamapp.local.ports import Ports
-from streamapp.local.process import Server, die_with_parent, shorten
+from streamapp.local.process import Server, shorten
 from streamapp.local.secure_kafka import KafkaSecurity
 from streamapp.net import HOST, is_open
 
@@ -102,11 +102,10 @@ class _Node:
         if (self._folder / "data" / "meta.properties").exists():
             return
         tool = ["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config", str(self._config)]
-        done = subprocess.run(
-            die_with_parent([*self._run, *tool], SIGKILL), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise BackendError(f"Kafka cannot format its storage:\n{shorten(done.stdout + done.stderr)}")
+        with children.start([*self._run, *tool], SIGKILL, stdout=PIPE, stderr=STDOUT) as process:
+            output, _ = process.communicate()
+        if process.returncode:
+            raise BackendError(f"Kafka cannot format its storage:\n{shorten(output.decode('utf-8', 'replace'))}")
 
     def server(self, ports: Ports) -> Server:
         brokers = len(ports.kafkas)

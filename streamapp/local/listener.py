@@ -1,62 +1,48 @@
-"""Which process listens on a port, and which start of a backend has reserved it."""
+"""Find the process that listens on a port, and reserve ports for the start of servers."""
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Self
 
-PROC = Path("/proc")
-_LISTENING = "0A"
+from streamapp.local.programs import missing
+from streamapp.net import HOST
 
 
-def is_listener(process_group: int, port: int, *, proc: Path = PROC) -> bool:
-    """Return whether a process of the group listens on the port; true where the kernel does not tell."""
+def listens(process_group: int, port: int) -> bool:
+    """Return whether a process of the group listens on the port; true where the system does not tell."""
     try:
-        sockets = set(_listening_sockets(port, proc))
-    except OSError:  # not Linux
+        import psutil  # noqa: PLC0415 - the extra `local` installs it
+    except ModuleNotFoundError:
+        raise missing("psutil") from None
+
+    try:
+        for pid in _members(process_group, psutil.pids()):
+            with suppress(psutil.NoSuchProcess):
+                connections = psutil.Process(pid).net_connections("tcp")
+                if any(each.status == psutil.CONN_LISTEN and each.laddr[1] == port for each in connections):
+                    return True
+    except (psutil.AccessDenied, OSError):
         return True
-    members = (process_group, *(pid for pid in _processes(proc) if pid != process_group))
-    return any(sockets & set(_sockets(pid, proc)) for pid in members if _is_member(pid, process_group))
-
-
-def _listening_sockets(port: int, proc: Path) -> Iterator[str]:
-    # Java also listens on IPv4 addresses with sockets of IPv6.
-    for table in ("tcp", "tcp6"):
-        file = proc / "net" / table
-        if table == "tcp6" and not file.exists():  # a kernel without IPv6
-            return
-        for line in file.read_text(encoding="ascii").splitlines()[1:]:
-            _, local, _, state, *fields = line.split()
-            if state == _LISTENING and int(local.rpartition(":")[2], 16) == port:
-                yield f"socket:[{fields[5]}]"
-
-
-def _processes(proc: Path) -> Iterator[int]:
-    return (int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal())
-
-
-def _is_member(pid: int, process_group: int) -> bool:
-    with suppress(OSError):  # it has ended
-        return os.getpgid(pid) == process_group
     return False
 
 
-def _sockets(pid: int, proc: Path) -> Iterator[str]:
-    with suppress(OSError):  # it has ended
-        for entry in (proc / str(pid) / "fd").iterdir():
-            with suppress(OSError):
-                yield str(entry.readlink())
+def _members(process_group: int, pids: list[int]) -> Iterator[int]:
+    # The leader first: it is the server itself, unless that was started by a script.
+    for pid in (process_group, *(pid for pid in pids if pid != process_group)):
+        with suppress(OSError):
+            if os.getpgid(pid) == process_group:
+                yield pid
 
 
 class PortReservations:
-    """Ports that no other start of a backend on this machine chooses, until this context manager ends.
+    """TCP ports that no other start of a backend on this machine chooses, until this context manager ends.
 
-    A reservation is an abstract Unix socket, which the kernel removes when the process ends.
+    A reservation is a UDP socket on the port of the same number, which is independent of the TCP port. The kernel
+    closes it when the process ends.
     """
 
     def __init__(self) -> None:
@@ -70,11 +56,9 @@ class PortReservations:
 
     def reserve(self, port: int) -> bool:
         """Return whether the port is reserved now, which it is not if another process has reserved it."""
-        if sys.platform != "linux":
-            return True
-        reservation = self._held.enter_context(socket.socket(socket.AF_UNIX))
+        reservation = self._held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
         try:
-            reservation.bind(f"\0streamapp.port.{port}")
+            reservation.bind((HOST, port))
         except OSError:
             return False
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,12 @@ def uri(*ports: int) -> str:
 
 
 def servers(
-    *, program: Path, data_dir: Path, ports: Sequence[int], security: MongoSecurity | None = None
+    *,
+    program: Path,
+    data_dir: Path,
+    ports: Sequence[int],
+    security: MongoSecurity | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[Server, ...]:
     """Return the members of a replica set, not started; each has a data folder of its own."""
     return tuple(
@@ -40,6 +45,7 @@ def servers(
             name=cluster_size.title("MongoDB", number, len(ports)),
             set_ports=ports,
             security=security,
+            environ=environ,
         )
         for number, port in enumerate(ports, start=1)
     )
@@ -53,6 +59,7 @@ def server(  # noqa: PLR0913 - they are named
     name: str = "MongoDB",
     set_ports: Sequence[int] | None = None,
     security: MongoSecurity | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Server:
     """Return a mongod with its data in `folder`, not started; `set_ports` are the ports of all members of its set."""
     data, all_ports = folder / "data", set_ports or [port]
@@ -69,6 +76,7 @@ def server(  # noqa: PLR0913 - they are named
         command=[str(program), *options],
         log=folder / "mongod.log",
         port=port,
+        environ=environ,
         answers=lambda: _answers(port, admin_uri, all_ports),
     )
 

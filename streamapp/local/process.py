@@ -6,16 +6,16 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from streamapp.errors import BackendError
-from streamapp.local import parent_death
-from streamapp.local.listener import is_listener
+from streamapp.local import children
+from streamapp.local.listener import listens
 
 START_WITHIN_SECONDS = 90.0
 STOP_WITHIN_SECONDS = 10.0
@@ -26,14 +26,9 @@ LINE_LENGTH = 400
 # Error and fatal lines of mongod's log; many lines about its shutdown follow them.
 SEVERE = re.compile(r'"s":"[EF]"')
 
-# The kernel sends the signal of parent_death when the thread that forked the child ends. So all children are forked by
+# The kernel sends the signal of `children` when the thread that forked the child ends. So all children are forked by
 # one thread that lives as long as this process.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forker")
-
-
-def die_with_parent(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
-    """Return a command that runs `command` and sends it the signal when the calling process dies."""
-    return [sys.executable, "-IS", parent_death.__file__, str(os.getpid()), str(int(death_signal)), *command]
 
 
 def tail(log: Path) -> str:
@@ -153,13 +148,14 @@ class Server:
         self._signal(signal.SIGCONT)
 
     def _listens(self) -> bool:
-        return self._port is None or (self.pid is not None and is_listener(self.pid, self._port))
+        return self._port is None or (self.pid is not None and listens(self.pid, self._port))
 
     def _fork(self) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
-            return subprocess.Popen(
-                die_with_parent(self._command, signal.SIGKILL),
+            return children.start(
+                self._command,
+                signal.SIGKILL,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -169,7 +165,8 @@ class Server:
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process and self._process.poll() is None:
-            os.killpg(self._process.pid, number)
+            with suppress(PermissionError):  # macOS answers so if it has just ended
+                os.killpg(self._process.pid, number)
 
     def _error(self, what: str) -> BackendError:
         return BackendError(f"{self.name} {what}. The end of its log ({self.log}):\n{tail(self.log)}")

@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ import pytest
 
 from streamapp.commands.interrupts import Interrupts
 from streamapp.commands.up import watch
+from tests.support.processes import with_variable
 from tests.support.until import until
 
 # Prints "waiting" when it runs; ends with 5 at Ctrl-C, and with 9 at SIGTERM.
@@ -30,6 +32,18 @@ time.sleep(120)
 WAIT = ["--", sys.executable, "-c", WAITING]
 REPORT = "import json, os, sys; print(json.dumps([sys.stdin.read(), dict(os.environ)])); sys.exit(7)"
 SERVERS = 3
+STREAMAPP = ("-m", "streamapp")
+#: streamapp with the watchdog, as on systems whose kernel sends no signal when a parent dies.
+WATCHED = (
+    "-c",
+    """
+from streamapp.__main__ import main
+from streamapp.local import children
+children.KERNEL_SENDS_SIGNALS = False
+main()
+""",
+)
+ROUND_TRIP = "import runpy; runpy.run_path('.ci/round_trip.py', run_name='__main__')\n"
 
 
 @pytest.fixture
@@ -39,10 +53,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def up(folder: Path, *arguments: str, **environ: str) -> Generator[subprocess.Popen[str]]:
+def up(
+    folder: Path, *arguments: str, program: Sequence[str] = STREAMAPP, **environ: str
+) -> Generator[subprocess.Popen[str]]:
     """Run `streamapp up` in a process group of its own, as a shell does."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "streamapp", "up", *arguments],
+        [sys.executable, *program, "up", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -158,6 +174,18 @@ def test_kill_9_ends_all_children(folder: Path) -> None:
     assert (folder / "new" / "data").is_dir()
 
 
+def test_a_watchdog_ends_all_children_after_a_kill_9(folder: Path) -> None:
+    """As on macOS: events are stored; after a kill -9 no server, no command and no watchdog is left."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with up(folder, "--", sys.executable, "-c", ROUND_TRIP + WAITING, program=WATCHED, PATH=path) as process:
+        assert "50 events sent and stored" in iter(partial(read_line, process), "waiting")
+        assert len(servers(folder)) == SERVERS
+        process.kill()
+        process.wait()
+
+        until(lambda: not with_variable("TMPDIR", str(folder)), within=10, what="the end of all processes")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("arguments", [[], WAIT], ids=["alone", "with CMD"])
 def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[str], number: signal.Signals) -> None:
@@ -176,6 +204,8 @@ def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[st
 
 def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:
     """Ctrl-C during the imports of the first second ends it with the exit code that a shell expects."""
+    if not hasattr(psutil.Process, "memory_maps"):
+        pytest.skip("the imports of a process are not known on this system")
     with up(folder) as process:
         maps = psutil.Process(process.pid).memory_maps
         until(lambda: any("/pydantic_core/" in file.path for file in maps()), what="the imports")

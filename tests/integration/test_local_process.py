@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Generator
@@ -14,6 +15,7 @@ import pytest
 
 from streamapp.errors import BackendError
 from streamapp.local.process import Server
+from tests.support.processes import with_variable
 from tests.support.until import until
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -80,14 +82,47 @@ def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
         probe.check()
 
 
-def test_server_dies_with_its_parent(tmp_path: Path) -> None:
-    """A kill -9 of the parent ends the server too."""
-    log = str(tmp_path / "log")
-    script = (
-        "import os, signal; from pathlib import Path; from streamapp.local.process import Server\n"
-        f"probe = Server(name='Probe', command=['sleep', '60'], log=Path({log!r}), answers=lambda: True)\n"
-        "probe.start(); print(probe.pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+PARENT = """
+import os, signal, sys
+from pathlib import Path
+from streamapp.local import children
+from streamapp.local.process import Server
 
-    until(lambda: not psutil.pid_exists(int(done.stdout)), within=5, what="the child's end")
+def new_server(log):
+    command = ["sh", "-c", "echo up; exec sleep 60"]
+    return Server(name="Probe", command=command, log=log, answers=lambda: "up" in log.read_text())
+
+children.KERNEL_SENDS_SIGNALS = sys.argv[1] == "kernel"
+servers = [new_server(Path(sys.argv[2], str(number))) for number in range(3)]
+for server in servers:
+    server.start()
+servers[0].kill()
+print(*(server.pid for server in servers[1:]), flush=True)
+{end}
+"""
+KERNEL = pytest.param("kernel", marks=pytest.mark.skipif(sys.platform != "linux", reason="prctl"))
+#: By name: the code with which the parent ends.
+ENDS = {
+    "kill -9": "os.kill(os.getpid(), signal.SIGKILL)",
+    "kill -9 of the group": "os.killpg(0, signal.SIGKILL)",
+    "without stopping them": "",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("sender", [KERNEL, "watchdog"])
+def test_servers_die_with_their_parent(sender: str, end: str, tmp_path: Path) -> None:
+    """However the parent ends, and by both means; the process that sends the signals ends too."""
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT.format(end=ENDS[end]), sender, tmp_path],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        process_group=0,
+        env=os.environ | {"PROBE": str(tmp_path)},
+    )
+
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    until(lambda: not any(map(psutil.pid_exists, pids)), within=10, what="the children's end")
+    until(lambda: not with_variable("PROBE", str(tmp_path)), within=10, what="the end of all processes")

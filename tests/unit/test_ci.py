@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from streamapp.local.programs import PLATFORMS
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = (ROOT / ".ci" / "run").read_text("utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -53,6 +55,21 @@ def test_hooks_run_what_ci_runs() -> None:
     hooks = [hook["entry"] for repository in config["repos"] for hook in repository["hooks"]]
 
     assert sorted(line.strip() for line in stage.splitlines()) == sorted(hooks)
+
+
+def test_workflow_runs_on_every_platform_of_the_local_backend() -> None:
+    """Linux on x86-64 runs everything; the job for the others names files that exist."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
+    runners = {"Linux x86_64": "ubuntu-24.04", "Linux aarch64": "ubuntu-24.04-arm", "macOS arm64": "macos-15"}
+    laptops = workflow["jobs"]["laptops"]
+    commands = " ".join(step.get("run", "") for step in laptops["steps"])
+
+    assert {*runners} == {*PLATFORMS}
+    assert [runners[each] for each in PLATFORMS] == [
+        workflow["jobs"]["run"]["runs-on"],
+        *laptops["strategy"]["matrix"]["runner"],
+    ]
+    assert [] == [path for path in re.findall(r"(?:tests|\.ci)/\S+", commands) if not (ROOT / path).exists()]
 
 
 def test_workflow_runs_on_the_versions_of_the_classifiers() -> None:

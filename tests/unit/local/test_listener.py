@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+import psutil
 import pytest
 
 from streamapp import net
 from streamapp.errors import BackendError
 from streamapp.local import ports
-from streamapp.local.listener import PortReservations, is_listener
+from streamapp.local.listener import PortReservations, listens
 from streamapp.local.ports import Ports
 from streamapp.local.process import Server
 
@@ -28,7 +30,6 @@ DUAL_STACK = (
 WRAPPED = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[2:], sys.argv[1]])"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 @pytest.mark.parametrize("code", [[LISTEN], [DUAL_STACK], [WRAPPED, LISTEN]], ids=["IPv4", "IPv6", "a wrapper script"])
 def test_the_listener_of_a_port_is_known(code: Sequence[str]) -> None:
     """The process itself or a child of it, and no other process."""
@@ -40,18 +41,38 @@ def test_the_listener_of_a_port_is_known(code: Sequence[str]) -> None:
         assert process.stdout
         process.stdout.readline()
 
-        assert is_listener(process.pid, port)
-        assert not is_listener(process.pid, port + 1)
-        assert not is_listener(os.getpgid(0), port)
+        assert listens(process.pid, port)
+        assert not listens(process.pid, port + 1)
+        assert not listens(os.getpgid(0), port)
         process.communicate(b"\n")
 
 
-def test_a_kernel_that_does_not_tell_is_believed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refusal", [psutil.AccessDenied(), FileNotFoundError("/proc/net/tcp")])
+def test_a_system_that_does_not_tell_is_believed(refusal: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer of the server has to do."""
-    assert is_listener(1, 9092, proc=tmp_path)
+
+    def refuse(*_: object) -> NoReturn:
+        raise refusal
+
+    monkeypatch.setattr(psutil.Process, "net_connections", refuse)
+
+    assert listens(os.getpgid(0), 9092)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_a_group_that_has_ended_does_not_listen() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""], start_new_session=True) as process:
+        pass
+
+    assert not listens(process.pid, 9092)
+
+
+def test_without_psutil_the_error_names_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+
+    with pytest.raises(BackendError, match=r"psutil.*pip install '\.\[local\]'"):
+        listens(os.getpgid(0), 9092)
+
+
 def test_the_answer_of_another_program_is_not_the_server_s(tmp_path: Path) -> None:
     """A server whose port another backend has got is not ready, though the port answers."""
     with socket.create_server((net.HOST, 0)) as other:
@@ -66,7 +87,6 @@ def test_the_answer_of_another_program_is_not_the_server_s(tmp_path: Path) -> No
             server.kill()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="abstract sockets")
 def test_two_starts_at_once_choose_different_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also before the first one listens; a port can be chosen again after the end of the first start."""
     usual = net.choose_port()
@@ -81,3 +101,29 @@ def test_two_starts_at_once_choose_different_ports(monkeypatch: pytest.MonkeyPat
 
     assert (usual,) == first.mongods == third.mongods
     assert (usual,) != second.mongods
+
+
+RESERVE = """
+import sys
+from streamapp.local.listener import PortReservations
+with PortReservations() as reservations:
+    print(reservations.reserve(int(sys.argv[1])), flush=True)
+    input()
+"""
+
+
+def test_a_reservation_ends_with_its_process() -> None:
+    """Also after a kill -9; until then no other process can reserve the port, and a server can listen on it."""
+    port = net.choose_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", RESERVE, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "True\n"
+        with PortReservations() as meanwhile, socket.create_server((net.HOST, port)):
+            assert not meanwhile.reserve(port)
+        process.kill()
+        process.wait()
+
+    with PortReservations() as afterwards:
+        assert afterwards.reserve(port)
