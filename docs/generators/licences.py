@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from generators.constraints import versions
 from generators.markdown import table as markdown_table
@@ -19,11 +21,8 @@ def table() -> str:
     images = {name: _names(LOCKS / f"{name}.lock") for name in ("worker", "dashboard")}
     rows: list[tuple[str, ...]] = []
     for name in sorted(set().union(*images.values())):
-        try:
-            licence = licence_of(distribution(name))
-        except PackageNotFoundError:  # for another system
-            continue
-        rows.append((f"`{name}`", licence, ", ".join(image for image, names in images.items() if name in names)))
+        used = ", ".join(image for image, names in images.items() if name in names)
+        rows.append((f"`{name}`", licence_of(distribution(name)), used))
     return markdown_table(["package", "licence", "image"], rows)
 
 
@@ -41,4 +40,5 @@ def licence_of(package: Distribution) -> str:
 
 
 def _names(lock: Path) -> set[str]:
-    return {line.partition("==")[0] for line in versions(lock)}
+    packages = map(Requirement, versions(lock))
+    return {each.name for each in packages if each.marker is None or each.marker.evaluate()}
