@@ -21,7 +21,7 @@ def odd_headers(environment: Environment) -> None:
         environment.let_time_pass(0.2)
 
 
-@fault("bombs", "load", disturbs=False)
+@fault("bombs", "registry", "load", disturbs=False)
 def bombs(environment: Environment) -> None:
     """Small records that take much memory or time: items without bytes, arrays that expand, decimals that are long."""
     for _ in range(int(environment.seconds(4, 100))):
