@@ -30,7 +30,7 @@ function themed(layout, element) {
     paper_bgcolor: "rgba(0, 0, 0, 0)",
     plot_bgcolor: "rgba(0, 0, 0, 0)",
     hoverlabel: { bgcolor: color("secondary-background-color"), bordercolor: line, font },
-    xaxis: { ...axis, ...layout.xaxis },
+    xaxis: { ...axis, showgrid: false, zeroline: false, ...layout.xaxis },
     yaxis: { ...axis, ...layout.yaxis },
   };
 }
@@ -42,7 +42,7 @@ function element(parent) {
   }
   const made = document.createElement("div");
   made.className = "streamapp-chart";
-  made.setAttribute("role", "img");
+  made.setAttribute("role", "figure");
   parent.append(made);
   return made;
 }
