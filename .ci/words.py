@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 LOOKED_AT = ("streamapp", "dashboard", "tests", "docs", "benchmarks", "*.md", "*.toml", "*.yaml", ".github", ".ci/run")
-#: Data of others, and the examples of what is found.
-LEFT_OUT = ("tests/data/", "tests/unit/test_words.py")
+#: Data and programs of others, and the examples of what is found.
+LEFT_OUT = ("tests/data/", "dashboard/static/", "tests/unit/test_words.py")
 #: In a phrase, a space may also be the end of a line and the start of the next line of a comment.
 SPACE = r"\s+(?:#:?\s+)?"
 

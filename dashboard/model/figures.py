@@ -154,7 +154,7 @@ def bars(parts: tuple[Part, ...]) -> Chart:
         "zeroline": False,
         "automargin": True,
         "fixedrange": True,
-        "ticksuffix": "  ",
+        "ticksuffix": "\N{NO-BREAK SPACE}" * 2,
     }
     numbers = {"visible": False, "range": [0, longest * 1.6], "fixedrange": True}
     return Chart([bar], {**_layout(_bars_height(room)), "showlegend": False, "xaxis": numbers, "yaxis": names})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.model import alt_texts, bursts, figures
-from dashboard.views import controls
+from dashboard.views import chart, controls
 from streamapp.model.user_event import ADOPTED_VERSION, CHARTS
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dashboard.model.snapshot import Snapshot
     from streamapp.model.user_event import Dimension
 
-# No tool bar and no zoom: Streamlit builds a chart again when its data changes, and both would be lost.
-_CONFIG = {"displayModeBar": False, "scrollZoom": False, "doubleClick": False}
 #: Set when a visitor has selected a period in a chart: the whole page must then run again.
 BRUSHED = "brushed"
 #: Charts beside each other.
@@ -36,42 +34,30 @@ def show(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
     with over_time.container(border=True, height="stretch"):
         heading(f"V{ADOPTED_VERSION} adoption over time", f"share of events per {shown.window.bucket_words}")
         figure = figures.adoption(shown.adopted, shown.window, zone)
-        draw(figure, key="adoption", alt=alt_texts.adoption(shown))
-    for chart in CHARTS[_IN_ROW : _IN_ROW + 1]:
+        chart.draw(figure, key="adoption", alt=alt_texts.adoption(shown))
+    for dimension in CHARTS[_IN_ROW : _IN_ROW + 1]:
         with beside.container(border=True, height="stretch"):
-            _bars(chart, shown)
+            _bars(dimension, shown)
     for start in range(_IN_ROW + 1, len(CHARTS), _IN_ROW):
         _row(CHARTS[start : start + _IN_ROW], shown)
 
 
-def _row(charts: Sequence[Dimension], shown: Snapshot) -> None:
-    for column, chart in zip(st.columns(_IN_ROW), charts, strict=False):
+def _row(dimensions: Sequence[Dimension], shown: Snapshot) -> None:
+    for column, dimension in zip(st.columns(_IN_ROW), dimensions, strict=False):
         with column.container(border=True, height="stretch"):
-            _bars(chart, shown)
+            _bars(dimension, shown)
 
 
 def _volume(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
-    # A new chart for a new range: a selection in the chart of the previous range must not stay.
-    key = f"volume {shown.query.chosen.key}"
     figure = figures.volume(shown.volume, shown.window, shown.marks, zone, can_select=not is_kiosk)
-    alt = alt_texts.volume(shown, zone)
-    if is_kiosk:  # nobody could go back to the live range
-        draw(figure, key=key, alt=alt)
-        return
-    st.plotly_chart(
-        figure,
-        key=key,
-        alt=alt,
-        config=_CONFIG,
-        on_select=lambda: _brush(key, zone),
-        selection_mode="box",
-    )
+    # In a kiosk, nobody could go back to the live range.
+    on_select = None if is_kiosk else lambda ends: _select(ends, zone)
+    chart.draw(figure, key="volume", alt=alt_texts.volume(shown, zone), on_select=on_select)
 
 
-def _brush(key: str, zone: tzinfo) -> None:
-    for box in st.session_state[key]["selection"]["box"]:
-        controls.choose(box["x"], zone)
-        st.session_state[BRUSHED] = True
+def _select(ends: Sequence[str], zone: tzinfo) -> None:
+    controls.choose(ends, zone)
+    st.session_state[BRUSHED] = True
 
 
 def _legend(shown: Snapshot, *, is_kiosk: bool) -> str:
@@ -81,11 +67,11 @@ def _legend(shown: Snapshot, *, is_kiosk: bool) -> str:
     return f"per {shown.window.bucket_words}, by schema version{hatched}{cut}{zoom}"
 
 
-def _bars(chart: Dimension, shown: Snapshot) -> None:
-    title, parts = str(chart.chart), shown.parts[chart.plural]
+def _bars(dimension: Dimension, shown: Snapshot) -> None:
+    title, parts = str(dimension.chart), shown.parts[dimension.plural]
     heading(title, "≥ at least; more than 100 values" if any(part.error for part in parts) else "")
-    if parts or chart.in_cells:
-        draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts))
+    if parts or dimension.in_cells:
+        chart.draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts))
     else:
         st.caption("Not available while filtering")
 
@@ -96,8 +82,3 @@ def heading(title: str, beside: str = "") -> None:
         st.header(title, anchor=False, width="content")
         if beside:
             st.caption(beside, width="content")
-
-
-def draw(figure: figures.Chart, *, key: str, alt: str) -> None:
-    """Show a chart without tools."""
-    st.plotly_chart(figure, key=key, alt=alt, config=_CONFIG)

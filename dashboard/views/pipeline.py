@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.model import alt_texts, figures, formatting
-from dashboard.views import charts, notices
+from dashboard.views import chart, charts, notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
         with column.container(border=True, height="stretch"):
             charts.heading(title, f"{beside}, 10 min")
             alt = alt_texts.trend(title, points, unit)
-            charts.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
+            chart.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
 
 
 def _show_tables(state: PipelineState, pipeline_reading: Health, now: datetime, zone: tzinfo) -> None:

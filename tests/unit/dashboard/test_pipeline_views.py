@@ -123,7 +123,7 @@ def test_an_outage_keeps_the_last_values_with_their_time() -> None:
 
     assert Status.UNKNOWN is reading.health.status
     assert ("7", "5.0 /s") == (cards(app)["Waiting messages"], cards(app)["Throughput"])
-    assert 3 == len(app.get("plotly_chart"))
+    assert 3 == len(app.get("bidi_component"))
     assert "from **17:30:30 Asia/Kolkata**, 42 s ago" in app.error[0].value
 
 

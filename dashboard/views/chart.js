@@ -1,0 +1,82 @@
+// Draws a Plotly figure, and changes it in place when its data changes: the same element, no empty frame, and what the
+// visitor points at stays.
+
+const BUNDLE = "app/static/plotly-basic.min.js";
+const CONFIG = { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false };
+let bundle;
+
+function plotly() {
+  // Loaded once for all charts.
+  bundle ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL(BUNDLE, document.baseURI);
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error(`${script.src} cannot be loaded`));
+    document.head.append(script);
+  });
+  return bundle;
+}
+
+function themed(layout, element) {
+  const style = getComputedStyle(element);
+  const color = (name) => style.getPropertyValue(`--st-${name}`).trim();
+  const text = color("text-color");
+  const line = color("border-color");
+  const font = { family: color("font"), color: text, size: 12 };
+  const axis = { gridcolor: line, zerolinecolor: line, automargin: true, tickfont: font, title: {} };
+  return {
+    ...layout,
+    font,
+    paper_bgcolor: "rgba(0, 0, 0, 0)",
+    plot_bgcolor: "rgba(0, 0, 0, 0)",
+    hoverlabel: { bgcolor: color("secondary-background-color"), bordercolor: line, font },
+    xaxis: { ...axis, showgrid: false, zeroline: false, ...layout.xaxis },
+    yaxis: { ...axis, ...layout.yaxis },
+  };
+}
+
+function element(parent) {
+  const found = parent.querySelector(":scope > .streamapp-chart");
+  if (found) {
+    return found;
+  }
+  const made = document.createElement("div");
+  made.className = "streamapp-chart";
+  made.setAttribute("role", "figure");
+  parent.append(made);
+  return made;
+}
+
+function listen(chart, Plotly) {
+  chart.on("plotly_selected", (selected) => {
+    if (selected?.range?.x) {
+      chart.select(selected.range.x);
+      Plotly.relayout(chart, { selections: [] });
+    }
+  });
+  chart.on("plotly_hover", ({ event }) => (chart.pointer = event));
+  chart.on("plotly_unhover", () => (chart.pointer = null));
+  new ResizeObserver(() => chart.isConnected && Plotly.Plots.resize(chart)).observe(chart);
+}
+
+async function draw(chart, figure) {
+  const Plotly = await plotly();
+  const isNew = !chart.layout;
+  await Plotly.react(chart, figure.data, themed(figure.layout, chart), CONFIG);
+  if (isNew) {
+    listen(chart, Plotly);
+  } else if (chart.pointer && chart.isConnected) {
+    Plotly.Fx.hover(chart, chart.pointer);
+  }
+}
+
+export default function (component) {
+  const { data, parentElement, setTriggerValue } = component;
+  const chart = element(parentElement);
+  chart.setAttribute("aria-label", data.alt);
+  // Before Plotly is loaded, so that nothing below moves when it is.
+  chart.style.height = `${data.figure.layout.height}px`;
+  chart.select = (ends) => setTriggerValue("selected", ends);
+  // One drawing after the other: an older one must not end last.
+  chart.drawn = (chart.drawn ?? Promise.resolve()).then(() => draw(chart, data.figure));
+}
