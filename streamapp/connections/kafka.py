@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
@@ -105,7 +105,7 @@ class KafkaConnection:
             "enable.idempotence": self.is_idempotent,
             "compression.type": self.compression or compression,
         }
-        return Producer({**self.librdkafka(), **ours, **config}, **options)
+        return _Producer({**self.librdkafka(), **ours, **config}, **options)
 
     def librdkafka(self) -> dict[str, Any]:
         """Return the properties of librdkafka, with secrets."""
@@ -126,6 +126,38 @@ class KafkaConnection:
     def _require_token(self) -> None:
         if self.tokens is not None:
             self.tokens.token()
+
+
+class _Producer(Producer):
+    """A producer that keeps its fatal error, and does not raise it.
+
+    confluent-kafka raises a fatal error once, out of the call in which librdkafka reports it: as KafkaException, or as
+    SystemError caused by it. The records fail then with an error that does not name the cause; see `cause_of`.
+    """
+
+    fatal_error: KafkaError | None = None
+
+    def poll(self, timeout: float = -1) -> int:
+        return self._without_fatal_error(super().poll, timeout)
+
+    def flush(self, timeout: float = -1) -> int:
+        return self._without_fatal_error(super().flush, timeout)
+
+    def _without_fatal_error(self, call: Callable[[float], int], timeout: float) -> int:
+        try:
+            return call(timeout)
+        except (KafkaException, SystemError) as exc:
+            fatal = exc.__cause__ if isinstance(exc, SystemError) else exc
+            if not isinstance(fatal, KafkaException):
+                raise
+            self.fatal_error = fatal.args[0]
+            return call(timeout)
+
+
+def cause_of(error: KafkaError, producer: Producer) -> KafkaError:
+    """The fatal error of the producer if it has one, because all records fail then; otherwise the error of a record."""
+    fatal = producer.fatal_error if isinstance(producer, _Producer) else None
+    return fatal or error
 
 
 class _AtFirstUse:

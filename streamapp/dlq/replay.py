@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.kafka import KafkaConnection, cause_of
 from streamapp.dlq.index import Letter
 from streamapp.dlq.originals import OriginalLost
 from streamapp.errors import BrokerUnavailable, StreamappError
@@ -86,6 +86,8 @@ class Replay:
         #: Bytes of records that are sent and not acknowledged.
         self._waiting_bytes = 0
         self._outcome = ReplayOutcome()
+        #: Why the last record that failed was not delivered.
+        self._failure: KafkaError | None = None
         self._producer = kafka_producer.producer(
             connection, max_message_bytes=max_message_bytes, timeout_seconds=timeout_seconds, is_compressed=True
         )
@@ -108,6 +110,8 @@ class Replay:
             self._outcome.unreachable = exc
         if self._producer.flush(self._timeout_seconds + 1) and not self._outcome.unreachable:
             self._outcome.unreachable = unavailable(self._servers, "no answer in time")
+        if self._failure is not None:
+            self._outcome.unreachable = self._unreachable(self._failure)
         return self._outcome
 
     def _fetch(self, letters: Sequence[Letter]) -> Iterator[ReplayItem]:
@@ -173,7 +177,11 @@ class Replay:
         elif fault_of(error) is Fault.RECORD:
             self._outcome.refused.append((letter, self._refusal(size, error)))
         else:
-            self._outcome.unreachable = failure(self._servers, error, right_to_topic("WRITE", self._topic))
+            self._failure = error
+            self._outcome.unreachable = self._unreachable(error)
+
+    def _unreachable(self, error: KafkaError) -> StreamappError:
+        return failure(self._servers, cause_of(error, self._producer), right_to_topic("WRITE", self._topic))
 
     def _refusal(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:

@@ -52,6 +52,7 @@ _BASE64URL = str.maketrans("+/", "-_")
 #: For librdkafka, which would write every failed connection to stderr; the errors that matter are raised.
 silent_logger = logging.getLogger("streamapp.librdkafka")
 silent_logger.propagate = False
+silent_logger.addHandler(logging.NullHandler())  # without a handler, Python writes warnings to stderr
 
 
 class KafkaAdmin:

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.kafka import KafkaConnection, cause_of
 from streamapp.errors import BrokerAccessRefused, BrokerUnavailable, DeadLetterRefused
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES, cli_of
@@ -134,7 +134,7 @@ class DeadLetterProducer:
 
     def _failure(self, errors: Sequence[KafkaError | None]) -> Exception:
         """The exception for dead letters that are not delivered, and may be later."""
-        known = [error for error in errors if error is not None]
+        known = [cause_of(error, self._producer) for error in errors if error is not None]
         if any(error.code() in MISSING_CODES for error in known):
             return _TopicMissing(f"the topic {self.topic} does not exist")
         if any(map(ends_client, known)):

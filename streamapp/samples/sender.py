@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.kafka import KafkaConnection, cause_of
 from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
@@ -143,6 +143,8 @@ class Sender:
         unanswered = self._producer.flush(_DELIVERY_TIMEOUT)
         # A failure whose report is still due is in `failed` and in `unanswered`.
         self.counts.unanswered = min(unanswered, self.counts.sent.total() - self.counts.failed)
+        if self.counts.error is not None:
+            self.counts.error = cause_of(self.counts.error, self._producer)
 
     def _produce(self, record: OutgoingRecord) -> None:
         on_delivery = self._delivery_report(record)

@@ -41,13 +41,10 @@ WORKERS = {"worker": 0.0, "worker that sends samples": 0.2}
 INCLUDES_DESCRIBE = {"READ", "WRITE"}
 #: Rights without which a program says so, and does the rest.
 WORKS_WITHOUT = {("dlq list", "read"), ("doctor", KafkaRight(Resource.OFFSETS, "DESCRIBE"))}
-#: Rights that a program needs in some cases only, or whose absence it does not name yet.
+#: Rights that a program needs in some cases only.
 SOMETIMES = {
     ("dlq show", KafkaRight(Resource.TOPIC, "READ")),
     ("dlq show", KafkaRight(Resource.GROUP, "DESCRIBE")),
-    # An idempotent producer that may write to no topic gets a fatal error, which confluent-kafka raises in `flush`.
-    ("send-sample", KafkaRight(Resource.TOPIC, "WRITE")),
-    ("worker", KafkaRight(Resource.DEAD_LETTERS, "WRITE")),
 }
 
 
