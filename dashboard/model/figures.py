@@ -154,7 +154,10 @@ def bars(parts: tuple[Part, ...]) -> Chart:
         "zeroline": False,
         "automargin": True,
         "fixedrange": True,
-        "ticksuffix": "\N{NO-BREAK SPACE}" * 2,
+        # Space between the names and the bars.
+        "ticks": "outside",
+        "ticklen": 6,
+        "tickcolor": "rgba(0, 0, 0, 0)",
     }
     numbers = {"visible": False, "range": [0, longest * 1.6], "fixedrange": True}
     return Chart([bar], {**_layout(_bars_height(room)), "showlegend": False, "xaxis": numbers, "yaxis": names})
