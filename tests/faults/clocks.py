@@ -7,6 +7,7 @@ from tests.faults.environment import Environment
 
 HOUR = 3600
 DAY_MS = 24 * HOUR * 1000
+MAX_DAYS_AHEAD = 60
 
 
 @fault("clock-jumps", "workers", disturbs=False)
@@ -21,19 +22,16 @@ def clock_jumps(environment: Environment) -> None:
 @fault("timestamps-behind", "load", disturbs=False)
 def timestamps_behind(environment: Environment) -> None:
     """Records with Kafka timestamps years in the past."""
-    skewed(environment, -environment.source.randint(400, 4_000) * DAY_MS)
+    send_shifted(environment, -environment.source.randint(400, 4_000) * DAY_MS)
 
 
 @fault("timestamps-ahead", "load", disturbs=False)
 def timestamps_ahead(environment: Environment) -> None:
     """Records with Kafka timestamps weeks in the future."""
-    skewed(environment, environment.source.randint(2, 60) * DAY_MS)
+    send_shifted(environment, environment.source.randint(2, MAX_DAYS_AHEAD) * DAY_MS)
 
 
-def skewed(environment: Environment, skew_ms: int) -> None:
+def send_shifted(environment: Environment, millis: int) -> None:
     """Shift the timestamps of the records that are sent in this time."""
-    environment.load.skew_ms = skew_ms
-    try:
+    with environment.load.shifted(millis):
         environment.let_time_pass(environment.seconds(3, 120))
-    finally:
-        environment.load.skew_ms = 0

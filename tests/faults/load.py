@@ -185,6 +185,15 @@ class Load:
             self._send(sent)
         self.flush()
 
+    @contextmanager
+    def shifted(self, millis: int) -> Iterator[None]:
+        """Shift the Kafka timestamps of records that are sent meanwhile."""
+        self.skew_ms = millis
+        try:
+            yield
+        finally:
+            self.skew_ms = 0
+
     def odd_header(self, partition: int) -> None:
         """Send an event with a header whose name is not UTF-8."""
         sent = self._event()

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions
 
 from tests.faults.catalogue import EVERYTHING, fault
+from tests.faults.clocks import DAY_MS, MAX_DAYS_AHEAD
 from tests.faults.environment import TOPIC, Environment
 from tests.support import foreign
 from tests.support.offsets import committed, end_offsets
@@ -107,8 +108,10 @@ def compaction(environment: Environment) -> None:
     compacted = {"segment.ms": "200", "min.cleanable.dirty.ratio": "0.0", "cleanup.policy": "compact"}
     for name, value in compacted.items():
         foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
-    environment.load.superseded(500)
-    until(lambda: not superseded(environment), within=60, what="a compacted topic")
+    # A segment ends by the timestamps of its records: later ones than any before end each segment.
+    with environment.load.shifted((MAX_DAYS_AHEAD + 1) * DAY_MS):
+        environment.load.superseded(500)
+        until(lambda: not superseded(environment), within=60, what="a compacted topic")
     for name, value in {"cleanup.policy": "delete", "segment.ms": "604800000"}.items():
         foreign.set_topic_config(environment.settings, environment.settings.topic, name, value)
     for _ in range(number):
