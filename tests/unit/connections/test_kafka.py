@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from faust.auth import SASLCredentials, SSLCredentials
 from faust.types.auth import AuthProtocol, SASLMechanism
 
 from streamapp.connections import faust_credentials, msk
-from streamapp.connections.kafka import KafkaConnection
+from streamapp.connections.kafka import KafkaConnection, cause_of
 from streamapp.connections.tokens import Token, TokenSource, TokenUnavailable
 from streamapp.errors import SettingsError
 from tests.support.backends import plain_settings
@@ -98,7 +98,7 @@ def test_producers_follow_the_settings(
 ) -> None:
     """For brokers that accept less, such as Event Hubs."""
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda config, **_: seen.append(config))
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda config, **_: seen.append(config))
 
     connection(**values).producer({}, compression="zstd")
 
@@ -156,3 +156,39 @@ def test_clients_without_a_token_say_so_at_once() -> None:
     with pytest.raises(KafkaException):  # now there is a token, and no broker
         admin.list_topics(timeout=0.1)
     tested.consumer({"group.id": "x", "log_level": 0}).close()
+
+
+def raised(error: Exception, cause: Exception | None = None) -> Exception:
+    """Return the error with its cause."""
+    error.__cause__ = cause
+    return error
+
+
+FATAL = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED, "no right to write", fatal=True)
+
+
+@pytest.mark.parametrize("error", [KafkaException(FATAL), raised(SystemError("no result"), KafkaException(FATAL))])
+def test_fatal_error_of_a_producer_is_kept_and_not_raised(error: Exception) -> None:
+    """confluent-kafka raises it once; all records fail then, with an error that does not name the cause."""
+    producer, purged = connection().producer({"log_level": 0}, compression="none"), KafkaError(KafkaError._PURGE_QUEUE)
+    answers: list[Exception | int] = [error, 3]
+
+    def poll(_: float) -> int:
+        if isinstance(answer := answers.pop(0), Exception):
+            raise answer
+        return answer
+
+    assert cause_of(purged, producer) is purged
+    assert producer._without_fatal_error(poll, 0.1) == 3
+    assert cause_of(purged, producer) is FATAL
+
+
+def test_other_system_errors_of_a_producer_are_raised() -> None:
+    """They have another cause, or none."""
+    producer = connection().producer({"log_level": 0}, compression="none")
+
+    def poll(_: float) -> int:
+        raise SystemError("of something else")
+
+    with pytest.raises(SystemError, match="of something else"):
+        producer._without_fatal_error(poll, 0.1)
