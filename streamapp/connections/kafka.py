@@ -156,8 +156,7 @@ class _Producer(Producer):
 
 def cause_of(error: KafkaError, producer: Producer) -> KafkaError:
     """The fatal error of the producer if it has one, because all records fail then; otherwise the error of a record."""
-    fatal = producer.fatal_error if isinstance(producer, _Producer) else None
-    return fatal or error
+    return getattr(producer, "fatal_error", None) or error
 
 
 class _AtFirstUse:

@@ -143,7 +143,7 @@ def test_a_record_that_the_topic_refuses_is_not_an_outage(
 def test_the_producer_asks_for_acks_of_all_in_sync_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checked in the configuration: one broker cannot show the effect."""
     configs: list[dict[str, Any]] = []
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda config, **_: configs.append(config))
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda config, **_: configs.append(config))
 
     connection = KafkaConnection(servers="127.0.0.1:1")
     DeadLetterProducer(connection=connection, topic="nowhere.dlq").open(max_message_bytes=1_000_000)

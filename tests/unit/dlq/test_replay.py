@@ -81,7 +81,7 @@ class _SlowProducer:
 
 def test_produced_records_are_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most one batch and the record in hand are referenced at the same time."""
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: _SlowProducer())
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: _SlowProducer())
     topic = _CountingTopic()
     replay = Replay(
         connection=KafkaConnection(servers="nowhere:1"),

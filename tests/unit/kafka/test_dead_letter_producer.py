@@ -95,7 +95,7 @@ class _Refusing:
 def test_delivered_dead_letters_are_not_sent_again_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage that begins during a batch duplicates no dead letter."""
     producer = _Refusing()
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: producer)
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
     letters = [a_letter(value=value) for value in (b"first", b"second", b"third")]
@@ -111,7 +111,7 @@ def test_delivered_dead_letters_are_not_sent_again_with_the_others(monkeypatch: 
 def test_a_refused_right_is_waited_for_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator can grant it while the worker runs."""
     producer = _Refusing(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: producer)
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 
@@ -125,7 +125,7 @@ def test_a_producer_with_a_fatal_error_is_replaced(monkeypatch: pytest.MonkeyPat
     producers = [_Refusing(error), _Refusing()]
     producers[1].refused.clear()
     waiting = iter(producers)
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: next(waiting))
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: next(waiting))
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 
@@ -160,7 +160,7 @@ class _Limited:
 
 def sent_to(producer: _Limited, monkeypatch: pytest.MonkeyPatch, *letters: DeadLetter) -> DeadLetterProducer:
     """Send dead letters to this producer."""
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: producer)
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq", signing_key=b"key")
     topic.open(max_message_bytes=producer.limit)
     asyncio.run(topic.send(letters))
@@ -255,7 +255,7 @@ def test_a_topic_that_was_deleted_is_created_again(
 ) -> None:
     """With the worker's settings and not those of the broker; the next call delivers the letters."""
     producer, configs = _Missing(), list[dict[str, Any]]()
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda config, **_: configs.append(config) or producer)
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda config, **_: configs.append(config) or producer)
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
 
     async def create() -> int:
@@ -277,7 +277,7 @@ def test_send_waits_while_the_queue_is_full(monkeypatch: pytest.MonkeyPatch) -> 
     """A batch may have more dead letters than the queue takes."""
     producer = _Refusing()
     producer.is_full = True
-    monkeypatch.setattr("streamapp.connections.kafka.Producer", lambda *_, **__: producer)
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: producer)
     topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
     topic.open(max_message_bytes=1_000_000)
 
