@@ -19,6 +19,8 @@ from streamapp.model.record import Reason
 from streamapp.model.user_event import OPTIONAL
 
 MAGIC_BYTE = 0
+#: The first byte of what the transport could not read as a record.
+UNREADABLE = b"\xff"
 HEADER = struct.Struct(">bi")
 
 
@@ -32,6 +34,12 @@ def schema_id_of(value: bytes | None) -> int:
         raise Undecodable(Reason.TOMBSTONE, "the record has no value")
     if not value:
         raise Undecodable(Reason.EMPTY, "the value has no bytes")
+    if value.startswith(UNREADABLE):
+        raise Undecodable(
+            Reason.BAD_MAGIC_BYTE,
+            f"the first byte is {value[0]}, not {MAGIC_BYTE}; the worker writes it before the bytes of what it cannot"
+            " read, such as a damaged batch: see the warning for this offset in its log",
+        )
     if value[0] != MAGIC_BYTE:
         raise Undecodable(Reason.BAD_MAGIC_BYTE, f"the first byte is {value[0]}, not {MAGIC_BYTE}")
     if len(value) < HEADER.size:

@@ -124,7 +124,7 @@ class DeadLetterProducer:
         self._flush()
         for letter in [letter for letter, error in unsent.items() if _is_too_large(error)]:
             self._send_smaller(letter, unsent)
-        for letter, error in unsent.items():
+        for letter, error in [*unsent.items()]:  # another thread can run the callbacks of this one's records
             if _is_too_large(error):
                 raise BrokerUnavailable(self._too_small(letter))
             if error is not None and fault_of(error) in {Fault.RECORD, Fault.SETTING}:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from streamapp.decode import wire_format
@@ -86,7 +87,8 @@ class Sink:
         self._redelivery = Redelivery(ports.events, rollup_writer, outages.store, signing_key=ports.signing_key)
         self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
         #: One part at a time is decoded in a thread: more at a time would not be faster, and take more memory.
-        self._large_part = asyncio.Lock()
+        #: One large part at a time, also if a cancelled batch is still being decoded.
+        self._large_parts = ThreadPoolExecutor(1, thread_name_prefix="decode")
         self._order = PartitionOrder()
 
     async def settle(self, batch: PartitionBatch) -> Fates:
@@ -151,9 +153,7 @@ class Sink:
         decoding = parts(batch, schemas, times=self._times, received_at=self._ports.now())
         for part in decoding:
             if part is NEXT_IS_LARGE:
-                async with self._large_part:
-                    large = await asyncio.to_thread(next, decoding)
-                yield large
+                yield await asyncio.get_running_loop().run_in_executor(self._large_parts, next, decoding)
             else:
                 yield part
 

@@ -85,14 +85,16 @@ class BatchConsumer(PrefixCommits):
     def _on_truncated(self, tp: TP, end: int) -> None:
         log.warning(
             "Kafka has lost the records of %s, partition %d, from offset %d on, and gives their offsets to other"
-            " records. The worker reads them from there.",
+            " records. The worker reads these, too.",
             tp.topic,
             tp.partition,
             end,
         )
         if tp in self.offset_tracker:
-            self._start_again(tp, end)
-            self._thread.seek_back({tp: end})
+            # The batches in flight are given up: their records before the end are read again.
+            begin = min(end, self.offset_tracker.acknowledged_end(tp))
+            self._start_again(tp, begin)
+            self._thread.seek_back({tp: begin})
             self._update_targets()
 
     def _on_topic_id_changed(self, topic: str) -> None:

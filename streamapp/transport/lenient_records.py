@@ -12,11 +12,9 @@ from typing import Any
 
 from aiokafka.record.default_records import DefaultRecord
 
+from streamapp.decode.wire_format import UNREADABLE
 from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP
 from streamapp.transport.record_batch import BatchHeader, RecordBatch
-
-#: First byte of the value of a record that could not be read; its bytes follow.
-UNREADABLE = b"\xff"
 
 
 def unreadable(offset: int, timestamp: int, data: bytes) -> Any:

@@ -175,6 +175,10 @@ class OffsetTracker:
         known = self._assignments[tp].position
         return known is not None and position < known
 
+    def acknowledged_end(self, tp: TP) -> int:
+        """The offset below which all records are acknowledged; 0 if it is unknown."""
+        return self._assignments[tp].settled or 0
+
     def rewind(self, tp: TP, position: int) -> None:
         """Start a partition again from `position`; acknowledgements of batches in flight change nothing any more."""
         self.rewinds += 1

@@ -20,6 +20,7 @@ _LENGTH, _LENGTH_END = Struct(">i"), 12
 _HEADER = Struct(">hiqq14xi")
 _HEADER_BEGIN, _RECORDS_BEGIN = 21, 61
 _ATTRIBUTES, _COUNT, _COUNT_BEGIN = Struct(">hi"), Struct(">i"), 57
+_PRODUCER_ID, _PRODUCER_ID_BEGIN = Struct(">q"), 43
 _FIRST_MAGIC_WITH_HEADERS = 2
 _CODEC_MASK, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 
@@ -47,6 +48,11 @@ class RecordBatch(NamedTuple):
         """The offset of the last record, as its header says; its own offset where there is no such header."""
         header = self.header
         return self.offset if header is None else self.offset + max(0, header.last_delta)
+
+    @property
+    def producer_id(self) -> int:
+        """The id of an idempotent or transactional producer; for a batch with a header."""
+        return _PRODUCER_ID.unpack_from(self.data, _PRODUCER_ID_BEGIN)[0]
 
     @property
     def records(self) -> bytes:

@@ -90,6 +90,7 @@ class ResponseBuffer:
     def _close_discarded(self) -> None:
         """Free the memory of responses that aiokafka does not hold any more: partitions were revoked, or sought."""
         held = self._fetcher()._records
+        self._data = {tp: data for tp, data in self._data.items() if tp in held}
         for tp, reader in [*self._readers.items()]:
             if getattr(held.get(tp), "_partition_records", None) is not reader:
                 self._readers.pop(tp).close()

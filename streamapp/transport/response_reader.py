@@ -15,7 +15,7 @@ from operator import attrgetter
 from time import monotonic
 from typing import Any, NamedTuple
 
-from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecord
 from aiokafka.record.memory_records import MemoryRecords
@@ -124,6 +124,8 @@ class ResponseReader:
         if not batch.has_right_checksum:
             self._log(batch, CorruptRecordException())
             yield self._rest(batch, UNKNOWN_TIMESTAMP)  # none of its values can be trusted
+        elif header is not None and self._decoder.skips(batch, header):
+            yield ()
         elif header is None or header.is_control:
             yield self._decode(batch)
         elif needs_large_window(header.compression, batch.records):
@@ -168,8 +170,8 @@ class ResponseReader:
         self._has_logged = True
         # Without the message of the error, which can hold values of a record.
         log.warning(
-            "A record batch of %s, partition %d, offsets %d to %d, cannot be read as a whole (%s). Its records are read"
-            " one by one; what cannot be read becomes a dead letter.",
+            "A record batch of %s, partition %d, offsets %d to %d, cannot be read as a whole (%s). What cannot be"
+            " read of it becomes a dead letter.",
             self._tp.topic,
             self._tp.partition,
             batch.offset,
@@ -192,6 +194,15 @@ class _Decoder(PartitionRecords):
             check_crcs=True,
             isolation_level=stock._isolation_level,
         )
+
+    def skips(self, batch: RecordBatch, header: BatchHeader) -> bool:
+        """Whether no record of a batch is to be read: its transaction was aborted, or compaction has emptied it."""
+        if header.is_control:
+            return not header.record_count
+        if not header.is_transactional or self._isolation_level != READ_COMMITTED:
+            return False
+        self._consume_aborted_up_to(batch.offset)
+        return batch.producer_id in self._aborted_producers
 
     def decode(self, batch: RecordBatch) -> Sequence[BatchRecord]:
         """Return the records of a batch from the next offset on; raises whatever aiokafka raises."""

@@ -10,6 +10,7 @@ The epoch is committed with the offset, as its metadata, so that a worker that s
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct
 from time import monotonic
@@ -18,12 +19,17 @@ from typing import Any, NamedTuple
 from aiokafka.client import ConnectionGroup
 from aiokafka.protocol.fetch import FetchRequest
 from faust.types import TP
+from mode import get_logger
 
 from streamapp.transport.leader_epoch_request import LeaderEpochRequest, LeaderEpochResponse
 from streamapp.transport.topic_id_check import Send
 
+log = get_logger(__name__)
+
 #: Seconds between two checks of a partition in any case.
 CHECK_INTERVAL_SECONDS = 5.0
+#: Seconds until records are fetched again whose leader has answered with an error.
+_FETCH_AGAIN_SECONDS = 0.5
 OFFSET_OUT_OF_RANGE = 1
 #: Epochs that are remembered of each partition; an older one is never asked for.
 _MAX_EPOCHS = 16
@@ -35,6 +41,8 @@ _FIRST_FORMAT = 2
 #: The broker has answered with an error: the partition is fetched again.
 _UNCERTAIN = -1
 _METADATA = "leader_epoch="
+#: Anybody may commit other metadata; the request has 32 bits for an epoch.
+_MAX_EPOCH = 2**31 - 1
 
 
 class Epoch(NamedTuple):
@@ -67,12 +75,18 @@ class TruncationCheck:
         self._on_truncated = on_truncated
         self._epochs: dict[TP, list[Epoch]] = {}
         self._checked_at: dict[TP, float] = {}
+        #: Partitions whose leader has answered with an error; logged once for each outage.
+        self._uncertain: set[TP] = set()
         self._is_supported = True
 
     def assign(self, committed: Mapping[TP, str]) -> None:
         """Replace what is known of all partitions by the metadata of their committed offsets."""
         numbers = {tp: text.removeprefix(_METADATA) for tp, text in committed.items() if text.startswith(_METADATA)}
-        self._epochs = {tp: [Epoch(-1, int(number))] for tp, number in numbers.items() if number.isdecimal()}
+        self._epochs = {
+            tp: [Epoch(-1, int(number))]
+            for tp, number in numbers.items()
+            if number.isdecimal() and int(number) <= _MAX_EPOCH
+        }
 
     def forget(self, topic: str) -> None:
         """Forget a topic that was deleted and re-created."""
@@ -89,7 +103,10 @@ class TruncationCheck:
         if isinstance(request, FetchRequest) and self._is_supported:
             offsets = {(topic, each[0]): each[1] for topic, parts in request.topics for each in parts}
             fetched = [*self._fetched(response, offsets)]
+            known = self._epochs
             ends = await self._ends(node_id, fetched)
+            if self._epochs is not known:  # assigned or forgotten meanwhile: what was fetched is fetched again
+                ends = {each.tp: _UNCERTAIN for each in fetched}
             dropped = {each.tp for each in fetched if ends.get(each.tp, each.offset) < each.offset}
             for topic, partitions in response.topics:
                 partitions[:] = [each for each in partitions if (topic, each[0]) not in dropped]
@@ -131,9 +148,23 @@ class TruncationCheck:
             for topic, partitions in response.topics
             for error_code, partition, _, end in partitions
         }
+        uncertain = {tp for tp, (error_code, _) in answers.items() if error_code and tp in doubtful}
+        await self._wait_for_leaders(uncertain)
         # The leader has no end for an epoch that it does not know.
         ends = {tp: end for tp, (error_code, end) in answers.items() if not error_code and end >= 0}
-        return {**ends, **{tp: _UNCERTAIN for tp, (error_code, _) in answers.items() if error_code and tp in doubtful}}
+        return {**ends, **dict.fromkeys(uncertain, _UNCERTAIN)}
+
+    async def _wait_for_leaders(self, uncertain: set[TP]) -> None:
+        for tp in uncertain - self._uncertain:
+            log.warning(
+                "The leader of %s, partition %d, does not answer whether its log is complete. Its records are fetched"
+                " again until it does.",
+                tp.topic,
+                tp.partition,
+            )
+        self._uncertain = uncertain
+        if uncertain:
+            await asyncio.sleep(_FETCH_AGAIN_SECONDS)
 
     def _is_due(self, fetched: _Fetched) -> bool:
         now = monotonic()

@@ -47,6 +47,12 @@ def test_a_value_without_header_has_a_reason(value: bytes | None, reason: Reason
     assert reason == caught.value.reason
 
 
+def test_bytes_that_the_transport_could_not_read_are_named() -> None:
+    """No producer has written the first byte."""
+    with pytest.raises(Undecodable, match=r"cannot read.*see the warning"):
+        wire_format.schema_id_of(wire_format.UNREADABLE + b"some bytes")
+
+
 def test_a_truncated_record_is_detected() -> None:
     """No prefix of a record is decoded; each is reported as truncated, also within a number."""
     whole = wire(an_event(browser="firefox"))

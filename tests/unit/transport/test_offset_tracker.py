@@ -332,6 +332,28 @@ def test_a_batch_begins_where_the_one_before_it_ended() -> None:
     assert [5, 10, 20, None, 2] == [*begins, offset_tracker.deliver(A, end=7, records=5, size=1).begin]
 
 
+def test_what_is_acknowledged_ends_before_the_first_batch_in_flight() -> None:
+    """There a partition starts again whose later offsets Kafka has given to other records."""
+    offset_tracker = OffsetTracker(max_bytes=100, max_batches=10)
+    offset_tracker.assign({A: 50})
+    assert 50 == offset_tracker.acknowledged_end(A)
+    first = offset_tracker.deliver(A, end=80, records=30, size=1)
+    second = offset_tracker.deliver(A, end=100, records=20, size=1)
+
+    offset_tracker.ack(second)
+    assert 50 == offset_tracker.acknowledged_end(A)
+    offset_tracker.ack(first)
+    assert 100 == offset_tracker.acknowledged_end(A)
+
+
+def test_nothing_is_known_to_be_acknowledged_before_the_first_batch_of_a_new_group() -> None:
+    offset_tracker = OffsetTracker(max_bytes=100, max_batches=10)
+    offset_tracker.assign({A: None})
+    assert 0 == offset_tracker.acknowledged_end(A)
+    offset_tracker.deliver(A, end=80, records=30, size=1)
+    assert 0 == offset_tracker.acknowledged_end(A)
+
+
 def test_deleted_offsets_are_counted_apart_from_empty_ones() -> None:
     """Only deleted offsets are lost records."""
     offset_tracker = OffsetTracker(max_bytes=MAX_BYTES, max_batches=10)

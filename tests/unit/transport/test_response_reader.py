@@ -19,12 +19,12 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from streamapp.decode import wire_format
+from streamapp.decode.wire_format import UNREADABLE
 from streamapp.errors import Undecodable
 from streamapp.model.record import UNKNOWN_TIMESTAMP, Reason
 from streamapp.transport import batch_pieces, unpacking
 from streamapp.transport.batch_pieces import MAX_RECORD_BYTES
 from streamapp.transport.batch_size import MAX_HEADERS
-from streamapp.transport.lenient_records import UNREADABLE
 from streamapp.transport.record_batch import record_batches
 from streamapp.transport.response_reader import ResponseReader
 from tests.support.factories import NOW
@@ -392,6 +392,20 @@ def test_aborted_records_are_not_read(size: int) -> None:
     records = reader.take(max_records=size, max_bytes=1 << 30, deadline=math.inf).records
 
     assert ([size], size + 1) == ([each.offset for each in records], reader.next_fetch_offset)
+
+
+def test_aborted_records_are_not_read_where_a_batch_cannot_be_unpacked() -> None:
+    """They are no dead letters: no consumer of committed records sees them."""
+    builder = DefaultRecordBatchBuilder(2, LZ4, 1, 5, 0, 0, 1 << 30)
+    builder.append(0, NOW, None, b"value", [])
+    whole = bytearray(builder.build())
+    whole[61:] = b"?" * len(whole[61:])
+    data = sealed(whole) + batch([b"after"], base=1)
+    aborted = PartitionRecords(TP, MemoryRecords(data), [(5, 0)], 0, None, None, check_crcs=True, isolation_level=1)
+
+    records = reader_of(aborted, data).take(max_records=9, max_bytes=1 << 30, deadline=math.inf).records
+
+    assert [1] == [each.offset for each in records]
 
 
 PACK = {

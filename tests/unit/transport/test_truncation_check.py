@@ -31,6 +31,7 @@ class Leader:
     def __init__(self, ends: dict[int, int] | None = None) -> None:
         self.ends = ends
         self.asked: list[int] = []
+        self.on_asked = lambda: None
         self.truncated: list[tuple[TP, int]] = []
         self.data, self.error_code, self.refusal = b"", 0, 0
         self.check = TruncationCheck(
@@ -43,6 +44,7 @@ class Leader:
                 raise NotImplementedError
             (_, [(_, _, epoch)]) = request.build(request._CLASSES[0]).topics[0]
             self.asked.append(epoch)
+            self.on_asked()
             return SimpleNamespace(topics=[("events", [(self.refusal, 0, epoch, self.ends.get(epoch, -1))])])
         return SimpleNamespace(
             topics=[("events", [[0, self.error_code, 100, self.data]]), ("others", [[0, 0, 1, b"records"]])]
@@ -63,6 +65,26 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1.0]
     monkeypatch.setattr(truncation_check, "monotonic", lambda: now[0])
     return now
+
+
+def test_an_epoch_that_does_not_fit_the_request_is_ignored() -> None:
+    """Anybody may commit offsets with other metadata."""
+    leader = Leader({3: 30})
+    leader.check.assign({EVENTS: "leader_epoch=99999999999"})
+
+    assert "" == leader.check.metadata(EVENTS, 50)
+
+
+def test_a_topic_that_is_forgotten_during_the_check_is_fetched_again() -> None:
+    """What was fetched belongs to the deleted topic."""
+    leader = Leader({3: 30})
+    assert leader.fetch(0, batch(0, 3), batch(40, 3))
+    leader.on_asked = lambda: leader.check.forget("events")
+
+    assert [] == leader.fetch(50, batch(50, 4))
+    assert [] == leader.truncated
+    assert leader.fetch(0, batch(0, 1))
+    assert "leader_epoch=1" == leader.check.metadata(EVENTS, 50)
 
 
 def test_other_records_at_lost_offsets_are_noticed_by_their_epoch() -> None:
