@@ -11,9 +11,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from streamapp.settings import PREFIX, Settings
+from streamapp.settings import PREFIX, Settings, load
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+EXAMPLE = FOLDER / "overlays" / "example"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 KUSTOMIZATIONS = [path for path in FILES if path.name == "kustomization.yaml"]
 MANIFESTS = [path for path in FILES if path not in KUSTOMIZATIONS]
@@ -26,6 +27,11 @@ Manifest = dict[str, Any]
 
 def _documents(path: Path) -> list[Manifest]:
     return [document for document in yaml.safe_load_all(path.read_text("utf-8")) if document]
+
+
+def _variables(file: Path) -> dict[str, str]:
+    pairs = (line.partition("=") for line in file.read_text("utf-8").splitlines())
+    return {name: value for name, _, value in pairs}
 
 
 ALL: list[Manifest] = [document for path in MANIFESTS for document in _documents(path)]
@@ -101,8 +107,7 @@ def test_pod_may_end_in_time(name: str) -> None:
 def test_variables_are_settings() -> None:
     """Each variable is one of the settings; secrets come from files."""
     (container,), (page,) = (each["spec"]["template"]["spec"]["containers"] for each in DEPLOYMENTS.values())
-    lines = (FOLDER / "overlays" / "example" / "streamapp.env").read_text("utf-8").splitlines()
-    names = {line.partition("=")[0] for line in lines}
+    names = {name for file in (EXAMPLE / "streamapp.env", EXAMPLE / "dashboard.env") for name in _variables(file)}
     names |= {variable["name"] for each in (container, page) for variable in each["env"]}
 
     assert set() == names - {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
@@ -111,7 +116,7 @@ def test_variables_are_settings() -> None:
 
 def test_files_of_secrets_are_where_the_variables_say() -> None:
     """Each file that a variable names is in a secret of the overlay, and the secret is mounted there."""
-    (overlay,) = _documents(FOLDER / "overlays" / "example" / "kustomization.yaml")
+    (overlay,) = _documents(EXAMPLE / "kustomization.yaml")
     secrets = {each["name"]: each["files"][0].partition("=")[0] for each in overlay["secretGenerator"]}
 
     for deployment in DEPLOYMENTS.values():
@@ -121,6 +126,28 @@ def test_files_of_secrets_are_where_the_variables_say() -> None:
         folder = next(each["mountPath"] for each in container["volumeMounts"] if each["name"] == "secrets")
         (volume,) = [each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each]
         assert path == f"{folder}/{secrets[volume]}"
+
+
+def test_each_program_has_settings_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ConfigMap is shared: the dashboard cannot read a file that a setting of the worker names, and would stop."""
+    (overlay,) = _documents(EXAMPLE / "kustomization.yaml")
+    files = {each["name"]: each["envs"] for each in overlay["configMapGenerator"]}
+    used = {
+        name: each["configMapRef"]["name"]
+        for name, deployment in DEPLOYMENTS.items()
+        for container in deployment["spec"]["template"]["spec"]["containers"]
+        for each in container["envFrom"]
+    }
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"{PREFIX}{name.upper()}", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for name, value in _variables(EXAMPLE / "dashboard.env").items():
+        monkeypatch.setenv(name, value)
+
+    assert {"streamapp-worker": "streamapp", "streamapp-dashboard": "streamapp-dashboard"} == used
+    assert {"streamapp": ["streamapp.env"], "streamapp-dashboard": ["dashboard.env"]} == files
+    assert "STREAMAPP_DASHBOARD_ALLOWED_HOSTS" not in _variables(EXAMPLE / "streamapp.env")
+    assert "streamapp.example.com" == load().dashboard_allowed_hosts
 
 
 def test_scaling_stops_at_the_partitions() -> None:
@@ -148,5 +175,8 @@ def test_kubectl_builds_the_overlay(tmp_path: Path) -> None:
         if document["kind"] not in FOREIGN:
             kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
     kinds = [document["kind"] for document in documents]
+    assert {"streamapp", "streamapp-dashboard"} == {
+        document["metadata"]["name"].rpartition("-")[0] for document in documents if document["kind"] == "ConfigMap"
+    }
     assert {"Deployment", "Secret", "ConfigMap", "Ingress", "PodDisruptionBudget", *FOREIGN} <= set(kinds)
     assert {"streamapp"} == {each["metadata"].get("namespace", "streamapp") for each in documents}
