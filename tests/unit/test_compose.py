@@ -23,6 +23,8 @@ OURS = {"worker": "worker", "dashboard": "dashboard", "external-worker": "worker
 IN_STACK = ["worker", "dashboard"]
 #: Those of our images, whose health check is in the Dockerfile.
 CHECKED_BY_IMAGE = {*OURS, "worker-port"}
+#: A user of the profile `external` creates it, as docs/how-to/run-with-compose.md says.
+EXTERNAL_SECRETS = "./secrets/external"
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 
 #: `.env` files as `streamapp up | tee .env`, `streamapp up --secure | tee .env` and the guides write them.
@@ -259,7 +261,24 @@ def test_volumes_are_named() -> None:
     mounted = [volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
 
     assert sorted(COMPOSE["volumes"]) == sorted(source for source in mounted if not source.startswith("./"))
-    assert [] == [source for source in mounted if source.startswith("./") and not (ROOT / source).exists()]
+    from_checkout = {source for source in mounted if source.startswith("./")} - {EXTERNAL_SECRETS}
+    assert set() == {source for source in from_checkout if not (ROOT / source).exists()}
+
+
+@pytest.mark.parametrize("service", ["external-worker", "external-dashboard"])
+def test_external_services_have_the_files_that_settings_name(service: str) -> None:
+    """The files below /run/secrets that `.env.example` names for services come from a folder that git ignores."""
+    assert [f"{EXTERNAL_SECRETS}:/run/secrets:ro"] == SERVICES[service]["volumes"]
+    assert _is_ignored(f"{EXTERNAL_SECRETS.removeprefix('./')}/kafka-password")
+
+
+def test_compose_replaces_nothing_in_example_values() -> None:
+    """Each value with a $ in `.env.example` is in single quotes, where Compose replaces no variable."""
+    lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
+    values = [line.partition("=")[2] for line in lines if re.match(rf"# ?{PREFIX}\w+=", line)]
+
+    dollars = [value for value in values if "$" in value]
+    assert ["'$ConnectionString'"] == dollars
 
 
 def test_dockerfile_copies_what_there_is() -> None:
