@@ -119,7 +119,8 @@ SERVICES = (
             "kafka_bootstrap_servers": "NAMESPACE.servicebus.windows.net:9093",
             **_SASL_SSL,
             "kafka_sasl_mechanism": "PLAIN",
-            "kafka_sasl_username": "$ConnectionString",
+            # Compose replaces $… in a value without quotes.
+            "kafka_sasl_username": "'$ConnectionString'",
             "kafka_sasl_password_file": f"{_SECRETS}/event-hubs-connection-string",
             "kafka_compression": "none",
             "kafka_idempotence": "false",
@@ -137,6 +138,10 @@ SERVICES = (
                 " expect workers."
             ),
             "The policy needs Listen and Send.",
+            (
+                "The quotes are for files that Compose or a shell reads, and for `.env`; leave them out in a file that"
+                " `docker run --env-file` or Kustomize reads."
+            ),
             "Azure's Schema Registry has another API; run Apicurio, Karapace or Confluent's registry beside it.",
         ),
     ),
@@ -148,7 +153,7 @@ SERVICES = (
             "kafka_sasl_mechanism": "SCRAM-SHA-256",
             "kafka_sasl_username": "avnadmin",
             "kafka_sasl_password_file": f"{_SECRETS}/kafka-password",
-            "kafka_ssl_ca_file": "/etc/streamapp/aiven-ca.pem",
+            "kafka_ssl_ca_file": f"{_SECRETS}/aiven-ca.pem",
             "schema_registry_url": "https://NAME-PROJECT.aivencloud.com:12346",
             "schema_registry_username": "avnadmin",
             "schema_registry_password_file": f"{_SECRETS}/registry-password",
@@ -231,7 +236,7 @@ SERVICES = (
             "The database user of the worker needs the role readWrite on the database.",
             (
                 "With X.509 the line is `mongodb+srv://CLUSTER.ABC12.mongodb.net/?authSource=%24external"
-                "&authMechanism=MONGODB-X509&tlsCertificateKeyFile=/etc/streamapp/atlas.pem`."
+                "&authMechanism=MONGODB-X509&tlsCertificateKeyFile=/run/secrets/atlas.pem`."
             ),
         ),
     ),

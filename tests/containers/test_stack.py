@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -178,11 +179,15 @@ def test_no_secret_is_shown(stack: Stack) -> None:
 
 
 def test_images_run_alone_on_other_servers(stack: Stack) -> None:
-    """The profile `external` takes the addresses from .env; here they are those of the stack."""
+    """The profile `external` takes addresses from .env and files from secrets/external; here those of the stack."""
+    secrets = stack.folder / "secrets"
+    (secrets / "external").mkdir()
+    (secrets / "external").chmod(0o755)
+    shutil.copy(secrets / "mongodb-worker-uri", secrets / "external" / "mongo-uri")
     settings = {
         "KAFKA_BOOTSTRAP_SERVERS": "kafka:29092",
         "SCHEMA_REGISTRY_URL": "http://schema-registry:8081",
-        "MONGO_URI": (stack.folder / "secrets" / "mongodb-worker-uri").read_text("utf-8"),
+        "MONGO_URI_FILE": "/run/secrets/mongo-uri",
         "PRODUCE_INTERVAL_SECONDS": "0",
     }
     (stack.folder / ".env").write_text(

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from streamapp.settings import PREFIX, Settings
+from streamapp.settings import CONNECTION_SETTINGS, PREFIX, Settings, load, variable
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "compose.yaml").read_text("utf-8")
@@ -23,7 +23,33 @@ OURS = {"worker": "worker", "dashboard": "dashboard", "external-worker": "worker
 IN_STACK = ["worker", "dashboard"]
 #: Those of our images, whose health check is in the Dockerfile.
 CHECKED_BY_IMAGE = {*OURS, "worker-port"}
+#: A user of the profile `external` creates it, as docs/how-to/run-with-compose.md says.
+EXTERNAL_SECRETS = "./secrets/external"
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+
+#: `.env` files as `streamapp up | tee .env`, `streamapp up --secure | tee .env` and the guides write them.
+DOTENV_FILES: dict[str, dict[str, str]] = {
+    "up": {
+        "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+        "STREAMAPP_SCHEMA_REGISTRY_URL": "http://127.0.0.1:8081",
+        "STREAMAPP_MONGO_URI": "mongodb://127.0.0.1:27017/?directConnection=true",
+    },
+    "up --secure": {
+        "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+        "STREAMAPP_KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
+        "STREAMAPP_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+        "STREAMAPP_KAFKA_SASL_USERNAME": "streamapp",
+        "STREAMAPP_KAFKA_SASL_PASSWORD_FILE": "/on/the/host/secure/kafka-password",
+        "STREAMAPP_TLS_CA_FILE": "/on/the/host/secure/ca.pem",
+        "STREAMAPP_SCHEMA_REGISTRY_URL": "https://127.0.0.1:8081/apis/ccompat/v7",
+        "STREAMAPP_SCHEMA_REGISTRY_USERNAME": "streamapp",
+        "STREAMAPP_SCHEMA_REGISTRY_PASSWORD_FILE": "/on/the/host/secure/registry-password",
+        "STREAMAPP_MONGO_URI_FILE": "/on/the/host/secure/mongo-uri",
+        "STREAMAPP_DASHBOARD_MONGO_URI_FILE": "/on/the/host/secure/dashboard-mongo-uri",
+    },
+    "MongoDB of the stack": {"STREAMAPP_MONGO_URI_FILE": "secrets/mongodb-host-uri"},
+    "everything": {variable(name): "/on/the/host" for name in CONNECTION_SETTINGS},
+}
 
 each_service = pytest.mark.parametrize("service", SERVICES)
 each_of_ours = pytest.mark.parametrize("service", OURS)
@@ -100,10 +126,7 @@ def test_variables_are_settings(service: str) -> None:
 @each_of_ours
 def test_values_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str) -> None:
     """Each value passes the settings' validation and arrives as written."""
-    variables = _variables(service)
-    for name in [name for name in variables if name.endswith("_FILE")]:
-        (tmp_path / Path(variables[name]).name).write_text("mongodb://mongodb-set:27017", "utf-8")
-        variables[name] = str(tmp_path / Path(variables[name]).name)
+    variables = _given(_with_secrets(tmp_path, _variables(service)))
 
     given = _settings(monkeypatch, tmp_path, variables)
 
@@ -111,9 +134,25 @@ def test_values_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servi
 
 
 @each_in_stack
+@pytest.mark.parametrize("dotenv", DOTENV_FILES.values(), ids=DOTENV_FILES)
+def test_dotenv_for_the_host_moves_no_server_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str, dotenv: dict[str, str]
+) -> None:
+    """With a `.env` for commands on the host the settings are valid, and the same as without it."""
+    variables = _with_secrets(tmp_path, _variables(service))
+    _settings(monkeypatch, tmp_path, variables)
+    expected = load()
+
+    # Compose gives the container the `.env`, and `environment` wins over it.
+    _settings(monkeypatch, tmp_path, {**dotenv, **variables})
+
+    assert expected == load()
+
+
+@each_in_stack
 def test_containers_use_the_others_names(service: str) -> None:
     """In a container no address is the container itself; each names a service and a port it listens on."""
-    variables = _variables(service)
+    variables = _given(_variables(service))
     addresses = [value for name, value in variables.items() if name.endswith(("_SERVERS", "_URL", "_URI"))]
     listening = {"kafka:29092", "schema-registry:8081"}
 
@@ -145,7 +184,8 @@ def test_images_are_pinned() -> None:
 def test_no_password_is_written_down() -> None:
     """Neither a variable nor an address holds a password."""
     assert None is re.search(r"://[^/\s]*:[^/\s]*@", TEXT)
-    variables = [name for service in SERVICES.values() for name in service.get("environment", {})]
+    environments = [_given(service.get("environment", {})) for service in SERVICES.values()]
+    variables = [name for environment in environments for name in environment]
     assert [] == [name for name in variables if re.search("PASSWORD|SECRET|TOKEN|KEY", name) and "FILE" not in name]
     files = {name: secret["file"] for name, secret in COMPOSE["secrets"].items()}
     assert {name: f"secrets/{name}" for name in files} == files
@@ -221,7 +261,24 @@ def test_volumes_are_named() -> None:
     mounted = [volume.partition(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
 
     assert sorted(COMPOSE["volumes"]) == sorted(source for source in mounted if not source.startswith("./"))
-    assert [] == [source for source in mounted if source.startswith("./") and not (ROOT / source).exists()]
+    from_checkout = {source for source in mounted if source.startswith("./")} - {EXTERNAL_SECRETS}
+    assert set() == {source for source in from_checkout if not (ROOT / source).exists()}
+
+
+@pytest.mark.parametrize("service", ["external-worker", "external-dashboard"])
+def test_external_services_have_the_files_that_settings_name(service: str) -> None:
+    """The files below /run/secrets that `.env.example` names for services come from a folder that git ignores."""
+    assert [f"{EXTERNAL_SECRETS}:/run/secrets:ro"] == SERVICES[service]["volumes"]
+    assert _is_ignored(f"{EXTERNAL_SECRETS.removeprefix('./')}/kafka-password")
+
+
+def test_compose_replaces_nothing_in_example_values() -> None:
+    """Each value with a $ in `.env.example` is in single quotes, where Compose replaces no variable."""
+    lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
+    values = [line.partition("=")[2] for line in lines if re.match(rf"# ?{PREFIX}\w+=", line)]
+
+    dollars = [value for value in values if "$" in value]
+    assert ["'$ConnectionString'"] == dollars
 
 
 def test_dockerfile_copies_what_there_is() -> None:
@@ -286,6 +343,19 @@ def _settings(monkeypatch: pytest.MonkeyPatch, folder: Path, variables: dict[str
 def _variables(service: str) -> dict[str, str]:
     environment = SERVICES[service]["environment"]
     return {name: _with_defaults(value) for name, value in environment.items() if name.startswith(PREFIX)}
+
+
+def _given(variables: dict[str, str]) -> dict[str, str]:
+    """Return the variables that are not empty; an empty one counts as unset."""
+    return {name: value for name, value in variables.items() if value}
+
+
+def _with_secrets(folder: Path, variables: dict[str, str]) -> dict[str, str]:
+    """Return the variables with the files of secrets in this folder, which get a connection string."""
+    files = {name: folder / Path(value).name for name, value in _given(variables).items() if name.endswith("_FILE")}
+    for file in files.values():
+        file.write_text("mongodb://mongodb-set:27017", "utf-8")
+    return variables | {name: str(file) for name, file in files.items()}
 
 
 def _with_defaults(text: str) -> str:

@@ -43,6 +43,14 @@ def test_each_link_in_a_document_leads_somewhere(document: Path) -> None:
     assert [] == [link for link in links if not (document.parent / link).exists()]
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_command_in_a_document_takes_a_connection_string_from_a_variable(document: Path) -> None:
+    """The variable is empty if its `_FILE` is set, and the argument of a process would show the password."""
+    assert [] == re.findall(
+        r"^ *\$ .*\$\{?STREAMAPP_(?:DASHBOARD_)?MONGO_URI.*", document.read_text("utf-8"), re.MULTILINE
+    )
+
+
 @pytest.mark.parametrize("kind", ["how-to", "reference", "explanation"])
 def test_each_page_is_in_the_index_of_its_kind(kind: str) -> None:
     """Every page of a folder is linked from the folder's index."""

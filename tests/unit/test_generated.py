@@ -58,6 +58,7 @@ def test_the_block_of_a_service_is_complete(
     loaded = load()
 
     assert set(service.values) <= loaded.model_fields_set
+    assert "'" not in (loaded.kafka_sasl_username or "")
     assert {*service.terms.values()} <= {*Settings.model_fields}
 
 

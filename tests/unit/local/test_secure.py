@@ -38,6 +38,13 @@ def test_files_are_readable_by_this_user_only(tmp_path: Path) -> None:
     assert (0o600, 0o700) == (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode))
 
 
+def test_git_ignores_the_secrets_of_every_data_folder() -> None:
+    """A data folder can be inside the checkout."""
+    ignored = (Path(__file__).parents[3] / ".gitignore").read_text("utf-8").splitlines()
+
+    assert f"{secure.FOLDER}/" in ignored
+
+
 def test_a_secret_stays_the_same(tmp_path: Path) -> None:
     """A second start of a data folder uses the passwords of the first one."""
     first, other = secure_files.secret(tmp_path / "one"), secure_files.secret(tmp_path / "other")
