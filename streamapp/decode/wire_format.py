@@ -15,12 +15,10 @@ from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.event import Event, Schema
-from streamapp.model.record import Reason
+from streamapp.model.record import UNREADABLE, Reason
 from streamapp.model.user_event import OPTIONAL
 
 MAGIC_BYTE = 0
-#: The first byte of what the transport could not read as a record.
-UNREADABLE = b"\xff"
 HEADER = struct.Struct(">bi")
 
 

@@ -12,6 +12,8 @@ HEADER_PREFIX = "streamapp."
 
 #: Kafka's timestamp of a record without one: old message formats, mirrors of old topics.
 UNKNOWN_TIMESTAMP = -1
+#: The first byte of the value of what the transport could not read as a record; its bytes follow.
+UNREADABLE = b"\xff"
 
 
 class Reason(StrEnum):

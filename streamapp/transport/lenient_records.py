@@ -12,8 +12,7 @@ from typing import Any
 
 from aiokafka.record.default_records import DefaultRecord
 
-from streamapp.decode.wire_format import UNREADABLE
-from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP
+from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP, UNREADABLE
 from streamapp.transport.record_batch import BatchHeader, RecordBatch
 
 

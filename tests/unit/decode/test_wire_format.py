@@ -11,7 +11,7 @@ from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
-from streamapp.model.record import Reason
+from streamapp.model.record import UNREADABLE, Reason
 from streamapp.model.user_event import VERSIONS
 from streamapp.transport.faust_codec import FaustCodec
 from tests.support.factories import NOW, V1, V2, an_event, wire
@@ -50,7 +50,7 @@ def test_a_value_without_header_has_a_reason(value: bytes | None, reason: Reason
 def test_bytes_that_the_transport_could_not_read_are_named() -> None:
     """No producer has written the first byte."""
     with pytest.raises(Undecodable, match=r"cannot read.*see the warning"):
-        wire_format.schema_id_of(wire_format.UNREADABLE + b"some bytes")
+        wire_format.schema_id_of(UNREADABLE + b"some bytes")
 
 
 def test_a_truncated_record_is_detected() -> None:

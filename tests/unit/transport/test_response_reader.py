@@ -19,9 +19,8 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from streamapp.decode import wire_format
-from streamapp.decode.wire_format import UNREADABLE
 from streamapp.errors import Undecodable
-from streamapp.model.record import UNKNOWN_TIMESTAMP, Reason
+from streamapp.model.record import UNKNOWN_TIMESTAMP, UNREADABLE, Reason
 from streamapp.transport import batch_pieces, unpacking
 from streamapp.transport.batch_pieces import MAX_RECORD_BYTES
 from streamapp.transport.batch_size import MAX_HEADERS
