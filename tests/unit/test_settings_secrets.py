@@ -146,6 +146,13 @@ def test_kafka_spelling_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
             "are both set",
         ),
         ({"KAFKA_SECURITY_PROTOCOL": "sasl_plaintext", "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"}, "needs TLS"),
+        *(
+            (
+                SASL | {"KAFKA_SECURITY_PROTOCOL": "sasl_plaintext", "KAFKA_SASL_PASSWORD": SECRET, name: "x"},
+                f"STREAMAPP_{name} is set, but STREAMAPP_KAFKA_SECURITY_PROTOCOL=sasl_plaintext uses no TLS.",
+            )
+            for name in ("KAFKA_SSL_CA_FILE", "KAFKA_SSL_CERTIFICATE_FILE")
+        ),
         ({"SCHEMA_REGISTRY_USERNAME": "u"}, "STREAMAPP_SCHEMA_REGISTRY_PASSWORD is not"),
         ({"SCHEMA_REGISTRY_PASSWORD": SECRET}, "STREAMAPP_SCHEMA_REGISTRY_USERNAME is not"),
         (
