@@ -69,7 +69,7 @@ def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts
 def _send_history(backend: Backend) -> None:
     click.echo("Sending sample events of the last 24 hours …", err=True)
     command = [sys.executable, "-m", "streamapp", "send-sample", *HISTORY]
-    environ = {**os.environ, **backend.addresses.environment()}
+    environ = backend.addresses.command_environment(os.environ)
     sent = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if sent.returncode:
         click.echo(f"They were not sent: {sent.stderr.strip()}", err=True)
@@ -92,7 +92,7 @@ def _worker(backend: Backend, folder: Path, port: int) -> Server:
         log=folder / "worker.log",
         port=port,
         answers=lambda: _answers(f"http://{net.HOST}:{port}/readyz"),
-        environ=backend.addresses.command_environment({}),
+        environ=backend.addresses.additions(os.environ),
     )
 
 
@@ -103,7 +103,7 @@ def _dashboard(backend: Backend, folder: Path, port: int) -> Server:
         log=folder / "dashboard.log",
         port=port,
         answers=lambda: _answers(f"http://{net.HOST}:{port}/_stcore/health"),
-        environ=backend.addresses.command_environment({}),
+        environ=backend.addresses.additions(os.environ),
     )
 
 

@@ -1,4 +1,4 @@
-"""`streamapp schema check`, `diff`, `list` and `register`: change Avro schemas without breaking anybody."""
+"""`streamapp schema check`, `diff` and `register`: change Avro schemas without breaking anybody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamapp.commands import schema_check, schema_diff, schema_register
 
 @click.group("schema")
 def command() -> None:
-    """Check, compare, list and register Avro schemas."""
+    """Check, compare and register Avro schemas."""
 
 
 command.add_command(schema_check.command)

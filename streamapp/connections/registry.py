@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from schema_registry.client import SchemaRegistryClient
 
 from streamapp.connections.tls import TlsFiles
+from streamapp.errors import SettingsError
 from streamapp.settings import Settings, variable
-from streamapp.settings.sources import secret_in
+from streamapp.settings.sources import text_in
 
 #: With these a proxy says that the registry behind it does not answer.
 _UNAVAILABLE = frozenset({502, 503, 504})
@@ -132,7 +133,11 @@ def _auth(settings: Settings) -> httpx.Auth | None:
 
 
 class _BearerAuth(httpx.Auth):
-    """Sends a token; one of a file is read again for each request."""
+    """Sends a token; one of a file is read again for each request.
+
+    While another program writes the file, it may be missing or empty. Then the request fails as one without an answer,
+    which is repeated.
+    """
 
     def __init__(self, token: SecretStr, file: Path | None) -> None:
         self._token, self._file = token, file
@@ -140,6 +145,9 @@ class _BearerAuth(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         token = self._token.get_secret_value()
         if self._file is not None:
-            token = secret_in(self._file, variable("schema_registry_bearer_token_file")).decode()
+            try:
+                token = text_in(self._file, variable("schema_registry_bearer_token_file"))
+            except SettingsError as exc:
+                raise httpx.RequestError(str(exc), request=request) from None
         request.headers["Authorization"] = f"Bearer {token}"
         yield request

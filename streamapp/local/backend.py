@@ -49,6 +49,14 @@ class Addresses:
         plain = {"STREAMAPP_KAFKA_SECURITY_PROTOCOL": "plaintext", "STREAMAPP_DASHBOARD_MONGO_URI": self.mongo_uri}
         return {**kept, **({} if self.variables else plain), **self.environment()}
 
+    def additions(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return what to add to an environment, so that a command finds in it what `command_environment` returns.
+
+        Variables of connections to other servers are empty, which counts as unset.
+        """
+        wanted = self.command_environment(environ)
+        return {**dict.fromkeys(environ.keys() - wanted.keys(), ""), **wanted}
+
 
 class Backend:
     """The servers, with their data in one folder; a context manager that starts and stops them.

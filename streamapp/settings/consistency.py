@@ -16,6 +16,7 @@ _KAFKA_CREDENTIALS = (
     "kafka_oauth_token_url",
     "kafka_oauth_token_file",
 )
+_KAFKA_TLS_FILES = ("kafka_ssl_certificate_file", "kafka_ssl_ca_file")
 _PROTOCOL, _MECHANISM = variable("kafka_security_protocol"), variable("kafka_sasl_mechanism")
 
 
@@ -36,12 +37,15 @@ def _protocol_missing(settings: KafkaSettings) -> Iterator[str]:
     """Credentials and certificates that would not be used, because the default is plaintext."""
     if given := _first_set(settings, _KAFKA_CREDENTIALS):
         yield f"{variable(given)} is set, but {_PROTOCOL} is not. Set {_PROTOCOL}=sasl_ssl."
-    elif given := _first_set(settings, ("kafka_ssl_certificate_file", "kafka_ssl_ca_file")):
+    elif given := _first_set(settings, _KAFKA_TLS_FILES):
         yield f"{variable(given)} is set, but {_PROTOCOL} is not. Set {_PROTOCOL}=ssl."
 
 
 def _sasl(settings: KafkaSettings) -> Iterator[str]:
     mechanism = settings.kafka_sasl_mechanism
+    given = _first_set(settings, _KAFKA_TLS_FILES)
+    if given and settings.kafka_security_protocol == "sasl_plaintext":
+        yield f"{variable(given)} is set, but {_PROTOCOL}=sasl_plaintext uses no TLS. Set {_PROTOCOL}=sasl_ssl."
     if mechanism is None:
         protocol = settings.kafka_security_protocol
         yield f"{_PROTOCOL} is {protocol}, which needs {_MECHANISM}. Example: {_MECHANISM}=PLAIN"

@@ -30,6 +30,27 @@ def _problem(error: ErrorDetails, field: FieldInfo) -> str:
     return f"{text}." if is_secret else f"{_redacted(error['input'])}: {text}."
 
 
+#: What may be a secret in a value, and what is printed in its place.
+_SECRET_PARTS = (
+    # User and password, with or without a scheme before them.
+    (re.compile(r"^(\w[\w+.-]*://)?.*@", re.DOTALL), r"\1***@"),
+    # The text after ? or #, which may be a token.
+    (re.compile(r"([?#]).+", re.DOTALL), r"\1***"),
+    # A part of a connection string such as `Endpoint=…;SharedAccessKey=…`, up to the next part.
+    (
+        re.compile(
+            r"((?:key|secret|token|password|passwd|pwd|signature|\bsig)[\"']?\s*=).+?(?=[;,&]\s*\w+\s*=|\Z)",
+            re.DOTALL | re.IGNORECASE,
+        ),
+        r"\1***",
+    ),
+)
+
+
 def _redacted(value: object) -> str:
-    """Return the value without user and password, and without the text after ? or #, which may be a token."""
-    return re.sub(r"([?#]).+(?=.$)", r"\1***", re.sub(r"//.*@", "//***@", repr(value)))
+    """Return the value without what may be a secret."""
+    if not isinstance(value, str):
+        return repr(value)
+    for pattern, replacement in _SECRET_PARTS:
+        value = pattern.sub(replacement, value)
+    return repr(value)

@@ -76,11 +76,8 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
 
     @property
     def signing_key(self) -> bytes | None:
-        """The key that signs dead letters; raises SettingsError if its file cannot be read, or if both are set."""
+        """The key that signs dead letters; raises SettingsError if its file cannot be read."""
         key, file = self.dlq_signing_key, self.dlq_signing_key_file
-        names = f"{variable('dlq_signing_key')} and {variable('dlq_signing_key_file')}"
-        if key is not None and file is not None:
-            raise SettingsError(f"{names} are both set. Remove one of them.")
         if key is not None:
             return key.get_secret_value().encode()
         return None if file is None else secret_in(file, variable("dlq_signing_key_file"))

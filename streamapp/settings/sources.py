@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,8 +76,8 @@ class SecretFiles(_Source):
     def __call__(self) -> dict[str, Any]:
         """Return the secrets that are set; raises SettingsError if one is set twice, or a file cannot be read."""
         found = [source() for source in self._sources]
-        names = [name for name in secrets(self.settings_cls.model_fields) if name not in _BINARY]
-        return {name: value for name in names if (value := _secret(name, found)) is not None}
+        names = secrets(self.settings_cls.model_fields)
+        return {key: value for name in names for key, value in _secret(name, found).items()}
 
 
 def secrets(names: Iterable[str]) -> list[str]:
@@ -86,20 +86,27 @@ def secrets(names: Iterable[str]) -> list[str]:
     return [name for name in names if f"{name}_file" in names]
 
 
-def _secret(name: str, sources: Iterable[Mapping[str, Any]]) -> Any:
+def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the secret and its file, as the first source that has one of them says; empty if none has.
+
+    What only a later source has of the two is None in the result.
+    """
     file = f"{name}_file"
     for source in sources:
         value, path = source.get(name), source.get(file)
         if value is not None and path is not None:
             raise SettingsError(f"{variable(name)} and {variable(file)} are both set. Remove one of them.")
-        if value is not None:
-            return value
-        if path is not None:
-            return _text_in(Path(path), variable(file))
-    return None
+        if value is not None or path is not None:
+            if path is not None and name not in _BINARY:
+                value = text_in(Path(path), variable(file))
+            decided = {name: value, file: path}
+            given = {key for each in sources for key in decided if each.get(key) is not None}
+            return {key: each for key, each in decided.items() if each is not None or key in given}
+    return {}
 
 
-def _text_in(file: Path, name: str) -> str:
+def text_in(file: Path, name: str) -> str:
+    """Return the text of a file as `secret_in` does; raises SettingsError with this variable's name."""
     try:
         return secret_in(file, name).decode()
     except UnicodeDecodeError:

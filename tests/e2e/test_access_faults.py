@@ -65,7 +65,8 @@ def faults(backend: Backend, folder: Path) -> Iterator[tuple[str, Fault]]:
     words = ("an unknown certificate authority", "STREAMAPP_KAFKA_SSL_CA_FILE")
     yield "kafka: unknown authority", Fault("kafka", {"kafka_ssl_ca_file": unknown}, words)
     words = ("speaks TLS on this port", "STREAMAPP_KAFKA_SECURITY_PROTOCOL=ssl")
-    yield "kafka: without TLS", Fault("kafka", {"kafka_security_protocol": "sasl_plaintext"}, words)
+    without = {"kafka_security_protocol": "sasl_plaintext", "kafka_ssl_ca_file": None}
+    yield "kafka: without TLS", Fault("kafka", without, words)
     words = ("does not speak TLS on this port", "STREAMAPP_KAFKA_SECURITY_PROTOCOL=plaintext")
     plain = {"kafka_bootstrap_servers": f"{HOST}:{ports.registry_behind}"}
     yield "kafka: port without TLS", Fault("kafka", plain, words)

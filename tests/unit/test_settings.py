@@ -114,6 +114,20 @@ def test_error_names_every_invalid_value(monkeypatch: pytest.MonkeyPatch) -> Non
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"ftp://user:a/{PASSWORD}@localhost:8081"),
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"http://localhost:8081/apis?token={PASSWORD}"),
         ("STREAMAPP_SCHEMA_REGISTRY_URL", f"localhost:8081#\n{PASSWORD}"),
+        ("STREAMAPP_SCHEMA_REGISTRY_URL", f"http://one,http://user:{PASSWORD}@two"),
+        ("STREAMAPP_SCHEMA_REGISTRY_URL", f"user:{PASSWORD}@localhost:8081"),
+        ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", f"user:{PASSWORD}@localhost:9092"),
+        ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", f"a:1,user:{PASSWORD}@b:9092,user:{PASSWORD}@c:9092"),
+        (
+            "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS",
+            f"Endpoint=sb://ns.example.com/;SharedAccessKeyName=n;SharedAccessKey={PASSWORD}=",
+        ),
+        (
+            "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS",
+            f"Endpoint=sb://ns.example.com/;sharedaccesskey={PASSWORD}a;b{PASSWORD};EntityPath=t",
+        ),
+        ("STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", f"a:1 username=u password='{PASSWORD}' token=\"{PASSWORD}\""),
+        ("STREAMAPP_TOPIC", f"client_secret = {PASSWORD}"),
     ],
 )
 def test_error_contains_no_password(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:

@@ -75,6 +75,30 @@ def test_the_environment_wins_over_a_secret_file_in_dotenv(monkeypatch: pytest.M
     assert "mongodb://of-the-environment" == settings.load().mongo_uri.get_secret_value()
 
 
+@pytest.mark.parametrize("name", SECRETS)
+def test_the_environment_decides_between_a_secret_and_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """What `.env` has of the two does not count, and is not read."""
+    variable, ours = f"{settings.PREFIX}{name.upper()}", "mongodb://ours"
+    (tmp_path / "ours").write_text(ours)
+
+    def found() -> tuple[bytes, object]:
+        loaded = Settings()
+        is_key = name == "dlq_signing_key"
+        value = loaded.signing_key if is_key else getattr(loaded, name).get_secret_value().encode()
+        return value, getattr(loaded, f"{name}_file")
+
+    monkeypatch.setenv(variable, ours)
+    Path(".env").write_text(f"{variable}_FILE=/nowhere\n", encoding="utf-8")
+    assert (ours.encode(), None) == found()
+
+    monkeypatch.delenv(variable)
+    monkeypatch.setenv(f"{variable}_FILE", str(tmp_path / "ours"))
+    Path(".env").write_text(f"{variable}=mongodb://theirs\n", encoding="utf-8")
+    assert (ours.encode(), tmp_path / "ours") == found()
+
+
 @pytest.mark.parametrize(
     ("content", "expected"), [(None, "cannot be read"), (b"\n", "is empty"), (b"\xff", "not a text in UTF-8")]
 )
@@ -122,6 +146,13 @@ def test_kafka_spelling_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
             "are both set",
         ),
         ({"KAFKA_SECURITY_PROTOCOL": "sasl_plaintext", "KAFKA_SASL_MECHANISM": "AWS_MSK_IAM"}, "needs TLS"),
+        *(
+            (
+                SASL | {"KAFKA_SECURITY_PROTOCOL": "sasl_plaintext", "KAFKA_SASL_PASSWORD": SECRET, name: "x"},
+                f"STREAMAPP_{name} is set, but STREAMAPP_KAFKA_SECURITY_PROTOCOL=sasl_plaintext uses no TLS.",
+            )
+            for name in ("KAFKA_SSL_CA_FILE", "KAFKA_SSL_CERTIFICATE_FILE")
+        ),
         ({"SCHEMA_REGISTRY_USERNAME": "u"}, "STREAMAPP_SCHEMA_REGISTRY_PASSWORD is not"),
         ({"SCHEMA_REGISTRY_PASSWORD": SECRET}, "STREAMAPP_SCHEMA_REGISTRY_USERNAME is not"),
         (

@@ -76,7 +76,7 @@ def _obstacle(subject: SubjectFacts, version: int, url: str, *, may_register: bo
         return ", and STREAMAPP_REGISTER_SCHEMAS is false", f"{fix} under {subject.name}"
     if subject.mode in _READ_ONLY:
         body = '{"mode": "READWRITE"}'
-        fix = f"curl -X PUT -H 'Content-Type: application/json' -d '{body}' {url}/mode/{subject.name}"
+        fix = f"curl -X PUT -H 'Content-Type: application/json' -d '{body}' {api_path.first(url)}/mode/{subject.name}"
         return f", and the mode there is {subject.mode}", fix
     if subject.acceptable.get(version) is False:
         why = f", and it is not compatible ({subject.level}) with the {len(subject.versions)} registered versions"
@@ -99,4 +99,4 @@ def _level(subject: SubjectFacts, url: str, *, will_be_set: bool) -> Finding:
 def set_level_command(url: str, subject: str) -> str:
     """Return the command that sets the compatibility level of a subject to BACKWARD."""
     body = '{"compatibility": "BACKWARD"}'
-    return f"curl -X PUT -H 'Content-Type: application/json' -d '{body}' {url}/config/{subject}"
+    return f"curl -X PUT -H 'Content-Type: application/json' -d '{body}' {api_path.first(url)}/config/{subject}"

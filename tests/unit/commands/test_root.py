@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import streamapp
 from streamapp import commands
-from streamapp.commands import root
+from streamapp.commands import root, schema
 
 
 def output(*command: str) -> str:
@@ -53,6 +53,15 @@ def test_each_command_has_one_line_of_help() -> None:
     texts = [text for group in (*commands.GROUPS.values(), root.FAUST_COMMANDS) for text in group.values()]
 
     assert [] == [text for text in texts if len(text) > 63]
+
+
+def test_the_help_of_schema_names_its_commands() -> None:
+    """Each of them, and no other."""
+    words = {"check": "Check", "diff": "compare", "register": "register"}
+    *first, last = (words[name] for name in schema.command.commands)
+
+    assert f"{', '.join(first)} and {last} Avro schemas." == schema.command.help
+    assert schema.command.help == commands.GROUPS["Data"]["schema"]
 
 
 def test_faust_shows_the_same_commands() -> None:

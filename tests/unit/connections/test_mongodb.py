@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -11,6 +12,9 @@ from streamapp.connections import mongodb
 from streamapp.connections.tls import system_ca_file
 from streamapp.errors import SettingsError
 from tests.support.backends import plain_settings
+
+if TYPE_CHECKING:
+    from tests.unit.connections.conftest import Certificates
 
 CA = system_ca_file()
 CA_IN_URI = quote(CA, safe="")
@@ -33,6 +37,35 @@ CA_IN_URI = quote(CA, safe="")
 def test_a_connection_string_with_tls_gets_the_ca_file(uri: str, expected: str) -> None:
     """One that uses no TLS, or names a file, stays as it is."""
     assert expected == mongodb.uri(plain_settings(mongo_uri=uri, tls_ca_file=CA))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "tlsCertificateKeyFilePassword=x",
+        "tlsInsecure=false",
+        "tlsInsecure=true",
+        "tlsAllowInvalidCertificates=false",
+        "tlsAllowInvalidCertificates=true",
+        "tlsAllowInvalidHostnames=false",
+        "tlsDisableOCSPEndpointCheck=false",
+        "retryWrites=false",
+    ],
+)
+def test_an_option_that_turns_tls_on_is_known(option: str) -> None:
+    """Where the driver uses TLS without tls=true, it gets the CA file."""
+    uri = f"mongodb://h/?{option}"
+    with mongodb.client(uri, connect=False) as client:
+        uses_tls = client.options.pool_options._ssl_context is not None
+
+    assert uses_tls == (CA_IN_URI in mongodb.uri(plain_settings(mongo_uri=uri, tls_ca_file=CA)))
+
+
+def test_a_client_certificate_turns_tls_on(certificates: Certificates) -> None:
+    """As it does in the driver, which would check the server with other authorities."""
+    uri = f"mongodb://h/?tlsCertificateKeyFile={quote(str(certificates.server), safe='')}"
+
+    assert f"{uri}&tlsCAFile={CA_IN_URI}" == mongodb.uri(plain_settings(mongo_uri=uri, tls_ca_file=CA))
 
 
 def test_without_a_ca_file_the_store_of_the_system_is_used() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from streamapp.connections.registry import RegistryConnection
 from streamapp.net import HOST
+from streamapp.registry.client import RegistryClient, RegistryUnavailable
 from tests.support.backends import plain_settings
 
 if TYPE_CHECKING:
@@ -88,6 +90,26 @@ def test_a_bearer_token_file_is_read_for_each_request(tmp_path: Path) -> None:
         client.get_subjects()
 
     assert ["Bearer first", "Bearer second"] == seen
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff"])
+def test_a_bearer_token_file_that_is_being_written_is_waited_out(tmp_path: Path, content: bytes | None) -> None:
+    """The request fails as one without an answer, and the error names the setting; a later one succeeds."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    with serving() as (port, seen):
+        settings = plain_settings(schema_registry_url=f"http://{HOST}:{port}", schema_registry_bearer_token_file=file)
+        registry = RegistryClient(RegistryConnection.of(settings), "subject")
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content)
+        with pytest.raises(RegistryUnavailable, match="STREAMAPP_SCHEMA_REGISTRY_BEARER_TOKEN_FILE"):
+            asyncio.run(registry.versions())
+        file.write_text("second")
+        asyncio.run(registry.versions())
+        registry.close()
+
+    assert ["Bearer second"] == seen
 
 
 def test_a_private_ca_without_a_client_certificate(certificates: Certificates) -> None:

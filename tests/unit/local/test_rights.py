@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from streamapp.commands import COMMANDS, WORKER
+import re
+from pathlib import Path
+
+from streamapp.commands import COMMANDS, WORKER, schema
 from streamapp.local import rights
 from streamapp.local.rights import PROGRAMS, KafkaRight, Resource
 from streamapp.local.secure_kafka import acls
@@ -49,3 +52,12 @@ def test_every_command_that_uses_the_servers_is_listed() -> None:
     commands = {*COMMANDS, WORKER}
 
     assert commands - {"up", "demo", "schema"} == {program.name.split()[0] for program in PROGRAMS}
+
+
+def test_each_command_that_uses_the_registry_is_listed() -> None:
+    """The table in docs/reference/rights.md says of all others that they need no right there."""
+    page = (Path(__file__).parents[3] / "docs/reference/rights.md").read_text("utf-8")
+    table = page.partition("## Schema registry")[2]
+    listed = {name.partition(" -")[0] for line in table.splitlines() for name in re.findall("`(.*?)`", line[:60])}
+
+    assert {f"schema {name}" for name in schema.command.commands} | {"worker", "send-sample", "verify"} <= listed

@@ -10,15 +10,23 @@ import stat
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from aiohttp import ClientSession, web
 
+from streamapp import settings
+from streamapp.commands import demo
+from streamapp.connections.tls import TlsFiles
 from streamapp.errors import BackendError
 from streamapp.local import secure, secure_files
-from streamapp.local.backend import Addresses
+from streamapp.local.backend import Addresses, Backend
+from streamapp.local.ports import Ports
+from streamapp.local.secure import Security
 from streamapp.local.secure_proxy import Proxy
 from streamapp.net import HOST
+from streamapp.settings import Settings
 
 USER, PASSWORD = "alice", "with:colons"
 
@@ -86,6 +94,46 @@ def test_a_command_gets_no_connection_to_other_servers() -> None:
         "STREAMAPP_MONGO_URI": "mongodb://m",
         "STREAMAPP_DASHBOARD_MONGO_URI": "mongodb://m",
     } == addresses.command_environment(shell)
+
+
+def test_what_is_added_to_the_environment_of_the_demo_hides_other_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker and dashboard inherit the variables of the shell, of which an empty one counts as unset."""
+    addresses = Addresses(kafka_bootstrap_servers="k:1", schema_registry_url="http://r", mongo_uri="mongodb://m")
+    shell = {
+        "STREAMAPP_MONGO_URI_FILE": "/theirs",
+        "STREAMAPP_KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
+        "STREAMAPP_KAFKA_SASL_MECHANISM": "PLAIN",
+        "streamapp_schema_registry_username": "theirs",
+        "STREAMAPP_TOPIC": "mine",
+    }
+    backend, folder = cast("Backend", SimpleNamespace(addresses=addresses)), Path("unused")
+    for name, value in shell.items():
+        monkeypatch.setenv(name, value)
+
+    for server in (demo._worker(backend, folder, 1), demo._dashboard(backend, folder, 2)):
+        for name, value in server._environ.items():
+            monkeypatch.setenv(name, value)
+        loaded = settings.load()
+        assert ("plaintext", None) == (loaded.kafka_security_protocol, loaded.kafka_sasl_mechanism)
+        assert (None, "http://r") == (loaded.schema_registry_username, loaded.schema_registry_url)
+        assert ("mongodb://m", None) == (loaded.mongo_uri.get_secret_value(), loaded.mongo_uri_file)
+        assert "mine" == loaded.topic
+
+
+def test_a_secured_backend_names_its_authority_for_each_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """So another authority in a `.env` is not used."""
+    monkeypatch.chdir(tmp_path)
+    variables = [f"STREAMAPP_{name}CA_FILE" for name in ("TLS_", "KAFKA_SSL_", "SCHEMA_REGISTRY_SSL_")]
+    Path(".env").write_text("".join(f"{name}=/theirs\n" for name in variables), encoding="utf-8")
+    security = Security(tmp_path, Settings())
+    for name, value in security.environment(Ports.choose(usual=False, is_secure=True)).items():
+        if "_URI_" not in name:  # these files are written once MongoDB runs
+            monkeypatch.setenv(name, value)
+
+    loaded = settings.load()
+
+    used = {TlsFiles.of_kafka(loaded).ca_file, TlsFiles.of_registry(loaded).ca_file, loaded.tls_ca_file}
+    assert {security.authority.ca_file} == used
 
 
 async def _registry(request: web.Request) -> web.Response:

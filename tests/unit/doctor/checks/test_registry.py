@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamapp.doctor.checks.finding import Finding
-from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject
+from streamapp.doctor.checks.registry import SubjectFacts, check_api, check_subject, set_level_command
 from streamapp.model.user_event import VERSIONS
 
 URL = "http://r:8081"
@@ -25,6 +25,20 @@ def test_api() -> None:
     assert "STREAMAPP_SCHEMA_REGISTRY_URL=http://r:8081/apis/ccompat/v7" == apicurio.fix
     assert "STREAMAPP_SCHEMA_REGISTRY_PASSWORD" in check_api(URL, 401, None, has_apicurio=False).fix
     assert "curl http://r:8081/subjects" in check_api(URL, 200, {}, has_apicurio=False).fix
+
+
+def test_api_of_several_urls() -> None:
+    """The remedy has a path at each of them; the command has one URL."""
+    both = "http://a:1,http://b:2"
+    apicurio = check_api(both, 404, None, has_apicurio=True)
+    unknown = check_api(f"{both}/", 404, None, has_apicurio=False)
+    one_is_right = check_api("http://a:1/apis/ccompat/v7,http://b:2", 404, None, has_apicurio=True)
+
+    corrected = "STREAMAPP_SCHEMA_REGISTRY_URL=http://a:1/apis/ccompat/v7,http://b:2/apis/ccompat/v7"
+    assert [corrected] * 2 == [apicurio.fix, one_is_right.fix]
+    assert "for Apicurio Registry http://a:1/apis/ccompat/v7;" in unknown.fix
+    assert unknown.fix.endswith("curl http://a:1/subjects")
+    assert set_level_command(both, "s").endswith(" http://a:1/config/s")
 
 
 def a_subject(**changes: Any) -> SubjectFacts:
