@@ -93,8 +93,9 @@ def _probe_with_tls(raw: socket.socket, host: str, context: ssl.SSLContext) -> s
         return None
     except (ssl.SSLError, ConnectionError) as exc:
         found = cause_in(str(exc))
-        is_verified = isinstance(exc, ssl.SSLError) and not isinstance(exc, ssl.SSLEOFError)
-        return found or (None if is_verified else _NO_TLS)
+        # Python 3.11 has had both errors for a server that closes the connection during the handshake.
+        is_closed = isinstance(exc, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError))
+        return found or (_NO_TLS if is_closed else None)
     return None
 
 
