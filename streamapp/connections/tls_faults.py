@@ -47,7 +47,7 @@ _CAUSES = (
     (r"(hostname|ip address) mismatch|not valid for|doesn't match", _OTHER_NAME),
     (r"self[- ]signed certificate|unable to (get|verify)|certificate verify failed|could not be verified", _UNKNOWN_CA),
     (r"wrong.version.number|record layer failure|PLAINTEXT broker listener|packet length too long", _NO_TLS),
-    (r"EOF occurred in violation|unexpected.eof|handshake failed.*(reset|closed)", _NO_TLS),
+    (r"EOF occurred in violation|unexpected.eof|been closed \(EOF\)|handshake failed.*(reset|closed)", _NO_TLS),
     (r"SSL listener", _ONLY_TLS),
 )
 
