@@ -19,7 +19,7 @@ _REFUSAL_SECONDS = 0.5
 _EXPIRED = "the server's certificate has expired or is not valid yet"
 _OTHER_NAME = "the server's certificate is for another host name"
 _UNKNOWN_CA = "the server's certificate comes from an unknown certificate authority"
-_CLIENT = "the server refuses the client certificate, or requires one"
+CLIENT_CERTIFICATE = "the server refuses the client certificate, or requires one"
 _NO_TLS = "the server does not speak TLS on this port"
 _ONLY_TLS = "the server speaks TLS on this port"
 
@@ -41,8 +41,11 @@ class TlsSettings:
 
 #: Words in the text of an error → what is wrong. The first that matches counts.
 _CAUSES = (
-    (r"alert (certificate (required|expired|unknown|revoked)|(bad|unsupported) certificate|unknown ca)", _CLIENT),
-    (r"did not return a certificate|client SSL authentication might be required", _CLIENT),
+    (
+        r"alert (certificate (required|expired|unknown|revoked)|(bad|unsupported) certificate|unknown ca)",
+        CLIENT_CERTIFICATE,
+    ),
+    (r"did not return a certificate|client SSL authentication might be required", CLIENT_CERTIFICATE),
     (r"certificate has expired|certificate is not yet valid", _EXPIRED),
     (r"(hostname|ip address) mismatch|not valid for|doesn't match", _OTHER_NAME),
     (r"self[- ]signed certificate|unable to (get|verify)|certificate verify failed|could not be verified", _UNKNOWN_CA),
@@ -63,7 +66,7 @@ def remedy(cause: str, settings: TlsSettings) -> str:
         _EXPIRED: f"Renew the certificate of the server, or check the clock of this machine ({settings.address})",
         _OTHER_NAME: f"Use the name that is in the certificate in {settings.address}, or issue a certificate for it",
         _UNKNOWN_CA: f"Set {settings.ca} to the file with its certificate authority (PEM)",
-        _CLIENT: f"Set {settings.certificate} to a certificate that the server accepts, and its key",
+        CLIENT_CERTIFICATE: f"Set {settings.certificate} to a certificate that the server accepts, and its key",
         _NO_TLS: f"Use {settings.turn_off}, or the port with TLS",
         _ONLY_TLS: f"Use {settings.turn_on}, or the port without TLS",
     }[cause]
@@ -110,7 +113,7 @@ def _probe_without_tls(raw: socket.socket) -> str | None:
     try:
         unverified_context().wrap_socket(raw).close()
     except ssl.SSLError as exc:
-        return _ONLY_TLS if cause_in(str(exc)) == _CLIENT else None
+        return _ONLY_TLS if cause_in(str(exc)) == CLIENT_CERTIFICATE else None
     except OSError:
         return None
     return _ONLY_TLS

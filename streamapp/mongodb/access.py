@@ -6,7 +6,14 @@ import re
 
 from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
-from streamapp.connections.tls_faults import TlsSettings, cause_in, probe, remedy, unverified_context
+from streamapp.connections.tls_faults import (
+    CLIENT_CERTIFICATE,
+    TlsSettings,
+    cause_in,
+    probe,
+    remedy,
+    unverified_context,
+)
 from streamapp.mongodb.faults import ACCESS_CODES
 
 _TLS = TlsSettings(
@@ -43,5 +50,7 @@ def _tls_fault(error: str) -> str | None:
     closed = _CLOSED.search(error)
     if closed is None:
         return cause_in(error)
-    context = unverified_context() if _OF_TLS.search(error) else None
-    return probe(closed[1].strip("[]"), int(closed[2]), context)
+    host, port = closed[1].strip("[]"), int(closed[2])
+    found = probe(host, port, unverified_context())
+    # A server with TLS 1.3 refuses the certificate after the handshake: the error then has no word of TLS.
+    return found if found == CLIENT_CERTIFICATE or _OF_TLS.search(error) else probe(host, port, None)
