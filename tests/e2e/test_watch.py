@@ -173,7 +173,7 @@ def test_no_secret_is_logged(settings_for: SettingsFactory, tmp_path: Path, form
     with_password: Settings = settings.model_copy(update={"mongo_uri": SecretStr(address)})
     command = (sys.executable, "-m", "streamapp", "worker", "--loglevel", "debug")
     with Worker(with_password, tmp_path, command=command) as worker:
-        until(lambda: "MongoDB is unreachable" in worker.text, what="a line about MongoDB")
+        until(lambda: "MongoDB refuses access" in worker.text, what="a line about MongoDB")
         until(lambda: "mongodb" in worker.page("/readyz")[1], what="a red /readyz")
         pages = [worker.page("/readyz")[1], metrics(worker)]
         worker.stop()
