@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard.model import formatting, time_window
-from dashboard.model.snapshot import Users
+from dashboard.model.snapshot import Part, Users
 from tests.support.doubles.dashboard_reader import NOON
 
 
@@ -102,3 +102,23 @@ def test_window_that_is_over(minutes: int, text: str) -> None:
     assert chosen
 
     assert text == formatting.window(time_window.window(chosen, NOON))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (0, ("1,000", "1,000", "1,000 · 50.0%", "1,000 · 50.0%")),
+        (100, ("≥ 1,000", "1,000 to 1,100", "≥ 1,000 · ~50.0%", "1,000 to 1,100 · 50.0% to 55.0%")),
+        (-1_000, ("≤ 1,000", "0 to 1,000", "≤ 1,000 · ~50.0%", "0 to 1,000 · 0.0% to 50.0%")),
+    ],
+)
+def test_bounds_are_marked(error: int, expected: tuple[str, ...]) -> None:
+    """Only a number that can be off has a mark."""
+    part = Part(label="a value", n=1_000, of=2_000, error=error)
+
+    assert expected == (
+        formatting.count(part.least, part.most),
+        formatting.between(part.least, part.most),
+        formatting.part(part),
+        formatting.part_bounds(part),
+    )

@@ -160,3 +160,9 @@ def test_dead_letters_are_summed_over_reasons() -> None:
 
 def test_age_of_the_last_event() -> None:
     assert timedelta(seconds=9) == health_of(last_received_at=seconds(9)).last_event_age
+
+
+def test_a_worker_that_is_gone_is_named_with_its_last_heartbeat() -> None:
+    shown = health_of(partition(lag=1, at=HOUR_AGO), workers=[worker("old", at=HOUR_AGO)])
+
+    assert "No worker runs: the last heartbeat was" in shown.why

@@ -24,7 +24,7 @@ from streamapp.dlq.index import (
     plan_replay,
 )
 from streamapp.kafka.dead_letter_contents import headers_of
-from streamapp.model.record import DeadLetter, Reason, origin_of
+from streamapp.model.record import DeadLetter, Reason, UnreadableRecords, origin_of
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
 
 AT = datetime(2026, 9, 21, 12, tzinfo=UTC)
@@ -272,3 +272,16 @@ def test_letters_are_replayed_at_most_max_replays_times() -> None:
     assert ([1, 3], {TOO_MANY_REPLAYS: 1}) == replayed_and_skipped(*letters)
     assert ([1, 3, 4], {}) == replayed_and_skipped(*letters, max_replays=4)
     assert ([], {TOO_MANY_REPLAYS: 3}) == replayed_and_skipped(*letters, max_replays=0)
+
+
+def test_batches_that_cannot_be_read_are_listed() -> None:
+    """They are no dead letters, and no records of other programs."""
+    batch = UnreadableRecords("events.dlq", 1, 7, 0, None, None, ())
+    batch.begin, batch.end, batch.why = 7, 10, "a wrong checksum"
+    index = DeadLetterIndex()
+
+    index.add(batch)
+
+    assert [batch] == index.unreadable
+    assert ([], []) == (index.letters, index.unrecognized)
+    assert "partition 1, offsets 7 to 9: a wrong checksum" == batch.place

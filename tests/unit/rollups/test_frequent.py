@@ -242,3 +242,19 @@ def test_wrong_counts_are_found_beyond_the_limit_too() -> None:
     assert str(difference(changed("types", **{OTHER: 1}), wanted)).startswith("types: ")
     lost = Rollup(wanted.id, wanted.document() | {"cells": {}})
     assert str(difference(lost, wanted)).startswith("cells: ")
+
+
+def test_nothing_is_counted_as_other_without_keys() -> None:
+    counts = {"a": 1}
+
+    assert frozenset() == frequent.count_as_other(counts, [])
+    assert {"a": 1} == counts
+
+
+def test_all_keys_become_other_if_no_cell_fits() -> None:
+    """The loop over the dimensions ends by itself."""
+    keys = tuple(f"key of {name}" for name in CUBE)
+    with limits(3, 0):
+        limited = cells.limit({keys: 2}, [{key: 2} for key in keys], lambda name, key: 2)
+
+    assert [(OTHER,) * len(CUBE)] == [*limited]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import bson
+import pytest
 from bson import DatetimeMS
 
 from streamapp.verify.checks import manifest
@@ -99,3 +102,21 @@ def test_a_date_out_of_the_range_of_python_is_compared() -> None:
 def test_records_that_are_not_committed_are_not_checked() -> None:
     """They are counted."""
     assert ([], 2) == check(a_run(), {}, committed=6)
+
+
+@pytest.mark.parametrize(
+    ("started_at", "aged_out"), [("2026-01-01T00:00:00+00:00", 1), ("2026-03-01T00:00:00+00:00", 0)]
+)
+def test_missing_events_that_may_have_aged_out_are_counted(started_at: str, aged_out: int) -> None:
+    """They are no problem; the checksums of their partition cannot be compared."""
+    run = replace(a_run(), started_at=started_at)
+    manifest_check = ManifestCheck(
+        find_documents=lambda _: {},
+        dead_lettered={f"{TOPIC_ID}-0-{offset}": letter for offset, letter in {5: LATE, **DEAD_LETTERS}.items()},
+        committed={0: 9},
+        aged_out_before=datetime(2026, 2, 1, tzinfo=UTC),
+    )
+
+    problems = [*manifest_check.check(run)]
+
+    assert (aged_out, not aged_out) == (manifest_check.aged_out, bool(problems))
