@@ -170,6 +170,6 @@ def test_a_worker_that_is_gone_is_named_with_its_last_heartbeat() -> None:
 
 def test_a_partition_that_no_worker_reports_is_named() -> None:
     """Other partitions have a worker."""
-    shown = health_of(partition(lag=0, at=seconds(16)), workers=[worker("new")])
+    shown = health_of(partition(lag=1, at=seconds(16)), workers=[worker("new")])
 
     assert "For 15 s, no worker has reported on at least one partition." in shown.why
