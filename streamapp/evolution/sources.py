@@ -46,7 +46,7 @@ def from_file(path: str) -> NamedSchema:
     except OSError as exc:
         raise UnusableInput(f"{path} cannot be read: {exc.strerror or exc}") from exc
     except ValueError as exc:  # a NUL in the path
-        raise UnusableInput(f"{path!r} is no path of a file: {exc}") from exc
+        raise UnusableInput(f"{path!r} is not the path of a file: {exc}") from exc
     return _named(path, content)
 
 

@@ -16,7 +16,7 @@ from aiokafka import codec
 
 #: Bytes of a chunk, at the most.
 CHUNK_BYTES = 256 * 1024
-#: A batch that unpacks to more is no batch of events, but an attack.
+#: The most bytes that are unpacked of a batch; the rest becomes a dead letter.
 MAX_UNPACKED_BYTES = 1024**3
 #: Zstandard has its window in memory while it unpacks. Levels up to 19 use windows up to the first size; the second one
 #: is that of the highest level.
