@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import methodcaller
 from typing import Any, Self, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamapp.connections.kafka import KafkaConnection
+from streamapp.errors import StreamappError
 from streamapp.kafka.access import ClientErrors, access_refused, hidden_topic
 from streamapp.kafka.admin import TIMEOUT, silent_logger
 from streamapp.kafka.broker_codes import NO_COORDINATOR_YET, Fault
@@ -23,6 +25,8 @@ READ_TIMEOUT = 30.0
 #: Seconds of one poll; Ctrl-C takes effect between polls.
 _POLL_SECONDS = 0.5
 _MAX_POLL_RECORDS = 2_000
+#: The partition does not have the offset that librdkafka asked for.
+_NO_SUCH_OFFSET = (KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION)  # noqa: SLF001 - the documented names
 # For a name that is not UTF-8, confluent-kafka returns a result and sets an exception, too. Python reports that at some
 # later call, unless the call is made by a C function, which checks the result.
 _headers_of = methodcaller("headers")
@@ -52,6 +56,9 @@ class TopicReader:
         self._errors = ClientErrors(connection)
         self._group = group
         self._consumer = self._new_consumer(group)
+        # After a batch with a wrong checksum, until the next assignment has an answer, librdkafka fetches from an
+        # undefined offset: the variable that it takes it from is not set.
+        self._is_fetch_undefined = False
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +117,14 @@ class TopicReader:
             while begin is not None and begin < end:
                 begin = yield from self._read_until_unreadable(partition, begin, end)
         finally:
+            self._end_fetch(partition)
             self._consumer.unassign()
+
+    def _end_fetch(self, partition: int) -> None:
+        """Wait until librdkafka no longer fetches from an undefined offset: `close` would never return."""
+        if self._is_fetch_undefined:
+            with suppress(StreamappError):
+                next(self._records_from(partition, self.bounds(partition)[1]), None)
 
     def _read_until_unreadable(self, partition: int, start: int, end: int) -> Generator[TopicRecord, None, int | None]:
         """Yield records; return the offset after a batch that cannot be read, None at the end."""
@@ -148,19 +162,30 @@ class TopicReader:
         return isinstance(found, UnreadableRecords) and found.begin == first.begin
 
     def _records_from(self, partition: int, start: int) -> Iterator[TopicRecord]:
-        self._call(lambda: self._consumer.assign([TopicPartition(self.topic, partition, start)]))
+        position = start
+        self._assign(partition, position)
         answered_at = time.monotonic()
         reason = "it sends nothing"
         while time.monotonic() < answered_at + READ_TIMEOUT:
             for message in self._call(self._poll):
                 if (error := message.error()) is None:
-                    # Kafka returns earlier records if the topic ends before `start`.
-                    if (record := _record(message)).offset >= start:
-                        yield record
+                    self._is_fetch_undefined = False
+                    record = _record(message)
+                    position = record.offset + 1
+                    yield record
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the documented name
+                    self._is_fetch_undefined = False
                     return
+                elif error.code() in _NO_SUCH_OFFSET:
+                    low, high = self.bounds(partition)
+                    if position > high:
+                        return
+                    position = max(position, low)
+                    self._assign(partition, position)
+                    break
                 elif fault_of(error) is Fault.RECORD:
-                    yield _unreadable(self.topic, partition, start, message)
+                    self._is_fetch_undefined = True
+                    yield _unreadable(self.topic, partition, position, message)
                 elif fault_of(error) is Fault.WAIT and error.code() not in MISSING_CODES:
                     reason = error.str()
                     continue
@@ -170,6 +195,9 @@ class TopicReader:
         raise unavailable(
             self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s, because {reason}"
         )
+
+    def _assign(self, partition: int, offset: int) -> None:
+        self._call(lambda: self._consumer.assign([TopicPartition(self.topic, partition, offset)]))
 
     def _right_to_read(self, error: KafkaError) -> str:
         is_of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
@@ -186,7 +214,9 @@ class TopicReader:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
+            # With "earliest", librdkafka would return the partition from its beginning after an undefined offset, even to a
+            # later assignment.
+            "auto.offset.reset": "error",
             # The end of a partition is reported after this time.
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": _PREFETCH_KIB,
