@@ -214,8 +214,8 @@ class TopicReader:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "enable.partition.eof": True,
-            # With "earliest", librdkafka would return the partition from its beginning after an undefined offset, even to a
-            # later assignment.
+            # With "earliest", librdkafka would return the partition from its beginning after an undefined offset, even
+            # to a later assignment.
             "auto.offset.reset": "error",
             # The end of a partition is reported after this time.
             "fetch.wait.max.ms": 100,
