@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 from pydantic import ValidationError
@@ -23,7 +24,7 @@ from streamapp.settings.names import PREFIX, variable
 from streamapp.settings.pipeline import PipelineSettings
 from streamapp.settings.processes import ProcessSettings
 from streamapp.settings.registry import RegistrySettings
-from streamapp.settings.sources import DeprecatedNames, SecretFiles, check_env_file, secret_in
+from streamapp.settings.sources import Alternatives, DeprecatedNames, check_env_file, secret_in, without_hidden
 
 
 # pydantic takes the fields of the last base first.
@@ -34,7 +35,7 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
         env_prefix=PREFIX,
         env_file=".env",
         env_file_encoding="utf-8",
-        # An empty variable counts as unset; an empty path would be the working directory.
+        # An empty variable means the default; an empty path would be the working directory.
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -50,13 +51,14 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Add the sources of secret files and of deprecated names, and check `.env`."""
+        """Add the sources of alternatives and of deprecated names, and check `.env`."""
         if isinstance(dotenv_settings, DotEnvSettingsSource):
             check_env_file(dotenv_settings.env_vars)
+            dotenv_settings.env_vars = without_hidden(dotenv_settings.env_vars, os.environ)
         sources = (init_settings, env_settings, dotenv_settings)
-        secret_files = SecretFiles(settings_cls, *sources)
+        alternatives = Alternatives(settings_cls, *sources)
         deprecated = DeprecatedNames(settings_cls, env_settings, dotenv_settings)
-        return secret_files, *sources, deprecated, file_secret_settings
+        return alternatives, *sources, deprecated, file_secret_settings
 
     @property
     def subject(self) -> str:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Secrets that are bytes, not text: their files are read where they are used.
 _BINARY = frozenset({"dlq_signing_key"})
+#: A token of Kafka comes from an endpoint or from a file, which is read for each connection.
+_TOKEN = ("kafka_oauth_token_url", "kafka_oauth_token_file")
 
 
 class _Source(PydanticBaseSettingsSource):
@@ -62,11 +64,11 @@ def warn_once(old: str, new: str) -> None:
     log.warning("%s is deprecated and will be removed in version 0.3; use %s.", old, new)
 
 
-class SecretFiles(_Source):
-    """Reads the secrets that are given as files, and decides between a secret and its file.
+class Alternatives(_Source):
+    """Decides between a secret and its file, which it reads, and between other settings of which one may be set.
 
-    As with all settings the environment wins over `.env`, whether it has the secret or its file. Within one of them,
-    both together are an error.
+    As with all settings the environment wins over `.env`, whichever of the two it has. Within one of them, a secret
+    and its file are an error.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
@@ -74,10 +76,11 @@ class SecretFiles(_Source):
         self._sources = sources
 
     def __call__(self) -> dict[str, Any]:
-        """Return the secrets that are set; raises SettingsError if one is set twice, or a file cannot be read."""
+        """Return the values that are set; raises SettingsError if a secret is set twice, or a file cannot be read."""
         found = [source() for source in self._sources]
         names = secrets(self.settings_cls.model_fields)
-        return {key: value for name in names for key, value in _secret(name, found).items()}
+        decided = [_secret(name, found) for name in names] + [_decided(_TOKEN, found)]
+        return {key: value for pair in decided for key, value in pair.items()}
 
 
 def secrets(names: Iterable[str]) -> list[str]:
@@ -87,22 +90,38 @@ def secrets(names: Iterable[str]) -> list[str]:
 
 
 def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the secret and its file, as the first source that has one of them says; empty if none has.
+    """Return the secret and its file as `_decided` does, with the text of the file as the secret."""
+    file = f"{name}_file"
+    decided = _decided((name, file), sources)
+    path = decided.get(file)
+    if path is not None and decided.get(name) is not None:
+        raise SettingsError(f"{variable(name)} and {variable(file)} are both set. Remove one of them.")
+    return decided if path is None or name in _BINARY else {**decided, name: text_in(Path(path), variable(file))}
+
+
+def _decided(names: tuple[str, str], sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return two settings as the first source that has one of them says; empty if none has.
 
     What only a later source has of the two is None in the result.
     """
-    file = f"{name}_file"
+    given = {name for source in sources for name in names if source.get(name) is not None}
     for source in sources:
-        value, path = source.get(name), source.get(file)
-        if value is not None and path is not None:
-            raise SettingsError(f"{variable(name)} and {variable(file)} are both set. Remove one of them.")
-        if value is not None or path is not None:
-            if path is not None and name not in _BINARY:
-                value = text_in(Path(path), variable(file))
-            decided = {name: value, file: path}
-            given = {key for each in sources for key in decided if each.get(key) is not None}
-            return {key: each for key, each in decided.items() if each is not None or key in given}
+        values = {name: source[name] for name in names if source.get(name) is not None}
+        if values:
+            return {name: values.get(name) for name in names if name in given}
     return {}
+
+
+def without_hidden(values: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables of `.env` without those that an empty variable of the environment sets to the default.
+
+    Args:
+        values: by their names in lower case.
+        environ: the environment.
+    """
+    empty = {name.lower() for name, value in environ.items() if not value}
+    empty |= {variable(old).lower() for old, new in RENAMED.items() if variable(new).lower() in empty}
+    return {name: value for name, value in values.items() if name not in empty}
 
 
 def text_in(file: Path, name: str) -> str:

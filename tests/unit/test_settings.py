@@ -204,6 +204,34 @@ def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None
     assert (None, 4) == (loaded.local_java, loaded.partitions)
 
 
+def test_an_empty_variable_hides_that_of_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment wins, so the setting has its default; Compose sets variables that are empty."""
+    Path(".env").write_text("STREAMAPP_TOPIC=from_file\nSTREAMAPP_PARTITIONS=7\n", encoding="utf-8")
+    monkeypatch.setenv("STREAMAPP_TOPIC", "")
+    monkeypatch.setenv("Streamapp_Partitions", "")
+
+    loaded = settings.load()
+
+    assert ("user_events", 4) == (loaded.topic, loaded.partitions)
+
+
+def test_an_empty_variable_does_not_hide_its_deprecated_name_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both are of the same source, and only one of them has a value."""
+    monkeypatch.setenv(RATIO, "")
+    monkeypatch.setenv(SHARE, "0.25")
+
+    assert 0.25 == settings.load().breaker_failure_ratio
+
+
+def test_an_empty_variable_hides_its_deprecated_name_in_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(f"{SHARE}=0.25\n", encoding="utf-8")
+    monkeypatch.setenv(RATIO, "")
+
+    assert Settings.model_fields["breaker_failure_ratio"].default == settings.load().breaker_failure_ratio
+
+
 def test_error_names_an_env_file_that_is_not_text() -> None:
     """The error is a SettingsError, as for an invalid value."""
     Path(".env").write_bytes(b"STREAMAPP_TOPIC=\xff\n")

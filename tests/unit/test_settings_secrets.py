@@ -99,6 +99,38 @@ def test_the_environment_decides_between_a_secret_and_its_file(
     assert (ours.encode(), tmp_path / "ours") == found()
 
 
+@pytest.mark.parametrize("name", SECRETS)
+def test_an_empty_variable_hides_the_secret_of_dotenv(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """And the file of the secret, if its variable is empty; neither is read."""
+    variable = f"{settings.PREFIX}{name.upper()}"
+    default = getattr(Settings(), name)
+
+    for hidden in (variable, f"{variable}_FILE"):
+        Path(".env").write_text(f"{hidden}=/nowhere\n", encoding="utf-8")
+        with monkeypatch.context() as environment:
+            environment.setenv(hidden, "")
+            loaded = Settings()
+        assert (default, None) == (getattr(loaded, name), getattr(loaded, f"{name}_file"))
+
+
+OAUTH = {"KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_CLIENT_ID": "c"}
+
+
+@pytest.mark.parametrize(("name", "value"), [("url", "https://tokens"), ("file", "token")])
+def test_the_environment_decides_between_the_token_endpoint_and_the_token_file(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """What `.env` has of the two does not count."""
+    other = "file" if name == "url" else "url"
+    Path(".env").write_text(f"STREAMAPP_KAFKA_OAUTH_TOKEN_{other.upper()}=https://theirs\n", encoding="utf-8")
+    _set(monkeypatch, **OAUTH, KAFKA_OAUTH_CLIENT_SECRET=SECRET, **{f"KAFKA_OAUTH_TOKEN_{name.upper()}": value})
+
+    loaded = settings.load()
+
+    assert value == str(getattr(loaded, f"kafka_oauth_token_{name}"))
+    assert None is getattr(loaded, f"kafka_oauth_token_{other}")
+
+
 @pytest.mark.parametrize(
     ("content", "expected"), [(None, "cannot be read"), (b"\n", "is empty"), (b"\xff", "not a text in UTF-8")]
 )
