@@ -24,6 +24,8 @@ from tests.support.certificates import Authority
 from tests.support.tls_server import TlsServer
 
 HOST = "127.0.0.1"
+#: For one call; `refusal` repeats it. librdkafka and the driver of MongoDB connect again until the time is over.
+TIMEOUT_SECONDS = 0.3
 #: Fault → words of its cause, and of its remedy for Kafka, the registry and MongoDB.
 FAULTS = {
     "unknown authority": ("an unknown certificate authority", "SSL_CA_FILE", "SSL_CA_FILE", "tlsCAFile"),
@@ -84,8 +86,9 @@ def refusal(call: Callable[[], object]) -> AccessRefused:
             assert monotonic() < give_up_at
 
 
-def test_kafka(fault: str, port: int, authority: Authority) -> None:
+def test_kafka(fault: str, port: int, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """librdkafka says only that a certificate could not be verified, or that the connection was closed."""
+    monkeypatch.setattr("streamapp.kafka.admin.PING_TIMEOUT", TIMEOUT_SECONDS)
     tls = None if fault == "only TLS" else TlsFiles(ca_file=authority.file)
     connection = KafkaConnection(servers=f"{HOST}:{port}", protocol="ssl" if tls else "plaintext", tls=tls)
 
@@ -107,8 +110,8 @@ def test_registry(fault: str, port: int, authority: Authority) -> None:
 
 def test_mongodb(fault: str, port: int, authority: Authority) -> None:
     options = "" if fault == "only TLS" else f"&tls=true&tlsCAFile={authority.file}"
-    uri = f"mongodb://alice:very-secret@{HOST}:{port}/?serverSelectionTimeoutMS=1500&directConnection=true{options}"
-    with MongoClient[Any](uri) as client:
+    uri = f"mongodb://alice:very-secret@{HOST}:{port}/?directConnection=true{options}"
+    with MongoClient[Any](uri, serverSelectionTimeoutMS=int(TIMEOUT_SECONDS * 1_000)) as client:
         refused = refusal(lambda: translate_errors(lambda: client.admin.command("ping")))
 
     assert isinstance(refused, StoreAccessRefused)
