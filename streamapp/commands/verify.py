@@ -171,6 +171,8 @@ def _optional_facts(result: VerifyResult) -> Mapping[str, Any]:
         facts["schema_lost"] = sum(result.verdict.of_lost_schemas.values())
     if result.verdict.unreadable:
         facts["unreadable_batches"] = len(result.verdict.unreadable)
+    if result.verdict.cut:
+        facts["dead_letters_cut"] = result.verdict.cut
     if result.manifest_check:
         facts |= {
             "sent": result.manifest_check.records,
@@ -209,5 +211,11 @@ def _print_problems(result: VerifyResult, settings: Settings, problems: Sequence
         )
     for place in result.verdict.unreadable:
         click.echo(f"A batch cannot be read, only the ids of its events were compared: {place}", err=True)
+    if cut := result.verdict.cut:
+        click.echo(
+            f"{cut:,} dead letters were compared by the first bytes of their records only, because they have no more:"
+            " these records have more than 32 MiB or more than 10,000 headers.",
+            err=True,
+        )
     if not result.is_good:
         click.echo("Problems were found.", err=True)

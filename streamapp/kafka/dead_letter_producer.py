@@ -21,7 +21,7 @@ from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, MAX_TOPIC_MESSAGE_BYTES, cli_of
 from streamapp.kafka.broker_codes import Fault
 from streamapp.kafka.dead_letter_contents import Form, contents_of, headers_of
-from streamapp.kafka.faults import MISSING_CODES, ends_client, failure, fault_of, right_to_topic
+from streamapp.kafka.faults import MISSING_CODES, ends_client, failure, fault_of, remedy, right_to_topic
 from streamapp.model.record import DeadLetter
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,23 @@ log = logging.getLogger(__name__)
 #: Seconds until a dead letter without an acknowledgement counts as not delivered.
 _DELIVERY_TIMEOUT = 10.0
 _FLUSH_STEP = 0.2
+
+#: Error of a dead letter that no retry mends → configuration of the topic.
+_TOPIC_CONFIGS = {
+    # A compacted topic accepts no record without key.
+    KafkaError.INVALID_RECORD: "cleanup.policy=delete",
+    KafkaError.INVALID_TIMESTAMP: (
+        f"message.timestamp.after.max.ms={2**63 - 1},message.timestamp.before.max.ms={2**63 - 1}"
+    ),
+    # A batch must fit into a segment, whose default size this is.
+    KafkaError.RECORD_LIST_TOO_LARGE: f"segment.bytes={2**30}",
+    # Headers exist since Kafka 0.11.
+    KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: "message.format.version=0.11.0",
+}
+#: → remedy.
+_REMEDIES = {
+    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: "Set STREAMAPP_KAFKA_COMPRESSION to a compression that the broker knows",
+}
 
 
 class DeadLetterProducer:
@@ -216,15 +233,18 @@ class DeadLetterProducer:
         return self._cli.alter_config(self.topic, f"max.message.bytes={limit}")
 
     def _refused(self, letter: DeadLetter, error: KafkaError) -> str:
-        remedy = "cleanup.policy=delete"
-        if error.code() == KafkaError.INVALID_TIMESTAMP:
-            remedy = f"message.timestamp.after.max.ms={2**63 - 1},message.timestamp.before.max.ms={2**63 - 1}"
         return (
             f"The topic {self.topic} refuses the dead letter of the record {_coordinates(letter)}, timestamp"
             f" {letter.record.timestamp}: {error.str()} ({error.name()}). A retry does not help. The offset of the"
-            " record is not committed. Change the topic's configuration and start the worker again:\n"
-            f"  {self._cli.alter_config(self.topic, remedy)}"
+            f" record is not committed. {self._remedy(error)}"
         )
+
+    def _remedy(self, error: KafkaError) -> str:
+        if config := _TOPIC_CONFIGS.get(error.code()):
+            command = self._cli.alter_config(self.topic, config)
+            return f"Change the topic's configuration and start the worker again:\n  {command}"
+        first = _REMEDIES.get(error.code()) or remedy(error) or "The log of the broker says why"
+        return f"{first}, and start the worker again."
 
 
 class _TopicMissing(BrokerUnavailable):

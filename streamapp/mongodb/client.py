@@ -26,7 +26,7 @@ from pymongo.write_concern import WriteConcern
 from streamapp.connections import mongodb
 from streamapp.errors import SettingsError, StoreAccessRefused, StoreUnavailable
 from streamapp.mongodb.access import access_refusal
-from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, ErrorClass, error_class_of
+from streamapp.mongodb.faults import COMMAND_RECORD_CODES, RECORD_CODES, VALIDATION_FAILED, is_of_setting
 from streamapp.sink.insert_batcher import MAX_CONCURRENT_INSERTS
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ def is_wrong_setting(exc: PyMongoError) -> bool:
     details = (exc.details if isinstance(exc, OperationFailure) else None) or {}
     own = {"code": getattr(exc, "code", None), "errmsg": str(exc)}
     errors = [own, *write_errors(details), *details.get("writeConcernErrors", ())]
-    return any(error_class_of(error) is ErrorClass.SETTING for error in errors)
+    return any(map(is_of_setting, errors))
 
 
 def _refusal_of_own_document(exc: OperationFailure) -> str:

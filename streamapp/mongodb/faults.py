@@ -12,18 +12,7 @@ Source: MongoDB's error_codes.yml, and the codes of its BSON and geo modules.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, auto
 from typing import Any
-
-
-class ErrorClass(Enum):
-    """What an error means for the worker."""
-
-    WAIT = auto()
-    ACCESS = auto()
-    RECORD = auto()
-    SETTING = auto()
-
 
 VALIDATION_FAILED = 121
 
@@ -81,11 +70,7 @@ SETTING_CODES = {
 _NOT_REPLICATED = "host is not replicated"
 
 
-def error_class_of(error: Mapping[str, Any]) -> ErrorClass:
-    """The class of an error that the server reports for a command, a document, or its write concern."""
+def is_of_setting(error: Mapping[str, Any]) -> bool:
+    """Whether the server reports, for a command, a document, or its write concern, that a setting cannot be right."""
     code = error.get("code")
-    if code in SETTING_CODES or (code == 2 and _NOT_REPLICATED in str(error.get("errmsg"))):  # noqa: PLR2004
-        return ErrorClass.SETTING
-    if code in ACCESS_CODES:
-        return ErrorClass.ACCESS
-    return ErrorClass.RECORD if code in RECORD_CODES else ErrorClass.WAIT
+    return code in SETTING_CODES or (code == 2 and _NOT_REPLICATED in str(error.get("errmsg")))  # noqa: PLR2004

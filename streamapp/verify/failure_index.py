@@ -16,7 +16,7 @@ from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.omitted import is_omitted, is_original
 from streamapp.model.record import Origin, Record, UnreadableRecords
 from streamapp.mongodb import dead_letter_counts
-from streamapp.verify.checks import manifest
+from streamapp.verify.checks import manifest, record_start
 
 _ADVANCE_EVERY = 1_000
 
@@ -33,12 +33,19 @@ class Failure(NamedTuple):
     content: bytes
     #: The dead letter, if it was written without the value of its record.
     bare_letter: Record | None = None
+    #: The first bytes of the record, if the dead letter has no more of it.
+    start: bytes | None = None
 
     def is_of(self, record: Record) -> bool:
-        """Whether its key and value are those of the record."""
+        """Whether its key and value are those of the record, as far as it has them."""
         if self.bare_letter is not None:
             return is_original(self.bare_letter, record)
-        return self.digest == _digest(record)
+        return self.digest == _digest(record) or self.is_cut_of(record)
+
+    def is_cut_of(self, record: Record) -> bool:
+        """Whether it has only the first bytes of the record."""
+        is_whole = self.start is None or self.digest == _digest(record)
+        return not is_whole and record_start.is_start_of(self.start or b"", record)
 
 
 @dataclass(slots=True)
@@ -72,7 +79,8 @@ class FailureIndex:
         """Add a record of the dead-letter topic; ignore it if it is not a dead letter of streamapp."""
         if (letter := parse_letter(record)) is None:
             return
-        failure = Failure(letter.origin, _digest(record), letter.reason, manifest.value_content(record.value))
+        content, start = manifest.value_content(record.value), record_start.start_in(record)
+        failure = Failure(letter.origin, _digest(record), letter.reason, content, start=start)
         if is_omitted(record):
             failure = failure._replace(bare_letter=record)
         before = self.by_event_id.get(letter.event_id)

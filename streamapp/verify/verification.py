@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
 from streamapp.model.expiry import Expiry
-from streamapp.model.record import Origin, Record, TopicRecord, UnreadableRecords, own_origin
+from streamapp.model.record import UNKNOWN_TIMESTAMP, Origin, Record, TopicRecord, UnreadableRecords, own_origin
 from streamapp.mongodb import event_retention, failed_offsets
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
@@ -34,12 +34,9 @@ from streamapp.verify.checks.offsets import OffsetBitmap
 from streamapp.verify.checks.result import PartitionFates, Problem, VerificationResult
 from streamapp.verify.failure_index import FailureIndex
 from streamapp.verify.orphans import OrphanSearch
+from streamapp.verify.record_chunks import MAX_RECORDS, chunks
 from streamapp.verify.reused_offsets import ReusedOffsets, is_of_lost_record
 from streamapp.verify.unreadable_batches import UnreadableBatches
-
-#: Records per query, and bytes of their values.
-MAX_IDS_PER_QUERY = 5_000
-MAX_BYTES_PER_QUERY = 16 * 1024 * 1024
 
 Advance = Callable[[int], None]
 
@@ -64,6 +61,8 @@ class Verification:
         self._noted: Mapping[SchemaVersion, str | None] = {}
         #: Schema id → stored records that cannot be compared, because the registry has lost their schema.
         self._of_lost_schemas: Counter[int] = Counter()
+        #: Dead letters that have only the first bytes of their record.
+        self._cut = 0
         self._reused = ReusedOffsets(self.find_documents)
         self._records: dict[int, OffsetBitmap] = {}
         self._fates: dict[int, PartitionFates] = {}
@@ -121,6 +120,7 @@ class Verification:
             others=others,
             of_lost_schemas=self._of_lost_schemas,
             unreadable=[*self._unreadable.places, *self.failures.unreadable],
+            cut=self._cut,
         )
 
     def _fetch_topic_id(self) -> str | None:
@@ -137,7 +137,9 @@ class Verification:
 
     def _compare_partition(self, partition: int, fates: PartitionFates, advance: Advance) -> None:
         bitmap, end = self._records[partition], self.committed.get(partition, 0)
-        for records in _chunks(self._reader.read(partition, bitmap.start, bitmap.end)):
+        last_ms = UNKNOWN_TIMESTAMP
+        for records in chunks(self._reader.read(partition, bitmap.start, bitmap.end)):
+            self._aged_out_before = self.expiry.before_ms(datetime.now(UTC))
             readable = [record for record in records if not isinstance(record, UnreadableRecords)]
             fates.records += len(readable)
             committed = [record for record in readable if record.offset < end]
@@ -148,8 +150,18 @@ class Verification:
                 self._compare(committed, fates, bitmap)
             for record in records:
                 if isinstance(record, UnreadableRecords):
-                    is_settled = record.offset < end
-                    self._unreadable.compare(record, fates, bitmap, topic_id=self.topic_id, is_settled=is_settled)
+                    for offset in range(record.offset, record.end):
+                        bitmap.add(offset)
+                    self._unreadable.compare(
+                        record,
+                        fates,
+                        topic_id=self.topic_id,
+                        is_settled=record.offset < end,
+                        # The time of the record before it stands for its own, which nobody can read.
+                        may_be_aged_out=last_ms < self._aged_out_before,
+                    )
+                else:
+                    last_ms = record.timestamp
             advance(len(records))
 
     def _compare(self, records: Sequence[TopicRecord], fates: PartitionFates, bitmap: OffsetBitmap) -> None:
@@ -157,7 +169,6 @@ class Verification:
         origins = [replayed.get(record.offset) or own_origin(record, self.topic_id) for record in records]
         ids = [id_of(origin) for origin in origins]
         stored = self.find_documents(ids)
-        self._aged_out_before = self.expiry.before_ms(datetime.now(UTC))
         self._look_up_schemas({record.value for record, id_ in zip(records, ids, strict=True) if id_ in stored})
         replays_at = {
             record.offset: own_origin(record, self.topic_id)
@@ -206,6 +217,7 @@ class Verification:
             return
         elif not failure.is_of(record):
             fates.differing.add(record.offset, "the dead letter has another key or value")
+        self._cut += raw is None and failure is not None and failure.is_cut_of(record)
         if is_replay:
             fates.replays += 1
         elif raw is not None:
@@ -227,7 +239,7 @@ class Verification:
 
     def find_documents(self, ids: Sequence[str]) -> Mapping[str, bytes]:
         """Return the stored documents with these ids as BSON, by id."""
-        batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=MAX_IDS_PER_QUERY)
+        batches = self._events.find_raw_batches({"_id": {"$in": ids}}, batch_size=MAX_RECORDS)
         return {
             document_diff.id_in(raw): raw for batch in batches for raw in document_diff.documents_in(cast("Any", batch))
         }
@@ -283,16 +295,3 @@ class Verification:
         """Whether the counts may include dead letters of other topics, or dead letters that were deleted."""
         partition_ids = {f"{self.topic_id or self._reader.topic.replace('.', '_')}-{p}" for p in self._records}
         return self.failures.is_truncated or not {*offsets} <= partition_ids
-
-
-def _chunks(records: Iterator[TopicRecord]) -> Iterator[Sequence[TopicRecord]]:
-    chunk: list[TopicRecord] = []
-    size = 0
-    for record in records:
-        chunk.append(record)
-        size += len(record.value or b"")
-        if len(chunk) >= MAX_IDS_PER_QUERY or size >= MAX_BYTES_PER_QUERY:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from streamapp.connections.kafka import KafkaConnection
-from streamapp.errors import BrokerAccessRefused, BrokerUnavailable
+from streamapp.errors import BrokerAccessRefused, BrokerUnavailable, DeadLetterRefused
 from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
 from streamapp.model.omitted import is_original, restored_headers
@@ -117,6 +117,35 @@ def test_a_refused_right_is_waited_for_and_named(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(BrokerAccessRefused, match=r"written to x\.dlq: .*nowhere:1.* the right WRITE to the topic x"):
         asyncio.run(topic.send([a_letter(value=b"second")]))
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (KafkaError.INVALID_RECORD, "--add-config cleanup.policy=delete"),
+        (KafkaError.INVALID_TIMESTAMP, "--add-config message.timestamp.after.max.ms="),
+        (KafkaError.RECORD_LIST_TOO_LARGE, "--add-config segment.bytes="),
+        (KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT, "--add-config message.format.version="),
+        (KafkaError.UNSUPPORTED_COMPRESSION_TYPE, "Set STREAMAPP_KAFKA_COMPRESSION"),
+        (KafkaError.TOPIC_EXCEPTION, "Correct STREAMAPP_TOPIC,"),
+        (KafkaError.INVALID_MSG_SIZE, "The log of the broker says why,"),
+    ],
+)
+def test_a_dead_letter_that_no_retry_delivers_has_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, code: int, remedy: str
+) -> None:
+    """The one of its error, and no other."""
+    producer = _Refusing(KafkaError(code))
+    monkeypatch.setattr("streamapp.connections.kafka._Producer", lambda *_, **__: producer)
+    topic = DeadLetterProducer(connection=KafkaConnection(servers="nowhere:1"), topic="x.dlq")
+    topic.open(max_message_bytes=1_000_000)
+
+    with pytest.raises(DeadLetterRefused) as refused:
+        asyncio.run(topic.send([a_letter(value=b"second")]))
+
+    assert remedy in str(refused.value)
+    assert "start the worker again" in str(refused.value)
+    assert "cleanup.policy" not in str(refused.value) or code == KafkaError.INVALID_RECORD
 
 
 def test_a_producer_with_a_fatal_error_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,6 @@ from streamapp.mongodb.faults import (
     COMMAND_RECORD_CODES,
     RECORD_CODES,
     SETTING_CODES,
-    ErrorClass,
-    error_class_of,
 )
 
 NOT_REPLICATED = {"code": 2, "errmsg": "cannot use 'w' > 1 when a host is not replicated"}
@@ -40,15 +38,14 @@ def test_no_code_has_two_faults() -> None:
 
 
 @pytest.mark.parametrize("code", [*range(400), *RECORD_CODES, *SETTING_CODES, *ACCESS_CODES, 14_031])
-def test_every_code_is_classed(code: int) -> None:
+def test_every_code_of_a_command_is_classed(code: int) -> None:
     """A code that is in no table is waited out: no record may be blamed for what nobody has looked at."""
     classes = {
-        **dict.fromkeys(RECORD_CODES, ErrorClass.RECORD),
-        **dict.fromkeys(SETTING_CODES, ErrorClass.SETTING),
-        **dict.fromkeys(ACCESS_CODES, ErrorClass.ACCESS),
+        **dict.fromkeys(SETTING_CODES, SettingsError),
+        **dict.fromkeys(ACCESS_CODES, StoreAccessRefused),
     }
 
-    assert error_class_of({"code": code, "errmsg": "x"}) is classes.get(code, ErrorClass.WAIT)
+    assert type(translated(OperationFailure("x", code, {"code": code}))) is classes.get(code, StoreUnavailable)
 
 
 # Unauthorized, AuthenticationFailed, AuthenticationRestrictionUnmet, UserNotFound.

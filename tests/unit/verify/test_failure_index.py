@@ -8,7 +8,7 @@ import pytest
 
 from streamapp.dlq.index import DeadLetterIndex
 from streamapp.model.omitted import omitted_headers
-from streamapp.model.record import Reason
+from streamapp.model.record import UNREADABLE, Reason
 from streamapp.verify.checks import manifest
 from streamapp.verify.failure_index import FailureIndex
 from tests.support.factories import NOW, TOPIC_ID, FakeRecord
@@ -63,6 +63,30 @@ def test_a_failure_has_digest_and_content() -> None:
     assert failure.is_of(FakeRecord(value=b"abc", key=b"k"))
     assert not failure.is_of(FakeRecord(value=b"abc", key=b"other"))
     assert {f"empty:{HOUR}": {ID}} == index.counted
+
+
+def test_a_failure_of_a_record_that_is_too_large_has_its_first_bytes() -> None:
+    """These are compared, and it is known that there are no more."""
+    start = b"\x00\x02\x04" + b"\x02k" + b"\x06abc" + b"\x02"
+    letter = with_header("reason", b"bad-magic-byte")
+    cut = FakeRecord(value=UNREADABLE + start, key=None, topic=letter.topic, headers=letter.headers)
+
+    failure = a_failure_index(cut).by_event_id[ID]
+
+    assert failure.is_of(FakeRecord(value=b"abc", key=b"k"))
+    assert failure.is_cut_of(FakeRecord(value=b"abc", key=b"k"))
+    assert not failure.is_of(FakeRecord(value=b"abd", key=b"k"))
+
+
+def test_a_record_that_begins_like_a_cut_one_is_compared_as_a_whole() -> None:
+    """A producer can send any bytes."""
+    letter = with_header("reason", b"bad-magic-byte")
+    whole = FakeRecord(value=UNREADABLE + b"abc", key=None, topic=letter.topic, headers=letter.headers)
+
+    failure = a_failure_index(whole).by_event_id[ID]
+
+    assert failure.is_of(FakeRecord(value=UNREADABLE + b"abc", key=None))
+    assert not failure.is_cut_of(FakeRecord(value=UNREADABLE + b"abc", key=None))
 
 
 def test_a_letter_of_another_topic_is_not_expected_in_the_counts() -> None:

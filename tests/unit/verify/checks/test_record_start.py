@@ -1,0 +1,58 @@
+"""A dead letter that has only the first bytes of its record is compared by them."""
+
+from __future__ import annotations
+
+import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+
+from streamapp.model.record import UNREADABLE
+from streamapp.transport.lenient_records import varint
+from streamapp.verify.checks.record_start import is_start_of, start_in
+from tests.support.factories import FakeRecord
+
+#: Bytes of the header of a batch.
+_BEGIN = 61
+
+
+def stored(*, key: bytes | None, value: bytes | None, offset: int = 300, later_ms: int = 90_000) -> bytes:
+    """Return a record as Kafka stores it, without its length, with offset and time within its batch."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 26)
+    builder.append(0, 1, b"", b"", [])
+    builder.append(offset, 1 + later_ms, key, value, [("name", b"x")] * 3)
+    data = bytes(builder.build())
+    length, begin = varint(data, _BEGIN)
+    _, begin = varint(data, begin + length)
+    return data[begin:]
+
+
+def a_letter(start: bytes, *, key: bytes | None = None) -> FakeRecord:
+    """Return the dead letter of a record with this start."""
+    return FakeRecord(value=UNREADABLE + start, key=key)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"k" * 200])
+@pytest.mark.parametrize("value", [None, b"", b"v", b"v" * 5_000])
+def test_the_first_bytes_are_those_of_the_record(key: bytes | None, value: bytes | None) -> None:
+    """Of any length; key, value and their lengths are compared."""
+    start = start_in(a_letter(stored(key=key, value=value)))
+
+    assert start is not None
+    assert is_start_of(start, FakeRecord(value=value, key=key))
+    assert not is_start_of(start, FakeRecord(value=b"other", key=key))
+    assert not is_start_of(start, FakeRecord(value=value, key=b"other"))
+    assert not is_start_of(start, FakeRecord(value=(value or b"") + b"longer", key=key))
+
+
+def test_no_more_than_the_first_bytes_are_compared() -> None:
+    """What the dead letter does not have cannot differ."""
+    start = start_in(a_letter(stored(key=None, value=b"v" * 5_000)))
+
+    assert start is not None
+    assert is_start_of(start, FakeRecord(value=b"v" * 4_999 + b"w", key=None))
+    assert not is_start_of(start, FakeRecord(value=b"w" + b"v" * 4_999, key=None))
+    assert is_start_of(b"", FakeRecord(value=b"v", key=None))
+
+
+@pytest.mark.parametrize("letter", [a_letter(b"x", key=b"k"), FakeRecord(value=None), FakeRecord(value=b"abc")])
+def test_other_dead_letters_have_their_record(letter: FakeRecord) -> None:
+    assert start_in(letter) is None
