@@ -32,7 +32,8 @@ class RetryPolicy:
 class OutageRetrier:
     """Retries the operations on one dependency until it answers, and records its outages.
 
-    Many batches may wait for the same dependency; the start and the end of an outage are logged once.
+    Many batches may wait for the same dependency; the start and the end of an outage are logged once, and so is that
+    the dependency refuses access, if it answers during the outage.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class OutageRetrier:
         self.count = 0
         #: Number of operations whose last attempt failed. The outage lasts until this is 0, even if others succeed.
         self._failing = 0
-        self._has_reported = False
+        #: Owners of operations whose last report was a failure; the outage lasts until there is none.
+        self._reporters = set[str]()
+        #: Whether a refused access was logged in the current outage.
+        self._is_refused = False
         self._policy = policy or RetryPolicy()
         self._sleep = sleep
         self._clock = clock
@@ -83,30 +87,31 @@ class OutageRetrier:
         self._note_success()
         return result
 
-    def report(self, failure: Transient | None) -> None:
+    def report(self, failure: Transient | None, *, owner: str) -> None:
         """Record that an operation that its owner repeats has failed, or with None that it succeeds again."""
         if failure is not None:
-            self._failing += not self._has_reported
-            self._has_reported = True
+            self._reporters.add(owner)
             self._note_failure(failure)
-        elif self._has_reported:
-            self._failing -= 1
-            self._has_reported = False
+        elif owner in self._reporters:
+            self._reporters.remove(owner)
             self._note_success()
 
     def _note_failure(self, exc: Transient) -> None:
         self.error = str(exc)
         self.retries += 1
-        if self.outage_since is None:
+        is_new, is_refused = self.outage_since is None, isinstance(exc, AccessRefused)
+        if is_new:
             self.outage_since = self._clock()
             self.count += 1
-            if isinstance(exc, AccessRefused):
-                log.warning("%s refuses access; retrying until it grants it: %s", self.name, exc)
-            else:
-                log.warning("%s is unreachable; retrying until it answers: %s", self.name, exc)
+            self._is_refused = False
+        if is_refused and not self._is_refused:
+            self._is_refused = True
+            log.warning("%s refuses access; retrying until it grants it: %s", self.name, exc)
+        elif is_new:
+            log.warning("%s is unreachable; retrying until it answers: %s", self.name, exc)
 
     def _note_success(self) -> None:
-        if self.outage_since is not None and not self._failing:
+        if self.outage_since is not None and not self._failing and not self._reporters:
             log.warning("%s is reachable again after %.1f s", self.name, self.outage_seconds)
             self.outage_since = None
 

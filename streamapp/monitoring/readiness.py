@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from streamapp.errors import StreamappError
+from streamapp.errors import AccessRefused, StreamappError
 from streamapp.monitoring.consumer import ConsumerState
 from streamapp.monitoring.stall_detector import StallDetector
 from streamapp.retry import OutageRetrier
@@ -77,7 +77,11 @@ class DependencyStatus:
 
 @dataclass(slots=True, kw_only=True)
 class Dependency(DependencyStatus):
-    """A server that is pinged in the background, so that /readyz answers at once."""
+    """A server that is pinged in the background, so that /readyz answers at once.
+
+    If it refuses access, that is reported to the first of `outages`, which logs it: a worker without records may make
+    no other request.
+    """
 
     ping: Callable[[], Awaitable[None]]
 
@@ -88,8 +92,15 @@ class Dependency(DependencyStatus):
                 await self.ping()
         except (StreamappError, TimeoutError) as exc:
             self.record(str(exc) or "no answer")
+            if isinstance(exc, AccessRefused):
+                self._report(exc)
         else:
             self.record(None)
+            self._report(None)
+
+    def _report(self, refused: AccessRefused | None) -> None:
+        for outages in self.outages[:1]:
+            outages.report(refused, owner="ping")
 
 
 @dataclass(slots=True)

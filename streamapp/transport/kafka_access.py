@@ -46,7 +46,7 @@ class KafkaAccess:
             self._stop_worker(setting_message(exc))
         elif fault is Fault.ACCESS:
             self._refused_at = monotonic()
-            self._outages.report(access_error(exc))
+            self._outages.report(access_error(exc), owner="consumer")
         return fault is not Fault.DEFECT
 
     def check_group(self, coordinator: GroupCoordinator) -> None:
@@ -67,6 +67,6 @@ class KafkaAccess:
             return
         if monotonic() - self._refused_at > ACCESS_RESTORED_SECONDS:
             self._refused_at = None
-            self._outages.report(None)
+            self._outages.report(None, owner="consumer")
         else:
             await asyncio.sleep(min(most_seconds, ACCESS_RETRY_SECONDS))

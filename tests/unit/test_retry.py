@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from streamapp.errors import BrokerAccessRefused, Permanent, StoreUnavailable
+from streamapp.errors import BrokerAccessRefused, BrokerUnavailable, Permanent, StoreUnavailable
 from streamapp.retry import NoRetry, OutageRetrier, RetryPolicy
 
 
@@ -69,6 +69,20 @@ def test_a_refused_access_is_not_called_unreachable(caplog: pytest.LogCaptureFix
     assert caplog.text.count("password") == 1
 
 
+def test_access_that_is_refused_during_an_outage_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that was unreachable may refuse access once it answers; then it is unreachable again."""
+    outages = OutageRetrier("Kafka")
+    refused = BrokerAccessRefused("the password is wrong")
+    for failure in (BrokerUnavailable("down"), refused, BrokerUnavailable("down"), refused, None, refused):
+        outages.report(failure, owner="ping")
+
+    assert 2 == outages.count
+    logged = [record.getMessage().partition(":")[0] for record in caplog.records]
+    refuses = "Kafka refuses access; retrying until it grants it"
+    assert ["Kafka is unreachable; retrying until it answers", refuses] == logged[:2]
+    assert ["Kafka is reachable again after 0.0 s", refuses] == logged[2:]
+
+
 def test_other_errors_propagate() -> None:
     """A retry cannot fix a permanent error."""
 
@@ -128,7 +142,7 @@ def test_an_owner_that_reports_success_ends_only_an_outage_that_it_reported() ->
 
     async def pause(_: float) -> None:
         for failure in (None, StoreUnavailable("also down"), None):
-            outages.report(failure)
+            outages.report(failure, owner="consumer")
             reports.append(outages.outage_since is not None)
 
     outages = OutageRetrier("MongoDB", sleep=pause)
@@ -136,9 +150,11 @@ def test_an_owner_that_reports_success_ends_only_an_outage_that_it_reported() ->
 
     assert [True, True, True] == reports
     assert (None, 1) == (outages.outage_since, outages.count)
-    outages.report(StoreUnavailable("down again"))
+    outages.report(StoreUnavailable("down again"), owner="consumer")
     assert outages.outage_since is not None
-    outages.report(None)
+    outages.report(None, owner="ping")
+    assert outages.outage_since is not None
+    outages.report(None, owner="consumer")
     assert (None, 2) == (outages.outage_since, outages.count)
 
 

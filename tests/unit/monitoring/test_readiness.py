@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 
-from streamapp.errors import StoreUnavailable
+import pytest
+
+from streamapp.errors import StoreAccessRefused, StoreUnavailable
 from streamapp.monitoring.consumer import ConsumerState
 from streamapp.monitoring.readiness import ANSWER_VALID_SECONDS, Check, Dependency, OutageCheck, Readiness
 from streamapp.retry import OutageRetrier
 
 
 class Server:
-    """A server that can become unreachable, and a clock."""
+    """A server that can become unreachable or refuse access, and a clock."""
 
     def __init__(self) -> None:
-        self.is_unreachable = False
+        self.is_unreachable = self.refuses_access = False
         self.now = 0.0
         self.outages = OutageRetrier("MongoDB", clock=lambda: self.now)
         self.dependency = Dependency(name="mongodb", ping=self.ping, outages=[self.outages], clock=lambda: self.now)
@@ -23,6 +25,8 @@ class Server:
         """Answer, or raise StoreUnavailable."""
         if self.is_unreachable:
             raise StoreUnavailable("no server")
+        if self.refuses_access:
+            raise StoreAccessRefused("the password is wrong")
 
 
 class World:
@@ -114,6 +118,25 @@ def test_answer_of_a_server_expires() -> None:
     server.is_unreachable = False
     asyncio.run(server.dependency.check())
     assert server.dependency.state == "ok"
+
+
+def test_a_server_that_refuses_access_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Also if the worker has no record for which it needs the server; an unreachable one is only on the page then."""
+    server = Server()
+
+    def check(*, is_unreachable: bool = False, refuses_access: bool = False) -> list[str]:
+        server.is_unreachable, server.refuses_access = is_unreachable, refuses_access
+        asyncio.run(server.dependency.check())
+        return [record.getMessage() for record in caplog.records]
+
+    assert [] == check(is_unreachable=True)
+    (refused,) = check(refuses_access=True)
+    assert "MongoDB refuses access; retrying until it grants it: the password is wrong" == refused
+    assert [refused] == check(refuses_access=True)
+    assert [refused] == check(is_unreachable=True)
+    assert server.outages.outage_since is not None
+    assert [refused, "MongoDB is reachable again after 0.0 s"] == check()
+    assert 2 == len(check())
 
 
 def test_worker_with_an_empty_assignment_is_ready() -> None:
