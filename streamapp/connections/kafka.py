@@ -78,6 +78,11 @@ class KafkaConnection:
         """Whether Kafka's own tools need a file of properties."""
         return self.protocol != "plaintext"
 
+    @property
+    def has_login(self) -> bool:
+        """Whether clients log in with SASL."""
+        return self.protocol.startswith("sasl_")
+
     def admin(self, config: Mapping[str, Any] | None = None, **options: Any) -> AdminClient:
         """Return a client for administration; with tokens, its methods raise TokenUnavailable while there is none."""
 

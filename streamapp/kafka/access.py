@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -19,6 +18,7 @@ from streamapp.connections.tls_faults import TlsSettings, probe, remedy
 from streamapp.errors import BrokerAccessRefused, StreamappError
 from streamapp.kafka.broker_codes import USER, Fault
 from streamapp.kafka.faults import failure, fault_of, unavailable
+from streamapp.kafka.login_probe import requires_login
 
 T = TypeVar("T")
 
@@ -28,6 +28,10 @@ _TLS = TlsSettings(
     turn_on="STREAMAPP_KAFKA_SECURITY_PROTOCOL=ssl or sasl_ssl",
     turn_off="STREAMAPP_KAFKA_SECURITY_PROTOCOL=plaintext or sasl_plaintext",
     address="STREAMAPP_KAFKA_BOOTSTRAP_SERVERS",
+)
+_LOGIN_REQUIRED = (
+    "the broker requires a login on this port",
+    "Set STREAMAPP_KAFKA_SECURITY_PROTOCOL to sasl_ssl or sasl_plaintext, and STREAMAPP_KAFKA_SASL_*",
 )
 #: Words in the text of librdkafka → cause and remedy. The first that matches counts.
 _LOGIN_FAULTS = (
@@ -41,11 +45,7 @@ _LOGIN_FAULTS = (
         "the broker does not expect a login on this port",
         "Use the port with SASL in STREAMAPP_KAFKA_BOOTSTRAP_SERVERS, or STREAMAPP_KAFKA_SECURITY_PROTOCOL without it",
     ),
-    (
-        r"might require SASL authentication",
-        "the broker requires a login on this port",
-        "Set STREAMAPP_KAFKA_SECURITY_PROTOCOL to sasl_ssl or sasl_plaintext, and STREAMAPP_KAFKA_SASL_*",
-    ),
+    (r"might require SASL authentication", *_LOGIN_REQUIRED),
     (
         r"OAUTHBEARER",
         "there is no token, or the broker does not accept it",
@@ -110,15 +110,17 @@ class ClientErrors:
             return fault
         if error is not None and error.code() > 0:
             return None  # a broker answers
-        return self._login_fault or self._tls_fault()
+        return self._login_fault or self._probed()
 
-    def _tls_fault(self) -> tuple[str, str] | None:
+    def _probed(self) -> tuple[str, str] | None:
         context = self._connection.tls.context() if self._connection.tls else None
         for server in self._connection.servers.split(","):
             host, _, port = server.strip().rpartition(":")
-            with suppress(ValueError):
-                if cause := probe(host.strip("[]"), int(port), context):
-                    return cause, remedy(cause, _TLS)
+            address = host.strip("[]"), int(port)
+            if cause := probe(*address, context):
+                return cause, remedy(cause, _TLS)
+            if not self._connection.has_login and requires_login(*address, context):
+                return _LOGIN_REQUIRED
         return None
 
 

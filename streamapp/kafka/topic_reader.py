@@ -46,15 +46,14 @@ class TopicReader:
     Args:
         connection: how to reach Kafka.
         topic: the topic.
-        group: librdkafka requires a group id, and asks for the group's coordinator. The reader never joins the group,
-            so the group of the workers serves: no right to another group is needed.
+        group: librdkafka requires a group id, and asks for the group's coordinator. The reader never joins the group;
+            only `committed` needs a right to it.
     """
 
     def __init__(self, connection: KafkaConnection, topic: str, *, group: str = "streamapp") -> None:
         self.topic = topic
         self._connection, self._servers = connection, connection.servers
         self._errors = ClientErrors(connection)
-        self._group = group
         self._consumer = self._new_consumer(group)
         # After a batch with a wrong checksum, until the next assignment has an answer, librdkafka fetches from an
         # undefined offset: the variable that it takes it from is not set.
@@ -183,6 +182,8 @@ class TopicReader:
                     position = max(position, low)
                     self._assign(partition, position)
                     break
+                elif error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    continue  # librdkafka asks for the coordinator of the group, which reading does not need
                 elif fault_of(error) is Fault.RECORD:
                     self._is_fetch_undefined = True
                     yield _unreadable(self.topic, partition, position, message)
@@ -190,7 +191,7 @@ class TopicReader:
                     reason = error.str()
                     continue
                 else:
-                    raise self._errors.failure(error, self._right_to_read(error))
+                    raise self._errors.failure(error, right_to_topic("READ", self.topic))
                 answered_at = time.monotonic()
         raise unavailable(
             self._servers, f"no record of {self.topic} arrived within {READ_TIMEOUT:g} s, because {reason}"
@@ -198,10 +199,6 @@ class TopicReader:
 
     def _assign(self, partition: int, offset: int) -> None:
         self._call(lambda: self._consumer.assign([TopicPartition(self.topic, partition, offset)]))
-
-    def _right_to_read(self, error: KafkaError) -> str:
-        is_of_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-        return right_to_group("DESCRIBE", self._group) if is_of_group else right_to_topic("READ", self.topic)
 
     def _poll(self) -> Sequence[Message]:
         # First one record: `consume` waits for the full number, even if the partition has no more.

@@ -68,7 +68,8 @@ _TOPIC, _LETTERS, _GROUP = Resource.TOPIC, Resource.DEAD_LETTERS, Resource.GROUP
 _WORKER = (*_on(_TOPIC, "READ", "DESCRIBE_CONFIGS"), *_on(_LETTERS, "WRITE", "DESCRIBE_CONFIGS"), *_on(_GROUP, "READ"))
 _WORKER_ACTIONS = ("find", "insert", "update", "createCollection", "createIndex", "listIndexes")
 _SENDER = (*_on(_TOPIC, "WRITE", "DESCRIBE_CONFIGS"), *_on(_LETTERS, "DESCRIBE", "DESCRIBE_CONFIGS"))
-_LETTER_READER = (*_on(_TOPIC, "READ"), *_on(_LETTERS, "READ"), *_on(_GROUP, "DESCRIBE"))
+_READER = (*_on(_TOPIC, "READ"), *_on(_LETTERS, "READ"))
+_LETTER_READER = (*_READER, *_on(_GROUP, "DESCRIBE"))
 _CREATION = (*_on(_TOPIC, "CREATE"), *_on(_LETTERS, "CREATE"))
 
 PROGRAMS = (
@@ -76,7 +77,7 @@ PROGRAMS = (
     Program(name="worker that sends samples", kafka=(*_WORKER, *_on(_TOPIC, "WRITE")), actions=_WORKER_ACTIONS),
     Program(name="send-sample", kafka=_SENDER),
     Program(name="dlq list", kafka=_LETTER_READER, actions=("find",)),
-    Program(name="dlq show", kafka=_LETTER_READER),
+    Program(name="dlq show", kafka=_READER),
     Program(name="dlq replay", kafka=(*_LETTER_READER, *_on(_TOPIC, "WRITE", "DESCRIBE_CONFIGS")), actions=("find",)),
     Program(name="verify", kafka=(*_LETTER_READER, *_on(_TOPIC, "DESCRIBE_CONFIGS")), actions=("find", "listIndexes")),
     Program(name="rewind", kafka=(*_on(_TOPIC, "READ"), *_on(_GROUP, "READ"))),

@@ -27,9 +27,10 @@ from streamapp.retry import OutageRetrier
 
 #: Seconds for which the last answer of a server counts.
 ANSWER_VALID_SECONDS = 5.0
-#: Seconds between two pings of a server, and the timeout of a ping.
+#: Seconds between two pings of a server.
 PING_INTERVAL_SECONDS = 1.5
-PING_TIMEOUT_SECONDS = 3.0
+#: Seconds for a ping: it ends earlier, but after it failed, its cause is looked for.
+PING_TIMEOUT_SECONDS = 6.0
 #: An outage that is shorter does not make the worker unready.
 OUTAGE_GRACE_SECONDS = 3.0
 
@@ -63,6 +64,7 @@ class DependencyStatus:
         """Record the result of an attempt: an error, or None for an answer."""
         if error is None:
             self.answered_at = self.clock()
+            self.error = "the last ping has not ended"
         else:
             self.error = error
 

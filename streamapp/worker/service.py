@@ -13,7 +13,7 @@ from streamapp.errors import SettingsError
 from streamapp.model import event
 from streamapp.model.user_event import VERSION_FLAGS
 from streamapp.monitoring.consumer import Consumer, MeteredConsumer
-from streamapp.monitoring.readiness import PING_INTERVAL_SECONDS
+from streamapp.monitoring.readiness import PING_INTERVAL_SECONDS, Dependency
 from streamapp.registry.registration import SchemaRegistration
 from streamapp.retry import OutageRetrier
 from streamapp.settings import Settings
@@ -44,7 +44,9 @@ class WorkerService(Service):
     async def on_start(self) -> None:
         """Wait for Kafka: Faust's consumer and producer, which start next, fail without it."""
         memory.relax_gc()
-        for background in (self._ping_servers(), self._prepare_registry(), self._prepare_store()):
+        # Each for itself: one that does not answer must not delay the others.
+        pings = map(self._ping, self._dependencies.servers)
+        for background in (*pings, self._prepare_registry(), self._prepare_store()):
             self.add_future(background)
         await self.wait(self._prepare_topics())
 
@@ -63,9 +65,9 @@ class WorkerService(Service):
             readiness.stall_detector.observe(consumer.progress(), readiness.clock())
             await asyncio.sleep(PING_INTERVAL_SECONDS)
 
-    async def _ping_servers(self) -> None:
+    async def _ping(self, server: Dependency) -> None:
         while not self.should_stop:
-            await asyncio.gather(*(server.check() for server in self._dependencies.servers))
+            await server.check()
             await self.sleep(PING_INTERVAL_SECONDS)
 
     async def _prepare_topics(self) -> None:

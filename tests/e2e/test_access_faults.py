@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from streamapp.connections import mongodb
 from streamapp.local.backend import Backend
-from streamapp.local.secure import kafka_servers
-from tests.e2e.test_secure import NAMES, arguments_of_all_processes, secrets_of, security_of, settings_of
+from streamapp.local.process import Server
+from streamapp.local.secure import USER, kafka_servers
+from streamapp.settings import Settings
+from tests.e2e.test_secure import (
+    NAMES,
+    arguments_of_all_processes,
+    secrets_of,
+    security_of,
+    send,
+    settings_of,
+    with_certificate,
+)
 from tests.support.backends import running_backend
 from tests.support.certificates import Authority
 from tests.support.until import until
@@ -101,8 +113,7 @@ SEND = ("send-sample", "--count", "1")
 @pytest.mark.skipif(not IS_LONG, reason="takes minutes: set STREAMAPP_TEST_LONG=1")
 def test_each_fault_is_named_and_no_secret_is_printed(secured: Backend, tmp_path: Path) -> None:
     """The worker waits, is red and says it once; doctor and commands name the setting, the cause and the remedy."""
-    send = run(STREAMAPP, *SEND, settings=settings_of(secured))
-    assert send.returncode == 0, send.stderr
+    send(settings_of(secured), 1)
     found = dict(faults(secured, tmp_path))
     with ThreadPoolExecutor(4) as threads:
         printed = threads.map(lambda fault: outputs_of(secured, fault, tmp_path), found.values())
@@ -172,3 +183,87 @@ def test_the_worker_continues_once_the_user_exists(secured: Backend, tmp_path: P
         assert worker.stop() == 0
         assert worker.text.count("refuses access") == 1
         assert WRONG not in worker.text
+
+
+def break_kafka(backend: Backend) -> Callable[[], None]:
+    """Change the password of the user in Kafka and restart the broker; return what changes it back."""
+    security, servers = security_of(backend), kafka_servers(backend.ports.kafkas_tls)
+    right = (security.folder / "kafka-password").read_text().strip()
+    security.kafka.create_users(servers, {USER: WRONG}, [])
+    restart(backend.kafka)
+    return lambda: security.kafka.create_users(servers, {USER: right}, [])
+
+
+def break_mongodb(backend: Backend) -> Callable[[], None]:
+    """Change the password of the user in MongoDB and restart it; return what changes it back."""
+    security = security_of(backend)
+    right = (security.folder / "mongo-password").read_text().strip()
+
+    def change(password: str) -> None:
+        with mongodb.client(security.mongod.admin_uri(*backend.ports.mongods)) as client:
+            client["admin"].command("updateUser", USER, pwd=password)
+
+    change(WRONG)
+    restart(backend.mongod)
+    return lambda: change(right)
+
+
+def break_registry(backend: Backend) -> Callable[[], None]:
+    """Let the registry require another password; return what changes it back."""
+    file, proxy = security_of(backend).folder / "registry-password", backend.registry_proxy
+    right = file.read_text()
+
+    def change(password: str) -> None:
+        file.write_text(password)
+        assert proxy is not None
+        restart(proxy)
+
+    change(WRONG)
+    return lambda: change(right)
+
+
+def restart(server: Server) -> None:
+    """End all connections."""
+    server.stop()
+    server.start()
+
+
+@pytest.mark.skipif(not IS_LONG, reason="takes a minute: set STREAMAPP_TEST_LONG=1")
+@pytest.mark.parametrize(
+    ("server", "lose_access", "cause"),
+    [
+        ("kafka", break_kafka, "the user or the password is wrong"),
+        ("mongodb", break_mongodb, "the user or the password is wrong"),
+        ("schema_registry", break_registry, "the user, the password or the token is wrong"),
+    ],
+)
+def test_a_password_that_becomes_wrong_while_the_worker_runs(
+    secured: Backend, tmp_path: Path, server: str, lose_access: Callable[[Backend], Callable[[], None]], cause: str
+) -> None:
+    """It is named, red and said once; the worker continues once it is right again, and no event is lost."""
+    settings = settings_of(secured)
+    by_certificate = settings_of(secured, **with_certificate(secured))
+    with Worker(settings, tmp_path) as worker:
+        worker.wait_until_ready()
+        send(by_certificate, 50)
+        until(lambda: is_verified(by_certificate), within=60, what="all records settled")
+        give_back = lose_access(secured)
+        until(lambda: cause in reason(worker, server), within=60, what=f"the reason: {cause}")
+        until(lambda: "refuses access" in worker.text, within=60, what="a line in the log")
+        assert worker.page("/readyz")[0] == 503
+        send(by_certificate, 50)
+        give_back()
+        until(lambda: worker.is_ready, within=60, what="a ready worker")
+        until(lambda: is_verified(by_certificate), within=60, what="all records settled")
+        assert worker.stop() == 0
+        log = worker.text
+    assert log.count("refuses access") == 1, log
+    assert "Traceback" not in log, log
+    for secret in [*secrets_of(secured), WRONG]:
+        assert secret not in log
+
+
+def is_verified(settings: Settings) -> bool:
+    """Whether all records are settled, and none is missing."""
+    done = run(STREAMAPP, "verify", settings=settings)
+    return done.returncode == 0 and re.search(r"all +\d+ .* 0$", done.stdout, re.MULTILINE) is not None

@@ -80,6 +80,23 @@ def settings_of(backend: Backend, **changes: Any) -> Settings:
     return plain_settings(**{name: value for name, value in values.items() if value is not None})
 
 
+def with_certificate(backend: Backend) -> dict[str, Any]:
+    """Return the changes of the settings for mutual TLS with Kafka and MongoDB."""
+    security = security_of(backend)
+    certificate = security.client_certificate
+    return {
+        "kafka_bootstrap_servers": f"127.0.0.1:{backend.ports.kafkas_tls[0]}",
+        "kafka_security_protocol": "ssl",
+        "kafka_sasl_mechanism": None,
+        "kafka_sasl_username": None,
+        "kafka_sasl_password_file": None,
+        "kafka_ssl_certificate_file": certificate,
+        "mongo_uri": security.mongod.certificate_uri(*backend.ports.mongods, certificate=certificate),
+        "mongo_uri_file": None,
+        "dashboard_mongo_uri_file": None,
+    }
+
+
 def stored(backend: Backend) -> int:
     """Return the number of stored events."""
     with mongodb.client(security_of(backend).mongod.admin_uri(*backend.ports.mongods)) as client:
@@ -195,21 +212,7 @@ def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend, tmp_path
 
 def test_by_certificate(secured: Backend, tmp_path: Path) -> None:
     """With mutual TLS, Kafka and MongoDB take the name in the certificate for the user; no password is needed."""
-    security = security_of(secured)
-    certificate = security.client_certificate
-    uri = security.mongod.certificate_uri(*secured.ports.mongods, certificate=certificate)
-    settings = settings_of(
-        secured,
-        kafka_bootstrap_servers=f"127.0.0.1:{secured.ports.kafkas_tls[0]}",
-        kafka_security_protocol="ssl",
-        kafka_sasl_mechanism=None,
-        kafka_sasl_username=None,
-        kafka_sasl_password_file=None,
-        kafka_ssl_certificate_file=certificate,
-        mongo_uri=uri,
-        mongo_uri_file=None,
-        dashboard_mongo_uri_file=None,
-    )
+    settings = settings_of(secured, **with_certificate(secured))
     before = stored(secured)
     send(settings, 100)
     with Worker(settings, tmp_path) as worker:

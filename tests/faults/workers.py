@@ -9,11 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamapp.settings import Settings
-from tests.faults.forked import Forked
+from tests.support.forked import Forked
 from tests.support.until import until
 from tests.support.workers import Process, Worker
 
 LOST = re.compile(r"Kafka has deleted (\d+) offsets of ")
+
+
+def _run_with_fault_points() -> None:
+    from tests.faults import worker  # noqa: PLC0415 - in its process, where its settings are
+
+    worker.run()
 
 
 class Member(Worker):
@@ -27,7 +33,7 @@ class Member(Worker):
         self.is_doomed = False
 
     def _start(self, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> Process:
-        return Forked(command, environ=environ, folder=folder, log=self.log)
+        return Forked(command, environ=environ, folder=folder, log=self.log, main=_run_with_fault_points)
 
     @property
     def is_alive(self) -> bool:

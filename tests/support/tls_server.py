@@ -20,7 +20,7 @@ class TlsServer:
     """
 
     def __init__(self, certificate: Path | None, *, clients: Path | None = None) -> None:
-        self._context = _context(certificate, clients) if certificate else None
+        self._context = context_of(certificate, clients) if certificate else None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -55,7 +55,8 @@ class TlsServer:
                 secured.recv(1_000)
 
 
-def _context(certificate: Path, clients: Path | None) -> ssl.SSLContext:
+def context_of(certificate: Path, clients: Path | None = None) -> ssl.SSLContext:
+    """Return the context of a server with this certificate, which requires those of clients if `clients` is given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     if clients is not None:

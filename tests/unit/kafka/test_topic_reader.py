@@ -8,7 +8,9 @@ from typing import Any, Never
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka import topic_reader
+from streamapp.kafka.topic_reader import TopicReader
 
 
 class _Starting:
@@ -50,6 +52,47 @@ def test_a_missing_right_to_the_group_is_reported_beside_the_request() -> None:
         topic_reader._committed(consumer, [])
 
     assert KafkaError.GROUP_AUTHORIZATION_FAILED == caught.value.args[0].code()
+
+
+class _Found:
+    """A message of a partition."""
+
+    def __init__(self, *, code: int | None = None) -> None:
+        self._code = code
+
+    def error(self) -> KafkaError | None:
+        return None if self._code is None else KafkaError(self._code)
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 1_000
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda: {"topic": "events", "partition": 0, "offset": 7, "key": b"k", "value": b"v"}[name]
+
+
+class _WithoutGroup:
+    """A consumer without the right to its group: librdkafka reports that beside the records."""
+
+    def assign(self, _: list[TopicPartition]) -> None: ...
+
+    def unassign(self) -> None: ...
+
+    def poll(self, _: float) -> _Found:
+        return _Found(code=KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+    def consume(self, _: int, **__: Any) -> list[_Found]:
+        return [_Found()]
+
+
+def test_reading_needs_no_right_to_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only its committed offsets do."""
+    monkeypatch.setattr(KafkaConnection, "consumer", lambda *_, **__: _WithoutGroup())
+    reader = TopicReader(KafkaConnection(servers="127.0.0.1:1"), "events")
+
+    assert [b"v"] == [record.value for record in reader.read(0, 7, 8)]
 
 
 class _OddHeader:
