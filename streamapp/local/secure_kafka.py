@@ -102,7 +102,7 @@ class KafkaSecurity:
         Raises:
             BackendError: Kafka refuses.
         """
-        admin: Any = self.admin(servers).admin()
+        admin: Any = self.admin(servers).admin({"log_level": 0})
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, _ITERATIONS)
         users = [UserScramCredentialUpsertion(name, info, password.encode()) for name, password in passwords.items()]
         deadline = time.monotonic() + _TIMEOUT

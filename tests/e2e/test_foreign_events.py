@@ -16,8 +16,10 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model import event
 from streamapp.settings import Settings
-from tests.support import events, foreign
-from tests.support.offsets import end_offsets
+from streamapp.transport.batch_size import MAX_HEADERS
+from tests.support import events, foreign, forked
+from tests.support.forked import ForkedWorker
+from tests.support.offsets import committed, end_offsets
 from tests.support.until import until
 from tests.support.workers import Worker
 
@@ -64,6 +66,23 @@ def test_a_subject_of_another_team_is_left_alone(settings: Settings, database: D
     assert worker.text.count("does not produce sample events") == 1
     assert [1] == httpx.get(f"{settings.schema_registry_url}/subjects/{settings.subject}/versions").json()
     assert database.events.count_documents({}) == 1
+
+
+def test_verify_compares_the_dead_letter_of_a_record_with_too_many_headers(settings: Settings, tmp_path: Path) -> None:
+    """It has the first bytes of the record only, and `verify` says so."""
+    settings = settings.model_copy(update={"produce_interval_seconds": 0})
+    foreign.make_topic(settings)
+    producer = foreign.ForeignProducer(settings)
+    producer.send(b"\x00value", key=b"k", partition=0, headers=[("a-header", b"")] * (MAX_HEADERS + 1))
+    producer.flush()
+    with ForkedWorker(settings, tmp_path) as worker:
+        until(lambda: committed(settings) == end_offsets(settings), what="no lag")
+        assert worker.stop() == 0, worker.text
+
+    code, said = forked.run("streamapp", "verify", settings=settings, folder=tmp_path, log=tmp_path / "verify.log")
+
+    assert code == 0, said
+    assert "1 dead letters were compared by the first bytes of their records" in said
 
 
 def told_of_workers(database: Database[Any]) -> list[tuple[int, int]]:

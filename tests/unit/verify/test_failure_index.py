@@ -75,7 +75,7 @@ def test_a_failure_of_a_record_that_is_too_large_has_its_first_bytes() -> None:
 
     assert failure.is_of(FakeRecord(value=b"abc", key=b"k"))
     assert failure.is_cut_of(FakeRecord(value=b"abc", key=b"k"))
-    assert not failure.is_of(FakeRecord(value=b"abd", key=b"k"))
+    assert not failure.is_of(FakeRecord(value=b"abx", key=b"k"))
 
 
 def test_a_record_that_begins_like_a_cut_one_is_compared_as_a_whole() -> None:
