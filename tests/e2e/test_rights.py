@@ -35,7 +35,7 @@ PASSWORD = "of-every-user-of-this-test"
 EVENTS = 60
 ARGUMENTS = {
     "send-sample": ("--count", str(EVENTS), "--faults", "bad-magic=0.2", "--seed", "1"),
-    "dlq show": ("0:0",),
+    "dlq show": ("--origin", f"{NAMES['topic']}-0-0"),
     "rewind": ("--to-earliest", "--yes"),
 }
 WORKERS = {"worker": 0.0, "worker that sends samples": 0.2}
@@ -130,7 +130,7 @@ def create_topics(connection: KafkaConnection, settings: Settings) -> None:
     admin = connection.admin()
     for created in admin.create_topics([NewTopic(settings.topic, 2), letters]).values():
         created.result(20)
-    producer = connection.producer({}, compression="none")
+    producer = connection.producer({"log_level": 0}, compression="none")
     producer.produce(settings.topic, b"\x01" + random.Random(1).randbytes(2 * MAX_LETTER_BYTES), partition=0)
     assert producer.flush(20) == 0
 
