@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 from pydantic import SecretStr
 from schema_registry.client import SchemaRegistryClient
+from schema_registry.client.errors import ClientError
 
 from streamapp.connections.tls import TlsFiles
 from streamapp.errors import SettingsError
@@ -18,6 +19,8 @@ from streamapp.settings.sources import text_in
 
 #: With these a proxy says that the registry behind it does not answer.
 _UNAVAILABLE = frozenset({502, 503, 504})
+_REFUSED = frozenset({401, 403})
+_MAX_ERROR_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +101,13 @@ class _Client(SchemaRegistryClient):
         self._turns = _Turns(urls)
 
     def request(self, url: str, *args: Any, **values: Any) -> httpx.Response:
-        """Send a request to the first URL that answers."""
+        """Send a request to the first URL that answers; raises ClientError if access is refused."""
         path = url.removeprefix(self._base)
-        return self._turns.request(lambda base: super(_Client, self).request(f"{base}{path}", *args, **values))
+        answer = self._turns.request(lambda base: super(_Client, self).request(f"{base}{path}", *args, **values))
+        # The library would read the body as JSON first, and a proxy in front of the registry sends none.
+        if answer.status_code in _REFUSED:
+            raise ClientError(answer.text[:_MAX_ERROR_CHARACTERS], http_code=answer.status_code)
+        return answer
 
 
 class Requests:

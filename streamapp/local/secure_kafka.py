@@ -109,7 +109,7 @@ class KafkaSecurity:
         while True:
             try:
                 changes = admin.alter_user_scram_credentials(users, request_timeout=_TIMEOUT)
-                created = admin.create_acls([*granted], request_timeout=_TIMEOUT)
+                created = admin.create_acls([*granted], request_timeout=_TIMEOUT) if granted else {}
                 for change in (*changes.values(), *created.values()):
                     change.result(_TIMEOUT)
             except KafkaException as exc:

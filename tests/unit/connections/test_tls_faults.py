@@ -135,9 +135,14 @@ def test_other_errors_are_not_about_tls(text: str) -> None:
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, "STREAMAPP_SCHEMA_REGISTRY_USERNAME"), (403, "lacks a right")])
-def test_a_registry_that_refuses_the_login_or_a_right(status: int, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(httpx.Client, "request", lambda *_, **__: httpx.Response(status, json={}))
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}"])
+def test_a_registry_that_refuses_the_login_or_a_right(
+    status: int, words: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy in front of it answers without JSON."""
+    monkeypatch.setattr(httpx.Client, "request", lambda *_, **__: httpx.Response(status, content=body))
     registry = RegistryClient(RegistryConnection(url="http://registry"), "s")
 
-    with pytest.raises(RegistryAccessRefused, match=rf"answers {status}: .*{words}"):
-        asyncio.run(registry.ping())
+    for call in (registry.ping, lambda: registry.register({"type": "string"}), registry.versions):
+        with pytest.raises(RegistryAccessRefused, match=rf"answers {status}: .*{words}"):
+            asyncio.run(call())
