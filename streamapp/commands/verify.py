@@ -213,8 +213,8 @@ def _print_problems(result: VerifyResult, settings: Settings, problems: Sequence
         click.echo(f"A batch cannot be read, only the ids of its events were compared: {place}", err=True)
     if cut := result.verdict.cut:
         click.echo(
-            f"{cut:,} dead letters were compared by the first bytes of their records only, because they have no more:"
-            " these records have more than 32 MiB or more than 10,000 headers.",
+            f"{cut:,} dead letters were compared in part only, because they have no more of their records, which have"
+            " more than 32 MiB or more than 10,000 headers.",
             err=True,
         )
     if not result.is_good:

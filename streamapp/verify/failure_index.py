@@ -16,7 +16,8 @@ from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.omitted import is_omitted, is_original
 from streamapp.model.record import Origin, Record, UnreadableRecords
 from streamapp.mongodb import dead_letter_counts
-from streamapp.verify.checks import manifest, record_start
+from streamapp.verify.checks import manifest
+from streamapp.verify.checks.cut_record import CutRecord, cut_record_in
 
 _ADVANCE_EVERY = 1_000
 
@@ -33,8 +34,8 @@ class Failure(NamedTuple):
     content: bytes
     #: The dead letter, if it was written without the value of its record.
     bare_letter: Record | None = None
-    #: The first bytes of the record, if the dead letter has no more of it.
-    start: bytes | None = None
+    #: What the dead letter has of the record, if it may not have all of it.
+    cut: CutRecord | None = None
 
     def is_of(self, record: Record) -> bool:
         """Whether its key and value are those of the record, as far as it has them."""
@@ -43,9 +44,8 @@ class Failure(NamedTuple):
         return self.digest == _digest(record) or self.is_cut_of(record)
 
     def is_cut_of(self, record: Record) -> bool:
-        """Whether it has only the first bytes of the record."""
-        is_whole = self.start is None or self.digest == _digest(record)
-        return not is_whole and record_start.is_start_of(self.start or b"", record)
+        """Whether it has only a part of the record, which was compared."""
+        return self.cut is not None and self.digest != _digest(record) and self.cut.is_of(record)
 
 
 @dataclass(slots=True)
@@ -79,8 +79,8 @@ class FailureIndex:
         """Add a record of the dead-letter topic; ignore it if it is not a dead letter of streamapp."""
         if (letter := parse_letter(record)) is None:
             return
-        content, start = manifest.value_content(record.value), record_start.start_in(record)
-        failure = Failure(letter.origin, _digest(record), letter.reason, content, start=start)
+        content, cut = manifest.value_content(record.value), cut_record_in(record)
+        failure = Failure(letter.origin, _digest(record), letter.reason, content, cut=cut)
         if is_omitted(record):
             failure = failure._replace(bare_letter=record)
         before = self.by_event_id.get(letter.event_id)

@@ -61,7 +61,7 @@ class Verification:
         self._noted: Mapping[SchemaVersion, str | None] = {}
         #: Schema id → stored records that cannot be compared, because the registry has lost their schema.
         self._of_lost_schemas: Counter[int] = Counter()
-        #: Dead letters that have only the first bytes of their record.
+        #: Dead letters that have only a part of their record.
         self._cut = 0
         self._reused = ReusedOffsets(self.find_documents)
         self._records: dict[int, OffsetBitmap] = {}

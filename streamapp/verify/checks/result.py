@@ -95,7 +95,7 @@ class VerificationResult:
     of_lost_schemas: Mapping[int, int] = field(default_factory=dict[int, int])
     #: Batches that Kafka's client cannot read, of which only the ids can be compared.
     unreadable: Sequence[str] = ()
-    #: Dead letters that have only the first bytes of their record, which were compared.
+    #: Dead letters that have only a part of their record, which was compared.
     cut: int = 0
 
     def totals(self) -> Mapping[str, int]:

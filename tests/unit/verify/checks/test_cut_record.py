@@ -1,4 +1,4 @@
-"""A dead letter that has only the first bytes of its record is compared by them."""
+"""A dead letter that has only a part of its record is compared by it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streamapp.model.record import UNREADABLE
 from streamapp.transport.lenient_records import varint
-from streamapp.verify.checks.record_start import is_start_of, start_in
+from streamapp.verify.checks.cut_record import cut_record_in
 from tests.support.factories import FakeRecord
 
 #: Bytes of the header of a batch.
@@ -34,25 +34,35 @@ def a_letter(start: bytes, *, key: bytes | None = None) -> FakeRecord:
 @pytest.mark.parametrize("value", [None, b"", b"v", b"v" * 5_000])
 def test_the_first_bytes_are_those_of_the_record(key: bytes | None, value: bytes | None) -> None:
     """Of any length; key, value and their lengths are compared."""
-    start = start_in(a_letter(stored(key=key, value=value)))
+    cut = cut_record_in(a_letter(stored(key=key, value=value)))
 
-    assert start is not None
-    assert is_start_of(start, FakeRecord(value=value, key=key))
-    assert not is_start_of(start, FakeRecord(value=b"other", key=key))
-    assert not is_start_of(start, FakeRecord(value=value, key=b"other"))
-    assert not is_start_of(start, FakeRecord(value=(value or b"") + b"longer", key=key))
+    assert cut is not None
+    assert cut.is_of(FakeRecord(value=value, key=key))
+    assert not cut.is_of(FakeRecord(value=b"other", key=key))
+    assert not cut.is_of(FakeRecord(value=value, key=b"other"))
+    assert not cut.is_of(FakeRecord(value=(value or b"") + b"longer", key=key))
 
 
 def test_no_more_than_the_first_bytes_are_compared() -> None:
     """What the dead letter does not have cannot differ."""
-    start = start_in(a_letter(stored(key=None, value=b"v" * 5_000)))
+    cut = cut_record_in(a_letter(stored(key=None, value=b"v" * 5_000)))
 
-    assert start is not None
-    assert is_start_of(start, FakeRecord(value=b"v" * 4_999 + b"w", key=None))
-    assert not is_start_of(start, FakeRecord(value=b"w" + b"v" * 4_999, key=None))
-    assert is_start_of(b"", FakeRecord(value=b"v", key=None))
+    assert cut is not None
+    assert cut.is_of(FakeRecord(value=b"v" * 4_999 + b"w", key=None))
+    assert not cut.is_of(FakeRecord(value=b"w" + b"v" * 4_999, key=None))
+
+
+@pytest.mark.parametrize("value", [b"", b"v" * 5_000])
+def test_the_value_without_key_and_headers_is_that_of_the_record(value: bytes) -> None:
+    """Of a record with too many headers in a small batch."""
+    cut = cut_record_in(a_letter(value))
+
+    assert cut is not None
+    assert cut.is_of(FakeRecord(value=value, key=b"k"))
+    assert not cut.is_of(FakeRecord(value=b"w" + value[1:], key=b"k"))
+    assert not cut.is_of(FakeRecord(value=value + b"v", key=b"k"))
 
 
 @pytest.mark.parametrize("letter", [a_letter(b"x", key=b"k"), FakeRecord(value=None), FakeRecord(value=b"abc")])
 def test_other_dead_letters_have_their_record(letter: FakeRecord) -> None:
-    assert start_in(letter) is None
+    assert cut_record_in(letter) is None
