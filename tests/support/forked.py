@@ -68,6 +68,7 @@ class Forked:
         log: Path,
         main: Callable[[], None] = streamapp,
     ) -> None:
+        log.write_bytes(b"")
         # it never outlives this process
         self._process = _forks.Process(target=_run, args=(command, environ, folder, log, main), daemon=True)
         with _lock:
