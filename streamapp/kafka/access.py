@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
@@ -116,11 +117,12 @@ class ClientErrors:
         context = self._connection.tls.context() if self._connection.tls else None
         for server in self._connection.servers.split(","):
             host, _, port = server.strip().rpartition(":")
-            address = host.strip("[]"), int(port)
-            if cause := probe(*address, context):
-                return cause, remedy(cause, _TLS)
-            if not self._connection.has_login and requires_login(*address, context):
-                return _LOGIN_REQUIRED
+            with suppress(ValueError):  # of a name that is none
+                address = host.strip("[]"), int(port)
+                if cause := probe(*address, context):
+                    return cause, remedy(cause, _TLS)
+                if not self._connection.has_login and requires_login(*address, context):
+                    return _LOGIN_REQUIRED
         return None
 
 
