@@ -91,9 +91,13 @@ class Bench:
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
         """Send events with `send-sample`, compressed with lz4; return its output after all events are acknowledged."""
-        command, environ = [*_sender(count), *options], self._environ | {"STREAMAPP_TOPIC": topic}
+        return json.loads(self.send_with(topic, [*_sender(count), *options]))
+
+    def send_with(self, topic: str, command: Sequence[str]) -> bytes:
+        """Run a command that sends events to a topic; return its output."""
+        environ = self._environ | {"STREAMAPP_TOPIC": topic}
         done = subprocess.run(command, env=environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=subprocess.PIPE)
-        return json.loads(done.stdout)
+        return done.stdout
 
     @contextmanager
     def sending(self, topic: str, count: int, *options: str) -> Generator[None]:

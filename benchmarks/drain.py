@@ -7,13 +7,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo.collection import Collection
 
-from benchmarks import chart, figures, noise, report, secured, twin
+from benchmarks import chart, figures, noise, report, secured, spread, twin
 from benchmarks.bench import Bench, opened
 from benchmarks.programs import OURS, PROGRAMS, WITHOUT_METRICS, WITHOUT_ROLLUPS, Program, named
+from benchmarks.spread import IN_ORDER, Spread
 from benchmarks.watching import Round, Watch
 from streamapp.settings import Settings
 
@@ -37,6 +38,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"programs, or other checkouts by folder, that run in turns (default {names})",
     )
     programs.add_argument("--compare", choices=_COMPARED, help="compare streamapp with streamapp without this part")
+    parser.add_argument(
+        "--spread",
+        type=spread.parsed,
+        default=(IN_ORDER,),
+        metavar="SPAN,…",
+        help="spread the event times at random within these spans before the sending, for example 0,1h,1d,7d;"
+        " 0: events in the order of their times (default 0)",
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a chart of the speeds, as SVG")
     secured.add_option(parser)
 
@@ -49,18 +58,37 @@ def run(options: argparse.Namespace) -> None:
     secured.check(options, programs)
     for program in programs:
         program.command()  # no round waits for a download
+    runs = [_Run(program, each) for each in options.spread for program in programs]
     with opened(secure=options.secure) as bench:
         drain = _Drain(bench, options.events)
-        drain.fill(with_json=any(program.reads_json for program in programs))
-        rounds = drain.rounds(programs, options.rounds)
+        for each in options.spread:
+            drain.fill(each, with_json=any(program.reads_json for program in programs))
+        rounds = drain.rounds(runs, options.rounds)
     report.say("\n".join(f"- {program.name}: {program.made_of()}" for program in programs) + "\n")
+    first = options.spread[0]
     if len(programs) > 1 and OURS in programs:
-        figures.print_ratios(OURS.name, rounds)
+        figures.print_ratios(
+            first.label(OURS.name), {run.name: rounds[run.name] for run in runs if run.spread == first}
+        )
+    if len(options.spread) > 1 and IN_ORDER in options.spread:
+        figures.print_ratios_to({run.name: run.program.name for run in runs if run.spread.seconds}, rounds)
     figures.print_figures(rounds)
     report.say(noise.verdict(bench.calibrations))
     if options.plot:
         title = f"{options.events:,} events from Kafka into MongoDB"
         chart.draw(options.plot, rounds, ours=OURS.name, title=title)
+
+
+class _Run(NamedTuple):
+    """A program, and the events that it stores."""
+
+    program: Program
+    spread: Spread
+
+    @property
+    def name(self) -> str:
+        """The name of its rounds."""
+        return self.spread.label(self.program.name)
 
 
 class _Drain:
@@ -69,34 +97,41 @@ class _Drain:
     def __init__(self, bench: Bench, events: int) -> None:
         self._bench = bench
         self._events = events
-        self._topic = self._twin = Settings().topic
+        self._topics: dict[Spread, str] = {}
+        self._twins: dict[Spread, str] = {}
 
-    def fill(self, *, with_json: bool) -> None:
+    def fill(self, events: Spread, *, with_json: bool) -> None:
         """Send the events; send them again as JSON if a program reads JSON."""
-        self._bench.send(self._topic, self._events)
+        self._topics[events] = topic = f"{Settings().topic}.{events.name}" if events.seconds else Settings().topic
+        if events.seconds:
+            self._bench.send_with(topic, spread.command(self._events, events))
+        else:
+            self._bench.send(topic, self._events)
         if with_json:
             report.progress("sending the same events as JSON")
             addresses = self._bench.backend.addresses
-            self._twin = twin.write(
-                self._topic,
+            self._twins[events] = twin.write(
+                topic,
                 self._events,
                 partitions=Settings().partitions,
                 servers=addresses.kafka_bootstrap_servers,
                 registry_url=addresses.schema_registry_url,
             )
 
-    def rounds(self, programs: Sequence[Program], count: int) -> figures.Rounds:
-        """Let each program drain the topic `count` times."""
-        by_name = {program.name: program for program in programs}
+    def rounds(self, runs: Sequence[_Run], count: int) -> figures.Rounds:
+        """Let each program drain its topic `count` times."""
+        by_name = {run.name: run for run in runs}
         rounds: dict[str, list[Round]] = {name: [] for name in by_name}
         for number, name in self._bench.turns([*by_name], count):
-            rounds[name].append(self._drain(by_name[name], f"drain-{number}-{name}"))
+            run = by_name[name]
+            rounds[name].append(self._drain(run, f"drain-{number}-{run.program.name}-{run.spread.name}"))
         return rounds
 
-    def _drain(self, program: Program, name: str) -> Round:
+    def _drain(self, run: _Run, name: str) -> Round:
         """Run a program with its own consumer group and database until it has stored the events it must store."""
+        program, topics = run.program, self._twins if run.program.reads_json else self._topics
         enough = min(program.enough or self._events, self._events)
-        environ = self._bench.environment(name, topic=self._twin if program.reads_json else self._topic)
+        environ = self._bench.environment(name, topic=topics[run.spread])
         with self._bench.database(name) as database:
             command, began = program.command(), time.monotonic()
             with self._bench.running(name, command, environ) as server:

@@ -32,13 +32,20 @@ _COLUMNS: Mapping[str, tuple[_Figure, str]] = {
 
 def print_ratios(ours: str, rounds: Rounds) -> None:
     """Print the first program divided by each other program, round by round: median and range."""
-    rows = [
-        [other, *(spread(_ratios(figure, rounds[ours], of_other), ".2f") for figure in _RATIOS.values())]
-        for other, of_other in rounds.items()
-        if other != ours
-    ]
+    rows = [_ratio_row(other, rounds[ours], of_other) for other, of_other in rounds.items() if other != ours]
     report.say(f"{ours} divided by each of the others, round by round; median (range):\n")
     report.table([f"{ours} to", *_RATIOS], rows)
+
+
+def print_ratios_to(bases: Mapping[str, str], rounds: Rounds) -> None:
+    """Print some runs, each divided by its base, round by round: median and range."""
+    rows = [_ratio_row(run, rounds[run], rounds[base]) for run, base in bases.items()]
+    report.say("Spread event times, divided by events in the order of their times; median (range):\n")
+    report.table(["", *_RATIOS], rows)
+
+
+def _ratio_row(name: str, ours: Sequence[Round], others: Sequence[Round]) -> Sequence[str]:
+    return [name, *(spread(_ratios(figure, ours, others), ".2f") for figure in _RATIOS.values())]
 
 
 def print_figures(rounds: Rounds) -> None:
