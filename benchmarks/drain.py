@@ -141,8 +141,8 @@ class _Drain:
                 round_ = watch.until(enough, has_rollups=program.has_rollups)
             _check(database["events"], self._events, enough)
         report.progress(
-            f"  {round_.events_per_second:,.0f} events/s, {round_.cpu_micros_per_event:.1f} µs of CPU per event, mongod's"
-            f" {round_.mongod_cpu_micros_per_event:.1f} µs, {round_.peak_memory_mb:.0f} MB"
+            f"  {round_.events_per_second:,.0f} events/s, CPU µs per event: {round_.cpu_micros_per_event:.1f}, mongod's"
+            f" {round_.mongod_cpu_micros_per_event:.1f}; {round_.peak_memory_mb:.0f} MB"
         )
         return round_
 
