@@ -165,11 +165,7 @@ class Rollup:
         counts = self.maps[name]
         if has_first_keys:
             return frequent.count_as_other(counts, counts.keys() - known)
-        errors = self.errors.get(name, {})
-        evicted = frequent.evict(counts, errors, known)
-        if errors:
-            self.errors[name] = errors
-        return evicted
+        return frequent.evict(counts, self.errors.setdefault(name, {}), known)
 
     def _add_to_cells(self, delta: Delta, evicted: Sequence[Collection[str]]) -> None:
         if any(evicted):

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from bson import DatetimeMS
 from datasketches import hll_union
 from hypothesis import given
 from hypothesis import strategies as st
@@ -210,6 +211,7 @@ def test_a_stored_rollup_is_read_unchanged() -> None:
     assert (5, 1) == rollup.expected_version
     assert stored == rollup.document()
     assert Rollup("x:0:0").expected_version is None
+    assert (PARTITION, stored["bucket"]) == (rollup.partition_id, DatetimeMS(rollup.bucket_ms))
 
 
 def test_users_of_many_rollups_are_counted_together() -> None:
