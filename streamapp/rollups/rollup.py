@@ -150,10 +150,11 @@ class Rollup:
         self.out_of_order += self.n - before
 
     def _add_to_maps(self, delta: Delta) -> None:
-        counted = [self.maps[name] for name in CUBE]
-        for keys, n in delta.cells.items():
-            self.n += n
-            for counts, key in zip(counted, keys, strict=True):
+        self.n += sum(delta.cells.values())
+        for at, name in enumerate(CUBE):
+            counts = self.maps[name]
+            for keys, n in delta.cells.items():
+                key = keys[at]
                 counts[key] = counts.get(key, 0) + n
         for each, added in zip(STANDALONE_DIMENSIONS, delta.standalone, strict=True):
             counts = self.maps[each.plural]
