@@ -127,12 +127,21 @@ class _Combinations(dict[DimensionValues, int]):
         super().__init__()
         #: By number.
         self.keys_of: list[_Keys] = []
+        self._keys = _KeysOfValues()
 
     def __missing__(self, values: DimensionValues) -> int:
-        keys = [*map(key_of, values)]
+        keys = [*map(self._keys.__getitem__, values)]
         self[values] = number = len(self.keys_of)
         self.keys_of.append((tuple(keys[: len(CUBE)]), tuple(keys[len(CUBE) :])))
         return number
+
+
+class _KeysOfValues(dict[str | None, str]):
+    """The key of each value, computed once."""
+
+    def __missing__(self, value: str | None) -> str:
+        self[value] = key = key_of(value)
+        return key
 
 
 def _indexes_by_minute(times: Sequence[int]) -> Mapping[int, Sequence[int]]:
