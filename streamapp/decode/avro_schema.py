@@ -1,7 +1,7 @@
 """Parse Avro schemas as leniently as Avro's Java library does.
 
-What reading with the writer's schema does not need plays no part: default values, aliases, the characters of names and
-symbols. An invalid logical type is ignored, as the specification says.
+What reading with the writer's schema does not need cannot make a schema invalid: default values, aliases, the
+characters of names and symbols. An invalid logical type is ignored, as the specification says.
 
 Source: Avro specification 1.12, "Schema Declaration", "Names" and "Logical Types".
 """
@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, cast
 
 from streamapp.model.event import Schema
@@ -27,6 +28,8 @@ _LOGICAL = {
     "long": frozenset({f"{prefix}timestamp-{unit}" for prefix in ("", "local-") for unit in _UNITS}),
 }
 _UUID_SIZE = 16
+#: Shared: most types have none of these, and a schema can have very many types.
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class SchemaError(ValueError):
@@ -58,6 +61,13 @@ class AvroType:
     symbols: Sequence[str] = ()
     #: Of a record: name and type of each field.
     fields: list[tuple[str, AvroType]] = field(default_factory=list)
+    #: Of a record: the default values (JSON) of its fields, and their aliases, whatever they are.
+    defaults: Mapping[str, Any] = field(default_factory=lambda: _NONE)
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=lambda: _NONE)
+    #: Of a record that is stored in another shape than it is written in, see `streamapp.decode.shape`: fields that are
+    #: added with a constant value, and fields that repeat another one.
+    constants: Mapping[str, Any] = field(default_factory=lambda: _NONE)
+    copies: Mapping[str, str] = field(default_factory=lambda: _NONE)
     #: Of a union its branches; of an array or a map its only item.
     parts: Sequence[AvroType] = ()
 
@@ -188,6 +198,8 @@ class _Parser:
             raise SchemaError(message)
         if not is_known:
             made.fields = [self._field(each, space, depth) for each in cast("list[Any]", fields)]
+            made.defaults = {each["name"]: each["default"] for each in fields if "default" in each}
+            made.aliases = {each["name"]: found for each in fields if (found := _texts(each.get("aliases")))}
             self.records.append(made)
         return made
 
@@ -226,6 +238,10 @@ class _Parser:
             message = f"a type {kind} without {key}"
             raise SchemaError(message)
         return AvroType(kind, parts=[self.parse(schema[key], namespace, depth + 1)])
+
+
+def _texts(found: Any) -> Sequence[str]:
+    return [each for each in cast("list[Any]", found) if isinstance(each, str)] if isinstance(found, list) else ()
 
 
 def _annotated(made: AvroType, schema: Mapping[str, Any]) -> AvroType:

@@ -64,7 +64,8 @@ class BodyReader:
             self._fields[id(record)] = fields
             memory = sum(_memory(type_) for _, type_ in record.fields) + _dict_memory(record)
             is_empty = not self._sizes[id(record)]
-            self._records[id(record)] = (_empty_record if is_empty else _record)(fields, memory)
+            read = (_empty_record if is_empty else _record)(fields, memory)
+            self._records[id(record)] = _completed(read, record) if record.constants or record.copies else read
         for record in schema.records:
             self._fields[id(record)] += [(name, self._compiled(type_)) for name, type_ in record.fields]
         self._read = self._compiled(schema.root)
@@ -131,6 +132,20 @@ def _record(fields: Sequence[tuple[str, Read]], memory: int) -> Read:
         return found
 
     return read
+
+
+def _completed(read: Read, record: AvroType) -> Read:
+    """Add the fields of the record's shape; they count for no limit, so that no shape makes a record a dead letter."""
+    copies, constants = [*record.copies.items()], record.constants
+
+    def read_completed(cursor: Cursor) -> dict[str, Any]:
+        found = read(cursor)
+        for name, repeated in copies:
+            found[name] = found[repeated]
+        found.update(constants)
+        return found
+
+    return read_completed
 
 
 def _empty_record(fields: Sequence[tuple[str, Read]], memory: int) -> Read:

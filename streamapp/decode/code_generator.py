@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import bson
 
 from streamapp.decode.avro_binary import NotOnFastPathError
 from streamapp.decode.avro_schema import AvroType
@@ -84,12 +86,21 @@ class Generator:
         self.values: dict[str, str] = {}
         #: Number of lines before the open span; None: no span is open.
         self._span_start: int | None = None
+        #: Elements of fields that repeat another one; see `streamapp.decode.shape`.
+        self._copies: list[Element] = []
         #: Number of fields so far: a record counts each time that a field has its type.
         self._count = 0
 
-    def elements(self, fields: Sequence[tuple[str, AvroType]], path: str = "") -> list[Element]:
-        """Add the lines for fields and return their elements: all cached, or none."""
-        found = [self._read(name, type_, path + name) for name, type_ in fields]
+    def elements(self, record: AvroType, path: str = "") -> list[Element]:
+        """Add the lines for the fields of a record and return their elements: all cached, or none."""
+        copied = {name: copy for copy, name in record.copies.items()}
+        found = [
+            self._read(name, type_, path + copied.get(name, name), copied.get(name))
+            for name, type_ in fields_of(record)
+        ]
+        if not path:
+            found += self._copies
+        found += [constant_element(name, value) for name, value in record.constants.items()]
         return found if all(each.is_cached for each in found) else [*map(self._uncached, found)]
 
     def end(self) -> None:
@@ -103,23 +114,31 @@ class Generator:
 
     def _uncached(self, found: Element) -> Element:
         """The same element with expressions of the function that skips cached fields."""
-        if not found.is_cached:
+        if not found.is_cached or all(isinstance(part, bytes) for part in found.parts):
             return found
         variable = f"m{len(self.cached_elements)}"
         self.cached_elements.append(joined(found.parts))
         return Element([variable], 0, [f"len({variable})"])
 
-    def _read(self, name: str, type_: AvroType, path: str) -> Element:
+    def _read(self, name: str, type_: AvroType, path: str, copy: str | None) -> Element:
         self._count += 1
         if self._count > _MAX_FIELDS:
             raise NotOnFastPathError
         if type_.kind == "union":
-            return self._nullable(name, type_.parts, path)
+            return self._nullable(name, type_.parts, path, copy)
         if type_.kind == "record":
             return self._record(name, type_, path)
         element, lines = self._plain(name, _kind(type_), path)
         self._add(path, lines, _SKIP_STRING)
+        if copy:
+            self._copies.append(self._copy(copy, path))
         return element
+
+    def _copy(self, name: str, path: str) -> Element:
+        """The value of a text as another element."""
+        if self.kinds[path] != "string":
+            raise NotOnFastPathError
+        return _text(name, self.values[path].removeprefix("v"), is_cached=path in _CACHED_PATHS)
 
     def _add(self, path: str, lines: Sequence[str], skip_lines: Sequence[str]) -> None:
         if path not in _CACHED_PATHS:
@@ -154,14 +173,12 @@ class Generator:
             lines.append(f"s{i} = {int32!r} + INT32(v{i}) if {fits} else {int64!r} + INT64(v{i})")
             return Element([f"s{i}"], 0, [f"len(s{i})"], is_cached), lines
         if kind == "string":
-            start = _start(0x02, name)
-            parts = [start, f"SIZES[n{i} + 1]", f"s{i}", b"\0"]
-            return Element(parts, len(start) + 5, [f"n{i}"], is_cached), lines
+            return _text(name, str(i), is_cached=is_cached), lines
         start, size = (_start(0x08, name), 1) if kind == "boolean" else (_start(0x01, name), 8)
         return Element([start, f"s{i}"], len(start) + size, (), is_cached), lines
 
     def _record(self, name: str, record: AvroType, path: str) -> Element:
-        elements = self.elements(fields_of(record), f"{path}.")
+        elements = self.elements(record, f"{path}.")
         size = 5 + sum(element.size for element in elements)
         sizes = [each for element in elements for each in element.sizes]
         start = _start(0x03, name)
@@ -169,22 +186,29 @@ class Generator:
         whole = [start, f"SIZES[{' + '.join([str(size), *sizes])}]", *parts, b"\0"]
         return Element(whole, len(start) + size, sizes, all(element.is_cached for element in elements))
 
-    def _nullable(self, name: str, branches: Sequence[AvroType], path: str) -> Element:
+    def _nullable(self, name: str, branches: Sequence[AvroType], path: str, copy: str | None) -> Element:
         kinds = [branch.kind for branch in branches]
         if kinds.count("null") != 1 or len(kinds) != 2:  # noqa: PLR2004 - null and one other type
             raise NotOnFastPathError
         null = kinds.index("null")
         element, lines = self._plain(name, _kind(branches[1 - null]), path)
-        self.kinds[path] += "?"
         value = self.values[path]
         whole = f"x{value}"
-        is_null = f"{whole}, {value} = {_start(0x0A, name)!r}, None"
-        self._add(
-            path,
-            _union(null, [is_null], [*lines, f"{whole} = {joined(element.parts)}"]),
-            _union(null, ["pass"], _SKIP_STRING),
-        )
+        if_null = [f"{whole}, {value} = {_start(0x0A, name)!r}, None"]
+        lines.append(f"{whole} = {joined(element.parts)}")
+        if copy:
+            again = f"y{value}"
+            if_null.append(f"{again} = {_start(0x0A, copy)!r}")
+            lines.append(f"{again} = {joined(self._copy(copy, path).parts)}")
+            self._copies.append(Element([again], 0, [f"len({again})"], element.is_cached))
+        self.kinds[path] += "?"
+        self._add(path, _union(null, if_null, lines), _union(null, ["pass"], _SKIP_STRING))
         return Element([whole], 0, [f"len({whole})"], element.is_cached)
+
+
+def _text(name: str, i: str, *, is_cached: bool) -> Element:
+    start = _start(0x02, name)
+    return Element([start, f"SIZES[n{i} + 1]", f"s{i}", b"\0"], len(start) + 5, [f"n{i}"], is_cached)
 
 
 def _union(null: int, if_null: Sequence[str], otherwise: Sequence[str]) -> list[str]:
@@ -217,10 +241,10 @@ def fields_of(record: AvroType) -> list[tuple[str, AvroType]]:
     return record.fields
 
 
-def null_element(name: str) -> Element:
-    """A field that is always null."""
-    null = _start(0x0A, name)
-    return Element([null], len(null))
+def constant_element(name: str, value: Any) -> Element:
+    """A field that always has this value; it can stand among cached elements and others."""
+    encoded = bson.encode({name: value})[4:-1]
+    return Element([encoded], len(encoded), is_cached=True)
 
 
 def _start(marker: int, name: str) -> bytes:

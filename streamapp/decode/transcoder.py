@@ -16,7 +16,7 @@ from typing import Any
 from streamapp.decode import avro_binary
 from streamapp.decode.avro_binary import NotOnFastPathError
 from streamapp.decode.avro_schema import AvroType
-from streamapp.decode.code_generator import INT32, INT64, NUMBERS, SIZES, Generator, fields_of, joined, null_element
+from streamapp.decode.code_generator import INT32, INT64, NUMBERS, SIZES, Generator, constant_element, fields_of, joined
 from streamapp.model.user_event import DIMENSIONS, OPTIONAL, TIME, USER, WRITER_FIELDS, DimensionValues, Field
 
 #: Wire bytes, the BSON elements before the event's own elements and those after → the BSON document, the event time in
@@ -72,16 +72,15 @@ class _Cache(dict[bytes, tuple[Any, ...]]):
 
 def _functions(schema: AvroType, version: str, reserved: frozenset[str]) -> Iterator[str]:
     """Two functions: one reads the cached fields only; the other reads all others and looks those up in the cache."""
-    code, fields = Generator(), fields_of(schema)
-    names = [name for name, _ in fields]
+    code, names = Generator(), {name for name, _ in fields_of(schema)}
     if not reserved.isdisjoint(names):
         raise NotOnFastPathError
-    elements = code.elements(fields)
+    elements = code.elements(schema)
     code.end()
     for field in OPTIONAL:
-        if field.path not in names:
+        if field.path not in names | schema.copies.keys():
             code.kinds[field.path], code.values[field.path] = "null", "None"
-            elements.append(null_element(field.path))
+            elements.append(constant_element(field.path, None))
     if any(code.kinds.get(field.path) not in _kinds(field) for field in WRITER_FIELDS):
         raise NotOnFastPathError
     values = [code.values[each.path] if each.type else repr(version) for each in DIMENSIONS]

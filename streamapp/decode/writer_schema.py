@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
 from streamapp.decode import avro_schema
-from streamapp.decode.avro_schema import AvroType
+from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.body_reader import BodyReader, DecodedBody
 from streamapp.decode.canonical_form import canonical_form as canonical_form_of
 from streamapp.decode.logical_types import as_event_time
+from streamapp.decode.shape import RecordShape, shape_of, shaped
 from streamapp.decode.transcoder import Transcode, compiled
 from streamapp.errors import Undecodable
 from streamapp.model.event import RESERVED, Schema, required_types
@@ -43,6 +44,8 @@ class WriterSchema:
     transcode: Transcode | None = None
     #: Whether the registry may have the schema complete later: it lacks a schema that this one refers to.
     is_incomplete: bool = False
+    #: The schema itself; None if it has a problem.
+    parsed: ParsedSchema | None = None
 
     @property
     def fingerprint(self) -> str | None:
@@ -84,7 +87,25 @@ def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Se
         names=frozenset(name for record in events for name, _ in record.fields),
         read=BodyReader(parsed).read,
         transcode=compiled(parsed.root, version=version, reserved=RESERVED),
+        parsed=parsed,
     )
+
+
+def in_shape_of(writer: WriterSchema, latest: WriterSchema) -> WriterSchema:
+    """The schema, whose events are stored in the canonical shape that the latest schema gives; never raises."""
+    shape = shape_between(writer, latest)
+    if writer.parsed is None or shape.is_as_written:
+        return writer
+    parsed = shaped(writer.parsed, shape)
+    transcode = compiled(parsed.root, version=writer.version, reserved=RESERVED)
+    return replace(writer, read=BodyReader(parsed).read, transcode=transcode)
+
+
+def shape_between(writer: WriterSchema, latest: WriterSchema) -> RecordShape:
+    """The shape in which the events of a writer schema are stored."""
+    if writer.parsed is None or latest.parsed is None:
+        return RecordShape()
+    return shape_of(writer.parsed.root, latest.parsed.root)
 
 
 def _of_no_event(problem: str, *, schema_id: int, version: str, canonical: str) -> WriterSchema:

@@ -24,7 +24,7 @@ from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionId
 from streamapp.model.user_event import TIME
-from streamapp.mongodb import dead_letter_counts, failed_offsets
+from streamapp.mongodb import canonical_schemas, dead_letter_counts, failed_offsets
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, is_transient, is_wrong_setting, write_errors
 from streamapp.mongodb.faults import COMMAND_RECORD_CODES
 from streamapp.rollups.recount import PROJECTION
@@ -44,7 +44,7 @@ _INDEX_CONFLICTS = frozenset({85, 86})
 
 
 class EventStore:
-    """The collections `events`, `dead_letters`, `failed_offsets` and `schema_versions`."""
+    """The collections `events`, `dead_letters`, `failed_offsets`, `schema_versions` and `canonical_schemas`."""
 
     def __init__(self, mongo: Mongo, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._call = mongo.call
@@ -100,6 +100,11 @@ class EventStore:
             upsert=True,
         )
         await self._call(lambda: self._update("schema_versions", [update]))
+
+    async def note_canonical(self, subject: str, version: int, texts: Sequence[str]) -> None:
+        """Store a schema whose shape documents get, see `canonical_schemas`, unless it is stored."""
+        update = canonical_schemas.note(subject, version, texts, self._now())
+        await self._call(lambda: self._update(canonical_schemas.COLLECTION, [update]))
 
     @property
     def _failed_offsets(self) -> Collection[Any]:

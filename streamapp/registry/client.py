@@ -102,6 +102,10 @@ class RegistryClient:
         """Return the versions under the subject."""
         return await self._call(self._versions)
 
+    async def latest_answer(self) -> Mapping[str, Any] | None:
+        """Return the registry's answer for the latest version under the subject; None if there is none."""
+        return await self._call(lambda: self._version_answer("latest"))
+
     async def read_version(self, number: int) -> RegisteredSchema | None:
         """Return the schema of a version under the subject; None if there is none."""
         return await self._call(lambda: self._read_version(number))
@@ -227,13 +231,16 @@ class RegistryClient:
         return int(self._request(url, method, body={"schema": text})["id"])
 
     def _read_version(self, number: int) -> RegisteredSchema | None:
+        body = self._version_answer(number)
+        return None if body is None else schema_body.registered(body, self._get_referenced)
+
+    def _version_answer(self, version: int | str) -> Mapping[str, Any] | None:
         try:
-            body = self._get("get_schema", subject=self.subject, version=number)
+            return self._get("get_schema", subject=self.subject, version=version)
         except _RefusedError as exc:
             if exc.is_of_registry or self._is_registry(exc):
                 return None
             raise
-        return schema_body.registered(body, self._get_referenced)
 
     def _read_id(self, schema_id: int) -> RegisteredSchema | None:
         body = self._get_by_id(schema_id)

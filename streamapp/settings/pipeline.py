@@ -73,6 +73,13 @@ class PipelineSettings(BaseSettings):
         " own; keep changes nothing.",
         examples=["backward"],
     )
+    canonical: bool = Field(
+        default=True,
+        description="Whether events of all schema versions are stored in the shape of the latest registered one: an"
+        " optional field that the writer lacks gets the default of the latest schema, and a field that the latest"
+        " schema has renamed, with an alias, gets its new name. off: events are stored as written.",
+        examples=["on"],
+    )
     min_event_time: UtcDatetime = Field(
         default=datetime(2000, 1, 1, tzinfo=UTC),
         description="Earliest valid event time (ISO 8601, UTC). An earlier event becomes a dead letter.",

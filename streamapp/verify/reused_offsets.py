@@ -18,6 +18,7 @@ from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import Origin, Record
 from streamapp.verify.checks import document_diff
 from streamapp.verify.checks.document_diff import SchemaVersion
+from streamapp.verify.checks.shape_history import ShapeHistory
 
 
 class ReusedOffsets:
@@ -29,6 +30,8 @@ class ReusedOffsets:
 
     def __init__(self, find_documents: Callable[[Sequence[str]], Mapping[str, bytes]]) -> None:
         self._find_documents = find_documents
+        #: The shapes that the documents may have.
+        self.history = ShapeHistory()
         #: The ids of those that belong to a record.
         self.found: set[str] = set()
 
@@ -42,7 +45,9 @@ class ReusedOffsets:
         """Whether the event of a record is stored under an `_id` of its own."""
         own_id = document_diff.id_of_its_own(record, origin, schemas)
         stored = self._find_documents([own_id]).get(own_id) if own_id else None
-        if own_id is None or stored is None or document_diff.difference(stored, record, origin, schemas, noted):
+        if own_id is None or stored is None:
+            return False
+        if document_diff.difference(stored, record, origin, schemas, noted, history=self.history):
             return False
         self.found.add(own_id)
         return True

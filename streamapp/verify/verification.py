@@ -24,7 +24,7 @@ from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
 from streamapp.model.expiry import Expiry
 from streamapp.model.record import UNKNOWN_TIMESTAMP, Origin, Record, TopicRecord, UnreadableRecords, own_origin
-from streamapp.mongodb import event_retention, failed_offsets
+from streamapp.mongodb import canonical_schemas, event_retention, failed_offsets
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
@@ -32,6 +32,7 @@ from streamapp.verify.checks import counts, document_diff
 from streamapp.verify.checks.document_diff import SchemaVersion
 from streamapp.verify.checks.offsets import OffsetBitmap
 from streamapp.verify.checks.result import PartitionFates, Problem, VerificationResult
+from streamapp.verify.checks.shape_history import ShapeHistory
 from streamapp.verify.failure_index import FailureIndex
 from streamapp.verify.orphans import OrphanSearch
 from streamapp.verify.record_chunks import MAX_RECORDS, chunks
@@ -88,6 +89,7 @@ class Verification:
         self.topic_id = self._fetch_topic_id()
         self.committed = self._fetch_committed()
         self._noted = self._fetch_noted()
+        self._reused.history = ShapeHistory(canonical_schemas.read(self._mongo.primary, self._settings.subject))
         self.expiry = event_retention.expiry(self._mongo.primary)
         self.failures.read(self._dead_letter_reader)
         self._counts_at_start = self.failures.counted_of(self._reader.topic)
@@ -226,7 +228,8 @@ class Verification:
             fates.dead_lettered += 1
 
     def _compare_document(self, raw: bytes, record: Record, origin: Origin, fates: PartitionFates) -> None:
-        why = document_diff.difference(raw, record, origin, self._schemas, self._noted)
+        history = self._reused.history
+        why = document_diff.difference(raw, record, origin, self._schemas, self._noted, history=history)
         if why is None:
             return
         if self._reused.is_stored(record, origin, self._schemas, self._noted):

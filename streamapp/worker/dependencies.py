@@ -32,7 +32,9 @@ from streamapp.monitoring.readiness import (
 )
 from streamapp.monitoring.sink_metrics import SinkMetrics
 from streamapp.registry.cache import SchemaCache
+from streamapp.registry.canonical_schemas import CanonicalSchemas
 from streamapp.registry.client import RegistryClient
+from streamapp.registry.latest_schema import EventSchema, LatestSchema
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
@@ -61,6 +63,8 @@ class Clients:
     kafka: KafkaAdmin
     registry: RegistryClient
     schemas: SchemaCache
+    #: The latest schema of the subject; None: events are stored as written.
+    latest_schema: LatestSchema | None
     mongo: Mongo
     event_store: EventStore
     event_retention: EventRetention
@@ -157,13 +161,18 @@ def _retriers(settings: Settings, kafka: OutageRetrier) -> Retriers:
 def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[WriterSchema], None]) -> Clients:
     mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
     registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
-    kafka = KafkaConnection.of(settings)
+    kafka, event_store = KafkaConnection.of(settings), EventStore(mongo)
+
+    async def note(latest: EventSchema) -> None:
+        await retriers.mongodb.run(lambda: event_store.note_canonical(settings.subject, latest.version, latest.texts))
+
     return Clients(
         kafka=KafkaAdmin(kafka),
         registry=registry,
         schemas=SchemaCache(registry, outages=retriers.registry, on_learned=on_learned),
+        latest_schema=LatestSchema(registry, outages=retriers.registry, note=note) if settings.canonical else None,
         mongo=mongo,
-        event_store=EventStore(mongo),
+        event_store=event_store,
         event_retention=EventRetention(mongo, days=settings.events_retention_days),
         rollup_store=RollupStore(mongo, keep=settings.keep),
         dead_letters=DeadLetterProducer(
@@ -183,8 +192,9 @@ def _servers(clients: Clients, retriers: Retriers) -> tuple[Dependency, ...]:
 
 
 def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: SinkMetrics) -> Sink:
+    written, latest = clients.schemas, clients.latest_schema
     ports = SinkPorts(
-        schemas=clients.schemas,
+        schemas=CanonicalSchemas(written, latest) if latest else written,
         events=clients.event_store,
         out_of_order=OutOfOrderStore(clients.mongo, clients.rollup_store, keep=settings.keep),
         dead_letters=clients.dead_letters,

@@ -46,7 +46,8 @@ class WorkerService(Service):
         memory.relax_gc()
         # Each for itself: one that does not answer must not delay the others.
         pings = map(self._ping, self._dependencies.servers)
-        for background in (*pings, self._prepare_registry(), self._prepare_store()):
+        backgrounds = (self._prepare_registry(), self._prepare_store(), self._follow_latest_schema())
+        for background in (*pings, *backgrounds):
             self.add_future(background)
         await self.wait(self._prepare_topics())
 
@@ -92,6 +93,13 @@ class WorkerService(Service):
         if schemas := await sample_schemas.prepare(self._registration, self._settings):
             self._codec.know(schemas)
             self.registered.set()
+
+    async def _follow_latest_schema(self) -> None:
+        if latest := self._clients.latest_schema:
+            try:
+                await latest.follow()
+            except SettingsError as exc:
+                stop_worker(str(exc))
 
     async def _prepare_store(self) -> None:
         try:

@@ -14,12 +14,14 @@ from streamapp.decode.document import LENIENT, EventTimes
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Record
+from streamapp.verify.checks.shape_history import ShapeHistory
 
 #: A schema id and its version label.
 SchemaVersion = tuple[int, str]
 
 #: No limits: the settings may have had other limits when the document was stored.
 _ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
+_AS_WRITTEN = ShapeHistory()
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 # A field of type Date. Its last occurrence is the top-level field: the only field after it, `kafka`, has no other text
 # than the topic name.
@@ -43,12 +45,14 @@ def id_in(raw: bytes) -> str:
     return str(bson.decode(raw, LENIENT)["_id"])
 
 
-def difference(
+def difference(  # noqa: PLR0913 - what is compared, and what is known of it
     raw: bytes,
     record: Record,
     origin: Origin,
     schemas: Mapping[int, WriterSchema],
     noted: Container[object] = (),
+    *,
+    history: ShapeHistory = _AS_WRITTEN,
 ) -> str | None:
     """Return how a stored document differs from its record, by field names without values; None if they are equal.
 
@@ -58,22 +62,29 @@ def difference(
         origin: the record's first coordinates.
         schemas: what the registry has now.
         noted: the SchemaVersions that workers have seen in the registry.
+        history: the shapes that the document may have.
     """
+    expected = b""
     try:
-        writer, event = wire_format.decode(record.value, schemas)
-        expected = document.build(event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME)
+        writer = wire_format.writer_of(record.value, schemas)
+        for variant in history.variants(writer):
+            expected = _expected(raw, record, origin, variant)
+            if _without_time(expected) == _without_time(raw):
+                return None
     except Undecodable as exc:
         return f"stored, but the record is not an event ({exc.reason})"
-    if id_in(raw) != expected["_id"]:
-        expected = identity.with_id_of_its_own(expected)
-    if _without_time(bson.encode(expected)) == _without_time(raw):
-        return None
     found = bson.decode(raw, LENIENT)
-    names = [*_different(found, bson.decode(bson.encode(expected), LENIENT), noted)]
+    names = [*_different(history.as_written(found, writer), bson.decode(expected, LENIENT), noted)]
     if names:
         return f"{', '.join(names)} differ{'s' if len(names) == 1 else ''}"
     # Decoding hides a duplicate field name, of which it keeps the last, and invalid UTF-8, which it replaces.
     return None if bson.encode(found) == raw else "the fields differ"
+
+
+def _expected(raw: bytes, record: Record, origin: Origin, writer: WriterSchema) -> bytes:
+    event = wire_format.read(cast("bytes", record.value), writer)
+    expected = document.build(event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME)
+    return bson.encode(expected if id_in(raw) == expected["_id"] else identity.with_id_of_its_own(expected))
 
 
 def id_of_its_own(record: Record, origin: Origin, schemas: Mapping[int, WriterSchema]) -> str | None:
