@@ -65,9 +65,10 @@ class AvroType:
     defaults: Mapping[str, Any] = field(default_factory=lambda: _NONE)
     aliases: Mapping[str, Sequence[str]] = field(default_factory=lambda: _NONE)
     #: Of a record that is stored in another shape than it is written in, see `streamapp.decode.shape`: fields that are
-    #: added with a constant value, and fields that repeat another one.
+    #: added with a constant value, fields that repeat another one, and the written names of renamed fields.
     constants: Mapping[str, Any] = field(default_factory=lambda: _NONE)
     copies: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    written_names: Mapping[str, str] = field(default_factory=lambda: _NONE)
     #: Of a union its branches; of an array or a map its only item.
     parts: Sequence[AvroType] = ()
 

@@ -65,7 +65,8 @@ class BodyReader:
             memory = sum(_memory(type_) for _, type_ in record.fields) + _dict_memory(record)
             is_empty = not self._sizes[id(record)]
             read = (_empty_record if is_empty else _record)(fields, memory)
-            self._records[id(record)] = _completed(read, record) if record.constants or record.copies else read
+            has_shape = record.constants or record.copies or record.written_names
+            self._records[id(record)] = _shaped(read, record) if has_shape else read
         for record in schema.records:
             self._fields[id(record)] += [(name, self._compiled(type_)) for name, type_ in record.fields]
         self._read = self._compiled(schema.root)
@@ -134,18 +135,22 @@ def _record(fields: Sequence[tuple[str, Read]], memory: int) -> Read:
     return read
 
 
-def _completed(read: Read, record: AvroType) -> Read:
+def _shaped(read: Read, record: AvroType) -> Read:
     """Add the fields of the record's shape; they count for no limit, so that no shape makes a record a dead letter."""
-    copies, constants = [*record.copies.items()], record.constants
+    copies, constants, written = [*record.copies.items()], record.constants, record.written_names
 
-    def read_completed(cursor: Cursor) -> dict[str, Any]:
-        found = read(cursor)
+    def read_shaped(cursor: Cursor) -> dict[str, Any]:
+        try:
+            found = read(cursor)
+        except BodyError as exc:
+            exc.path[-1:] = [written.get(name, name) for name in exc.path[-1:]]
+            raise
         for name, repeated in copies:
             found[name] = found[repeated]
         found.update(constants)
         return found
 
-    return read_completed
+    return read_shaped
 
 
 def _empty_record(fields: Sequence[tuple[str, Read]], memory: int) -> Read:

@@ -100,7 +100,14 @@ def _with_shape(type_: AvroType, shape: RecordShape, records: list[AvroType]) ->
         )
         for name, each in type_.fields
     ]
-    made = AvroType("record", name=type_.name, fields=fields, constants=shape.fills, copies=shape.copies)
+    made = AvroType(
+        "record",
+        name=type_.name,
+        fields=fields,
+        constants=shape.fills,
+        copies=shape.copies,
+        written_names={new: name for name, new in shape.renames.items()},
+    )
     records.append(made)
     return made
 

@@ -18,10 +18,11 @@ from streamapp.decode.avro_binary import NotOnFastPathError
 from streamapp.decode.code_generator import SIZES
 from streamapp.decode.document import EventTimes, LazyDocument, row_of
 from streamapp.decode.fast_path import FastPath
-from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin
+from tests.support import shapes
 from tests.support.factories import NOW, TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
 RECEIVED_AT = datetime(2026, 9, 22, 15, 4, 5, 678_000, UTC)
@@ -89,7 +90,19 @@ V4_SCHEMA: dict[str, Any] = {
     ],
 }
 V4 = writer_schema(V4_SCHEMA, schema_id=4, version="v4")
-SCHEMAS = {1: V1, 2: V2, 3: V3, 4: V4}
+#: Versions that call the browser by other names.
+V5_SCHEMA = shapes.event_schema({"name": "client", "type": "string"}, {"name": "x", "type": "int"})
+V6_SCHEMA = shapes.event_schema({"name": "agent", "type": "string"})
+V5, V6 = (writer_schema(V5_SCHEMA, schema_id=5, version="v5"), writer_schema(V6_SCHEMA, schema_id=6, version="v6"))
+SCHEMAS = {1: V1, 2: V2, 3: V3, 4: V4, 5: V5, 6: V6}
+#: The same in the shape of each latest schema; None: as written.
+SHAPES: dict[str | None, Mapping[int, WriterSchema]] = {
+    None: SCHEMAS,
+    **{
+        name: {id_: in_shape_of(writer, latest) for id_, writer in SCHEMAS.items()}
+        for name, latest in shapes.LATEST.items()
+    },
+}
 
 _texts = st.one_of(st.text(), st.text(min_size=60, max_size=70), st.sampled_from(["x" * 9_000, "ü" * 20_000, "\0"]))
 _longs = st.one_of(
@@ -112,7 +125,14 @@ _v4 = {**_v2, "seconds": st.floats(), "metadata": st.fixed_dictionaries({**_meta
 _values = st.one_of(
     *(
         st.builds(wire, st.fixed_dictionaries(fields), st.just(schema), st.just(id_))
-        for id_, fields, schema in ((1, _v1, None), (2, _v2, None), (3, _v3, V3_SCHEMA), (4, _v4, V4_SCHEMA))
+        for id_, fields, schema in (
+            (1, _v1, None),
+            (2, _v2, None),
+            (3, _v3, V3_SCHEMA),
+            (4, _v4, V4_SCHEMA),
+            (5, {**_v1, "client": _texts, "x": _ints}, V5_SCHEMA),
+            (6, {**_v1, "agent": _texts}, V6_SCHEMA),
+        )
     )
 )
 #: Topics, some of them re-created, and partitions, most of them used before.
@@ -131,25 +151,30 @@ def on_fast_path(
     return FastPath(a_batch(record, **of_batch), schemas, times=times, received_at=RECEIVED_AT).document(record)
 
 
-def on_generic_path(record: FakeRecord, times: EventTimes = TIMES, topic_id: str = TOPIC_ID) -> Mapping[str, Any]:
+def on_generic_path(
+    record: FakeRecord,
+    times: EventTimes = TIMES,
+    topic_id: str = TOPIC_ID,
+    schemas: Mapping[int, WriterSchema] = SCHEMAS,
+) -> Mapping[str, Any]:
     """Return the document that the generic path makes."""
-    writer, values = wire_format.decode(record.value, SCHEMAS)
+    writer, values = wire_format.decode(record.value, schemas)
     origin = Origin(record.topic, record.partition, record.offset, record.timestamp, topic_id)
     return document.build(values, writer=writer, origin=origin, received_at=RECEIVED_AT, times=times)
 
 
-@given(_values, _offsets, st.integers(0, 2**62), _places)
-@settings(max_examples=400)
+@given(_values, _offsets, st.integers(0, 2**62), _places, st.sampled_from([*SHAPES]))
+@settings(max_examples=600)
 def test_both_paths_return_the_same_bytes(
-    value: bytes, offset: int, timestamp: int, place: tuple[str, str, int]
+    value: bytes, offset: int, timestamp: int, place: tuple[str, str, int], shape: str | None
 ) -> None:
-    """For any values; the fast path declines only documents that are too large for it."""
+    """For any values, in every shape; the fast path declines only documents that are too large for it."""
     topic, topic_id, partition = place
     record = FakeRecord(value=value, topic=topic, offset=offset, timestamp=timestamp, partition=partition)
-    expected = on_generic_path(record, ANY_TIME, topic_id)
+    expected = on_generic_path(record, ANY_TIME, topic_id, SHAPES[shape])
     raw = bson.encode(expected)
 
-    made = on_fast_path(record, times=ANY_TIME, topic_id=topic_id)
+    made = on_fast_path(record, SHAPES[shape], times=ANY_TIME, topic_id=topic_id)
 
     if len(raw) < len(SIZES):
         assert made is not None
@@ -158,9 +183,27 @@ def test_both_paths_return_the_same_bytes(
         assert made is None
 
 
-@given(_values, st.data())
-@settings(max_examples=400)
-def test_broken_records_are_declined_or_decoded_like_on_the_generic_path(value: bytes, data: st.DataObject) -> None:
+@given(_values, st.sampled_from([*shapes.LATEST]))
+@settings(max_examples=200)
+def test_a_shape_changes_nothing_that_was_written(value: bytes, shape: str) -> None:
+    """The document as written can be had from the one in the shape, and is the one without a shape."""
+    record = FakeRecord(value=value)
+    found = on_generic_path(record, ANY_TIME, schemas=SHAPES[shape])
+    writer, _ = wire_format.decode(value, SCHEMAS)
+
+    written = shapes.stored_as_written(found, writer, shapes.LATEST[shape])
+
+    assert bson.encode(on_generic_path(record, ANY_TIME)) == bson.encode(
+        {name: written[name] for name in on_generic_path(record, ANY_TIME)}
+    )
+    assert on_generic_path(record, ANY_TIME).keys() == written.keys()
+
+
+@given(_values, st.data(), st.sampled_from([*SHAPES]))
+@settings(max_examples=600)
+def test_broken_records_are_declined_or_decoded_like_on_the_generic_path(
+    value: bytes, data: st.DataObject, shape: str | None
+) -> None:
     """Records that are cut, with changed bytes and with added bytes."""
     broken = bytearray(value)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -168,10 +211,10 @@ def test_broken_records_are_declined_or_decoded_like_on_the_generic_path(value: 
         broken[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
     record = FakeRecord(value=bytes(broken))
 
-    made = on_fast_path(record, times=ANY_TIME)
+    made = on_fast_path(record, SHAPES[shape], times=ANY_TIME)
 
     if made is not None:
-        assert bson.encode(on_generic_path(record, ANY_TIME)) == made.raw
+        assert bson.encode(on_generic_path(record, ANY_TIME, schemas=SHAPES[shape])) == made.raw
 
 
 def test_an_endless_number_is_declined_at_once() -> None:

@@ -21,10 +21,11 @@ from bson.errors import InvalidDocument
 from streamapp.decode import batch, cursor, wire_format
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.fast_path import FastPath
-from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Reason
+from tests.support import shapes
 from tests.support.factories import FakeRecord, a_batch, an_event
 
 SECONDS = float(os.environ.get("STREAMAPP_FUZZ_SECONDS", "0.8"))
@@ -208,6 +209,25 @@ def without_logical_types(type_: Any) -> Any:
     return type_
 
 
+def later(type_: Any) -> Any:
+    """Return the type of a later version: every record in it has one more field."""
+    if isinstance(type_, list):
+        return [*map(later, type_)]
+    if not isinstance(type_, dict):
+        return type_
+    changed = {name: later(each) if name in {"type", "items", "values"} else each for name, each in type_.items()}
+    if "fields" in type_:
+        fields = [{**each, "type": later(each["type"])} for each in type_["fields"]]
+        changed["fields"] = [*fields, shapes.field("added", "int", default=7)]
+    return changed
+
+
+def latest_with(kind: Any) -> WriterSchema:
+    """Return a later version of `schema_with`, in which two fields have other names."""
+    agent = shapes.field("agent", shapes.TEXT, "browser", default=None)
+    return shapes.latest(agent, shapes.field("y", later(kind), "x"), metadata=[shapes.field("os", default="?")])
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_any_bytes_are_read_or_refused_at_a_bounded_cost(name: str) -> None:
     """Never another error; what is read is the same once it is written again, and on the fast path."""
@@ -215,6 +235,9 @@ def test_any_bytes_are_read_or_refused_at_a_bounded_cost(name: str) -> None:
     schema, plain = schema_with(KINDS[name]), schema_with(plain_kind)
     writer, plain_writer = (writer_schema(each, schema_id=9, version="v9") for each in (schema, plain))
     assert writer.problem is None
+    latest = latest_with(KINDS[name])
+    shaped = in_shape_of(writer, latest)
+    assert shaped is not writer
     until, tried = time.monotonic() + SECONDS, 0
     while time.monotonic() < until or tried < 20:
         tried += 1
@@ -225,6 +248,8 @@ def test_any_bytes_are_read_or_refused_at_a_bounded_cost(name: str) -> None:
         read_or_refused(body[:5] + generator.broken(body[5:]), writer, schema)
         read_or_refused(body[:-1] + generator.broken(body[-1:]), plain_writer, plain)
         check_time(body[:5] + generator.broken(body[5:]), writer)
+        check_shape(body, writer, shaped, latest)
+        check_shape(body[:5] + generator.broken(body[5:]), writer, shaped, latest)
         if is_large:
             check_memory(body, writer)
             check_memory(body[:5] + generator.broken(body[5:]), writer)
@@ -249,6 +274,33 @@ def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str
         again, _ = wire_format.build(written(schema, found), writer)
         assert raw == bson.encode(again), value.hex()
     return found
+
+
+def check_shape(value: bytes, writer: WriterSchema, shaped: WriterSchema, latest: WriterSchema) -> None:
+    """A shape changes no fate, and nothing of what was written; both paths have it."""
+    fate, shaped_fate = outcome(value, writer), outcome(value, shaped)
+    fast = on_fast_path(value, shaped)
+    if isinstance(fate, str) or isinstance(shaped_fate, str):
+        assert fate == shaped_fate, value.hex()
+        assert fast is None, value.hex()
+        return
+    try:
+        raw = bson.encode(shaped_fate)
+    except InvalidDocument:
+        assert fast is None, value.hex()
+        return
+    assert fast is None or raw[4:-1] in fast.raw, value.hex()
+    written = shapes.stored_as_written(shaped_fate, writer, latest)
+    assert bson.encode(fate) == bson.encode({name: written[name] for name in fate}), value.hex()
+    assert fate.keys() == written.keys()
+
+
+def outcome(value: bytes, writer: WriterSchema) -> dict[str, Any] | str:
+    """Return what is read, or why it is refused."""
+    try:
+        return wire_format.read(value, writer)
+    except Undecodable as exc:
+        return f"{exc.reason}: {exc}"
 
 
 def built_or_refused(value: bytes, writer: WriterSchema) -> tuple[dict[str, Any] | None, int]:
