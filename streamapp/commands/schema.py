@@ -1,17 +1,18 @@
-"""`streamapp schema check`, `diff` and `register`: change Avro schemas without breaking anybody."""
+"""`streamapp schema check`, `diff`, `register` and `migrate`: change Avro schemas without breaking anybody."""
 
 from __future__ import annotations
 
 import click
 
-from streamapp.commands import schema_check, schema_diff, schema_register
+from streamapp.commands import schema_check, schema_diff, schema_migrate, schema_register
 
 
 @click.group("schema")
 def command() -> None:
-    """Check, compare and register Avro schemas."""
+    """Check, compare and register Avro schemas, and migrate stored events."""
 
 
 command.add_command(schema_check.command)
 command.add_command(schema_diff.command)
 command.add_command(schema_register.command)
+command.add_command(schema_migrate.command)

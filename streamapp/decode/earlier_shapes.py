@@ -21,36 +21,41 @@ _DOCUMENT = "object"
 class Change(NamedTuple):
     """One change of a document: a field gets a value, or that of another field."""
 
-    path: str
-    #: The path of the other field; None: the field gets `value`.
+    name: str
+    #: Where the field is: empty, or a path that ends in a dot; in the document before all changes, and after them.
+    before: str
+    after: str
+    #: The name of the other field; None: the field gets `value`.
     source: str | None = None
     #: Whether the other field stays.
     is_copy: bool = False
     value: Any = None
 
 
-def changes(shape: RecordShape, type_at: Callable[[str], str], *, here: str = "", there: str = "") -> Iterator[Change]:
-    """The changes that bring a document to a shape; they keep every value that it has.
+def changes(
+    shape: RecordShape, type_at: Callable[[str], str], *, before: str = "", after: str = ""
+) -> Iterator[Change]:
+    """The changes that bring a document to a shape, in their order; they keep every value that it has.
 
     Args:
         shape: the shape of its event.
         type_at: returns the type of the field at a path, MISSING if there is none.
-        here: where the fields are that are looked at: empty, or a path that ends in a dot.
-        there: where they are after the earlier changes.
+        before: see `Change`.
+        after: likewise.
     """
     for name, former in shape.former.items():
-        if type_at(f"{here}{name}") != MISSING:
+        if type_at(f"{before}{name}") != MISSING:
             continue
-        source = next((each for each in former if type_at(f"{here}{each}") != MISSING), None)
+        source = next((each for each in former if type_at(f"{before}{each}") != MISSING), None)
         if source is not None:
-            yield Change(f"{there}{name}", f"{there}{source}", is_copy=source in shape.copies)
+            yield Change(name, before, after, source, is_copy=source in shape.copies)
         elif name in shape.fills:
-            yield Change(f"{there}{name}", value=shape.fills[name])
+            yield Change(name, before, after, value=shape.fills[name])
     for name, nested in shape.nested.items():
         stored = shape.renames.get(name, name)
-        found = next((each for each in _names(shape, name) if type_at(f"{here}{each}") != MISSING), None)
-        if found is not None and type_at(f"{here}{found}") == _DOCUMENT:
-            yield from changes(nested, type_at, here=f"{here}{found}.", there=f"{there}{stored}.")
+        found = next((each for each in _names(shape, name) if type_at(f"{before}{each}") != MISSING), None)
+        if found is not None and type_at(f"{before}{found}") == _DOCUMENT:
+            yield from changes(nested, type_at, before=f"{before}{found}.", after=f"{after}{stored}.")
 
 
 def paths(shape: RecordShape, *, here: str = "") -> Iterator[str]:

@@ -24,7 +24,7 @@ from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model import replays
 from streamapp.model.expiry import Expiry
 from streamapp.model.record import UNKNOWN_TIMESTAMP, Origin, Record, TopicRecord, UnreadableRecords, own_origin
-from streamapp.mongodb import canonical_schemas, event_retention, failed_offsets
+from streamapp.mongodb import canonical_schemas, event_retention, failed_offsets, schema_versions
 from streamapp.mongodb.client import Mongo
 from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
@@ -88,7 +88,7 @@ class Verification:
             raise StreamappError(message)
         self.topic_id = self._fetch_topic_id()
         self.committed = self._fetch_committed()
-        self._noted = self._fetch_noted()
+        self._noted = schema_versions.fingerprints(self._mongo.primary, self._settings.subject)
         self._reused.history = ShapeHistory(canonical_schemas.read(self._mongo.primary, self._settings.subject))
         self.expiry = event_retention.expiry(self._mongo.primary)
         self.failures.read(self._dead_letter_reader)
@@ -127,10 +127,6 @@ class Verification:
 
     def _fetch_topic_id(self) -> str | None:
         return self._runner.run(self._admin.topic_id_of(self._reader.topic))
-
-    def _fetch_noted(self) -> Mapping[SchemaVersion, str | None]:
-        seen = self._mongo.primary["schema_versions"].find({"subject": self._settings.subject})
-        return {(each["schema_id"], f"v{each['version']}"): each.get("fingerprint") for each in seen}
 
     def _fetch_committed(self) -> Mapping[int, int]:
         return self._reader.committed(self._settings.app_id)

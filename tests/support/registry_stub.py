@@ -58,8 +58,8 @@ class Confluent:
             case "GET subjects", 3:
                 numbers = [version["version"] for version in self.versions]
                 return (200, numbers) if numbers else (404, {"error_code": 40401})
-            case "GET subjects", 4:
-                return 200, self.versions[int(parts[3]) - 1]
+            case "GET subjects", 4 if self.versions:
+                return 200, self.versions[-1 if parts[3] == "latest" else int(parts[3]) - 1]
             case "POST subjects", 3:
                 number = len(self.versions) + 1
                 self.versions.append({"id": 100 + number, "version": number, "schema": body["schema"]})

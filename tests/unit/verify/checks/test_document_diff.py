@@ -12,10 +12,12 @@ from bson import DatetimeMS
 from streamapp.decode import document
 from streamapp.decode.avro_schema import UnreadableSchema
 from streamapp.decode.identity import with_id_of_its_own
-from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.model.record import origin_of
 from streamapp.verify.checks import document_diff
-from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
+from streamapp.verify.checks.shape_history import ShapeHistory
+from tests.support import shapes
+from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event, wire
 
 SCHEMAS = {1: V1, 2: V2}
 
@@ -157,3 +159,61 @@ def test_ids_are_read_from_raw_batches() -> None:
     """An `_id` may be another type or invalid UTF-8."""
     batch = bson.encode({"_id": "é-1"}) + bson.encode({"_id": 7}) + bson.encode({"_id": "?"}).replace(b"?", b"\xff")
     assert ["é-1", "7", "\ufffd"] == [document_diff.id_in(raw) for raw in document_diff.documents_in(batch)]
+
+
+AGENT = shapes.latest(shapes.field("agent", shapes.TEXT, "browser", default=None), shapes.field("plan", default="free"))
+EARLIER = shapes.latest(shapes.field("browser", shapes.TEXT, default=None), shapes.field("plan", default="paid"))
+
+
+def without_browser(found: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The document without a field that every document has."""
+    return {name: value for name, value in found.items() if name != "browser"} | more
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, None),
+        ({"plan": "paid"}, None),
+        ({"agent": "x", "plan": "free"}, None),
+        ({"agent": "x", "plan": "paid"}, None),  # migrated
+        ({"agent": "y", "plan": "free"}, "agent differs"),
+        ({"plan": "cheap"}, "plan differs"),
+        ({"more": 1}, "more differs"),
+    ],
+)
+def test_a_document_may_have_any_shape_that_was_the_latest(more: dict[str, Any], expected: str | None) -> None:
+    """Also a mixture, after a migration; what no shape explains differs."""
+    record, origin, found = stored(**more)
+    history = ShapeHistory([AGENT, EARLIER])
+
+    assert expected == document_diff.difference(bson.encode(found), record, origin, SCHEMAS, history=history)
+    why = document_diff.difference(bson.encode(without_browser(found)), record, origin, SCHEMAS, history=history)
+    assert "browser" in str(why)
+
+
+def test_a_document_in_the_latest_shape_is_compared_as_bytes() -> None:
+    """It has the fields in the order in which a worker stores them."""
+    record, origin, _ = stored()
+    latest = in_shape_of(V2, AGENT)
+    made = document_diff._expected(bson.encode({"_id": document.id_of(origin)}), record, origin, latest)
+
+    assert document_diff.difference(made, record, origin, SCHEMAS, history=ShapeHistory([AGENT])) is None
+
+
+def test_a_field_that_the_latest_schema_calls_browser_is_moved_back() -> None:
+    """As written, such an event has no browser."""
+    schema = shapes.event_schema(shapes.field("client"))
+    writer = writer_schema(schema, schema_id=3, version="v3")
+    history = ShapeHistory([shapes.latest(shapes.field("browser", "string", "client"))])
+    record = a_record(value=wire(an_event(client="x"), schema, 3))
+    origin = origin_of(record, TOPIC_ID)
+    latest, written = history.variants(writer)
+    usual, known = bson.encode({"_id": document.id_of(origin)}), {3: writer}
+    documents = [document_diff._expected(usual, record, origin, each) for each in (latest, written)]
+
+    for raw in documents:
+        reordered = dict(reversed(bson.decode(raw).items()))
+        assert document_diff.difference(bson.encode(reordered), record, origin, known, history=history) is None
+        changed = {name: "y" if value == "x" else value for name, value in reordered.items()}
+        assert document_diff.difference(bson.encode(changed), record, origin, known, history=history) is not None
