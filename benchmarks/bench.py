@@ -23,6 +23,7 @@ from streamapp.connections.kafka import KafkaConnection
 from streamapp.local.backend import Backend
 from streamapp.local.process import POLL_SECONDS, Server, tail
 from streamapp.local.secure import kafka_servers
+from streamapp.model.event import Schema
 from streamapp.settings import Settings
 
 
@@ -98,6 +99,13 @@ class Bench:
         environ = self._environ | {"STREAMAPP_TOPIC": topic}
         done = subprocess.run(command, env=environ, check=True, timeout=GIVE_UP_AFTER_SECONDS, stdout=subprocess.PIPE)
         return done.stdout
+
+    def register(self, schema: Schema) -> None:
+        """Register a schema as the next version of the topic's subject."""
+        file = self._folder / "later.avsc"
+        file.write_text(json.dumps(schema))
+        command = [sys.executable, "-m", "streamapp", "schema", "register", str(file)]
+        subprocess.run(command, env=self._environ, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
     @contextmanager
     def sending(self, topic: str, count: int, *options: str) -> Generator[None]:

@@ -13,15 +13,26 @@ from pymongo.collection import Collection
 
 from benchmarks import chart, figures, noise, report, secured, spread, twin
 from benchmarks.bench import Bench, opened
-from benchmarks.programs import OURS, PROGRAMS, WITHOUT_METRICS, WITHOUT_ROLLUPS, Program, named
+from benchmarks.programs import AS_WRITTEN, OURS, PROGRAMS, WITHOUT_METRICS, WITHOUT_ROLLUPS, Program, named
 from benchmarks.spread import IN_ORDER, Spread
 from benchmarks.watching import Round, Watch
+from streamapp.model import event
+from streamapp.model.user_event import VERSIONS
 from streamapp.settings import Settings
 
 NAME = "drain"
 #: Events that are spread over a week do not leave the retention of the rollups per minute while they are measured.
 _KEEP_MINUTES = {"STREAMAPP_ROLLUPS_1M_RETENTION_DAYS": "0"}
-_COMPARED = {"rollups": (OURS, WITHOUT_ROLLUPS), "metrics": (OURS, WITHOUT_METRICS)}
+_COMPARED = {
+    "rollups": (OURS, WITHOUT_ROLLUPS),
+    "metrics": (OURS, WITHOUT_METRICS),
+    "canonical": (OURS, AS_WRITTEN),
+}
+#: Fields of a version that no event is written with, so that the canonical shape adds them to each document.
+_LATER_FIELDS = (
+    {"name": "referrer", "type": ["null", "string"], "default": None},
+    {"name": "plan", "type": "string", "default": "free"},
+)
 #: Fields that each document has, whichever program stored it.
 _FIELDS = {"user_id", "event_type", "event_timestamp", "metadata", "browser", "schema_id"}
 
@@ -39,7 +50,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,…",
         help=f"programs, or other checkouts by folder, that run in turns (default {names})",
     )
-    programs.add_argument("--compare", choices=_COMPARED, help="compare streamapp with streamapp without this part")
+    programs.add_argument(
+        "--compare",
+        choices=_COMPARED,
+        help="compare streamapp with streamapp without this part; canonical: each document gets two fields of a version"
+        " that is registered after the events were sent",
+    )
     parser.add_argument(
         "--spread",
         type=spread.parsed,
@@ -65,6 +81,8 @@ def run(options: argparse.Namespace) -> None:
         drain = _Drain(bench, options.events)
         for each in options.spread:
             drain.fill(each, with_json=any(program.reads_json for program in programs))
+        if options.compare == "canonical":
+            drain.register_later_version()
         rounds = drain.rounds(runs, options.rounds)
     report.say("\n".join(f"- {program.name}: {program.made_of()}" for program in programs) + "\n")
     first = options.spread[0]
@@ -119,6 +137,11 @@ class _Drain:
                 servers=addresses.kafka_bootstrap_servers,
                 registry_url=addresses.schema_registry_url,
             )
+
+    def register_later_version(self) -> None:
+        """Register a version with further fields, each with a default."""
+        latest = event.schema(VERSIONS[-1])
+        self._bench.register({**latest, "fields": [*latest["fields"], *_LATER_FIELDS]})
 
     def rounds(self, runs: Sequence[_Run], count: int) -> figures.Rounds:
         """Let each program drain its topic `count` times."""

@@ -107,11 +107,20 @@ WITHOUT_METRICS = Program(
     has_rollups=True,
     can_log_in=True,
 )
+AS_WRITTEN = Program(
+    name="as-written",
+    # `env` replaces itself: the process that is measured is the worker.
+    command=lambda: ["env", "STREAMAPP_CANONICAL=off", *_worker("streamapp")()],
+    made_of=lambda: "streamapp with STREAMAPP_CANONICAL=off",
+    has_rollups=True,
+    can_log_in=True,
+)
 LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
 PROGRAMS = (
     OURS,
     WITHOUT_ROLLUPS,
     WITHOUT_METRICS,
+    AS_WRITTEN,
     LOOP,
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS

@@ -70,6 +70,16 @@ class SchemaCache:
         self._known[writer.schema_id] = writer
         self._on_learned(writer)
 
+    async def revalidate(self) -> None:
+        """Look up all known schemas again; one that the registry has lost stays: records may need it.
+
+        Raises:
+            RegistryUnavailable: some were not looked up.
+        """
+        for schema_id in [*self._known]:
+            if (found := await self._registry.look_up(schema_id)) is not None:
+                self.add(found)
+
     def _is_fresh(self, schema_id: int) -> bool:
         if schema_id <= 0:
             return True  # ids are positive: no registry can have it

@@ -2,6 +2,9 @@
 
 A background task asks the registry every REFRESH_SECONDS. While the registry is unreachable, the last known schema
 stays. Only the first answer is waited for: without it, the shape of events after a start would depend on chance.
+
+A change, and the end of an outage, may also mean that the registry was restored from a backup, and gives ids to other
+schemas than before: then all schemas that are cached by their ids are looked up again.
 """
 
 from __future__ import annotations
@@ -85,6 +88,7 @@ class LatestSchema:
         registry: the subject.
         outages: retries the first request while the registry is unreachable.
         note: called with each schema before any document gets its shape.
+        on_change: called after each later change and each outage; raises RegistryUnavailable to be called again.
     """
 
     def __init__(
@@ -93,11 +97,15 @@ class LatestSchema:
         *,
         outages: OutageRetrier,
         note: Callable[[EventSchema], Awaitable[None]],
+        on_change: Callable[[], Awaitable[None]],
     ) -> None:
         self._registry = registry
         self._outages = outages
         self._note = note
+        self._on_change = on_change
         self._answer: Mapping[str, Any] | None = None
+        #: Whether ids may have changed their meaning since the last answer.
+        self._is_doubtful = False
         self._current: EventSchema | None = None
         self._is_known = asyncio.Event()
         self._lock = asyncio.Lock()
@@ -125,20 +133,28 @@ class LatestSchema:
         except ErrorResponse as exc:
             if exc.is_transient and not isinstance(exc, RefusedAccess):
                 raise
-            log.warning(
-                "Events are stored as written, because the registry does not tell the latest schema: %s."
-                " STREAMAPP_CANONICAL=off stores them as written without this request",
-                exc,
-            )
+            log.warning("Events are stored as written until the registry tells the latest schema: %s", exc)
             self._is_known.set()
 
     async def _refresh(self) -> None:
         async with self._lock:
-            answer = await self._registry.latest_answer()
-            if answer == self._answer and self._is_known.is_set():
-                return
+            try:
+                answer = await self._registry.latest_answer()
+                await self._take(answer)
+            except RegistryUnavailable:
+                self._is_doubtful = True
+                raise
+            self._answer, self._is_doubtful = answer, False
+            self._is_known.set()
+
+    async def _take(self, answer: Mapping[str, Any] | None) -> None:
+        is_known = self._is_known.is_set()
+        if answer != self._answer or not is_known:
             found = await latest_event_schema(self._registry) if answer else None
             if found is not None:
                 await self._note(found)
-            self._answer, self._current = answer, found
-            self._is_known.set()
+            self._current = found
+        elif not self._is_doubtful:
+            return
+        if is_known:
+            await self._on_change()

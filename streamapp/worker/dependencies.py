@@ -63,8 +63,7 @@ class Clients:
     kafka: KafkaAdmin
     registry: RegistryClient
     schemas: SchemaCache
-    #: The latest schema of the subject; None: events are stored as written.
-    latest_schema: LatestSchema | None
+    latest_schema: LatestSchema
     mongo: Mongo
     event_store: EventStore
     event_retention: EventRetention
@@ -162,15 +161,18 @@ def _clients(settings: Settings, retriers: Retriers, *, on_learned: Callable[[Wr
     mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
     registry = RegistryClient(RegistryConnection.of(settings), settings.subject)
     kafka, event_store = KafkaConnection.of(settings), EventStore(mongo)
+    schemas = SchemaCache(registry, outages=retriers.registry, on_learned=on_learned)
 
     async def note(latest: EventSchema) -> None:
-        await retriers.mongodb.run(lambda: event_store.note_canonical(settings.subject, latest.version, latest.texts))
+        if settings.canonical:
+            texts = latest.version, latest.texts
+            await retriers.mongodb.run(lambda: event_store.note_canonical(settings.subject, *texts))
 
     return Clients(
         kafka=KafkaAdmin(kafka),
         registry=registry,
-        schemas=SchemaCache(registry, outages=retriers.registry, on_learned=on_learned),
-        latest_schema=LatestSchema(registry, outages=retriers.registry, note=note) if settings.canonical else None,
+        schemas=schemas,
+        latest_schema=LatestSchema(registry, outages=retriers.registry, note=note, on_change=schemas.revalidate),
         mongo=mongo,
         event_store=event_store,
         event_retention=EventRetention(mongo, days=settings.events_retention_days),
@@ -192,9 +194,9 @@ def _servers(clients: Clients, retriers: Retriers) -> tuple[Dependency, ...]:
 
 
 def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: SinkMetrics) -> Sink:
-    written, latest = clients.schemas, clients.latest_schema
+    schemas = clients.schemas
     ports = SinkPorts(
-        schemas=CanonicalSchemas(written, latest) if latest else written,
+        schemas=CanonicalSchemas(schemas, clients.latest_schema) if settings.canonical else schemas,
         events=clients.event_store,
         out_of_order=OutOfOrderStore(clients.mongo, clients.rollup_store, keep=settings.keep),
         dead_letters=clients.dead_letters,

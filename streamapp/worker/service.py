@@ -95,11 +95,10 @@ class WorkerService(Service):
             self.registered.set()
 
     async def _follow_latest_schema(self) -> None:
-        if latest := self._clients.latest_schema:
-            try:
-                await latest.follow()
-            except SettingsError as exc:
-                stop_worker(str(exc))
+        try:
+            await self._clients.latest_schema.follow()
+        except SettingsError as exc:
+            stop_worker(str(exc))
 
     async def _prepare_store(self) -> None:
         try:

@@ -136,7 +136,7 @@ def _check_documents(settings: Settings, database: Database[Any], expected: dict
         assert settings.topic == kafka["topic"]
         assert abs(kafka["timestamp"].timestamp() - time.time()) < 300
         assert abs(document.pop("received_at").timestamp() - time.time()) < 300
-        assert expected.pop(_name(document)) == document
+        assert expected.pop(_name(document)) == events.as_written(document)
     assert {} == expected
 
 

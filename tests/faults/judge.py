@@ -17,7 +17,7 @@ from streamapp.mongodb.client import Mongo
 from streamapp.settings import Settings
 from streamapp.verify.verification import Verification
 from tests.faults.load import Place, Sent
-from tests.support import foreign
+from tests.support import events, foreign
 from tests.support.recount import recounted, stored
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _id_of(place: Place, sent: Sent, lost: Mapping[Place, Sent]) -> str:
 
 def _is_right(id_: str, document: Document, place: Place, sent: Sent, environment: Environment) -> bool:
     origin = sent.origin or place
-    found = {**document}
+    found = events.as_written(document)
     kafka, received_at = {**found.pop("kafka")}, found.pop("received_at")
     at = environment.load.sent_log.acknowledged[origin].timestamp if sent.origin else sent.timestamp
     coordinates = {

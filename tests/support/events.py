@@ -71,6 +71,18 @@ class Senders:
         return self._writers[version](values), document
 
 
+def as_written(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document without the fields that later versions have, and that are null in it.
+
+    A worker adds them to the events that it stores after it has learned of the version.
+    """
+    version = document.get("schema_version", "")
+    number = int(version[1:]) if version.startswith("v") else 0
+    later = {"basket_value", "seen_at"} if number < 3 else set[str]()
+    later |= {name for name in document if name.startswith("more_") and int(name.removeprefix("more_")) > number}
+    return {name: value for name, value in document.items() if name not in later or value is not None}
+
+
 def poisons(v1_id: int, unrelated_id: int) -> list[tuple[bytes | None, str]]:
     """Return 25 records that can never be stored, each with the reason that it must get."""
     good = foreign.wire(an_event(1), event.schema(1), v1_id)

@@ -15,7 +15,7 @@ from streamapp.model import event
 from streamapp.registry import cache as schema_cache
 from streamapp.registry.cache import SchemaCache
 from streamapp.retry import OutageRetrier, RetryPolicy
-from tests.support.factories import V1
+from tests.support.factories import V1, V2
 from tests.support.registry_stub import SUBJECT, client_answered_by, without_any_id
 
 
@@ -138,3 +138,20 @@ def test_ids_that_no_registry_gives_are_not_looked_up() -> None:
 
     assert {} == asyncio.run(SchemaCache(client_answered_by(without_any_id(requested))).resolve({0, -1}))
     assert [] == requested
+
+
+def test_known_ids_are_looked_up_again_where_the_registry_may_have_changed_them() -> None:
+    """An id that it has lost keeps its schema."""
+    answers: dict[int, WriterSchema] = {1: replace(V1, version="v7")}
+
+    class Restored:
+        async def look_up(self, schema_id: int) -> WriterSchema | None:
+            return answers.get(schema_id)
+
+    cache = SchemaCache(Restored())
+    cache.add(V1)
+    cache.add(V2)
+
+    asyncio.run(cache.revalidate())
+
+    assert {1: answers[1], 2: V2} == asyncio.run(cache.resolve({1, 2}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from streamapp.decode import wire_format
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
 from streamapp.registry import latest_schema
 from streamapp.registry.canonical_schemas import CanonicalSchemas
@@ -32,11 +34,15 @@ class Registry:
         self.confluent = Confluent()
         self.failure: httpx.Response | Exception | None = None
         self.noted: list[int] = []
+        #: One for each call of `on_change`, which fails if it is an error.
+        self.changes: list[Exception | None] = []
+        self.next_changes: list[Exception] = []
         self.client = client_answered_by(self._request)
         self.latest = LatestSchema(
             self.client,
             outages=OutageRetrier("registry", policy=RetryPolicy(first_wait=0.001, max_wait=0.001)),
             note=self._note,
+            on_change=self._change,
         )
         self.add(*schemas)
 
@@ -53,6 +59,12 @@ class Registry:
 
     async def _note(self, found: EventSchema) -> None:
         self.noted.append(found.version)
+
+    async def _change(self) -> None:
+        error = self.next_changes.pop() if self.next_changes else None
+        self.changes.append(error)
+        if error:
+            raise error
 
 
 class Written:
@@ -112,6 +124,7 @@ def test_a_new_version_takes_effect_in_a_running_worker() -> None:
 
     run(registry, scenario)
     assert [2, 3, 1] == registry.noted
+    assert [None] * 3 == registry.changes
 
 
 def test_an_unchanged_version_is_read_once() -> None:
@@ -160,7 +173,7 @@ def test_a_schema_that_is_nested_too_deeply_in_a_part_without_meaning_gives_no_s
         raise RecursionError
 
     registry = Registry(event.schema(1))
-    monkeypatch.setattr(latest_schema.json, "dumps", refuse)
+    monkeypatch.setattr(latest_schema, "json", SimpleNamespace(dumps=refuse))
 
     assert run(registry, lambda: version(registry)) is None
 
@@ -185,6 +198,30 @@ def test_in_an_outage_the_last_known_schema_stays() -> None:
         return found.version
 
     assert run(registry, scenario) == 1
+
+
+def test_after_an_outage_and_a_change_ids_may_have_another_meaning() -> None:
+    """What is known of them is read again, until it has succeeded."""
+    registry = Registry(PLAN)
+    failure = RegistryUnavailable("down")
+
+    async def scenario() -> None:
+        await registry.latest.get()
+        await registry.latest.refresh()
+        assert [] == registry.changes
+        registry.failure = httpx.ConnectError("refused")
+        await registry.latest.refresh()
+        registry.failure, registry.next_changes = None, [failure]
+        for _ in range(3):
+            await registry.latest.refresh()
+        assert [failure, None] == registry.changes
+
+    asyncio.run(_without_following(registry, scenario))
+
+
+async def _without_following(registry: Registry, scenario: Callable[[], Awaitable[None]]) -> None:
+    await registry.latest.refresh()
+    await scenario()
 
 
 def test_a_registry_that_is_overloaded_at_the_start_is_waited_for() -> None:
@@ -212,7 +249,7 @@ def test_a_registry_that_refuses_the_subject_does_not_stop_the_worker(caplog: py
         await until_version(registry, 1)
 
     run(registry, scenario)
-    assert "STREAMAPP_CANONICAL=off" in caplog.text
+    assert "Events are stored as written" in caplog.text
 
 
 def test_events_of_all_versions_have_the_shape_of_the_latest() -> None:
