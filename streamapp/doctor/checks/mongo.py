@@ -18,6 +18,7 @@ COLLECTIONS = (
     "rollups_1d",
     "pipeline_state",
     "schema_versions",
+    "canonical_schemas",
     "dead_letters",
     "failed_offsets",
 )

@@ -42,7 +42,7 @@ class ShapeHistory:
         if record is None or not shapes:
             return document
         found = as_written(document, record, shapes)
-        # A field of the writer that the latest schema calls like one of ours has been moved back.
+        # A field of the writer that a shape calls like an optional field of events has been moved back.
         moved = [each.path for each in OPTIONAL if each.path in document and each.path not in found]
         return {**found, **dict.fromkeys(moved)}
 

@@ -68,7 +68,7 @@ TOWN = record("Place", field("town", "string", "city", default="?"), field("zip"
         # Stored under a name that the field had between the two versions, written and added.
         (version(3, field("a")), latest(field("c", "string", "b", "a", default="")), {"b": "x"}, {"c": "x"}),
         (V1, latest(field("c", "string", "b", default="new")), {"b": "old"}, {"c": "old"}),
-        # A field that another program has removed stays away.
+        # A field that another program has removed is not added.
         (version(3, field("a")), latest(field("b", "string", "a", default="")), {}, {}),
         (
             version(3, field("place", PLACE)),
