@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 
 import click
@@ -53,10 +54,14 @@ def command(*, dry_run: bool, as_json: bool) -> None:
             "documents": result.documents,
             "to_migrate" if dry_run else "migrated": result.migrated,
             "without_schema": result.without_schema,
+            "refused": result.refused,
             "seconds": round(time.monotonic() - began, 3),
         },
         as_json=as_json,
     )
+    if result.refused:
+        click.echo("MongoDB refuses to change some documents: check validators of the collection `events`.", err=True)
+        sys.exit(1)
 
 
 def _latest(registry: RegistryClient) -> EventSchema:

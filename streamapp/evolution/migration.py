@@ -15,12 +15,13 @@ from typing import Any
 
 import pymongo
 from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
 
 from streamapp.decode.earlier_shapes import Change, changes, paths
 from streamapp.decode.shape import RecordShape
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, shape_between
 from streamapp.mongodb import schema_versions
-from streamapp.mongodb.client import Mongo
+from streamapp.mongodb.client import Mongo, is_transient
 from streamapp.mongodb.schema_versions import SchemaVersion
 
 #: Documents that are read and changed together.
@@ -40,6 +41,8 @@ class MigrationResult:
     migrated: int = 0
     #: That were left as they are: the registry no longer has their schema, or they are not of streamapp.
     without_schema: int = 0
+    #: That MongoDB refuses to change: they would exceed its size, or a validator of the collection forbids it.
+    refused: int = 0
 
 
 class Migration:
@@ -72,7 +75,7 @@ class Migration:
                 if shape is None:
                     result.without_schema += len(ids)
                 elif not shape.is_as_written:
-                    result.migrated += self._migrate(ids, shape)
+                    self._migrate(ids, shape, result)
             result.documents += len(batch)
             advance(len(batch))
         return result
@@ -95,12 +98,19 @@ class Migration:
             self._shapes[version] = shape_between(writer, self._latest) if writer and is_known else None
         return self._shapes[version]
 
-    def _migrate(self, ids: Sequence[str], shape: RecordShape) -> int:
-        """Migrate events of one schema; return how many needed a change."""
+    def _migrate(self, ids: Sequence[str], shape: RecordShape, result: MigrationResult) -> None:
+        """Migrate events of one schema."""
         updates = [update for id_, due in self._changes(ids, shape) if (update := _update(id_, due))]
-        if updates and not self._is_dry_run:
-            return self._mongo.database["events"].bulk_write(updates, ordered=False).modified_count
-        return len(updates)
+        if not updates or self._is_dry_run:
+            result.migrated += len(updates)
+            return
+        try:
+            result.migrated += self._mongo.database["events"].bulk_write(updates, ordered=False).modified_count
+        except BulkWriteError as exc:
+            if is_transient(exc):
+                raise
+            result.migrated += exc.details["nModified"]
+            result.refused += len(exc.details["writeErrors"])
 
     def _changes(self, ids: Sequence[str], shape: RecordShape) -> Iterator[tuple[str, Sequence[Change]]]:
         # Only the types are read: the fields of a thousand documents can have any size.
