@@ -19,7 +19,7 @@ GROUPS = {
         "send-sample": "Send sample events to the topic.",
         "dlq": "List, show and replay dead letters.",
         "verify": "Find events that are missing, duplicated or changed.",
-        "schema": "Check, compare and register Avro schemas, and migrate stored events.",
+        "schema": "Check, compare, register and migrate Avro schemas.",
     },
     "Operate": {
         "doctor": "Check settings and servers; name each fault and its remedy.",

@@ -9,7 +9,7 @@ from streamapp.commands import schema_check, schema_diff, schema_migrate, schema
 
 @click.group("schema")
 def command() -> None:
-    """Check, compare and register Avro schemas, and migrate stored events."""
+    """Check, compare, register and migrate Avro schemas."""
 
 
 command.add_command(schema_check.command)

@@ -57,7 +57,7 @@ def test_each_command_has_one_line_of_help() -> None:
 
 def test_the_help_of_schema_names_its_commands() -> None:
     """Each of them, and no other."""
-    words = {"check": "Check", "diff": "compare", "register": "register"}
+    words = {"check": "Check", "diff": "compare", "register": "register", "migrate": "migrate"}
     *first, last = (words[name] for name in schema.command.commands)
 
     assert f"{', '.join(first)} and {last} Avro schemas." == schema.command.help
