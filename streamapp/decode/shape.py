@@ -8,7 +8,7 @@ What streamapp counts by keeps its meaning: an optional field of its own that th
 default is, and a field that is renamed is stored under its former name, too, if streamapp knows it by that name.
 
 Records in arrays and in maps, records that contain themselves and unions of several records are stored as written. So
-an event has each record of a shape at most once, and what is added to it is bounded: MAX_RECORDS, MAX_ADDED_BYTES.
+an event has each record of a shape at most once, and what is added to it is bounded: MAX_FIELDS, MAX_ADDED_BYTES.
 
 Source: Avro specification 1.12, "Schema Resolution" and "Aliases".
 """
@@ -27,8 +27,8 @@ from streamapp.decode.default_value import UnfitDefaultError, default_value
 from streamapp.model.event import RESERVED
 from streamapp.model.user_event import OPTIONAL
 
-#: Records of an event that are compared, and bytes that are added to its document; beyond, it is stored as written.
-MAX_RECORDS = 1_000
+#: Fields that are compared, and bytes that are added to a document; beyond, events are stored as written.
+MAX_FIELDS = 10_000
 MAX_ADDED_BYTES = 4 * 1024
 
 #: Names with a meaning of their own at the top of a document.
@@ -72,7 +72,7 @@ def shape_of(written: AvroType, latest: AvroType) -> RecordShape:
         return _AS_WRITTEN
     try:
         return _Comparison().shape(record, wanted)
-    except (_TooLargeError, _RecursiveError, RecursionError):
+    except (_TooLargeError, _RecursiveError):
         return _AS_WRITTEN
 
 
@@ -113,7 +113,7 @@ def _with_shape(type_: AvroType, shape: RecordShape, records: list[AvroType]) ->
 
 
 class _TooLargeError(Exception):
-    """An event has too many records, or too much would be added to it."""
+    """An event has too many fields, or too much would be added to it."""
 
 
 class _RecursiveError(Exception):
@@ -129,12 +129,12 @@ class _Comparison:
 
     def __init__(self) -> None:
         self._open: list[AvroType] = []
-        self._records = self._added = 0
+        self._fields = self._added = 0
 
     def shape(self, written: AvroType, latest: AvroType) -> RecordShape:
         """The shape of a record."""
-        self._records += 1
-        if self._records > MAX_RECORDS:
+        self._fields += len(written.fields) + len(latest.fields)
+        if self._fields > MAX_FIELDS:
             raise _TooLargeError
         if any(each is written for each in self._open):
             raise _RecursiveError(written)
@@ -150,8 +150,8 @@ class _Comparison:
 
     def _shape(self, written: AvroType, latest: AvroType) -> RecordShape:
         own = {name for name, _ in written.fields}
-        if len(own) != len(written.fields):
-            return _AS_WRITTEN  # a name that stands for two fields
+        if len(own) != len(written.fields) or len(dict(latest.fields)) != len(latest.fields):
+            return _AS_WRITTEN  # a name stands for two fields
         is_event = len(self._open) == 1
         taken = _TAKEN if is_event else frozenset[str]()
         stored = _stored_names(written, latest, taken)

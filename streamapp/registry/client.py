@@ -248,7 +248,7 @@ class RegistryClient:
 
     def _versions(self) -> list[int]:
         try:
-            return self._get("get_versions", subject=self.subject)
+            return [int(number) for number in self._get("get_versions", subject=self.subject)]
         except _RefusedError as exc:
             if exc.http_code != _NOT_FOUND:
                 raise

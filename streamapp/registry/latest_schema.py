@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import RegistryUnavailable
-from streamapp.registry.client import ErrorResponse, RefusedAccess
+from streamapp.registry.client import ErrorResponse, NoConfluentApi
 from streamapp.registry.schema_body import RegisteredSchema
 from streamapp.retry import OutageRetrier
 
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 REFRESH_SECONDS = 2.0
 #: A schema with more characters of JSON gives no shape: MongoDB could not store it.
 _MAX_CHARACTERS = 4 * 1024 * 1024
+#: The user may read schemas by their id, but not the subject.
+_FORBIDDEN = 403
 
 
 class SubjectVersions(Protocol):
@@ -131,8 +133,8 @@ class LatestSchema:
         try:
             await self._refresh()
         except ErrorResponse as exc:
-            if exc.is_transient and not isinstance(exc, RefusedAccess):
-                raise
+            if isinstance(exc, NoConfluentApi) or (exc.is_transient and exc.status != _FORBIDDEN):
+                raise  # the schemas of ids cannot be read either
             log.warning("Events are stored as written until the registry tells the latest schema: %s", exc)
             self._is_known.set()
 

@@ -346,6 +346,20 @@ def on_fast_path(value: bytes, writer: WriterSchema) -> LazyDocument | None:
     return FastPath(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT).document(record)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_any_other_type_in_the_latest_schema_changes_nothing_that_was_written(name: str) -> None:
+    """Also if the two are not compatible: a registry can allow that."""
+    generator, schema = Generator((SEED, name)), schema_with(without_logical_types(KINDS[name]))
+    writer = writer_schema(schema, schema_id=9, version="v9")
+    for kind in KINDS.values():
+        latest = latest_with(kind)
+        shaped = in_shape_of(writer, latest)
+        generator.start(0)
+        plain = without_logical_types(KINDS[name])
+        body = written(schema, an_event(browser="b", x=generator.value(plain, named_types(plain))))
+        check_shape(body, writer, shaped, latest)
+
+
 def test_there_are_enough_schemas() -> None:
     """Of different kinds."""
     assert len(KINDS) >= 20

@@ -224,10 +224,11 @@ async def _without_following(registry: Registry, scenario: Callable[[], Awaitabl
     await scenario()
 
 
-def test_a_registry_that_is_overloaded_at_the_start_is_waited_for() -> None:
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_registry_that_cannot_answer_at_the_start_is_waited_for(status: int) -> None:
     """As for an id."""
     registry = Registry(PLAN)
-    registry.failure = httpx.Response(503)
+    registry.failure = httpx.Response(status)
 
     async def scenario() -> int | None:
         done, _ = await asyncio.wait([asyncio.create_task(registry.latest.get())], timeout=0.1)
