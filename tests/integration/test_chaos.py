@@ -23,9 +23,8 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from streamapp.decode.document import Document, EventTimes, id_of
-from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
-from streamapp.model.event import schema
 from streamapp.model.record import DeadLetter, PartitionBatch, PartitionId, origin_from_headers, own_origin
 from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
@@ -41,6 +40,7 @@ from streamapp.settings import Settings
 from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import Outcome, SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
+from tests.support import shapes
 from tests.support.doubles.ports import FakeObserver
 from tests.support.factories import NOW, V1, V2, FakeRecord, replayed, wire
 from tests.support.factories import an_event as values
@@ -50,7 +50,11 @@ T = TypeVar("T")
 
 PARTITIONS = (0, 1)
 #: A schema that the registry does not know at first: its records are dead letters until then.
-LATE: WriterSchema = writer_schema(schema(2), schema_id=3, version="v3")
+#: It calls the browser by another name: whether its events are counted by it depends on the shape they are stored in.
+AGENT = shapes.field("agent", shapes.TEXT, "browser", default=None)
+LATE: WriterSchema = writer_schema(shapes.event_schema(AGENT), schema_id=3, version="v3")
+#: What the registry may have as the latest schema at any time.
+LATEST = (V2, shapes.latest(AGENT, shapes.field("plan", default="free")))
 #: Whose time is not believable either.
 NEVER = wire(values(browser="edge", event_timestamp=-1), schema_id=LATE.schema_id)
 MIDNIGHT = NOW // 86_400_000 * 86_400_000
@@ -227,8 +231,8 @@ class LateRegistry:
     async def resolve(self, schema_ids: AbstractSet[int]) -> Mapping[int, WriterSchema]:
         for _ in range(self.topic.source.choice((0, 0, 3, 40))):
             await asyncio.sleep(0)
-        writers = (V1, V2, LATE) if self.topic.knows_late else (V1, V2)
-        return {writer.schema_id: writer for writer in writers if writer.schema_id in schema_ids}
+        writers, latest = (V1, V2, LATE) if self.topic.knows_late else (V1, V2), self.topic.source.choice(LATEST)
+        return {writer.schema_id: in_shape_of(writer, latest) for writer in writers if writer.schema_id in schema_ids}
 
 
 class RepeatedDeadLetters:

@@ -13,7 +13,7 @@ import pytest
 
 from streamapp.decode import document, wire_format
 from streamapp.decode.document import Document, EventTimes
-from streamapp.decode.writer_schema import writer_schema
+from streamapp.decode.writer_schema import in_shape_of, writer_schema
 from streamapp.errors import AssignmentLost, DeadLetterRefused, PoisonFlood
 from streamapp.model.event import Event, schema
 from streamapp.model.record import DeadLetter, Origin, PartitionBatch, Reason
@@ -23,6 +23,7 @@ from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
+from tests.support import shapes
 from tests.support.doubles.ports import (
     FakeDeadLetters,
     FakeEventStore,
@@ -798,6 +799,30 @@ def test_a_duplicate_is_counted_as_it_is_stored() -> None:
 
     (rollup,) = env.rollups.documents["1d"].values()
     assert {"unregistered": 1} == rollup["versions"]
+
+
+def test_a_duplicate_in_another_shape_is_counted_as_it_is_stored() -> None:
+    """The latest schema can have another name for a counted field by the time of the redelivery."""
+    agent = shapes.field("agent", shapes.TEXT, "browser", default=None)
+    writer = writer_schema(shapes.event_schema(agent), schema_id=3, version="v3")
+    env = Environment(schemas=FakeSchemas(writer))
+    env.rollups.is_read_only = True
+    record = a_record(value=wire(an_event(agent="lynx"), shapes.event_schema(agent), 3))
+
+    async def scenario() -> None:
+        ended = asyncio.create_task(env.sink.settle(a_batch(record)))
+        await settled()
+        ended.cancel()
+        env.rollups.is_read_only = False
+        env.schemas.known[3] = in_shape_of(writer, shapes.latest(agent))
+        await env.sink.settle(a_batch(record, assignment=1))
+
+    asyncio.run(scenario())
+
+    (rollup,) = env.rollups.documents["1d"].values()
+    (stored,) = env.store.documents.values()
+    assert {"%null": 1} == rollup["browsers"]
+    assert (None, "lynx") == (stored["browser"], stored["agent"])
 
 
 def replayed_from(*, offset: int) -> tuple[tuple[str, bytes], ...]:
