@@ -93,6 +93,8 @@ def test_all_versions_have_one_shape(pipeline: Pipeline, tmp_path: Path) -> None
     """Unannounced versions, renames, new defaults, refused and deleted ones; a migration under the running worker."""
     settings = pipeline.settings
     ids = {1: foreign.register(settings, event.schema(1)), 2: foreign.register(settings, event.schema(2))}
+    level = f"{settings.schema_registry_url}/config/{settings.subject}"
+    httpx.put(level, json={"compatibility": "BACKWARD"}).raise_for_status()
     with Worker(settings, tmp_path) as worker:
         worker.wait_until_ready()
         v1 = {"schema_version": "v1", "schema_id": ids[1], "browser": None}

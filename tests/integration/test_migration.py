@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +21,7 @@ from streamapp.settings import Settings
 from tests.support.factories import V1, V2
 from tests.support.rollup_factory import an_event
 from tests.support.shapes import TEXT, event_schema, field, latest, record
+from tests.support.until import until
 
 PLACE = record("Place", field("city", default="?"))
 TOWN = record("Place", field("town", "string", "city", default="?"), field("zip", "int", default=7))
@@ -48,7 +52,7 @@ def migrate(mongo: Mongo, **options: Any) -> MigrationResult:
 
 def stored(offset: int, writer: WriterSchema, **more: Any) -> dict[str, Any]:
     """The document of an event."""
-    return an_event(offset, schema_id=writer.schema_id, schema_version=writer.version, **more)
+    return an_event(offset, **{"schema_id": writer.schema_id, "schema_version": writer.version} | more)
 
 
 OS = {"device": "mobile", "location": "DE", "os": "?"}
@@ -124,6 +128,28 @@ def test_a_migration_that_was_interrupted_is_run_again(
     migrate(mongo)
 
     assert expected() == found(database)
+
+
+def test_a_migration_that_was_killed_is_run_again(mongo: Mongo, database: Database[Any], settings: Settings) -> None:
+    """SIGKILL while it writes."""
+    database.events.insert_many([stored(offset, V2, browser=f"b{offset}") for offset in range(20_000)])
+    migrated = {"agent": {"$exists": True}}
+    code = f"""
+from {__name__} import migrate
+from streamapp.mongodb.client import Mongo
+migrate(Mongo({settings.mongo_uri.get_secret_value()!r}, {settings.mongo_database!r}))
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        until(lambda: database.events.count_documents(migrated), what="a migrated document")
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    rest = 20_000 - database.events.count_documents(migrated)
+
+    assert 0 < rest == migrate(mongo).migrated
+    wrong = {
+        "$or": [{"$expr": {"$ne": ["$agent", "$browser"]}}, {"locale": {"$ne": "de"}}, {"metadata.os": {"$ne": "?"}}]
+    }
+    assert database.events.count_documents(wrong) == 0
 
 
 def test_two_migrations_at_once_change_each_document_once(
