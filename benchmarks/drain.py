@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +120,8 @@ class _Drain:
         self._events = events
         self._topics: dict[Spread, str] = {}
         self._twins: dict[Spread, str] = {}
+        #: Fields that the canonical shape adds to each document.
+        self._added = set[str]()
 
     def fill(self, events: Spread, *, with_json: bool) -> None:
         """Send the events; send them again as JSON if a program reads JSON."""
@@ -142,6 +145,7 @@ class _Drain:
         """Register a version with further fields, each with a default."""
         latest = event.schema(VERSIONS[-1])
         self._bench.register({**latest, "fields": [*latest["fields"], *_LATER_FIELDS]})
+        self._added = {str(field["name"]) for field in _LATER_FIELDS}
 
     def rounds(self, runs: Sequence[_Run], count: int) -> figures.Rounds:
         """Let each program drain its topic `count` times."""
@@ -162,7 +166,8 @@ class _Drain:
             with self._bench.running(name, command, environ) as server:
                 watch = Watch(server, began, self._bench.backend, database)
                 round_ = watch.until(enough, has_rollups=program.has_rollups)
-            _check(database["events"], self._events, enough)
+            fields = _FIELDS | (self._added if program is OURS else set[str]())
+            _check(database["events"], self._events, enough, fields)
         report.progress(
             f"  {round_.events_per_second:,.0f} events/s, CPU µs per event: {round_.cpu_micros_per_event:.1f}, mongod's"
             f" {round_.mongod_cpu_micros_per_event:.1f}; {round_.peak_memory_mb:.0f} MB"
@@ -170,11 +175,11 @@ class _Drain:
         return round_
 
 
-def _check(collection: Collection[dict[str, Any]], events: int, enough: int) -> None:
+def _check(collection: Collection[dict[str, Any]], events: int, enough: int, fields: AbstractSet[str]) -> None:
     """Exit unless the stored events are the sent ones, up to the number that the program had to store."""
     stored = collection.count_documents({})
     if not enough <= stored <= events:
         sys.exit(f"{stored} of {events} events were stored: the figures are not valid")
-    complete = collection.count_documents({name: {"$exists": True} for name in _FIELDS})
+    complete = collection.count_documents({name: {"$exists": True} for name in fields})
     if complete != stored:
         sys.exit(f"{stored - complete} of {stored} events lack some of their fields: the figures are not valid")

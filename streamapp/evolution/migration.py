@@ -115,6 +115,8 @@ class Migration:
     def _changes(self, ids: Sequence[str], shape: RecordShape) -> Iterator[tuple[str, Sequence[Change]]]:
         # Only the types are read: the fields of a thousand documents can have any size.
         names = {path: f"t{number}" for number, path in enumerate(dict.fromkeys(paths(shape)))}
+        if not names:
+            return  # the shape repeats a field only, and no value of a stored event changes
         types = {name: {"$type": f"${path}"} for path, name in names.items()}
         stages = [{"$match": {"_id": {"$in": ids}}}, {"$project": types}]
         for found in self._mongo.primary["events"].aggregate(stages):

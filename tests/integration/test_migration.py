@@ -165,6 +165,19 @@ def test_two_migrations_at_once_change_each_document_once(
     assert sum(each.migrated for each in done) == 7
 
 
+def test_a_counted_field_keeps_its_value(mongo: Mongo, database: Database[Any]) -> None:
+    """The event was counted without a browser, under the name that its field has now."""
+    agent = field("agent", TEXT, "browser", default=None)
+    writer = writer_schema(event_schema(agent), schema_id=4, version="v4")
+    database.events.insert_one(stored(0, writer, agent="lynx"))
+    before = found(database)
+
+    done = Migration(mongo, latest(agent), subject=SUBJECT, look_up=lambda _: writer).run(lambda _: None)
+
+    assert (0, 1, 0) == (done.migrated, done.documents, done.without_schema)
+    assert before == found(database)
+
+
 def test_documents_that_mongodb_refuses_to_change_are_counted(mongo: Mongo, database: Database[Any]) -> None:
     """The others are changed."""
     database.create_collection("events", validator={"$or": [{"agent": {"$exists": False}}, {"user_id": "user-1"}]})
