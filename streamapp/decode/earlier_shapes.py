@@ -108,15 +108,11 @@ def _other_names(shape: RecordShape, name: str) -> Sequence[str]:
 
 
 def _remove_copies(rest: dict[str, Any], found: Mapping[str, Any], shape: RecordShape) -> None:
-    """Remove what repeats a written field, and has the same value."""
-    written = {new: name for name, new in shape.renames.items()}
-    for ours, new in shape.copies.items():
-        if ours in found:  # written under the name that streamapp knows, which stays beside the new one
-            for each in _names(shape, ours):
-                if each in rest and _bytes(rest[each]) == _bytes(found[ours]):
-                    del rest[each]
-        elif ours in rest and _bytes(rest[ours]) == _bytes(found.get(written.get(new, new))):
-            rest[ours] = None
+    """Remove what repeats a written field under its new name, and has the same value."""
+    for ours in shape.copies.keys() & found.keys():
+        for each in _names(shape, ours):
+            if each in rest and _bytes(rest[each]) == _bytes(found[ours]):
+                del rest[each]
 
 
 def _is_added(name: str, value: Any, shapes: Sequence[RecordShape]) -> bool:

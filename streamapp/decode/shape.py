@@ -4,8 +4,8 @@ A field that the writer lacks is added with the default of the latest schema. A 
 renamed, with an alias, has its new name. All other fields of the writer stay. A shape is computed once for a writer
 schema: the readers of both paths are compiled for it.
 
-What streamapp counts by keeps its meaning: an optional field of its own that the writer lacks is null, whatever its
-default is, and a field that is renamed is stored under its former name, too, if streamapp knows it by that name.
+What events are counted by does not depend on the shape: an optional field of events that the writer lacks is null,
+whatever its default is, no other field is renamed to it, and if it is renamed, it is stored under both names.
 
 Records in arrays and in maps, records that contain themselves and unions of several records are stored as written. So
 an event has each record of a shape at most once, and what is added to it is bounded: MAX_FIELDS, MAX_ADDED_BYTES.
@@ -44,7 +44,7 @@ class RecordShape:
     renames: Mapping[str, str] = field(default_factory=dict[str, str])
     #: Name → value of fields that the writer lacks.
     fills: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    #: Optional field of an event → the stored name of the field that has become of it.
+    #: Optional field of an event that is renamed → its stored name. It is stored under both.
     copies: Mapping[str, str] = field(default_factory=dict[str, str])
     #: Written name → the shape of the record in this field.
     nested: Mapping[str, RecordShape] = field(default_factory=dict[str, "RecordShape"])
@@ -153,18 +153,17 @@ class _Comparison:
         if len(own) != len(written.fields) or len(dict(latest.fields)) != len(latest.fields):
             return _AS_WRITTEN  # a name stands for two fields
         is_event = len(self._open) == 1
-        taken = _TAKEN if is_event else frozenset[str]()
-        stored = _stored_names(written, latest, taken)
+        kept = _TAKEN | _OURS if is_event else frozenset[str]()
+        stored = _stored_names(written, latest, kept)
         renames = {name: new for name, new in stored.items() if name != new}
-        names = (own - renames.keys()) | {*stored.values()}
-        fills = dict(self._fills(latest, names | taken | (_OURS if is_event else set[str]())))
-        copies = dict(_copies(latest, names)) if is_event else {}
+        fills = dict(self._fills(latest, kept | (own - renames.keys()) | {*stored.values()}))
+        copies = {ours: renames[ours] for ours in _OURS & renames.keys()} if is_event else {}
         return RecordShape(
             renames=renames,
             fills=fills,
             copies=copies,
             nested=dict(self._nested(written, latest, stored)),
-            former=dict(_former(latest, own, renames, fills)),
+            former=dict(_former(latest, own | kept, renames, fills)),
         )
 
     def _fills(self, latest: AvroType, names: set[str]) -> Iterator[tuple[str, Any]]:
@@ -192,37 +191,27 @@ class _Comparison:
                 yield name, shape
 
 
-def _stored_names(written: AvroType, latest: AvroType, taken: frozenset[str]) -> dict[str, str]:
-    """Written name → name in the latest schema, for each field that it has."""
+def _stored_names(written: AvroType, latest: AvroType, kept: frozenset[str]) -> dict[str, str]:
+    """Written name → name in the latest schema, for each field that it has; no field gets a name in `kept`."""
     own, wanted = {name for name, _ in written.fields}, [name for name, _ in latest.fields]
     found = {name: name for name in wanted if name in own}
     for new in wanted:
-        if new in own or new in taken or not _is_name(new):
+        if new in own or new in kept or not _is_name(new):
             continue
         free = (name for name in latest.aliases.get(new, ()) if name in own and name not in found)
-        former = next((name for name in free if name not in taken and _is_name(name)), None)
+        former = next((name for name in free if name not in _TAKEN and _is_name(name)), None)
         if former is not None:
             found[former] = new
     return found
 
 
-def _copies(latest: AvroType, names: set[str]) -> Iterator[tuple[str, str]]:
-    """The optional fields of an event that the latest schema has renamed; `names` are those of the written fields."""
-    now = [name for name, _ in latest.fields]
-    wanted = [name for name in now if name in names]
-    for ours in sorted(_OURS.difference(names, now)):
-        new = next((name for name in wanted if ours in latest.aliases.get(name, ())), None)
-        if new is not None:
-            yield ours, new
-
-
 def _former(
-    latest: AvroType, own: set[str], renames: Mapping[str, str], fills: Mapping[str, Any]
+    latest: AvroType, other: set[str], renames: Mapping[str, str], fills: Mapping[str, Any]
 ) -> Iterator[tuple[str, Sequence[str]]]:
     now = {name for name, _ in latest.fields}
     written = {new: name for name, new in renames.items()}
     for new in (*written, *fills):
-        aliases = [name for name in latest.aliases.get(new, ()) if name not in own | now and _is_name(name)]
+        aliases = [name for name in latest.aliases.get(new, ()) if name not in other | now and _is_name(name)]
         yield new, [*aliases, written[new]] if new in written else aliases
 
 

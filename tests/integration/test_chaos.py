@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 PARTITIONS = (0, 1)
 #: A schema that the registry does not know at first: its records are dead letters until then.
-#: It calls the browser by another name: whether its events are counted by it depends on the shape they are stored in.
+#: It calls the browser by another name: the shapes that it gives have both.
 AGENT = shapes.field("agent", shapes.TEXT, "browser", default=None)
 LATE: WriterSchema = writer_schema(shapes.event_schema(AGENT), schema_id=3, version="v3")
 #: What the registry may have as the latest schema at any time.

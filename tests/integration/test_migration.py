@@ -143,9 +143,8 @@ migrate(Mongo({settings.mongo_uri.get_secret_value()!r}, {settings.mongo_databas
         until(lambda: database.events.count_documents(migrated), what="a migrated document")
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    rest = 20_000 - database.events.count_documents(migrated)
 
-    assert 0 < rest == migrate(mongo).migrated
+    assert 0 < migrate(mongo).migrated < 20_000
     wrong = {
         "$or": [{"$expr": {"$ne": ["$agent", "$browser"]}}, {"locale": {"$ne": "de"}}, {"metadata.os": {"$ne": "?"}}]
     }
@@ -180,8 +179,9 @@ def test_a_counted_field_keeps_its_value(mongo: Mongo, database: Database[Any]) 
 
 def test_documents_that_mongodb_refuses_to_change_are_counted(mongo: Mongo, database: Database[Any]) -> None:
     """The others are changed."""
-    database.create_collection("events", validator={"$or": [{"agent": {"$exists": False}}, {"user_id": "user-1"}]})
     insert(database)
+    only_one = {"$or": [{"tags": {"$exists": False}}, {"user_id": "user-1"}]}
+    database.command("collMod", "events", validator=only_one)
 
     done = migrate(mongo)
 

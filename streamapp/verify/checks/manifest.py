@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from streamapp.decode.document import RESERVED
+from streamapp.model.event import required_types
 from streamapp.model.user_event import OPTIONAL
 from streamapp.samples.faults import REASONS
 from streamapp.verify.checks.offsets import OffsetRange, append_offset
@@ -43,11 +43,24 @@ class RecordsDigest:
 
 
 def event_content(event: Mapping[str, Any]) -> bytes:
-    """Return the bytes that the checksum of an event, or of its document, covers."""
-    fields = {name: value for name, value in event.items() if name not in RESERVED}
+    """Return the bytes that the checksum of an event, or of its document, covers.
+
+    Only the fields of sample events: the document has those of later schema versions, too.
+    """
+    fields = _selected(event, {**required_types(), **{optional.path: None for optional in OPTIONAL}})
     for optional in OPTIONAL:
         fields.setdefault(optional.path, None)
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=str).encode()
+
+
+def _selected(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _selected(found[name], inner)
+        if isinstance(inner, dict) and isinstance(found[name], dict)
+        else found[name]
+        for name, inner in wanted.items()
+        if name in found
+    }
 
 
 def value_content(value: bytes | None) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from streamapp.decode.earlier_shapes import as_written
 from streamapp.decode.shape import RecordShape, only_record
 from streamapp.decode.writer_schema import WriterSchema, in_shape_of, shape_between
-from streamapp.model.user_event import OPTIONAL
 
 
 class _Shapes(NamedTuple):
@@ -41,10 +40,7 @@ class ShapeHistory:
         shapes = self._of(writer).all
         if record is None or not shapes:
             return document
-        found = as_written(document, record, shapes)
-        # A field of the writer that a shape calls like an optional field of events has been moved back.
-        moved = [each.path for each in OPTIONAL if each.path in document and each.path not in found]
-        return {**found, **dict.fromkeys(moved)}
+        return as_written(document, record, shapes)
 
     def _of(self, writer: WriterSchema) -> _Shapes:
         known = self._by_id.get(writer.schema_id)

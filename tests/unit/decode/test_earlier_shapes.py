@@ -83,6 +83,8 @@ TOWN = record("Place", field("town", "string", "city", default="?"), field("zip"
             {"place": None},
         ),
         (V2, latest(field("agent", TEXT, "browser", default=None)), {"browser": "x"}, {"browser": "x", "agent": "x"}),
+        (V1, latest(field("agent", TEXT, "browser", default=None)), {}, {"agent": None}),
+        (version(3, field("a")), latest(field("b", "string", "kafka", "browser", "a")), {"a": "x"}, {"b": "x"}),
         # What an event is counted by stays.
         (version(3, field("client")), latest(field("browser", "string", "client", default="")), {"client": "x"}, None),
         (version(3, field("agent", TEXT)), latest(field("agent", TEXT, "browser")), {"agent": "x"}, None),
@@ -130,12 +132,6 @@ def test_a_document_is_brought_to_the_latest_shape(
         ),
         (V2, [latest(field("agent", TEXT, "browser"))], {"browser": "x", "agent": "x"}, {"browser": "x"}),
         (V2, [latest(field("agent", TEXT, "browser"))], {"browser": "x", "agent": "y"}, {"browser": "x", "agent": "y"}),
-        (
-            version(3, field("agent")),
-            [latest(field("agent", "string", "browser"))],
-            {"agent": "x", "browser": "x"},
-            {"agent": "x"},
-        ),
         (version(3, field("agent")), [latest(field("agent", "string", "browser"))], {"agent": "x"}, {"agent": "x"}),
     ],
 )

@@ -17,7 +17,7 @@ from streamapp.model.record import origin_of
 from streamapp.verify.checks import document_diff
 from streamapp.verify.checks.shape_history import ShapeHistory
 from tests.support import shapes
-from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event, wire
+from tests.support.factories import TOPIC_ID, V1, V2, a_record, an_event
 
 SCHEMAS = {1: V1, 2: V2}
 
@@ -199,21 +199,3 @@ def test_a_document_in_the_latest_shape_is_compared_as_bytes() -> None:
     made = document_diff._expected(bson.encode({"_id": document.id_of(origin)}), record, origin, latest)
 
     assert document_diff.difference(made, record, origin, SCHEMAS, history=ShapeHistory([AGENT])) is None
-
-
-def test_a_field_that_the_latest_schema_calls_browser_is_moved_back() -> None:
-    """As written, such an event has no browser."""
-    schema = shapes.event_schema(shapes.field("client"))
-    writer = writer_schema(schema, schema_id=3, version="v3")
-    history = ShapeHistory([shapes.latest(shapes.field("browser", "string", "client"))])
-    record = a_record(value=wire(an_event(client="x"), schema, 3))
-    origin = origin_of(record, TOPIC_ID)
-    latest, written = history.variants(writer)
-    usual, known = bson.encode({"_id": document.id_of(origin)}), {3: writer}
-    documents = [document_diff._expected(usual, record, origin, each) for each in (latest, written)]
-
-    for raw in documents:
-        reordered = dict(reversed(bson.decode(raw).items()))
-        assert document_diff.difference(bson.encode(reordered), record, origin, known, history=history) is None
-        changed = {name: "y" if value == "x" else value for name, value in reordered.items()}
-        assert document_diff.difference(bson.encode(changed), record, origin, known, history=history) is not None
