@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from streamapp.decode.wire_format import EventCodec
 from streamapp.errors import SettingsError
 from streamapp.kafka import admin
+from streamapp.mongodb.event_store import EventStore
+from streamapp.registry.canonical_schemas import CanonicalSchemas
+from streamapp.registry.latest_schema import EventSchema
 from streamapp.retry import OutageRetrier
 from streamapp.worker import service as worker_service
 from streamapp.worker.dependencies import WorkerDependencies, create
 from streamapp.worker.service import WorkerService
 from tests.support.backends import plain_settings
+from tests.support.factories import V2
 from tests.support.until import until
 
 SETTINGS = plain_settings(
@@ -52,6 +57,29 @@ def test_dependencies_are_complete_before_the_service_starts() -> None:
     assert (False, names) == (is_ready, states.keys())
     assert 'streamapp_records_total{fate="stored"} 0' in page
     assert "the dead-letter topic t.dlq" == dependencies.retriers.dead_letters.name
+
+
+@pytest.mark.parametrize(("canonical", "notes"), [(True, ["v2"]), (False, [])])
+def test_events_are_stored_as_written_where_the_setting_says_so(
+    monkeypatch: pytest.MonkeyPatch, canonical: bool, notes: list[str]
+) -> None:
+    """No shape is noted then."""
+    noted = list[str]()
+
+    async def note(_: EventStore, __: str, version: int, ___: Sequence[str]) -> None:
+        noted.append(f"v{version}")
+
+    monkeypatch.setattr(EventStore, "note_canonical", note)
+    settings = SETTINGS.model_copy(update={"canonical": canonical})
+    dependencies = create(settings, is_agent_running=lambda: True, kafka_outages=OutageRetrier("Kafka"))
+    latest = EventSchema(version=2, texts=["{}"], writer=V2)
+
+    asyncio.run(dependencies.clients.latest_schema._note(latest))
+    schemas = dependencies.sink._ports.schemas
+    dependencies.clients.close()
+
+    assert canonical == isinstance(schemas, CanonicalSchemas)
+    assert notes == noted
 
 
 def test_servers_are_pinged_once_the_service_runs(monkeypatch: pytest.MonkeyPatch) -> None:
