@@ -22,6 +22,7 @@ import pymongo
 from pymongo import UpdateOne
 from pymongo.database import Database
 
+from streamapp.decode.avro_schema import from_text
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 
 COLLECTION = "canonical_schemas"
@@ -39,10 +40,10 @@ def read(database: Database[Any], subject: str) -> Sequence[WriterSchema]:
     found = database[COLLECTION].find({"subject": subject}, sort=[("first_used_at", pymongo.DESCENDING)])
     return [
         writer_schema(
-            json.loads(each["schema"]),
+            from_text(each.get("schema")),
             schema_id=0,
-            version=f"v{each['version']}",
-            definitions=[json.loads(text) for text in each["definitions"]],
+            version=f"v{each.get('version')}",
+            definitions=[*map(from_text, each.get("definitions") or ())],
         )
         for each in found
     ]
