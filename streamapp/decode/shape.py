@@ -16,6 +16,7 @@ Source: Avro specification 1.12, "Schema Resolution" and "Aliases".
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -166,7 +167,7 @@ class _Comparison:
             former=dict(_former(latest, own | kept, renames, fills)),
         )
 
-    def _fills(self, latest: AvroType, names: set[str]) -> Iterator[tuple[str, Any]]:
+    def _fills(self, latest: AvroType, names: AbstractSet[str]) -> Iterator[tuple[str, Any]]:
         for name, type_ in latest.fields:
             if name in names or name not in latest.defaults or not _is_name(name):
                 continue
