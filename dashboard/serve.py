@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if __name__ == "__main__":
     # Before the imports, which take seconds. `streamapp dashboard` has blocked both signals.
@@ -18,7 +18,11 @@ if __name__ == "__main__":
 
 import streamlit as st
 from pymongo.errors import PyMongoError
-from starlette.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from streamlit.web import cli
 
@@ -34,6 +38,7 @@ from streamapp.errors import SettingsError  # noqa: E402
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
 # A probe waits for one second at most.
 PING_SECONDS = 0.5
@@ -54,8 +59,46 @@ def _connection() -> Connection:
     return Connection(uri=mongodb.dashboard_uri(known), database=known.mongo_database)
 
 
+class Styled(BaseHTTPMiddleware):
+    """Adds the page's style to Streamlit's HTML: nothing moves later, when the style would arrive as an element."""
+
+    async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Answer a request."""
+        is_page = "text/html" in request.headers.get("accept", "")
+        if is_page:
+            # A compressed page could not be changed.
+            del MutableHeaders(scope=request.scope)["accept-encoding"]
+        answer = await call_next(request)
+        if not is_page or not answer.headers.get("content-type", "").startswith("text/html"):
+            return answer
+        parts: AsyncIterable[bytes] = cast("Any", answer).body_iterator
+        body = b"".join([part async for part in parts])
+        kept = {name: value for name, value in answer.headers.items() if name not in _OF_THE_FILE}
+        return Response(body.replace(b"</head>", _style() + b"</head>", 1), answer.status_code, kept)
+
+
+#: Headers of Streamlit's own file.
+_OF_THE_FILE = {"content-length", "etag", "last-modified"}
+
+
+@cache
+def _style() -> bytes:
+    return b"<style>" + (HERE / "views" / "style.css").read_bytes() + b"</style>"
+
+
+class Compressed(GZipMiddleware):
+    """Compresses the scripts, which Streamlit sends as they are: four times as large."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        is_script = scope["type"] == "http" and scope["path"].endswith((".js", ".css"))
+        await (super().__call__ if is_script else self.app)(scope, receive, send)
+
+
+_MIDDLEWARE = [Middleware(Compressed), Middleware(Styled)]
 # The second route is for a proxy that keeps the base path: see STREAMAPP_DASHBOARD_BASE_PATH.
-app = st.App(HERE / "app.py", routes=[Route("/readyz", readyz), Route("/{base_path:path}/readyz", readyz)])
+_ROUTES = [Route("/readyz", readyz), Route("/{base_path:path}/readyz", readyz)]
+app = st.App(HERE / "app.py", routes=_ROUTES, middleware=_MIDDLEWARE)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dashboard.model import labels
-from dashboard.model.snapshot import FILTERS, Counts
+from dashboard.model.snapshot import FILTERS, IN_CELLS, Counts
 from streamapp.model.user_event import CELL_DIMENSIONS, CHARTS, SCHEMA_VERSION
 from streamapp.rollups import frequent
 from streamapp.rollups.keys import NULL, OTHER, keys_of
@@ -61,7 +61,10 @@ def of_cells(rollups: Sequence[Document], wanted: Filter, numbers: Mapping[int, 
         by_bucket=by_bucket,
         by_value={each.plural: sums.get(each.plural, {}) for each in CHARTS},
         users=None,
-        options={name: labels.offered(of, wanted.selected(name)) for name, of in _by_label(in_all, known).items()},
+        options={
+            **dict.fromkeys(FILTERS, ()),
+            **{name: labels.offered(of, wanted.selected(name)) for name, of in _by_label(in_all, known).items()},
+        },
         errors=bounds.errors,
         possible=bounds.possible,
     )
@@ -72,16 +75,16 @@ class _Cells(dict[str, _Cell]):
 
     def __init__(self, wanted: Filter, numbers: Mapping[int, int]) -> None:
         super().__init__()
-        self._selected = {name: wanted.selected(name) for name in FILTERS}
+        self._selected = {name: wanted.selected(name) for name in IN_CELLS}
         self._numbers = numbers
 
     def __missing__(self, cell: str) -> _Cell:
-        keys = dict(zip(FILTERS, keys_of(cell), strict=True))
+        keys = dict(zip(IN_CELLS, keys_of(cell), strict=True))
         of = labels_of(keys, self._numbers)
         chosen = {name for name, selected in self._selected.items() if not selected or of[name] in selected}
-        others = {name for name in FILTERS if of[name] == labels.OTHER}
-        passes = chosen.issuperset(FILTERS)
-        may_pass = not passes and (chosen | others).issuperset(FILTERS)
+        others = {name for name in IN_CELLS if of[name] == labels.OTHER}
+        passes = chosen.issuperset(IN_CELLS)
+        may_pass = not passes and (chosen | others).issuperset(IN_CELLS)
         self[cell] = found = _Cell(keys, of, passes, may_pass, bool(others))
         return found
 
@@ -89,7 +92,7 @@ class _Cells(dict[str, _Cell]):
 def labels_of(keys: Mapping[str, str], numbers: Mapping[int, int]) -> dict[str, str]:
     """Return the label of each dimension by which can be filtered, given the keys of an event."""
     version = labels.of_version_key(keys[_VERSIONS])
-    found = {name: labels.of_key(keys[name]) for name in FILTERS}
+    found = {name: labels.of_key(keys[name]) for name in IN_CELLS}
     found[_VERSIONS] = version
     for each in CELL_DIMENSIONS:
         if found[each.plural] != labels.NOT_GIVEN or not each.is_optional:
@@ -102,7 +105,7 @@ def labels_of(keys: Mapping[str, str], numbers: Mapping[int, int]) -> dict[str, 
 
 
 def _by_label(cells: Mapping[str, int], known: _Cells) -> Mapping[str, Counter[str]]:
-    sums: Mapping[str, Counter[str]] = {name: Counter() for name in FILTERS}
+    sums: Mapping[str, Counter[str]] = {name: Counter() for name in IN_CELLS}
     for cell, n in cells.items():
         for name, label in known[cell].labels.items():
             sums[name][label] += n
@@ -113,7 +116,7 @@ class _Bounds:
     """How many events can be added to the counts because their label in a cell is OTHER."""
 
     def __init__(self, wanted: Filter) -> None:
-        self._selected = {name: chosen for name in FILTERS if (chosen := wanted.selected(name))}
+        self._selected = {name: chosen for name in IN_CELLS if (chosen := wanted.selected(name))}
         self.possible = 0
         self._absent: Counter[str] = Counter()
         self._held: Mapping[str, Counter[str]] = {each.plural: Counter() for each in CHARTS if each.in_cells}
@@ -129,7 +132,7 @@ class _Bounds:
 
     def add(self, rollup: Document, cells: Sequence[tuple[_Cell, int]]) -> None:
         """Add the errors of one rollup."""
-        missing = {name: _missing(rollup, cells, name) for name in FILTERS}
+        missing = {name: _missing(rollup, cells, name) for name in IN_CELLS}
         possible = sum(n for cell, n in cells if cell.may_pass)
         for_values = sum(
             missing[name].get(label, missing[name][labels.OTHER])

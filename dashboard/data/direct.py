@@ -15,7 +15,7 @@ import pymongo
 
 from dashboard.data.cell_sums import labels_of
 from dashboard.model import labels
-from dashboard.model.snapshot import FILTERS, Counts, Filter
+from dashboard.model.snapshot import FILTERS, IN_CELLS, Counts, Filter
 from dashboard.model.time_window import Window, from_ms, to_ms
 from streamapp.model.user_event import CHARTS, DIMENSIONS, SCHEMA_VERSION, TIME, USER
 from streamapp.model.value_text import text_of, values_of
@@ -49,15 +49,15 @@ class _Kinds(dict[Texts, _Kind]):
 
     def __init__(self, wanted: Filter, numbers: Mapping[int, int], names: Iterable[str] = _PATHS) -> None:
         super().__init__()
-        self._wanted = wanted
+        self.wanted = wanted
         self._numbers = numbers
         self._names = tuple(names)
 
     def __missing__(self, texts: Texts) -> _Kind:
         keys = {name: key_of(text) for name, text in zip(self._names, texts, strict=True)}
-        of = {name: labels.of_key(key) for name, key in keys.items() if name not in FILTERS}
+        of = {name: labels.of_key(key) for name, key in keys.items() if name not in IN_CELLS}
         of |= labels_of(keys, self._numbers) if keys else {}
-        passes = all(not (chosen := self._wanted.selected(name)) or of[name] in chosen for name in FILTERS)
+        passes = all(of[name] in self.wanted.selected(name) for name in self.wanted.names)
         self[texts] = found = _Kind(of, passes)
         return found
 
@@ -74,12 +74,32 @@ def counts(
         numbers: the number that each version of the event has under the subject.
         most: the greatest number of events to read.
     """
-    kinds = _Kinds(wanted, numbers)
+    found = _found(database, window, _newest(window, most))
+    # An event can be stored between the two queries.
+    n = users(database, window, wanted, numbers, most)
+    return _counted(found, _Kinds(wanted, numbers), n), found.total()
+
+
+def passing(
+    database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Mapping[int, int], most: int
+) -> Counts:
+    """Return what `counts` returns, without the labels of events that do not pass the filter."""
+    found = _found(database, window, [*_newest(window, most), {"$match": _candidates(wanted)}])
+    return _counted(found, _Kinds(wanted, numbers), users(database, window, wanted, numbers, most))
+
+
+def _found(
+    database: Database[dict[str, Any]], window: Window, stages: Sequence[Document]
+) -> Counter[tuple[datetime, Texts]]:
     width_ms = window.level.width_ms
     bucket = {"$floor": {"$divide": [f"${TIME}", width_ms]}}
-    found: Counter[tuple[int, Texts]] = Counter()
-    for group in _groups(database, [*_newest(window, most), _grouped(bucket, _PATHS.values())]):
-        found[int(group["by"]), _texts(group)] += group["n"]
+    found: Counter[tuple[datetime, Texts]] = Counter()
+    for group in _groups(database, [*stages, _grouped(bucket, _PATHS.values())]):
+        found[from_ms(int(group["by"]) * width_ms), _texts(group)] += group["n"]
+    return found
+
+
+def _counted(found: Mapping[tuple[datetime, Texts], int], kinds: _Kinds, users: int) -> Counts:
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     sums: Mapping[str, Counter[str]] = {each.plural: Counter() for each in DIMENSIONS}
     in_all: Mapping[str, Counter[str]] = {name: Counter() for name in FILTERS}
@@ -88,25 +108,25 @@ def counts(
         for name in FILTERS:
             in_all[name][of[name]] += n
         if passes:
-            by_bucket[from_ms(at * width_ms), of[_VERSIONS]] += n
+            by_bucket[at, of[_VERSIONS]] += n
             for name, label in of.items():
                 sums[name][label] += n
-    counted = Counts(
+    return Counts(
         by_bucket=by_bucket,
         by_value={each.plural: sums[each.plural] for each in CHARTS},
-        # An event can be stored between the two queries.
-        users=min(users(database, window, wanted, numbers, most), by_bucket.total()),
-        options={name: labels.offered(in_all[name], wanted.selected(name)) for name in FILTERS},
+        users=min(users, by_bucket.total()),
+        options={name: labels.offered(in_all[name], kinds.wanted.selected(name)) for name in FILTERS},
     )
-    return counted, found.total()
 
 
 def users(
     database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Mapping[int, int], most: int
 ) -> int:
     """Return the number of different users among the newest events of the window that pass the filter."""
-    paths = [_PATHS[name] for name in FILTERS] if wanted else []
-    kinds = _Kinds(wanted, numbers, FILTERS if wanted else ())
+    # The labels of a dimension in cells depend on the others.
+    names = tuple(dict.fromkeys([*IN_CELLS, *wanted.names])) if wanted else ()
+    kinds = _Kinds(wanted, numbers, names)
+    paths = [_PATHS[name] for name in names]
     stages = [*_newest(window, most), {"$match": _candidates(wanted)}, _grouped(_value(USER), paths)]
     return len({_user(group) for group in _groups(database, stages) if kinds[_texts(group)].passes})
 
@@ -156,7 +176,7 @@ def _user(group: Document) -> str:
 
 def _candidates(wanted: Filter) -> Document:
     """The condition that all events that pass the filter meet, and few others."""
-    fields = [_candidates_of(_PATHS[name], wanted.selected(name)) for name in FILTERS if wanted.selected(name)]
+    fields = [_candidates_of(_PATHS[name], wanted.selected(name)) for name in wanted.names]
     return {"$and": fields} if fields else {}
 
 

@@ -13,7 +13,7 @@ from dashboard.data import direct, rollup_sums
 from dashboard.data.version_times import VersionTimes
 from dashboard.model.snapshot import USUAL_NUMBERS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import Window, from_ms, to_ms
-from streamapp.model.user_event import CHARTS, MAIN_DIMENSION, SCHEMA_VERSION, TIME, VERSION_FLAGS, VERSIONS
+from streamapp.model.user_event import MAIN_DIMENSION, SCHEMA_VERSION, TIME, VERSION_FLAGS, VERSIONS
 from streamapp.rollups.keys import CUBE, MAPS
 from streamapp.rollups.levels import LEVELS
 
@@ -30,14 +30,19 @@ COUNT_UP_TO = 100_000
 #: Events that are counted by their values for one answer, where no rollup gives it. If most of them have values of
 #: their own, they take a quarter of the limit of a query, on two cores that are busy with other programs.
 MOST_DIRECT = 10_000
-#: Events whose users are counted under a filter. This takes as long.
+#: Events that are counted by their values although rollups tell the total: only for the dimensions that are not in
+#: their cells.
+MOST_FOR_LOCATIONS = 2_000
+#: Events whose users are counted under a filter. This takes as long as MOST_DIRECT.
 MOST_FOR_USERS = 50_000
 MOST_VERSIONS = 50
 #: Events that are looked at to find one that rollups lack.
 MOST_IN_GAPS = 1_000
 
 _MAPS = (*MAPS, "users")
+#: Under a filter by dimensions that are counted together, and under another one.
 _CELLS = ("cells", *CUBE, "errors")
+_CELLS_AND_MAPS = ("cells", *MAPS, "errors")
 #: What is shown of the period before.
 _COMPARED = (MAIN_DIMENSION, SCHEMA_VERSION.plural, "users", "errors")
 
@@ -99,16 +104,17 @@ class MongoReader:
         """Return the events of the window and of the period before it, by rollups."""
         with self._connection.asking() as database:
             collection = database[window.level.collection]
-            rollups = _between(collection, window.start, window.end, _CELLS if wanted else (*_MAPS, "errors"))
-            before = _between(collection, window.previous_start, window.start, _CELLS if wanted else _COMPARED)
+            filtered = _CELLS if wanted.is_in_cells else _CELLS_AND_MAPS
+            rollups = _between(collection, window.start, window.end, filtered if wanted else (*_MAPS, "errors"))
+            before = _between(collection, window.previous_start, window.start, filtered if wanted else _COMPARED)
             lost = _newest_lost(database, rollup_sums.gaps([*before, *rollups], window), settled_at)
             counts, finished = rollup_sums.of_window(rollups, window, wanted, numbers)
             if wanted:
-                in_window = sum(sum(each["cells"].values()) for each in rollups)
-                if in_window <= MOST_DIRECT and not counts.is_exact:
-                    counts = _exact(database, window, wanted, numbers, counts)
-                elif in_window <= MOST_FOR_USERS:
-                    counts = _with_users(database, window, wanted, numbers, counts)
+                in_window = sum(sum(each[SCHEMA_VERSION.plural].values()) for each in rollups)
+                if in_window <= MOST_FOR_USERS and _has_events(database, window, in_window):
+                    is_known = wanted.is_in_cells and counts.is_exact
+                    few = in_window <= (MOST_FOR_LOCATIONS if is_known else MOST_DIRECT)
+                    counts = (_by_events if few else _with_users)(database, window, wanted, numbers, counts)
         previous = rollup_sums.counts(before, wanted, numbers)
         # Half a period would make a change of its own, and so would counts that are not exact.
         is_comparable = lost is None and not finished.possible and not previous.possible
@@ -127,21 +133,24 @@ class MongoReader:
         return QueryResult(counts=counts, is_direct=True, is_cut=read >= MOST_DIRECT, users_are_counted=True)
 
 
-def _exact(
+def _has_events(database: Database[dict[str, Any]], window: Window, n: int) -> bool:
+    """Whether the events are stored that rollups count: they can be deleted while their counts stay."""
+    return database["events"].count_documents(direct.query(window)) >= n
+
+
+def _by_events(
     database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Numbers, counts: Counts
 ) -> Counts:
-    """The counts of the events themselves, as far as rollups have them."""
-    found, _ = direct.counts(database, window, wanted, numbers, MOST_DIRECT)
-    by_value = {each.plural: found.by_value[each.plural] if each.in_cells else {} for each in CHARTS}
-    return replace(found, by_value=by_value, options=counts.options)
+    """The counts of the events themselves."""
+    return replace(direct.passing(database, window, wanted, numbers, MOST_DIRECT), options=counts.options)
 
 
 def _with_users(
     database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Numbers, counts: Counts
 ) -> Counts:
     n = direct.users(database, window, wanted, numbers, MOST_FOR_USERS)
-    # Events can be deleted while their counts stay, and events of the last second can be stored and not counted yet.
-    return replace(counts, users=min(n, counts.total + counts.possible) if n or not counts.total else None)
+    # Events of the last second can be stored and not counted yet.
+    return replace(counts, users=min(n, counts.total + counts.possible))
 
 
 def _between(

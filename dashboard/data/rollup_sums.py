@@ -31,6 +31,7 @@ Numbers = Mapping[int, int]
 #: In place of a map that was not read, or that is absent.
 _NO_COUNTS: Document = {}
 _VERSIONS = SCHEMA_VERSION.plural
+_NOTHING_BY_VALUE: Mapping[str, Mapping[str, int]] = {each.plural: {} for each in CHARTS}
 
 
 def counts(rollups: Sequence[Document], wanted: Filter, numbers: Numbers = USUAL_NUMBERS) -> Counts:
@@ -41,7 +42,9 @@ def counts(rollups: Sequence[Document], wanted: Filter, numbers: Numbers = USUAL
         wanted: the filter.
         numbers: the number that each version of the event has under the subject.
     """
-    return of_cells(rollups, wanted, numbers) if wanted else _of_maps(rollups, unique(map(_users, rollups)), numbers)
+    if wanted:
+        return _filtered(rollups, wanted, numbers)
+    return _of_maps(rollups, unique(map(_users, rollups)), numbers)
 
 
 def of_window(
@@ -51,7 +54,7 @@ def of_window(
     finished = between(rollups, window.start, window.finished_end)
     running = between(rollups, window.finished_end, window.end)
     if wanted:
-        first, rest = of_cells(finished, wanted, numbers), of_cells(running, wanted, numbers)
+        first, rest = _filtered(finished, wanted, numbers), _filtered(running, wanted, numbers)
         return _joined(first, rest, None), first
     users, users_in_all = unique_up_to([map(_users, finished), map(_users, running)])
     first = _of_maps(finished, users, numbers)
@@ -75,6 +78,48 @@ def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
             found.append((start, after))
         at = after
     return found
+
+
+def _filtered(rollups: Sequence[Document], wanted: Filter, numbers: Numbers) -> Counts:
+    if wanted.is_in_cells:
+        return of_cells(rollups, wanted, numbers)
+    standalone = [each for each in DIMENSIONS if each.plural in wanted.names and not each.in_cells]
+    if len(wanted.names) == len(standalone) == 1:
+        return _of_map(rollups, standalone[0], wanted, numbers)
+    # Several maps, none of which tells which events are in the others too: not more than in any of them.
+    bounds = [of_cells(rollups, wanted, numbers), *(_of_map(rollups, each, wanted, numbers) for each in standalone)]
+    most = min(each.total + each.possible for each in bounds)
+    return Counts(
+        by_bucket={}, by_value=_NOTHING_BY_VALUE, users=None, options=dict.fromkeys(FILTERS, ()), possible=most
+    )
+
+
+def _of_map(rollups: Sequence[Document], dimension: Dimension, wanted: Filter, numbers: Numbers) -> Counts:
+    """The events that have one of the selected labels, by the map of their dimension; others are unknown."""
+    by_bucket: Counter[tuple[datetime, str]] = Counter()
+    by_label: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    possible, chosen = 0, wanted.selected(dimension.plural)
+    of_buckets: dict[datetime, list[Document]] = {}
+    for rollup in rollups:
+        of_buckets.setdefault(rollup["bucket"], []).append(rollup)
+    for bucket, of_bucket in of_buckets.items():
+        sums = _summed(of_bucket, dimension, numbers)
+        found = {label: sums.by_label[label] for label in chosen if label not in labels.NO_VALUES}
+        by_label.update(found)
+        by_bucket[bucket, labels.NOT_COUNTED] += sum(found.values())
+        in_addition = {label: sums.errors.get(label, sums.errors.get(labels.OTHER, 0)) for label in found}
+        errors.update(in_addition)
+        possible += min(sum(in_addition.values()), sums.by_label[labels.OTHER])
+    return Counts(
+        by_bucket=+by_bucket,
+        by_value={**_NOTHING_BY_VALUE, dimension.plural: by_label},
+        users=None,
+        options=dict.fromkeys(FILTERS, ()),
+        # Other labels do not pass the filter.
+        errors={dimension.plural: {**errors, labels.OTHER: 0}} if errors.total() else {},
+        possible=possible,
+    )
 
 
 def _joined(one: Counts, other: Counts, users: int | None) -> Counts:

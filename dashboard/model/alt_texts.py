@@ -23,7 +23,7 @@ def trend(title: str, points: tuple[Point, ...], unit: str) -> str:
     return f"{title}, last ten minutes: now {now}, at most {most}."
 
 
-def volume(shown: Snapshot, zone: tzinfo) -> str:
+def volume(shown: Snapshot, zone: tzinfo, *, compares: bool = False) -> str:
     """Return what the chart over time says, in a sentence."""
     buckets = shown.window.buckets
     sums = [sum(column) for column in zip(*(series.per_bucket for series in shown.volume), strict=True)]
@@ -32,10 +32,12 @@ def volume(shown: Snapshot, zone: tzinfo) -> str:
     peak = max(range(len(sums)), key=sums.__getitem__)
     versions = ", ".join(f"{series.version} {formatting.number(sum(series.per_bucket))}" for series in shown.volume)
     total = formatting.count(shown.total, shown.total + shown.possible)
+    known = [n for n in shown.before if n is not None]
+    before = f" The period before: {formatting.number(sum(known))}." if compares and shown.before else ""
     return (
         f"Events over time: {total} in the {shown.query.chosen.words}, {versions}; "
         f"most in the {shown.window.bucket_words} from {buckets[peak].astimezone(zone):%Y-%m-%d %H:%M} "
-        f"{formatting.zone_name(zone)}, {formatting.number(sums[peak])}."
+        f"{formatting.zone_name(zone)}, {formatting.number(sums[peak])}.{before}"
     )
 
 

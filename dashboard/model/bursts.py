@@ -27,10 +27,10 @@ class Axis(NamedTuple):
     cut: Mapping[int, int]
 
 
-def axis(stacked: Sequence[Series]) -> Axis | None:
+def axis(stacked: Sequence[Series], before: Sequence[int | None] = ()) -> Axis | None:
     """Return the axis on which the usual buckets can be read, None if the largest bucket is usual too.
 
-    At most a tenth of the buckets with events is cut.
+    At most a tenth of the buckets with events is cut. A line of the period before has room, unless it has a burst.
     """
     per_bucket = [sum(column) for column in zip(*(series.per_bucket for series in stacked), strict=True)]
     ranked = sorted(n for n in per_bucket if n)
@@ -39,5 +39,6 @@ def axis(stacked: Sequence[Series]) -> Axis | None:
     usual = ranked[int(USUAL * (len(ranked) - 1))]
     if ranked[-1] <= FACTOR * usual:
         return None
-    end = usual * _ROOM
+    line = max((n for n in before if n), default=0)
+    end = max(usual, min(line, FACTOR * usual)) * _ROOM
     return Axis(end, {at: n for at, n in enumerate(per_bucket) if n > end})

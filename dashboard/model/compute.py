@@ -6,7 +6,18 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from dashboard.model import labels
-from dashboard.model.snapshot import Changes, Counts, Overview, Part, Query, QueryResult, Series, Snapshot, Users
+from dashboard.model.snapshot import (
+    NEW,
+    Changes,
+    Counts,
+    Overview,
+    Part,
+    Query,
+    QueryResult,
+    Series,
+    Snapshot,
+    Users,
+)
 from streamapp.model.user_event import ADOPTED_VERSION, CHARTS, MAIN_DIMENSION
 
 if TYPE_CHECKING:
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
 MOST_BARS = 8
 #: Up to here a sketch is exact, see streamapp.rollup.unique.
 EXACT_USERS = 190
-#: Beyond so many times the period before, a change says nothing but that there was little before.
+#: Beyond so many times the period before, a change says nothing but that there was little before: it is NEW.
 MOST_TIMES = 10
 
 
@@ -42,6 +53,7 @@ def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overv
         is_main_action_sure=main_action is None or _is_sure(main_action, counts),
         changes=_changes(found, adopted, main_action),
         volume=_volume(counts, window),
+        before=_before(found.previous, window),
         adopted=_adopted(counts, window, adopted),
         # The first version is no change.
         marks=tuple((name, at) for name, at, _ in overview.version_times[1:] if window.start <= at < window.end),
@@ -58,18 +70,20 @@ def _users(found: QueryResult) -> Users | None:
 
 def _changes(found: QueryResult, adopted: int, main_action: Part | None) -> Changes:
     now, before = found.finished, found.previous
-    if now is None or before is None or not before.total:
+    if now is None or before is None:
         return Changes()
     return Changes(
         total=_change(now.total, before.total),
-        users=_change(now.users, before.users) if now.users is not None and before.users else None,
+        users=_change(now.users, before.users),
         adoption=_difference(_share_adopted(now, adopted), _share_adopted(before, adopted)),
         main_action=_difference(_share_of(now, main_action), _share_of(before, main_action)),
     )
 
 
-def _change(now: float, before: float | None) -> float | None:
-    return now / before - 1 if before and now <= before * MOST_TIMES else None
+def _change(now: int | None, before: int | None) -> float | None:
+    if now is None or before is None or not now + before:
+        return None
+    return now / before - 1 if now <= before * MOST_TIMES else NEW
 
 
 def _difference(now: float | None, before: float | None) -> float | None:
@@ -82,9 +96,10 @@ def _share_adopted(counts: Counts, adopted: int) -> float | None:
 
 
 def _share_of(counts: Counts, part: Part | None) -> float | None:
-    if part is None or not counts.total or counts.error(MAIN_DIMENSION, part.label):
+    by_label = counts.by_value[MAIN_DIMENSION]
+    if part is None or not counts.total or not by_label or counts.error(MAIN_DIMENSION, part.label):
         return None
-    return counts.by_value[MAIN_DIMENSION].get(part.label, 0) / counts.total
+    return by_label.get(part.label, 0) / counts.total
 
 
 def _by_version(counts: Counts) -> Counter[str]:
@@ -112,6 +127,16 @@ def _volume(counts: Counts, window: Window) -> tuple[Series, ...]:
         )
         for version in versions
     )
+
+
+def _before(previous: Counts | None, window: Window) -> tuple[int | None, ...]:
+    if previous is None:
+        return ()
+    by_bucket: Counter[datetime] = Counter()
+    for (bucket, _), n in previous.by_bucket.items():
+        by_bucket[bucket] += n
+    shift = window.start - window.previous_start
+    return tuple(by_bucket[at - shift] if at < window.finished_end else None for at in window.buckets)
 
 
 def _adopted(counts: Counts, window: Window, adopted: int) -> tuple[float | None, ...]:

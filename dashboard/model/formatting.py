@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC
 from typing import TYPE_CHECKING
+
+from dashboard.model.snapshot import NEW
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta, tzinfo
@@ -11,8 +14,18 @@ if TYPE_CHECKING:
     from dashboard.model.snapshot import Part, Users
     from dashboard.model.time_window import Window
 
+# Characters that Streamlit shows unchanged; others could be read as Markdown.
+_HARMLESS = re.compile(r"[^\W_](?:[\w.-]*[^\W_])?")
+
 UNKNOWN = "unknown"
 NONE = "–"
+
+
+def literal(text: str) -> str:
+    """Return the Markdown that shows this text."""
+    if _HARMLESS.fullmatch(text):
+        return text
+    return re.sub(r"([^\w\s])|(_)", r"\\\1\2", text, flags=re.ASCII)
 
 
 def number(n: int) -> str:
@@ -79,6 +92,8 @@ def window(shown: Window, zone: tzinfo = UTC) -> str:
 
 def change(share: float | None) -> str | None:
     """Return a relative change in percent."""
+    if share == NEW:
+        return "new"
     return None if share is None else f"{share:+.1%}" if abs(share) < 10 else f"{share:+,.0%}"  # noqa: PLR2004
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from streamapp.model.user_event import CHARTS
+from streamapp.model.user_event import CHARTS, VALUE_COLOUR, VERSION_COLOURS
 from streamapp.rollups.keys import ABSENT, NULL, value_of
 from streamapp.rollups.keys import OTHER as _OTHER_KEY
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNREGISTERED = "unregistered"
 NOT_GIVEN = "not given"
 OTHER = "all others"
-#: Events in rollups that were stored before the dimension existed.
+#: Events that are not counted by the dimension: their rollups are older, or do not tell under the filter.
 NOT_COUNTED = "not counted"
 #: Labels that do not stand for one value of a field.
 NO_VALUES = frozenset({OTHER, NOT_COUNTED})
@@ -33,9 +33,8 @@ OF_NULL = frozenset({NOT_GIVEN, *(each.absent_label for each in CHARTS)})
 MOST_OFFERED = 200
 _RESERVED = NO_VALUES | OF_NULL
 
-# Distinguishable for colour-blind readers; contrast of 3:1 or more on both backgrounds. A version keeps its colour.
-BLUE, ORANGE, GREEN, PURPLE, GREY = "#2F80C2", "#CC6A00", "#009E73", "#B4649A", "#808080"
-_BY_VERSION = (ORANGE, BLUE, GREEN, PURPLE)
+#: Of what is no value of its own, and of the period before.
+GREY = "#808080"
 _PATTERNS = ("", "x", ".", "-")
 VERSION = re.compile(r"^v([1-9][0-9]{0,8})$(?!\n)")
 
@@ -110,15 +109,15 @@ def version_number(schema_version: str | None) -> int | None:
 def version_colour(schema_version: str) -> str:
     """Return the colour that the version has in every chart."""
     number = version_number(schema_version)
-    return GREY if number is None else _BY_VERSION[(number - 1) % len(_BY_VERSION)]
+    return GREY if number is None else VERSION_COLOURS[(number - 1) % len(VERSION_COLOURS)]
 
 
 def version_pattern(schema_version: str) -> str:
     """Return the pattern that distinguishes versions of the same colour; "" for the first four versions."""
     number = version_number(schema_version)
-    return "" if number is None else _PATTERNS[(number - 1) // len(_BY_VERSION) % len(_PATTERNS)]
+    return "" if number is None else _PATTERNS[(number - 1) // len(VERSION_COLOURS) % len(_PATTERNS)]
 
 
 def bar_colour(label: str) -> str:
-    """Return grey for labels that do not stand for one value, blue for the others."""
-    return GREY if label in _RESERVED else BLUE
+    """Return grey for labels that do not stand for one value, the colour of values for the others."""
+    return GREY if label in _RESERVED else VALUE_COLOUR

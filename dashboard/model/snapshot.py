@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from dashboard.model import labels
-from streamapp.model.user_event import CELL_DIMENSIONS, VERSIONS
+from streamapp.model.user_event import CELL_DIMENSIONS, DIMENSIONS, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     #: A version, and the event times of its first and its last event.
     VersionTime = tuple[str, datetime, datetime]
 
-#: Names of the dimensions that can be filtered by, in the order of a rollup's cells.
-FILTERS = tuple(each.plural for each in CELL_DIMENSIONS)
+#: Names of the dimensions that are counted together, in the order of a rollup's cells.
+IN_CELLS = tuple(each.plural for each in CELL_DIMENSIONS)
+#: Names of the dimensions that can be filtered by: those in cells first.
+FILTERS = tuple(each.plural for each in DIMENSIONS)
 #: The number that each `user_event_v<version>.avsc` has under the subject, if no other schema was registered.
 USUAL_NUMBERS = {version: version for version in VERSIONS}
 
@@ -50,8 +53,20 @@ class Filter:
         """The labels of one dimension."""
         return self._selected[FILTERS.index(name)]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dimensions of which labels are selected."""
+        return tuple(name for name in FILTERS if self.selected(name))
+
+    @property
+    def is_in_cells(self) -> bool:
+        """Whether a rollup's cells tell which events pass."""
+        return {*self.names} <= {*IN_CELLS}
+
 
 ANY = Filter()
+#: The change of a number that is much greater than that of the period before, which was small or 0.
+NEW = inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +192,7 @@ class Users:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Against the previous period, finished buckets only; None where that has nothing to compare with."""
+    """Against the previous period, finished buckets only; None where that is not known, NEW where it is too small."""
 
     total: float | None = None
     users: float | None = None
@@ -207,6 +222,8 @@ class Snapshot:
     """Whether no other value can have more events."""
     changes: Changes
     volume: tuple[Series, ...]
+    before: tuple[int | None, ...]
+    """Events of the period before in each bucket, None for the one that is still filling; empty if not comparable."""
     adopted: tuple[float | None, ...]
     """The adoption in each bucket."""
     marks: tuple[tuple[str, datetime], ...]

@@ -54,9 +54,33 @@ function listen(chart, Plotly) {
       Plotly.relayout(chart, { selections: [] });
     }
   });
+  chart.on("plotly_click", ({ points }) => pickTrace(chart, points[0].data));
+  // An entry of the legend chooses, and does not hide.
+  chart.on("plotly_legendclick", ({ data, curveNumber }) => pickTrace(chart, data[curveNumber]) && false);
+  chart.on("plotly_legenddoubleclick", () => false);
+  chart.addEventListener("click", (event) => pickRow(chart, event));
   chart.on("plotly_hover", ({ event }) => (chart.pointer = event));
   chart.on("plotly_unhover", () => (chart.pointer = null));
   new ResizeObserver(() => chart.isConnected && Plotly.Plots.resize(chart)).observe(chart);
+}
+
+function pickTrace(chart, { name, type }) {
+  if (chart.picks === "traces" && type === "bar") {
+    chart.pick(name);
+  }
+  return true;
+}
+
+function pickRow(chart, { clientY }) {
+  // Anywhere in a row: its name and its number too, for a bar can be short.
+  const { margin, yaxis } = chart.layout;
+  const { top: above, height } = chart.getBoundingClientRect();
+  const share = (clientY - above - margin.t) / (height - margin.t - margin.b);
+  const [bottom, top] = yaxis.range ?? [];
+  const picked = Array.isArray(chart.picks) ? chart.picks[Math.round(top + share * (bottom - top))] : null;
+  if (picked != null) {
+    chart.pick(picked);
+  }
 }
 
 async function draw(chart, figure) {
@@ -77,6 +101,9 @@ export default function (component) {
   // Before Plotly is loaded, so that nothing below moves when it is.
   chart.style.height = `${data.figure.layout.height}px`;
   chart.select = (ends) => setTriggerValue("selected", ends);
+  chart.picks = data.picks;
+  chart.pick = (value) => setTriggerValue("picked", value);
+  chart.classList.toggle("streamapp-picks", data.picks.length > 0);
   // One drawing after the other: an older one must not end last.
   chart.drawn = (chart.drawn ?? Promise.resolve()).then(() => draw(chart, data.figure));
 }

@@ -5,20 +5,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import streamlit as st
 from streamlit.components.v2 import component
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from dashboard.model.figures import Chart
 
 
-def draw(figure: Chart, *, key: str, alt: str, on_select: Callable[[Sequence[str]], None] | None = None) -> None:
+class Picks(NamedTuple):
+    """What a click chooses, and what then happens."""
+
+    #: For each row of a bar chart what a click on it chooses, None: nothing; or the name of a trace, by its bars and
+    #: its entry in the legend.
+    offered: Sequence[str | None] | Literal["traces"]
+    choose: Callable[[str], object]
+
+
+def draw(
+    figure: Chart,
+    *,
+    key: str,
+    alt: str,
+    on_select: Callable[[Sequence[str]], object] | None = None,
+    picks: Picks | None = None,
+) -> None:
     """Show a chart.
 
     Args:
@@ -26,6 +41,7 @@ def draw(figure: Chart, *, key: str, alt: str, on_select: Callable[[Sequence[str
         key: its name; a chart that has the same name at the next refresh is the same element.
         alt: what it says, for screen readers.
         on_select: called with the two ends of a period that was selected by dragging.
+        picks: what a click chooses; None: nothing.
     """
 
     def select() -> None:
@@ -33,7 +49,19 @@ def draw(figure: Chart, *, key: str, alt: str, on_select: Callable[[Sequence[str
         if on_select and ends:
             on_select(ends)
 
-    _component()(key=key, data={"figure": figure.to_dict(), "alt": alt}, on_selected_change=select)
+    def pick() -> None:
+        picked: Any = st.session_state[key].picked
+        if picks and isinstance(picked, str):
+            picks.choose(picked)
+
+    description = figure.to_dict()
+    _component()(
+        key=key,
+        data={"figure": description, "alt": alt, "picks": picks.offered if picks else []},
+        height=description["layout"]["height"],
+        on_selected_change=select,
+        on_picked_change=pick,
+    )
 
 
 @cache

@@ -6,30 +6,31 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.model import alt_texts, bursts, figures
-from dashboard.views import chart, controls
-from streamapp.model.user_event import ADOPTED_VERSION, CHARTS
+from dashboard.model import alt_texts, bursts, figures, labels, volume_chart
+from dashboard.model.volume_chart import Volume
+from dashboard.views import address, chart
+from dashboard.views.chart import Picks
+from streamapp.model.user_event import ADOPTED_VERSION, CHARTS, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
     from dashboard.model.snapshot import Snapshot
+    from dashboard.views.controls import Choice
     from streamapp.model.user_event import Dimension
 
-#: Set when a visitor has selected a period in a chart: the whole page must then run again.
-BRUSHED = "brushed"
 #: Charts beside each other.
 _IN_ROW = 3
 
 
-def show(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
+def show(shown: Snapshot, choice: Choice) -> None:
     """Show the events over time, then by each dimension, and the adoption of the newer schema."""
-    zone = figures.axis_zone(shown.window, zone)
+    zone, can_pick = figures.axis_zone(shown.window, choice.zone), not choice.is_kiosk
     with st.container(border=True):
-        heading("Events over time", _legend(shown, is_kiosk=is_kiosk))
-        _volume(shown, zone, is_kiosk=is_kiosk)
-    _row(CHARTS[:_IN_ROW], shown)
+        heading("Events over time", _legend(shown, choice))
+        _volume(shown, zone, choice)
+    _row(CHARTS[:_IN_ROW], shown, can_pick=can_pick)
     over_time, beside = st.columns([2, 1])
     with over_time.container(border=True, height="stretch"):
         heading(f"V{ADOPTED_VERSION} adoption over time", f"share of events per {shown.window.bucket_words}")
@@ -37,41 +38,51 @@ def show(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
         chart.draw(figure, key="adoption", alt=alt_texts.adoption(shown))
     for dimension in CHARTS[_IN_ROW : _IN_ROW + 1]:
         with beside.container(border=True, height="stretch"):
-            _bars(dimension, shown)
+            _bars(dimension, shown, can_pick=can_pick)
     for start in range(_IN_ROW + 1, len(CHARTS), _IN_ROW):
-        _row(CHARTS[start : start + _IN_ROW], shown)
+        _row(CHARTS[start : start + _IN_ROW], shown, can_pick=can_pick)
 
 
-def _row(dimensions: Sequence[Dimension], shown: Snapshot) -> None:
+def _row(dimensions: Sequence[Dimension], shown: Snapshot, *, can_pick: bool) -> None:
     for column, dimension in zip(st.columns(_IN_ROW), dimensions, strict=False):
         with column.container(border=True, height="stretch"):
-            _bars(dimension, shown)
+            _bars(dimension, shown, can_pick=can_pick)
 
 
-def _volume(shown: Snapshot, zone: tzinfo, *, is_kiosk: bool) -> None:
-    figure = figures.volume(shown.volume, shown.window, shown.marks, zone, can_select=not is_kiosk)
-    # In a kiosk, nobody could go back to the live range.
-    on_select = None if is_kiosk else lambda ends: _select(ends, zone)
-    chart.draw(figure, key="volume", alt=alt_texts.volume(shown, zone), on_select=on_select)
+def _volume(shown: Snapshot, zone: tzinfo, choice: Choice) -> None:
+    volume = Volume(shown.volume, shown.marks, shown.before if choice.compares else ())
+    # In a kiosk, nobody could go back to the live range, or remove a filter.
+    can_choose = not choice.is_kiosk
+    chart.draw(
+        volume_chart.chart(volume, shown.window, zone, can_select=can_choose),
+        key="volume",
+        alt=alt_texts.volume(shown, zone, compares=choice.compares),
+        on_select=(lambda ends: address.choose_period(ends, zone)) if can_choose else None,
+        picks=Picks("traces", _toggle_version) if can_choose else None,
+    )
 
 
-def _select(ends: Sequence[str], zone: tzinfo) -> None:
-    controls.choose(ends, zone)
-    st.session_state[BRUSHED] = True
+def _toggle_version(label: str) -> None:
+    if label not in labels.NO_VALUES:
+        address.toggle(SCHEMA_VERSION.plural, label)
 
 
-def _legend(shown: Snapshot, *, is_kiosk: bool) -> str:
+def _legend(shown: Snapshot, choice: Choice) -> str:
     hatched = "; the hatched bar is still filling" if shown.window.is_running else ""
-    zoom = "" if is_kiosk else "; drag to zoom"
-    cut = "; ▲ a bar beyond the axis" if bursts.axis(shown.volume) else ""
-    return f"per {shown.window.bucket_words}, by schema version{hatched}{cut}{zoom}"
+    zoom = "" if choice.is_kiosk else "; drag to zoom, click to filter"
+    cut = "; ▲ a bar beyond the axis" if bursts.axis(shown.volume, shown.before if choice.compares else ()) else ""
+    before = "; the period before is not comparable" if choice.compares and not shown.before else ""
+    return f"per {shown.window.bucket_words}, by schema version{hatched}{cut}{before}{zoom}"
 
 
-def _bars(dimension: Dimension, shown: Snapshot) -> None:
-    title, parts = str(dimension.chart), shown.parts[dimension.plural]
+def _bars(dimension: Dimension, shown: Snapshot, *, can_pick: bool) -> None:
+    title, name = str(dimension.chart), dimension.plural
+    parts = shown.parts[name]
     heading(title, "≥ at least; more than 100 values" if any(part.error for part in parts) else "")
-    if parts or dimension.in_cells:
-        chart.draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts))
+    if parts:
+        offered = [None if part.label in labels.NO_VALUES else part.label for part in parts]
+        picks = Picks(offered, lambda label: address.toggle(name, label)) if can_pick else None
+        chart.draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts), picks=picks)
     else:
         st.caption("Not available while filtering")
 

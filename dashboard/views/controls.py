@@ -1,30 +1,36 @@
-"""The choices of a visitor, which the page's address keeps."""
+"""The controls above every view; the page's address keeps what is chosen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard.model import time_window
-from dashboard.model.snapshot import FILTERS, Filter, Query
-from dashboard.model.time_window import RANGES, Range, range_named
-from streamapp.model.user_event import CELL_DIMENSIONS
+from dashboard.model import formatting
+from dashboard.model.snapshot import FILTERS, Query
+from dashboard.model.time_window import window
+from dashboard.views import address
+from streamapp.model.user_event import DIMENSIONS, PAGE_TITLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from dashboard.data.feed import Feed
 
 EVENTS, PIPELINE, LATEST = VIEWS = ("Events", "Pipeline", "Latest")
+#: Views of a range of event time.
+RANGED = (EVENTS,)
+#: Views that a kiosk shows in turn.
+IN_TURN = (EVENTS, PIPELINE)
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}
-LOCAL, _ = ZONES = ("local time", "UTC")
-_FROM, _TO = "from", "to"
-_LIVE: Mapping[str, list[str]] = {_FROM: [], _TO: []}
-_RANGE_KEYS = [offered.key for offered in RANGES]
+#: Seconds for which a kiosk shows each view.
+ROTATIONS: Mapping[str, int | None] = {"off": None, "15 s": 15, "30 s": 30, "60 s": 60}
+ZONES = ("local time", "UTC")
+_FROM, _TO = "period_from", "period_to"
+_TITLES = {each.plural: each.title for each in DIMENSIONS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,176 +43,172 @@ class Choice:
     """Seconds between two refreshes; None: no automatic refresh."""
     zone: tzinfo
     is_kiosk: bool
+    compares: bool = False
+    """Whether the chart over time has the period before."""
+    rotation: int | None = None
+    """Seconds for which each view is shown; None: always the same view."""
+
+    def view_at(self, now: datetime) -> str:
+        """Return the view that is shown at an instant."""
+        return IN_TURN[int(now.timestamp()) // self.rotation % len(IN_TURN)] if self.rotation else self.view
 
 
 def show(feed: Feed) -> Choice:
     """Show the controls, unless the page runs as a kiosk; return the choices."""
-    is_kiosk = st.query_params.get("kiosk") == "true"
-    if is_kiosk:
-        st.title("User events", anchor=False)
+    # Whatever has changed: this run shows it.
+    address.was_changed()
+    choice = _choice()
+    if choice.is_kiosk:
+        st.title(PAGE_TITLE, anchor=False)
     else:
-        _show_header()
-        if _one("view", VIEWS) == EVENTS:
-            _show_range(feed)
-    view, chosen = _one("view", VIEWS), _range()
-    stands_still = chosen.is_custom and view == EVENTS
+        _show_header(choice)
+        _show_row(feed, choice)
+        _show_chips()
+    return choice
+
+
+def _choice() -> Choice:
+    view, chosen, is_kiosk = address.one("view", VIEWS), address.chosen_range(), address.is_on("kiosk")
+    rotation = ROTATIONS[address.one("rotate", list(ROTATIONS))] if is_kiosk else None
+    # A period is shown by some views only, and stands still.
+    stands_still = chosen.is_custom and view in RANGED and not rotation
     return Choice(
         view=view,
-        query=Query(chosen=chosen, filter=_filter()),
-        interval=None if stands_still else INTERVALS[_in_address("refresh", list(INTERVALS))],
-        zone=_zone(),
+        query=Query(chosen=chosen, filter=address.filtered()),
+        interval=None if stands_still else INTERVALS[address.one("refresh", list(INTERVALS))],
+        zone=address.zone(ZONES),
         is_kiosk=is_kiosk,
+        compares=address.is_on("compare"),
+        rotation=rotation,
     )
 
 
-def choose(edges: Sequence[str], zone: tzinfo) -> None:
-    """Make the period that was selected in a chart the page's range."""
-    ends = time_window.drawn(edges, zone)
-    if ends is not None:
-        _change_address(zip((_FROM, _TO), map(str, ends), strict=True))
-
-
-def back_to_live() -> None:
-    """Let the range end now again."""
-    if _custom():
-        _change_address(_LIVE.items())
-
-
-def clear_filters() -> None:
-    """Remove all filters."""
-    for name in FILTERS:
-        st.session_state[name] = []
-
-
-def _show_header() -> None:
-    # A period is shown by the view of events only, and stands still.
-    stands_still = _custom() is not None and _one("view", VIEWS) == EVENTS
-    title, controls = st.columns([1, 2], vertical_alignment="bottom")
-    title.title("User events", anchor=False)
-    with controls.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+def _show_header(choice: Choice) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+        st.title(PAGE_TITLE, anchor=False, width="content")
+        st.session_state["view"] = choice.view
         st.segmented_control(
             "View",
             VIEWS,
-            default=EVENTS,
             key="view",
-            bind="query-params",
             required=True,
+            on_change=_on_change("view", VIEWS),
             label_visibility="collapsed",
             width="content",
         )
-        st.selectbox(
-            "Time zone",
-            ZONES,
-            key="zone",
-            icon=":material/schedule:",
-            bind="query-params",
-            width=155,
-            label_visibility="collapsed",
-        )
-        _show_refresh(stands_still=stands_still)
-        st.button("Refresh now", icon=":material/refresh:", width="content")
+
+
+def _show_row(feed: Feed, choice: Choice) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+        if choice.view in RANGED:
+            _show_range()
+        with st.popover("Time", icon=":material/date_range:"):
+            _show_time(feed, choice)
+        if choice.view in RANGED:
+            selected = sum(len(address.selected(name)) for name in FILTERS)
+            with st.popover(f"Filters ({selected})" if selected else "Filters", icon=":material/filter_alt:"):
+                _show_filters(feed)
+        _show_refresh(stands_still=choice.query.chosen.is_custom and choice.view in RANGED)
+        st.button("Refresh now", icon=":material/refresh:", width="content", key="refresh_now")
+
+
+def _show_range() -> None:
+    # A control of its own during a period, in which none is pressed: Streamlit keeps the value of the other one.
+    key = "range_after_period" if address.chosen_period() else "range"
+    if not address.chosen_period():
+        st.session_state[key] = address.live_range().key
+    st.segmented_control(
+        "Range of event time",
+        address.RANGE_KEYS,
+        key=key,
+        required=True,
+        on_change=lambda: address.choose_range(st.session_state[key]),
+        label_visibility="collapsed",
+        width="content",
+    )
+    if address.chosen_period():
+        back = f"Back to the {address.live_range().words}"
+        st.button(back, icon=":material/play_arrow:", on_click=address.back_to_live, width="content")
+
+
+def _show_time(feed: Feed, choice: Choice) -> None:
+    if choice.view in RANGED:
+        _show_period(feed, choice)
+        st.session_state["compare"] = choice.compares
+        st.toggle("Compare with the period before", key="compare", on_change=_toggle_compare)
+    st.session_state["zone"] = address.one("zone", ZONES)
+    st.selectbox("Time zone", ZONES, key="zone", icon=":material/schedule:", on_change=_on_change("zone", ZONES))
+
+
+def _show_period(feed: Feed, choice: Choice) -> None:
+    shown = window(choice.query.chosen, feed.now())
+    ends = (shown.start, shown.end) if choice.query.chosen.is_custom else (shown.start, feed.now())
+    zone = choice.zone
+    with st.form("period", border=False):
+        for key, label, at in zip((_FROM, _TO), ("From", "To"), ends, strict=True):
+            st.session_state[key] = at.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
+            title = f"{label} ({formatting.zone_name(zone)})"
+            st.datetime_input(title, key=key, format="YYYY-MM-DD", step=timedelta(minutes=1), required=True)
+        st.form_submit_button("Show this period", on_click=lambda: _choose_period(zone))
+
+
+def _choose_period(zone: tzinfo) -> None:
+    edges = [st.session_state[key].isoformat() for key in (_FROM, _TO)]
+    if not address.choose_period(edges, zone):
+        st.toast("A period is from 1 minute to 400 days long, from 1970 on.", icon=":material/error:")
+
+
+def _toggle_compare() -> None:
+    address.change([("compare", "true" if st.session_state["compare"] else [])])
+
+
+def _show_filters(feed: Feed) -> None:
+    snapshot = feed.latest(Query(chosen=address.chosen_range())).snapshot
+    options = snapshot.found.counts.options if snapshot else {}
+    for name, title in _TITLES.items():
+        st.session_state[name] = address.selected(name)
+        offered = sorted({*options.get(name, ()), *address.selected(name)})
+        st.multiselect(title, offered, key=name, on_change=_select, args=(name,), placeholder="any")
+    st.button("Clear filters", on_click=address.clear_filters, disabled=not address.filtered(), key="clear")
+
+
+def _select(name: str) -> None:
+    address.select(name, st.session_state[name])
+
+
+def _show_chips() -> None:
+    chosen = [(name, label) for name in FILTERS for label in address.selected(name)]
+    # Always present, so that the first filter does not rebuild what is below it.
+    with st.container(horizontal=True, vertical_alignment="center", key="chips"):
+        if chosen:
+            st.caption("Filtered by (× removes)", width="content")
+        for name, label in chosen:
+            st.button(
+                f"{_TITLES[name]}: {formatting.literal(label)}",
+                key=f"chip {name} {label}",
+                icon=":material/close:",
+                on_click=address.toggle,
+                args=(name, label),
+                width="content",
+            )
 
 
 def _show_refresh(*, stands_still: bool) -> None:
     # A control of its own: a value that Streamlit has kept of the other one would be taken for a choice.
     key, offered = ("no_refresh", ["off"]) if stands_still else ("refresh", list(INTERVALS))
-    st.session_state[key] = _in_address("refresh", offered)
+    st.session_state[key] = address.one("refresh", offered)
     st.selectbox(
         "Auto refresh",
         offered,
         key=key,
         disabled=stands_still,
         help="A chosen period is not refreshed." if stands_still else None,
-        on_change=None if stands_still else _choose_refresh,
-        width=130,
+        on_change=None if stands_still else _on_change("refresh", offered),
+        width=118,
         label_visibility="collapsed",
         icon=":material/autorenew:",
     )
 
 
-def _show_range(feed: Feed) -> None:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        key = "range_after_period" if _custom() else "range"
-        if not _custom():  # else none is pressed
-            st.session_state[key] = _offered().key
-        st.segmented_control(
-            "Range of event time",
-            _RANGE_KEYS,
-            key=key,
-            required=True,
-            on_change=lambda: _choose_range(st.session_state[key]),
-            label_visibility="collapsed",
-            width="content",
-        )
-        if _custom():
-            back = f"Back to the {_offered().words}"
-            st.button(back, icon=":material/play_arrow:", on_click=back_to_live, width="content")
-        selected = sum(len(_selected(name)) for name in FILTERS)
-        with st.popover(f"Filters ({selected})" if selected else "Filters", icon=":material/filter_alt:"):
-            _show_filters(feed)
-
-
-def _choose_range(chosen: str) -> None:
-    _change_address([("range", _unless_default(chosen, _RANGE_KEYS)), *_LIVE.items()])
-
-
-def _choose_refresh() -> None:
-    _change_address([("refresh", _unless_default(st.session_state["refresh"], list(INTERVALS)))])
-
-
-def _show_filters(feed: Feed) -> None:
-    snapshot = feed.latest(Query(chosen=_range())).snapshot
-    options = snapshot.found.counts.options if snapshot else {}
-    for name, title in ((each.plural, each.title) for each in CELL_DIMENSIONS):
-        offered = sorted({*options.get(name, ()), *_selected(name)})
-        st.multiselect(title, offered, key=name, bind="query-params", placeholder="any")
-    st.button("Clear filters", on_click=clear_filters, disabled=not _filter(), key="clear")
-
-
-def _filter() -> Filter:
-    return Filter(**{name: tuple(sorted(_selected(name))) for name in FILTERS})
-
-
-def _selected(name: str) -> Sequence[str]:
-    # The address decides before the control exists, and where there is no control.
-    return st.session_state[name] if name in st.session_state else st.query_params.get_all(name)
-
-
-def _one(name: str, offered: Sequence[str]) -> str:
-    value = st.session_state[name] if name in st.session_state else st.query_params.get(name)
-    return next((other for other in offered if other == value), offered[0])
-
-
-def _in_address(name: str, offered: Sequence[str]) -> str:
-    """The choice of a control that is not bound to the address: then it can change with other parameters at once."""
-    value = st.query_params.get(name)
-    return next((other for other in offered if other == value), offered[0])
-
-
-def _unless_default(value: str, offered: Sequence[str]) -> str | list[str]:
-    return [] if value == offered[0] else value
-
-
-def _change_address(parameters: Iterable[tuple[str, str | list[str]]]) -> None:
-    """Set parameters, or remove those with an empty list, at once: it is one entry in the history of the browser."""
-    st.query_params.update(dict(parameters))
-
-
-def _range() -> Range:
-    return _custom() or _offered()
-
-
-def _offered() -> Range:
-    return range_named(_in_address("range", _RANGE_KEYS))
-
-
-def _custom() -> Range | None:
-    return time_window.custom(st.query_params.get(_FROM), st.query_params.get(_TO))
-
-
-def _zone() -> tzinfo:
-    name = st.context.timezone if _one("zone", ZONES) == LOCAL else None
-    try:
-        return ZoneInfo(name) if name else UTC
-    except (ZoneInfoNotFoundError, ValueError):
-        return UTC
+def _on_change(name: str, offered: Sequence[str]) -> Callable[[], None]:
+    return lambda: address.change_one(name, st.session_state[name], offered)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.model import export, formatting
-from dashboard.views import charts, controls, kpis, latest, notices, pipeline, strip
+from dashboard.views import address, charts, controls, kpis, latest, notices, pipeline, strip
+from streamapp.model.user_event import DIMENSIONS
 
 if TYPE_CHECKING:
     from dashboard.data.feed import Feed, Reading
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 def show(feed: Feed, choice: Choice) -> None:
     """Show the newest reading for the choices."""
-    if st.session_state.pop(charts.BRUSHED, False):
+    if address.was_changed():
         st.rerun()
     strip.show(feed.pipeline_reading(), feed.thresholds, choice.zone, feed.now())
-    if choice.view == controls.PIPELINE:
+    view = choice.view_at(feed.now())
+    if view == controls.PIPELINE:
         pipeline.show(feed.pipeline_reading(), choice.zone)
-    elif choice.view == controls.LATEST:
+    elif view == controls.LATEST:
         latest.show(feed.pipeline, choice.zone)
     else:
         _show_events(feed, choice)
@@ -35,13 +37,13 @@ def _show_events(feed: Feed, choice: Choice) -> None:
         notices.show(reading, choice, feed.now())
     with st.container(key="kpis"):
         kpis.show(reading, choice.query.chosen)
-    with st.container(horizontal=True, vertical_alignment="center", key="span"):
-        st.caption(_span(feed, reading, choice), width="stretch")
+    with st.container(horizontal=True, vertical_alignment="center", key="span_alone" if choice.is_kiosk else "span"):
+        st.caption(_span(feed, reading, choice) + _filter(choice), width="stretch")
         if reading.snapshot is not None and not choice.is_kiosk:
             _show_export(reading.snapshot)
     with st.container(key="charts"):
         if reading.snapshot and reading.snapshot.total:
-            charts.show(reading.snapshot, choice.zone, is_kiosk=choice.is_kiosk)
+            charts.show(reading.snapshot, choice)
 
 
 def _show_export(shown: Snapshot) -> None:
@@ -59,6 +61,18 @@ def _show_export(shown: Snapshot) -> None:
                 key=f"export_{name}",
                 on_click="ignore",
             )
+
+
+def _filter(choice: Choice) -> str:
+    """The filter, where no control shows it."""
+    wanted = choice.query.filter
+    if not choice.is_kiosk or not wanted:
+        return ""
+    titles = {each.plural: each.title for each in DIMENSIONS}
+    selected = "; ".join(
+        f"{titles[name]} {' or '.join(map(formatting.literal, wanted.selected(name)))}" for name in wanted.names
+    )
+    return f" · only {selected}"
 
 
 def _span(feed: Feed, reading: Reading, choice: Choice) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.data.reader import MOST_DIRECT
 from dashboard.model import formatting
 from dashboard.model.errors import DashboardError, DisconnectedError, TooSlowError
-from dashboard.views import controls
+from dashboard.views import address
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -55,16 +55,20 @@ def _counted_directly(shown: Snapshot) -> None:
 
 def _bounds(shown: Snapshot) -> None:
     matching = formatting.between(shown.total, shown.total + shown.possible)
+    why = (
+        "Some values are not counted by themselves, because there are more than 100 of them."
+        if shown.query.filter.is_in_cells
+        else "Rollups do not count the filtered fields together."
+    )
     st.info(
-        f"**{matching} events match these filters.** Some values are not counted by themselves, because there are more"
-        " than 100 of them. Charts show the events that match for certain; a shorter range is counted exactly."
+        f"**{matching} events match these filters.** {why} Charts show the events that match for certain; a shorter "
+        f"range is counted exactly."
     )
 
 
 def _none_by_filter(choice: Choice) -> None:
     st.info(f"**No events match these filters** in the {choice.query.chosen.words}.")
-    if st.button("Clear filters", key="clear_here", on_click=controls.clear_filters):
-        st.rerun()
+    st.button("Clear filters", key="clear_here", on_click=address.clear_filters)
 
 
 def _error(reading: Reading, zone: tzinfo, now: datetime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -20,18 +21,8 @@ from streamapp.errors import SettingsError
 if TYPE_CHECKING:
     from streamapp.settings import Settings
 
-# Streamlit reserves space for a tool bar, which this page does not have, and fades elements that wait for a refresh:
-# a flicker every few seconds on a page that shows the age of its numbers anyway. On a phone, the numbers are in two
-# columns, and the ranges in one row.
-_STYLE = """<style>
-.stMainBlockContainer { padding-top: 2.5rem; padding-bottom: 2.5rem; }
-[data-stale="true"] { opacity: 1 !important; transition: none !important; }
-@media (max-width: 640px) {
-  .stMainBlockContainer { padding-inline: 1rem; }
-  [data-testid="stColumn"]:has([data-testid="stMetric"]) { flex: 1 1 40% !important; min-width: 40% !important; }
-  [data-testid="stButtonGroup"] button { min-width: 0; padding-inline: 0.4rem; }
-}
-</style>"""
+# `streamapp dashboard` has it in its HTML already: see dashboard/serve.py.
+_STYLE = Path(__file__).with_name("style.css")
 
 
 def main() -> None:

@@ -23,11 +23,16 @@ def parameters() -> str:
             f"A fixed period instead of `range`, from {shortest} minute to {int(longest) // 1440} days long.",
         ),
         (fields, "any value", "Show only events with this value; repeat a parameter for several values."),
+        ("`compare`", "`true`", "Show the period before in the chart over time."),
         ("`zone`", _values(controls.ZONES), "Time zone of all times; local time is that of the browser."),
         ("`refresh`", _values(controls.INTERVALS), "Time between two refreshes."),
         ("`kiosk`", "`true`", "Hide every control."),
+        ("`rotate`", _values(controls.ROTATIONS), _ROTATE),
     ]
     return table(["parameter", "values, the default first", "meaning"], rows)
+
+
+_ROTATE = f"In a kiosk, show {' and '.join(controls.IN_TURN)} in turn, each for so long."
 
 
 def _values(values: Iterable[str]) -> str:

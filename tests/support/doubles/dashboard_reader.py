@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.model.snapshot import FILTERS, USUAL_NUMBERS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import bucket_start, from_ms, to_ms
-from streamapp.model.user_event import CHARTS, DIMENSIONS, VERSIONS
+from streamapp.model.user_event import CHARTS, DIMENSIONS, STANDALONE_DIMENSIONS, VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ class FakeReader:
         #: Instead of the times of the documents.
         self.version_times: tuple[VersionTime, ...] | None = None
         self.not_rolled_up = 0
-        self.most_direct, self.most_for_users = 10_000, 50_000
+        self.most_direct, self.most_for_locations, self.most_for_users = 10_000, 2_000, 50_000
         #: Buckets whose rollups were lost, by their start.
         self.lost: set[datetime] = set()
         self.error: DashboardError | None = None
@@ -98,13 +98,19 @@ class FakeReader:
         """Return the documents of the window and of the period before it, counted; the numbers are its own."""
         self.reads += 1
         kept = [d for d in self.documents if _bucket(d, window) not in self.lost]
-        counts = self._counted(kept, window, wanted, window.start, window.end)
+        in_window = [d for d in kept if window.start <= _bucket(d, window) < window.end]
+        is_direct = len(in_window) <= self.most_for_locations
+        # Under a filter, few events are counted one by one, those without rollups too.
+        counted = self.documents if wanted and is_direct else kept
+        counts = self._counted(counted, window, wanted, window.start, window.end, counts_standalone=is_direct)
         finished = self._counted(kept, window, wanted, window.start, window.finished_end)
         previous = self._counted(kept, window, wanted, window.previous_start, window.start)
         if wanted:
             users = counts.users if counts.total <= self.most_for_users else None
-            finished, previous = replace(finished, users=None), replace(previous, users=None)
-            counts = replace(counts, users=users)
+            finished, previous = (
+                replace(each, users=None, options=_of_cells(each.options)) for each in (finished, previous)
+            )
+            counts = replace(counts, users=users, options=_of_cells(counts.options))
         lost = self._newest_lost(window, settled_at)
         return QueryResult(
             counts=counts,
@@ -155,6 +161,11 @@ class FakeReader:
             users=len({d.get("user_id") for d, _ in passing}),
             options={name: tuple(sorted({*(of[name] for _, of in found), *wanted.selected(name)})) for name in FILTERS},
         )
+
+
+def _of_cells(options: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    """The labels that rollups tell under a filter."""
+    return {**options, **{each.plural: () for each in STANDALONE_DIMENSIONS}}
 
 
 def values(found: dict[str, Any], numbers: Mapping[int, int] = USUAL_NUMBERS) -> dict[str, str]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dashboard.model import compute, time_window
-from dashboard.model.snapshot import Changes, Filter, Part, Query, Users
+from dashboard.model.snapshot import NEW, Changes, Filter, Part, Query, Users
 from streamapp.model.user_event import CHARTS
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 
@@ -127,16 +127,24 @@ def test_changes_leave_out_the_bucket_that_is_still_filling() -> None:
     assert Changes(total=0.5, users=1.0, adoption=2 / 3 - 1 / 2, main_action=0.0) == shown.changes
 
 
-def test_nothing_before_is_no_change() -> None:
+def test_what_had_nothing_before_is_new() -> None:
     """Neither growth without end nor 0 %."""
-    assert Changes() == snapshot(document(FINISHED)).changes
+    assert Changes(total=NEW, users=NEW) == snapshot(document(FINISHED)).changes
 
 
-def test_next_to_nothing_before_is_no_change() -> None:
+def test_what_had_next_to_nothing_before_is_new() -> None:
     """Ten times as many are a change, eleven times are not."""
     totals = [snapshot(document(BEFORE), *[document(FINISHED)] * n).changes.total for n in (10, 11)]
 
-    assert [9.0, None] == totals
+    assert [9.0, NEW] == totals
+
+
+def test_period_before_is_counted_per_bucket() -> None:
+    """The buckets of both periods are in the same order, without the one that is still filling."""
+    before = snapshot(document(NOON - timedelta(minutes=20)), document(FINISHED), document()).before
+
+    assert 1 == sum(n or 0 for n in before)
+    assert (None, 15, 16) == (before[-1], len([n for n in before if n is not None]), len(before))
 
 
 def test_nothing_finished_after_something_before() -> None:

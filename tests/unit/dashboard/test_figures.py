@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 import plotly.graph_objects as go
 import pytest
 
-from dashboard.model import alt_texts, figures, labels, time_window
+from dashboard.model import alt_texts, figures, labels, time_window, volume_chart
 from dashboard.model.snapshot import Part, Series
+from dashboard.model.volume_chart import Volume
+from streamapp.model.user_event import VALUE_COLOUR, VERSION_COLOURS
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 
@@ -36,8 +38,8 @@ def snapshot(documents: list[dict[str, Any]]) -> Snapshot:
 
 
 def volume(shown: Snapshot, zone: tzinfo = UTC) -> figures.Chart:
-    figures.volume.cache_clear()
-    return figures.volume(shown.volume, shown.window, shown.marks, zone)
+    volume_chart.chart.cache_clear()
+    return volume_chart.chart(Volume(shown.volume, shown.marks), shown.window, zone)
 
 
 def described(figure: figures.Chart) -> Any:
@@ -81,16 +83,17 @@ def test_equal_data_gives_equal_bytes(shown: Snapshot) -> None:
 
 def test_bars_have_their_numbers_in_full_digits() -> None:
     """Beside the bar, whatever the browser's locale."""
-    (trace,) = described(figures.bars((Part(label="click", n=20_000, of=30_000),)))["data"]
+    layout = described(figures.bars((Part(label="click", n=20_000, of=30_000),)))["layout"]
 
-    assert ["20,000 · 66.7%"] == trace["text"]
+    assert ["20,000 · 66.7%"] == [text["text"] for text in layout["annotations"]]
+    assert [0, 20_000] == layout["xaxis"]["range"], "the longest bar is as wide as there is space"
 
 
 def test_v1_is_grey_among_the_browsers() -> None:
     """What is not a browser does not look like one."""
     (trace,) = described(figures.bars((Part(label="edge", n=2, of=3), Part(label="n/a (v1)", n=1, of=3))))["data"]
 
-    assert [labels.BLUE, labels.GREY] == trace["marker"]["color"]
+    assert [VALUE_COLOUR, labels.GREY] == trace["marker"]["color"]
 
 
 def test_label_is_never_read_as_html() -> None:
@@ -153,7 +156,7 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#0f141b"])
-@pytest.mark.parametrize("colour", [labels.BLUE, labels.ORANGE, labels.GREEN, labels.PURPLE, labels.GREY])
+@pytest.mark.parametrize("colour", [*VERSION_COLOURS, VALUE_COLOUR, labels.GREY])
 def test_colours_stand_out_on_both_backgrounds(colour: str, background: str) -> None:
     """3:1 is what WCAG asks of graphics."""
     darker, lighter = sorted((_luminance(colour), _luminance(background)))
@@ -166,7 +169,18 @@ def test_chart_is_made_once_for_equal_data() -> None:
     shown, same = snapshot(CASES["mixed"]), snapshot(CASES["mixed"])
 
     assert figures.bars(shown.parts["types"]) is figures.bars(same.parts["types"])
-    assert volume(shown) is figures.volume(same.volume, same.window, same.marks, UTC)
+    assert volume(shown) is volume_chart.chart(Volume(same.volume, same.marks), same.window, UTC)
+
+
+def test_period_before_is_a_faint_line() -> None:
+    """Each of its points says when it was; what is still filling has no point."""
+    shown = snapshot([document(NOON - timedelta(minutes=20)), document()])
+    bars, line = described(volume_chart.chart(Volume(shown.volume, (), shown.before), shown.window, UTC))["data"]
+
+    assert ("scatter", labels.GREY, "dot") == (line["type"], line["line"]["color"], line["line"]["dash"])
+    assert len(bars["x"]) == len(line["y"])
+    assert (1, None) == (sum(n or 0 for n in line["y"]), line["y"][-1])
+    assert ["01 Mar 11:40 UTC", "1"] in line["customdata"]
 
 
 def test_volume_is_drawn_in_the_chosen_zone() -> None:
@@ -260,7 +274,7 @@ def test_hours_are_drawn_apart_when_the_clocks_go_back() -> None:
     at = datetime(2026, 11, 1, 12, 0, 30, tzinfo=UTC)
     shown = time_window.window(time_window.range_named("24 h"), at)
     zone = figures.axis_zone(shown, ZoneInfo("America/New_York"))
-    chart = figures.volume((Series(version="v1", per_bucket=(1,) * len(shown.buckets)),), shown, (), zone)
+    chart = volume_chart.chart(Volume((Series(version="v1", per_bucket=(1,) * len(shown.buckets)),)), shown, zone)
 
     (trace,) = described(chart)["data"]
 

@@ -15,7 +15,7 @@ from dashboard.data.feed import Feed
 from dashboard.model import time_window
 from dashboard.model.errors import DisconnectedError, RefusedError, TooSlowError
 from dashboard.model.health import PipelineState
-from dashboard.views import controls
+from dashboard.views import address
 from streamapp.model.user_event import CHARTS
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, seconds, worker
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
@@ -233,6 +233,101 @@ def test_filter_is_chosen_by_address_and_by_control() -> None:
     assert "2" == kpis(app)["Total events"][0]
 
 
+def test_labels_of_a_dimension_are_alternatives_and_dimensions_are_conditions() -> None:
+    """Locations too; the address has each of them, and each has a button that removes it."""
+    events = [
+        document(metadata={"device": device, "location": location}, browser=browser)
+        for device in ("mobile", "tablet", "desktop")
+        for location in ("DE", "FR", "a *b*")
+        for browser in ("edge", "safari")
+    ]
+    app = addressed(FakeReader(events), devices=["mobile", "tablet"], locations=["DE", "a *b*"], browsers=["edge"])
+    assert "4" == kpis(app)["Total events"][0]
+    chips = [button for button in app.button if str(button.key).startswith("chip ")]
+    assert ["Device: mobile", "Device: tablet", "Browser: edge", "Location: DE", r"Location: a \*b\*"] == [
+        chip.label for chip in chips
+    ]
+
+    chips[1].click().run()
+
+    assert "2" == kpis(app)["Total events"][0]
+    assert {"devices": "mobile", "locations": ["DE", "a *b*"], "browsers": "edge"} == {
+        name: app.query_params[name] for name in ("devices", "locations", "browsers")
+    }
+    assert ["mobile"] == app.multiselect(key="devices").value
+
+
+def test_click_on_a_bar_selects_and_deselects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One change of the address each."""
+    parameters = QueryParameters()
+    monkeypatch.setattr(address.st, "query_params", parameters)
+
+    address.toggle("types", "click")
+    address.toggle("types", "a, b")
+    assert {"types": ["click", "a, b"]} == parameters
+    address.toggle("types", "click")
+
+    assert {"types": ["a, b"]} == parameters
+
+
+class QueryParameters(dict[str, Any]):
+    """The parameters of the address."""
+
+    def get_all(self, name: str) -> list[str]:
+        """Return all values of a parameter."""
+        return self.get(name, [])
+
+
+def test_period_before_is_drawn_on_request() -> None:
+    """The address says so, and the text for screen readers has its number."""
+    reader = FakeReader([document(BEFORE), document(FINISHED), document(FINISHED)])
+
+    with_line, without = (texts(addressed(reader, **parameters)) for parameters in ({"compare": "true"}, {}))
+
+    assert "The period before: 1." in with_line
+    assert "The period before" not in without
+    app = opened(reader)
+    app.toggle(key="compare").set_value(True).run()
+    assert "true" in app.query_params["compare"]
+    assert "The period before: 1." in texts(app)
+
+
+def texts(app: AppTest) -> str:
+    """Return the data of all charts."""
+    return " ".join(str(chart.proto) for chart in app.get("bidi_component"))
+
+
+@pytest.mark.parametrize(("seconds", "label"), [(0, "Top event"), (30, "Waiting messages"), (60, "Top event")])
+def test_kiosk_shows_views_in_turn(seconds: int, label: str) -> None:
+    """Without a click, each for as long as the address says."""
+    at = NOON.replace(second=0) + timedelta(seconds=seconds)
+    feed = Feed(pipeline=FakePipeline(), reader=FakeReader([document()]), clock=lambda: at)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app.query_params.update({"kiosk": "true", "rotate": "30 s"})
+
+    app.run()
+
+    assert label in kpis(app)
+
+
+def test_filter_of_a_kiosk_is_told() -> None:
+    """No control shows it there."""
+    app = addressed(FakeReader([document()]), kiosk="true", browsers=["firefox", "a*b"])
+
+    assert any(r"only Browser a\*b or firefox" in caption.value for caption in app.caption)
+
+
+def test_small_base_is_new_and_no_rise_is_praised() -> None:
+    """More events are not better, and eleven times of one event are no number to show."""
+    app = opened(FakeReader([v1(BEFORE), *[document(FINISHED)] * 11]))
+
+    by_label = {metric.label: metric.proto for metric in app.metric}
+    assert "new" == by_label["Total events"].delta
+    colours = {label: proto.color for label, proto in by_label.items()}
+    assert 1 == len({colours[label] for label in ("Total events", "Unique users", "Top event")})
+    assert colours["V2 adoption"] != colours["Total events"]
+
+
 def test_filter_that_nothing_passes_can_be_cleared() -> None:
     """It is not an empty database."""
     app = addressed(FakeReader([document()]), browsers=["edge"])
@@ -326,9 +421,9 @@ def test_a_period_is_one_change_of_the_address(monkeypatch: pytest.MonkeyPatch) 
             changes.append(values)
             super().update(values)
 
-    monkeypatch.setattr(controls.st, "query_params", Address())
-    controls.choose(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
-    controls.back_to_live()
+    monkeypatch.setattr(address.st, "query_params", Address())
+    address.choose_period(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
+    address.back_to_live()
 
     assert [{"from", "to"}] * 2 == [{*each} for each in changes]
     assert {"from": [], "to": []} == changes[-1]
@@ -388,11 +483,12 @@ def test_state_of_the_pipeline_stands_above_the_charts(state: PipelineState, bad
 
 def test_box_over_the_chart_becomes_the_period(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the address, so that it can be shared; what is no period changes nothing."""
-    address: dict[str, str] = {}
-    monkeypatch.setattr(controls.st, "query_params", address)
+    parameters: dict[str, str] = {}
+    monkeypatch.setattr(address.st, "query_params", parameters)
 
-    controls.choose(["2026-03-01 11:50", "?"], UTC)
-    assert {} == address
-    controls.choose(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
+    assert not address.choose_period(["2026-03-01 11:50", "?"], UTC)
+    assert not address.choose_period(["2026-03-01 11:50", "2028-03-01 11:50"], UTC)
+    assert {} == parameters
+    assert address.choose_period(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
 
-    assert 300_000 == int(address["to"]) - int(address["from"])
+    assert 300_000 == int(parameters["to"]) - int(parameters["from"])
