@@ -8,12 +8,15 @@ import streamlit as st
 
 from dashboard.model import export, formatting
 from dashboard.views import address, charts, controls, kpis, latest, notices, pipeline, strip
-from streamapp.model.user_event import DIMENSIONS
+from streamapp.model.user_event import DIMENSIONS, PAGE_TITLE
 
 if TYPE_CHECKING:
     from dashboard.data.feed import Feed, Reading
     from dashboard.model.snapshot import Snapshot
     from dashboard.views.controls import Choice
+
+#: The begin of the names of exported files.
+_FILE = PAGE_TITLE.lower().replace(" ", "-")
 
 
 def show(feed: Feed, choice: Choice) -> None:
@@ -56,7 +59,7 @@ def _show_export(shown: Snapshot) -> None:
             st.download_button(
                 label,
                 data=lambda of=of: of(shown),
-                file_name=f"user-events-{shown.read_at:%Y%m%d-%H%M%S}.{name}",
+                file_name=f"{_FILE}-{shown.read_at:%Y%m%d-%H%M%S}.{name}",
                 mime=mime,
                 key=f"export_{name}",
                 on_click="ignore",

@@ -17,6 +17,7 @@ from dashboard.views import controls, live
 from streamapp import settings
 from streamapp.connections import mongodb
 from streamapp.errors import SettingsError
+from streamapp.model.user_event import PAGE_TITLE
 
 if TYPE_CHECKING:
     from streamapp.settings import Settings
@@ -27,7 +28,7 @@ _STYLE = Path(__file__).with_name("style.css")
 
 def main() -> None:
     """Show the page for the MongoDB of the settings."""
-    st.set_page_config(page_title="streamapp: user events", layout="wide")
+    st.set_page_config(page_title=f"streamapp: {PAGE_TITLE.lower()}", layout="wide")
     try:
         feed = _feed()
     except SettingsError as exc:
