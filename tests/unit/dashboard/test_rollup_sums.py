@@ -216,3 +216,16 @@ def test_gaps_are_where_no_bucket_has_a_rollup() -> None:
     gaps = rollup_sums.gaps([{"bucket": bucket} for bucket in held | {last}], WINDOW)
 
     assert [(first, first + 2 * WINDOW.width), (first + 20 * WINDOW.width, last)] == gaps
+
+
+@pytest.mark.parametrize("selected", [{}, {"types": ("click",)}])
+def test_filter_by_a_dimension_that_is_not_in_cells(selected: dict[str, tuple[str, ...]]) -> None:
+    """Alone its total is exact, in each bucket; beside another filter the smaller total is an upper bound."""
+    wanted = Filter(locations=("DE", "none"), **selected)
+    expected = FakeReader(EVENTS).found(WINDOW, wanted, settled_at=NOON).counts
+
+    found = rollup_sums.counts(read(EVENTS), wanted)
+
+    assert 4 == expected.total == found.total + found.possible
+    assert (0 if selected else 4) == found.total
+    assert ({} if selected else {"DE": 4, "none": 0}) == found.by_value["locations"]
