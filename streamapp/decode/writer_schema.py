@@ -46,6 +46,8 @@ class WriterSchema:
     is_incomplete: bool = False
     #: The schema itself; None if it has a problem.
     parsed: ParsedSchema | None = None
+    #: The schemas that it refers to, each after those that it refers to itself, and then the schema, in JSON form.
+    sources: Sequence[Schema] = ()
 
     @property
     def fingerprint(self) -> str | None:
@@ -62,6 +64,10 @@ def writer_schema(schema: Schema, *, schema_id: int, version: str, definitions: 
         version: see `WriterSchema`.
         definitions: the schemas that it refers to by name, each after the schemas that it refers to.
     """
+    return replace(_parsed(schema, schema_id, version, definitions), sources=(*definitions, schema))
+
+
+def _parsed(schema: Schema, schema_id: int, version: str, definitions: Sequence[Schema]) -> WriterSchema:
     try:
         return _writer_schema(schema, schema_id, version, definitions)
     except RecursionError:

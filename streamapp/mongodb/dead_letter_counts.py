@@ -6,7 +6,9 @@ first time, a document holds the last counted offset per partition. A replayed e
 order. It is counted only if its reason has changed; then the documents of both reasons keep its `_id` in `again`, so
 that a copy of it, or a return to the earlier reason, is not counted again.
 
-`minutes` says when they were counted: for each minute of the last day, by its start in epoch ms.
+`minutes` says when they were counted: for each minute of the last day, by its start in epoch ms. `schemas` says by
+which schema they were written: a number by schema id, one for all ids that the registry does not know (UNKNOWN_SCHEMA),
+and one for all records without an id (NO_SCHEMA).
 """
 
 from __future__ import annotations
@@ -14,13 +16,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from bson import DatetimeMS
 from pymongo import UpdateOne
 
 from streamapp.decode.document import id_of
-from streamapp.model.record import UNKNOWN_TIMESTAMP, DeadLetter, streamapp_headers
+from streamapp.model.record import UNKNOWN_TIMESTAMP, DeadLetter, Reason, streamapp_headers
+
+Key = TypeVar("Key", str, tuple[str, str])
 
 _MILLIS_PER_HOUR = 3_600_000
 _MILLIS_PER_MINUTE = 60_000
@@ -28,6 +32,10 @@ _MILLIS_PER_MINUTE = 60_000
 MINUTES_KEPT = timedelta(days=1)
 #: The number of `_id`s in `again`; a full document counts no further events that fail again. MongoDB's limit is higher.
 MAX_AGAIN = 100_000
+#: Keys of `schemas`; the ids that the registry knows are few, the others are not.
+UNKNOWN_SCHEMA, NO_SCHEMA = "unknown", "none"
+#: Characters of an error in a sample.
+MAX_ERROR_LENGTH = 300
 
 
 def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]:
@@ -35,7 +43,7 @@ def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]
     first = [letter for letter in letters if not letter.origin.failures]
     changed = [letter for letter in letters if letter.origin.failures and _reason_before(letter) != letter.reason]
     seeds = [_seed(letter, now) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
-    marks = [_mark(id_, ids) for id_, ids in _by_document(changed, _id_before).items()]
+    marks = [_mark(id_, ids) for id_, ids in _grouped(changed, _id_before).items()]
     forgets = [_forget(id_, now) for id_ in dict.fromkeys(_id(letter) for letter in (*first, *changed))]
     return [*seeds, *(_count(letter, now) for letter in first), *marks, *_count_changed(changed, now), *forgets]
 
@@ -57,26 +65,27 @@ def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     return UpdateOne(
         {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
         {
-            "$inc": {"n": 1, _minute_of(now): 1},
+            "$inc": {"n": 1, _minute_of(now): 1, f"schemas.{_schema(letter)}": 1},
             "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)},
         },
     )
 
 
 def _count_changed(changed: Sequence[DeadLetter], now: datetime) -> Iterable[UpdateOne]:
-    samples = {_id(letter): _sample(letter) for letter in changed}
-    for id_, ids in _by_document(changed, _id).items():
-        yield _count_again(id_, ids, samples[id_], now)
+    samples = {_by_schema(letter): _sample(letter) for letter in changed}
+    for counted, ids in _grouped(changed, _by_schema).items():
+        yield _count_again(*counted, ids, samples[counted], now)
 
 
 def _mark(id_: str, ids: Sequence[str]) -> UpdateOne:
     return UpdateOne(_not_full(id_), {"$addToSet": {"again": {"$each": ids}}})
 
 
-def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: datetime) -> UpdateOne:
+def _count_again(id_: str, schema: str, ids: Sequence[str], sample: dict[str, Any], now: datetime) -> UpdateOne:
     # As literals: values from headers can begin with a $.
-    known, given, minute = {"$ifNull": ["$again", []]}, {"$literal": ids}, _minute_of(now)
+    known, given = {"$ifNull": ["$again", []]}, {"$literal": ids}
     is_new = {"$gt": [{"$size": "$new"}, 0]}
+    parts = (_minute_of(now), f"schemas.{schema}")
     return UpdateOne(
         _not_full(id_),
         [
@@ -84,7 +93,7 @@ def _count_again(id_: str, ids: Sequence[str], sample: dict[str, Any], now: date
             {
                 "$set": {
                     "n": {"$add": ["$n", {"$size": "$new"}]},
-                    minute: {"$add": [{"$ifNull": [f"${minute}", 0]}, {"$size": "$new"}]},
+                    **{part: {"$add": [{"$ifNull": [f"${part}", 0]}, {"$size": "$new"}]} for part in parts},
                     "again": {"$concatArrays": [known, "$new"]},
                     "last_at": {"$cond": [is_new, now, "$last_at"]},
                     "sample": {"$cond": [is_new, {"$literal": sample}, "$sample"]},
@@ -115,16 +124,26 @@ def _not_full(id_: str) -> dict[str, Any]:
     return {"_id": id_, f"again.{MAX_AGAIN}": {"$exists": False}}
 
 
-def _by_document(letters: Sequence[DeadLetter], document_of: Callable[[DeadLetter], str]) -> dict[str, list[str]]:
-    """The `_id`s of the events, by the `_id` of the document that counts them."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+def _grouped(letters: Sequence[DeadLetter], key: Callable[[DeadLetter], Key]) -> dict[Key, list[str]]:
+    """The `_id`s of the events, by what counts them."""
+    found: dict[Key, dict[str, None]] = defaultdict(dict)
     for letter in letters:
-        found[document_of(letter)][id_of(letter.origin)] = None
-    return {id_: [*ids] for id_, ids in found.items()}
+        found[key(letter)][id_of(letter.origin)] = None
+    return {counted: [*ids] for counted, ids in found.items()}
 
 
 def _id(letter: DeadLetter) -> str:
     return key_of(letter.reason, letter.origin.timestamp)
+
+
+def _by_schema(letter: DeadLetter) -> tuple[str, str]:
+    return _id(letter), _schema(letter)
+
+
+def _schema(letter: DeadLetter) -> str:
+    if letter.schema_id is None:
+        return NO_SCHEMA
+    return UNKNOWN_SCHEMA if letter.reason is Reason.UNKNOWN_SCHEMA_ID else str(letter.schema_id)
 
 
 def _id_before(letter: DeadLetter) -> str:
@@ -146,4 +165,12 @@ def _hour_of(timestamp: int) -> int:
 
 
 def _sample(letter: DeadLetter) -> dict[str, Any]:
-    return {"topic": letter.origin.topic, "partition": letter.origin.partition, "offset": letter.origin.offset}
+    origin = letter.origin
+    return {
+        "topic": origin.topic,
+        "partition": origin.partition,
+        "offset": origin.offset,
+        "schema_id": letter.schema_id,
+        # MongoDB's own errors quote the document.
+        "error": None if letter.reason is Reason.REFUSED_BY_STORE else letter.error[:MAX_ERROR_LENGTH],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 
 #: The size limit of a document (MongoDB's manual, "MongoDB Limits and Thresholds"), and of the documents in a command.
 MAX_BYTES = 16 * 1024 * 1024
+
+#: Characters of a schema and those that it refers to, as far as they are stored for the dashboard.
+MAX_SOURCES_LENGTH = 262_144
 
 #: What `known` reads of an event.
 KNOWN_FIELDS = sorted({*PROJECTION, *identity.FIELDS, "kafka.apart"})
@@ -89,17 +93,21 @@ class EventStore:
             await self._call(lambda: self._update("dead_letters", updates))
 
     async def note_schema(self, writer: WriterSchema, *, subject: str, flags: Mapping[str, bool]) -> None:
-        """Store the schema version, the `flags` of VERSION_FLAGS and when it was first seen, unless it is stored."""
+        """Store the schema version, the `flags` of VERSION_FLAGS and when it was first seen, unless it is stored.
+
+        A document of a release that did not store the schema itself gets it.
+        """
         if writer.version == UNREGISTERED:
             return
+        id_ = f"{subject}:{writer.version}"
         seen = {"subject": subject, "version": int(writer.version[1:]), "schema_id": writer.schema_id, **flags}
         fingerprint = {"fingerprint": writer.fingerprint} if writer.fingerprint else {}
-        update = UpdateOne(
-            {"_id": f"{subject}:{writer.version}"},
-            {"$setOnInsert": {**seen, **fingerprint, "first_seen_at": self._now()}},
-            upsert=True,
-        )
-        await self._call(lambda: self._update("schema_versions", [update]))
+        new = {**seen, **fingerprint, "first_seen_at": self._now()}
+        updates = [UpdateOne({"_id": id_}, {"$setOnInsert": new}, upsert=True)]
+        if (sources := _sources(writer)) is not None:
+            lacks = {"_id": id_, "schema_id": writer.schema_id, "sources": {"$exists": False}}
+            updates.append(UpdateOne(lacks, {"$set": {"sources": sources}}))
+        await self._call(lambda: self._update("schema_versions", updates))
 
     async def note_canonical(self, subject: str, version: int, texts: Sequence[str]) -> None:
         """Store a schema whose shape documents get, see `canonical_schemas`, unless it is stored."""
@@ -199,6 +207,15 @@ class EventStore:
         errors, concern = answer.get("writeErrors", []), answer.get("writeConcernError")
         if errors or concern:
             raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
+
+
+def _sources(writer: WriterSchema) -> Sequence[str] | None:
+    """The JSON texts of the schema and of those that it refers to; None if it has none, or too long ones."""
+    try:
+        texts = [json.dumps(each) for each in writer.sources]
+    except (TypeError, RecursionError):  # UnreadableSchema, or nested too deeply
+        return None
+    return texts if sum(map(len, texts)) <= MAX_SOURCES_LENGTH else None
 
 
 def _first_failures(letters: Sequence[DeadLetter]) -> Mapping[PartitionId, Sequence[int]]:

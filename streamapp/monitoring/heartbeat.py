@@ -10,11 +10,14 @@ One document per assigned partition, `_id` "partition:<topic id>:<partition>":
                   if that record has not been read: the time since the log end was at or below its offset
     rate          offsets settled per second since the last heartbeat
     recent        the last 180 of {at, lag, lag_seconds, lag_seconds_at_most, rate}, the oldest first
+    last_hour, last_day
+                  the last 60 minutes and the last 144 steps of ten minutes: see lag_history.py
 One document per worker, `_id` "worker:<host>-<pid>-<random>":
     kind "worker", started_at, at, partitions (their number), fates {stored, duplicates, dead_lettered} since the start,
     rate          events per second since the last heartbeat
     in_flight     {slices, bytes}
     deleted_offsets   number of offsets that Kafka deleted before they were read, since the start: lost records
+    memory_bytes  resident memory of the process; null where the system does not tell it
     latency       {bounds_ms, counts, n, window_seconds, p50_ms, p95_ms, p99_ms}, from Kafka's timestamp to MongoDB
 An unknown value is null, never 0. A TTL index deletes documents that have not been written for a week.
 """
@@ -40,7 +43,9 @@ from pymongo.write_concern import WriteConcern
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo
 from streamapp.monitoring.consumer import Consumer
+from streamapp.monitoring.lag_history import LagHistory
 from streamapp.monitoring.latency import BOUNDS_MS, WINDOW_SECONDS, Latencies
+from streamapp.monitoring.process_memory import resident_bytes
 from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
 
@@ -73,6 +78,7 @@ class HeartbeatSample:
     in_flight: tuple[int, int]
     latencies: Latencies
     deleted_offsets: int = 0
+    memory_bytes: int | None = None
 
 
 @dataclass(slots=True)
@@ -84,10 +90,12 @@ class HeartbeatBuilder:
     _last: HeartbeatSample | None = None
     #: The last log ends of each partition, with the instant at which each was last observed.
     _ends: dict[_Key, OrderedDict[int, datetime]] = field(default_factory=dict[_Key, OrderedDict[int, datetime]])
+    _histories: dict[_Key, LagHistory] = field(default_factory=dict[_Key, LagHistory])
 
     def observe(self, partitions: Sequence[Progress], at: datetime) -> None:
         """Record the log ends of all assigned partitions; forget the other partitions."""
         self._ends = {progress.key: self._ends.get(progress.key, OrderedDict()) for progress in partitions}
+        self._histories = {progress.key: self._histories.get(progress.key, LagHistory()) for progress in partitions}
         for progress in partitions:
             if progress.end is not None:
                 _record_end(self._ends[progress.key], progress.end, at)
@@ -125,9 +133,12 @@ class HeartbeatBuilder:
             "end": progress.end,
             **changing,
         }
-        recent = {"recent": {"$each": [{"at": at, **changing}], "$slice": -MAX_RECENT}}
+        entry = {"at": at, **changing}
+        ended = self._histories[progress.key].add(entry)
+        pushed = {"recent": _pushed(entry, MAX_RECENT)}
+        pushed |= {level.name: _pushed(summary, level.entries) for level, summary in ended.items()}
         name = f"partition:{progress.topic_id or progress.topic}:{progress.partition}"
-        return name, {"$set": state, "$push": recent}
+        return name, {"$set": state, "$push": pushed}
 
 
 class Heartbeat:
@@ -177,6 +188,7 @@ class Heartbeat:
             in_flight=self._consumer.in_flight,
             latencies=self._latencies,
             deleted_offsets=self._consumer.deleted_offsets,
+            memory_bytes=resident_bytes(),
         )
         writes = self._builder.writes(sample)
         await self._call(lambda: self._write(writes))
@@ -239,9 +251,14 @@ def _worker(sample: HeartbeatSample, *, rate: float | None, worker: str, started
         "rate": rate,
         "in_flight": {"slices": batches, "bytes": held},
         "deleted_offsets": sample.deleted_offsets,
+        "memory_bytes": sample.memory_bytes,
         "latency": _latency(sample.latencies, sample.at),
     }
     return worker, {"$set": state}
+
+
+def _pushed(entry: Mapping[str, Any], most: int) -> dict[str, Any]:
+    return {"$each": [entry], "$slice": -most}
 
 
 def _latency(latencies: Latencies, at: datetime) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from streamapp.monitoring.readiness import (
     Readiness,
 )
 from streamapp.monitoring.sink_metrics import SinkMetrics
+from streamapp.monitoring.subject_level import SubjectLevel
 from streamapp.registry.cache import SchemaCache
 from streamapp.registry.canonical_schemas import CanonicalSchemas
 from streamapp.registry.client import RegistryClient
@@ -87,6 +88,7 @@ class WorkerDependencies:
     #: The servers that /readyz reports on.
     servers: tuple[Dependency, ...]
     heartbeat_status: DependencyStatus
+    subject_level: SubjectLevel
     state: ConsumerState
     readiness: Readiness
     sink_metrics: SinkMetrics
@@ -128,6 +130,7 @@ def create(
         new_schemas=new_schemas,
         servers=servers,
         heartbeat_status=heartbeat_status,
+        subject_level=SubjectLevel(clients.mongo, subject=settings.subject, read=clients.registry.effective_level),
         state=state,
         readiness=readiness,
         sink_metrics=sink_metrics,

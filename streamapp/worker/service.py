@@ -56,9 +56,13 @@ class WorkerService(Service):
         self._clients.close()
 
     async def monitor(self, consumer: MeteredConsumer) -> None:
-        """Write the heartbeat and observe the consumer's progress, until cancelled."""
+        """Write the heartbeat and the subject's level, and observe the consumer's progress, until cancelled."""
         self._dependencies.state.consumer = consumer
-        await asyncio.gather(self._dependencies.heartbeat(consumer).run(), self._observe(consumer))
+        await asyncio.gather(
+            self._dependencies.heartbeat(consumer).run(),
+            self._dependencies.subject_level.run(),
+            self._observe(consumer),
+        )
 
     async def _observe(self, consumer: Consumer) -> None:
         readiness = self._dependencies.readiness

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from streamapp.errors import StoreUnavailable
+from streamapp.errors import RegistryUnavailable, StoreUnavailable
 from streamapp.mongodb.client import Mongo
 from streamapp.monitoring import heartbeat
 from streamapp.monitoring.heartbeat import MAX_RECENT, Heartbeat
 from streamapp.monitoring.latency import Latencies
+from streamapp.monitoring.subject_level import SubjectLevel
 from streamapp.settings import Settings
 from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import Progress
@@ -93,3 +94,28 @@ def test_heartbeat_survives_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
 
         asyncio.run(scenario())
         mongo.close()
+
+
+def test_the_level_of_the_subject_is_written(settings: Settings, database: Database[Any]) -> None:
+    """While the registry does not answer, the last one stays."""
+    mongo = Mongo(settings.mongo_uri.get_secret_value(), settings.mongo_database)
+    answers: list[str | Exception] = ["BACKWARD", "FULL", RegistryUnavailable("no answer")]
+
+    async def read() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def scenario() -> None:
+        level = SubjectLevel(mongo, subject="s", read=read)
+        await level.write_once()
+        await level.write_once()
+        with pytest.raises(RegistryUnavailable):
+            await level.write_once()
+
+    asyncio.run(scenario())
+    mongo.close()
+
+    (found,) = database["pipeline_state"].find()
+    assert ("subject:s", "subject", "s", "FULL") == tuple(found[name] for name in ("_id", "kind", "subject", "level"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +20,7 @@ from pymongo.database import Database
 
 from streamapp.errors import SettingsError, StoreUnavailable
 from streamapp.local.backend import Backend
+from streamapp.model import event
 from streamapp.model.record import PartitionId, Reason
 from streamapp.mongodb import dead_letter_counts
 from streamapp.mongodb.client import Mongo, is_transient, translate_errors
@@ -233,7 +236,8 @@ def test_dead_letters_have_one_document_per_reason_and_hour(store: EventStore, d
 
     first, second = database["dead_letters"].find().sort("hour")
     assert (2, 1) == (first["n"], second["n"])
-    assert {"topic": "user_events", "partition": 0, "offset": 2} == first["sample"]
+    coordinates = {"topic": "user_events", "partition": 0, "offset": 2}
+    assert {**coordinates, "schema_id": None, "error": "broken"} == first["sample"]
     assert {f"{TOPIC_ID}-0": 2} == first["offsets"]
     assert datetime.fromtimestamp(NOW // 3_600_000 * 3600, UTC) == first["hour"]
 
@@ -256,6 +260,39 @@ def test_dead_letters_are_counted_by_the_minute(store: EventStore, database: Dat
     assert 3 == sum(minutes["undecodable"].values())
 
 
+def test_dead_letters_are_counted_by_schema(store: EventStore, database: Database[Any]) -> None:
+    """By the id on the wire; ids that the registry does not know are counted together, because there can be many."""
+    first = [
+        replace(a_letter(offset=1), schema_id=7),
+        replace(a_letter(offset=2), schema_id=7),
+        replace(a_letter(offset=3), schema_id=8),
+        a_letter(offset=4),
+        *(replace(a_letter(Reason.UNKNOWN_SCHEMA_ID, offset=5 + i), schema_id=100 + i) for i in range(3)),
+    ]
+    again = [
+        replace(a_letter(Reason.EMPTY, offset=9 + i, headers=replayed(letter)), schema_id=letter.schema_id)
+        for i, letter in enumerate(first[:3])
+    ]
+    for _ in range(2):
+        asyncio.run(store.count_dead_letters([*first, *again]))
+
+    schemas = {found["reason"]: found["schemas"] for found in database["dead_letters"].find()}
+    assert {
+        "undecodable": {"7": 2, "8": 1, "none": 1},
+        "unknown-schema-id": {"unknown": 3},
+        "empty": {"7": 2, "8": 1},
+    } == schemas
+
+
+def test_the_error_of_a_sample_is_short_and_quotes_no_document(store: EventStore, database: Database[Any]) -> None:
+    """MongoDB's own errors quote the document that it refuses."""
+    refused = a_letter(Reason.REFUSED_BY_STORE, "dup key: { user_id: someone }", offset=1)
+    asyncio.run(store.count_dead_letters([refused, a_letter(offset=2, error="x" * 1_000)]))
+
+    errors = {found["reason"]: found["sample"]["error"] for found in database["dead_letters"].find()}
+    assert {"refused-by-store": None, "undecodable": "x" * 300} == errors
+
+
 def test_the_ids_of_events_that_fail_again_are_kept_where_their_reason_changes(
     store: EventStore, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +308,7 @@ def test_the_ids_of_events_that_fail_again_are_kept_where_their_reason_changes(
     assert {"undecodable": (1, [f"{TOPIC_ID}-0-1"]), "empty": (1, [f"{TOPIC_ID}-0-1"])} == counts
     empty = database["dead_letters"].find_one({"reason": "empty"})
     assert empty is not None
-    assert {"topic": "user_events", "partition": 0, "offset": 1} == empty["sample"]
+    assert ("user_events", 0, 1) == tuple(empty["sample"][name] for name in ("topic", "partition", "offset"))
     assert "last_at" in empty
 
 
@@ -290,9 +327,23 @@ def test_a_schema_version_keeps_when_it_was_first_seen(store: EventStore, databa
         "schema_id": 2,
         "is_v2": True,
         "fingerprint": V2.fingerprint,
+        "sources": [json.dumps(event.schema(2))],
     } == seen
     asyncio.run(store.note_schema(V2, subject="user_events-value", flags={"is_v2": True}))
     assert [first_seen_at] == [document["first_seen_at"] for document in database["schema_versions"].find()]
+
+
+def test_a_schema_version_of_an_earlier_release_gets_its_schema(store: EventStore, database: Database[Any]) -> None:
+    """If it still is the schema of the id; a schema that is too long is left out."""
+    for number in (2, 3):
+        known = {"_id": f"s:v{number}", "subject": "s", "version": number, "schema_id": V2.schema_id}
+        database["schema_versions"].insert_one(known | {"first_seen_at": datetime.fromtimestamp(0, UTC)})
+    long = replace(V2, version="v3", sources=[{"type": "record", "name": "R", "doc": "x" * 300_000, "fields": []}])
+    for writer in (V2, long, replace(V2, version="v2", schema_id=9, sources=["string"])):
+        asyncio.run(store.note_schema(writer, subject="s", flags={}))
+
+    found = {one["version"]: one.get("sources") for one in database["schema_versions"].find()}
+    assert {2: [json.dumps(event.schema(2))], 3: None} == found
 
 
 def test_an_outage_is_transient_and_ends(private_backend: Backend, settings_for: SettingsFactory) -> None:

@@ -236,3 +236,14 @@ def test_a_writer_cannot_use_streamapps_names_of_logical_types() -> None:
     writer = writer_schema(with_field("day", {"type": "int", "logicalType": "event-date"}), schema_id=9, version="v9")
 
     assert wire_format.read(wire(an_event(), schema_id=9) + b"\x02", writer)["day"] == 1
+
+
+def test_the_json_of_a_schema_is_kept() -> None:
+    """After the schemas that it refers to; also of a schema whose records cannot be events."""
+    definition = {"type": "enum", "name": "Colour", "symbols": ["red"]}
+    schema = {"type": "record", "name": "Painted", "fields": [{"name": "colour", "type": "Colour"}]}
+
+    writer = writer_schema(schema, schema_id=9, version="v9", definitions=[definition])
+
+    assert (definition, schema) == writer.sources
+    assert ("no-such-type",) == writer_schema("no-such-type", schema_id=9, version="v9").sources

@@ -7,6 +7,7 @@ from typing import Any
 
 from streamapp.monitoring.heartbeat import MAX_ENDS, HeartbeatBuilder, HeartbeatSample
 from streamapp.monitoring.latency import Latencies
+from streamapp.monitoring.process_memory import resident_bytes
 from streamapp.sink.ports import Fates
 from streamapp.transport.offset_tracker import EndOffsets, OffsetTracker, Progress
 
@@ -136,3 +137,42 @@ def test_oldest_record_is_the_first_that_is_not_settled() -> None:
     assert (0, 25, 1_000) == (before.settled, before.lag, before.oldest_ms)
     assert (20, 5, None) == (after.settled, after.lag, after.oldest_ms)
     assert (22, 0) == (after.stable_end, after.committed)
+
+
+def test_each_step_of_the_histories_is_written_when_it_has_ended() -> None:
+    """With the greatest lag and age of its heartbeats, and their mean rate."""
+    builder, pushed = HeartbeatBuilder(NOON), list[dict[str, Any]]()
+    for at in range(0, 660, 20):
+        settled = 100 + at
+        behind = partition(settled=settled, end=settled + at, oldest_ms=NOON_MS)
+        (_, change), _ = builder.writes(sample(behind, at=NOON + timedelta(seconds=at)))
+        pushed.append(change["$push"])
+
+    minutes = [change["last_hour"]["$each"][0] for change in pushed if "last_hour" in change]
+    assert [NOON + timedelta(minutes=minute) for minute in range(10)] == [each["at"] for each in minutes]
+    assert {"at": NOON, "lag": 40, "lag_seconds_at_most": 40.0, "rate": 1.0} == minutes[0]
+    days = [change["last_day"] for change in pushed if "last_day" in change]
+    assert [{"at": NOON, "lag": 580, "lag_seconds_at_most": 580.0, "rate": 1.0}] == days[0]["$each"]
+    assert (1, -144) == (len(days), days[0]["$slice"])
+
+
+def test_a_step_of_which_nothing_is_known_is_null() -> None:
+    """The bound of an age counts where the age itself is unknown."""
+    builder = HeartbeatBuilder(NOON)
+    builder.writes(sample(partition(settled=None, end=None)))
+    (_, first), _ = builder.writes(sample(partition(), at=NOON + timedelta(seconds=60)))
+    builder.writes(sample(partition(end=101), at=NOON + timedelta(seconds=75)))
+    (_, second), _ = builder.writes(sample(partition(), at=NOON + timedelta(seconds=120)))
+
+    known = {"at": NOON + timedelta(minutes=1), "lag": 1, "lag_seconds_at_most": 15.0, "rate": 0.0}
+    unknown = {"at": NOON, "lag": None, "lag_seconds_at_most": None, "rate": None}
+    assert [[unknown], [known]] == [change["$push"]["last_hour"]["$each"] for change in (first, second)]
+
+
+def test_worker_document_has_the_memory() -> None:
+    """Null where the system does not tell it."""
+    (unknown,) = written(HeartbeatBuilder(NOON), sample())
+    known = resident_bytes()
+
+    assert unknown["memory_bytes"] is None
+    assert known is None or known > 1_000_000
