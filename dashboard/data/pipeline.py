@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
+from dashboard.data import direct
+from dashboard.data.schemas import Schemas
 from dashboard.data.version_times import VersionTimes
 from dashboard.model.health import Document, PipelineState
+from dashboard.model.snapshot import Sample
 from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from dashboard.data.connection import Connection
+    from dashboard.model.schema_versions import SchemaState
+    from dashboard.model.snapshot import Filter
+    from dashboard.model.time_window import Window
 
 MOST_ROWS = 200
+#: Events that are counted one by one where rollups do not count them.
+MOST_IN_SAMPLE = 10_000
 LATEST = 50
 COLUMNS = ("received_at", TIME, USER, *(each.path for each in LATEST_DIMENSIONS), "kafka")
 
@@ -27,6 +35,14 @@ class Pipeline(Protocol):
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
+        ...
+
+    def schemas(self) -> SchemaState:
+        """Return what is known of the versions of the schema."""
+        ...
+
+    def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
+        """Return the newest events of the window, counted by value: those of them that pass the filter."""
         ...
 
     def latest(self) -> Sequence[Document]:
@@ -46,6 +62,7 @@ class MongoPipeline:
         self._topic = topic
         self._subject = subject
         self._version_times = VersionTimes()
+        self._schemas = Schemas(subject, self._version_times)
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
@@ -65,6 +82,17 @@ class MongoPipeline:
                 has_events=last is not None,
                 last_received_at=received_at if isinstance(received_at, datetime) else None,
             )
+
+    def schemas(self) -> SchemaState:
+        """Return what is known of the versions of the schema."""
+        with self._connection.asking() as database:
+            return self._schemas.read(database)
+
+    def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
+        """Return the newest events of the window, counted by value: those of them that pass the filter."""
+        with self._connection.asking() as database:
+            counts, read = direct.counts(database, window, wanted, numbers, MOST_IN_SAMPLE)
+        return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
 
     def latest(self) -> Sequence[Document]:
         """Return the latest events by insertion, the newest first, without fields that a table cannot show."""

@@ -37,7 +37,7 @@ def snapshot(*, query: Query, window: Window, read_at: datetime, overview: Overv
     """Return all that the page shows."""
     counts, adopted = found.counts, overview.numbers[ADOPTED_VERSION]
     total = counts.total
-    parts = {each.plural: _parts(each.plural, counts) for each in CHARTS}
+    parts = {each.plural: parts_of(each.plural, counts) for each in CHARTS}
     main_action = next((part for part in parts[MAIN_DIMENSION] if part.label not in labels.NO_VALUES), None)
     return Snapshot(
         query=query,
@@ -153,7 +153,8 @@ def _version_order(version: str) -> tuple[bool, int, str]:
     return number is None, number or 0, version
 
 
-def _parts(name: str, counts: Counts) -> tuple[Part, ...]:
+def parts_of(name: str, counts: Counts) -> tuple[Part, ...]:
+    """Return the bars of a dimension, the longest first; the rest is "all others"."""
     # Ties by name, so that equal data is drawn equally; "all others" stays last.
     by_label, total = counts.by_value[name], counts.total
     named = ((label, n) for label, n in by_label.items() if n and label != labels.OTHER)

@@ -130,6 +130,18 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The newest events of a window, as many as are counted one by one."""
+
+    counts: Counts
+    """Those that pass the filter."""
+    read: int
+    """All of them."""
+    is_cut: bool
+    """The window has more events."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueryResult:
     """What was read of one window."""
 

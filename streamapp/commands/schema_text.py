@@ -10,7 +10,7 @@ import click
 
 from streamapp.compatibility.check import Verdict, levels_of
 from streamapp.compatibility.diff import Change, What
-from streamapp.compatibility.modes import Direction, Mode, first_to_upgrade
+from streamapp.compatibility.modes import Direction, Mode, first_to_upgrade, strictest
 from streamapp.errors import StreamappError
 from streamapp.evolution.sources import NamedSchema
 
@@ -112,8 +112,8 @@ def change_lines(
         yield "  no difference"
     for each in changes:
         yield f"  {_change_text(each)}"
-    allowed = "FULL" if len(levels) > 1 else levels[0] if levels else "NONE"
-    yield f"The change is allowed under {allowed}. {first_to_upgrade(Mode(allowed))}"
+    allowed = strictest(levels)
+    yield f"The change is allowed under {allowed}. {first_to_upgrade(allowed)}"
 
 
 def _change_text(change: Change) -> str:

@@ -38,6 +38,13 @@ class Direction(StrEnum):
     FORWARD = "FORWARD"
 
 
+def strictest(directions: Sequence[Direction]) -> Mode:
+    """The strictest level without _TRANSITIVE that allows two schemas which are compatible in these directions."""
+    if len(directions) > 1:
+        return Mode.FULL
+    return Mode(directions[0]) if directions else Mode.NONE
+
+
 def first_to_upgrade(mode: Mode) -> str:
     """Which side must get the new schema first, as a sentence."""
     if len(mode.directions) > 1:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from dashboard.data.pipeline import COLUMNS, LATEST
+from dashboard.data.pipeline import COLUMNS, LATEST, MOST_IN_SAMPLE
 from dashboard.model.health import PipelineState
+from dashboard.model.schema_versions import SchemaState
+from dashboard.model.snapshot import Sample
+from dashboard.model.time_window import from_ms
 from streamapp.monitoring.latency import BOUNDS_MS
-from tests.support.doubles.dashboard_reader import NOON
+from tests.support.doubles.dashboard_reader import NOON, FakeReader, values
 
 if TYPE_CHECKING:
     from dashboard.model.errors import DashboardError
+    from dashboard.model.snapshot import Filter
+    from dashboard.model.time_window import Window
 
 
 def seconds(ago: float) -> datetime:
@@ -60,8 +67,10 @@ def worker(name: str = "host-1-ab", *, duplicates: int = 0, counts: Sequence[flo
 class FakePipeline:
     """A Pipeline that answers with what it is given, or with an error."""
 
-    def __init__(self, state: PipelineState | None = None, events: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, state: PipelineState | None = None, events: Sequence[dict[str, Any]] = ()) -> None:
         self._written = state or PipelineState()
+        self.schema_state = SchemaState(stored={})
+        self.most_in_sample = MOST_IN_SAMPLE
         self.events = [*events]
         self.error: DashboardError | None = None
 
@@ -69,6 +78,19 @@ class FakePipeline:
         """Return what the workers wrote."""
         self._raise()
         return self._written
+
+    def schemas(self) -> SchemaState:
+        """Return what is known of the versions; the events of all time are those that it holds."""
+        self._raise()
+        return replace(self.schema_state, stored=Counter(values(event)["versions"] for event in self.events))
+
+    def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
+        """Return the newest events of the window that pass the filter, counted."""
+        self._raise()
+        inside = [event for event in self.events if window.start <= from_ms(event["event_timestamp"]) < window.end]
+        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_in_sample]
+        counts = FakeReader(newest, numbers=numbers).found_directly(window, wanted, numbers).counts
+        return Sample(counts=counts, read=len(newest), is_cut=len(newest) >= self.most_in_sample)
 
     def latest(self) -> Sequence[Mapping[str, Any]]:
         """Return the columns of the latest events, the newest first."""
