@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.data import direct
-from dashboard.data.schemas import Schemas
+from dashboard.data import direct, schemas
+from dashboard.data.kept import Kept
 from dashboard.data.version_times import VersionTimes
 from dashboard.model.health import Document, PipelineState
-from dashboard.model.snapshot import Sample
+from dashboard.model.pipeline_trends import SPANS, PipelineHistory, Span
+from dashboard.model.schema_versions import SchemaState
+from dashboard.model.snapshot import Filter, Sample
+from dashboard.model.time_window import MILLISECOND, Window, to_ms
 from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from dashboard.data.connection import Connection
-    from dashboard.model.schema_versions import SchemaState
-    from dashboard.model.snapshot import Filter
-    from dashboard.model.time_window import Window
 
+#: For how long an answer is kept; what is known of the schemas changes rarely.
+FRESH_FOR_SECONDS, SCHEMAS_FRESH_FOR_SECONDS = 2.0, 10.0
 MOST_ROWS = 200
+#: Documents of dead letters that counted one in the last day: one for each reason and hour of their records.
+MOST_COUNTED = 5_000
 #: Events that are counted one by one where rollups do not count them.
 MOST_IN_SAMPLE = 10_000
 LATEST = 50
+_WITHOUT_HISTORIES = dict.fromkeys((span.field for span in SPANS[1:]), 0)
 COLUMNS = ("received_at", TIME, USER, *(each.path for each in LATEST_DIMENSIONS), "kafka")
 
 
@@ -35,6 +41,10 @@ class Pipeline(Protocol):
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
+        ...
+
+    def history(self, span: Span, now: datetime) -> PipelineHistory:
+        """Return what the workers reported, and when dead letters were counted, in a span until now."""
         ...
 
     def schemas(self) -> SchemaState:
@@ -57,39 +67,68 @@ class Pipeline(Protocol):
 class MongoPipeline:
     """The Pipeline in a real MongoDB."""
 
-    def __init__(self, connection: Connection, *, topic: str, subject: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        topic: str,
+        subject: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connection = connection
         self._topic = topic
         self._subject = subject
         self._version_times = VersionTimes()
-        self._schemas = Schemas(subject, self._version_times)
+        self._histories = Kept[Span, PipelineHistory](FRESH_FOR_SECONDS, monotonic)
+        self._schemas = Kept[None, SchemaState](SCHEMAS_FRESH_FOR_SECONDS, monotonic)
+        self._samples = Kept[tuple[Window, Filter], Sample](FRESH_FOR_SECONDS, monotonic)
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
         with self._connection.asking() as database:
             last = database["events"].find_one({}, {"received_at": 1}, sort=[("$natural", pymongo.DESCENDING)])
-            schemas = database["schema_versions"].find({"subject": self._subject}).sort("version")
+            versions = database["schema_versions"].find({"subject": self._subject}, {"sources": 0}).sort("version")
             received_at = last and last.get("received_at")
             return PipelineState(
-                partitions=_newest(database, {"kind": "partition", "topic": self._topic}),
+                partitions=_newest(database, {"kind": "partition", "topic": self._topic}, _WITHOUT_HISTORIES),
                 workers=_newest(database, {"kind": "worker"}),
                 dead_letters=[*database["dead_letters"].aggregate(_BY_REASON)],
                 dead_letter_minutes={
                     int(found["_id"]): found["n"] for found in database["dead_letters"].aggregate(_BY_MINUTE)
                 },
-                schemas=[*schemas.limit(MOST_ROWS)],
-                version_times=self._version_times.read(database),
+                schemas=[*versions.limit(MOST_ROWS)],
                 has_events=last is not None,
                 last_received_at=received_at if isinstance(received_at, datetime) else None,
             )
 
+    def history(self, span: Span, now: datetime) -> PipelineHistory:
+        """Return what the workers reported, and when dead letters were counted, in a span until now."""
+        return self._histories.get(span, lambda: self._read_history(span, now))
+
+    def _read_history(self, span: Span, now: datetime) -> PipelineHistory:
+        fields = dict.fromkeys(("partition", "incarnation", "at", "recent", span.field), 1)
+        with self._connection.asking() as database:
+            dead_letters: dict[str, dict[int, int]] = {}
+            step_ms = span.counting.step // MILLISECOND
+            for found in database["dead_letters"].aggregate(_by_reason_and_step(span, now)):
+                by_step = dead_letters.setdefault(found["_id"]["reason"], {})
+                by_step[int(found["_id"]["step"]) * step_ms] = found["n"]
+            partitions = _newest(database, {"kind": "partition", "topic": self._topic}, fields)
+        return PipelineHistory(span=span, partitions=partitions, dead_letters=dead_letters)
+
     def schemas(self) -> SchemaState:
         """Return what is known of the versions of the schema."""
+        return self._schemas.get(None, self._read_schemas)
+
+    def _read_schemas(self) -> SchemaState:
         with self._connection.asking() as database:
-            return self._schemas.read(database)
+            return schemas.read(database, self._subject, self._version_times)
 
     def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
         """Return the newest events of the window, counted by value: those of them that pass the filter."""
+        return self._samples.get((window, wanted), lambda: self._read_sample(window, wanted, numbers))
+
+    def _read_sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
         with self._connection.asking() as database:
             counts, read = direct.counts(database, window, wanted, numbers, MOST_IN_SAMPLE)
         return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
@@ -106,8 +145,24 @@ class MongoPipeline:
             return database["events"].find_one({"_id": name})
 
 
-def _newest(database: Database[dict[str, Any]], query: Document) -> Sequence[Document]:
-    return [*database["pipeline_state"].find(query).sort("at", pymongo.DESCENDING).limit(MOST_ROWS)]
+def _newest(
+    database: Database[dict[str, Any]], query: Document, fields: Mapping[str, int] | None = None
+) -> Sequence[Document]:
+    return [*database["pipeline_state"].find(query, fields).sort("at", pymongo.DESCENDING).limit(MOST_ROWS)]
+
+
+def _by_reason_and_step(span: Span, now: datetime) -> list[dict[str, Any]]:
+    since, step_ms = now - span.length - span.counting.step, span.counting.step // MILLISECOND
+    step = {"$floor": {"$divide": [{"$toLong": "$minute.k"}, step_ms]}}
+    return [
+        {"$match": {"last_at": {"$gte": since}, "minutes": {"$exists": True}}},
+        {"$limit": MOST_COUNTED},
+        {"$project": {"reason": 1, "minute": {"$objectToArray": "$minutes"}}},
+        {"$unwind": "$minute"},
+        # Texts of 13 digits have the order of their numbers.
+        {"$match": {"minute.k": {"$gte": str(to_ms(since))}}},
+        {"$group": {"_id": {"reason": "$reason", "step": step}, "n": {"$sum": "$minute.v"}}},
+    ]
 
 
 _BY_REASON: list[Document] = [

@@ -200,7 +200,8 @@ def _newest_event_at(events: Collection[dict[str, Any]]) -> datetime | None:
 
 
 def _numbers(database: Database[dict[str, Any]], subject: str) -> dict[int, int]:
-    known = list(database["schema_versions"].find({"subject": subject}).sort("version").limit(MOST_VERSIONS))
+    fields = dict.fromkeys(("version", *VERSION_FLAGS.values()), 1)
+    known = list(database["schema_versions"].find({"subject": subject}, fields).sort("version").limit(MOST_VERSIONS))
     return {
         ours: next((int(version["version"]) for version in known if version.get(VERSION_FLAGS.get(ours, ""))), ours)
         for ours in VERSIONS

@@ -1,8 +1,7 @@
-"""Read what is known of the versions of the schema; every query is bounded, and its answer is kept for some seconds."""
+"""Read what is known of the versions of the schema; every query is bounded."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,13 @@ from streamapp.model.user_event import SCHEMA_VERSION
 from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pymongo.database import Database
 
     from dashboard.data.version_times import VersionTimes
     from dashboard.model.health import Document
 
-FRESH_FOR_SECONDS = 10.0
 MOST_VERSIONS = 200
 #: Reasons and schemas of dead letters.
 MOST_GROUPS = 1_000
@@ -43,33 +41,16 @@ _BY_REASON: list[dict[str, Any]] = [
 ]
 
 
-class Schemas:
-    """The state of the schemas of a subject."""
-
-    def __init__(
-        self, subject: str, version_times: VersionTimes, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._subject = subject
-        self._version_times = version_times
-        self._monotonic = monotonic
-        self._kept: tuple[float, SchemaState] | None = None
-
-    def read(self, database: Database[dict[str, Any]]) -> SchemaState:
-        """Return what is known; at most FRESH_FOR_SECONDS old."""
-        now = self._monotonic()
-        if self._kept is None or now - self._kept[0] >= FRESH_FOR_SECONDS:
-            self._kept = now, self._read(database)
-        return self._kept[1]
-
-    def _read(self, database: Database[dict[str, Any]]) -> SchemaState:
-        versions = database["schema_versions"].find({"subject": self._subject}).sort("version")
-        return SchemaState(
-            versions=[*versions.limit(MOST_VERSIONS)],
-            stored=_stored(database),
-            times=self._version_times.read(database),
-            level=database["pipeline_state"].find_one({"_id": f"subject:{self._subject}"}),
-            dead_letters=_dead_letters(database),
-        )
+def read(database: Database[dict[str, Any]], subject: str, version_times: VersionTimes) -> SchemaState:
+    """Return what is known of the versions of a subject."""
+    versions = database["schema_versions"].find({"subject": subject}).sort("version")
+    return SchemaState(
+        versions=[*versions.limit(MOST_VERSIONS)],
+        stored=_stored(database),
+        times=version_times.read(database),
+        level=database["pipeline_state"].find_one({"_id": f"subject:{subject}"}),
+        dead_letters=_dead_letters(database),
+    )
 
 
 def _stored(database: Database[dict[str, Any]]) -> Mapping[str, int]:

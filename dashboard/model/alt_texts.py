@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from dashboard.model.snapshot import Part, Snapshot
 
 
-def trend(title: str, points: tuple[Point, ...], unit: str) -> str:
-    """Return what a trend says, in a sentence."""
+def trend(title: str, points: tuple[Point, ...], unit: str, span: str) -> str:
+    """Return what a trend of the last minutes or hours says, in a sentence."""
     known = [value for _, value in points if value is not None]
     if not known:
-        return f"{title}, last ten minutes: {formatting.UNKNOWN}."
+        return f"{title}, last {span}: {formatting.UNKNOWN}."
     now, most = formatting.amount(known[-1], unit), formatting.amount(max(known), unit)
-    return f"{title}, last ten minutes: now {now}, at most {most}."
+    return f"{title}, last {span}: now {now}, at most {most}."
 
 
 def volume(shown: Snapshot, zone: tzinfo, *, compares: bool = False) -> str:

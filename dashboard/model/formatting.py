@@ -74,6 +74,11 @@ def age(span: timedelta) -> str:
     return f"{seconds} s ago"
 
 
+def duration(span: timedelta) -> str:
+    """Return how long something takes, in its largest unit."""
+    return age(span).removesuffix(" ago")
+
+
 def seconds(n: float) -> str:
     """Return a duration: milliseconds below a second, else seconds or minutes."""
     if n < 1:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dashboard.model.formatting import age
-from dashboard.model.time_window import EPOCH, to_ms
+from dashboard.model.time_window import to_ms
 from streamapp.monitoring.latency import BOUNDS_MS, Histogram
-
-if TYPE_CHECKING:
-    from dashboard.model.snapshot import VersionTime
 
 LIVE_FOR = timedelta(seconds=10)
 #: A worker that has not written for so long is gone.
@@ -22,7 +19,6 @@ GONE_AFTER = timedelta(seconds=15)
 STALLED_AFTER = timedelta(seconds=30)
 #: For dead letters.
 RECENT = timedelta(minutes=15)
-TREND_STEP, TREND_FOR = timedelta(seconds=10), timedelta(minutes=10)
 
 Document = Mapping[str, Any]
 #: An instant and what was the case then, None for unknown.
@@ -48,7 +44,6 @@ class PipelineState:
     #: One per reason.
     dead_letters: Sequence[Document] = ()
     schemas: Sequence[Document] = ()
-    version_times: Sequence[VersionTime] = ()
     #: Dead letters by the minute in which they were counted, its start in epoch ms.
     dead_letter_minutes: Mapping[int, int] = field(default_factory=dict[int, int])
     has_events: bool = False
@@ -61,7 +56,10 @@ class Worker:
 
     name: str
     age: timedelta
+    running_for: timedelta | None
     partitions: int
+    rate: float | None
+    memory_bytes: int | None
     is_gone: bool
 
 
@@ -86,9 +84,6 @@ class Health:
     has_worker: bool | None = None
     #: Milliseconds by percentile.
     latency: Mapping[int, float | None]
-    lag_trend: tuple[Point, ...] = ()
-    lag_seconds_trend: tuple[Point, ...] = ()
-    rate_trend: tuple[Point, ...] = ()
     workers: tuple[Worker, ...] = ()
 
 
@@ -99,7 +94,7 @@ def unknown(why: str) -> Health:
 
 def health(state: PipelineState, now: datetime) -> Health:
     """Return the pipeline's health at an instant."""
-    partitions = _present(state.partitions)
+    partitions = present(state.partitions)
     workers = tuple(_worker(found, now) for found in state.workers)
     fresh = [found for found in state.workers if now - found["at"] <= GONE_AFTER]
     status, why = _status(state, partitions, now)
@@ -123,9 +118,6 @@ def health(state: PipelineState, now: datetime) -> Health:
         recent_dead_letter_share=_share(letters, _settled(partitions, now)),
         has_worker=bool(fresh),
         latency=_latency(fresh),
-        lag_trend=_trend(partitions, lambda point: point["lag"], sum, now),
-        lag_seconds_trend=_trend(partitions, _age_at_most, max, now),
-        rate_trend=_trend(partitions, lambda point: point["rate"], sum, now),
         workers=tuple(sorted(workers, key=lambda worker: worker.age)),
     )
 
@@ -146,8 +138,8 @@ def _share(n: int, of: float) -> float | None:
     return min(n / of, 1.0) if of else None
 
 
-def _present(partitions: Sequence[Document]) -> list[Document]:
-    """Only those of the newest topic id: those of a deleted topic stay until their retention ends."""
+def present(partitions: Sequence[Document]) -> list[Document]:
+    """Return only those of the newest topic id: those of a deleted topic stay until their retention ends."""
     newest = max(partitions, key=lambda found: found["at"], default=None)
     return [found for found in partitions if newest and found["incarnation"] == newest["incarnation"]]
 
@@ -195,15 +187,17 @@ def _lag(partitions: Sequence[Document]) -> int | None:
 
 def _lag_seconds(partitions: Sequence[Document]) -> tuple[float | None, bool]:
     """The age of the oldest record of all, and whether it is only a bound."""
-    ages = [_age_at_most(found) for found in partitions]
+    ages = [age_at_most(found) for found in partitions]
     if not ages or None in ages:
         return None, False
     oldest = max(ages)
     return oldest, oldest not in [found["lag_seconds"] for found in partitions]
 
 
-def _age_at_most(reported: Document) -> Any:
-    return reported.get("lag_seconds_at_most") if reported["lag_seconds"] is None else reported["lag_seconds"]
+def age_at_most(reported: Document) -> Any:
+    """Return the age of the oldest record that is not settled, or a bound of it; None if neither is known."""
+    known = reported.get("lag_seconds")
+    return reported.get("lag_seconds_at_most") if known is None else known
 
 
 def _sum(numbers: Iterable[Any]) -> Any:
@@ -217,31 +211,15 @@ def _latency(workers: Sequence[Document]) -> Mapping[int, float | None]:
     return {share: merged.percentile(share / 100) for share in (50, 95, 99)}
 
 
-def _trend(
-    partitions: Sequence[Document],
-    value_of: Callable[[Document], float | None],
-    of_all: Callable[[Iterable[float]], float],
-    now: datetime,
-) -> tuple[Point, ...]:
-    """What was the case in each step of the last minutes; unknown where not every partition tells."""
-    steps: dict[int, dict[int, float]] = {}
-    for found in partitions:
-        for point in found["recent"]:
-            if (value := value_of(point)) is not None:
-                steps.setdefault(_step(point["at"]), {})[found["partition"]] = value
-    reported = {step: of_all(values.values()) for step, values in steps.items() if len(values) == len(partitions)}
-    # Some workers may not have reported on the step that has just begun.
-    last = _step(now) if _step(now) in reported else _step(now) - 1
-    return tuple(
-        (EPOCH + step * TREND_STEP, reported.get(step)) for step in range(last - TREND_FOR // TREND_STEP, last + 1)
-    )
-
-
-def _step(at: datetime) -> int:
-    return (at - EPOCH) // TREND_STEP
-
-
 def _worker(found: Document, now: datetime) -> Worker:
     age = now - found["at"]
     name = str(found["_id"]).removeprefix("worker:")
-    return Worker(name=name, age=age, partitions=found["partitions"], is_gone=age > GONE_AFTER)
+    return Worker(
+        name=name,
+        age=age,
+        running_for=found["at"] - found["started_at"] if "started_at" in found else None,
+        partitions=found["partitions"],
+        rate=found["rate"],
+        memory_bytes=found.get("memory_bytes"),
+        is_gone=age > GONE_AFTER,
+    )

@@ -148,10 +148,8 @@ def _difference(old: tuple[str, tuple[str, ...]], new: tuple[str, tuple[str, ...
     try:
         before, after = (_parsed(*each) for each in (old, new))
         changes, levels = changes_of(before.root, after.root), levels_of(after, before)
-    except UnusableSchemaError as exc:
-        return str(exc)
-    except RecursionError:
-        return "The schemas cannot be compared: their types are nested too deeply."
+    except (UnusableSchemaError, RecursionError) as exc:
+        return f"The schemas cannot be compared. {exc}"
     return Difference(changes=changes, allowed=strictest(levels))
 
 

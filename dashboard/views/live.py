@@ -26,7 +26,7 @@ def show(feed: Feed, choice: Choice) -> None:
     strip.show(feed.pipeline_reading(), feed.thresholds, choice.zone, feed.now())
     view = choice.view_at(feed.now())
     if view == controls.PIPELINE:
-        pipeline.show(feed.pipeline_reading(), choice.zone)
+        pipeline.show(feed.pipeline_reading(), feed, choice.zone)
     elif view == controls.SCHEMAS:
         schemas.show(feed, choice)
     elif view == controls.LATEST:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.model import alt_texts, figures, formatting
+from dashboard.model import alt_texts, figures, formatting, pipeline_figures
+from dashboard.model.errors import DashboardError
+from dashboard.model.pipeline_trends import SPANS, trends
 from dashboard.views import chart, charts, notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta, tzinfo
 
-    from dashboard.data.feed import PipelineReading
+    from dashboard.data.feed import Feed, PipelineReading
     from dashboard.model import health
     from dashboard.model.health import Health, PipelineState
+    from dashboard.model.pipeline_trends import PipelineHistory, Span, Trends
 
+_HISTORY = "pipeline_history"
+_BY_PARTITION = "Waiting messages by partition"
 _HELP = {
     "Last event": "When the newest event was stored.",
     "Waiting messages": "Records in Kafka that are not stored yet.",
@@ -32,18 +39,34 @@ _HELP = {
 }
 
 
-def show(pipeline_reading: PipelineReading, zone: tzinfo) -> None:
+def show(pipeline_reading: PipelineReading, feed: Feed, zone: tzinfo) -> None:
     """Show the state of the pipeline; during an outage the last one that was read, with its time."""
     with st.container(key="pipeline_notice"):
         if pipeline_reading.error is None:
-            st.markdown(_plain(pipeline_reading.health.why))
+            st.markdown(formatting.literal(pipeline_reading.health.why))
         else:
             notices.show_error(pipeline_reading.error, pipeline_reading.read_at, zone, pipeline_reading.at)
     _show_cards(pipeline_reading.health)
     if pipeline_reading.state is not None:
-        _show_trends(pipeline_reading.health, zone)
         read_at = pipeline_reading.read_at or pipeline_reading.at
-        _show_tables(pipeline_reading.state, pipeline_reading.health, read_at, zone)
+        history = _history(feed)
+        if history is not None:
+            _show_trends(trends(history, read_at), history.span, zone)
+        _show_dead_letters(pipeline_reading.state, pipeline_reading.health, read_at, zone)
+        _table("Workers", [_worker(found) for found in pipeline_reading.health.workers])
+
+
+def _history(feed: Feed) -> PipelineHistory | None:
+    """What was read for the chosen span; during an outage what was read before."""
+    offered = [span.key for span in SPANS]
+    key = st.segmented_control(
+        "Time shown", offered, default=offered[0], key="span_shown", bind="query-params", required=True
+    )
+    span = next((each for each in SPANS if each.key == key), SPANS[0])
+    # The notice at the top reports an error.
+    with suppress(DashboardError):
+        st.session_state[_HISTORY] = feed.pipeline.history(span, feed.now())
+    return st.session_state.get(_HISTORY)
 
 
 def _show_cards(pipeline_reading: Health) -> None:
@@ -66,68 +89,77 @@ def _cards(pipeline_reading: Health) -> dict[str, str]:
     }
 
 
-def _show_trends(pipeline_reading: Health, zone: tzinfo) -> None:
-    trends = (
-        ("Waiting messages", "messages", "", pipeline_reading.lag_trend),
-        ("Oldest waiting", "at most", "s", pipeline_reading.lag_seconds_trend),
-        ("Throughput", "per second", "/s", pipeline_reading.rate_trend),
+def _show_trends(shown: Trends, span: Span, zone: tzinfo) -> None:
+    of_all = (
+        ("Waiting messages", "messages", "", shown.lag),
+        ("Oldest waiting", "at most", "s", shown.lag_seconds),
+        ("Throughput", "per second", "/s", shown.rate),
     )
-    for column, (title, beside, unit, points) in zip(st.columns(3), trends, strict=True):
+    for column, (title, beside, unit, points) in zip(st.columns(3), of_all, strict=True):
         with column.container(border=True, height="stretch"):
-            charts.heading(title, f"{beside}, 10 min")
-            alt = alt_texts.trend(title, points, unit)
+            charts.heading(title, f"{beside}, {span.key}")
+            alt = alt_texts.trend(title, points, unit, span.key)
             chart.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
-
-
-def _show_tables(state: PipelineState, pipeline_reading: Health, now: datetime, zone: tzinfo) -> None:
-    letters = [_dead_letter(found, now, zone) for found in state.dead_letters]
-    schemas = [_schema(found, state, now, zone) for found in state.schemas]
-    times = f"times in {formatting.zone_name(zone)}"
     left, right = st.columns(2)
-    with left:
-        _table(f"Dead letters: {_number(pipeline_reading.dead_letters)}", letters, beside=times)
-        if letters:
-            st.caption("Each with the coordinates of the latest record.")
-    with right:
-        _table("Schema versions seen", schemas, beside=times)
-        _table("Workers", [_worker(found) for found in pipeline_reading.workers])
+    with left.container(border=True, height="stretch"):
+        beside = f"messages, {span.key}"
+        charts.heading(_BY_PARTITION, f"{beside}; {shown.others} with less are left out" if shown.others else beside)
+        if shown.partitions:
+            alt = pipeline_figures.lines_text(_BY_PARTITION, shown.partitions, "")
+            chart.draw(pipeline_figures.lines(shown.partitions, "", zone), key="partitions", alt=alt)
+        else:
+            st.caption(formatting.UNKNOWN)
+    with right.container(border=True, height="stretch"):
+        step = span.counting.step
+        charts.heading("Dead letters over time", f"per {formatting.duration(step)}, by reason, {span.key}")
+        if shown.dead_letters:
+            alt = pipeline_figures.dead_letters_text(shown.dead_letters)
+            chart.draw(pipeline_figures.dead_letters(shown.dead_letters, step, zone), key="letters", alt=alt)
+        else:
+            st.caption("none")
 
 
-def _table(title: str, rows: Sequence[dict[str, Any]], *, beside: str = "") -> None:
-    charts.heading(title, beside if rows else "")
+def _show_dead_letters(state: PipelineState, found: Health, now: datetime, zone: tzinfo) -> None:
+    charts.heading(f"Dead letters: {_number(found.dead_letters)}", f"times in {formatting.zone_name(zone)}")
+    for letters in state.dead_letters:
+        # created and not counted yet: it has no time and no sample
+        last_at, sample = letters.get("last_at"), letters.get("sample")
+        last = formatting.clock(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN
+        title = f"{formatting.literal(str(letters['_id']))} · {_number(letters['n'])} · last {last}"
+        with st.expander(title, key=f"letters {letters['_id']}"):
+            _show_sample(sample, state)
+    if not state.dead_letters:
+        st.caption("none")
+
+
+def _show_sample(sample: health.Document | None, state: PipelineState) -> None:
+    if not sample:
+        st.markdown(f"The last record: {formatting.UNKNOWN}")
+        return
+    place = f"{sample['topic']}, partition {sample['partition']}, offset {sample['offset']}"
+    error = sample.get("error") or "shown by the command below"
+    st.markdown(
+        f"- The last record: {formatting.literal(place)}\n"
+        f"- Error: {formatting.literal(error)}\n"
+        f"- Schema: {_schema_name(sample, state)}"
+    )
+    origin = shlex.quote(f"{sample['topic']}-{sample['partition']}-{sample['offset']}")
+    st.code(f"streamapp dlq show --origin {origin}", language="bash")
+
+
+def _schema_name(sample: health.Document, state: PipelineState) -> str:
+    if (schema_id := sample.get("schema_id")) is None:
+        return "no schema id could be read" if "schema_id" in sample else formatting.UNKNOWN
+    version = next((f"v{each['version']}, " for each in state.schemas if each["schema_id"] == schema_id), "")
+    return f"{version}id {schema_id}"
+
+
+def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    charts.heading(title)
     if rows:
         st.dataframe(rows, hide_index=True, width="stretch")
     else:
         st.caption("none")
-
-
-def _dead_letter(found: health.Document, now: datetime, zone: tzinfo) -> dict[str, Any]:
-    # created and not counted yet: it has no time and no sample
-    last_at = found.get("last_at")
-    return {
-        "reason": found["_id"],
-        "events": found["n"],
-        "last": formatting.clock(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN,
-        "topic, partition:offset": _coordinates(found.get("sample")),
-    }
-
-
-def _coordinates(sample: health.Document | None) -> str:
-    return f"{sample['topic']}, {sample['partition']}:{sample['offset']}" if sample else formatting.UNKNOWN
-
-
-def _schema(found: health.Document, state: PipelineState, now: datetime, zone: tzinfo) -> dict[str, Any]:
-    version = f"v{found['version']}"
-    first, last = next((times for name, *times in state.version_times if name == version), (None, None))
-    instants = {"first event": first, "last event": last, "first stored": found.get("first_seen_at")}
-    return {
-        "version": version,
-        "schema id": found["schema_id"],
-        **{
-            name: formatting.clock(at, today=now, zone=zone) if at else formatting.UNKNOWN
-            for name, at in instants.items()
-        },
-    }
 
 
 def _worker(found: health.Worker) -> dict[str, Any]:
@@ -136,6 +168,9 @@ def _worker(found: health.Worker) -> dict[str, Any]:
         "worker": found.name,
         "heartbeat": f"gone: {heartbeat}" if found.is_gone else heartbeat,
         "partitions": found.partitions,
+        "rate": _unit(found.rate, "/s"),
+        "memory": _unit(found.memory_bytes and found.memory_bytes / 2**20, "MiB"),
+        "running for": formatting.UNKNOWN if found.running_for is None else formatting.duration(found.running_for),
     }
 
 
@@ -155,7 +190,3 @@ def _milliseconds(ms: float | None) -> str:
     if ms is None:
         return formatting.UNKNOWN
     return f"{ms:,.0f} ms" if ms < 1_000 else f"{ms / 1_000:,.1f} s"  # noqa: PLR2004 - a second
-
-
-def _plain(text: str) -> str:
-    return text.replace("_", r"\_").replace("*", r"\*").replace("[", r"\[")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,11 @@ from pymongo import MongoClient
 
 from dashboard.data.connection import Connection
 from dashboard.data.pipeline import LATEST, MongoPipeline, Pipeline
+from dashboard.model import time_window
+from dashboard.model.snapshot import USUAL_NUMBERS, Filter
+from tests.support import rollup_factory
 from tests.support.doubles.dashboard_pipeline import FakePipeline
-from tests.support.doubles.dashboard_reader import document
+from tests.support.doubles.dashboard_reader import NOON, document, v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +47,7 @@ def pipeline_of(request: pytest.FixtureRequest, settings_for: SettingsFactory) -
 def _insert(settings: Settings, events: Documents) -> None:
     with MongoClient[dict[str, Any]](settings.mongo_uri.get_secret_value()) as client:
         if events:
-            client[settings.mongo_database]["events"].insert_many(events)
+            rollup_factory.insert(client[settings.mongo_database], events)
 
 
 def test_a_pipeline_that_has_written_nothing_has_an_empty_state(pipeline_of: Factory) -> None:
@@ -51,6 +55,7 @@ def test_a_pipeline_that_has_written_nothing_has_an_empty_state(pipeline_of: Fac
     pipeline = pipeline_of([])
 
     assert not any(asdict(pipeline.state()).values())
+    assert not any(asdict(pipeline.schemas()).values())
     assert [] == [*pipeline.latest()]
 
 
@@ -74,3 +79,23 @@ def test_an_event_is_found_by_its_id_with_all_fields(pipeline_of: Factory) -> No
     assert found is not None
     assert event.keys() == found.keys()
     assert pipeline.document("other") is None
+
+
+def test_the_events_of_all_time_are_counted_by_version(pipeline_of: Factory) -> None:
+    """Those without a registered version together."""
+    old = [v1(NOON - timedelta(days=days)) for days in (0, 1, 400)]
+    odd = [document(schema_version=name) for name in ("unregistered", "odd.name")]
+
+    assert {"v1": 3, "v2": 1, "unregistered": 2} == pipeline_of([*old, *odd, document()]).schemas().stored
+
+
+def test_a_sample_is_counted_by_value(pipeline_of: Factory) -> None:
+    """Only the events of the window that pass the filter."""
+    events = [v1(metadata={"device": "tablet", "location": place}) for place in ("DE", "FR", "DE", "not given", "")]
+    events += [document(), v1(NOON - timedelta(days=1))]
+    window = time_window.window(time_window.DEFAULT, NOON)
+
+    sample = pipeline_of(events).sample(window, Filter(versions=("v1",)), USUAL_NUMBERS)
+
+    assert {"DE": 2, "FR": 1, '"not given"': 1, '""': 1} == dict(sample.counts.by_value["locations"])
+    assert (6, False) == (sample.read, sample.is_cut)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dashboard.data.connection import Connection
-from dashboard.data.pipeline import LATEST, MongoPipeline
+from dashboard.data.pipeline import LATEST, SCHEMAS_FRESH_FOR_SECONDS, MongoPipeline
 from dashboard.model.health import Status, health
+from dashboard.model.pipeline_trends import SPANS, Span, trends
+from dashboard.model.time_window import to_ms
 from tests.support.doubles.dashboard_pipeline import partition, worker
 from tests.support.doubles.dashboard_reader import document
 
@@ -77,3 +81,82 @@ def test_latest_events_are_bounded_and_in_order(pipeline: MongoPipeline, databas
     assert [found["_id"] for found in events[:4:-1]] == [found["_id"] for found in latest]
     assert "metadata" not in latest[0]
     assert events[-1] == pipeline.document(latest[0]["_id"])
+
+
+def test_what_is_known_of_the_schemas_is_read(pipeline: MongoPipeline, database: Database[Any]) -> None:
+    """Of the page's subject alone; dead letters by reason and schema, also those without a schema."""
+    database["schema_versions"].insert_many(
+        {"subject": subject, "version": number, "schema_id": number}
+        for subject, number in (("user_events-value", 2), ("other", 1), ("user_events-value", 1))
+    )
+    database["pipeline_state"].insert_one({"_id": "subject:user_events-value", "level": "FULL", "at": NOON})
+    database["dead_letters"].insert_many(
+        {"_id": f"{reason}:{hour}", "reason": reason, "n": n, **schemas}
+        for reason, hour, n, schemas in (
+            ("empty", 1, 4, {}),
+            ("empty", 2, 2, {"schemas": {"none": 2}}),
+            ("undecodable", 1, 3, {"schemas": {"1": 1, "2": 2}}),
+            ("undecodable", 2, 1, {"schemas": {"2": 1}}),
+        )
+    )
+
+    found = pipeline.schemas()
+
+    assert [1, 2] == [each["version"] for each in found.versions]
+    assert found.level is not None
+    assert "FULL" == found.level["level"]
+    assert [
+        {"_id": "empty", "n": 6, "schemas": {"none": 2}},
+        {"_id": "undecodable", "n": 4, "schemas": {"1": 1, "2": 3}},
+    ] == found.dead_letters
+
+
+def test_what_is_known_of_the_schemas_is_read_again_after_some_seconds(
+    settings: Settings, database: Database[Any]
+) -> None:
+    """For many visitors it is read once; an error is not kept."""
+    clock = [0.0]
+    connection = Connection(uri=settings.mongo_uri.get_secret_value(), database=settings.mongo_database)
+    pipeline = MongoPipeline(connection, topic="t", subject="s", monotonic=lambda: clock[0])
+    assert [] == pipeline.schemas().versions
+    database["schema_versions"].insert_one({"subject": "s", "version": 1})
+
+    assert [] == pipeline.schemas().versions
+    clock[0] = SCHEMAS_FRESH_FOR_SECONDS
+    assert 1 == len(pipeline.schemas().versions)
+    connection.close()
+
+
+@pytest.mark.parametrize("span", SPANS, ids=[span.key for span in SPANS])
+def test_history_of_a_span_is_read(pipeline: MongoPipeline, database: Database[Any], span: Span) -> None:
+    """Its field of each partition; dead letters of all documents by reason and step, and no older ones."""
+    histories = {"last_hour": [{"at": NOON, "lag": 1}], "last_day": [{"at": NOON, "lag": 2}]}
+    other = partition(topic="other") | {"_id": "partition:other:0"}
+    database["pipeline_state"].insert_many([partition(**histories) | {"_id": "partition:a:0"}, other, worker()])
+    counted = Counter[tuple[str, int]]()
+    for hour, reason in product(range(30), ("empty", "undecodable")):
+        minutes = {to_ms(NOON.replace(second=0) - timedelta(minutes=17 * hour + 3 * i)): i for i in range(1, 4)}
+        for minute, n in minutes.items():
+            counted[reason, minute] += n
+        named = {"_id": f"{reason}:{hour}", "reason": reason, "last_at": NOON - timedelta(minutes=17 * hour)}
+        database["dead_letters"].insert_one(named | {"minutes": {str(at): n for at, n in minutes.items()}})
+
+    found = pipeline.history(span, NOON)
+
+    (kept,) = found.partitions
+    assert {"_id", "partition", "incarnation", "at", "recent", span.field} == kept.keys()
+    shown = trends(found, NOON).dead_letters
+    since = span.counting.start_of(span.counting.number_of(NOON) - span.length // span.counting.step)
+    expected = Counter[str]()
+    for (reason, minute), n in counted.items():
+        if minute >= to_ms(since):
+            expected[reason] += n
+    assert expected == {line.name: sum(int(n or 0) for _, n in line.points) for line in shown}
+    assert "last_hour" not in pipeline.state().partitions[0]
+
+
+def test_schemas_of_versions_are_not_read_with_the_state(pipeline: MongoPipeline, database: Database[Any]) -> None:
+    """They can be large, and the state is read at each refresh."""
+    database["schema_versions"].insert_one({"subject": "user_events-value", "version": 1, "sources": ["x" * 1_000]})
+
+    assert {"_id", "subject", "version"} == pipeline.state().schemas[0].keys()

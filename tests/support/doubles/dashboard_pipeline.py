@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.data.pipeline import COLUMNS, LATEST, MOST_IN_SAMPLE
 from dashboard.model.health import PipelineState
+from dashboard.model.pipeline_trends import PipelineHistory, Span
 from dashboard.model.schema_versions import SchemaState
 from dashboard.model.snapshot import Sample
-from dashboard.model.time_window import from_ms
+from dashboard.model.time_window import from_ms, to_ms
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, values
 
@@ -70,6 +71,8 @@ class FakePipeline:
     def __init__(self, state: PipelineState | None = None, events: Sequence[dict[str, Any]] = ()) -> None:
         self._written = state or PipelineState()
         self.schema_state = SchemaState(stored={})
+        #: By reason and minute, epoch ms.
+        self.dead_letters: Mapping[str, Mapping[int, int]] = {}
         self.most_in_sample = MOST_IN_SAMPLE
         self.events = [*events]
         self.error: DashboardError | None = None
@@ -78,6 +81,13 @@ class FakePipeline:
         """Return what the workers wrote."""
         self._raise()
         return self._written
+
+    def history(self, span: Span, now: datetime) -> PipelineHistory:
+        """Return what the workers wrote, and the dead letters that it is given."""
+        self._raise()
+        since = to_ms(now - span.length)
+        counted = {reason: {at: n for at, n in of.items() if at >= since} for reason, of in self.dead_letters.items()}
+        return PipelineHistory(span=span, partitions=self._written.partitions, dead_letters=counted)
 
     def schemas(self) -> SchemaState:
         """Return what is known of the versions; the events of all time are those that it holds."""

@@ -297,5 +297,5 @@ def test_alternative_text_of_a_trend() -> None:
     """What it is now, and the worst of it."""
     points = ((NOON, 20_000.0), (NOON, 3.0), (NOON, None))
 
-    assert "Lag, last ten minutes: now 3, at most 20,000." == alt_texts.trend("Lag", points, "")
-    assert "unknown" in alt_texts.trend("Lag", (), "")
+    assert "Lag, last 1 h: now 3, at most 20,000." == alt_texts.trend("Lag", points, "", "1 h")
+    assert "unknown" in alt_texts.trend("Lag", (), "", "1 h")

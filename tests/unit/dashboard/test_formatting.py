@@ -122,3 +122,7 @@ def test_bounds_are_marked(error: int, expected: tuple[str, ...]) -> None:
         formatting.part(part),
         formatting.part_bounds(part),
     )
+
+
+def test_duration_is_in_its_largest_unit() -> None:
+    assert ("60 s", "10 min") == tuple(formatting.duration(timedelta(minutes=minutes)) for minutes in (1, 10))

@@ -106,26 +106,6 @@ def test_earlier_life_of_the_topic_counts_no_more() -> None:
     assert 0 == health_of(partition(), earlier).lag
 
 
-def test_trend_sums_what_all_partitions_tell() -> None:
-    """A step of which one partition says nothing is unknown, not less."""
-    both = health_of(partition(recent=points(1, rate=2)), partition(1, recent=points(3, rate=None)[-4:]))
-
-    assert [*[None] * 59, 4, 4] == [lag for _, lag in both.lag_trend]
-    assert {None} == {rate for _, rate in both.rate_trend}
-    assert (seconds(610), seconds(10)) == (both.lag_trend[0][0], both.lag_trend[-1][0])
-
-
-def test_trend_of_the_age_is_that_of_the_oldest() -> None:
-    """With bounds where no age is known; a step that has just begun is not yet part of it."""
-    recent = [{"at": seconds(8), "lag": 1, "lag_seconds": None, "lag_seconds_at_most": 3.0, "rate": None}]
-    exact = [{"at": seconds(9), "lag": 1, "lag_seconds": 2.0, "lag_seconds_at_most": None, "rate": None}]
-
-    ages = [health_of(partition(recent=recent), partition(1, recent=one)).lag_seconds_trend for one in (exact, recent)]
-
-    assert [None, 3.0] == [age for _, age in ages[0][-2:]]
-    assert 61 == len(ages[0]) == len(ages[1])
-
-
 def test_workers_are_summed_and_those_that_are_gone_marked() -> None:
     """A worker that is gone has absorbed its duplicates, but does no work now."""
     old = worker("old", at=HOUR_AGO, rate=100.0, duplicates=5)

@@ -17,10 +17,10 @@ from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
 KOLKATA = ZoneInfo("Asia/Kolkata")
 
 
-def health_script(pipeline_reading: "Any", zone: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
+def health_script(feed: "Any", zone: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
     from dashboard.views import pipeline as view  # noqa: PLC0415 - likewise
 
-    view.show(pipeline_reading, zone)
+    view.show(feed.pipeline_reading(), feed, zone)
 
 
 def latest_script(pipeline: "Any", zone: "Any") -> None:  # noqa: UP037 - likewise
@@ -30,8 +30,8 @@ def latest_script(pipeline: "Any", zone: "Any") -> None:  # noqa: UP037 - likewi
 
 
 def shown(pipeline: FakePipeline) -> AppTest:
-    pipeline_reading = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: NOON).pipeline_reading()
-    app = AppTest.from_function(health_script, args=(pipeline_reading, KOLKATA), default_timeout=20).run()
+    feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: NOON)
+    app = AppTest.from_function(health_script, args=(feed, KOLKATA), default_timeout=20).run()
     assert not app.exception
     return app
 
@@ -40,19 +40,29 @@ def cards(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
 
 
+def sample(**changes: Any) -> dict[str, Any]:
+    """Return what is kept of the last record of a reason."""
+    return {"topic": "t.x", "partition": 1, "offset": 7, **changes}
+
+
 def test_pipeline_that_works() -> None:
     """Numbers with their units, and tables of what was seen."""
     counts = [0.0] * 19
     counts[4] = 10
     state = PipelineState(
         partitions=[partition(lag=1_234, lag_seconds=2.5, recent=points(1_234, rate=10))],
-        workers=[worker(rate=10.0, duplicates=3, counts=counts), worker("old", at=seconds(60))],
+        workers=[
+            worker(rate=10.0, duplicates=3, counts=counts, memory_bytes=2**26, started_at=seconds(60)),
+            worker("old", at=seconds(60)),
+        ],
         dead_letters=[
-            {"_id": "empty", "n": 2, "last_at": NOON, "sample": {"topic": "t", "partition": 1, "offset": 7}},
+            {"_id": "undecodable", "n": 2, "last_at": NOON, "sample": sample(error="*broken*", schema_id=12)},
+            {"_id": "refused-by-store", "n": 1, "last_at": NOON, "sample": sample(error=None, schema_id=13)},
+            {"_id": "empty", "n": 1, "last_at": NOON, "sample": sample(error="no bytes", schema_id=None)},
+            {"_id": "tombstone", "n": 1, "last_at": NOON, "sample": sample()},
             {"_id": "truncated", "n": 0},
         ],
-        schemas=[{"version": 2, "schema_id": 12, "first_seen_at": NOON}, {"version": 3, "schema_id": 13}],
-        version_times=[("v1", seconds(60), seconds(50)), ("v2", seconds(40), seconds(30))],
+        schemas=[{"version": 2, "schema_id": 12}],
         has_events=True,
         last_received_at=seconds(3),
     )
@@ -70,16 +80,43 @@ def test_pipeline_that_works() -> None:
         "Duplicates skipped": "3",
     } == cards(app)
     assert "Events are coming in." == app.markdown[0].value
-    letters, schemas, workers = (table.value for table in app.dataframe)
+    (workers,) = (table.value for table in app.dataframe)
     assert [
-        ["empty", 2, "17:30:30", "t, 1:7"],
-        ["truncated", 0, "unknown", "unknown"],
-    ] == letters.to_numpy().tolist()
+        ["host-1-ab", "2 s ago", 3, "10.0 /s", "64.0 MiB", "58 s"],
+        ["old", "gone: 60 s ago", 3, "unknown", "unknown", "unknown"],
+    ] == workers.to_numpy().tolist()
+    letters = {each.label: "\n".join(text.value for text in (*each.markdown, *each.code)) for each in app.expander}
     assert [
-        ["v2", 12, "17:29:50", "17:30:00", "17:30:30"],
-        ["v3", 13, "unknown", "unknown", "unknown"],
-    ] == schemas.to_numpy().tolist()
-    assert ["2 s ago", "gone: 60 s ago"] == workers["heartbeat"].tolist()
+        "undecodable · 2 · last 17:30:30",
+        "refused-by-store · 1 · last 17:30:30",
+        "empty · 1 · last 17:30:30",
+        "tombstone · 1 · last 17:30:30",
+        "truncated · 0 · last unknown",
+    ] == [*letters]
+    undecodable, refused, empty, tombstone, truncated = letters.values()
+    assert "- The last record: t.x, partition 1, offset 7\n- Error: \\*broken\\*\n" in undecodable
+    assert undecodable.endswith("- Schema: v2, id 12\nstreamapp dlq show --origin t.x-1-7")
+    assert ("Error: shown by the command below" in refused, "Schema: id 13" in refused) == (True, True)
+    assert "Schema: no schema id could be read" in empty
+    assert "Schema: unknown" in tombstone
+    assert "The last record: unknown" == truncated
+
+
+def test_trends_of_the_chosen_span() -> None:
+    """Of all partitions together, of each of them, and of the dead letters by reason."""
+    pipeline = FakePipeline(PipelineState(partitions=[partition(number) for number in range(10)]))
+    pipeline.dead_letters = {"empty": {int(NOON.timestamp() // 60 * 60_000): 3}}
+    app = shown(pipeline)
+    assert "messages, 10 min; 2 with less are left out" in [caption.value for caption in app.caption]
+    assert "per 60 s, by reason, 10 min" in [caption.value for caption in app.caption]
+
+    app.button_group(key="span_shown").set_value("24 h").run()
+
+    assert not app.exception
+    assert "per 10 min, by reason, 24 h" in [caption.value for caption in app.caption]
+    texts = [str(chart.proto) for chart in app.get("bidi_component")]
+    assert "Waiting messages, last 24 h: now 0, at most 0." in texts[0]
+    assert "Dead letters: empty 3." in texts[4]
 
 
 def test_bound_of_the_lag_is_marked_as_one() -> None:
@@ -114,16 +151,15 @@ def test_an_outage_keeps_the_last_values_with_their_time() -> None:
     """Numbers, trends and tables."""
     pipeline, times = FakePipeline(PipelineState(partitions=[partition(lag=7)], workers=[worker(rate=5.0)])), [NOON]
     feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: times[-1])
-    feed.pipeline_reading()
+    app = AppTest.from_function(health_script, args=(feed, KOLKATA), default_timeout=20).run()
     pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
     times.append(NOON + timedelta(seconds=42))
 
-    reading = feed.pipeline_reading()
-    app = AppTest.from_function(health_script, args=(reading, KOLKATA), default_timeout=20).run()
+    assert Status.UNKNOWN is feed.pipeline_reading().health.status
+    app.run()
 
-    assert Status.UNKNOWN is reading.health.status
     assert ("7", "5.0 /s") == (cards(app)["Waiting messages"], cards(app)["Throughput"])
-    assert 3 == len(app.get("bidi_component"))
+    assert 4 == len(app.get("bidi_component"))
     assert "from **17:30:30 Asia/Kolkata**, 42 s ago" in app.error[0].value
 
 

@@ -89,15 +89,11 @@ def test_difference_of_schemas_that_refer_to_others() -> None:
 
 
 def test_schemas_that_cannot_be_compared_are_named() -> None:
-    """Not stored, not legal, or nested too deeply."""
-    nested: Any = "int"
-    for depth in range(190):
-        nested = {"type": "record", "name": f"R{depth}", "fields": [{"name": "f", "type": nested}]}
+    """Not stored, or not legal."""
     good = version(1, record("a"))
 
     assert "The schema of v2 is not stored" in str(difference(good, {"version": 2, "schema_id": 12}))
     assert "The schema of v2 cannot be read: " in str(difference(good, version(2, "no-such-type")))
-    assert isinstance(difference(version(1, nested), version(2, nested)), (Difference, str))
 
 
 def test_advice_for_a_level() -> None:
