@@ -56,7 +56,7 @@ def adoption_text(series: tuple[Series, ...]) -> str:
         one.version: next((share for share in reversed(of_version) if share is not None), None)
         for one, of_version in zip(series, shares(series), strict=True)
     }
-    told = ", ".join(
+    known = ", ".join(
         f"{version} {formatting.percent(share)}" for version, share in of_last.items() if share is not None
     )
-    return f"Share of each schema version over time: {f'at last {told}' if told else 'no events'}."
+    return f"Share of each schema version over time: {f'at last {known}' if known else 'no events'}."

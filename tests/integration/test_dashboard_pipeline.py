@@ -130,7 +130,8 @@ def test_what_is_known_of_the_schemas_is_read_again_after_some_seconds(
 @pytest.mark.parametrize("span", SPANS, ids=[span.key for span in SPANS])
 def test_history_of_a_span_is_read(pipeline: MongoPipeline, database: Database[Any], span: Span) -> None:
     """Its field of each partition; dead letters of all documents by reason and step, and no older ones."""
-    histories = {"last_hour": [{"at": NOON, "lag": 1}], "last_day": [{"at": NOON, "lag": 2}]}
+    entry = {"at": NOON, "lag": 1, "lag_seconds_at_most": None, "rate": 0.0}
+    histories = {"last_hour": [entry], "last_day": [entry]}
     other = partition(topic="other") | {"_id": "partition:other:0"}
     database["pipeline_state"].insert_many([partition(**histories) | {"_id": "partition:a:0"}, other, worker()])
     counted = Counter[tuple[str, int]]()

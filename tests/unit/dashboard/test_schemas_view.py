@@ -147,7 +147,7 @@ def test_schema_that_is_not_stored_is_named() -> None:
 
 
 def test_dead_letters_by_schema() -> None:
-    """By the version of the id; those that were counted before the schema was are told apart."""
+    """By the version of the id; those that were counted before the schema was have a row of their own."""
     app, _ = opened(EVENTS, state())
 
     assert [

@@ -1,0 +1,175 @@
+"""The views of the page that are not the view of events, on a real MongoDB, in a real Chromium."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from playwright.sync_api import Page, expect
+from pymongo import MongoClient
+
+from streamapp.model import event
+from tests.e2e.test_page import SOON_MS, faults_of, one_document, served
+from tests.support.doubles.dashboard_pipeline import partition, worker
+from tests.support.rollup_factory import insert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pymongo.database import Database
+
+    from streamapp.local.backend import Backend
+
+DATABASE = "page_views"
+CHANCE = random.Random(5)
+BY_PARTITION = "Waiting messages by partition"
+
+
+def events_of(now: datetime) -> list[dict[str, Any]]:
+    """Return events of the last quarter of an hour, of few users and places."""
+    found = [one_document(CHANCE, now - timedelta(seconds=CHANCE.uniform(20, 840))) for _ in range(600)]
+    for each in found:
+        each["metadata"]["location"] = CHANCE.choice(["DE", "FR", "IN", "US"])
+    return found
+
+
+def report(database: Database[Any], now: datetime) -> None:
+    """Write what workers would have written about two versions, four partitions, and dead letters."""
+    database["schema_versions"].insert_many(
+        {
+            "_id": f"user_events-value:v{number}",
+            "subject": "user_events-value",
+            "version": number,
+            "schema_id": number,
+            "is_v2": number == 2,
+            "first_seen_at": now,
+            "sources": [event.schema_text(number)],
+        }
+        for number in (1, 2)
+    )
+    minutes = [now.replace(second=0, microsecond=0) - timedelta(minutes=minute) for minute in range(180)]
+    for number in range(4):
+        lags = [max(0, round(400 * (number + 1) * CHANCE.random() - 300)) for _ in minutes]
+        history = [
+            {"at": at, "lag": lag, "lag_seconds_at_most": lag / 50, "rate": 120.0 + lag / 10}
+            for at, lag in zip(reversed(minutes), lags, strict=True)
+        ]
+        recent = [
+            {
+                "at": now - timedelta(seconds=ago),
+                "lag": ago // 7 % 9 * number,
+                "lag_seconds": ago % 7 / 2,
+                "rate": 150.0,
+            }
+            for ago in range(600, 0, -5)
+        ]
+        state = partition(
+            number, at=now + timedelta(minutes=10), recent=recent, last_hour=history, last_day=history[::10]
+        )
+        database["pipeline_state"].insert_one(state | {"_id": f"partition:a:{number}"})
+    for name, memory in (("host-a-1", 2**27), ("host-b-1", 2**28)):
+        alive = {"at": now + timedelta(minutes=10), "started_at": now - timedelta(hours=5)}
+        database["pipeline_state"].insert_one(worker(name, rate=310.0, memory_bytes=memory, **alive))
+    level = {"kind": "subject", "subject": "user_events-value", "level": "BACKWARD", "at": now}
+    database["pipeline_state"].insert_one(level | {"_id": "subject:user_events-value"})
+    for reason, schemas in (
+        ("undecodable", {"1": 3, "2": 9}),
+        ("empty", {"none": 4}),
+        ("unknown-schema-id", {"unknown": 2}),
+    ):
+        counted = {str(int(at.timestamp() * 1_000)): CHANCE.randint(0, 3) for at in minutes[:30]}
+        sample = {"topic": "user_events", "partition": 1, "offset": 42, "schema_id": 2, "error": f"{reason}: 3 bytes"}
+        database["dead_letters"].insert_one(
+            {
+                "_id": f"{reason}:0",
+                "reason": reason,
+                "n": sum(schemas.values()),
+                "schemas": schemas,
+                "minutes": counted,
+                "last_at": now,
+                "sample": sample,
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def stored(backend: Backend) -> Iterator[list[dict[str, Any]]]:
+    """Return the events that the page has."""
+    now = datetime.now(UTC)
+    documents = events_of(now)
+    with MongoClient[dict[str, Any]](backend.addresses.mongo_uri) as client:
+        client.drop_database(DATABASE)
+        insert(client[DATABASE], documents)
+        report(client[DATABASE], now)
+        yield documents
+        client.drop_database(DATABASE)
+
+
+@pytest.fixture(scope="module")
+def url(backend: Backend, stored: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    assert stored
+    with served(backend.addresses.mongo_uri, DATABASE, tmp_path_factory.mktemp("page")) as url:
+        yield url
+
+
+def bars(counted: Counter[str], n: int) -> str:
+    """Return the text of a chart of values."""
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{value} {times:,} · {100 * times / n:.1f}%" for value, times in ranked)
+
+
+def expect_figure(page: Page, name: str) -> None:
+    expect(page.get_by_role("figure", name=name)).to_be_visible(timeout=30_000)
+
+
+def test_schemas_view_equals_a_recount(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
+    """Shares, senders and users of each version; the difference of two; the level."""
+    for number, version in enumerate(("v1", "v2")):
+        sent = [each for each in stored if each["schema_version"] == version]
+        tab.goto(f"{url}/?view=Schemas&sends={version}&refresh=off")
+
+        for title, values in (
+            ("Event types", Counter(each["event_type"] for each in sent)),
+            ("Devices", Counter(each["metadata"]["device"] for each in sent)),
+            ("Locations", Counter(each["metadata"]["location"] for each in sent)),
+        ):
+            expect_figure(tab, f"{title} that send {version}: {bars(values, len(sent))}.")
+        users = len({each["user_id"] for each in sent})
+        expect(tab.get_by_text(f"Events: {len(sent)} · users: {users}")).to_be_visible()
+        assert number == 1 or "browser" not in str(sent[0].get("metadata"))
+    expect(tab.get_by_text("Compatibility level of user_events-value: BACKWARD")).to_be_visible()
+    expect(tab.get_by_text("+ browser: [null, string], default null")).to_be_visible()
+
+
+def test_pipeline_view_opens_a_reason_and_a_day(tab: Page, url: str) -> None:
+    """The error, the schema and the command of the last record; the choice is in the address."""
+    tab.goto(f"{url}/?view=Pipeline&refresh=10+s")
+    tab.get_by_text(re.compile("^undecodable · 12 · last")).click(timeout=30_000)
+    expect(tab.get_by_text("streamapp dlq show --origin user_events-1-42").first).to_be_visible()
+    expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible()
+
+    tab.get_by_role("radio", name="24 h").click()
+
+    expect(tab).to_have_url(re.compile(r"span_shown=24"))
+    expect(tab.get_by_role("figure", name=re.compile("^Waiting messages, last 24 h: now"))).to_be_visible(
+        timeout=SOON_MS
+    )
+    expect(tab.get_by_role("figure", name=re.compile(f"^{BY_PARTITION}: partition 0 "))).to_be_visible()
+    expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_views_are_for_everybody(theme: Literal["light", "dark"], tab: Page, url: str) -> None:
+    """Axe finds nothing serious."""
+    tab.emulate_media(color_scheme=theme)
+    faults: dict[str, list[Any]] = {}
+    for view, title in (("Schemas", "Dead letters by schema"), ("Pipeline", "Workers")):
+        tab.goto(f"{url}/?view={view}&refresh=off")
+        expect(tab.get_by_role("heading", name=title)).to_be_visible(timeout=30_000)
+        faults[view] = faults_of(tab)
+
+    assert {"Schemas": [], "Pipeline": []} == faults
