@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.model import figures, formatting, labels
 from dashboard.model.figures import Chart
+from streamapp.model.user_event import VALUE_COLOUR
 
 if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
@@ -26,7 +27,8 @@ REASONS = (
     "timestamp-out-of-range",
     "refused-by-store",
 )
-_COLOURS = (labels.BLUE, labels.ORANGE, labels.GREEN, labels.PURPLE)
+#: None is that of a schema version; the contrast is 3:1 or more on the light and the dark background.
+_COLOURS = (VALUE_COLOUR, "#C2504D", "#7A6FD0", "#8A8000")
 _DASHES, _PATTERNS = ("solid", "dash", "dot"), ("", "/", ".")
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 

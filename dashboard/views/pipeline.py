@@ -11,7 +11,7 @@ import streamlit as st
 from dashboard.model import alt_texts, figures, formatting, pipeline_figures
 from dashboard.model.errors import DashboardError
 from dashboard.model.pipeline_trends import SPANS, trends
-from dashboard.views import chart, charts, notices
+from dashboard.views import chart, charts, choices, notices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dashboard.model.health import Health, PipelineState
     from dashboard.model.pipeline_trends import PipelineHistory, Span, Trends
 
+#: The parameter of the address.
+SPAN = "span"
 _HISTORY = "pipeline_history"
 _BY_PARTITION = "Waiting messages by partition"
 _HELP = {
@@ -58,11 +60,8 @@ def show(pipeline_reading: PipelineReading, feed: Feed, zone: tzinfo) -> None:
 
 def _history(feed: Feed) -> PipelineHistory | None:
     """What was read for the chosen span; during an outage what was read before."""
-    offered = [span.key for span in SPANS]
-    key = st.segmented_control(
-        "Time shown", offered, default=offered[0], key="span_shown", bind="query-params", required=True
-    )
-    span = next((each for each in SPANS if each.key == key), SPANS[0])
+    key = choices.pressed("Time shown", [span.key for span in SPANS], key=SPAN)
+    span = next(each for each in SPANS if each.key == key)
     # The notice at the top reports an error.
     with suppress(DashboardError):
         st.session_state[_HISTORY] = feed.pipeline.history(span, feed.now())

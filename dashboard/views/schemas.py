@@ -11,7 +11,7 @@ from dashboard.model import alt_texts, compute, figures, formatting, schema_figu
 from dashboard.model.errors import DashboardError
 from dashboard.model.schema_versions import Difference
 from dashboard.model.snapshot import FILTERS, Filter, Query
-from dashboard.views import chart, charts, notices
+from dashboard.views import chart, charts, choices, notices
 from streamapp.compatibility.diff import What
 from streamapp.compatibility.modes import first_to_upgrade
 from streamapp.model.user_event import CHARTS, SCHEMA_VERSION
@@ -116,11 +116,7 @@ def _part(found: Part | None) -> str:
 def _show_senders(feed: Feed, shown: Snapshot, choice: Choice) -> None:
     versions = schema_versions.in_order({series.version for series in shown.volume if any(series.per_bucket)})
     charts.heading("Who sends a version", f"in the {choice.query.chosen.words}")
-    version = st.segmented_control(
-        "Version", versions, default=versions[0], key=_SENDER, bind="query-params", required=True
-    )
-    if version is None:
-        return
+    version = choices.pressed("Version", versions, key=_SENDER)
     query = Query(chosen=choice.query.chosen, filter=_only(version, choice.query.filter))
     found = feed.latest(query).snapshot
     if found is None or found.query != query:
@@ -171,8 +167,11 @@ def _show_difference(state: SchemaState) -> None:
         st.caption("There are no two versions yet.")
         return
     left, right = st.columns(2)
-    before = left.selectbox("From", versions, index=len(versions) - 2, key=_BEFORE, bind="query-params")
-    after = right.selectbox("To", versions, index=len(versions) - 1, key=_AFTER, bind="query-params")
+    latest, *_ = newest = versions[::-1]
+    with left:
+        before = choices.selected("From", [newest[1], latest, *newest[2:]], key=_BEFORE)
+    with right:
+        after = choices.selected("To", newest, key=_AFTER)
     old, new = state.document(before), state.document(after)
     if old is not None and new is not None:
         _show_changes(schema_versions.difference(old, new))
@@ -189,14 +188,16 @@ def _show_changes(found: Difference | str) -> None:
 
 
 def _change(change: Change) -> str:
-    path, before, after = (
-        formatting.literal(text) for text in (change.path or _ROOT, change.before or "none", change.after or "none")
-    )
+    path, before, after = map(_line, (change.path or _ROOT, change.before or "none", change.after or "none"))
     if change.what is What.ADDED:
         return f":green[\\+ **{path}**: {after}]"
     if change.what is What.REMOVED:
         return f":red[− **{path}**: {before}]"
     return f"\\~ **{path}**, {change.what}: :red[{before}] → :green[{after}]"
+
+
+def _line(text: str) -> str:
+    return formatting.literal(" ".join(text.split()))
 
 
 def _show_dead_letters(state: SchemaState) -> None:

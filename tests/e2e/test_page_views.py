@@ -154,7 +154,7 @@ def test_pipeline_view_opens_a_reason_and_a_day(tab: Page, url: str) -> None:
 
     tab.get_by_role("radio", name="24 h").click()
 
-    expect(tab).to_have_url(re.compile(r"span_shown=24"))
+    expect(tab).to_have_url(re.compile(r"span=24"))
     expect(tab.get_by_role("figure", name=re.compile("^Waiting messages, last 24 h: now"))).to_be_visible(
         timeout=SOON_MS
     )
