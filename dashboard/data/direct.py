@@ -15,6 +15,7 @@ import pymongo
 
 from dashboard.data.cell_sums import labels_of
 from dashboard.model import labels
+from dashboard.model.explorer import value_at
 from dashboard.model.snapshot import FILTERS, IN_CELLS, Counts, Filter
 from dashboard.model.time_window import Window, from_ms, to_ms
 from streamapp.model.user_event import CHARTS, DIMENSIONS, SCHEMA_VERSION, TIME, USER
@@ -74,7 +75,7 @@ def counts(
         numbers: the number that each version of the event has under the subject.
         most: the greatest number of events to read.
     """
-    found = _found(database, window, _newest(window, most))
+    found = _found(database, window, newest(window, most))
     # An event can be stored between the two queries.
     n = users(database, window, wanted, numbers, most)
     return _counted(found, _Kinds(wanted, numbers), n), found.total()
@@ -84,7 +85,7 @@ def passing(
     database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Mapping[int, int], most: int
 ) -> Counts:
     """Return what `counts` returns, without the labels of events that do not pass the filter."""
-    found = _found(database, window, [*_newest(window, most), {"$match": _candidates(wanted)}])
+    found = _found(database, window, [*newest(window, most), {"$match": candidates(wanted)}])
     return _counted(found, _Kinds(wanted, numbers), users(database, window, wanted, numbers, most))
 
 
@@ -127,8 +128,13 @@ def users(
     names = tuple(dict.fromkeys([*IN_CELLS, *wanted.names])) if wanted else ()
     kinds = _Kinds(wanted, numbers, names)
     paths = [_PATHS[name] for name in names]
-    stages = [*_newest(window, most), {"$match": _candidates(wanted)}, _grouped(_value(USER), paths)]
+    stages = [*newest(window, most), {"$match": candidates(wanted)}, _grouped(_value(USER), paths)]
     return len({_user(group) for group in _groups(database, stages) if kinds[_texts(group)].passes})
+
+
+def passes(event: Document, wanted: Filter, numbers: Mapping[int, int]) -> bool:
+    """Whether an event passes the filter."""
+    return _Kinds(wanted, numbers)[tuple(text_of(value_at(event, path)) for path in _PATHS.values())].passes
 
 
 def query(window: Window) -> Document:
@@ -136,7 +142,8 @@ def query(window: Window) -> Document:
     return {TIME: {"$gte": to_ms(window.start), "$lt": to_ms(window.end)}}
 
 
-def _newest(window: Window, most: int) -> list[Document]:
+def newest(window: Window, most: int) -> list[Document]:
+    """Return the stages that read the newest events of a window."""
     return [{"$match": query(window)}, {"$sort": {TIME: pymongo.DESCENDING}}, {"$limit": most}]
 
 
@@ -174,8 +181,8 @@ def _user(group: Document) -> str:
     return "" if value is None else str(value)
 
 
-def _candidates(wanted: Filter) -> Document:
-    """The condition that all events that pass the filter meet, and few others."""
+def candidates(wanted: Filter) -> Document:
+    """Return the condition that all events that pass the filter meet, and few others."""
     fields = [_candidates_of(_PATHS[name], wanted.selected(name)) for name in wanted.names]
     return {"$and": fields} if fields else {}
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.data import direct, schemas
+from dashboard.data import direct, schemas, search
 from dashboard.data.kept import Kept
 from dashboard.data.version_times import VersionTimes
+from dashboard.model.explorer import COLUMNS, Search, SearchResult
 from dashboard.model.health import Document, PipelineState
 from dashboard.model.pipeline_trends import SPANS, PipelineHistory, Span
 from dashboard.model.schema_versions import SchemaState
 from dashboard.model.snapshot import Filter, Sample
 from dashboard.model.time_window import MILLISECOND, Window, to_ms
-from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -33,7 +33,6 @@ MOST_COUNTED = 5_000
 MOST_IN_SAMPLE = 10_000
 LATEST = 50
 _WITHOUT_HISTORIES = dict.fromkeys((span.field for span in SPANS[1:]), 0)
-COLUMNS = ("received_at", TIME, USER, *(each.path for each in LATEST_DIMENSIONS), "kafka")
 
 
 class Pipeline(Protocol):
@@ -53,6 +52,10 @@ class Pipeline(Protocol):
 
     def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
         """Return the newest events of the window, counted by value: those of them that pass the filter."""
+        ...
+
+    def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
+        """Return the newest events of a window that match, without fields that a table cannot show."""
         ...
 
     def latest(self) -> Sequence[Document]:
@@ -81,6 +84,7 @@ class MongoPipeline:
         self._version_times = VersionTimes()
         self._histories = Kept[Span, PipelineHistory](FRESH_FOR_SECONDS, monotonic)
         self._schemas = Kept[None, SchemaState](SCHEMAS_FRESH_FOR_SECONDS, monotonic)
+        self._searches = Kept[Search, SearchResult](FRESH_FOR_SECONDS, monotonic)
         self._samples = Kept[tuple[Window, Filter], Sample](FRESH_FOR_SECONDS, monotonic)
 
     def state(self) -> PipelineState:
@@ -132,6 +136,14 @@ class MongoPipeline:
         with self._connection.asking() as database:
             counts, read = direct.counts(database, window, wanted, numbers, MOST_IN_SAMPLE)
         return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
+
+    def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
+        """Return the newest events of a window that match, without fields that a table cannot show."""
+        return self._searches.get(wanted, lambda: self._search(wanted, numbers))
+
+    def _search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
+        with self._connection.asking() as database:
+            return search.search(database, wanted, numbers)
 
     def latest(self) -> Sequence[Document]:
         """Return the latest events by insertion, the newest first, without fields that a table cannot show."""

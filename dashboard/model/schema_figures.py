@@ -11,6 +11,7 @@ from dashboard.model.schema_versions import shares
 from dashboard.model.volume_chart import Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, tzinfo
 
     from dashboard.model.snapshot import Series
@@ -43,7 +44,7 @@ def adoption(
     )
 
 
-def _described(buckets: list[list[str]], of_version: list[float | None]) -> list[list[str]]:
+def _described(buckets: list[list[str]], of_version: Sequence[float | None]) -> list[list[str]]:
     return [
         [at, f"{n} events, {'–' if share is None else formatting.percent(share)}", so_far]
         for (at, n, so_far), share in zip(buckets, of_version, strict=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EVENTS, SCHEMAS, PIPELINE, LATEST = VIEWS = ("Events", "Schemas", "Pipeline", "Latest")
 #: Views of a range of event time.
-RANGED = (EVENTS, SCHEMAS)
+RANGED = (EVENTS, SCHEMAS, LATEST)
 #: Views that a kiosk shows in turn.
 IN_TURN = (EVENTS, PIPELINE)
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}

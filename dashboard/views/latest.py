@@ -1,108 +1,182 @@
-"""The latest events as a table, and the whole document of the selected row."""
+"""The events of the range that match, or those that were stored last, with the document of the selected one beside."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 from bson import json_util
 
-from dashboard.model import formatting
+from dashboard.data.pipeline import LATEST
+from dashboard.data.search import MOST_FOUND, MOST_SEARCHED
+from dashboard.model import explorer, figures, formatting, time_window
 from dashboard.model.errors import DashboardError
-from dashboard.model.time_window import from_ms
-from streamapp.model.user_event import LATEST_DIMENSIONS, TIME, USER
-from streamapp.model.value_text import text_of
+from dashboard.model.explorer import Search, SearchResult
+from dashboard.model.snapshot import USUAL_NUMBERS
+from dashboard.model.time_window import to_ms
+from dashboard.views import address, chart, charts, choices
+from streamapp.model.user_event import DIMENSIONS, MAIN_DIMENSION, SCHEMA_VERSION, USER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
 
+    from dashboard.data.feed import Feed
     from dashboard.data.pipeline import Pipeline
     from dashboard.model.health import Document
+    from dashboard.views.controls import Choice
 
-_TABLE, _ROWS = "latest", "latest_rows"
-
-
-def show(pipeline: Pipeline, zone: tzinfo) -> None:
-    """Show the latest events; the table does not change while a row is selected, or during an outage."""
-    selected = _selected()
-    if selected is None or _ROWS not in st.session_state:
-        _read(pipeline)
-    if _ROWS in st.session_state:
-        _show_table(st.session_state[_ROWS], zone)
-        if selected is not None:
-            _show_document(pipeline, st.session_state[_ROWS], selected)
+_TABLE, _FOUND = "latest", "latest_found"
+#: Parameters of the address.
+ORDER, BY_USER, EVENT = "order", "user", "event"
+BY_TIME, AS_STORED = ORDERS = ("by event time", "as stored")
+_HEIGHT = 640
+_ROW_HEIGHT, _MOST_WITHOUT_SCROLLING = 35, 17
+_MAIN_PATH = next(each.path for each in DIMENSIONS if each.plural == MAIN_DIMENSION)
 
 
-def _read(pipeline: Pipeline) -> None:
+def show(feed: Feed, choice: Choice) -> None:
+    """Show the events; the table does not change while a row is selected, or during an outage."""
+    is_by_time = _show_controls()
+    if not _selected_rows() or _FOUND not in st.session_state:
+        _read(feed, choice, is_by_time=is_by_time)
+    found: SearchResult | None = st.session_state.get(_FOUND)
+    if found is None:
+        return
+    if is_by_time and (user := _user()):
+        _show_timeline(found.rows, user, feed, choice)
+    table, beside = st.columns([3, 2])
+    with table:
+        _show_table(found, feed, choice, is_by_time=is_by_time)
+    with beside:
+        _show_document(feed.pipeline)
+
+
+def _show_controls() -> bool:
+    """Show the order and the user; return whether the order is that of the event time."""
+    with st.container(horizontal=True, vertical_alignment="bottom", key="search"):
+        is_by_time = choices.pressed("Newest events", ORDERS, key=ORDER) == BY_TIME
+        if is_by_time:
+            st.session_state[BY_USER] = _user() or ""
+            st.text_input("User", key=BY_USER, placeholder="any", on_change=_search_user, width=240)
+    return is_by_time
+
+
+def _user() -> str | None:
+    return st.query_params.get(BY_USER) or None
+
+
+def _search_user() -> None:
+    address.change([(BY_USER, st.session_state[BY_USER] or [])])
+
+
+def _read(feed: Feed, choice: Choice, *, is_by_time: bool) -> None:
     try:
-        st.session_state[_ROWS] = pipeline.latest()
+        st.session_state[_FOUND] = _search(feed, choice) if is_by_time else SearchResult(rows=feed.pipeline.latest())
     except DashboardError as error:
-        st.warning(f"{error} Data below was read before." if _ROWS in st.session_state else str(error))
+        known = " Data below was read before." if _FOUND in st.session_state else ""
+        st.warning(f"{error}{known}")
 
 
-def _selected() -> int | None:
-    rows = st.session_state.get(_TABLE, {}).get("selection", {}).get("rows", [])
-    return rows[0] if rows else None
+def _search(feed: Feed, choice: Choice) -> SearchResult:
+    overview = feed.latest(choice.query).overview
+    window = time_window.window(choice.query.chosen, feed.now())
+    wanted = Search(window=window, filter=choice.query.filter, user=_user())
+    return feed.pipeline.search(wanted, overview.numbers if overview else USUAL_NUMBERS)
 
 
-def _show_table(rows: Sequence[Document], zone: tzinfo) -> None:
+def _selected_rows() -> Sequence[int]:
+    return st.session_state.get(_TABLE, {}).get("selection", {}).get("rows", [])
+
+
+def _show_table(found: SearchResult, feed: Feed, choice: Choice, *, is_by_time: bool) -> None:
+    rows = found.rows
+    order = _order(found, choice) if is_by_time else f"The latest {len(rows)} events in the order in which they were "
     if not rows:
-        st.info("No event has been stored yet.")
-        return
-    st.caption(
-        f"The latest {len(rows)} events in the order in which they were stored; "
-        f"times are {formatting.zone_name(zone)}. "
-        "Select one to see all of it."
-    )
-    st.dataframe(
-        [_row(found, zone) for found in rows],
-        key=_TABLE,
-        on_select="rerun",
-        selection_mode="single-row",
-        hide_index=True,
-        width="stretch",
-    )
+        st.info(_none(feed, choice, is_by_time=is_by_time))
+    else:
+        stored = "" if is_by_time else f"stored, at most {LATEST}; the range and the filters do not apply. "
+        st.caption(f"{order}{stored}Times are {formatting.zone_name(choice.zone)}. Select an event to see all of it.")
+        st.dataframe(
+            [explorer.row(each, choice.zone) for each in rows],
+            key=_TABLE,
+            on_select=_choose,
+            selection_mode="single-row",
+            hide_index=True,
+            width="stretch",
+            height=_HEIGHT if len(rows) > _MOST_WITHOUT_SCROLLING else _ROW_HEIGHT * (len(rows) + 1) + 3,
+        )
+    if found.searched_back_to is not None:
+        _show_limit(found.searched_back_to, feed, choice)
 
 
-def _show_document(pipeline: Pipeline, rows: Sequence[Document], selected: int) -> None:
-    if selected >= len(rows):
+def _order(found: SearchResult, choice: Choice) -> str:
+    most = f"the newest {MOST_FOUND} of them" if found.is_cut else f"{formatting.number(len(found.rows))} events"
+    return f"The {choice.query.chosen.words}, by event time: {most}. "
+
+
+def _none(feed: Feed, choice: Choice, *, is_by_time: bool) -> str:
+    if not is_by_time or feed.latest(choice.query).is_empty:
+        return "No event has been stored yet."
+    return f"No event of the {choice.query.chosen.words} matches."
+
+
+def _show_limit(back_to: datetime, feed: Feed, choice: Choice) -> None:
+    """Say how far was searched, and let the visitor search the rest."""
+    window = time_window.window(choice.query.chosen, feed.now())
+    at = formatting.instant(back_to, today=feed.now(), zone=choice.zone)
+    st.info(f"Only the events after {at} were searched: a search reads {MOST_SEARCHED:,} events.")
+    ends = ("from", str(to_ms(window.start))), ("to", str(to_ms(back_to) + 1))
+    st.button("Search the events before", key="search_before", on_click=lambda: address.change(ends))
+
+
+def _choose() -> None:
+    found: SearchResult = st.session_state[_FOUND]
+    chosen = [found.rows[row]["_id"] for row in _selected_rows() if row < len(found.rows)]
+    address.change([(EVENT, chosen[0] if chosen else [])])
+
+
+def _show_document(pipeline: Pipeline) -> None:
+    name = st.query_params.get(EVENT)
+    if name is None:
+        st.caption("The document of a selected event is shown here; the address of the page then leads to it.")
         return
     try:
-        document = pipeline.document(rows[selected]["_id"])
+        document = pipeline.document(name)
     except DashboardError as error:
         st.warning(str(error))
         return
     if document is None:
-        st.info("This event has been deleted.")
-    else:
-        st.json(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS))
+        st.info("This event is not stored: it has been deleted, or the address is wrong.")
+        return
+    charts.heading("Event")
+    _show_added(pipeline, document)
+    if (user := document.get(USER)) is not None:
+        st.button("Events of this user", icon=":material/person_search:", on_click=_show_user, args=(str(user),))
+    st.json(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS))
 
 
-def _row(found: Document, zone: tzinfo) -> dict[str, Any]:
-    kafka, (main, *others) = found.get("kafka") or {}, LATEST_DIMENSIONS
-    return {
-        "received": _instant(found.get("received_at"), zone),
-        "event time": _event_time(found.get(TIME), zone),
-        str(main.column): _text(found.get(main.path)),
-        "user": _text(found.get(USER)),
-        **{str(each.column): _text(found.get(each.path)) for each in others},
-        "partition:offset": f"{kafka.get('partition', '?')}:{kafka.get('offset', '?')}",
-    }
+def _show_user(user: str) -> None:
+    address.change([(BY_USER, user), (ORDER, [])])
 
 
-def _instant(at: object, zone: tzinfo) -> str:
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}" if isinstance(at, datetime) else formatting.UNKNOWN
-
-
-def _event_time(ms: object, zone: tzinfo) -> str:
+def _show_added(pipeline: Pipeline, document: Document) -> None:
     try:
-        return _instant(from_ms(int(ms)), zone)  # pyright: ignore[reportArgumentType] - whatever is stored
-    except (TypeError, ValueError, OverflowError):
-        return formatting.UNKNOWN
+        added = explorer.added(document, pipeline.schemas())
+    except DashboardError:
+        return
+    version = formatting.literal(explorer.text(document.get(SCHEMA_VERSION.path)))
+    for path, value in added:
+        st.markdown(f":green[\\+ **{formatting.literal(path)}** = {formatting.literal(value)}], added by {version}")
 
 
-def _text(value: object) -> str:
-    text = text_of(value)
-    return formatting.NONE if text is None else text
+def _show_timeline(rows: Sequence[Document], user: str, feed: Feed, choice: Choice) -> None:
+    times: Any = explorer.times_by_value(rows, _MAIN_PATH)
+    if not times:
+        return
+    window = time_window.window(choice.query.chosen, feed.now())
+    zone: tzinfo = figures.axis_zone(window, choice.zone)
+    with st.container(border=True):
+        charts.heading("Timeline", "the events below, by event type")
+        text = explorer.timeline_text(user, times)
+        chart.draw(explorer.timeline(times, window, zone), key="timeline", alt=text)

@@ -30,7 +30,7 @@ def show(feed: Feed, choice: Choice) -> None:
     elif view == controls.SCHEMAS:
         schemas.show(feed, choice)
     elif view == controls.LATEST:
-        latest.show(feed.pipeline, choice.zone)
+        latest.show(feed, choice)
     else:
         _show_events(feed, choice)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dashboard.model import time_window
+from dashboard.model.pipeline_trends import SPANS
 from dashboard.model.snapshot import FILTERS
-from dashboard.views import controls
+from dashboard.views import controls, latest
 from generators.markdown import table
 
 
@@ -26,6 +27,12 @@ def parameters() -> str:
         ("`compare`", "`true`", "Show the period before in the chart over time."),
         ("`zone`", _values(controls.ZONES), "Time zone of all times; local time is that of the browser."),
         ("`refresh`", _values(controls.INTERVALS), "Time between two refreshes."),
+        ("`sends`", "a version", "Schemas: whose senders are shown; the default is the oldest version of the range."),
+        ("`before`, `after`", "a version", "Schemas: which versions are compared."),
+        ("`span`", _values(span.key for span in SPANS), "Pipeline: time shown."),
+        ("`order`", _values(latest.ORDERS), "Latest: which events are shown."),
+        ("`user`", "a user id", "Latest: only events of this user."),
+        ("`event`", "an `_id`", "Latest: the event whose document is shown."),
         ("`kiosk`", "`true`", "Hide every control."),
         ("`rotate`", _values(controls.ROTATIONS), _ROTATE),
     ]

@@ -80,7 +80,9 @@ FIELDS = (
         path="event_type", plural="types", title="Event type", chart="Event types", chart_position=1, column="type"
     ),
     Field(path="event_timestamp", type="long"),
-    Dimension(path="metadata.device", plural="devices", title="Device", chart="Devices", chart_position=3),
+    Dimension(
+        path="metadata.device", plural="devices", title="Device", chart="Devices", chart_position=3, column="device"
+    ),
     Dimension(
         path="metadata.location",
         plural="locations",
@@ -88,6 +90,7 @@ FIELDS = (
         chart="Locations",
         chart_position=4,
         in_cells=False,
+        column="location",
     ),
     Dimension(
         path="browser",
@@ -149,7 +152,7 @@ STANDALONE_DIMENSIONS = tuple(each for each in _DIMENSIONS if not each.in_cells)
 DIMENSIONS = (*CELL_DIMENSIONS, *STANDALONE_DIMENSIONS)
 #: Dimensions with a bar chart, in the order of the page.
 CHARTS = tuple(sorted((each for each in _DIMENSIONS if each.chart), key=lambda each: each.chart_position))
-#: Dimensions with a column in the table of the latest events; they are not nested.
+#: Dimensions with a column in the table of the latest events.
 LATEST_DIMENSIONS = tuple(each for each in _DIMENSIONS if each.column)
 
 #: An event's values of DIMENSIONS, in that order, each a string or None; its fields have the names of the event's.

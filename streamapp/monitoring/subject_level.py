@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 
 import pymongo
@@ -50,6 +50,6 @@ class SubjectLevel:
         state = {"kind": "subject", "subject": self._subject, "level": level, "at": datetime.now(UTC)}
         await self._call(lambda: self._write(state))
 
-    def _write(self, state: dict[str, object]) -> None:
+    def _write(self, state: Mapping[str, object]) -> None:
         with pymongo.timeout(WRITE_TIMEOUT_SECONDS):
             self._collection.update_one({"_id": f"subject:{self._subject}"}, {"$set": state}, upsert=True)

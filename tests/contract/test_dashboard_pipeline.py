@@ -11,7 +11,9 @@ from pymongo import MongoClient
 
 from dashboard.data.connection import Connection
 from dashboard.data.pipeline import LATEST, MongoPipeline, Pipeline
+from dashboard.data.search import MOST_FOUND
 from dashboard.model import time_window
+from dashboard.model.explorer import Search
 from dashboard.model.snapshot import USUAL_NUMBERS, Filter
 from tests.support import rollup_factory
 from tests.support.doubles.dashboard_pipeline import FakePipeline
@@ -66,7 +68,7 @@ def test_the_latest_events_are_the_columns_of_the_newest_first(pipeline_of: Fact
     latest = pipeline_of(events).latest()
 
     assert [found["_id"] for found in events[:1:-1]] == [found["_id"] for found in latest]
-    assert document().keys() - {"metadata", "schema_id"} == latest[0].keys()
+    assert document().keys() - {"schema_id"} == latest[0].keys()
 
 
 def test_an_event_is_found_by_its_id_with_all_fields(pipeline_of: Factory) -> None:
@@ -99,3 +101,58 @@ def test_a_sample_is_counted_by_value(pipeline_of: Factory) -> None:
 
     assert {"DE": 2, "FR": 1, '"not given"': 1, '""': 1} == dict(sample.counts.by_value["locations"])
     assert (6, False) == (sample.read, sample.is_cut)
+
+
+EVENTS = [
+    document(NOON - timedelta(seconds=30 * number), user_id=f"user-{number % 3}", **changes)
+    for number, changes in enumerate(
+        (
+            {"browser": "edge"},
+            {"browser": None},
+            {"browser": "not given"},
+            {"schema_version": "v1", "browser": None},
+            {"metadata": {"device": "tablet", "location": "FR"}},
+            {"metadata": {}},
+            {},
+            {"schema_version": "unregistered"},
+            {"event_type": "x" * 200},
+        )
+    )
+]
+EVENTS.append(document(NOON - timedelta(days=1), user_id="user-1"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "user", "expected"),
+    [
+        (Filter(), None, [0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (Filter(), "user-1", [1, 4, 7]),
+        (Filter(), "nobody", []),
+        (Filter(browsers=("edge", "not given")), None, [0, 1]),
+        (Filter(browsers=('"not given"', "n/a (v1)")), None, [2, 3]),
+        (Filter(locations=("FR",), devices=("tablet",)), "user-1", [4]),
+        (Filter(locations=("not given",)), None, [5]),
+        (Filter(versions=("unregistered",)), None, [7]),
+        (Filter(types=("x" * 99 + "…",)), None, [8]),
+    ],
+)
+def test_events_are_found_by_value_and_user(
+    wanted: Filter, user: str | None, expected: list[int], pipeline_of: Factory
+) -> None:
+    """The newest first, of the window only."""
+    search = Search(window=time_window.window(time_window.DEFAULT, NOON), filter=wanted, user=user)
+
+    found = pipeline_of([*map(dict, EVENTS)]).search(search, USUAL_NUMBERS)
+
+    assert [EVENTS[number]["_id"] for number in expected] == [row["_id"] for row in found.rows]
+    assert (False, None) == (found.is_cut, found.searched_back_to)
+
+
+def test_as_many_events_are_found_as_the_table_shows(pipeline_of: Factory) -> None:
+    """There can be more."""
+    events = [document(NOON - timedelta(seconds=number)) for number in range(MOST_FOUND + 1)]
+    search = Search(window=time_window.window(time_window.DEFAULT, NOON), filter=Filter())
+
+    found = pipeline_of(events).search(search, USUAL_NUMBERS)
+
+    assert (MOST_FOUND, True, None) == (len(found.rows), found.is_cut, found.searched_back_to)

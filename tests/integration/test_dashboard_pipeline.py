@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dashboard.data import search
 from dashboard.data.connection import Connection
 from dashboard.data.pipeline import LATEST, SCHEMAS_FRESH_FOR_SECONDS, MongoPipeline
+from dashboard.model import time_window
+from dashboard.model.explorer import Search
 from dashboard.model.health import Status, health
 from dashboard.model.pipeline_trends import SPANS, Span, trends
+from dashboard.model.snapshot import USUAL_NUMBERS, Filter
 from dashboard.model.time_window import to_ms
 from tests.support.doubles.dashboard_pipeline import partition, worker
 from tests.support.doubles.dashboard_reader import document
@@ -79,7 +83,7 @@ def test_latest_events_are_bounded_and_in_order(pipeline: MongoPipeline, databas
     latest = pipeline.latest()
 
     assert [found["_id"] for found in events[:4:-1]] == [found["_id"] for found in latest]
-    assert "metadata" not in latest[0]
+    assert "schema_id" not in latest[0]
     assert events[-1] == pipeline.document(latest[0]["_id"])
 
 
@@ -161,3 +165,22 @@ def test_schemas_of_versions_are_not_read_with_the_state(pipeline: MongoPipeline
     database["schema_versions"].insert_one({"subject": "user_events-value", "version": 1, "sources": ["x" * 1_000]})
 
     assert {"_id", "subject", "version"} == pipeline.state().schemas[0].keys()
+
+
+def test_a_search_says_how_far_it_went(
+    pipeline: MongoPipeline, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads a limited number of events, the newest ones."""
+    monkeypatch.setattr(search, "MOST_SEARCHED", 5)
+    events = [document(NOON - timedelta(seconds=number), user_id=f"user-{number}") for number in range(8)]
+    database["events"].insert_many(events)
+    window = time_window.window(time_window.DEFAULT, NOON)
+
+    new, old = (
+        pipeline.search(Search(window=window, filter=Filter(), user=user), USUAL_NUMBERS)
+        for user in ("user-4", "user-5")
+    )
+
+    assert [events[4]["_id"]] == [row["_id"] for row in new.rows]
+    assert [] == old.rows
+    assert [NOON - timedelta(seconds=5)] * 2 == [new.searched_back_to, old.searched_back_to]

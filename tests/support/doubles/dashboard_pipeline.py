@@ -8,7 +8,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from dashboard.data.pipeline import COLUMNS, LATEST, MOST_IN_SAMPLE
+from dashboard.data.pipeline import LATEST, MOST_IN_SAMPLE
+from dashboard.data.search import MOST_FOUND, MOST_SEARCHED
+from dashboard.model.explorer import COLUMNS, Search, SearchResult
 from dashboard.model.health import PipelineState
 from dashboard.model.pipeline_trends import PipelineHistory, Span
 from dashboard.model.schema_versions import SchemaState
@@ -73,7 +75,7 @@ class FakePipeline:
         self.schema_state = SchemaState(stored={})
         #: By reason and minute, epoch ms.
         self.dead_letters: Mapping[str, Mapping[int, int]] = {}
-        self.most_in_sample = MOST_IN_SAMPLE
+        self.most_in_sample, self.most_searched = MOST_IN_SAMPLE, MOST_SEARCHED
         self.events = [*events]
         self.error: DashboardError | None = None
 
@@ -102,11 +104,27 @@ class FakePipeline:
         counts = FakeReader(newest, numbers=numbers).found_directly(window, wanted, numbers).counts
         return Sample(counts=counts, read=len(newest), is_cut=len(newest) >= self.most_in_sample)
 
+    def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
+        """Return the newest events that match, of those that may be searched."""
+        self._raise()
+        window, most = wanted.window, self.most_searched
+        inside = [event for event in self.events if window.start <= from_ms(event["event_timestamp"]) < window.end]
+        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)
+        rows = [
+            event
+            for event in newest[:most]
+            if wanted.user in {None, event["user_id"]}
+            and all(values(event, numbers)[name] in wanted.filter.selected(name) for name in wanted.filter.names)
+        ][:MOST_FOUND]
+        is_cut = len(rows) >= MOST_FOUND
+        rest = None if is_cut or len(newest) <= most else from_ms(newest[most]["event_timestamp"])
+        return SearchResult(rows=[_columns(event) for event in rows], is_cut=is_cut, searched_back_to=rest)
+
     def latest(self) -> Sequence[Mapping[str, Any]]:
         """Return the columns of the latest events, the newest first."""
         self._raise()
         latest = self.events[: -LATEST - 1 : -1]
-        return [{name: value for name, value in event.items() if name in {"_id", *COLUMNS}} for event in latest]
+        return [_columns(event) for event in latest]
 
     def document(self, name: str) -> Mapping[str, Any] | None:
         """Return an event."""
@@ -116,3 +134,8 @@ class FakePipeline:
     def _raise(self) -> None:
         if self.error:
             raise self.error
+
+
+def _columns(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = {"_id", *(name.partition(".")[0] for name in COLUMNS)}
+    return {name: value for name, value in event.items() if name in names}

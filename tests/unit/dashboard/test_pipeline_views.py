@@ -1,4 +1,4 @@
-"""Every state of the pipeline's view and of the latest events, run by Streamlit without a browser."""
+"""Every state of the pipeline's view, run by Streamlit without a browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dashboard.data.feed import Feed
 from dashboard.model.errors import DisconnectedError
 from dashboard.model.health import PipelineState, Status
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, points, seconds, worker
-from tests.support.doubles.dashboard_reader import NOON, FakeReader, document
+from tests.support.doubles.dashboard_reader import NOON, FakeReader
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 
@@ -21,12 +21,6 @@ def health_script(feed: "Any", zone: "Any") -> None:  # noqa: UP037 - its text i
     from dashboard.views import pipeline as view  # noqa: PLC0415 - likewise
 
     view.show(feed.pipeline_reading(), feed, zone)
-
-
-def latest_script(pipeline: "Any", zone: "Any") -> None:  # noqa: UP037 - likewise
-    from dashboard.views import latest as view  # noqa: PLC0415 - likewise
-
-    view.show(pipeline, zone)
 
 
 def shown(pipeline: FakePipeline) -> AppTest:
@@ -161,57 +155,3 @@ def test_an_outage_keeps_the_last_values_with_their_time() -> None:
     assert ("7", "5.0 /s") == (cards(app)["Waiting messages"], cards(app)["Throughput"])
     assert 4 == len(app.get("bidi_component"))
     assert "from **17:30:30 Asia/Kolkata**, 42 s ago" in app.error[0].value
-
-
-def test_latest_events_newest_first() -> None:
-    """With whatever is stored in place of what should be."""
-    odd = document(event_timestamp="soon", received_at=None, kafka=None, browser=None)
-    app = AppTest.from_function(
-        latest_script, args=(FakePipeline(events=[document(), odd]), KOLKATA), default_timeout=20
-    ).run()
-
-    assert not app.exception
-    rows = app.dataframe[0].value
-    assert ["unknown", "2026-03-01 17:30:30"] == rows["event time"].tolist()
-    assert "Asia/Kolkata" in app.caption[0].value
-    assert ["–", "firefox"] == rows["browser"].tolist()
-
-
-def test_no_event_and_no_answer_are_told_apart() -> None:
-    """The first is no error."""
-    pipeline = FakePipeline()
-    app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
-    assert "No event" in app.info[0].value
-
-    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
-    assert "does not answer" in app.run().warning[0].value
-
-
-def test_latest_events_stay_through_an_outage() -> None:
-    """Marked as what they are: read before. The document of a row is read when it is asked for."""
-    pipeline = FakePipeline(events=[document()])
-    app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
-    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
-    app.run()
-    assert 1 == len(app.dataframe[0].value)
-    assert "was read before" in app.warning[0].value
-
-    app.session_state["latest"] = {"selection": {"rows": [0], "columns": []}}
-    app.run()
-
-    assert not app.exception
-    assert ["MongoDB at somewhere does not answer."] == [warning.value for warning in app.warning]
-
-
-def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
-    """Though newer events come, until it is let go."""
-    wanted = document(user_id="user-9")
-    pipeline = FakePipeline(events=[wanted])
-    app = AppTest.from_function(latest_script, args=(pipeline, KOLKATA), default_timeout=20).run()
-    pipeline.events.append(document())
-    app.session_state["latest"] = {"selection": {"rows": [0], "columns": []}}
-    app.run()
-
-    assert not app.exception
-    assert "user-9" in app.json[0].value
-    assert 1 == len(app.dataframe[0].value)
