@@ -140,7 +140,7 @@ def timeline(times: tuple[tuple[str, tuple[datetime, ...]], ...], window: Window
         "fixedrange": True,
     }
     layout = {**figures.layout(TIMELINE_HEIGHT + _ROW_HEIGHT * len(times)), "showlegend": False}
-    return Chart(traces, {**layout, "xaxis": figures.time_axis(window, zone), "yaxis": names})
+    return Chart(traces, {**layout, "xaxis": {**figures.time_axis(window, zone), "nticks": 5}, "yaxis": names})
 
 
 def timeline_text(user: str, times: tuple[tuple[str, tuple[datetime, ...]], ...]) -> str:

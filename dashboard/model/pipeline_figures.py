@@ -29,7 +29,7 @@ REASONS = (
 )
 #: None is that of a schema version; the contrast is 3:1 or more on the light and the dark background.
 _COLOURS = (VALUE_COLOUR, "#C2504D", "#7A6FD0", "#8A8000")
-_DASHES, _PATTERNS = ("solid", "dash", "dot"), ("", "/", ".")
+_DASHES, _PATTERNS = ("solid", "dash", "dot"), ("", "x", ".")
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _TABLE, _FOUND = "latest", "latest_found"
 #: Parameters of the address.
 ORDER, BY_USER, EVENT = "order", "user", "event"
-BY_TIME, AS_STORED = ORDERS = ("by event time", "as stored")
+BY_TIME, _ = ORDERS = ("by event time", "as stored")
 _HEIGHT = 640
 _ROW_HEIGHT, _MOST_WITHOUT_SCROLLING = 35, 17
 _MAIN_PATH = next(each.path for each in DIMENSIONS if each.plural == MAIN_DIMENSION)
@@ -153,7 +153,12 @@ def _show_document(pipeline: Pipeline) -> None:
     _show_added(pipeline, document)
     if (user := document.get(USER)) is not None:
         st.button("Events of this user", icon=":material/person_search:", on_click=_show_user, args=(str(user),))
-    st.json(json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS))
+    # Not as st.json: the contrast of its colours is too low.
+    st.code(
+        json_util.dumps(document, json_options=json_util.RELAXED_JSON_OPTIONS, indent=2, ensure_ascii=False),
+        language=None,
+        wrap_lines=True,
+    )
 
 
 def _show_user(user: str) -> None:

@@ -12,6 +12,7 @@ from dashboard.model import alt_texts, figures, formatting, pipeline_figures
 from dashboard.model.errors import DashboardError
 from dashboard.model.pipeline_trends import SPANS, trends
 from dashboard.views import chart, charts, choices, notices
+from streamapp.monitoring.lag_history import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,8 @@ def _show_trends(shown: Trends, span: Span, zone: tzinfo) -> None:
             st.caption(formatting.UNKNOWN)
     with right.container(border=True, height="stretch"):
         step = span.counting.step
-        charts.heading("Dead letters over time", f"per {formatting.duration(step)}, by reason, {span.key}")
+        per = "minute" if step == HOUR.step else formatting.duration(step)
+        charts.heading("Dead letters over time", f"per {per}, by reason, {span.key}")
         if shown.dead_letters:
             alt = pipeline_figures.dead_letters_text(shown.dead_letters)
             chart.draw(pipeline_figures.dead_letters(shown.dead_letters, step, zone), key="letters", alt=alt)

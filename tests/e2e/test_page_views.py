@@ -162,14 +162,38 @@ def test_pipeline_view_opens_a_reason_and_a_day(tab: Page, url: str) -> None:
     expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible()
 
 
+def test_latest_view_finds_the_events_of_a_user(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
+    """As many of each type as a recount; a link leads to one of them, and from it to all of its user."""
+    one = next(each for each in stored if each["schema_version"] == "v2")
+    of_user = [each for each in stored if each["user_id"] == one["user_id"]]
+    tab.goto(f"{url}/?view=Latest&refresh=off&range=1+h&event={one['_id']}")
+    expect(tab.get_by_text(f"+ browser = {one['browser']}, added by v2")).to_be_visible(timeout=30_000)
+    expect(tab.get_by_text(one["_id"])).to_be_visible()
+
+    tab.get_by_role("button", name="Events of this user").click()
+
+    counted = Counter(each["event_type"] for each in of_user)
+    described = ", ".join(f"{name} {n}" for name, n in sorted(counted.items()))
+    expect_figure(tab, f"Events of {one['user_id']} over time: {described}.")
+    expect(tab.get_by_text(f"by event time: {len(of_user)} events.")).to_be_visible()
+    expect(tab).to_have_url(re.compile(f"user={one['user_id']}"))
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_views_are_for_everybody(theme: Literal["light", "dark"], tab: Page, url: str) -> None:
+def test_views_are_for_everybody(
+    theme: Literal["light", "dark"], tab: Page, url: str, stored: list[dict[str, Any]]
+) -> None:
     """Axe finds nothing serious."""
     tab.emulate_media(color_scheme=theme)
     faults: dict[str, list[Any]] = {}
-    for view, title in (("Schemas", "Dead letters by schema"), ("Pipeline", "Workers")):
+    event = stored[0]
+    for view, title in (
+        ("Schemas", "Dead letters by schema"),
+        ("Pipeline", "Workers"),
+        (f"Latest&event={event['_id']}&user={event['user_id']}", "Event"),
+    ):
         tab.goto(f"{url}/?view={view}&refresh=off")
-        expect(tab.get_by_role("heading", name=title)).to_be_visible(timeout=30_000)
-        faults[view] = faults_of(tab)
+        expect(tab.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)
+        faults[title] = faults_of(tab)
 
-    assert {"Schemas": [], "Pipeline": []} == faults
+    assert {title: [] for title in faults} == faults

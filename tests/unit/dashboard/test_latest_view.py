@@ -152,7 +152,7 @@ def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
     select(app, 1)
 
     assert not app.exception
-    assert EVENTS[0]["_id"] in app.json[0].value
+    assert EVENTS[0]["_id"] in app.code[0].value
     assert 2 == len(rows(app, "user"))
     select(app)
     assert 3 == len(rows(app, "user"))
@@ -165,7 +165,7 @@ def test_address_of_an_event_shows_it() -> None:
 
     app, _ = opened(EVENTS, pipeline, event=EVENTS[0]["_id"])
 
-    assert EVENTS[0]["_id"] in app.json[0].value
+    assert EVENTS[0]["_id"] in app.code[0].value
     assert ":green[\\+ **browser** = firefox], added by v2" in text(app)
     next(button for button in app.button if button.label == "Events of this user").click().run()
     assert not app.exception
@@ -191,7 +191,7 @@ def test_outage_keeps_the_table() -> None:
     app.run()
 
     assert not app.exception
-    assert [] == [*app.json]
+    assert [] == [*app.code]
 
 
 def test_event_without_schemas_is_shown_during_an_outage_of_them() -> None:
@@ -204,5 +204,5 @@ def test_event_without_schemas_is_shown_during_an_outage_of_them() -> None:
 
     app, _ = opened(EVENTS, NoSchemas(events=EVENTS), event=EVENTS[0]["_id"])
 
-    assert EVENTS[0]["_id"] in app.json[0].value
+    assert EVENTS[0]["_id"] in app.code[0].value
     assert "added by" not in text(app)

@@ -102,7 +102,7 @@ def test_trends_of_the_chosen_span() -> None:
     pipeline.dead_letters = {"empty": {int(NOON.timestamp() // 60 * 60_000): 3}}
     app = shown(pipeline)
     assert "messages, 10 min; 2 with less are left out" in [caption.value for caption in app.caption]
-    assert "per 60 s, by reason, 10 min" in [caption.value for caption in app.caption]
+    assert "per minute, by reason, 10 min" in [caption.value for caption in app.caption]
 
     app.button_group(key="span").set_value("24 h").run()
 
