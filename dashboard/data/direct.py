@@ -132,9 +132,16 @@ def users(
     return len({_user(group) for group in _groups(database, stages) if kinds[_texts(group)].passes})
 
 
-def passes(event: Document, wanted: Filter, numbers: Mapping[int, int]) -> bool:
-    """Whether an event passes the filter."""
-    return _Kinds(wanted, numbers)[tuple(text_of(value_at(event, path)) for path in _PATHS.values())].passes
+def passing_events(
+    events: Sequence[dict[str, Any]], wanted: Filter, numbers: Mapping[int, int]
+) -> list[dict[str, Any]]:
+    """Return the events that pass the filter; they must have the fields of all dimensions."""
+    kinds = _Kinds(wanted, numbers)
+    return [event for event in events if not wanted or kinds[_texts_of(event)].passes]
+
+
+def _texts_of(event: Document) -> Texts:
+    return tuple([text_of(value_at(event, path)) for path in _PATHS.values()])
 
 
 def query(window: Window) -> Document:

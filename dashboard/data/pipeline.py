@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.data import direct, schemas, search
+from dashboard.data import activity, direct, schemas, search
 from dashboard.data.kept import Kept
 from dashboard.data.version_times import VersionTimes
 from dashboard.model.explorer import COLUMNS, Search, SearchResult
@@ -18,14 +18,15 @@ from dashboard.model.pipeline_trends import SPANS, PipelineHistory, Span
 from dashboard.model.schema_versions import SchemaState
 from dashboard.model.snapshot import Filter, Sample
 from dashboard.model.time_window import MILLISECOND, Window, to_ms
+from dashboard.model.user_activity import Activity, ActivityQuery, Day
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
     from dashboard.data.connection import Connection
 
-#: For how long an answer is kept; what is known of the schemas changes rarely.
-FRESH_FOR_SECONDS, SCHEMAS_FRESH_FOR_SECONDS = 2.0, 10.0
+#: For how long an answer is kept; one that changes rarely, or that takes long.
+FRESH_FOR_SECONDS, SLOW_FRESH_FOR_SECONDS = 2.0, 10.0
 MOST_ROWS = 200
 #: Documents of dead letters that counted one in the last day: one for each reason and hour of their records.
 MOST_COUNTED = 5_000
@@ -52,6 +53,14 @@ class Pipeline(Protocol):
 
     def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
         """Return the newest events of the window, counted by value: those of them that pass the filter."""
+        ...
+
+    def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
+        """Return what the users did in the newest events of a window."""
+        ...
+
+    def days(self) -> tuple[Day, ...]:
+        """Return how many users each day had."""
         ...
 
     def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
@@ -83,7 +92,9 @@ class MongoPipeline:
         self._subject = subject
         self._version_times = VersionTimes()
         self._histories = Kept[Span, PipelineHistory](FRESH_FOR_SECONDS, monotonic)
-        self._schemas = Kept[None, SchemaState](SCHEMAS_FRESH_FOR_SECONDS, monotonic)
+        self._schemas = Kept[None, SchemaState](SLOW_FRESH_FOR_SECONDS, monotonic)
+        self._activities = Kept[ActivityQuery, Activity](SLOW_FRESH_FOR_SECONDS, monotonic)
+        self._days = Kept[None, tuple[Day, ...]](SLOW_FRESH_FOR_SECONDS, monotonic)
         self._searches = Kept[Search, SearchResult](FRESH_FOR_SECONDS, monotonic)
         self._samples = Kept[tuple[Window, Filter], Sample](FRESH_FOR_SECONDS, monotonic)
 
@@ -136,6 +147,22 @@ class MongoPipeline:
         with self._connection.asking() as database:
             counts, read = direct.counts(database, window, wanted, numbers, MOST_IN_SAMPLE)
         return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
+
+    def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
+        """Return what the users did in the newest events of a window."""
+        return self._activities.get(query, lambda: self._read_activity(query, numbers))
+
+    def _read_activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
+        with self._connection.asking() as database:
+            return activity.activity(database, query, numbers)
+
+    def days(self) -> tuple[Day, ...]:
+        """Return how many users each day had."""
+        return self._days.get(None, self._read_days)
+
+    def _read_days(self) -> tuple[Day, ...]:
+        with self._connection.asking() as database:
+            return activity.days(database)
 
     def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
         """Return the newest events of a window that match, without fields that a table cannot show."""

@@ -40,7 +40,7 @@ def search(database: Database[dict[str, Any]], wanted: Search, numbers: Mapping[
     rows = [*database["events"].aggregate(stages)]
     is_cut = len(rows) >= MOST_FOUND
     return SearchResult(
-        rows=[row for row in rows if not wanted.filter or direct.passes(row, wanted.filter, numbers)],
+        rows=direct.passing_events(rows, wanted.filter, numbers),
         is_cut=is_cut,
         searched_back_to=None if is_cut else _first_not_searched(database, wanted),
     )

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from dashboard.data.feed import Feed
 
-EVENTS, SCHEMAS, PIPELINE, LATEST = VIEWS = ("Events", "Schemas", "Pipeline", "Latest")
+EVENTS, USERS, SCHEMAS, PIPELINE, LATEST = VIEWS = ("Events", "Users", "Schemas", "Pipeline", "Latest")
 #: Views of a range of event time.
-RANGED = (EVENTS, SCHEMAS, LATEST)
+RANGED = (EVENTS, USERS, SCHEMAS, LATEST)
 #: Views that a kiosk shows in turn.
 IN_TURN = (EVENTS, PIPELINE)
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}

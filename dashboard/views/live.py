@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.model import export, formatting
-from dashboard.views import address, charts, controls, kpis, latest, notices, pipeline, schemas, strip
+from dashboard.views import address, charts, controls, kpis, latest, notices, pipeline, schemas, strip, users
 from streamapp.model.user_event import DIMENSIONS, PAGE_TITLE
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def show(feed: Feed, choice: Choice) -> None:
     view = choice.view_at(feed.now())
     if view == controls.PIPELINE:
         pipeline.show(feed.pipeline_reading(), feed, choice.zone)
+    elif view == controls.USERS:
+        users.show(feed, choice)
     elif view == controls.SCHEMAS:
         schemas.show(feed, choice)
     elif view == controls.LATEST:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from dashboard.model import time_window
 from dashboard.model.pipeline_trends import SPANS
 from dashboard.model.snapshot import FILTERS
+from dashboard.model.user_activity import WITHIN
 from dashboard.views import controls, latest
 from generators.markdown import table
+from streamapp.model.user_event import FUNNEL
 
 
 def parameters() -> str:
@@ -27,6 +29,8 @@ def parameters() -> str:
         ("`compare`", "`true`", "Show the period before in the chart over time."),
         ("`zone`", _values(controls.ZONES), "Time zone of all times; local time is that of the browser."),
         ("`refresh`", _values(controls.INTERVALS), "Time between two refreshes."),
+        ("`step`", _values(FUNNEL), "Users: a step of the funnel; repeat the parameter for two to five steps."),
+        ("`within`", _values(WITHIN), "Users: time from the first to the last step of the funnel."),
         ("`sends`", "a version", "Schemas: whose senders are shown; the default is the oldest version of the range."),
         ("`before`, `after`", "a version", "Schemas: which versions are compared."),
         ("`span`", _values(span.key for span in SPANS), "Pipeline: time shown."),

@@ -110,6 +110,8 @@ TIME, USER = "event_timestamp", "user_id"
 PAGE_TITLE = "User events"
 #: The `plural` of the dimension whose most frequent value is a KPI of the page.
 MAIN_DIMENSION = "types"
+#: Values of that dimension: the steps of the funnel that the page shows first.
+FUNNEL = ("page_view", "add_to_cart", "purchase")
 #: The schema version whose adoption the page shows: events of this version or a later one.
 ADOPTED_VERSION = 2
 #: The KPIs of the page: total, users, adoption, and the most frequent value.

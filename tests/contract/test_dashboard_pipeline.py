@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from dashboard.data.search import MOST_FOUND
 from dashboard.model import time_window
 from dashboard.model.explorer import Search
 from dashboard.model.snapshot import USUAL_NUMBERS, Filter
+from dashboard.model.user_activity import ActivityQuery
 from tests.support import rollup_factory
 from tests.support.doubles.dashboard_pipeline import FakePipeline
 from tests.support.doubles.dashboard_reader import NOON, document, v1
@@ -156,3 +158,40 @@ def test_as_many_events_are_found_as_the_table_shows(pipeline_of: Factory) -> No
     found = pipeline_of(events).search(search, USUAL_NUMBERS)
 
     assert (MOST_FOUND, True, None) == (len(found.rows), found.is_cut, found.searched_back_to)
+
+
+@pytest.mark.parametrize("wanted", [Filter(), Filter(types=("a", "b")), Filter(browsers=("not given", "n/a (v1)"))])
+@pytest.mark.parametrize("within", [timedelta(seconds=40), timedelta(hours=1)])
+def test_what_users_did_is_counted(wanted: Filter, within: timedelta, pipeline_of: Factory) -> None:
+    """Equal to a trial of all ways through the steps; of the window only."""
+    chance = random.Random(4)
+    events = [
+        document(
+            NOON - timedelta(seconds=7 * number),
+            user_id=f"user-{chance.randrange(6)}",
+            event_type=chance.choice("abc"),
+            browser=chance.choice([None, "edge"]),
+        )
+        for number in range(60)
+    ]
+    events.append(document(NOON - timedelta(days=1), event_type="a"))
+    window = time_window.window(time_window.DEFAULT, NOON)
+    query = ActivityQuery(window=window, filter=wanted, steps=("a", "b", "a"), within=within)
+
+    found = pipeline_of(events).activity(query, USUAL_NUMBERS)
+
+    assert FakePipeline(events=events).activity(query, USUAL_NUMBERS) == found
+    assert found.counted
+
+
+def test_users_of_each_day_are_counted(pipeline_of: Factory) -> None:
+    """And how many there were up to each day."""
+    chance = random.Random(4)
+    events = [
+        document(NOON - timedelta(days=number % 5), user_id=f"user-{chance.randrange(40)}") for number in range(100)
+    ]
+
+    days = pipeline_of(events).days()
+
+    counted = [(day.start, round(day.users), round(day.so_far)) for day in days]
+    assert [*FakePipeline(events=events).days()] == counted

@@ -186,11 +186,11 @@ def test_views_are_for_everybody(
     """Axe finds nothing serious."""
     tab.emulate_media(color_scheme=theme)
     faults: dict[str, list[Any]] = {}
-    event = stored[0]
+    first = stored[0]
     for view, title in (
         ("Schemas", "Dead letters by schema"),
         ("Pipeline", "Workers"),
-        (f"Latest&event={event['_id']}&user={event['user_id']}", "Event"),
+        (f"Latest&event={first['_id']}&user={first['user_id']}", "Event"),
     ):
         tab.goto(f"{url}/?view={view}&refresh=off")
         expect(tab.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)

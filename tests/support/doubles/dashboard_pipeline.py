@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from dashboard.data.activity import MOST_READ
 from dashboard.data.pipeline import LATEST, MOST_IN_SAMPLE
 from dashboard.data.search import MOST_FOUND, MOST_SEARCHED
 from dashboard.model.explorer import COLUMNS, Search, SearchResult
@@ -15,7 +17,8 @@ from dashboard.model.health import PipelineState
 from dashboard.model.pipeline_trends import PipelineHistory, Span
 from dashboard.model.schema_versions import SchemaState
 from dashboard.model.snapshot import Sample
-from dashboard.model.time_window import from_ms, to_ms
+from dashboard.model.time_window import bucket_start, from_ms, to_ms
+from dashboard.model.user_activity import Activity, ActivityQuery, Day
 from streamapp.monitoring.latency import BOUNDS_MS
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, values
 
@@ -75,7 +78,7 @@ class FakePipeline:
         self.schema_state = SchemaState(stored={})
         #: By reason and minute, epoch ms.
         self.dead_letters: Mapping[str, Mapping[int, int]] = {}
-        self.most_in_sample, self.most_searched = MOST_IN_SAMPLE, MOST_SEARCHED
+        self.most_in_sample, self.most_searched, self.most_read = MOST_IN_SAMPLE, MOST_SEARCHED, MOST_READ
         self.events = [*events]
         self.error: DashboardError | None = None
 
@@ -104,6 +107,36 @@ class FakePipeline:
         counts = FakeReader(newest, numbers=numbers).found_directly(window, wanted, numbers).counts
         return Sample(counts=counts, read=len(newest), is_cut=len(newest) >= self.most_in_sample)
 
+    def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
+        """Return what the users did, each found out by trying all ways through the steps."""
+        self._raise()
+        window, most = query.window, self.most_read
+        inside = [event for event in self.events if window.start <= from_ms(event["event_timestamp"]) < window.end]
+        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)
+        passing = [event for event in newest[:most] if _passes(event, query.filter, numbers)]
+        counts = Counter(event["user_id"] for event in passing)
+        furthest = [_furthest([e for e in passing if e["user_id"] == user], query) for user in counts]
+        return Activity(
+            counted=len(passing),
+            users=len(counts),
+            top=tuple(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]),
+            reached=tuple(sum(each > step for each in furthest) for step in range(len(query.steps))),
+            counted_back_to=from_ms(newest[most]["event_timestamp"]) if len(newest) > most else None,
+        )
+
+    def days(self) -> tuple[Day, ...]:
+        """Return the users of each day, counted."""
+        self._raise()
+        seen, found = set[str](), list[Day]()
+        by_day = {bucket_start(from_ms(event["event_timestamp"]), timedelta(days=1)) for event in self.events}
+        for day in sorted(by_day):
+            users = {
+                e["user_id"] for e in self.events if day <= from_ms(e["event_timestamp"]) < day + timedelta(days=1)
+            }
+            seen |= users
+            found.append(Day(day, len(users), len(seen)))
+        return tuple(found)
+
     def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
         """Return the newest events that match, of those that may be searched."""
         self._raise()
@@ -113,8 +146,7 @@ class FakePipeline:
         rows = [
             event
             for event in newest[:most]
-            if wanted.user in {None, event["user_id"]}
-            and all(values(event, numbers)[name] in wanted.filter.selected(name) for name in wanted.filter.names)
+            if wanted.user in {None, event["user_id"]} and _passes(event, wanted.filter, numbers)
         ][:MOST_FOUND]
         is_cut = len(rows) >= MOST_FOUND
         rest = None if is_cut or len(newest) <= most else from_ms(newest[most]["event_timestamp"])
@@ -139,3 +171,19 @@ class FakePipeline:
 def _columns(event: Mapping[str, Any]) -> Mapping[str, Any]:
     names = {"_id", *(name.partition(".")[0] for name in COLUMNS)}
     return {name: value for name, value in event.items() if name in names}
+
+
+def _passes(event: dict[str, Any], wanted: Filter, numbers: Mapping[int, int]) -> bool:
+    return all(values(event, numbers)[name] in wanted.selected(name) for name in wanted.names)
+
+
+def _furthest(events: Sequence[dict[str, Any]], query: ActivityQuery) -> int:
+    """Return the number of steps that one user did."""
+    in_order = sorted(events, key=lambda event: event["event_timestamp"])
+    for length in range(len(query.steps), 0, -1):
+        for chosen in combinations(in_order, length):
+            times = [event["event_timestamp"] for event in chosen]
+            is_in_time = times[-1] - times[0] <= query.within // timedelta(milliseconds=1)
+            if is_in_time and query.steps[:length] == tuple(values(event)["types"] for event in chosen):
+                return length
+    return 0
