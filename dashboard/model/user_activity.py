@@ -22,8 +22,8 @@ MOST_STEPS = 5
 MOST_USERS = 8
 #: By the key in the address.
 WITHIN: Mapping[str, timedelta] = {
+    "30 min": timedelta(minutes=30),
     "1 h": timedelta(hours=1),
-    "10 min": timedelta(minutes=10),
     "24 h": timedelta(days=1),
     "7 d": timedelta(days=7),
 }
@@ -148,9 +148,13 @@ def days(sketches: Iterable[tuple[datetime, Sequence[bytes]]]) -> tuple[Day, ...
 
 
 def new_users(found: Sequence[Day], last: int) -> tuple[NewUsers, ...]:
-    """Return the new users of the last days."""
+    """Return the new users of the days with events among the last days until the newest one."""
     before = [0.0, *(day.so_far for day in found)]
-    return tuple(_new(day, n) for day, n in zip(found, before, strict=False))[-last:]
+    return tuple(
+        _new(day, n)
+        for day, n in zip(found, before, strict=False)
+        if day.start > found[-1].start - timedelta(days=last)
+    )
 
 
 def _new(day: Day, before: float) -> NewUsers:
@@ -165,8 +169,9 @@ def _new(day: Day, before: float) -> NewUsers:
 
 
 @lru_cache(64)
-def days_chart(shown: tuple[NewUsers, ...]) -> Chart:
-    """Return the users of each day, stacked by new and returning ones."""
+def days_chart(shown: tuple[NewUsers, ...], last: int) -> Chart:
+    """Return the users of each of the last days, stacked by new and returning ones."""
+    end = shown[-1].start + timedelta(days=1)
     width_ms = 86_400_000
     amounts = {"New": [day.n for day in shown], "Returning": [day.of - day.n for day in shown]}
     bars = [
@@ -185,7 +190,8 @@ def days_chart(shown: tuple[NewUsers, ...]) -> Chart:
     ]
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
     numbers = {"title": {"text": "Users"}, "rangemode": "tozero", "tickformat": ",d", "nticks": 5, "fixedrange": True}
-    times = {"type": "date", "tickformat": "%d %b", "nticks": 8, "fixedrange": True}
+    edges = [figures.drawn(at, UTC) for at in (end - timedelta(days=last), end)]
+    times = {"type": "date", "range": edges, "tickformat": "%d %b", "nticks": 8, "fixedrange": True}
     layout = {**figures.layout(DAYS_HEIGHT), "barmode": "stack", "showlegend": True, "legend": legend}
     return Chart(bars, {**layout, "xaxis": times, "yaxis": numbers})
 

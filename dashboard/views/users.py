@@ -50,7 +50,8 @@ def show(feed: Feed, choice: Choice) -> None:
 def _show_controls(reading: Reading) -> tuple[tuple[str, ...], str]:
     offered = reading.snapshot.found.counts.options.get(MAIN_DIMENSION, ()) if reading.snapshot else ()
     chosen = address.selected(STEP)[:MOST_STEPS] or [*FUNNEL]
-    with st.container(horizontal=True, vertical_alignment="bottom", key="funnel_controls"):
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    with left:
         st.session_state[STEP] = chosen
         st.multiselect(
             "Steps of the funnel, in their order",
@@ -59,6 +60,7 @@ def _show_controls(reading: Reading) -> tuple[tuple[str, ...], str]:
             max_selections=MOST_STEPS,
             on_change=lambda: address.select(STEP, st.session_state[STEP]),
         )
+    with right:
         within = choices.pressed("From the first to the last step within", [*WITHIN], key=WITHIN_KEY)
     return tuple(chosen), within
 
@@ -104,10 +106,10 @@ def _base(found: Activity, shown: Snapshot, zone: tzinfo) -> str:
 def _show_days(days: tuple[Day, ...]) -> None:
     shown = user_activity.new_users(days, DAYS)
     with st.container(border=True):
-        charts.heading("New and returning users", f"per day (UTC), the last {DAYS} days with events, without filters")
+        charts.heading("New and returning users", f"per day (UTC), {DAYS} days until the newest event, without filters")
         if not shown:
             st.caption("none")
             return
         if any(day.least != day.most for day in shown):
             st.caption("Estimates by sketches; the bounds are in the tooltips.")
-        chart.draw(user_activity.days_chart(shown), key="new_users", alt=user_activity.days_text(shown))
+        chart.draw(user_activity.days_chart(shown, DAYS), key="new_users", alt=user_activity.days_text(shown))

@@ -12,9 +12,12 @@ import pytest
 from playwright.sync_api import Page, expect
 from pymongo import MongoClient
 
+from dashboard.model import time_window
+from dashboard.model.snapshot import USUAL_NUMBERS, Filter
+from dashboard.model.user_activity import ActivityQuery
 from streamapp.model import event
 from tests.e2e.test_page import SOON_MS, faults_of, one_document, served
-from tests.support.doubles.dashboard_pipeline import partition, worker
+from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, worker
 from tests.support.rollup_factory import insert
 
 if TYPE_CHECKING:
@@ -122,8 +125,35 @@ def bars(counted: Counter[str], n: int) -> str:
     return ", ".join(f"{value} {times:,} · {100 * times / n:.1f}%" for value, times in ranked)
 
 
-def expect_figure(page: Page, name: str) -> None:
+def expect_figure(page: Page, name: str | re.Pattern[str]) -> None:
     expect(page.get_by_role("figure", name=name)).to_be_visible(timeout=30_000)
+
+
+def test_users_view_equals_a_recount(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
+    """Top users, a funnel by a trial of all ways through its steps, and the users of the day."""
+    window = time_window.window(time_window.range_named("1 h"), datetime.now(UTC))
+    steps = ("search", "click", "purchase")
+    query = ActivityQuery(window=window, filter=Filter(), steps=steps, within=timedelta(minutes=30))
+    counted = FakePipeline(events=stored).activity(query, USUAL_NUMBERS)
+    chosen = "".join(f"&step={step}" for step in steps)
+    tab.goto(f"{url}/?view=Users&refresh=off&range=1+h{chosen}")
+
+    top = ", ".join(f"{user} {n} · {100 * n / len(stored):.1f}%" for user, n in counted.top)
+    expect_figure(tab, f"Top users: {top}.")
+    of_first = [
+        f"{number}. {step} {n} · {100 * n / counted.reached[0]:.1f}%"
+        for number, (step, n) in enumerate(zip(steps, counted.reached, strict=True), 1)
+    ]
+    expect_figure(tab, f"Funnel: {', '.join(of_first)}.")
+    users = {each["user_id"] for each in stored if each["event_timestamp"] >= _midnight_ms(stored)}
+    expect_figure(tab, re.compile(rf"^Users of .*: {len(users)}, of whom new \d+\.$"))
+    expect(tab.get_by_text(f"Counted one by one: all {len(stored)} events of the last hour.")).to_be_visible()
+
+
+def _midnight_ms(stored: list[dict[str, Any]]) -> int:
+    """Return when the day of the newest event began."""
+    day_ms = 86_400_000
+    return max(each["event_timestamp"] for each in stored) // day_ms * day_ms
 
 
 def test_schemas_view_equals_a_recount(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
@@ -188,6 +218,7 @@ def test_views_are_for_everybody(
     faults: dict[str, list[Any]] = {}
     first = stored[0]
     for view, title in (
+        ("Users", "New and returning users"),
         ("Schemas", "Dead letters by schema"),
         ("Pipeline", "Workers"),
         (f"Latest&event={first['_id']}&user={first['user_id']}", "Event"),

@@ -131,6 +131,7 @@ def test_new_users_of_many_are_an_estimate_with_bounds() -> None:
 
     assert first.least <= 5_000 <= first.most * 1.04
     assert second.least <= 1_000 <= second.most <= second.of
+    assert 2 == len(user_activity.new_users([Day(MIDNIGHT - timedelta(days=n), 1, 1) for n in (30, 29, 0)], 30))
     assert (0, 10, 10) == user_activity.new_users([Day(MIDNIGHT, 10, 1_000), Day(MIDNIGHT, 10, 999)], 1)[0][2:]
     assert user_activity.new_text(second).startswith("~")
 
@@ -139,9 +140,10 @@ def test_chart_of_the_days_is_stacked() -> None:
     """New users, and the others."""
     shown = (NewUsers(MIDNIGHT, 3, 3, 3, 10), NewUsers(MIDNIGHT + timedelta(days=1), 5, 2, 8, 9))
 
-    chart = user_activity.days_chart(shown).to_dict()
+    chart = user_activity.days_chart(shown, 30).to_dict()
 
     assert {"New": [3, 5], "Returning": [7, 4]} == {bar["name"]: bar["y"] for bar in chart["data"]}
+    assert ["2026-02-01T00:00:00", "2026-03-03T00:00:00"] == chart["layout"]["xaxis"]["range"]
     assert [["01 Mar 2026", "3", "10"], ["02 Mar 2026", "~5 (2 to 8)", "9"]] == chart["data"][0]["customdata"]
     assert "Users of 02 Mar 2026: 9, of whom new ~5 (2 to 8)." == user_activity.days_text(shown)
     assert "New and returning users: none." == user_activity.days_text(())

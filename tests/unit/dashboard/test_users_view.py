@@ -77,11 +77,11 @@ def test_steps_and_their_time_are_chosen() -> None:
     app, _ = opened(EVENTS)
 
     app.multiselect(key="step").set_value(["page_view", "purchase"]).run()
-    app.button_group(key="within").set_value("10 min").run()
+    app.button_group(key="within").set_value("1 h").run()
 
     assert not app.exception
     assert "2. purchase 2" in charts(app)
-    assert "users that did these steps in order, within 10 min" in text(app)
+    assert "users that did these steps in order, within 1 h" in text(app)
     assert ["page_view", "purchase"] == app.query_params["step"]
 
 
