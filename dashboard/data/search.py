@@ -8,7 +8,7 @@ import pymongo
 
 from dashboard.data import direct
 from dashboard.model.explorer import COLUMNS, SearchResult
-from dashboard.model.time_window import from_ms
+from dashboard.model.time_window import from_ms, to_ms
 from streamapp.model.user_event import TIME, USER
 from streamapp.model.value_text import values_of
 
@@ -28,26 +28,25 @@ MOST_SEARCHED = 50_000
 
 def search(database: Database[dict[str, Any]], wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
     """Return the newest events that match, and how far was looked for them."""
-    conditions = [direct.candidates(wanted.filter)]
+    back_to = _first_not_searched(database, wanted)
+    conditions = [direct.query(wanted.window), direct.candidates(wanted.filter)]
+    if back_to is not None:
+        conditions.append({TIME: {"$gt": to_ms(back_to)}})
     if wanted.user is not None:
         conditions.append({USER: {"$in": values_of(wanted.user)}})
-    stages = [
-        *direct.newest(wanted.window, MOST_SEARCHED),
-        {"$match": {"$and": conditions}},
-        {"$limit": MOST_FOUND},
-        {"$project": dict.fromkeys(COLUMNS, 1)},
-    ]
-    rows = [*database["events"].aggregate(stages)]
+    # Not an aggregation, which reads thousands of events before it returns the first one.
+    found = database["events"].find({"$and": conditions}, dict.fromkeys(COLUMNS, 1))
+    rows = [*found.sort(TIME, pymongo.DESCENDING).limit(MOST_FOUND)]
     is_cut = len(rows) >= MOST_FOUND
     return SearchResult(
         rows=direct.passing_events(rows, wanted.filter, numbers),
         is_cut=is_cut,
-        searched_back_to=None if is_cut else _first_not_searched(database, wanted),
+        searched_back_to=None if is_cut else back_to,
     )
 
 
 def _first_not_searched(database: Database[dict[str, Any]], wanted: Search) -> datetime | None:
-    """The time of the newest event that was not looked at."""
+    """The time of the newest event that is not looked at; None if all are. Only the index is read."""
     events = database["events"].find(direct.query(wanted.window), {TIME: 1, "_id": 0})
     rest = events.sort(TIME, pymongo.DESCENDING).skip(MOST_SEARCHED).limit(1)
     return next((from_ms(int(event[TIME])) for event in rest), None)
