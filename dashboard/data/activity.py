@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 #: Events of the window that are read.
-MOST_READ = 30_000
+MOST_READ = 10_000
 #: Rollups by day that are read, the newest ones: one for each day and partition.
 MOST_ROLLUPS = 5_000
 _MAIN = next(each.path for each in DIMENSIONS if each.plural == MAIN_DIMENSION)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Events that are returned.
 MOST_FOUND = 100
 #: Events of the window that are looked at: no index leads to a user or a value.
-MOST_SEARCHED = 50_000
+MOST_SEARCHED = 30_000
 
 
 def search(database: Database[dict[str, Any]], wanted: Search, numbers: Mapping[int, int]) -> SearchResult:

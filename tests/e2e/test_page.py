@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from streamapp.local.process import Server
 
 DATABASE = "page"
-SHOWN_BY = {"Pipeline": "Schema versions seen", "Latest": "in the order in which they were stored"}
+SHOWN_BY = {"Pipeline": "Waiting messages by partition", "Latest": "by event time: "}
 
 
 def readyz(url: str) -> tuple[int, dict[str, Any]]:

@@ -16,8 +16,8 @@ from dashboard.model import time_window
 from dashboard.model.snapshot import USUAL_NUMBERS, Filter
 from dashboard.model.user_activity import ActivityQuery
 from streamapp.model import event
-from tests.e2e.test_page import SOON_MS, faults_of, one_document, served
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, worker
+from tests.support.page import SOON_MS, faults_of, one_document, served
 from tests.support.rollup_factory import insert
 
 if TYPE_CHECKING:
