@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from threading import Lock
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -20,6 +21,7 @@ class Kept(Generic[Key, Answer]):
     def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._monotonic = monotonic
+        self._lock = Lock()
         self._answers: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
 
     def get(self, key: Key, read: Callable[[], Answer]) -> Answer:
@@ -28,8 +30,9 @@ class Kept(Generic[Key, Answer]):
         if kept is not None and self._monotonic() - kept[0] < self._seconds:
             return kept[1]
         answer = read()
-        self._answers[key] = self._monotonic(), answer
-        self._answers.move_to_end(key)
-        while len(self._answers) > MOST:
-            self._answers.popitem(last=False)
+        with self._lock:
+            self._answers[key] = self._monotonic(), answer
+            self._answers.move_to_end(key)
+            while len(self._answers) > MOST:
+                self._answers.popitem(last=False)
         return answer
