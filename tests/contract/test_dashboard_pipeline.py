@@ -114,7 +114,7 @@ EVENTS = [
             {"browser": "not given"},
             {"schema_version": "v1", "browser": None},
             {"metadata": {"device": "tablet", "location": "FR"}},
-            {"metadata": {}},
+            {"metadata": {"device": "mobile", "location": None}},
             {},
             {"schema_version": "unregistered"},
             {"event_type": "x" * 200},

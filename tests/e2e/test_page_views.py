@@ -217,14 +217,15 @@ def test_views_are_for_everybody(
     tab.emulate_media(color_scheme=theme)
     faults: dict[str, list[Any]] = {}
     first = stored[0]
-    for view, title in (
-        ("Users", "New and returning users"),
-        ("Schemas", "Dead letters by schema"),
-        ("Pipeline", "Workers"),
-        (f"Latest&event={first['_id']}&user={first['user_id']}", "Event"),
+    for view, title, shown in (
+        ("Users", "New and returning users", "Counted one by one"),
+        ("Schemas", "Dead letters by schema", "The change is allowed under"),
+        ("Pipeline", "Workers", "undecodable · 12"),
+        (f"Latest&event={first['_id']}&user={first['user_id']}", "Event", first["_id"]),
     ):
         tab.goto(f"{url}/?view={view}&refresh=off")
         expect(tab.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)
+        expect(tab.get_by_text(shown).first).to_be_visible(timeout=SOON_MS)
         faults[title] = faults_of(tab)
 
     assert {title: [] for title in faults} == faults
