@@ -12,7 +12,7 @@ from dashboard.data.search import MOST_FOUND, MOST_SEARCHED
 from dashboard.model import explorer, figures, formatting, time_window
 from dashboard.model.errors import DashboardError
 from dashboard.model.explorer import Search, SearchResult
-from dashboard.model.snapshot import USUAL_NUMBERS
+from dashboard.model.snapshot import USUAL_NUMBERS, Query
 from dashboard.model.time_window import to_ms
 from dashboard.views import address, chart, charts, choices
 from streamapp.model.user_event import DIMENSIONS, MAIN_DIMENSION, SCHEMA_VERSION, USER
@@ -26,10 +26,14 @@ if TYPE_CHECKING:
     from dashboard.model.health import Document
     from dashboard.views.controls import Choice
 
-_TABLE, _FOUND = "latest", "latest_found"
+_TABLE, _ASKED, _FOUND = "latest_table", "latest_asked", "latest_found"
 #: Parameters of the address.
 ORDER, BY_USER, EVENT = "order", "user", "event"
 BY_TIME, _ = ORDERS = ("by event time", "as stored")
+_AS_STORED = (
+    f"The latest events in the order in which they were stored, at most {LATEST}; the range and the filters do not "
+    "apply."
+)
 _HEIGHT = 640
 _ROW_HEIGHT, _MOST_WITHOUT_SCROLLING = 35, 17
 _MAIN_PATH = next(each.path for each in DIMENSIONS if each.plural == MAIN_DIMENSION)
@@ -38,8 +42,9 @@ _MAIN_PATH = next(each.path for each in DIMENSIONS if each.plural == MAIN_DIMENS
 def show(feed: Feed, choice: Choice) -> None:
     """Show the events; the table does not change while a row is selected, or during an outage."""
     is_by_time = _show_controls()
-    if not _selected_rows() or _FOUND not in st.session_state:
-        _read(feed, choice, is_by_time=is_by_time)
+    asked = (is_by_time, choice.query, _user())
+    if not _selected_rows() or st.session_state.get(_ASKED) != asked:
+        _read(feed, choice, asked)
     found: SearchResult | None = st.session_state.get(_FOUND)
     if found is None:
         return
@@ -70,12 +75,23 @@ def _search_user() -> None:
     address.change([(BY_USER, st.session_state[BY_USER] or [])])
 
 
-def _read(feed: Feed, choice: Choice, *, is_by_time: bool) -> None:
+def _read(feed: Feed, choice: Choice, asked: tuple[bool, Query, str | None]) -> None:
+    is_by_time, *_ = asked
     try:
-        st.session_state[_FOUND] = _search(feed, choice) if is_by_time else SearchResult(rows=feed.pipeline.latest())
+        found = _search(feed, choice) if is_by_time else SearchResult(rows=feed.pipeline.latest())
     except DashboardError as error:
         known = " Data below was read before." if _FOUND in st.session_state else ""
         st.warning(f"{error}{known}")
+        return
+    if st.session_state.get(_ASKED) != asked:
+        # Another table: what is selected in this one are the numbers of its rows.
+        st.session_state[_ASKED], st.session_state[_TABLE] = asked, _table() + 1
+    st.session_state[_FOUND] = found
+
+
+def _table() -> int:
+    """Return the number of the table that is shown."""
+    return st.session_state.get(_TABLE, 0)
 
 
 def _search(feed: Feed, choice: Choice) -> SearchResult:
@@ -86,20 +102,19 @@ def _search(feed: Feed, choice: Choice) -> SearchResult:
 
 
 def _selected_rows() -> Sequence[int]:
-    return st.session_state.get(_TABLE, {}).get("selection", {}).get("rows", [])
+    return st.session_state.get(f"latest {_table()}", {}).get("selection", {}).get("rows", [])
 
 
 def _show_table(found: SearchResult, feed: Feed, choice: Choice, *, is_by_time: bool) -> None:
     rows = found.rows
-    order = _order(found, choice) if is_by_time else f"The latest {len(rows)} events in the order in which they were "
     if not rows:
         st.info(_none(feed, choice, is_by_time=is_by_time))
     else:
-        stored = "" if is_by_time else f"stored, at most {LATEST}; the range and the filters do not apply. "
-        st.caption(f"{order}{stored}Times are {formatting.zone_name(choice.zone)}. Select an event to see all of it.")
+        which = _which(found, choice) if is_by_time else _AS_STORED
+        st.caption(f"{which} Times are {formatting.zone_name(choice.zone)}. Select an event to see all of it.")
         st.dataframe(
             [explorer.row(each, choice.zone) for each in rows],
-            key=_TABLE,
+            key=f"latest {_table()}",
             on_select=_choose,
             selection_mode="single-row",
             hide_index=True,
@@ -110,9 +125,9 @@ def _show_table(found: SearchResult, feed: Feed, choice: Choice, *, is_by_time: 
         _show_limit(found.searched_back_to, feed, choice)
 
 
-def _order(found: SearchResult, choice: Choice) -> str:
+def _which(found: SearchResult, choice: Choice) -> str:
     most = f"the newest {MOST_FOUND} of them" if found.is_cut else f"{formatting.number(len(found.rows))} events"
-    return f"The {choice.query.chosen.words}, by event time: {most}. "
+    return f"The {choice.query.chosen.words}, by event time: {most}."
 
 
 def _none(feed: Feed, choice: Choice, *, is_by_time: bool) -> str:

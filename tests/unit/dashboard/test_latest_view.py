@@ -50,7 +50,9 @@ def text(app: AppTest) -> str:
 
 def select(app: AppTest, *selected: int) -> AppTest:
     """Select rows as a click does, whose callback the test must run itself."""
-    app.session_state["latest"] = {"selection": {"rows": [*selected], "columns": []}}
+    app.session_state[f"latest {app.session_state['latest_table']}"] = {
+        "selection": {"rows": [*selected], "columns": []}
+    }
     app.query_params["event"] = [app.session_state["latest_found"].rows[row]["_id"] for row in selected]
     return app.run()
 
@@ -154,7 +156,9 @@ def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
     assert not app.exception
     assert EVENTS[0]["_id"] in app.code[0].value
     assert 2 == len(rows(app, "user"))
-    select(app)
+    next(button for button in app.button if button.label == "Events of this user").click().run()
+    assert ["user-2"] == rows(app, "user")
+    app.text_input(key="user").set_value("").run()
     assert 3 == len(rows(app, "user"))
 
 
