@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from generators.markdown import table
 from streamapp.dlq.index import State
+from streamapp.explain.reasons import ADVICE
 from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model.record import HEADER_PREFIX, DeadLetter, Reason, TopicRecord, origin_of
 
@@ -21,29 +22,6 @@ HEADERS = {
     "failed_at": "When the worker dead-lettered the record, ISO 8601, UTC.",
     "attempt": "1 the first time; one more after each replay that failed again.",
     "incarnation": "Topic id (UUID) of the original topic; empty if the broker has none.",
-}
-REASONS = {
-    Reason.EMPTY: ("The value has no bytes.", "Usually nothing: correct the producer."),
-    Reason.TOMBSTONE: ("The value is null.", "Usually nothing: correct the producer."),
-    Reason.BAD_MAGIC_BYTE: ("The first byte is not 0: this is not Confluent's wire format.", "Correct the producer."),
-    Reason.TRUNCATED: ("The record ends too early.", "Usually nothing: correct the producer."),
-    Reason.UNKNOWN_SCHEMA_ID: (
-        "The registry does not know the schema id, asked again for 5 s.",
-        "Register the schema under that id, or correct `STREAMAPP_SCHEMA_REGISTRY_URL`; then replay.",
-    ),
-    Reason.UNDECODABLE: ("The bytes do not fit the writer's schema.", "Usually nothing: correct the producer."),
-    Reason.INCOMPATIBLE_SCHEMA: (
-        "The schema is registered, but the record is not a user event: a required field is missing or null.",
-        "Correct the producer, or run a worker whose event allows it; then replay.",
-    ),
-    Reason.TIMESTAMP_OUT_OF_RANGE: (
-        "The event time is too early, or too far ahead of the Kafka timestamp.",
-        "If the times are right, change the limits in the [settings](settings.md), restart the worker and replay.",
-    ),
-    Reason.REFUSED_BY_STORE: (
-        "MongoDB refuses the document: a validator, a unique index, a value that BSON cannot hold.",
-        "Change what `streamapp.error` names in MongoDB; then replay.",
-    ),
 }
 STATES = {
     State.OPEN: "Nothing has been done yet.",
@@ -74,7 +52,7 @@ def example_headers() -> Mapping[str, str]:
 
 def reasons() -> str:
     """Render the reasons."""
-    rows = [(f"`{reason}`", *REASONS[reason]) for reason in Reason]
+    rows = [(f"`{reason}`", *ADVICE[reason]) for reason in Reason]
     return table(["reason", "what is wrong", "what to do"], rows)
 
 

@@ -19,7 +19,8 @@ GROUPS = {
         "send-sample": "Send sample events to the topic.",
         "dlq": "List, show and replay dead letters.",
         "verify": "Find events that are missing, duplicated or changed.",
-        "schema": "Check, compare, register and migrate Avro schemas.",
+        "explain": "Explain one event or dead letter: document, bytes, schema, rollups.",
+        "schema": "Check, compare, list, register and migrate Avro schemas.",
     },
     "Operate": {
         "doctor": "Check settings and servers; name each fault and its remedy.",

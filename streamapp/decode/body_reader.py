@@ -104,7 +104,7 @@ class BodyReader:
             if type_.kind == "map":
                 return _map(read_item, 1 + least, _ENTRY + _memory(item))
             return _array(_items(item, read_item), least, _SLOT + _memory(item))
-        return _converted(_plain(type_), conversion(type_))
+        return _converted(plain_reader(type_), conversion(type_))
 
 
 def _memory(type_: AvroType) -> int:
@@ -243,7 +243,8 @@ def _blocks(cursor: Cursor, least: int, memory: int) -> Iterator[int]:
             raise malformed(f"a block has another size than the {size} bytes that it says")
 
 
-def _plain(type_: AvroType) -> Read:
+def plain_reader(type_: AvroType) -> Read:
+    """The reader of a type that contains no other types."""
     if type_.kind == "enum":
         symbols = type_.symbols
         return lambda cursor: symbols[read_index(cursor, len(symbols), "an enum")]

@@ -32,14 +32,16 @@ def required_types() -> dict[str, Any]:
     return types
 
 
+def schema_folder() -> Path:
+    """The folder of the schema files: beside the package in a checkout, in the package after an installation."""
+    packaged = Path(str(files("streamapp"))) / "schemas"
+    return packaged if packaged.exists() else Path(__file__).parents[2] / "schemas"
+
+
 @cache
 def schema_text(version: int) -> str:
     """The text of `user_event_v<version>.avsc`."""
-    name = f"user_event_v{version}.avsc"
-    packaged = Path(str(files("streamapp"))) / "schemas" / name
-    # A checkout has the schemas beside the package, a wheel has them in the package.
-    path = packaged if packaged.exists() else Path(__file__).parents[2] / "schemas" / name
-    return path.read_text(encoding="utf-8")
+    return (schema_folder() / f"user_event_v{version}.avsc").read_text(encoding="utf-8")
 
 
 @cache

@@ -31,6 +31,8 @@ class RegisteredSchema(NamedTuple):
     definitions: Sequence[Schema]
     #: Whether a schema that it refers to cannot be read; the registry may have it later.
     is_incomplete: bool = False
+    #: None where the registry's answer does not name it.
+    schema_id: int | None = None
 
 
 def registered(body: Mapping[str, Any], fetch: Callable[[Reference], Mapping[str, Any]]) -> RegisteredSchema:
@@ -40,11 +42,11 @@ def registered(body: Mapping[str, Any], fetch: Callable[[Reference], Mapping[str
         body: the registry's answer for the schema; raises KeyError if it is not that of a schema.
         fetch: see `definitions`.
     """
-    schema = schema_in(body)
+    schema, schema_id = schema_in(body), body.get("id")
     try:
-        return RegisteredSchema(schema, definitions(body, fetch))
+        return RegisteredSchema(schema, definitions(body, fetch), schema_id=schema_id)
     except UnreadableReferenceError as exc:
-        return RegisteredSchema(UnreadableSchema(str(exc)), [], is_incomplete=True)
+        return RegisteredSchema(UnreadableSchema(str(exc)), [], is_incomplete=True, schema_id=schema_id)
 
 
 def schema_in(body: Mapping[str, Any]) -> Schema:
