@@ -21,6 +21,7 @@ GROUPS = {
         "verify": "Find events that are missing, duplicated or changed.",
         "explain": "Explain one event or dead letter: document, bytes, schema, rollups.",
         "schema": "Check, compare, list, register and migrate Avro schemas.",
+        "scenario": "Play lessons about schema evolution over a running pipeline.",
     },
     "Operate": {
         "doctor": "Check settings and servers; name each fault and its remedy.",

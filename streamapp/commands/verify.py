@@ -20,12 +20,13 @@ from streamapp.connections import mongodb
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StreamappError
 from streamapp.mongodb.client import Mongo, translate_errors
-from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.reconcile.reconciliation import ReconciliationResult
 from streamapp.settings import Settings
 from streamapp.verify import manifest_file
 from streamapp.verify.checks.manifest import Manifest, NoManifestError
 from streamapp.verify.checks.manifest_check import ManifestCheck
 from streamapp.verify.checks.result import Problem, VerificationResult
+from streamapp.verify.rollup_check import check_rollups
 from streamapp.verify.verification import Verification
 
 #: Problems that are listed one by one.
@@ -126,17 +127,8 @@ def _refuse_other_topics(sent: Sequence[Manifest], topic: str, topic_id: str | N
 
 def _check_rollups(result: VerifyResult, mongo: Mongo, settings: Settings) -> None:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
-        result.rollups = Reconciliation(
-            mongo,
-            keep=settings.keep,
-            now=lambda: datetime.now(UTC),
-            max_lead_ms=int(settings.max_event_lead_seconds * 1000),
-            on_read=advance,
-        ).check()
-    different = sorted((result.rollups.different | result.rollups.unrepairable).items())
-    result.problems += [
-        Problem("rollup", None, "", f"{level.collection} {id_}: {why}") for (level, id_), why in different
-    ]
+        result.rollups, problems = check_rollups(settings, mongo, advance)
+    result.problems += problems
 
 
 def _report(result: VerifyResult, settings: Settings, *, seconds: float, as_json: bool) -> None:

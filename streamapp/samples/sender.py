@@ -18,6 +18,7 @@ from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.wire_format import EventCodec
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin, silent_logger
+from streamapp.model.user_event import USER
 from streamapp.registry.client import RegistryClient
 from streamapp.registry.registration import SchemaRegistration
 from streamapp.retry import NoRetry
@@ -226,8 +227,15 @@ def outgoing_records(
     for index, sample in enumerate(paced(samples)):
         fault = faults.draw()
         event = sample.event(at=faults.event_time(fault, plan.event_time(index)))
-        value = faults.wire(fault, codec.dumps(event))
-        key, version = sample.fields["user_id"], sample.version
-        if fault is Fault.DUPLICATE:  # the first of the two counts as an event without a fault
-            yield OutgoingRecord(key=key, value=value, version=version, event=event)
-        yield OutgoingRecord(key=key, value=value, version=version, fault=fault, event=event)
+        key, version = sample.fields[USER], sample.version
+        yield from faulty_records(faults, fault, codec.dumps(event), key=key, version=version, event=event)
+
+
+def faulty_records(  # noqa: PLR0913 - a record and its fault
+    faults: Faults, fault: Fault | None, value: bytes, *, key: str, version: int, event: Mapping[str, Any]
+) -> Iterator[OutgoingRecord]:
+    """Yield the record of an event with a fault; two for a duplicate."""
+    value_sent = faults.wire(fault, value)
+    if fault is Fault.DUPLICATE:  # the first of the two counts as an event without a fault
+        yield OutgoingRecord(key=key, value=value_sent, version=version, event=event)
+    yield OutgoingRecord(key=key, value=value_sent, version=version, fault=fault, event=event)
