@@ -19,7 +19,7 @@ GROUPS = {
         "send-sample": "Send sample events to the topic.",
         "dlq": "List, show and replay dead letters.",
         "verify": "Find events that are missing, duplicated or changed.",
-        "explain": "Explain one event or dead letter: document, bytes, schema, rollups.",
+        "explain": "Explain one event or dead letter.",
         "schema": "Check, compare, list, register and migrate Avro schemas.",
         "scenario": "Play lessons about schema evolution over a running pipeline.",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,8 +16,10 @@ import click
 
 from streamapp import net
 from streamapp.commands import dashboard, up
+from streamapp.commands import scenario as scenario_command
 from streamapp.commands.interrupts import Interrupted, Interrupts
 from streamapp.commands.options import handle_errors, load_settings
+from streamapp.local import children
 from streamapp.local.backend import Backend
 from streamapp.local.listener import PortReservations
 from streamapp.local.ports import choose_port, port_notice
@@ -33,20 +36,27 @@ HISTORY = ("--over", "24h", "--count", "20000")
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep the data in this folder.  [default: a temporary folder, removed at the end]",
 )
+@click.option(
+    "--scenario", metavar="NAME", help="Play this scenario, see `streamapp scenario list`, once all is ready."
+)
 @handle_errors
-def command(data_dir: Path | None) -> None:
+def command(*, data_dir: Path | None, scenario: str | None) -> None:
     """Start a local Kafka, schema registry and MongoDB, a worker and the dashboard; run until Ctrl-C."""
+    if scenario is not None:
+        scenario_command.check_name(scenario)
     settings = load_settings()
     with Interrupts() as interrupts:
         try:
             with ExitStack() as stack:
-                _run(stack, data_dir, settings, interrupts)
+                _run(stack, data_dir, scenario, settings, interrupts)
         except Interrupted as exc:
             sys.exit(up.report_interrupted(exc))
     click.echo("Stopped. All processes have ended.", err=True)
 
 
-def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts: Interrupts) -> None:
+def _run(
+    stack: ExitStack, data_dir: Path | None, scenario: str | None, settings: Settings, interrupts: Interrupts
+) -> None:
     is_new = data_dir is None or not data_dir.exists() or not any(data_dir.iterdir())
     folder = stack.enter_context(up.data_folder(data_dir))
     backend = stack.enter_context(up.running(folder, settings))
@@ -63,7 +73,20 @@ def _run(stack: ExitStack, data_dir: Path | None, settings: Settings, interrupts
     if is_new:
         _send_history(backend)
     checks = [partial(up.check_backend, backend), *(server.check for server in servers)]
-    up.watch(checks, interrupts, lambda: _print_addresses(backend, worker_port, page_port))
+
+    def on_ready() -> None:
+        _print_addresses(backend, worker_port, page_port)
+        if scenario is not None:
+            _play(stack, scenario, backend)
+
+    up.watch(checks, interrupts, on_ready)
+
+
+def _play(stack: ExitStack, scenario: str, backend: Backend) -> None:
+    """Start the scenario, which has the terminal; end it with the demo."""
+    command = [sys.executable, "-m", "streamapp", "scenario", "run", scenario, "--yes"]
+    process = children.start(command, signal.SIGTERM, env=backend.addresses.command_environment(os.environ))
+    stack.callback(up.stop, process)
 
 
 def _send_history(backend: Backend) -> None:

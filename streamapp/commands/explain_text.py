@@ -121,7 +121,7 @@ def _letter_section(one: Explanation) -> Iterator[str]:
     facts = [
         ("reason", f"{letter.reason}: {ADVICE[letter.reason].meaning}"),
         ("error", _cut(letter.error)),
-        *_place_of_problem(one.layout),
+        *_places_of_problem(one.layout, letter.error),
         ("attempt", f"{letter.attempt}, failed at {letter.failed_at:%Y-%m-%dT%H:%M:%SZ}"),
         ("dead letter", f"{letter.partition}:{letter.offset}"),
         ("remedy", ADVICE[letter.reason].remedy),
@@ -130,10 +130,13 @@ def _letter_section(one: Explanation) -> Iterator[str]:
     yield from _section("Why it failed", columns(facts))
 
 
-def _place_of_problem(layout: Layout | None) -> Iterator[tuple[str, str]]:
+def _places_of_problem(layout: Layout | None, error: str) -> Iterator[tuple[str, str]]:
     if layout and layout.problem and layout.problem_at:
         start, end = layout.problem_at
         yield "bytes", f"{_range(start, end)}: {layout.problem}"
+    elif layout:
+        for span in layout.named_in(error):
+            yield "bytes", f"{_range(span.start, span.end)}: {span.what}, {span.text}"
 
 
 def _diagnosis_facts(found: Diagnosis | None, reason: Reason) -> Iterator[tuple[str, str]]:

@@ -39,6 +39,12 @@ def _unusable_input() -> Generator[None]:
         raise error from None
 
 
+def check_name(name: str) -> None:
+    """Exit with 2 if a scenario cannot be used."""
+    with _unusable_input():
+        scenario_file.load(name)
+
+
 @click.group("scenario")
 def command() -> None:
     """Play lessons about schema evolution over a running pipeline."""

@@ -14,7 +14,7 @@ import click
 from streamapp.commands.options import handle_errors, is_json, json_option, load_settings
 from streamapp.connections import mongodb
 from streamapp.connections.registry import RegistryConnection
-from streamapp.decode.writer_schema import WriterSchema
+from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import StoreUnavailable
 from streamapp.evolution import registering, version_list
@@ -24,6 +24,8 @@ from streamapp.registry.client import RegistryClient
 from streamapp.settings import Settings
 
 _HEAD = ("version", "id", "first seen", "events", "last 24 h", "share", "file of this checkout")
+
+_UNLISTED = {UNREGISTERED: "schemas of other subjects"}
 
 
 @click.command("list")
@@ -102,5 +104,5 @@ def _cells(one: ListedVersion, share: float | None, *, is_counted: bool) -> Sequ
         f"{one.events:,}" if is_counted else "?",
         f"{one.last_day:,}" if is_counted else "?",
         "–" if share is None else f"{share:.1%}",
-        one.file or ("–" if one.is_registered else "– (not in the registry)"),
+        one.file or ("–" if one.is_registered else f"– ({_UNLISTED.get(one.label, 'not in the registry')})"),
     )

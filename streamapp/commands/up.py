@@ -165,7 +165,7 @@ def _run(command: Sequence[str], backend: Backend, interrupts: Interrupts) -> in
         return _exit_code(process, backend)
     finally:
         interrupts.ignore()
-        _stop(process)
+        stop(process)
 
 
 def _exit_code(process: subprocess.Popen[bytes], backend: Backend) -> int:
@@ -178,7 +178,8 @@ def _exit_code(process: subprocess.Popen[bytes], backend: Backend) -> int:
             return code if code >= 0 else 128 - code  # as a shell reports a signal
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a command to end; kill it after _COMMAND_STOP_SECONDS."""
     process.terminate()
     try:
         process.wait(_COMMAND_STOP_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from streamapp.decode.wire_format import HEADER, MAGIC_BYTE
 #: Spans that are listed; a record with more is cut.
 MAX_SPANS = 500
 _MAX_TEXT = 60
+_WORD = re.compile(r"[\w.]*\w")
 
 
 class Span(NamedTuple):
@@ -37,6 +39,11 @@ class Layout:
     problem_at: tuple[int, int] | None = None
     #: Whether there are further spans.
     is_cut: bool = False
+
+    def named_in(self, text: str) -> list[Span]:
+        """Return the spans of the fields that an error names."""
+        words = {*_WORD.findall(text)}
+        return [span for span in self.spans if span.what in words]
 
 
 class _TooManySpansError(Exception):

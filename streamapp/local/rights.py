@@ -80,6 +80,8 @@ PROGRAMS = (
     Program(name="dlq show", kafka=_READER),
     Program(name="dlq replay", kafka=(*_LETTER_READER, *_on(_TOPIC, "WRITE", "DESCRIBE_CONFIGS")), actions=("find",)),
     Program(name="verify", kafka=(*_LETTER_READER, *_on(_TOPIC, "DESCRIBE_CONFIGS")), actions=("find", "listIndexes")),
+    Program(name="schema list", actions=("find",)),
+    Program(name="explain", kafka=_LETTER_READER, actions=("find",)),
     Program(name="schema migrate", actions=("find", "insert", "update")),
     Program(name="rewind", kafka=(*_on(_TOPIC, "READ"), *_on(_GROUP, "READ"))),
     Program(

@@ -131,6 +131,11 @@ class Player:
             result.sent = len(sent)
             found = self._settled(sent, audience)
             result.fates = outcome.fates(sent, found)
+            if all(fate == outcome.LOST for _, fate in result.fates):
+                raise StepFailed(
+                    f"none of the events is stored or dead-lettered after {SETTLE_SECONDS:g} s: start a worker"
+                    " (`streamapp worker`), or let `streamapp doctor` find what is wrong"
+                )
             versions = {name: writer.version for name, writer in self._writers.items()}
             result.problems += outcome.problems(step.expect, sent, found, versions)
         return result

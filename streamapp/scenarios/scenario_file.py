@@ -21,6 +21,10 @@ TEMPLATE = "template"
 #: pydantic's types of errors → what to say.
 _WORDS = {
     "missing": "is missing",
+    "is_instance_of": "should be an array",
+    "sequence_str": "should be an array",
+    "mapping_type": "should be a table",
+    "model_type": "should be a table",
     "extra_forbidden": "is unknown here: correct its name, or remove it",
 }
 

@@ -36,16 +36,19 @@ EVENTS = 60
 ARGUMENTS = {
     "send-sample": ("--count", str(EVENTS), "--faults", "bad-magic=0.2", "--seed", "1"),
     "dlq show": ("--origin", f"{NAMES['topic']}-0-0"),
+    "explain": (f"{NAMES['topic']}:0:0",),
     "rewind": ("--to-earliest", "--yes"),
 }
 WORKERS = {"worker": 0.0, "worker that sends samples": 0.2}
 #: Read and Write include Describe; one right less then leaves Describe.
 INCLUDES_DESCRIBE = {"READ", "WRITE"}
 #: Rights without which a program says so, and does the rest.
-WORKS_WITHOUT = {("dlq list", "read"), ("doctor", KafkaRight(Resource.OFFSETS, "DESCRIBE"))}
+WORKS_WITHOUT = {("dlq list", "read"), ("schema list", "read"), ("doctor", KafkaRight(Resource.OFFSETS, "DESCRIBE"))}
 #: Of the dead-letter topic. A record that is larger also compressed has a dead letter without value, for which
 #: `dlq show` reads the topic.
 MAX_LETTER_BYTES = 20_000
+#: Rights that a program needs in other cases than the one here.
+SOMETIMES = {("explain", KafkaRight(Resource.GROUP, "DESCRIBE"))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ LACKING = [
     for program in PROGRAMS
     for case in with_one_less(program)
     if program.name != "worker that sends samples" or case.lacking == KafkaRight(Resource.TOPIC, "WRITE")
+    if (program.name, case.lacking) not in SOMETIMES
 ]
 
 

@@ -40,7 +40,9 @@ def test_help_lists_the_commands_by_group_before_the_options() -> None:
         "send-sample",
         "dlq",
         "verify",
+        "explain",
         "schema",
+        "scenario",
         "doctor",
         "rollups",
         "rewind",
@@ -57,7 +59,7 @@ def test_each_command_has_one_line_of_help() -> None:
 
 def test_the_help_of_schema_names_its_commands() -> None:
     """Each of them, and no other."""
-    words = {"check": "Check", "diff": "compare", "register": "register", "migrate": "migrate"}
+    words = {"check": "Check", "diff": "compare", "list": "list", "register": "register", "migrate": "migrate"}
     *first, last = (words[name] for name in schema.command.commands)
 
     assert f"{', '.join(first)} and {last} Avro schemas." == schema.command.help

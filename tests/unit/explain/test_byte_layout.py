@@ -48,6 +48,14 @@ def test_each_byte_of_an_event_belongs_to_a_field() -> None:
     )[-3:]
 
 
+def test_the_fields_that_an_error_names_are_found() -> None:
+    """By whole names, nested ones with their path."""
+    layout = layout_of(VALUE, root(event.schema(2)))
+
+    assert ["metadata.device"] == [span.what for span in layout.named_in("schema 2: metadata.device is null.")]
+    assert [] == layout.named_in("device: not an_event_timestamp")
+
+
 def test_a_body_without_its_schema_is_one_span() -> None:
     """The header can be read all the same."""
     assert [("(body)", "its schema is unknown")] == texts(layout_of(VALUE, None))

@@ -75,7 +75,7 @@ def test_nested_fields_are_compared() -> None:
 def test_a_name_of_streamapp_was_moved() -> None:
     """A writer's field of that name is stored under `extra`."""
     written = with_fields(nullable("kafka"))
-    document = {**EVENT, "extra": {"kafka": "mine"}}
+    document = {**EVENT, "extra": {"kafka": "mine", "schema_id": "of another program"}}
 
     assert [("moved", "extra.kafka", "kafka", "mine")] == reader_changes(document, written, written)
 

@@ -51,7 +51,7 @@ def test_every_command_that_uses_the_servers_is_listed() -> None:
     """The commands that need no rights at Kafka and MongoDB are named here."""
     commands = {*COMMANDS, WORKER}
 
-    assert commands - {"up", "demo", "schema"} == {program.name.split()[0] for program in PROGRAMS}
+    assert commands - {"up", "demo", "scenario"} == {program.name.split()[0] for program in PROGRAMS}
 
 
 def test_each_command_that_uses_the_registry_is_listed() -> None:

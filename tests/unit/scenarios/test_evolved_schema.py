@@ -67,6 +67,7 @@ def test_a_field_is_removed_and_another_one_gets_a_type() -> None:
     )
     found = written({"x": change}, "x")
 
+    assert "x" == evolve({"x": change})["x"].named.label
     assert "browser" not in found
     assert "noon" == found["event_timestamp"]
 

@@ -79,7 +79,10 @@ def test_a_file_is_read_by_its_path(tmp_path: Path) -> None:
     """A name that ends in .toml is a path."""
     (tmp_path / "lesson.toml").write_text(GOOD)
 
-    assert 20 == scenario_file.load(str(tmp_path / "lesson.toml")).events
+    scenario = scenario_file.load(str(tmp_path / "lesson.toml"))
+
+    assert 20 == scenario.events
+    assert [("v3", None)] == scenario.registrations()
 
 
 def test_a_name_that_does_not_exist_is_answered_with_those_that_do() -> None:

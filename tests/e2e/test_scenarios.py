@@ -1,0 +1,248 @@
+"""Each lesson on schema evolution is played over one running pipeline, and what it left is listed and explained."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from streamapp.commands import explain, scenario, schema
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.dlq.index import parse_letter
+from streamapp.kafka.topic_reader import TopicReader
+from streamapp.local.backend import Backend
+from streamapp.scenarios import scenario_file
+from streamapp.settings import PREFIX, Settings
+from tests.support.backends import plain_settings
+from tests.support.foreign import ForeignProducer
+from tests.support.until import until
+from tests.support.workers import Worker, environment
+
+FAST = ("--speed", "1000", "--yes", "--json")
+FALSE = """title = "A false announcement"
+summary = "V1 has no browser that is not null."
+[[steps]]
+title = "one"
+say = "V1 is sent."
+look = "Nowhere."
+see = "Nothing."
+send = { events = 10, seconds = 1, mix = { v1 = 1.0 } }
+expect.fields = { v1 = ["language"] }
+"""
+TRUE = FALSE.replace('["language"]', '["user_id"]')
+
+
+@pytest.fixture(scope="module")
+def settings(backend: Backend) -> Settings:
+    """Return settings with names of this module's own."""
+    name, addresses = f"test-{uuid.uuid4().hex[:12]}", backend.addresses
+    return plain_settings(
+        kafka_bootstrap_servers=addresses.kafka_bootstrap_servers,
+        schema_registry_url=addresses.schema_registry_url,
+        mongo_uri=addresses.mongo_uri,
+        mongo_database=name,
+        topic=name,
+        app_id=name,
+        produce_interval_seconds=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def environ(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Generator[Mapping[str, str]]:
+    """Return the environment of commands, beside a running worker."""
+    with Worker(settings, tmp_path_factory.mktemp("worker")) as worker:
+        worker.wait_until_ready()
+        yield {name: value for name, value in environment(settings).items() if name.startswith(PREFIX)}
+
+
+@pytest.fixture(scope="module")
+def played(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Play each lesson, one after the other; return their reports."""
+    return {name: json.loads(play(name, environ).stdout) for name in scenario_file.lessons()}
+
+
+@pytest.fixture
+def database(settings: Settings) -> Generator[Database[Any]]:
+    """Return the database of the worker."""
+    client: MongoClient[Any] = MongoClient(settings.mongo_uri.get_secret_value(), tz_aware=True)
+    with client:
+        yield client[settings.mongo_database]
+
+
+def play(name: str, environ: Mapping[str, str]) -> Result:
+    """Play a scenario."""
+    return CliRunner().invoke(scenario.command, ["run", name, *FAST], env=environ, catch_exceptions=False)
+
+
+def explained(text: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `explain --json` says."""
+    done = CliRunner().invoke(explain.command, [text, "--json"], env=environ, catch_exceptions=False)
+    assert 0 == done.exit_code, done.stderr
+    return json.loads(done.stdout)
+
+
+def shown(text: str, environ: Mapping[str, str]) -> str:
+    """Return what `explain` prints."""
+    done = CliRunner().invoke(explain.command, [text], env=environ, catch_exceptions=False)
+    assert 0 == done.exit_code, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", scenario_file.lessons())
+def test_the_lesson_comes_true(played: Mapping[str, Any], name: str) -> None:
+    """Each announcement of each step, and nothing is lost or double."""
+    report = played[name]
+    steps = scenario_file.load(name).steps
+
+    assert [[] for _ in steps] == [step["problems"] for step in report["steps"]]
+    assert ([], 0, True) == (report["problems"], report["uncommitted"], report["verified"])
+    wanted = [step.send.events if step.send else 0 for step in steps]
+    assert all(step["sent"] >= events for step, events in zip(report["steps"], wanted, strict=True))
+
+
+def test_a_breaking_change_ends_as_announced(played: Mapping[str, Any]) -> None:
+    """Refused, then unregistered, then a dead letter."""
+    _, refused, forced, other = played["breaking-change"]["steps"]
+
+    assert "The registry refuses required-field: session: " in refused["registered"]
+    assert {"schema": "required-field", "fate": "unregistered", "events": 10} in forced["fates"]
+    assert {"schema": "other-type", "fate": "incompatible-schema", "events": 5} in other["fates"]
+
+
+def test_the_versions_are_listed_with_their_events(
+    played: Mapping[str, Any], environ: Mapping[str, str], database: Database[Any]
+) -> None:
+    """As many as are stored of each."""
+    assert played
+    counts = {
+        each["_id"]: each["n"]
+        for each in database.events.aggregate([{"$sortByCount": "$schema_version"}, {"$set": {"n": "$count"}}])
+    }
+    done = CliRunner().invoke(schema.command, ["list", "--json"], env=environ, catch_exceptions=False)
+    found = json.loads(done.stdout)
+
+    assert counts == {each["version"]: each["events"] for each in found["versions"]}
+    assert "BACKWARD" == found["level"]
+    assert 1.0 == pytest.approx(sum(each["share_24h"] for each in found["versions"]))
+    first, second, *_, last = found["versions"]
+    assert ("v1", "user_event_v1.avsc") == (first["version"], first["file"])
+    assert ("v2", "user_event_v2.avsc") == (second["version"], second["file"])
+    assert all(each["first_seen_at"] and each["id"] for each in found["versions"][:-1])
+    assert ("unregistered", None, False) == (last["version"], last["id"], last["registered"])
+
+
+def test_the_versions_are_listed_as_a_table(played: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+    """One line for each."""
+    assert played
+    done = CliRunner().invoke(schema.command, ["list"], env=environ, catch_exceptions=False)
+    lines = done.stdout.splitlines()
+
+    assert lines[0].endswith(", level BACKWARD")
+    assert ["version", "id"] == lines[2].split()[:2]
+    assert "v1" == lines[3].split()[0]
+
+
+def test_a_stored_event_is_explained(
+    played: Mapping[str, Any], environ: Mapping[str, str], database: Database[Any]
+) -> None:
+    """By its id and by its coordinates: bytes, schema, what the worker added, and the rollups that count it."""
+    assert played
+    document = database.events.find_one({"schema_version": "v1"})
+    assert document is not None
+    place = document["kafka"]
+    found = explained(document["_id"], environ)
+
+    assert found == explained(f"{place['topic']}:{place['partition']}:{place['offset']}", environ)
+    assert ("stored", document["user_id"]) == (found["fate"], found["document"]["user_id"])
+    assert "v1" == found["schema"]["version"]
+    assert "browser" in [change["path"] for change in found["schema"]["to_latest"]["changes"]]
+    assert {"action": "added", "path": "browser", "before": None, "value": None} in found["reader"]
+    assert [True] * 4 == [bucket["counts_it"] for bucket in found["rollups"]]
+    fields = {each["field"]: each["value"] for each in found["record"]["fields"]}
+    assert repr(document["user_id"]) == fields["user_id"]
+    text = shown(document["_id"], environ)
+    assert all(part in text for part in (repr(document["user_id"]), "rollups_1m", "counts it", "added", "+ browser"))
+
+
+def test_a_dead_letter_is_explained(
+    played: Mapping[str, Any], environ: Mapping[str, str], settings: Settings, database: Database[Any]
+) -> None:
+    """Why it failed, where, and what would mend it: bytes of V1 under the id of V2, and a record that is cut."""
+    assert played
+    wire = explained(str(database.events.find_one({"schema_version": "v1"})["_id"]), environ)["record"]["value"]
+    value = base64.b64decode(wire)
+    v2 = database.schema_versions.find_one({"version": 2})
+    assert v2 is not None
+    wrong_id = value[:1] + v2["schema_id"].to_bytes(4, "big") + value[5:]
+    before = {**letters(settings)}
+    ForeignProducer(settings).send_all([wrong_id, value[:20]])
+    new = until(lambda: {k: v for k, v in letters(settings).items() if k not in before}, what="dead letters")
+    new = until(
+        lambda: len(n := {k: v for k, v in letters(settings).items() if k not in before}) == 2 and n, what="two"
+    )
+    for place, reason in new.items():
+        found = explained(f"{settings.dead_letter_topic}:{place}", environ)
+        assert ("dead letter", reason) == (found["fate"], found["dead_letter"]["reason"])
+        assert found["record"]["problem"]
+        start, end = found["record"]["problem_at"]
+        assert 5 <= start <= end <= len(value)
+        assert found["dead_letter"]["remedy"]
+        text = shown(found["id"], environ)
+        assert "Why it failed" in text
+        if found["dead_letter"]["now"]["fits"]:
+            assert ["v1"] == found["dead_letter"]["now"]["fits"]
+            assert "The bytes are a whole event of v1" in text
+
+
+def letters(settings: Settings) -> dict[str, str]:
+    """Return the reason of each dead letter, by its place."""
+    with TopicReader(KafkaConnection.of(settings), settings.dead_letter_topic, group=settings.app_id) as reader:
+        found = [each for p in reader.partitions() for each in reader.read(p, *reader.bounds(p))]
+    parsed = {f"{each.partition}:{each.offset}": parse_letter(each) for each in found}
+    return {place: str(letter.reason) for place, letter in parsed.items() if letter}
+
+
+@pytest.mark.parametrize("text", ["nothing", "other_topic:0:0", "{topic}:0:999999"])
+def test_what_does_not_exist_is_not_explained(environ: Mapping[str, str], settings: Settings, text: str) -> None:
+    """The message says where it was looked for."""
+    done = CliRunner().invoke(explain.command, [text.format(topic=settings.topic)], env=environ)
+
+    assert 1 == done.exit_code
+    assert settings.topic in done.stderr
+
+
+def test_a_false_announcement_fails(played: Mapping[str, Any], environ: Mapping[str, str], tmp_path: Path) -> None:
+    """Exit code 1, and what is not so."""
+    assert played
+    (tmp_path / "false.toml").write_text(FALSE)
+    done = play(str(tmp_path / "false.toml"), environ)
+    report = json.loads(done.stdout)
+
+    assert 1 == done.exit_code
+    assert ["10 of 10 documents of v1 have no field language"] == report["steps"][0]["problems"]
+    assert not report["problems"]
+
+
+def test_a_lost_event_fails(
+    played: Mapping[str, Any], environ: Mapping[str, str], database: Database[Any], tmp_path: Path
+) -> None:
+    """The last test: it damages what is stored."""
+    assert played
+    lost = database.events.find_one_and_delete({"schema_version": "v2"})
+    assert lost is not None
+    (tmp_path / "true.toml").write_text(TRUE)
+    done = play(str(tmp_path / "true.toml"), environ)
+    report = json.loads(done.stdout)
+
+    assert 1 == done.exit_code
+    assert not report["steps"][0]["problems"]
+    assert any(each.startswith("missing: partition") for each in report["problems"])
+    assert "The verification found problems" in done.stderr
