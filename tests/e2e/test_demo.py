@@ -15,13 +15,26 @@ from playwright.sync_api import Page, expect
 from tests.support.until import until
 from tests.support.workers import STREAMAPP
 
+SCENARIO = """title = "A short lesson"
+summary = "It plays beside the worker's sample events."
+[[steps]]
+title = "one"
+say = "V1 is sent."
+look = "The view Schemas."
+see = "More of v1."
+send = { events = 20, seconds = 1, mix = { v1 = 1.0 } }
+pause_seconds = 0
+"""
+
 
 def test_demo_shows_events_and_leaves_nothing(tab: Page, tmp_path: Path) -> None:
-    """The dashboard counts the worker's first events; one Ctrl-C ends every process and removes the data."""
-    out, err = tmp_path / "out", tmp_path / "err"
+    """The dashboard counts the worker's first events, and a scenario is played; Ctrl-C ends every process."""
+    out, err, lesson = tmp_path / "out", tmp_path / "err", tmp_path / "lesson.toml"
+    lesson.write_text(SCENARIO)
+    command = [STREAMAPP, "demo", "--scenario", str(lesson)]
     environ = {**os.environ, "TMPDIR": str(tmp_path), "STREAMAPP_PRODUCE_INTERVAL_SECONDS": "0.2"}
     with out.open("wb") as stdout, err.open("wb") as stderr:
-        demo = subprocess.Popen([STREAMAPP, "demo"], env=environ, stdout=stdout, stderr=stderr, start_new_session=True)
+        demo = subprocess.Popen(command, env=environ, stdout=stdout, stderr=stderr, start_new_session=True)
     children: list[psutil.Process] = []
     try:
         address = until(lambda: _address(demo, out, err), within=120, what="the dashboard's address")
@@ -33,13 +46,14 @@ def test_demo_shows_events_and_leaves_nothing(tab: Page, tmp_path: Path) -> None
         # A day of history, whose last quarter of an hour has more events than the worker has produced by now.
         expect(tab.locator("body")).to_contain_text(re.compile(r"20,[0-9]{3} all time"), timeout=30_000)
         assert "All events on the page are sample data." in err.read_text()
+        until(lambda: "✓ Nothing is lost or double" in out.read_text(), within=60, what="the end of the scenario")
     finally:
         demo.send_signal(signal.SIGINT)
         code = demo.wait(40)
 
     assert code == 0, err.read_text()
     assert [] == [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-    assert {"out", "err"} == {path.name for path in tmp_path.iterdir()}
+    assert {"out", "err", "lesson.toml"} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_ctrl_c_during_the_start_of_demo_leaves_nothing(tmp_path: Path) -> None:
