@@ -127,7 +127,8 @@ def _letter_section(one: Explanation) -> Iterator[str]:
         ("remedy", ADVICE[letter.reason].remedy),
         *_diagnosis_facts(one.diagnosis, letter.reason),
     ]
-    yield from _section("Why it failed", columns(facts))
+    title = "Why it failed" if one.document is None else "Why it failed, before it was replayed and stored"
+    yield from _section(title, columns(facts))
 
 
 def _places_of_problem(layout: Layout | None, error: str) -> Iterator[tuple[str, str]]:

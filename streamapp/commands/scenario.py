@@ -129,11 +129,14 @@ def _refuse_registration(scenario: Scenario, settings: Settings) -> None:
 
 
 def _confirm(player: Player, scenario: Scenario, settings: Settings, *, yes: bool) -> None:
-    missing = player.missing()
-    registered = ", ".join(f"{name} under {subject}" for name, subject in missing) or "no schemas"
+    subjects: dict[str, list[str]] = {}
+    for name, subject in player.missing():
+        subjects.setdefault(subject, []).append(name)
+    registered = " and ".join(f"{', '.join(names)} under {subject}" for subject, names in subjects.items())
     click.echo(
-        f"This scenario registers {registered} at {RegistryConnection.of(settings).url}, and sends {scenario.events:,}"
-        f" sample events to {settings.topic} at {settings.kafka_bootstrap_servers}. Schemas and events stay there.",
+        f"This scenario registers {registered or 'no schemas'} at {RegistryConnection.of(settings).url}, and sends"
+        f" {scenario.events:,} sample events to {settings.topic} at {settings.kafka_bootstrap_servers}. Schemas and"
+        " events stay there.",
         err=True,
     )
     if yes:

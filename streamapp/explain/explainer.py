@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -156,7 +157,9 @@ class Explainer:
         if not letter:
             topic = self._settings.dead_letter_topic
             raise EventNotFound(f"{topic}:{partition}:{offset} is not a dead letter of streamapp")
-        return _Found(letter.event_id, letter.origin, letter=letter)
+        # The dead letter may have been replayed since.
+        document = translate_errors(lambda: self._mongo.primary["events"].find_one({"_id": letter.event_id}))
+        return _Found(letter.event_id, letter.origin, document=document, letter=letter)
 
     def _fate(self, found: _Found) -> Fate:
         if found.document is not None:
@@ -220,6 +223,7 @@ class Explainer:
         named = await self._named(explanation, sources.from_id(self._registry, schema_id))
         numbers = await self._registry.versions()
         latest = sources.from_version(self._registry, max(numbers)) if numbers else None
+        named = named and replace(named, label=f"{writer.version}, id {schema_id}")
         explanation.schema = SchemaFacts(
             writer=writer, named=named, latest=await self._named(explanation, latest) if latest else None
         )

@@ -216,23 +216,21 @@ class Player:
     def _settled(self, sent: Sequence[SentRecord], audience: Audience) -> Found:
         """Wait until the workers have settled the records."""
         give_up_at = time.monotonic() + SETTLE_SECONDS
-        while True:
-            found = self._found(sent)
-            fates = outcome.fates(sent, found)
-            audience.counted(len(sent), fates)
-            if not any(fate == outcome.LOST for _, fate in fates) or time.monotonic() > give_up_at:
-                return found
-            time.sleep(_LOOK_SECONDS)
+        with TopicReader(self._connection, self._settings.dead_letter_topic, group=self._settings.app_id) as letters:
+            while True:
+                found = self._found(sent, letters)
+                fates = outcome.fates(sent, found)
+                audience.counted(len(sent), fates)
+                if not any(fate == outcome.LOST for _, fate in fates) or time.monotonic() > give_up_at:
+                    return found
+                time.sleep(_LOOK_SECONDS)
 
-    def _found(self, sent: Sequence[SentRecord]) -> Found:
+    def _found(self, sent: Sequence[SentRecord], letters: TopicReader) -> Found:
         ids = [record.event_id for record in sent]
         events = self._mongo.primary["events"]
         documents = translate_errors(lambda: {each["_id"]: each for each in events.find({"_id": {"$in": ids}})})
         if len(documents) < len(ids):
-            with TopicReader(
-                self._connection, self._settings.dead_letter_topic, group=self._settings.app_id
-            ) as letters:
-                self._failures.read(letters)
+            self._failures.read(letters)
         return Found(documents, {id_: failure.reason for id_, failure in self._failures.by_event_id.items()})
 
 

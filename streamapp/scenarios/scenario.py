@@ -31,71 +31,84 @@ class _Table(BaseModel):
 class SchemaChange(_Table):
     """A schema, as changes of another one."""
 
-    #: v1, v2, or a schema above this one.
-    base: str
-    #: Fields in JSON form, added at the end.
-    add: Sequence[str] = ()
-    remove: Sequence[str] = ()
-    #: Old name → new name; the new field has the old name as an alias.
-    rename: Mapping[str, str] = Field(default_factory=dict)
-    #: Name of a field → its new type in JSON form.
-    change: Mapping[str, str] = Field(default_factory=dict)
-    #: Name of a field → its value in events, or an array of values of which one is drawn for each event.
-    values: Mapping[str, Any] = Field(default_factory=dict)
+    base: str = Field(description="The schema that is changed: `v1`, `v2`, or a schema above this one.")
+    add: Sequence[str] = Field((), description="Fields to add at the end, each in JSON form.")
+    remove: Sequence[str] = Field((), description="Names of fields to remove.")
+    rename: Mapping[str, str] = Field(
+        default_factory=dict, description="Old name → new name. The field gets its old name as an alias."
+    )
+    change: Mapping[str, str] = Field(
+        default_factory=dict, description="Name of a field → its new type in JSON form. It needs a value in `values`."
+    )
+    values: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="Name of a field → its value in events. Of an array, one value is drawn for each event. A field"
+        " without a value gets its default.",
+    )
 
 
 class Send(_Table):
     """Events to send."""
 
-    events: Annotated[int, Field(ge=1, le=MAX_EVENTS)]
-    #: Time for sending them, at speed 1.
-    seconds: Annotated[float, Field(gt=0, le=3_600)]
-    #: Schema → its fraction of the events.
-    mix: Mapping[str, Fraction]
-    #: Faults of `send-sample`, each with its fraction of the events.
-    faults: Mapping[Fault, Fraction] = Field(default_factory=dict)
+    events: int = Field(ge=1, le=MAX_EVENTS, description="How many.")
+    seconds: float = Field(gt=0, le=3_600, description="How long sending takes at `--speed 1`.")
+    mix: Mapping[str, Fraction] = Field(
+        description="Schema → its fraction of the events; the fractions add up to 1, and the numbers are exact."
+    )
+    faults: Mapping[Fault, Fraction] = Field(
+        default_factory=dict,
+        description="Fault → its fraction of the events: those of `send-sample --faults`, without `foreign-schema`.",
+    )
 
 
 class Expect(_Table):
-    """What must be true of the events of a step, besides that each of them is stored or dead-lettered once."""
+    """What must be true of the events of a step, besides that each of them has one fate."""
 
-    #: Schema → what becomes of its events; those of other schemas are stored under the version of their schema.
-    fate: Mapping[str, Fate] = Field(default_factory=dict)
-    #: Schema → paths of fields that each of its stored documents has.
-    fields: Mapping[str, Sequence[str]] = Field(default_factory=dict)
-    #: At least so many stored events happened more than an hour before they were sent.
-    late: Annotated[int, Field(ge=0)] = 0
+    fate: Mapping[str, Fate] = Field(
+        default_factory=dict,
+        description="Schema → `stored` (under the version of the schema), `unregistered` (stored, but the subject does"
+        " not have the schema), or the reason of a dead letter. Without it: `stored`. An event with a fault becomes"
+        " what the fault says.",
+    )
+    fields: Mapping[str, Sequence[str]] = Field(
+        default_factory=dict,
+        description="Schema → paths of fields that each of its stored documents has, such as `metadata.device`.",
+    )
+    late: int = Field(
+        0, ge=0, description="At least so many stored events happened more than an hour before they were sent."
+    )
 
 
 class Step(_Table):
     """One step of a lesson."""
 
-    title: Text
-    #: What is done.
-    say: Text
-    #: What to look at on the page, and what should be seen there.
-    look: Text
-    see: Text
-    #: The schema to register.
-    register_: Annotated[str | None, Field(alias="register")] = None
-    #: Register it under the subject `<subject of the topic>-<under>`.
-    under: Name | None = None
-    #: The registry must refuse the schema.
-    refused: bool = False
-    send: Send | None = None
-    expect: Expect = Field(default_factory=Expect)
-    #: Time to look at the page before the next step, at speed 1.
-    pause_seconds: Annotated[float, Field(ge=0, le=600)] = 8
+    title: Text = Field(description="Shown as the heading of the step.")
+    say: Text = Field(description="What is done.")
+    look: Text = Field(description="What to look at on the page.")
+    see: Text = Field(description="What should be seen there.")
+    register_: str | None = Field(
+        None, alias="register", description="Schema of the file to register before events are sent."
+    )
+    under: Name | None = Field(
+        None, description="Register it under the subject `<subject of the topic>-<under>` instead of the topic's."
+    )
+    refused: bool = Field(False, description="The registry must refuse the schema.")  # noqa: FBT003 - a default
+    send: Send | None = Field(None, description="Events to send, see below.")
+    expect: Expect = Field(default_factory=Expect, description="What must be true of them, see below.")
+    pause_seconds: float = Field(
+        8, ge=0, le=600, description="Time to look at the page before the next step, at `--speed 1`."
+    )
 
 
 class Scenario(_Table):
     """A lesson."""
 
-    title: Text
-    #: What one learns.
-    summary: Text
-    schemas: Mapping[Name, SchemaChange] = Field(default_factory=dict)
-    steps: Annotated[Sequence[Step], Field(min_length=1)]
+    title: Text = Field(description="Shown by `scenario list`, and at the start.")
+    summary: Text = Field(description="What one learns.")
+    schemas: Mapping[Name, SchemaChange] = Field(
+        default_factory=dict, description="Schemas besides `v1` and `v2`, which every scenario has."
+    )
+    steps: Sequence[Step] = Field(min_length=1, description="Played in this order.")
 
     @property
     def events(self) -> int:

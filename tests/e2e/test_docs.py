@@ -1,7 +1,7 @@
 """The commands of the tutorial, the how-to guides and the pages on operations work as they are written.
 
-Each `console` block is run, and each `python` or `json` block with a title is saved under that name. A comment on the
-line before a block says where it is otherwise:
+Each `console` block is run, and each `python`, `json` or `toml` block with a title is saved under that name. A comment
+on the line before a block says where it is otherwise:
 
     <!-- test: skip, WHY -->             the block is not run
     <!-- test: exit code N -->           its commands exit with N
@@ -34,7 +34,9 @@ from tests.support.workers import Worker, environment
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for kind in ("tutorial", "how-to", "operations") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
-BLOCK = re.compile(r'(?:<!-- test: (.+?) -->\n *)?```(console|python|json)(?: title="(.+?)")?\n(.*?)```', re.DOTALL)
+BLOCK = re.compile(
+    r'(?:<!-- test: (.+?) -->\n *)?```(console|python|json|toml)(?: title="(.+?)")?\n(.*?)```', re.DOTALL
+)
 EXIT_CODE = re.compile(r"exit code (\d+)")
 BACKGROUND = re.compile(r"background until (http://localhost:(\d+)/\S+)")
 #: Ports as the pages have them.

@@ -23,6 +23,7 @@ from streamapp.scenarios import scenario_file
 from streamapp.settings import PREFIX, Settings
 from tests.support.backends import plain_settings
 from tests.support.foreign import ForeignProducer
+from tests.support.offsets import end_offsets
 from tests.support.until import until
 from tests.support.workers import Worker, environment
 
@@ -210,6 +211,17 @@ def letters(settings: Settings) -> dict[str, str]:
     return {place: str(letter.reason) for place, letter in parsed.items() if letter}
 
 
+def test_nothing_is_sent_without_a_yes(environ: Mapping[str, str], settings: Settings) -> None:
+    """A script cannot be asked; what would be done is said."""
+    before = end_offsets(settings)
+    done = CliRunner().invoke(scenario.command, ["run", "surprise-v3"], env=environ)
+
+    assert 2 == done.exit_code
+    assert f"sends 210 sample events to {settings.topic}" in done.stderr
+    assert "Give --yes if that is intended." in done.stderr
+    assert before == end_offsets(settings)
+
+
 @pytest.mark.parametrize("text", ["nothing", "other_topic:0:0", "{topic}:0:999999"])
 def test_what_does_not_exist_is_not_explained(environ: Mapping[str, str], settings: Settings, text: str) -> None:
     """The message says where it was looked for."""
@@ -246,3 +258,4 @@ def test_a_lost_event_fails(
     assert not report["steps"][0]["problems"]
     assert any(each.startswith("missing: partition") for each in report["problems"])
     assert "The verification found problems" in done.stderr
+    assert "missing" == explained(lost["_id"], environ)["fate"]
