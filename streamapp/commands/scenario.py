@@ -50,7 +50,7 @@ def command() -> None:
     """Play lessons about schema evolution over a running pipeline."""
 
 
-@command.command("list")
+@click.command("list")
 @json_option
 def list_scenarios(*, as_json: bool) -> None:
     """List the scenarios of streamapp."""
@@ -63,7 +63,7 @@ def list_scenarios(*, as_json: bool) -> None:
         click.echo("\n".join(columns([(name, one.title) for name, one in found.items()])))
 
 
-@command.command("new")
+@click.command("new")
 @click.argument("file", metavar="FILE.toml", type=click.Path(dir_okay=False, path_type=Path))
 @handle_errors
 def new(*, file: Path) -> None:
@@ -80,7 +80,7 @@ def new(*, file: Path) -> None:
     click.echo(f"{file} is written. Play it with: streamapp scenario run {file}")
 
 
-@command.command("run")
+@click.command("run")
 @click.argument("name", metavar="NAME")
 @click.option(
     "--speed",
@@ -185,3 +185,7 @@ def _step_json(result: StepResult) -> Mapping[str, Any]:
         "fates": [{"schema": schema, "fate": fate, "events": n} for (schema, fate), n in sorted(result.fates.items())],
         "problems": result.problems,
     }
+
+
+for each in (list_scenarios, new, run):
+    command.add_command(each)

@@ -75,7 +75,7 @@ class Expect(_Table):
         description="Schema → paths of fields that each of its stored documents has, such as `metadata.device`.",
     )
     late: int = Field(
-        0, ge=0, description="At least so many stored events happened more than an hour before they were sent."
+        default=0, ge=0, description="At least so many stored events happened more than an hour before they were sent."
     )
 
 
@@ -92,9 +92,9 @@ class Step(_Table):
     under: Name | None = Field(
         None, description="Register it under the subject `<subject of the topic>-<under>` instead of the topic's."
     )
-    refused: bool = Field(False, description="The registry must refuse the schema.")  # noqa: FBT003 - a default
+    refused: bool = Field(default=False, description="The registry must refuse the schema.")
     send: Send | None = Field(None, description="Events to send, see below.")
-    expect: Expect = Field(default_factory=Expect, description="What must be true of them, see below.")
+    expect: Expect = Field(default=Expect(), description="What must be true of them, see below.")
     pause_seconds: float = Field(
         8, ge=0, le=600, description="Time to look at the page before the next step, at `--speed 1`."
     )

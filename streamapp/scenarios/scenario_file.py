@@ -6,9 +6,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from streamapp.errors import StreamappError
 from streamapp.scenarios.evolved_schema import UnusableChangeError, evolve
@@ -84,12 +84,12 @@ def parse(text: str, *, name: str) -> Scenario:
     return scenario
 
 
-def _path(error: ErrorDetails) -> Sequence[str | int]:
+def _path(error: Mapping[str, Any]) -> Sequence[str | int]:
     # The last part may name a branch of a union, or a key that is wrong itself.
     return [part for part in error["loc"] if part != "[key]" and not str(part).startswith(("literal[", "str-enum"))]
 
 
-def _what(error: ErrorDetails) -> str:
+def _what(error: Mapping[str, Any]) -> str:
     given = "" if isinstance(error["input"], dict) else f", not {error['input']!r}"
     return _WORDS.get(error["type"]) or f"{error['msg'].removeprefix('Input ')}{given}"
 

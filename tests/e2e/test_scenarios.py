@@ -6,6 +6,7 @@ import base64
 import json
 import uuid
 from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.support.backends import plain_settings
 from tests.support.foreign import ForeignProducer
 from tests.support.offsets import end_offsets
 from tests.support.until import until
-from tests.support.workers import Worker, environment
+from tests.support.workers import STREAMAPP, Worker, environment, run
 
 FAST = ("--speed", "1000", "--yes", "--json")
 FALSE = """title = "A false announcement"
@@ -65,9 +66,16 @@ def environ(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Gen
 
 
 @pytest.fixture(scope="module")
-def played(environ: Mapping[str, str]) -> Mapping[str, Any]:
-    """Play each lesson, one after the other; return their reports."""
-    return {name: json.loads(play(name, environ).stdout) for name in scenario_file.lessons()}
+def played(environ: Mapping[str, str], settings: Settings) -> Mapping[str, Any]:
+    """Play the lessons, some of them at the same time; return their reports."""
+    assert environ
+
+    def report(name: str) -> dict[str, Any]:
+        done = run(STREAMAPP, "scenario", "run", name, *FAST, settings=settings)
+        return {"code": done.returncode, **json.loads(done.stdout)}
+
+    with ThreadPoolExecutor(4) as threads:
+        return dict(zip(scenario_file.lessons(), threads.map(report, scenario_file.lessons()), strict=True))
 
 
 @pytest.fixture
@@ -104,7 +112,7 @@ def test_the_lesson_comes_true(played: Mapping[str, Any], name: str) -> None:
     steps = scenario_file.load(name).steps
 
     assert [[] for _ in steps] == [step["problems"] for step in report["steps"]]
-    assert ([], 0, True) == (report["problems"], report["uncommitted"], report["verified"])
+    assert ([], 0, True, 0) == (report["problems"], report["uncommitted"], report["verified"], report["code"])
     wanted = [step.send.events if step.send else 0 for step in steps]
     assert all(step["sent"] >= events for step, events in zip(report["steps"], wanted, strict=True))
 
