@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.registry import RegistryConnection
@@ -37,6 +37,8 @@ from streamapp.verify.failure_index import FailureIndex
 #: Seconds until the workers must have settled the events of a step.
 SETTLE_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
+#: Seconds between two looks while events are sent.
+_LOOK_WHILE_SENDING_SECONDS = 0.5
 
 
 class Audience(Protocol):
@@ -186,13 +188,26 @@ class Player:
         producer = sender.new_producer(self._connection, reports_all=True)
         sending = Sender(producer, self._settings.topic, on_acknowledged=on_acknowledged)
         context = asyncio.run(self._fault_context(send))
-        paced = _paced(self._records(send, names, context), send, speed, lambda n: audience.counted(n, {}))
-        sending.send(paced, deferred=nullcontext())
+        records = self._records(send, names, context)
+        sending.send(_paced(records, send, speed, self._observer(sent, audience)), deferred=nullcontext())
         sending.flush()
         if sending.counts.unacknowledged:
             raise BrokerUnavailable(f"{sending.counts.unacknowledged} events were not acknowledged")
         self.sent += sent
         return sent
+
+    def _observer(self, sent: Sequence[SentRecord], audience: Audience) -> Callable[[int], None]:
+        """Return a function that reports the number of events sent, and from time to time what became of them."""
+        look_at, fates = time.monotonic(), outcome.fates([], Found({}, {}))
+
+        def observe(count: int) -> None:
+            nonlocal look_at, fates
+            if time.monotonic() >= look_at:
+                fates = outcome.fates(sent, Found(self._documents(sent), {}))
+                look_at = time.monotonic() + _LOOK_WHILE_SENDING_SECONDS
+            audience.counted(count, fates)
+
+        return observe
 
     async def _fault_context(self, send: Send) -> FaultContext:
         ours = dict(enumerate(self._writers.values()))
@@ -226,12 +241,14 @@ class Player:
                 time.sleep(_LOOK_SECONDS)
 
     def _found(self, sent: Sequence[SentRecord], letters: TopicReader) -> Found:
-        ids = [record.event_id for record in sent]
-        events = self._mongo.primary["events"]
-        documents = translate_errors(lambda: {each["_id"]: each for each in events.find({"_id": {"$in": ids}})})
-        if len(documents) < len(ids):
+        documents = self._documents(sent)
+        if len(documents) < len(sent):
             self._failures.read(letters)
         return Found(documents, {id_: failure.reason for id_, failure in self._failures.by_event_id.items()})
+
+    def _documents(self, sent: Sequence[SentRecord]) -> Mapping[str, Mapping[str, Any]]:
+        wanted = {"_id": {"$in": [record.event_id for record in sent]}}
+        return translate_errors(lambda: {each["_id"]: each for each in self._mongo.primary["events"].find(wanted)})
 
 
 def _reasons(plan: registering.Plan) -> str:
