@@ -155,7 +155,10 @@ def _document_section(one: Explanation) -> Iterator[str]:
         return
     yield from _section("Document", columns([*_flat(one.document)]))
     if changes := one.reader_changes():
-        rows = [(each.action, each.path, each.before or "", _cut(text_of(each.value) or "null")) for each in changes]
+        rows = [
+            (each.action, _cut(each.path), _cut(each.before or ""), _cut(text_of(each.value) or "null"))
+            for each in changes
+        ]
         yield from _section("What the worker added, renamed or moved", columns(rows))
 
 
@@ -164,7 +167,7 @@ def _flat(document: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, st
         if isinstance(value, dict) and value:
             yield from _flat(cast("Mapping[str, Any]", value), f"{path}{name}.")
         else:
-            yield f"{path}{name}", _cut(text_of(value) or ("null" if value is None else ""))
+            yield _cut(f"{path}{name}"), _cut(text_of(value) or ("null" if value is None else ""))
 
 
 def _schema_section(one: Explanation) -> Iterator[str]:
@@ -200,7 +203,7 @@ def _byte_lines(value: bytes, layout: Layout) -> Sequence[str]:
 def _byte_cells(value: bytes, span: Span) -> Sequence[str]:
     shown = value[span.start : span.end]
     more = "…" if len(shown) > _MAX_BYTES else ""
-    return _range(span.start, span.end), f"{shown[:_MAX_BYTES].hex(' ')}{more}", span.what, span.text
+    return _range(span.start, span.end), f"{shown[:_MAX_BYTES].hex(' ')}{more}", _cut(span.what), span.text
 
 
 def _range(start: int, end: int) -> str:

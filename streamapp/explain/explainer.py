@@ -139,8 +139,8 @@ class Explainer:
         event_id = id_of(origin)
         wanted = {"_id": {"$regex": f"^{re.escape(event_id)}(-|$)"}}
         documents = translate_errors(lambda: [*self._mongo.primary["events"].find(wanted)])
-        for document in sorted(documents, key=lambda each: str(each["_id"]), reverse=True):
-            return _of_document(document)
+        if documents:  # several if Kafka gave the offset twice: the last one has the longest _id
+            return _of_document(max(documents, key=lambda each: str(each["_id"])))
         letter = self._browser.read().latest_of(*origin[:3]) if self._browser.letters.partitions() else None
         if letter is not None and letter.event_id == event_id:
             return _Found(event_id, letter.origin, letter=letter)

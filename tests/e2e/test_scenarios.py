@@ -211,6 +211,25 @@ def test_a_dead_letter_is_explained(
             assert "The bytes are a whole event of v1" in text
 
 
+def test_a_dead_letter_that_is_stored_by_now_is_explained_as_both(
+    played: Mapping[str, Any], environ: Mapping[str, str], settings: Settings, database: Database[Any]
+) -> None:
+    """As after a replay: the place in the dead-letter topic shows why it failed before."""
+    assert played
+    event_id = explained(f"{settings.dead_letter_topic}:0:0", environ)["id"]
+    stored = database.events.find_one()
+    assert stored is not None
+    database.events.insert_one({**stored, "_id": event_id})
+    try:
+        found = explained(f"{settings.dead_letter_topic}:0:0", environ)
+        text = shown(f"{settings.dead_letter_topic}:0:0", environ)
+    finally:
+        database.events.delete_one({"_id": event_id})
+
+    assert ("stored", "incompatible-schema") == (found["fate"], found["dead_letter"]["reason"])
+    assert "Why it failed, before it was replayed and stored" in text
+
+
 def letters(settings: Settings) -> dict[str, str]:
     """Return the reason of each dead letter, by its place."""
     with TopicReader(KafkaConnection.of(settings), settings.dead_letter_topic, group=settings.app_id) as reader:
