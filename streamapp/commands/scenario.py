@@ -20,8 +20,8 @@ from streamapp.connections.registry import RegistryConnection
 from streamapp.dlq.letter_text import columns
 from streamapp.errors import SettingsError
 from streamapp.mongodb.client import Mongo
-from streamapp.scenarios import final_check, scenario_file
-from streamapp.scenarios.player import Player, StepFailed, StepResult
+from streamapp.scenarios import scenario_file
+from streamapp.scenarios.player import Player, StepResult
 from streamapp.scenarios.scenario import Scenario
 from streamapp.scenarios.scenario_file import UnusableScenario
 from streamapp.settings import Settings
@@ -111,7 +111,7 @@ def run(*, name: str, speed: float, seed: int, yes: bool, as_json: bool) -> None
         player = Player(settings, scenario, seed=seed, mongo=mongo)
         _confirm(player, scenario, settings, yes=yes)
         screen = Screen(Console(stderr=as_json, highlight=False), scenario)
-        facts = _play(player, scenario, settings, mongo, screen, speed)
+        facts = _play(player, scenario, screen, speed)
     finally:
         mongo.close()
     if as_json:
@@ -146,24 +146,18 @@ def _confirm(player: Player, scenario: Scenario, settings: Settings, *, yes: boo
     click.confirm("Continue?", abort=True, err=True)
 
 
-def _play(  # noqa: PLR0913, PLR0917 - a scenario and where it is played
-    player: Player, scenario: Scenario, settings: Settings, mongo: Mongo, screen: Screen, speed: float
-) -> Mapping[str, Any]:
+def _play(player: Player, scenario: Scenario, screen: Screen, speed: float) -> Mapping[str, Any]:
     player.prepare()
     results: list[StepResult] = []
     for step in scenario.steps:
         with screen.step(step):
-            try:
-                result = player.play(step, speed, screen)
-            except StepFailed as exc:
-                result = StepResult(title=step.title, problems=[str(exc)])
-                screen.end(result)
-                results.append(result)
-                break
+            result = player.play(step, speed, screen)
         screen.end(result)
         results.append(result)
+        if result.is_last:
+            break
         time.sleep(step.pause_seconds / speed)
-    verified = final_check.verify(settings, mongo, player.sent)
+    verified = player.verify()
     is_good = verified.is_good and not any(result.problems for result in results)
     screen.verdict(verified, is_good=is_good)
     return {

@@ -26,9 +26,10 @@ from streamapp.registry.client import RegistryClient
 from streamapp.samples import fault_context, generator, sender
 from streamapp.samples.faults import FaultContext, Faults
 from streamapp.samples.sender import OutgoingRecord, Sender
-from streamapp.scenarios import outcome
+from streamapp.scenarios import final_check, outcome
 from streamapp.scenarios.draws import schedule
 from streamapp.scenarios.evolved_schema import EvolvedSchema, evolve
+from streamapp.scenarios.final_check import FinalResult
 from streamapp.scenarios.outcome import Found, SentRecord
 from streamapp.scenarios.scenario import OURS, Scenario, Send, Step
 from streamapp.settings import Settings
@@ -60,10 +61,12 @@ class StepResult:
     #: By schema and fate.
     fates: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     problems: list[str] = field(default_factory=list[str])
+    #: Whether the following steps cannot be done.
+    is_last: bool = False
 
 
 class StepFailed(StreamappError):  # noqa: N818 - named by what happened
-    """A step cannot be done, so the following ones cannot either."""
+    """A step cannot be done, so the following ones cannot either; `StepResult.is_last` says so."""
 
 
 class Player:
@@ -122,10 +125,21 @@ class Player:
         """Do a step, and check what becomes of its events.
 
         Raises:
-            StepFailed: a schema is refused, or accepted, against what was announced.
             Transient: a server does not answer.
         """
         result = StepResult(title=step.title)
+        try:
+            self._play(step, speed, audience, result)
+        except StepFailed as exc:
+            result.problems.append(str(exc))
+            result.is_last = True
+        return result
+
+    def verify(self) -> FinalResult:
+        """Check that nothing of the topic is lost or double; raises Transient."""
+        return final_check.verify(self._settings, self._mongo, self.sent)
+
+    def _play(self, step: Step, speed: float, audience: Audience, result: StepResult) -> None:
         if step.register_ is not None:
             result.registered = asyncio.run(self._register(step, self._schemas[step.register_]))
         if step.send is not None:
@@ -140,7 +154,6 @@ class Player:
                 )
             versions = {name: writer.version for name, writer in self._writers.items()}
             result.problems += outcome.problems(step.expect, sent, found, versions)
-        return result
 
     # Registration
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import uuid
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,25 @@ look = "Nowhere."
 see = "Nothing."
 send = { events = 10, seconds = 1, mix = { v1 = 1.0 } }
 expect.fields = { v1 = ["language"] }
+"""
+ACCEPTED = """title = "A refusal that does not come"
+summary = "An optional field is compatible."
+[schemas.optional]
+base = "v2"
+add = ['{"name": "note", "type": ["null", "string"], "default": null}']
+[[steps]]
+title = "one"
+say = "It is to be registered."
+look = "Nowhere."
+see = "Nothing."
+register = "optional"
+refused = true
+[[steps]]
+title = "two"
+say = "It is not played."
+look = "Nowhere."
+see = "Nothing."
+send = { events = 10, seconds = 1, mix = { v1 = 1.0 } }
 """
 TRUE = FALSE.replace('["language"]', '["user_id"]')
 
@@ -268,6 +288,41 @@ def test_a_false_announcement_fails(played: Mapping[str, Any], environ: Mapping[
     assert 1 == done.exit_code
     assert ["10 of 10 documents of v1 have no field language"] == report["steps"][0]["problems"]
     assert not report["problems"]
+
+
+def test_a_schema_that_would_not_be_refused_is_not_registered(
+    played: Mapping[str, Any], environ: Mapping[str, str], tmp_path: Path
+) -> None:
+    """The scenario ends at this step, with exit code 1."""
+    assert played
+    (tmp_path / "accepted.toml").write_text(ACCEPTED)
+    before = versions(environ)
+    done = play(str(tmp_path / "accepted.toml"), environ)
+    [step] = json.loads(done.stdout)["steps"]
+
+    assert 1 == done.exit_code
+    assert "optional is compatible with" in step["problems"][0]
+    assert before == versions(environ)
+
+
+def versions(environ: Mapping[str, str]) -> list[str]:
+    """Return the versions of the subject."""
+    done = CliRunner().invoke(schema.command, ["list", "--json"], env=environ, catch_exceptions=False)
+    return [each["version"] for each in json.loads(done.stdout)["versions"]]
+
+
+@pytest.mark.skipif("STREAMAPP_TEST_LONG" not in os.environ, reason="it waits for a worker that does not run")
+def test_a_scenario_without_a_worker_says_so(environ: Mapping[str, str], tmp_path: Path) -> None:
+    """After a minute, and the following steps are not played."""
+    (tmp_path / "true.toml").write_text(TRUE)
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    names = {"STREAMAPP_TOPIC": name, "STREAMAPP_APP_ID": name, "STREAMAPP_MONGO_DATABASE": name}
+    done = play(str(tmp_path / "true.toml"), {**environ, **names})
+    report = json.loads(done.stdout)
+
+    assert 1 == done.exit_code
+    assert "start a worker (`streamapp worker`)" in report["steps"][0]["problems"][0]
+    assert 10 == report["uncommitted"]
 
 
 def test_a_lost_event_fails(
