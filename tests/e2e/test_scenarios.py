@@ -31,14 +31,14 @@ from tests.support.workers import STREAMAPP, Worker, environment, run
 
 FAST = ("--speed", "1000", "--yes", "--json")
 FALSE = """title = "A false announcement"
-summary = "V1 has no browser that is not null."
+summary = "No event has a planet."
 [[steps]]
 title = "one"
 say = "V1 is sent."
 look = "Nowhere."
 see = "Nothing."
 send = { events = 10, seconds = 1, mix = { v1 = 1.0 } }
-expect.fields = { v1 = ["language"] }
+expect.fields = { v1 = ["planet"] }
 """
 ACCEPTED = """title = "A refusal that does not come"
 summary = "An optional field is compatible."
@@ -59,7 +59,7 @@ look = "Nowhere."
 see = "Nothing."
 send = { events = 10, seconds = 1, mix = { v1 = 1.0 } }
 """
-TRUE = FALSE.replace('["language"]', '["user_id"]')
+TRUE = FALSE.replace('["planet"]', '["user_id"]')
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_a_false_announcement_fails(played: Mapping[str, Any], environ: Mapping[
     report = json.loads(done.stdout)
 
     assert 1 == done.exit_code
-    assert ["10 of 10 documents of v1 have no field language"] == report["steps"][0]["problems"]
+    assert ["10 of 10 documents of v1 have no field planet"] == report["steps"][0]["problems"]
     assert not report["problems"]
 
 
