@@ -92,9 +92,10 @@ def played(environ: Mapping[str, str], settings: Settings) -> Mapping[str, Any]:
 
     def report(name: str) -> dict[str, Any]:
         done = run(STREAMAPP, "scenario", "run", name, *FAST, settings=settings)
+        assert done.stdout, done.stderr
         return {"code": done.returncode, **json.loads(done.stdout)}
 
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(2) as threads:
         return dict(zip(scenario_file.lessons(), threads.map(report, scenario_file.lessons()), strict=True))
 
 
