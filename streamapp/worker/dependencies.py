@@ -43,9 +43,6 @@ from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 
-#: A small event counts as 370 bytes in flight: less than half of what is in flight may wait for the rollups.
-_IN_FLIGHT_BYTES_PER_WAITING_EVENT = 800
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retriers:
@@ -210,11 +207,7 @@ def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: Si
         ports,
         outages=SinkOutages(store=retriers.mongodb, dead_letters=retriers.dead_letters),
         rollup_writer=RollupWriter(
-            clients.rollup_store,
-            outages=retriers.mongodb,
-            keep=settings.keep,
-            now=lambda: datetime.now(UTC),
-            max_waiting_events=settings.max_in_flight_bytes // _IN_FLIGHT_BYTES_PER_WAITING_EVENT,
+            clients.rollup_store, outages=retriers.mongodb, keep=settings.keep, now=lambda: datetime.now(UTC)
         ),
         breaker=CircuitBreaker(
             failure_ratio=settings.breaker_failure_ratio,
