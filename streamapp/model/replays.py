@@ -1,16 +1,16 @@
 """Which records are replayed dead letters: the coordinates in their headers are believed only with a reason.
 
 Any producer can write these headers. A replayed dead letter has a record before it in the same partition; without a
-signing key, that is the proof. A dead letter of another partition, or of a topic
-that was deleted, is known by its mark in `failed_offsets`. With
-a signing key, only a signature is a proof.
+signing key, that is the proof. A dead letter of another partition, or of a topic that was deleted, is known by its mark
+in `failed_offsets`. It got the mark before it was replayed, so a record that was handled before the mark is no replay.
+With a signing key, only a signature is a proof.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -75,11 +75,17 @@ class Claims:
             found[partition_id_of(origin)].add(origin.offset)
         return found
 
-    def resolve(self, marked: Mapping[PartitionId, Iterable[int]]) -> None:
-        """Believe the doubtful ones that are marked, and refuse the others."""
+    def resolve(self, marked: Mapping[PartitionId, Iterable[int]], *, handled: Container[int] = ()) -> None:
+        """Believe the doubtful ones that are marked, and refuse the others.
+
+        Args:
+            marked: the offsets in `places` that are marked.
+            handled: offsets of doubtful records that were handled as new records at an earlier delivery: there was no
+                mark then, so the dead letter is later than the record.
+        """
         failed = {(partition_id, offset) for partition_id, offsets in marked.items() for offset in offsets}
         for offset, origin in self.doubtful.items():
-            if (partition_id_of(origin), origin.offset) in failed:
+            if (partition_id_of(origin), origin.offset) in failed and offset not in handled:
                 self.believed[offset] = origin
             else:
                 self.refused.append(offset)
@@ -95,6 +101,11 @@ def claims(
     records: Iterable[BatchRecord], topic: str, partition: int, topic_id: str | None, signing_key: bytes | None
 ) -> Claims:
     """Judge the headers of the records of one partition."""
+
+    def is_here(origin: Origin) -> bool:
+        """A record cannot be the replay of itself or of a later record of its partition."""
+        return topic_id is not None and (origin.partition, origin.topic_id) == (partition, topic_id)
+
     found = Claims()
     for record in records:
         if not record.headers or (origin := origin_from_headers(record.headers)) is None:
@@ -105,7 +116,7 @@ def claims(
             is_proven = is_settled_before(origin, topic, partition, record.offset, topic_id)
         if is_proven:
             found.believed[record.offset] = origin
-        elif signing_key is None and origin.failures and origin.topic == topic:
+        elif signing_key is None and origin.failures and origin.topic == topic and not is_here(origin):
             found.doubtful[record.offset] = origin
         else:
             found.refused.append(record.offset)

@@ -69,12 +69,20 @@ class Redelivery:
                         lambda p=partition_id, o=offsets: self._events.failed_before(p, [*o])
                     )
                     for partition_id, offsets in claims.places().items()
-                }
+                },
+                handled=await self._handled(batch, [*claims.doubtful]),
             )
         if claims.refused and not self._has_warned:
             self._has_warned = True
             _log_refused(batch, claims.refused)
         return claims.believed
+
+    async def _handled(self, batch: PartitionBatch, offsets: Sequence[int]) -> AbstractSet[int]:
+        """Those of the offsets whose records were stored, or were dead letters, at these offsets before."""
+        ids = {_id_at(batch, offset): offset for offset in offsets}
+        known = await self._outages.run(lambda: self._events.known([*ids]))
+        failed = await self._outages.run(lambda: self._events.failed_before(partition_id(batch), offsets))
+        return {ids[id_] for id_ in known} | failed
 
     async def previously_failed(self, batch: PartitionBatch, offsets: Iterable[int]) -> AbstractSet[int]:
         """Those of the offsets whose records were dead letters at an earlier delivery, or that a replay counted."""

@@ -187,7 +187,13 @@ class Verification:
         claims = replays.claims(records, first.topic, first.partition, self.topic_id, self._settings.signing_key)
         marks = self._mongo.primary[failed_offsets.COLLECTION]
         found = {place: failed_offsets.find(marks, place, offsets) for place, offsets in claims.places().items()}
-        claims.resolve({place: each.failed | each.counted for place, each in found.items()})
+        own = {
+            id_of(own_origin(record, self.topic_id)): record.offset
+            for record in records
+            if record.offset in claims.doubtful
+        }
+        handled = {own[id_] for id_ in {*self.find_documents([*own]), *(own.keys() & self.failures.by_event_id.keys())}}
+        claims.resolve({place: each.failed | each.counted for place, each in found.items()}, handled=handled)
         return claims.believed
 
     def _compare_record(  # noqa: PLR0913 - a record, its document and its fate

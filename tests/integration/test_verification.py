@@ -397,6 +397,37 @@ def test_a_dead_letter_of_a_committed_record_is_expected_in_the_counts(settings_
     ]
 
 
+def test_a_claim_of_a_place_that_becomes_a_dead_letter_stays_refused(
+    settings_for: SettingsFactory, tmp_path: Path
+) -> None:
+    """In `verify`, and when the worker reads the record again: it was an event of its own before."""
+    settings = settings_for(produce_interval_seconds=0, breaker_failure_ratio=0, partitions=2)
+    foreign.make_topic(settings, partitions=2)
+    with comparison(settings) as verification:
+        verification.prepare()
+        letter = {"topic": settings.topic, "partition": "1", "offset": "0", "timestamp": f"{NOW}", "attempt": "1"}
+        forged = {**letter, "incarnation": verification.topic_id}
+    headers = [(f"{HEADER_PREFIX}{name}", str(text).encode()) for name, text in forged.items()]
+    producer = foreign.ForeignProducer(settings)
+    with Worker(settings, tmp_path) as worker:
+        producer.send(events.Senders(settings).event(0, 1)[0], headers=headers, partition=0)
+        producer.flush()
+        _await_the_end(settings)
+        producer.send(b"broken", partition=1)
+        producer.flush()
+        _await_the_end(settings)
+        assert worker.stop() == 0
+    first = problems_of(settings)
+    groups.commit(settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 0, 1: 0})
+    with Worker(settings, tmp_path) as worker:
+        _await_the_end(settings)
+        assert worker.stop() == 0
+
+    totals = verify(settings).totals()
+    assert ([], []) == (first, problems_of(settings))
+    assert (1, 1, 0) == (totals["stored"], totals["dead_lettered"], totals["replays"])
+
+
 def test_lost_records_are_problems(settings: Settings, database: Database[Any]) -> None:
     """A commit skipped records, then the dead-letter topic is re-created; deleted records are not checked."""
     before = offsets.end_offsets(settings.model_copy(update={"partitions": 2}))

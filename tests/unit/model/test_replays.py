@@ -36,6 +36,15 @@ def test_with_a_key_only_a_signature_is_believed() -> None:
     assert not believed(a_replay(b"another key"), KEY)
 
 
+@pytest.mark.parametrize("offset", [7, 6])
+def test_a_record_is_no_replay_of_itself_or_of_a_later_record(offset: int) -> None:
+    """Not even once the later one is a dead letter."""
+    record = a_replay(None, offset=offset)
+    found = replays.claims([record], record.topic, record.partition, TOPIC_ID, None)
+
+    assert ({}, {}, [offset]) == (found.believed, found.doubtful, found.refused)
+
+
 @pytest.mark.parametrize("name", ["topic", "partition", "offset", "timestamp", "incarnation", "attempt", "reason"])
 def test_the_signature_is_of_the_coordinates(name: str) -> None:
     """A header that was changed makes it invalid."""
