@@ -18,7 +18,7 @@ _MAX_BYTE: Final = 0xFF
 
 
 def problem_of(value: Any, type_: AvroType) -> str | None:
-    """Why a JSON value is no default of the type; None if it is one."""
+    """Why a JSON value is not a valid default of the type; None if it is valid."""
     return _PROBLEMS[type_.kind](value, type_)
 
 

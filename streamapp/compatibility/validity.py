@@ -96,7 +96,7 @@ class _Parser:
         attributes = cast("dict[str, Any]", schema)
         kind = attributes.get("type", MISSING)
         if kind is MISSING:
-            _fail(path, "an object without a type is no schema")
+            _fail(path, "an object without a type is not a schema")
         if kind in PRIMITIVES:
             return AvroType(str(kind), logical=logical_of(attributes))
         if isinstance(kind, str) and kind in self._complex:

@@ -57,7 +57,7 @@ def from_git(path: str, revision: str) -> NamedSchema:
         UnusableInput: there is no such revision or file, or the file has no legal schema.
     """
     if revision.startswith("-"):
-        raise UnusableInput(f"{revision!r} is no revision of Git")
+        raise UnusableInput(f"{revision!r} is not a revision of Git")
     file = Path(path).absolute()
     shown = _git(file, "show", f"{revision}:./{file.name}")
     if shown.returncode:
@@ -72,7 +72,7 @@ def _git_fails(path: str, revision: str, file: Path) -> None:
     if _git(file, "rev-parse", "--git-dir").returncode:
         raise UnusableInput(f"{path} is not in a Git repository")
     raise UnusableInput(
-        f"{revision!r} is no revision of the Git repository of {path}; `git fetch` gets those of a remote repository"
+        f"{revision!r} is not a revision of the Git repository of {path}; `git fetch` gets those of a remote repository"
     )
 
 
@@ -99,7 +99,7 @@ def _named(label: str, content: bytes) -> NamedSchema:
     except UnicodeDecodeError as exc:
         raise UnusableInput(f"{label} is not text in UTF-8: {exc.reason} at byte {exc.start}") from exc
     except UnusableSchemaError as exc:
-        raise UnusableInput(f"{label} is no usable schema: {exc}") from exc
+        raise UnusableInput(f"{label} is not a usable schema: {exc}") from exc
 
 
 async def from_registry(registry: RegistryClient) -> Sequence[NamedSchema]:
@@ -147,9 +147,9 @@ async def from_id(registry: RegistryClient, schema_id: int) -> NamedSchema:
 
 def _registered(label: str, found: RegisteredSchema) -> NamedSchema:
     if isinstance(found.schema, UnreadableSchema):
-        raise UnusableInput(f"{label} is no usable schema: {found.schema.problem}")
+        raise UnusableInput(f"{label} is not a usable schema: {found.schema.problem}")
     try:
         parsed = parse(found.schema, definitions=found.definitions, is_registered=True)
     except UnusableSchemaError as exc:
-        raise UnusableInput(f"{label} is no usable schema: {exc}") from exc
+        raise UnusableInput(f"{label} is not a usable schema: {exc}") from exc
     return NamedSchema(label=label, parsed=parsed, json=found.schema)

@@ -79,7 +79,7 @@ def _evolved(name: str, change: SchemaChange, base: EvolvedSchema) -> EvolvedSch
     try:
         parse(schema)
     except UnusableSchemaError as exc:
-        raise UnusableChangeError(("schemas", name), f"is no usable schema: {exc}") from exc
+        raise UnusableChangeError(("schemas", name), f"is not a usable schema: {exc}") from exc
     return EvolvedSchema(name=name, json=schema, adapt=lambda value, source: _adapted(base, change, value, source))
 
 

@@ -149,7 +149,7 @@ def _of_schemas(scenario: Scenario) -> Iterator[Complaint]:
         if name in OURS:
             yield ("schemas", name), "is a schema of this repository: choose another name"
         elif schema.base not in before:
-            yield ("schemas", name, "base"), f"{schema.base!r} is no schema above it: {', '.join(before)}"
+            yield ("schemas", name, "base"), f"{schema.base!r} is not a schema above it: {', '.join(before)}"
         before.append(name)
 
 
@@ -157,7 +157,7 @@ def _of_registration(step: Step, scenario: Scenario) -> Iterator[tuple[tuple[str
     if step.register_ in OURS:
         yield ("register",), f"{step.register_} is registered before the first step"
     elif step.register_ is not None and step.register_ not in scenario.schemas:
-        yield ("register",), f"{step.register_!r} is no schema of [schemas]: {', '.join(scenario.schemas) or 'none'}"
+        yield ("register",), f"{step.register_!r} is not a schema of [schemas]: {', '.join(scenario.schemas) or 'none'}"
     if step.register_ is None and (step.refused or step.under):
         yield ("refused" if step.refused else "under",), "needs `register`"
 
@@ -165,7 +165,7 @@ def _of_registration(step: Step, scenario: Scenario) -> Iterator[tuple[tuple[str
 def _of_send(send: Send, known: set[str], sendable: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
     for name in send.mix:
         if name not in known:
-            yield ("send", "mix"), f"{name!r} is no schema: {', '.join(sorted(known))}"
+            yield ("send", "mix"), f"{name!r} is not a schema: {', '.join(sorted(known))}"
         elif name not in sendable:
             yield ("send", "mix"), f"{name!r} is not registered by this step or an earlier one"
     if Fault.FOREIGN_SCHEMA in send.faults:

@@ -97,7 +97,7 @@ def _what(error: Mapping[str, Any]) -> str:
 def _unusable(name: str, text: str, found: Sequence[tuple[Sequence[str | int], str]]) -> UnusableScenario:
     lines = [_line(text, path, what) for path, what in found]
     return UnusableScenario(
-        f"{name} is no usable scenario:\n" + "\n".join(f"  {line}" for line in dict.fromkeys(lines))
+        f"{name} is not a usable scenario:\n" + "\n".join(f"  {line}" for line in dict.fromkeys(lines))
     )
 
 

@@ -115,7 +115,7 @@ def test_unusable_input_exits_with_2(case: Unusable) -> None:
     for new, old in (("bad.avsc", "good.avsc"), ("good.avsc", "bad.avsc")):
         done = run("check", new, "--against", old, "--json")
         assert (2, "") == (done.exit_code, done.stdout)
-        assert done.stderr.startswith("Error: bad.avsc is no usable schema: ")
+        assert done.stderr.startswith("Error: bad.avsc is not a usable schema: ")
         assert case.message in done.stderr
 
 
@@ -219,8 +219,8 @@ def test_a_file_is_compared_with_its_revision(repository: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "revision", "message"),
     [
-        ("schemas/a.avsc", "two", "'two' is no revision of the Git repository"),
-        ("schemas/a.avsc", "-x", "'-x' is no revision of Git"),
+        ("schemas/a.avsc", "two", "'two' is not a revision of the Git repository"),
+        ("schemas/a.avsc", "-x", "'-x' is not a revision of Git"),
         ("schemas/b.avsc", "one", "schemas/b.avsc does not exist at one"),
     ],
 )
@@ -292,4 +292,4 @@ def test_diff_of_unusable_input() -> None:
     done = run("diff", write("a.avsc", A), write("b.avsc", "{"))
 
     assert (2, "") == (done.exit_code, done.stdout)
-    assert "b.avsc is no usable schema: it is not JSON" in done.stderr
+    assert "b.avsc is not a usable schema: it is not JSON" in done.stderr

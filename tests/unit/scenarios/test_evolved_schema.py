@@ -77,7 +77,7 @@ def test_a_field_is_removed_and_another_one_gets_a_type() -> None:
     [
         (SchemaChange(base="v2", rename={"x": "y"}), "the base has no field 'x'; its fields: user_id, "),
         (SchemaChange(base="v2", add=["{"]), "it is not JSON"),
-        (SchemaChange(base="v2", add=[LANGUAGE, LANGUAGE]), "is no usable schema"),
+        (SchemaChange(base="v2", add=[LANGUAGE, LANGUAGE]), "is not a usable schema"),
         (SchemaChange(base="v2", add=['{"name": "x", "type": "string"}']), "no event can be written with it"),
     ],
 )

@@ -119,21 +119,21 @@ def test_a_syntax_error_has_line_and_column() -> None:
         ("events = 10\nseconds", "event = 10\nseconds", "line 23, step 2: send.event: is unknown here"),
         ("events = 10\nseconds", 'events = "ten"\nseconds', "line 23, step 2: send.events: should be a valid integer"),
         ("v1 = 1.0", "v1 = 0.5", "line 14, step 1: send.mix: the fractions add up to 0.5, not to 1"),
-        ("v1 = 1.0", "v9 = 1.0", "line 14, step 1: send.mix: 'v9' is no schema: v1, v2, v3"),
+        ("v1 = 1.0", "v9 = 1.0", "line 14, step 1: send.mix: 'v9' is not a schema: v1, v2, v3"),
         ("v1 = 1.0", "v3 = 1.0", "line 14, step 1: send.mix: 'v3' is not registered by this step or an earlier one"),
-        ('register = "v3"\n', 'register = "v4"\n', "line 21, step 2: register: 'v4' is no schema of [schemas]: v3"),
+        ('register = "v3"\n', 'register = "v4"\n', "line 21, step 2: register: 'v4' is not a schema of [schemas]: v3"),
         ('register = "v3"\n', 'register = "v2"\n', "line 21, step 2: register: v2 is registered before the first step"),
         ('register = "v3"\n', "refused = true\n", "line 21, step 2: refused: needs `register`"),
         ('register = "v3"\n', 'under = "x"\n', "line 21, step 2: under: needs `register`"),
         ("[schemas.v3]", "[schemas.v2]", "line 4, schemas.v2: is a schema of this repository"),
-        ('base = "v2"', 'base = "v7"', "line 5, schemas.v3.base: 'v7' is no schema above it: v1, v2"),
+        ('base = "v2"', 'base = "v7"', "line 5, schemas.v3.base: 'v7' is not a schema above it: v1, v2"),
         (
             'base = "v2"',
             'base = "v2"\nremove = ["nothing"]',
             "line 6, schemas.v3.remove: the base has no field 'nothing'",
         ),
         ('"default": null}\'', '"default": null\'', "line 6, schemas.v3.add: it is not JSON"),
-        ('"default": null}', '"default": 7}', "line 4, schemas.v3: is no usable schema"),
+        ('"default": null}', '"default": 7}', "line 4, schemas.v3: is not a usable schema"),
         (
             '["null", "string"], "default": null}\']\nvalues = { language = ["de"] }',
             '"string"}\']',
@@ -172,7 +172,7 @@ def test_an_error_has_line_and_key(old: str, new: str, error: str) -> None:
 def test_a_scenario_without_schemas_has_none_to_register() -> None:
     """The error says so."""
     text = GOOD[: GOOD.index("[schemas")] + GOOD[GOOD.index("[[steps]]") : GOOD.index("[steps.send]")]
-    with pytest.raises(UnusableScenario, match="'v3' is no schema of \\[schemas\\]: none"):
+    with pytest.raises(UnusableScenario, match="'v3' is not a schema of \\[schemas\\]: none"):
         scenario_file.parse(text, name="lesson.toml")
 
 
