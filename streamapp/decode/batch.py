@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,10 @@ from itertools import chain
 from traceback import format_tb
 from typing import cast
 
-from streamapp.decode import document, foreign_format, wire_format
-from streamapp.decode.document import Document, EventTimes
+from streamapp.decode import compiled_path, document, foreign_format, wire_format
+from streamapp.decode.document import Document, EventTimes, LazyDocument
 from streamapp.decode.fast_path import FastPath
+from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBatch, Reason, Record
@@ -112,7 +113,12 @@ NEXT_IS_LARGE = DecodedBatch(DecodedEvents(), (), frozenset(), -1)
 
 
 def parts(
-    batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
+    batch: PartitionBatch,
+    schemas: Mapping[int, WriterSchema],
+    *,
+    times: EventTimes,
+    received_at: datetime,
+    kernel: Kernel | None = None,
 ) -> Iterator[DecodedBatch]:
     """Decode the records of a batch with the schemas that exist; the other records become dead letters.
 
@@ -122,16 +128,41 @@ def parts(
 
     Before a large record on the generic path it yields NEXT_IS_LARGE, which holds no records: the caller then gets the
     next part in a thread.
+
+    Args:
+        batch: the records.
+        schemas: their writer schemas, by id.
+        times: the limits of event times.
+        received_at: the time at which the worker received the records.
+        kernel: converts the records of the fast path; None: the generated code does.
     """
+    fast = FastPath(batch, schemas, times=times, received_at=received_at)
+    converted = kernel and compiled_path.converted(kernel, batch, schemas, times=times, received_at=received_at)
+    if converted and not converted.declined:
+        events = DecodedEvents(converted.documents, batch.records, converted.versions)
+        yield DecodedBatch(events, (), frozenset(), batch.records[-1].offset)
+        return
+    made = converted.documents if converted else map(fast.document, batch.records)
+    yield from _parts(batch, made, schemas, times=times, received_at=received_at)
+
+
+def _parts(
+    batch: PartitionBatch,
+    fast: Iterable[LazyDocument | None],
+    schemas: Mapping[int, WriterSchema],
+    *,
+    times: EventTimes,
+    received_at: datetime,
+) -> Iterator[DecodedBatch]:
+    """The same, given the documents that the fast path has made; None for records that it declined."""
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
     dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
     built, is_in_thread = 0, False
-    fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
-    for record in batch.records:
-        if (made := fast_path.document(record)) is not None:
-            documents.append(made)
+    for record, fast_document in zip(batch.records, fast, strict=True):
+        if fast_document is not None:
+            documents.append(fast_document)
             records.append(record)
-            versions.append(made.dimensions.schema_version)
+            versions.append(fast_document.dimensions.schema_version)
             continue
         if not is_in_thread and len(record.value or b"") > _LARGE_VALUE_BYTES:
             is_in_thread = True

@@ -38,9 +38,9 @@ Read = Callable[[Cursor], Any]
 #: Approximate memory of a value in bytes, without what the body bounds: the contents of strings and bytes.
 _MEMORY = {"int": 32, "long": 32, "float": 24, "double": 24, "bytes": 40, "string": 56, "fixed": 40, "array": 64}
 _CONVERTED_MEMORY = 120
-_SLOT = 8
+SLOT_BYTES = 8
 #: Of an entry of a map: its place and its key.
-_ENTRY = 104 + 56
+ENTRY_BYTES = 104 + 56
 _FORMATS = {"float": "f", "double": "d"}
 
 
@@ -62,7 +62,7 @@ class BodyReader:
         for record in schema.records:
             fields: list[tuple[str, Read]] = []
             self._fields[id(record)] = fields
-            memory = sum(_memory(type_) for _, type_ in record.fields) + _dict_memory(record)
+            memory = sum(value_memory(type_) for _, type_ in record.fields) + dict_memory(record)
             is_empty = not self._sizes[id(record)]
             read = (_empty_record if is_empty else _record)(fields, memory)
             has_shape = record.constants or record.copies or record.written_names
@@ -102,18 +102,18 @@ class BodyReader:
             (item,) = type_.parts
             read_item, least = self._compiled(item), encoded_size(item, self._sizes)
             if type_.kind == "map":
-                return _map(read_item, 1 + least, _ENTRY + _memory(item))
-            return _array(_items(item, read_item), least, _SLOT + _memory(item))
+                return _map(read_item, 1 + least, ENTRY_BYTES + value_memory(item))
+            return _array(_items(item, read_item), least, SLOT_BYTES + value_memory(item))
         return _converted(plain_reader(type_), conversion(type_))
 
 
-def _memory(type_: AvroType) -> int:
+def value_memory(type_: AvroType) -> int:
     if type_.kind == "union":
-        return max(map(_memory, type_.parts), default=0)
+        return max(map(value_memory, type_.parts), default=0)
     return _CONVERTED_MEMORY if type_.logical else _MEMORY.get(type_.kind, 0)
 
 
-def _dict_memory(record: AvroType) -> int:
+def dict_memory(record: AvroType) -> int:
     return getsizeof(dict.fromkeys(name for name, _ in record.fields)) + 16
 
 

@@ -80,7 +80,7 @@ class FastPath:
         marker, rest = (
             (_INT32, _AFTER_INT32) if self._batch.records[-1].offset < _BEYOND_INT32 else (_INT64, _AFTER_INT64)
         )
-        after = _elements(fields) + _kafka_start(topic, partition, marker, rest.size)
+        after = elements_of(fields) + _kafka_start(topic, partition, marker, rest.size)
 
         def encode(record: BatchRecord, value: bytes) -> LazyDocument:
             offset, timestamp = record.offset, record.timestamp
@@ -104,10 +104,10 @@ def _id_starts(topic_id: str, partition: int) -> Sequence[bytes]:
 @lru_cache(_MAX_CACHED_PARTITIONS)
 def _kafka_start(topic: str, partition: int, marker: bytes, rest_size: int) -> bytes:
     """The start of the element `kafka`, which `rest_size` more bytes complete."""
-    start = _elements({"topic": topic, "partition": partition}) + marker
+    start = elements_of({"topic": topic, "partition": partition}) + marker
     return b"\x03kafka\0" + SIZES[4 + len(start) + rest_size] + start
 
 
-def _elements(fields: Mapping[str, Any]) -> bytes:
+def elements_of(fields: Mapping[str, Any]) -> bytes:
     """A document's elements without its size and its end."""
     return bson.encode(fields)[4:-1]

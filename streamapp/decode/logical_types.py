@@ -18,7 +18,7 @@ from streamapp.decode.cursor import BodyError
 from streamapp.model.record import Reason
 
 MILLIS_PER_DAY = 86_400_000
-_UNITS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
+UNITS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
 #: A decimal has as many bytes at most, besides those that only repeat its sign. Decimal128 has 34 digits, for which 15
 #: are enough, unless zeros at the end make up for its scale. To convert a longer one takes quadratic time.
 _MAX_DECIMAL_BYTES = 64
@@ -31,13 +31,13 @@ _INSTANTS: Mapping[str, Callable[[int], DatetimeMS]] = {
     **{
         f"{prefix}timestamp-{unit}": lambda found, n=n: DatetimeMS(found // n)
         for prefix in ("", "local-")
-        for unit, n in _UNITS.items()
+        for unit, n in UNITS.items()
     },
 }
 #: The event time is always in milliseconds, regardless of the writer's unit.
 _EVENT_TIMES: Mapping[str, Callable[[int], int]] = {
     "event-date": lambda days: days * MILLIS_PER_DAY,
-    **{f"event-{unit}": lambda found, n=n: found // n for unit, n in _UNITS.items()},
+    **{f"event-{unit}": lambda found, n=n: found // n for unit, n in UNITS.items()},
 }
 
 
@@ -57,7 +57,7 @@ def as_event_time(type_: AvroType) -> AvroType:
     unit = type_.logical.rpartition("-")[2]
     if unit == "millis":
         return AvroType(type_.kind)
-    return AvroType(type_.kind, logical=EVENT_TIME + unit) if unit in _UNITS or unit == "date" else type_
+    return AvroType(type_.kind, logical=EVENT_TIME + unit) if unit in UNITS or unit == "date" else type_
 
 
 def _decimal(data: bytes, scale: int) -> Decimal128:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from streamapp.decode import avro_schema
+from streamapp.decode import avro_schema, kernel
 from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.body_reader import BodyReader, DecodedBody
 from streamapp.decode.canonical_form import canonical_form as canonical_form_of
@@ -42,6 +42,8 @@ class WriterSchema:
     read: Callable[[bytes, int], DecodedBody]
     #: Converts its records to BSON on the fast path; None if the fast path does not support the schema.
     transcode: Transcode | None = None
+    #: Its program for the compiled kernel; None if there is no kernel, or if it does not support the schema.
+    program: object = None
     #: Whether the registry may have the schema complete later: it lacks a schema that this one refers to.
     is_incomplete: bool = False
     #: The schema itself; None if it has a problem.
@@ -93,6 +95,7 @@ def _writer_schema(schema: Schema, schema_id: int, version: str, definitions: Se
         names=frozenset(name for record in events for name, _ in record.fields),
         read=BodyReader(parsed).read,
         transcode=compiled(parsed.root, version=version, reserved=RESERVED),
+        program=kernel.compiled(parsed, version=version),
         parsed=parsed,
     )
 
@@ -104,7 +107,8 @@ def in_shape_of(writer: WriterSchema, latest: WriterSchema) -> WriterSchema:
         return writer
     parsed = shaped(writer.parsed, shape)
     transcode = compiled(parsed.root, version=writer.version, reserved=RESERVED)
-    return replace(writer, read=BodyReader(parsed).read, transcode=transcode)
+    program = kernel.compiled(parsed, version=writer.version)
+    return replace(writer, read=BodyReader(parsed).read, transcode=transcode, program=program)
 
 
 def shape_between(writer: WriterSchema, latest: WriterSchema) -> RecordShape:

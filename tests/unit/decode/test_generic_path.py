@@ -18,15 +18,16 @@ import fastavro.utils
 import pytest
 from bson.errors import InvalidDocument
 
-from streamapp.decode import batch, cursor, wire_format
-from streamapp.decode.document import EventTimes, LazyDocument
+from streamapp.decode import batch, compiled_path, cursor, document, wire_format
+from streamapp.decode.document import EventTimes, LazyDocument, row_of
 from streamapp.decode.fast_path import FastPath
+from streamapp.decode.kernel import KERNEL
 from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
-from streamapp.model.record import Reason
+from streamapp.model.record import Reason, own_origin
 from tests.support import shapes
-from tests.support.factories import FakeRecord, a_batch, an_event
+from tests.support.factories import TOPIC_ID, FakeRecord, a_batch, an_event
 
 SECONDS = float(os.environ.get("STREAMAPP_FUZZ_SECONDS", "0.8"))
 SEED = int(os.environ.get("STREAMAPP_FUZZ_SEED", "1"))
@@ -257,19 +258,19 @@ def test_any_bytes_are_read_or_refused_at_a_bounded_cost(name: str) -> None:
 
 def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str, Any] | None:
     """Return what is read; None if it is refused. Checks what must hold in any case."""
-    fast = on_fast_path(value, writer)
+    fast = on_fast_paths(value, writer)
     found, size = built_or_refused(value, writer)
     if found is None:
-        assert fast is None, value.hex()
+        assert not fast, value.hex()
         return None
     assert size <= cursor.MAX_BUILT
     try:
         raw = bson.encode(found)
     except InvalidDocument:  # a key with a null byte, which the store refuses
-        assert fast is None, value.hex()
+        assert not fast, value.hex()
         return found
-    if fast is not None:
-        assert raw[4:-1] in fast.raw, value.hex()
+    for each in fast:
+        assert raw[4:-1] in each.raw, value.hex()
     if without_logical_types(schema) == schema:
         again, _ = wire_format.build(written(schema, found), writer)
         assert raw == bson.encode(again), value.hex()
@@ -279,17 +280,18 @@ def read_or_refused(value: bytes, writer: WriterSchema, schema: Any) -> dict[str
 def check_shape(value: bytes, writer: WriterSchema, shaped: WriterSchema, latest: WriterSchema) -> None:
     """A shape changes no fate, and nothing of what was written; both paths have it."""
     fate, shaped_fate = outcome(value, writer), outcome(value, shaped)
-    fast = on_fast_path(value, shaped)
+    fast = on_fast_paths(value, shaped)
     if isinstance(fate, str) or isinstance(shaped_fate, str):
         assert fate == shaped_fate, value.hex()
-        assert fast is None, value.hex()
+        assert not fast, value.hex()
         return
     try:
         raw = bson.encode(shaped_fate)
     except InvalidDocument:
-        assert fast is None, value.hex()
+        assert not fast, value.hex()
         return
-    assert fast is None or raw[4:-1] in fast.raw, value.hex()
+    for each in fast:
+        assert raw[4:-1] in each.raw, value.hex()
     written = shapes.stored_as_written(shaped_fate, writer, latest)
     assert bson.encode(fate) == bson.encode({name: written[name] for name in fate}), value.hex()
     assert fate.keys() == written.keys()
@@ -340,10 +342,36 @@ def check_memory(value: bytes, writer: WriterSchema) -> None:
     assert found is None or peak <= 2 * size + 64 * 1024, value.hex()
 
 
-def on_fast_path(value: bytes, writer: WriterSchema) -> LazyDocument | None:
-    """Return the document that the fast path makes; None if it declines."""
+def on_fast_paths(value: bytes, writer: WriterSchema) -> list[LazyDocument]:
+    """Return the documents that the fast path makes, with generated code and with the kernel; none if it declines."""
     record = FakeRecord(value=value)
-    return FastPath(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT).document(record)
+    generated = FastPath(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT).document(record)
+    return [each for each in (generated, by_kernel(value, writer)) if each is not None]
+
+
+def by_kernel(value: bytes, writer: WriterSchema) -> LazyDocument | None:
+    """Return the document that the kernel makes, None if it declines; checks that the generic path makes the same."""
+    record, decoding = FakeRecord(value=value), {"times": ANY_TIME, "received_at": RECEIVED_AT}
+    found = KERNEL and compiled_path.converted(KERNEL, a_batch(record), {9: writer}, **decoding)
+    (made,) = found.documents if found else [None]
+    if made is not None:
+        event, origin = wire_format.read(value, writer), own_origin(record, TOPIC_ID)
+        expected = document.build(event, writer=writer, origin=origin, **decoding)
+        assert (bson.encode(expected), row_of(expected)) == (made.raw, made.row), value.hex()
+    return made
+
+
+@pytest.mark.skipif(KERNEL is None, reason="the kernel is not built")
+@pytest.mark.parametrize("name", KINDS)
+def test_the_kernel_takes_what_the_generic_path_reads(name: str) -> None:
+    """Of every kind of schema, but for items without bytes."""
+    generator, plain = Generator((SEED, name)), schema_with(without_logical_types(KINDS[name]))
+    writer, plain_kind = writer_schema(schema_with(KINDS[name]), schema_id=9, version="v9"), without_logical_types(KINDS[name])
+    for _ in range(50):
+        generator.start(0)
+        value = written(plain, an_event(browser="b", x=generator.value(plain_kind, named_types(plain_kind))))
+        is_read = not isinstance(outcome(value, writer), str)
+        assert (by_kernel(value, writer) is not None) == (is_read and name != "empty records"), value.hex()
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,0 +1,49 @@
+"""Build the kernel into the wheel, if there is a C compiler; otherwise the wheel is pure Python.
+
+STREAMAPP_BUILD_KERNEL=0 leaves it out; STREAMAPP_BUILD_KERNEL=1 makes a failure of the compiler an error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+sys.path.insert(0, str(Path(__file__).parent))
+from compiler import FILE_NAME, CompilerError, compile_kernel  # noqa: E402
+
+_PACKAGE = Path("streamapp/decode")
+_WANTED = "STREAMAPP_BUILD_KERNEL"
+
+
+class KernelHook(BuildHookInterface[Any]):
+    """A wheel has the kernel in it; an editable one has it in the checkout."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile the kernel, and tag the wheel for this platform and every Python from 3.11 on."""
+        target = Path(self.root if version == "editable" else self.directory) / _PACKAGE / FILE_NAME
+        if not self._compile(target):
+            target.unlink(missing_ok=True)
+            return
+        build_data["pure_python"] = False
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["tag"] = f"cp311-abi3-{platform}"
+        if version != "editable":
+            build_data["force_include"][str(target)] = str(_PACKAGE / FILE_NAME)
+
+    def _compile(self, target: Path) -> bool:
+        wanted = os.environ.get(_WANTED, "")
+        if wanted == "0":
+            return False
+        try:
+            compile_kernel(target)
+        except CompilerError as exc:
+            if wanted == "1":
+                raise
+            self.app.display_warning(f"The kernel is not compiled, which streamapp does not need: {exc}")
+            return False
+        return True

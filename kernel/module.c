@@ -1,0 +1,343 @@
+/* streamapp.decode._kernel: the documents of a batch from the bytes of its records; see docs/decisions.
+
+   Built with the limited API of Python 3.11: one file serves this version and all later ones. The interpreter lock is
+   held to read the records and to make the objects, and released in between. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "event.h"
+
+#define PROGRAM_NAME "streamapp.decode.program"
+/* Writers of one batch. Records of any others are declined. */
+#define MAX_WRITERS 64
+
+/* A program with the objects that own its bytes. */
+typedef struct {
+    Writer writer;
+    PyObject *words, *blob, *version;
+    /* Of each dimension: which of the writer's it is, or -1 for the schema version. */
+    int order[MAX_DIMENSIONS], order_size;
+} Compiled;
+
+static struct {
+    PyObject *offset, *timestamp, *value, *headers, *raw, *at, *user_id, *dimensions, *nothing;
+} names;
+
+/* -- Programs. */
+
+static void free_compiled(Compiled *compiled) {
+    Py_XDECREF(compiled->words);
+    Py_XDECREF(compiled->blob);
+    Py_XDECREF(compiled->version);
+    free(compiled);
+}
+
+static void free_program(PyObject *capsule) { free_compiled(PyCapsule_GetPointer(capsule, PROGRAM_NAME)); }
+
+static int set_order(Compiled *compiled, PyObject *order) {
+    Py_ssize_t size = PyTuple_Size(order);
+    if (size < 0 || size > MAX_DIMENSIONS) return 0;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        long index = PyLong_AsLong(PyTuple_GetItem(order, i));
+        if (index < -1 || index >= compiled->writer.dimensions) return 0;
+        compiled->order[i] = (int)index;
+    }
+    compiled->order_size = (int)size;
+    return 1;
+}
+
+static int set_program(Compiled *compiled, PyObject *args) {
+    PyObject *words, *blob, *version, *order;
+    long long root, nullable;
+    Writer *writer = &compiled->writer;
+    if (!PyArg_ParseTuple(args, "SSLiLO!U", &words, &blob, &root, &writer->dimensions, &nullable, &PyTuple_Type, &order,
+                          &version))
+        return 0;
+    compiled->words = Py_NewRef(words);
+    compiled->blob = Py_NewRef(blob);
+    compiled->version = Py_NewRef(version);
+    writer->root = root;
+    writer->nullable = nullable;
+    writer->program.words = (const int64_t *)(void *)PyBytes_AsString(words);
+    writer->program.blob = (const uint8_t *)PyBytes_AsString(blob);
+    return writer->dimensions >= 0 && writer->dimensions <= MAX_DIMENSIONS && set_order(compiled, order);
+}
+
+static PyObject *program(PyObject *Py_UNUSED(module), PyObject *args) {
+    Compiled *compiled = calloc(1, sizeof *compiled);
+    if (!compiled) return PyErr_NoMemory();
+    PyObject *capsule = set_program(compiled, args) ? PyCapsule_New(compiled, PROGRAM_NAME, free_program) : NULL;
+    if (!capsule) {
+        free_compiled(compiled);
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "not a program");
+    }
+    return capsule;
+}
+
+/* -- Records. */
+
+/* Everything of one call, with references to all objects whose bytes are read. */
+typedef struct {
+    Batch batch;
+    Conversion conversion;
+    Writer writers[MAX_WRITERS];
+    Compiled *compiled[MAX_WRITERS];
+    PyObject *keys[MAX_WRITERS], *found[MAX_WRITERS];
+    int writer_count, last_writer;
+    Event *events;
+    PyObject **values, **offsets;
+    Py_ssize_t count;
+} Call;
+
+static int same_header(PyObject *key, const uint8_t *value) { return !memcmp(PyBytes_AsString(key), value, HEADER_SIZE); }
+
+/* Add the writer with this header, if the batch has it: header → (program, elements after the event's own). */
+static int add_writer(Call *call, PyObject *writers, const uint8_t *value) {
+    PyObject *key = PyBytes_FromStringAndSize((const char *)value, HEADER_SIZE);
+    PyObject *found = key ? PyDict_GetItemWithError(writers, key) : NULL;
+    int index = call->writer_count;
+    if (!found || index == MAX_WRITERS) {
+        Py_XDECREF(key);
+        return -1;
+    }
+    Compiled *compiled = PyCapsule_GetPointer(PyTuple_GetItem(found, 0), PROGRAM_NAME);
+    PyObject *after = PyTuple_GetItem(found, 1);
+    if (!compiled || !after || !PyBytes_Check(after)) {
+        Py_DECREF(key);
+        return -1;
+    }
+    call->compiled[index] = compiled;
+    call->writers[index] = compiled->writer;
+    call->writers[index].after = (Span){(const uint8_t *)PyBytes_AsString(after), (size_t)PyBytes_Size(after)};
+    call->keys[index] = key;
+    call->found[index] = Py_NewRef(found);
+    return call->writer_count++;
+}
+
+/* The index of the record's writer, -1 if the batch has none. */
+static int writer_of(Call *call, PyObject *writers, const uint8_t *value) {
+    if (call->writer_count && same_header(call->keys[call->last_writer], value)) return call->last_writer;
+    int index = 0;
+    while (index < call->writer_count && !same_header(call->keys[index], value)) index++;
+    if (index == call->writer_count) index = add_writer(call, writers, value);
+    if (index >= 0) call->last_writer = index;
+    return index;
+}
+
+static int64_t number_of(PyObject *record, PyObject *name, PyObject **kept) {
+    PyObject *found = PyObject_GetAttr(record, name);
+    int64_t number = found ? PyLong_AsLongLong(found) : -1;
+    if (kept)
+        *kept = found;
+    else
+        Py_XDECREF(found);
+    return number;
+}
+
+/* Take a record apart; its writer is -1 if it is declined, or if an error is set. */
+static void read_record(Call *call, Py_ssize_t i, PyObject *record, PyObject *writers) {
+    Event *event = &call->events[i];
+    PyObject *headers = PyObject_GetAttr(record, names.headers);
+    Py_ssize_t header_count = headers ? PyObject_Size(headers) : -1;
+    Py_XDECREF(headers);
+    event->writer = event->group = -1;
+    if (header_count || !(call->values[i] = PyObject_GetAttr(record, names.value))) return;
+    if (!PyBytes_Check(call->values[i]) || PyBytes_Size(call->values[i]) < HEADER_SIZE) return;
+    event->value = (const uint8_t *)PyBytes_AsString(call->values[i]);
+    event->size = (size_t)PyBytes_Size(call->values[i]);
+    event->timestamp = number_of(record, names.timestamp, NULL);
+    event->offset = number_of(record, names.offset, &call->offsets[i]);
+    if (!PyErr_Occurred() && event->offset >= 0) event->writer = writer_of(call, writers, event->value);
+}
+
+static int read_records(Call *call, PyObject *records, PyObject *writers) {
+    for (Py_ssize_t i = 0; i < call->count; i++) {
+        PyObject *record = PyList_GetItem(records, i);
+        if (!record) return 0;
+        Py_INCREF(record);
+        read_record(call, i, record, writers);
+        Py_DECREF(record);
+        if (!PyErr_Occurred()) continue;
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) return 0;
+        PyErr_Clear(); /* an odd record: the generic path reports the error */
+        call->events[i].writer = -1;
+    }
+    return 1;
+}
+
+/* -- Objects. */
+
+static PyObject *text_at(const Call *call, size_t at, size_t size) {
+    return PyUnicode_DecodeUTF8((const char *)call->conversion.work.out + at, (Py_ssize_t)size, NULL);
+}
+
+/* The value of a dimension in a group. */
+static PyObject *value_of(const Call *call, const Group *group, int index) {
+    if (index < 0) return Py_NewRef(call->compiled[group->writer]->version);
+    const Slot *slot = &group->values[index];
+    return slot->type ? text_at(call, slot->at + 4, slot->size - 5) : Py_NewRef(Py_None);
+}
+
+static PyObject *dimensions_of(const Call *call, const Group *group, PyObject *type) {
+    const Compiled *compiled = call->compiled[group->writer];
+    PyObject *args = PyTuple_New(compiled->order_size);
+    for (int i = 0; args && i < compiled->order_size; i++) {
+        PyObject *value = value_of(call, group, compiled->order[i]);
+        if (!value || PyTuple_SetItem(args, i, value) < 0) Py_CLEAR(args);
+    }
+    PyObject *made = args ? PyObject_CallObject(type, args) : NULL;
+    Py_XDECREF(args);
+    return made;
+}
+
+/* A list of the values of each group. */
+static PyObject *all_dimensions(const Call *call, PyObject *type) {
+    int count = call->conversion.group_count;
+    PyObject *found = PyList_New(count);
+    for (int i = 0; found && i < count; i++) {
+        PyObject *made = dimensions_of(call, &call->conversion.groups[i], type);
+        if (!made || PyList_SetItem(found, i, made) < 0) Py_CLEAR(found);
+    }
+    return found;
+}
+
+/* Set an attribute to a new reference. */
+static int set(PyObject *object, PyObject *name, PyObject *value) {
+    int is_set = value && PyObject_SetAttr(object, name, value) == 0;
+    Py_XDECREF(value);
+    return is_set;
+}
+
+/* Like the class's own `__init__`, which takes twice as long. */
+static PyObject *document_of(const Call *call, Py_ssize_t i, PyTypeObject *type, newfunc make, PyObject *dimensions) {
+    const Event *event = &call->events[i];
+    const char *raw = (const char *)call->conversion.work.out + event->at;
+    PyObject *made = make(type, names.nothing, NULL);
+    if (made && set(made, names.raw, PyBytes_FromStringAndSize(raw, (Py_ssize_t)event->document_size)) &&
+        PyObject_SetAttr(made, names.offset, call->offsets[i]) == 0 &&
+        set(made, names.at, PyLong_FromLongLong(event->event_time)) &&
+        set(made, names.user_id, text_at(call, event->user_at, event->user_size)) &&
+        PyObject_SetAttr(made, names.dimensions, PyList_GetItem(dimensions, event->group)) == 0)
+        return made;
+    Py_XDECREF(made);
+    return NULL;
+}
+
+/* The documents, None for declined records, and the schema version of each. */
+static PyObject *all_documents(const Call *call, PyTypeObject *type, PyObject *dimensions) {
+    newfunc make = (newfunc)PyType_GetSlot(type, Py_tp_new);
+    PyObject *documents = PyList_New(call->count), *versions = PyList_New(call->count);
+    Py_ssize_t declined = 0;
+    for (Py_ssize_t i = 0; documents && versions && i < call->count; i++) {
+        int is_made = call->events[i].group >= 0;
+        PyObject *made = is_made ? document_of(call, i, type, make, dimensions) : Py_NewRef(Py_None);
+        PyObject *version = is_made ? call->compiled[call->events[i].writer]->version : Py_None;
+        declined += !is_made;
+        if (!made) Py_CLEAR(documents);
+        if (made) PyList_SetItem(documents, i, made);
+        PyList_SetItem(versions, i, Py_NewRef(version));
+    }
+    PyObject *found = documents && versions ? Py_BuildValue("OOn", documents, versions, declined) : NULL;
+    Py_XDECREF(documents);
+    Py_XDECREF(versions);
+    return found;
+}
+
+/* -- A call. */
+
+static int allocate(Call *call, Py_ssize_t count) {
+    size_t n = (size_t)count + 1, size = 4;
+    while (size < 2 * n) size *= 2;
+    call->count = count;
+    call->events = calloc(n, sizeof *call->events);
+    call->values = calloc(n, sizeof *call->values);
+    call->offsets = calloc(n, sizeof *call->offsets);
+    Conversion *c = &call->conversion;
+    c->writers = call->writers;
+    c->groups = malloc(n * sizeof *c->groups);
+    c->table = malloc(size * sizeof *c->table);
+    c->table_size = size;
+    if (c->table) memset(c->table, 0xff, size * sizeof *c->table);
+    return call->events && call->values && call->offsets && c->groups && c->table;
+}
+
+static void release(Call *call) {
+    for (Py_ssize_t i = 0; call->values && call->offsets && i < call->count; i++) {
+        Py_XDECREF(call->values[i]);
+        Py_XDECREF(call->offsets[i]);
+    }
+    for (int i = 0; i < call->writer_count; i++) {
+        Py_DECREF(call->keys[i]);
+        Py_DECREF(call->found[i]);
+    }
+    free(call->events);
+    free(call->values);
+    free(call->offsets);
+    free(call->conversion.groups);
+    free(call->conversion.table);
+    free(call->conversion.work.out);
+    free(call);
+}
+
+static void convert_all(Call *call) {
+    for (Py_ssize_t i = 0; i < call->count; i++)
+        if (call->events[i].writer >= 0) convert(&call->conversion, &call->batch, &call->events[i]);
+}
+
+static PyObject *run(Call *call, PyObject *records, PyObject *writers, PyTypeObject *document, PyObject *values) {
+    if (!allocate(call, PyList_Size(records))) return PyErr_NoMemory();
+    if (!read_records(call, records, writers)) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    convert_all(call);
+    Py_END_ALLOW_THREADS
+    if (call->conversion.work.is_out_of_memory) return PyErr_NoMemory();
+    PyObject *dimensions = all_dimensions(call, values);
+    PyObject *found = dimensions ? all_documents(call, document, dimensions) : NULL;
+    Py_XDECREF(dimensions);
+    return found;
+}
+
+static PyObject *documents(PyObject *Py_UNUSED(module), PyObject *args) {
+    Call *call = calloc(1, sizeof *call);
+    if (!call) return PyErr_NoMemory();
+    PyObject *records, *writers, *values, *found = NULL;
+    PyTypeObject *document;
+    Batch *b = &call->batch;
+    const char *id_start, *kafka_start;
+    Py_ssize_t id_size, kafka_size;
+    long long earliest, latest, ahead;
+    if (PyArg_ParseTuple(args, "O!O!y#y#LLLO!O", &PyList_Type, &records, &PyDict_Type, &writers, &id_start, &id_size,
+                         &kafka_start, &kafka_size, &earliest, &latest, &ahead, &PyType_Type, &document, &values)) {
+        b->id_start = (Span){(const uint8_t *)id_start, (size_t)id_size};
+        b->kafka_start = (Span){(const uint8_t *)kafka_start, (size_t)kafka_size};
+        b->earliest = earliest;
+        b->latest = latest;
+        b->ahead = ahead;
+        found = run(call, records, writers, document, values);
+    }
+    release(call);
+    return found;
+}
+
+/* -- The module. */
+
+static PyMethodDef methods[] = {
+    {"program", program, METH_VARARGS, "program(words, blob, root, dimensions, nullable, order, version) -> program"},
+    {"documents", documents, METH_VARARGS,
+     "documents(records, writers, id_start, kafka_start, earliest, latest, ahead, document, dimensions)\n"
+     "-> (documents, versions, number of declined records)"},
+    {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    PyObject **found[] = {&names.offset, &names.timestamp, &names.value,   &names.headers,
+                          &names.raw,    &names.at,        &names.user_id, &names.dimensions};
+    const char *texts[] = {"offset", "timestamp", "value", "headers", "raw", "at", "user_id", "dimensions"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!(*found[i] = PyUnicode_InternFromString(texts[i]))) return NULL;
+    if (!(names.nothing = PyTuple_New(0))) return NULL;
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "VERSION", KERNEL_VERSION) < 0) Py_CLEAR(module);
+    return module;
+}
