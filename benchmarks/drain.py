@@ -14,7 +14,16 @@ from pymongo.collection import Collection
 
 from benchmarks import chart, figures, noise, report, secured, spread, twin
 from benchmarks.bench import Bench, opened
-from benchmarks.programs import AS_WRITTEN, OURS, PROGRAMS, WITHOUT_METRICS, WITHOUT_ROLLUPS, Program, named
+from benchmarks.programs import (
+    AS_WRITTEN,
+    OURS,
+    PROGRAMS,
+    WITHOUT_KERNEL,
+    WITHOUT_METRICS,
+    WITHOUT_ROLLUPS,
+    Program,
+    named,
+)
 from benchmarks.spread import IN_ORDER, Spread
 from benchmarks.watching import Round, Watch
 from streamapp.model import event
@@ -28,6 +37,7 @@ _COMPARED = {
     "rollups": (OURS, WITHOUT_ROLLUPS),
     "metrics": (OURS, WITHOUT_METRICS),
     "canonical": (OURS, AS_WRITTEN),
+    "kernel": (OURS, WITHOUT_KERNEL),
 }
 #: Fields of a version that no event is written with, so that the canonical shape adds them to each document.
 _LATER_FIELDS = (

@@ -14,7 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 sys.path.insert(0, str(Path(__file__).parent))
-from compiler import FILE_NAME, CompilerError, compile_kernel  # noqa: E402
+from compiler import FILE_NAME, CompilerError, compile_kernel
 
 _PACKAGE = Path("streamapp/decode")
 _WANTED = "STREAMAPP_BUILD_KERNEL"

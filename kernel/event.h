@@ -113,7 +113,13 @@ static int note_fields(const Work *w, const Writer *writer, const Batch *b, Even
 }
 
 static uint64_t hashed(uint64_t hash, const uint8_t *bytes, size_t size) {
-    for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    uint64_t eight;
+    for (; size >= 8; bytes += 8, size -= 8) {
+        memcpy(&eight, bytes, 8);
+        hash = (hash ^ eight) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    for (; size; bytes++, size--) hash = (hash ^ *bytes) * UINT64_C(0x100000001b3);
     return hash;
 }
 

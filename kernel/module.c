@@ -50,7 +50,7 @@ static int set_program(Compiled *compiled, PyObject *args) {
     PyObject *words, *blob, *version, *order;
     long long root, nullable;
     Writer *writer = &compiled->writer;
-    if (!PyArg_ParseTuple(args, "SSLiLO!U", &words, &blob, &root, &writer->dimensions, &nullable, &PyTuple_Type, &order,
+    if (!PyArg_ParseTuple(args, "(SSL)(iLO!)U", &words, &blob, &root, &writer->dimensions, &nullable, &PyTuple_Type, &order,
                           &version))
         return 0;
     compiled->words = Py_NewRef(words);
@@ -306,7 +306,7 @@ static PyObject *documents(PyObject *Py_UNUSED(module), PyObject *args) {
     const char *id_start, *kafka_start;
     Py_ssize_t id_size, kafka_size;
     long long earliest, latest, ahead;
-    if (PyArg_ParseTuple(args, "O!O!y#y#LLLO!O", &PyList_Type, &records, &PyDict_Type, &writers, &id_start, &id_size,
+    if (PyArg_ParseTuple(args, "O!O!(y#y#LLL)O!O", &PyList_Type, &records, &PyDict_Type, &writers, &id_start, &id_size,
                          &kafka_start, &kafka_size, &earliest, &latest, &ahead, &PyType_Type, &document, &values)) {
         b->id_start = (Span){(const uint8_t *)id_start, (size_t)id_size};
         b->kafka_start = (Span){(const uint8_t *)kafka_start, (size_t)kafka_size};
@@ -322,9 +322,9 @@ static PyObject *documents(PyObject *Py_UNUSED(module), PyObject *args) {
 /* -- The module. */
 
 static PyMethodDef methods[] = {
-    {"program", program, METH_VARARGS, "program(words, blob, root, dimensions, nullable, order, version) -> program"},
+    {"program", program, METH_VARARGS, "program((words, blob, root), (dimensions, nullable, order), version) -> program"},
     {"documents", documents, METH_VARARGS,
-     "documents(records, writers, id_start, kafka_start, earliest, latest, ahead, document, dimensions)\n"
+     "documents(records, writers, (id_start, kafka_start, earliest, latest, ahead), document, dimensions)\n"
      "-> (documents, versions, number of declined records)"},
     {NULL, NULL, 0, NULL}};
 

@@ -2,8 +2,8 @@
 
     STREAMAPP_FUZZ_SECONDS=30 STREAMAPP_FUZZ_SEED=7 uv run python -m tests.sanitized_kernel [PYTEST ARGUMENTS]
 
-Without arguments it runs the tests of decoding. It needs gcc with its sanitizers. A read or a write out of bounds, a leak
-into freed memory or undefined behaviour ends the run with a report.
+Without arguments it runs the tests of decoding. It needs gcc with its sanitizers. A read or a write out of bounds or of
+freed memory, or undefined behaviour, ends the run with a report.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ def run(kernel: str, arguments: Sequence[str]) -> int:
     assert spec.loader is not None
     sys.modules["streamapp.decode._kernel"] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    print("kernel:", module.__file__)
     return pytest.main(["-n0", "-p", "no:cacheprovider", "--timeout=0", *arguments])
 
 

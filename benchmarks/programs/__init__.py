@@ -115,12 +115,20 @@ AS_WRITTEN = Program(
     has_rollups=True,
     can_log_in=True,
 )
+WITHOUT_KERNEL = Program(
+    name="without-kernel",
+    command=lambda: ["env", "STREAMAPP_COMPILED_DECODER=off", *_worker("streamapp")()],
+    made_of=lambda: "streamapp with STREAMAPP_COMPILED_DECODER=off",
+    has_rollups=True,
+    can_log_in=True,
+)
 LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
 PROGRAMS = (
     OURS,
     WITHOUT_ROLLUPS,
     WITHOUT_METRICS,
     AS_WRITTEN,
+    WITHOUT_KERNEL,
     LOOP,
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS

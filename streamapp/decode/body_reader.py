@@ -108,12 +108,14 @@ class BodyReader:
 
 
 def value_memory(type_: AvroType) -> int:
+    """Approximate memory of a value in bytes, see `_MEMORY`."""
     if type_.kind == "union":
         return max(map(value_memory, type_.parts), default=0)
     return _CONVERTED_MEMORY if type_.logical else _MEMORY.get(type_.kind, 0)
 
 
 def dict_memory(record: AvroType) -> int:
+    """Approximate memory of a record without its values, in bytes."""
     return getsizeof(dict.fromkeys(name for name, _ in record.fields)) + 16
 
 

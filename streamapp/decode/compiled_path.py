@@ -39,23 +39,20 @@ def converted(
     """The documents of a batch; None if the kernel declines it."""
     if batch.topic_id is None or times.ahead < 0:
         return None
-    after = {
+    writers = {
         wire_format.HEADER.pack(wire_format.MAGIC_BYTE, schema_id): (writer.program, _after(writer, received_at))
         for schema_id, writer in schemas.items()
         if writer.program is not None
     }
+    constants = (
+        document.id_start(batch.topic_id, batch.partition).encode(),
+        elements_of({"topic": batch.topic, "partition": batch.partition}),
+        _as_int64(times.earliest),
+        _as_int64(times.latest(received_at)),
+        _as_int64(times.ahead),
+    )
     try:
-        found = kernel.documents(
-            [*batch.records],
-            after,
-            document.id_start(batch.topic_id, batch.partition).encode(),
-            elements_of({"topic": batch.topic, "partition": batch.partition}),
-            _as_int64(times.earliest),
-            _as_int64(times.latest(received_at)),
-            _as_int64(times.ahead),
-            LazyDocument,
-            DimensionValues,
-        )
+        found = kernel.documents([*batch.records], writers, constants, LazyDocument, DimensionValues)
     except Exception:  # noqa: BLE001 - the generic path reports the error, or decodes the records
         return None
     return Converted(*found)
@@ -63,9 +60,7 @@ def converted(
 
 def _after(writer: WriterSchema, received_at: datetime) -> bytes:
     """The elements between the event's own and `kafka`."""
-    return elements_of(
-        {"schema_version": writer.version, "schema_id": writer.schema_id, "received_at": received_at}
-    )
+    return elements_of({"schema_version": writer.version, "schema_id": writer.schema_id, "received_at": received_at})
 
 
 def _as_int64(number: int) -> int:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from streamapp.decode.avro_schema import ParsedSchema
-from streamapp.decode.kernel_program import NULLABLE, ORDER, WRITER_DIMENSIONS, program_of
+from streamapp.decode.kernel_program import NULLABLE, ORDER, WRITER_DIMENSIONS, Program, program_of
 
 #: The version of the interface below, in kernel/module.c, too: a file of another version is not used.
 VERSION = 1
@@ -23,21 +23,21 @@ class Kernel(Protocol):
 
     VERSION: int
 
-    def program(
-        self, words: bytes, blob: bytes, root: int, dimensions: int, nullable: int, order: Sequence[int], version: str
-    ) -> object:
-        """A program in the kernel's memory."""
+    def program(self, program: Program, dimensions: tuple[int, int, Sequence[int]], version: str) -> object:
+        """A program in the kernel's memory.
+
+        Args:
+            program: the program of a writer schema.
+            dimensions: WRITER_DIMENSIONS, NULLABLE and ORDER.
+            version: the schema version.
+        """
         ...
 
     def documents(
         self,
         records: list[Any],
         writers: Mapping[bytes, tuple[object, bytes]],
-        id_start: bytes,
-        kafka_start: bytes,
-        earliest: int,
-        latest: int,
-        ahead: int,
+        constants: tuple[bytes, bytes, int, int, int],
         document: type[Any],
         dimensions: Callable[..., Any],
     ) -> tuple[list[Any], list[str | None], int]:
@@ -46,11 +46,7 @@ class Kernel(Protocol):
         Args:
             records: the records of a batch.
             writers: five bytes of header → program, and the BSON elements between the event's own and `kafka`.
-            id_start: the `_id` before the offset.
-            kafka_start: the BSON elements of `kafka` before the offset.
-            earliest: see `EventTimes`; all three are 64 bits.
-            latest: likewise.
-            ahead: likewise.
+            constants: the `_id` and the BSON elements of `kafka`, each before the offset; the `EventTimes` in 64 bits.
             document: the class of the documents.
             dimensions: makes the values of the dimensions.
         """
@@ -68,6 +64,18 @@ def load() -> Kernel | None:
 
 #: The kernel of this process.
 KERNEL = load()
+#: What converts the records of the fast path, for people.
+COMPILED, GENERATED = "compiled", "python"
+
+
+def chosen(*, is_wanted: bool) -> Kernel | None:
+    """The kernel that a worker uses."""
+    return KERNEL if is_wanted else None
+
+
+def decoder(kernel: Kernel | None) -> str:
+    """What converts the records with this kernel, or without one."""
+    return COMPILED if kernel else GENERATED
 
 
 def compiled(schema: ParsedSchema, *, version: str) -> object:
@@ -75,4 +83,4 @@ def compiled(schema: ParsedSchema, *, version: str) -> object:
     program = program_of(schema) if KERNEL else None
     if KERNEL is None or program is None:
         return None
-    return KERNEL.program(*program, WRITER_DIMENSIONS, NULLABLE, ORDER, version)
+    return KERNEL.program(program, (WRITER_DIMENSIONS, NULLABLE, ORDER), version)

@@ -18,11 +18,9 @@ from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.body_reader import ENTRY_BYTES, SLOT_BYTES, dict_memory, value_memory
 from streamapp.decode.code_generator import NUMBERS, fields_of
 from streamapp.decode.encoded_size import UNLIMITED, encoded_size, record_sizes
-from streamapp.decode.logical_types import EVENT_TIME, MILLIS_PER_DAY, UNITS
+from streamapp.decode.logical_types import EVENT_TIME, UNITS
 from streamapp.model.event import RESERVED
 from streamapp.model.user_event import DIMENSIONS, OPTIONAL, TIME, USER, WRITER_FIELDS, Field
-
-assert MILLIS_PER_DAY == 86_400_000  # noqa: S101 - as in kernel/program.h
 
 #: The operations, in the order of kernel/program.h.
 (
@@ -139,7 +137,9 @@ class _Compiler:
         if type_.logical:
             return self._logical(type_)
         if type_.kind == "enum":
-            return self._add(ENUM, len(type_.symbols), *(n for each in type_.symbols for n in self._text(each.encode())))
+            return self._add(
+                ENUM, len(type_.symbols), *(n for each in type_.symbols for n in self._text(each.encode()))
+            )
         if type_.kind == "fixed":
             return self._add(FIXED, type_.size)
         return self._add(_PRIMITIVES[type_.kind])

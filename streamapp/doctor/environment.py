@@ -9,8 +9,9 @@ import httpx
 from dotenv import dotenv_values
 
 from streamapp import net
-from streamapp.doctor.checks.finding import Findings
-from streamapp.doctor.checks.local import PortFacts, check_port, check_settings
+from streamapp.decode.kernel import KERNEL
+from streamapp.doctor.checks.finding import Finding, Findings
+from streamapp.doctor.checks.local import PortFacts, check_decoder, check_port, check_settings
 from streamapp.doctor.kafka import reach
 from streamapp.settings import PREFIX, RENAMED, Settings, variable
 
@@ -30,6 +31,12 @@ def settings_findings(settings: Settings, environ: Mapping[str, str], folder: Pa
         env_file=str(file) if file.is_file() else None,
         summary=summary,
     )
+    yield decoder_finding(settings)
+
+
+def decoder_finding(settings: Settings) -> Finding:
+    """Say what converts the records."""
+    return check_decoder(is_wanted=settings.compiled_decoder, is_built=KERNEL is not None)
 
 
 def port_findings(settings: Settings, redact: Callable[[str], str]) -> Findings:

@@ -32,6 +32,7 @@ class MetricsPage:
         self,
         *,
         version: str,
+        decoder: str,
         sink: SinkMetrics,
         fates: Callable[[], Fates],
         state: ConsumerState,
@@ -39,7 +40,7 @@ class MetricsPage:
         outages: Mapping[str, OutageRetrier],
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._version = version
+        self._build = {"version": version, "decoder": decoder}
         self._sink = sink
         self._fates = fates
         self._state = state
@@ -58,7 +59,7 @@ class MetricsPage:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics whose values are read at the scrape; a metric without a known value is absent."""
-        yield InfoMetricFamily("streamapp_build", "Version of streamapp.", {"version": self._version})
+        yield InfoMetricFamily("streamapp_build", "Version of streamapp, and its decoder.", self._build)
         yield _counter("streamapp_records", "Settled records by fate.", "fate", asdict(self._fates()))
         yield _counter("streamapp_events", "Stored events by schema version.", "schema_version", self._sink.events)
         yield _counter("streamapp_dead_letters", "Delivered dead letters by reason.", "reason", self._sink.dead_letters)

@@ -80,6 +80,12 @@ class PipelineSettings(BaseSettings):
         " schema has renamed, with an alias, gets its new name. off: events are stored as written.",
         examples=["on"],
     )
+    compiled_decoder: bool = Field(
+        default=True,
+        description="Whether the worker converts records with the compiled kernel, where it was built; off: with"
+        " generated Python, which is slower and stores the same bytes.",
+        examples=["off"],
+    )
     min_event_time: UtcDatetime = Field(
         default=datetime(2000, 1, 1, tzinfo=UTC),
         description="Earliest valid event time (ISO 8601, UTC). An earlier event becomes a dead letter.",

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from streamapp.decode import wire_format
 from streamapp.decode.batch import NEXT_IS_LARGE, DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import Document, EventTimes, row_of
+from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
 from streamapp.rollups.pending import PendingCounts
@@ -68,7 +69,7 @@ class _Inserted:
 class Sink:
     """Settles batches: several at a time, each partition in order."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         ports: SinkPorts,
         *,
@@ -76,6 +77,7 @@ class Sink:
         rollup_writer: RollupWriter,
         breaker: CircuitBreaker,
         times: EventTimes,
+        kernel: Kernel | None = None,
     ) -> None:
         self.fates = Fates()
         self._ports = ports
@@ -83,6 +85,7 @@ class Sink:
         self._rollup_writer = rollup_writer
         self._breaker = breaker
         self._times = times
+        self._kernel = kernel
         self._insert_batcher = InsertBatcher(self._timed_insert)
         self._redelivery = Redelivery(ports.events, rollup_writer, outages.store, signing_key=ports.signing_key)
         self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
@@ -150,7 +153,8 @@ class Sink:
         return _Inserted.joined(inserted)
 
     async def _decoded(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> AsyncIterator[DecodedBatch]:
-        decoding = parts(batch, schemas, times=self._times, received_at=self._ports.now())
+        received_at = self._ports.now()
+        decoding = parts(batch, schemas, times=self._times, received_at=received_at, kernel=self._kernel)
         for part in decoding:
             if part is NEXT_IS_LARGE:
                 yield await asyncio.get_running_loop().run_in_executor(self._large_parts, next, decoding)

@@ -11,6 +11,7 @@ from streamapp import __version__
 from streamapp.connections import mongodb
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.registry import RegistryConnection
+from streamapp.decode import kernel
 from streamapp.decode.document import EventTimes
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin
@@ -134,6 +135,7 @@ def create(
         sink=sink,
         metrics=MetricsPage(
             version=__version__,
+            decoder=kernel.decoder(kernel.chosen(is_wanted=settings.compiled_decoder)),
             sink=sink_metrics,
             fates=lambda: sink.fates,
             state=state,
@@ -215,4 +217,5 @@ def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: Si
             min_records=settings.breaker_min_records,
         ),
         times=EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds),
+        kernel=kernel.chosen(is_wanted=settings.compiled_decoder),
     )

@@ -35,6 +35,17 @@ def _suggestions(unknown: Collection[str], known: Collection[str]) -> Iterator[s
         yield f"rename {name} to {near[0]}" if near else f"unset {name}"
 
 
+def check_decoder(*, is_wanted: bool, is_built: bool) -> Finding:
+    """What converts the records; both ways store the same bytes."""
+    if is_wanted and is_built:
+        return ok("decoder", "compiled")
+    if not is_wanted:
+        return ok("decoder", "python, because STREAMAPP_COMPILED_DECODER is false")
+    return ok(
+        "decoder", "python: the compiled kernel was not built, for which this Python needs a C compiler and Python.h"
+    )
+
+
 def check_clock(behind: float) -> Finding:
     """Check the clock; `behind` is by how many seconds it is behind MongoDB's, negative if it is ahead."""
     seen = f"the clock of this machine is {abs(behind):.1f} s {'behind' if behind > 0 else 'ahead of'} that of MongoDB"

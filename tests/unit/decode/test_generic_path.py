@@ -366,7 +366,10 @@ def by_kernel(value: bytes, writer: WriterSchema) -> LazyDocument | None:
 def test_the_kernel_takes_what_the_generic_path_reads(name: str) -> None:
     """Of every kind of schema, but for items without bytes."""
     generator, plain = Generator((SEED, name)), schema_with(without_logical_types(KINDS[name]))
-    writer, plain_kind = writer_schema(schema_with(KINDS[name]), schema_id=9, version="v9"), without_logical_types(KINDS[name])
+    writer, plain_kind = (
+        writer_schema(schema_with(KINDS[name]), schema_id=9, version="v9"),
+        without_logical_types(KINDS[name]),
+    )
     for _ in range(50):
         generator.start(0)
         value = written(plain, an_event(browser="b", x=generator.value(plain_kind, named_types(plain_kind))))
