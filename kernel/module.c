@@ -39,7 +39,7 @@ static int set_order(Compiled *compiled, PyObject *order) {
     if (size < 0 || size > MAX_DIMENSIONS) return 0;
     for (Py_ssize_t i = 0; i < size; i++) {
         long index = PyLong_AsLong(PyTuple_GetItem(order, i));
-        if (index < -1 || index >= compiled->writer.dimensions) return 0;
+        if (PyErr_Occurred() || index < -1 || index >= compiled->writer.dimensions) return 0;
         compiled->order[i] = (int)index;
     }
     compiled->order_size = (int)size;

@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamapp.decode import document, transcoder, wire_format
+from streamapp.decode import compiled_path, document, transcoder, wire_format
 from streamapp.decode.avro_binary import NotOnFastPathError
 from streamapp.decode.code_generator import SIZES
 from streamapp.decode.document import EventTimes, LazyDocument, row_of
 from streamapp.decode.fast_path import FastPath
+from streamapp.decode.kernel import KERNEL
 from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
-from streamapp.model.record import Origin
+from streamapp.model.record import Origin, PartitionBatch
 from tests.support import shapes
 from tests.support.factories import NOW, TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
@@ -147,8 +148,25 @@ _offsets = st.integers(0, 2**63 - 1) | st.sampled_from([0, 2**31 - 1, 2**31])
 def on_fast_path(
     record: FakeRecord, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES, **of_batch: Any
 ) -> LazyDocument | None:
-    """Return the document that the fast path makes; None if it declines."""
-    return FastPath(a_batch(record, **of_batch), schemas, times=times, received_at=RECEIVED_AT).document(record)
+    """Return the document that generated code makes; None if it declines. The kernel may take more records."""
+    batch = a_batch(record, **of_batch)
+    made = FastPath(batch, schemas, times=times, received_at=RECEIVED_AT).document(record)
+    compiled = by_kernel(batch, schemas, times)
+    if KERNEL and made is not None:
+        assert compiled is not None
+        assert (made.raw, made.row) == (compiled.raw, compiled.row)
+    elif compiled is not None:
+        expected = on_generic_path(record, times, str(batch.topic_id), schemas)
+        assert (bson.encode(expected), row_of(expected)) == (compiled.raw, compiled.row)
+    return made
+
+
+def by_kernel(
+    batch: PartitionBatch, schemas: Mapping[int, WriterSchema] = SCHEMAS, times: EventTimes = TIMES
+) -> LazyDocument | None:
+    """Return the first document of a batch as the kernel makes it; None if it declines, or if it was not built."""
+    found = KERNEL and compiled_path.converted(KERNEL, batch, schemas, times=times, received_at=RECEIVED_AT)
+    return found.documents[0] if found else None
 
 
 def on_generic_path(

@@ -52,6 +52,7 @@ class World:
             outages._note_failure(StoreUnavailable("x"))
         self.page = MetricsPage(
             version="1.2.3",
+            decoder="compiled",
             sink=self.sink,
             fates=lambda: self.fates,
             state=self.state,
@@ -89,7 +90,7 @@ def test_batches_are_counted() -> None:
 
     found = samples(world)
     expected = {
-        "streamapp_build_info 1.2.3": 1,
+        "streamapp_build_info 1.2.3 compiled": 1,
         "streamapp_records_total stored": 2,
         "streamapp_records_total duplicates": 1,
         "streamapp_records_total dead_lettered": 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamapp.doctor.checks.finding import Verdict, count_verdicts, fault, skipped
-from streamapp.doctor.checks.local import PortFacts, check_clock, check_port, check_settings
+from streamapp.doctor.checks.local import PortFacts, check_clock, check_decoder, check_port, check_settings
 from streamapp.doctor.checks.redaction import redact_user_info, redactor, user_of
 
 RENAMED = {"STREAMAPP_OLD": "STREAMAPP_NEW"}
@@ -41,6 +41,25 @@ def test_deprecated_settings() -> None:
         " deprecated settings: STREAMAPP_OLD"
     )
     assert "rename STREAMAPP_TOPICS to STREAMAPP_TOPIC; rename STREAMAPP_OLD to STREAMAPP_NEW" == found.fix
+
+
+@pytest.mark.parametrize(
+    ("is_wanted", "is_built", "expected"),
+    [
+        (True, True, "compiled"),
+        (False, True, "python, because STREAMAPP_COMPILED_DECODER is false"),
+        (
+            True,
+            False,
+            "python: the compiled kernel was not built, for which this Python needs a C compiler and Python.h",
+        ),
+    ],
+)
+def test_decoder(*, is_wanted: bool, is_built: bool, expected: str) -> None:
+    """Both are as they should be; the finding says why it is the slower one."""
+    found = check_decoder(is_wanted=is_wanted, is_built=is_built)
+
+    assert ("ok", expected) == (found.verdict, found.seen)
 
 
 @pytest.mark.parametrize(
