@@ -29,7 +29,15 @@ WORKDIR /build
 COPY locks/build.lock ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
     install-lock build.lock
+# For the compiled kernel, in this stage only. Without a compiler the worker decodes with generated Python, see
+# docs/how-to/build-the-images.md: 0 leaves the kernel out, 1 makes it an error if it cannot be built.
+ARG STREAMAPP_BUILD_KERNEL=
+RUN if [ "$STREAMAPP_BUILD_KERNEL" != 0 ]; then \
+        (apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends gcc libc6-dev) || \
+        echo "no C compiler: the kernel is not built"; \
+    fi
 COPY pyproject.toml README.md LICENSE ./
+COPY kernel kernel
 COPY schemas schemas
 COPY streamapp streamapp
 COPY dashboard dashboard

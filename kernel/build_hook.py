@@ -9,6 +9,7 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -25,15 +26,20 @@ class KernelHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the kernel, and tag the wheel for this platform and every Python from 3.11 on."""
-        target = Path(self.root if version == "editable" else self.directory) / _PACKAGE / FILE_NAME
+        is_editable = version == "editable"
+        self._folder = TemporaryDirectory()
+        target = (Path(self.root) / _PACKAGE if is_editable else Path(self._folder.name)) / FILE_NAME
         if not self._compile(target):
-            target.unlink(missing_ok=True)
+            target.unlink(missing_ok=True)  # of an earlier source
             return
         build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"cp311-abi3-{platform}"
-        if version != "editable":
+        build_data["tag"] = "cp311-abi3-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        if not is_editable:
             build_data["force_include"][str(target)] = str(_PACKAGE / FILE_NAME)
+
+    def finalize(self, _version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
+        """Remove what the wheel has a copy of."""
+        self._folder.cleanup()
 
     def _compile(self, target: Path) -> bool:
         wanted = os.environ.get(_WANTED, "")

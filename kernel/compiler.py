@@ -47,7 +47,7 @@ def _compiler() -> list[str]:
     wanted = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"]
     for command in (shlex.split(each) for each in wanted if each):
         if shutil.which(command[0]):
-            return command[:1]
+            return command
     raise CompilerError("there is no C compiler")
 
 
