@@ -39,6 +39,7 @@ def page() -> str:
     state = ConsumerState(consumer=cast("Any", _CONSUMER))
     page = MetricsPage(
         version="",
+        decoder="compiled",
         sink=sink,
         fates=Fates,
         state=state,
