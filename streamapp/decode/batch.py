@@ -136,14 +136,16 @@ def parts(
         received_at: the time at which the worker received the records.
         kernel: converts the records of the fast path; None: the generated code does.
     """
-    fast = FastPath(batch, schemas, times=times, received_at=received_at)
-    converted = kernel and compiled_path.converted(kernel, batch, schemas, times=times, received_at=received_at)
-    if converted and not converted.declined:
-        events = DecodedEvents(converted.documents, batch.records, converted.versions)
-        yield DecodedBatch(events, (), frozenset(), batch.records[-1].offset)
+    made = None
+    if kernel:
+        made = compiled_path.converted(kernel, batch, schemas, times=times, received_at=received_at)
+    if made and not made.declined:
+        documents, versions = cast("Sequence[LazyDocument]", made.documents), cast("Sequence[str]", made.versions)
+        yield DecodedBatch(DecodedEvents(documents, batch.records, versions), (), frozenset(), batch.records[-1].offset)
         return
-    made = converted.documents if converted else map(fast.document, batch.records)
-    yield from _parts(batch, made, schemas, times=times, received_at=received_at)
+    fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
+    fast = made.documents if made else map(fast_path.document, batch.records)
+    yield from _parts(batch, fast, schemas, times=times, received_at=received_at)
 
 
 def _parts(

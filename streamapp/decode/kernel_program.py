@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from struct import pack
-from typing import Any, NamedTuple
+from typing import Any
 
 import bson
 
@@ -74,12 +74,8 @@ ORDER = tuple(_WRITER_DIMENSIONS.index(each) if each.type else -1 for each in DI
 NULLABLE = sum(1 << index for index, each in enumerate(_WRITER_DIMENSIONS) if each.is_optional)
 
 
-class Program(NamedTuple):
-    """The table, and the index of the event's record in it."""
-
-    words: bytes
-    blob: bytes
-    root: int
+#: The table, the texts, and the index of the event's record in the table.
+Program = tuple[bytes, bytes, int]
 
 
 def program_of(schema: ParsedSchema) -> Program | None:
@@ -107,7 +103,7 @@ class _Compiler:
         node = self._record(root, path="", constants={**root.constants, **dict.fromkeys(absent)})
         if any(self._kinds.get(each.path, "absent") not in _kinds(each) for each in WRITER_FIELDS):
             raise NotOnFastPathError
-        return Program(pack(f"={len(self._words)}q", *self._words), bytes(self._blob), node)
+        return pack(f"={len(self._words)}q", *self._words), bytes(self._blob), node
 
     def _add(self, *words: int) -> int:
         at = len(self._words)
