@@ -23,6 +23,7 @@ from pymongo.database import Database
 from pymongo.monitoring import CommandListener
 
 from streamapp.decode.document import Document, EventTimes, id_of
+from streamapp.decode.kernel import KERNEL
 from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import BrokerUnavailable, StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionBatch, PartitionId, origin_from_headers, own_origin
@@ -271,6 +272,7 @@ class Worker:
             rollup_writer=RollupWriter(rollups, outages=outages, keep={}, now=world.clock.now, sleep=_no_sleep),
             breaker=CircuitBreaker(failure_ratio=0, window=1, min_records=1),
             times=EventTimes(earliest=0, ahead=2**60),
+            kernel=KERNEL,
         )
         self.feeds: dict[int, Feed] = {}
 

@@ -14,6 +14,7 @@ import bson
 import pytest
 
 from streamapp.decode import batch, compiled_path, kernel, kernel_program, wire_format
+from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.kernel import KERNEL
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
@@ -273,6 +274,16 @@ def test_schemas_without_a_program(writer: WriterSchema) -> None:
     assert writer.parsed is not None
     assert kernel_program.program_of(writer.parsed) is None
     assert writer.program is None
+
+
+def test_only_the_event_itself_has_fields_that_repeat_others() -> None:
+    """A record in it with such fields has no program."""
+    assert V2.parsed is not None
+    for copies in ({}, {"browser": "a"}):
+        record = AvroType("record", name="R", fields=[("a", AvroType("string"))], copies=copies)
+        root = AvroType("record", name="E", fields=[*V2.parsed.root.fields, ("x", record)])
+        program = kernel_program.program_of(ParsedSchema(root, [*V2.parsed.records, record, root]))
+        assert (program is None) == bool(copies)
 
 
 def test_a_worker_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

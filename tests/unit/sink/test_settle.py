@@ -13,6 +13,7 @@ import pytest
 
 from streamapp.decode import document, wire_format
 from streamapp.decode.document import Document, EventTimes
+from streamapp.decode.kernel import KERNEL
 from streamapp.decode.writer_schema import in_shape_of, writer_schema
 from streamapp.errors import AssignmentLost, DeadLetterRefused, PoisonFlood
 from streamapp.model.event import Event, schema
@@ -82,6 +83,7 @@ class Environment:
             ),
             breaker=breaker or CircuitBreaker(failure_ratio=0, window=1, min_records=1),
             times=EventTimes(earliest=0, ahead=86_400_000),
+            kernel=KERNEL,
         )
 
     def restarted(self, breaker: CircuitBreaker) -> Environment:
