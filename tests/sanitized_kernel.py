@@ -45,7 +45,8 @@ def run(kernel: str, arguments: Sequence[str]) -> int:
     assert spec.loader is not None
     sys.modules["streamapp.decode._kernel"] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return pytest.main(["-n0", "-p", "no:cacheprovider", "--timeout=0", *arguments])
+    # Not captured: the report of a sanitizer ends the process.
+    return pytest.main(["-n0", "--capture=no", "-p", "no:cacheprovider", "--timeout=0", *arguments])
 
 
 if __name__ == "__main__":
