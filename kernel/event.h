@@ -123,16 +123,17 @@ static uint64_t hashed(uint64_t hash, const uint8_t *bytes, size_t size) {
     return hash;
 }
 
-static Group group_of(const Work *w, const Writer *writer, int index) {
-    Group group = {UINT64_C(0xcbf29ce484222325) + (uint64_t)index, index, {{0, 0, 0}}};
+static void fill_group(Group *group, const Work *w, const Writer *writer, int index) {
+    static const Slot null = {0, 0, 0};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325) + (uint64_t)index;
     for (int i = 0; i < writer->dimensions; i++) {
         const Slot *slot = &w->slots[FIRST_DIMENSION_SLOT + i];
         /* A string in BSON begins with its size, so that the values of two dimensions cannot be taken for others. */
-        if (slot->type == BSON_STRING) group.values[i] = *slot;
-        group.hash = hashed(group.hash, w->out + group.values[i].at, group.values[i].size);
+        group->values[i] = slot->type == BSON_STRING ? *slot : null;
+        hash = hashed(hash, w->out + group->values[i].at, group->values[i].size);
     }
-    group.hash ^= group.hash >> 29;
-    return group;
+    group->hash = hash ^ hash >> 29;
+    group->writer = index;
 }
 
 static int is_same(const Work *w, const Writer *writer, const Group *one, const Group *other) {
@@ -146,11 +147,11 @@ static int is_same(const Work *w, const Writer *writer, const Group *one, const 
 
 /* The index of the event's group. */
 static int grouped(Conversion *c, int writer) {
-    Group group = group_of(&c->work, &c->writers[writer], writer);
-    size_t mask = c->table_size - 1, at = (size_t)group.hash & mask;
+    Group *group = &c->groups[c->group_count]; /* stays only if there is none like it */
+    fill_group(group, &c->work, &c->writers[writer], writer);
+    size_t mask = c->table_size - 1, at = (size_t)group->hash & mask;
     for (; c->table[at] >= 0; at = (at + 1) & mask)
-        if (is_same(&c->work, &c->writers[writer], &group, &c->groups[c->table[at]])) return c->table[at];
-    c->groups[c->group_count] = group;
+        if (is_same(&c->work, &c->writers[writer], group, &c->groups[c->table[at]])) return c->table[at];
     return c->table[at] = c->group_count++;
 }
 

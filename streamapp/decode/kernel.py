@@ -83,4 +83,7 @@ def compiled(schema: ParsedSchema, *, version: str) -> object:
     program = program_of(schema) if KERNEL else None
     if KERNEL is None or program is None:
         return None
-    return KERNEL.program(program, (WRITER_DIMENSIONS, NULLABLE, ORDER), version)
+    try:
+        return KERNEL.program(program, (WRITER_DIMENSIONS, NULLABLE, ORDER), version)
+    except ValueError:  # more dimensions than it can hold
+        return None

@@ -307,6 +307,16 @@ def test_a_worker_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_kernel
+def test_more_dimensions_than_the_kernel_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All records then take generated code, or the generic path."""
+    assert V1.parsed is not None
+    assert kernel.compiled(V1.parsed, version="v1") is not None
+    monkeypatch.setattr(kernel, "WRITER_DIMENSIONS", 15)
+
+    assert kernel.compiled(V1.parsed, version="v1") is None
+
+
+@needs_kernel
 @pytest.mark.parametrize(
     "arguments",
     [
