@@ -17,25 +17,23 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 sys.path.insert(0, str(Path(__file__).parent))
 from compiler import FILE_NAME, CompilerError, compile_kernel
 
-_PACKAGE = Path("streamapp/decode")
 _WANTED = "STREAMAPP_BUILD_KERNEL"
 
 
 class KernelHook(BuildHookInterface[Any]):
-    """A wheel has the kernel in it; an editable one has it in the checkout."""
+    """The kernel as a module of its own, also in an editable wheel: each environment has its own."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile the kernel, and tag the wheel for this platform and every Python from 3.11 on."""
-        is_editable = version == "editable"
         self._folder = TemporaryDirectory()
-        target = (Path(self.root) / _PACKAGE if is_editable else Path(self._folder.name)) / FILE_NAME
-        if not self._compile(target):
-            target.unlink(missing_ok=True)  # of an earlier source
+        made = Path(self._folder.name) / FILE_NAME
+        if not self._compile(made):
             return
         build_data["pure_python"] = False
         build_data["tag"] = "cp311-abi3-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        if not is_editable:
-            build_data["force_include"][str(target)] = str(_PACKAGE / FILE_NAME)
+        # At the top: an editable wheel has no package.
+        included = "force_include_editable" if version == "editable" else "force_include"
+        build_data[included][str(made)] = FILE_NAME
 
     def finalize(self, _version: str, _build_data: dict[str, Any], _artifact_path: str) -> None:
         """Remove what the wheel has a copy of."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parent / "module.c"
 #: The name by which every CPython from 3.11 on finds it.
-FILE_NAME = "_kernel.abi3.so"
+FILE_NAME = "_streamapp_kernel.abi3.so"
 _VERSION = 1
 _OPTIONS = ("-O3", "-std=c11", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-DPy_LIMITED_API=0x030B0000")
 _LINK_OPTIONS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)

@@ -1,4 +1,4 @@
-/* streamapp.decode._kernel: the documents of a batch from the bytes of its records; see docs/decisions.
+/* _streamapp_kernel: the documents of a batch from the bytes of its records; see docs/decisions.
 
    Built with the limited API of Python 3.11: one file serves this version and all later ones. The interpreter lock is
    held to read the records and to make the objects, and released in between. */
@@ -328,9 +328,9 @@ static PyMethodDef methods[] = {
      "-> (documents, versions, number of declined records)"},
     {NULL, NULL, 0, NULL}};
 
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernel", NULL, -1, methods, NULL, NULL, NULL, NULL};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_streamapp_kernel", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__kernel(void) {
+PyMODINIT_FUNC PyInit__streamapp_kernel(void) {
     PyObject **found[] = {&names.offset, &names.timestamp, &names.value,   &names.headers,
                           &names.raw,    &names.at,        &names.user_id, &names.dimensions};
     const char *texts[] = {"offset", "timestamp", "value", "headers", "raw", "at", "user_id", "dimensions"};

@@ -40,10 +40,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def run(kernel: str, arguments: Sequence[str]) -> int:
     """Load the kernel from this file and run pytest in this process."""
-    spec = spec_from_file_location("streamapp.decode._kernel", kernel)
+    spec = spec_from_file_location("_streamapp_kernel", kernel)
     assert spec is not None
     assert spec.loader is not None
-    sys.modules["streamapp.decode._kernel"] = module = module_from_spec(spec)
+    sys.modules["_streamapp_kernel"] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
     # Not captured: the report of a sanitizer ends the process.
     return pytest.main(["-n0", "--capture=no", "-p", "no:cacheprovider", "--timeout=0", *arguments])

@@ -15,7 +15,7 @@ from streamapp.decode.kernel_program import NULLABLE, ORDER, WRITER_DIMENSIONS, 
 
 #: The version of the interface below, in kernel/module.c, too: a file of another version is not used.
 VERSION = 1
-_MODULE = "streamapp.decode._kernel"
+_MODULE = "_streamapp_kernel"
 
 
 class Kernel(Protocol):

@@ -37,8 +37,8 @@ def test_the_sources_compile_without_a_warning(compiler: ModuleType, tmp_path: P
     target = tmp_path / "folder" / compiler.FILE_NAME
     compiler.compile_kernel(target, ["-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion"])
 
-    code = f"import importlib.util as u; print(u.spec_from_file_location('_kernel', {str(target)!r}).loader.name)"
-    assert "_kernel\n" == subprocess.check_output([sys.executable, "-c", code], text=True)
+    code = f"import importlib.util as u; print(u.spec_from_file_location('_streamapp_kernel', {str(target)!r}).loader.name)"
+    assert "_streamapp_kernel\n" == subprocess.check_output([sys.executable, "-c", code], text=True)
     assert [target] == [*target.parent.iterdir()]
 
 
