@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -37,8 +38,9 @@ def test_the_sources_compile_without_a_warning(compiler: ModuleType, tmp_path: P
     target = tmp_path / "folder" / compiler.FILE_NAME
     compiler.compile_kernel(target, ["-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wno-sign-conversion"])
 
-    code = f"import importlib.util as u; print(u.spec_from_file_location('_streamapp_kernel', {str(target)!r}).loader.name)"
-    assert "_streamapp_kernel\n" == subprocess.check_output([sys.executable, "-c", code], text=True)
+    environ = {**os.environ, "PYTHONPATH": str(target.parent)}
+    code = "import _streamapp_kernel as kernel; print(kernel.__file__)"
+    assert f"{target}\n" == subprocess.check_output([sys.executable, "-c", code], env=environ, text=True)
     assert [target] == [*target.parent.iterdir()]
 
 
