@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import bson
 import pytest
 
-from streamapp.decode import batch, compiled_path, kernel, kernel_program, wire_format
+from streamapp.decode import batch, compiled_path, document, kernel, kernel_program, wire_format
 from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.kernel import KERNEL
@@ -34,10 +34,10 @@ NODE = {
 needs_kernel = pytest.mark.skipif(KERNEL is None, reason="the kernel is not built")
 
 
-def with_field(type_: Any, **changes: Any) -> WriterSchema:
-    """Return V2 with a field `x`, or with the fields of the changes in place of its own."""
+def with_field(type_: Any, name: str = "x", **changes: Any) -> WriterSchema:
+    """Return V2 with another field, and with the types of the changes in place of its own."""
     fields = [{**field, "type": changes.get(field["name"], field["type"])} for field in event.schema(2)["fields"]]
-    schema = {**event.schema(2), "fields": [*fields, {"name": "x", "type": type_}]}
+    schema = {**event.schema(2), "fields": [*fields, {"name": name, "type": type_}]}
     return writer_schema(schema, schema_id=2, version="v3")
 
 
@@ -74,7 +74,7 @@ def test_a_batch_is_converted_at_once() -> None:
 
     assert part.events.records is events.records
     assert {"v1"} == {*part.events.versions}
-    assert [*range(300)] == [document["kafka"]["offset"] for document in part.events.documents]
+    assert [*range(300)] == [each["kafka"]["offset"] for each in part.events.documents]
     assert 299 == part.last_offset
 
 
@@ -87,7 +87,7 @@ def test_declined_records_take_the_generic_path() -> None:
 
     (part,) = batch.parts(events, {1: V1, 2: V2}, times=TIMES, received_at=RECEIVED_AT, kernel=KERNEL)
 
-    assert [0, 1, 3] == [document["kafka"]["offset"] for document in part.events.documents]
+    assert [0, 1, 3] == [each["kafka"]["offset"] for each in part.events.documents]
     assert ["v1", "v1", "v2"] == part.events.versions
     assert [2] == [letter.record.offset for letter in part.dead]
 
@@ -101,7 +101,7 @@ def test_events_with_the_same_values_share_them() -> None:
     documents = converted(a_batch(*records, v1))
     assert documents is not None
 
-    values = [document.dimensions for document in documents if document]
+    values = [each.dimensions for each in documents if each]
 
     assert browsers == [each.browser for each in values[:-1]]
     assert [True] * 3 == [one is other for one, other in zip(values[:3], values[3:-1], strict=True)]
@@ -116,8 +116,8 @@ def test_offsets_of_both_sizes_in_one_batch() -> None:
     documents = converted(a_batch(*(a_record(offset=offset) for offset in offsets)))
     assert documents is not None
 
-    assert offsets == [document["kafka"]["offset"] for document in documents if document]
-    sizes = [len(document.raw) for document in documents if document]
+    assert offsets == [each["kafka"]["offset"] for each in documents if each]
+    sizes = [len(each.raw) for each in documents if each]
     assert sizes[1] == sizes[0] + 4
 
 
@@ -129,7 +129,7 @@ def test_a_batch_with_more_writers_than_the_kernel_knows() -> None:
     documents = converted(a_batch(*records, *records), schemas)
     assert documents is not None
 
-    assert ([True] * 64 + [False] * 6) * 2 == [document is not None for document in documents]
+    assert ([True] * 64 + [False] * 6) * 2 == [each is not None for each in documents]
 
 
 @needs_kernel
@@ -169,7 +169,7 @@ def test_odd_records_are_declined() -> None:
     documents = converted(events)
 
     assert documents is not None
-    assert [True, *[False] * 6] == [document is not None for document in documents]
+    assert [True, *[False] * 6] == [each is not None for each in documents]
 
 
 @needs_kernel
@@ -258,15 +258,17 @@ def test_decimals(scale: int) -> None:
     [
         with_field({"type": "array", "items": "null"}),
         with_field({"type": "array", "items": {"type": "record", "name": "E", "fields": []}}),
+        with_field({"type": "record", "name": "E", "fields": []}),
         with_field(["null", ["int", "string"]]),
         with_field({"type": "enum", "name": "E", "symbols": ["\ud800"]}),
         with_field("int", user_id="bytes"),
         with_field("int", user_id=["null", "string"]),
         with_field("int", browser="long"),
+        with_field("int", name="kafka"),
         with_field({"type": "bytes", "logicalType": "decimal", "precision": 50, "scale": 40}),
         with_field({"type": "enum", "name": "E", "symbols": [f"s{i}" for i in range(500_000)]}),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_schemas_without_a_program(writer: WriterSchema) -> None:
     """Their records take the generic path."""
@@ -284,6 +286,61 @@ def test_only_the_event_itself_has_fields_that_repeat_others() -> None:
         root = AvroType("record", name="E", fields=[*V2.parsed.root.fields, ("x", record)])
         program = kernel_program.program_of(ParsedSchema(root, [*V2.parsed.records, record, root]))
         assert (program is None) == bool(copies)
+
+
+def test_schemas_with_a_program() -> None:
+    """The table ends with nothing unfinished, whether the kernel is built or not."""
+    fixed = {"type": "fixed", "name": "F", "size": 16}
+    kinds: list[Any] = [
+        {"type": "array", "items": NODE},
+        {"type": "map", "values": ["null", "float"]},
+        {"type": "enum", "name": "E", "symbols": ["A", "B"]},
+        {**fixed, "logicalType": "uuid"},
+        {**fixed, "logicalType": "decimal", "precision": 20, "scale": 2},
+        {"type": "long", "logicalType": "timestamp-micros"},
+        {"type": "int", "logicalType": "date"},
+        fixed,
+    ]
+    times: list[Any] = [
+        {"type": "long", "logicalType": "timestamp-nanos"},
+        {"type": "int", "logicalType": "date"},
+        "int",
+    ]
+    writers = [*map(with_field, kinds), *(with_field("bytes", event_timestamp=each) for each in times)]
+    for writer in writers:
+        assert writer.parsed is not None
+        program = kernel_program.program_of(writer.parsed)
+        assert program is not None
+        words, blob, root = program
+        assert kernel_program.RECORD == int.from_bytes(words[8 * root : 8 * root + 8], sys.byteorder)
+        assert b"user_id\0" in blob
+
+
+def test_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel is asked for, and what is made of its answers."""
+    made = [LazyDocument(b"", 7, NOW, "u", document.row_of(lazy_event()).dimensions)]
+    stand_in: Any = SimpleNamespace(program=Mock(return_value=5), documents=Mock(return_value=(made, ["v1"], 0)))
+    monkeypatch.setattr(kernel, "KERNEL", stand_in)
+    writer = writer_schema(event.schema(1), schema_id=1, version="v1")
+    assert 5 == writer.program
+    decoding: Any = {"times": TIMES, "received_at": RECEIVED_AT, "kernel": stand_in}
+
+    (part,) = batch.parts(a_batch(a_record()), {1: writer}, **decoding)
+    assert part.events.documents is made
+    stand_in.documents.return_value = ([None], [None], 1)
+    (part,) = batch.parts(a_batch(a_record()), {1: writer}, **decoding)
+    assert "user-1" == part.events.documents[0]["user_id"]
+    (part,) = batch.parts(a_batch(a_record(), topic_id=None), {1: writer}, **decoding)
+    assert 2 == stand_in.documents.call_count
+
+    stand_in.program.side_effect = ValueError
+    assert writer_schema(event.schema(1), schema_id=1, version="v1").program is None
+
+
+def lazy_event() -> dict[str, Any]:
+    """Return the document of an event."""
+    (part,) = batch.parts(a_batch(a_record()), {1: V1}, times=TIMES, received_at=RECEIVED_AT)
+    return document.decoded(part.events.documents[0])
 
 
 def test_a_worker_without_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
