@@ -79,6 +79,22 @@ print(json.dumps([found, bad, sources]))
     assert ([present], [], []) == (found, bad, sources)
 
 
+def test_worker_image_has_no_compiler(engine: Engine, images: dict[str, str]) -> None:
+    """A stage of its own has it, for the compiled kernel; without `Python.h` or a server of Debian there is none."""
+    script = """
+import json, shutil
+from streamapp.decode import kernel
+print(json.dumps([kernel.decoder(kernel.KERNEL), shutil.which("gcc"), shutil.which("cc")]))
+"""
+
+    decoder, *compilers = json.loads(
+        engine.docker("run", "--rm", "--entrypoint=python", images["worker"], "-c", script)
+    )
+
+    assert decoder in {"compiled", "python"}
+    assert [None, None] == compilers
+
+
 @each_image
 def test_has_labels_and_a_health_check(engine: Engine, images: dict[str, str], target: str) -> None:
     """The image says what it is, and how Docker asks whether it is ready."""
