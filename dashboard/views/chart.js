@@ -60,8 +60,23 @@ function listen(chart, Plotly) {
   chart.on("plotly_legenddoubleclick", () => false);
   chart.addEventListener("click", (event) => pickRow(chart, event));
   chart.on("plotly_hover", ({ event }) => (chart.pointer = event));
-  chart.on("plotly_unhover", () => (chart.pointer = null));
+  chart.on("plotly_unhover", ({ event }) => unhover(chart, event, Plotly));
   new ResizeObserver(() => chart.isConnected && Plotly.Plots.resize(chart)).observe(chart);
+}
+
+function unhover(chart, { clientX, clientY }, Plotly) {
+  // The pointer has left only if it has moved: a redraw takes the elements below it away, too.
+  if (clientX === chart.pointer?.clientX && clientY === chart.pointer?.clientY) {
+    requestAnimationFrame(() => pointAgain(chart, Plotly));
+  } else {
+    chart.pointer = null;
+  }
+}
+
+function pointAgain(chart, Plotly) {
+  if (chart.pointer && chart.isConnected) {
+    Plotly.Fx.hover(chart, chart.pointer);
+  }
 }
 
 function pickTrace(chart, { name, type }) {
@@ -89,8 +104,8 @@ async function draw(chart, figure) {
   await Plotly.react(chart, figure.data, themed(figure.layout, chart), CONFIG);
   if (isNew) {
     listen(chart, Plotly);
-  } else if (chart.pointer && chart.isConnected) {
-    Plotly.Fx.hover(chart, chart.pointer);
+  } else {
+    pointAgain(chart, Plotly);
   }
 }
 

@@ -200,8 +200,7 @@ def test_no_frame_is_blank(tab: Page, url: str, events: Collection[dict[str, Any
         drawn = [ink(frame, box) for frame in frames]
         assert min(drawn) > 0.5 * max(drawn)
     assert len(CHARTS) == page.locator(".js-plotly-plot[data-kept=yes]").count()
-    if not IS_LONG:  # known fault: the text at the pointer does not stay for a whole minute
-        expect(pointed.locator(".hovertext")).to_be_visible()
+    expect(pointed.locator(".hovertext")).to_be_visible()
     assert 0 < scrolled == page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop")
 
 
