@@ -95,7 +95,7 @@ class Engine:
         """Return the options of `docker build` for this machine: its package index, its CAs, and a base image."""
         secrets = {"pip.conf": "/etc/pip.conf", "ca.pem": os.environ.get("SSL_CERT_FILE", "")}
         options = [f"--secret=id={name},src={path}" for name, path in secrets.items() if path and Path(path).is_file()]
-        return [*options, "--build-arg=BASE_IMAGE=streamapp-ci/python"] if self.folder else options
+        return [*options, "--build-arg=BASE_IMAGE=streamapp-ci/python-with-headers"] if self.folder else options
 
     def stop(self) -> None:
         """Stop the engine if these tests started it."""
@@ -140,7 +140,7 @@ def _environ() -> dict[str, str]:
 
 def _make_base(engine: Engine) -> None:
     """Make the base image of the Dockerfile of Debian's packages and of the Python that runs this."""
-    if engine.has_image("streamapp-ci/python"):
+    if engine.has_image("streamapp-ci/python-with-headers"):
         return
     assert engine.folder
     root = engine.folder / "base"
@@ -167,7 +167,7 @@ def _make_base(engine: Engine) -> None:
         )
     with subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE) as tar:
         subprocess.run(
-            ["docker", "import", "-", "streamapp-ci/python"],
+            ["docker", "import", "-", "streamapp-ci/python-with-headers"],
             env=engine.environ,
             stdin=tar.stdout,
             stdout=subprocess.DEVNULL,
@@ -183,6 +183,9 @@ def _copy_python(target: Path) -> None:
         "site-packages", "dist-packages", "test", "tests", "__pycache__", "*.a", "config-*", "idlelib", "tkinter"
     )
     shutil.copytree(prefix / "lib" / name, target / "lib" / name, ignore=left_out, symlinks=True, dirs_exist_ok=True)
+    # Like Docker's image of Python, for the compiled kernel.
+    if (prefix / "include" / name).exists():
+        shutil.copytree(prefix / "include" / name, target / "include" / name, symlinks=True, dirs_exist_ok=True)
     (target / "lib" / name / "site-packages").mkdir(exist_ok=True)
     for library in (prefix / "lib").glob("libpython*.so*"):
         shutil.copy2(library, target / "lib", follow_symlinks=False)
@@ -221,7 +224,7 @@ def _make_stand_ins(engine: Engine) -> None:
         engine.docker(
             "build",
             "--quiet",
-            "--build-context=base=docker-image://streamapp-ci/python",
+            "--build-context=base=docker-image://streamapp-ci/python-with-headers",
             *contexts,
             f"--target={target}",
             f"--tag={tag}",
