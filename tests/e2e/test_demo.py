@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.until import until
@@ -27,6 +28,7 @@ pause_seconds = 0
 """
 
 
+@pytest.mark.timeout(500)
 def test_demo_shows_events_and_leaves_nothing(tab: Page, tmp_path: Path) -> None:
     """The dashboard counts the worker's first events, and a scenario is played; Ctrl-C ends every process."""
     out, err, lesson = tmp_path / "out", tmp_path / "err", tmp_path / "lesson.toml"
@@ -46,7 +48,7 @@ def test_demo_shows_events_and_leaves_nothing(tab: Page, tmp_path: Path) -> None
         # A day of history, whose last quarter of an hour has more events than the worker has produced by now.
         expect(tab.locator("body")).to_contain_text(re.compile(r"20,[0-9]{3} all time"), timeout=30_000)
         assert "All events on the page are sample data." in err.read_text()
-        until(lambda: "✓ Nothing is lost or double" in out.read_text(), within=60, what="the end of the scenario")
+        until(lambda: "✓ Nothing is lost or double" in out.read_text(), within=150, what="the end of the scenario")
     finally:
         demo.send_signal(signal.SIGINT)
         code = demo.wait(40)
