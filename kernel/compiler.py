@@ -15,9 +15,19 @@ from pathlib import Path
 SOURCE = Path(__file__).parent / "module.c"
 #: The name by which every CPython from 3.11 on finds it.
 FILE_NAME = "_streamapp_kernel.abi3.so"
-_VERSION = 1
-_OPTIONS = ("-O3", "-std=c11", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-DPy_LIMITED_API=0x030B0000")
-_LINK_OPTIONS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
+#: As in streamapp/decode/kernel.py.
+VERSION = 1
+_OPTIONS = (
+    "-O3",
+    "-std=c11",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-strict-aliasing",
+    "-fstack-protector-strong",
+    "-DPy_LIMITED_API=0x030B0000",
+)
+_IS_MACOS = sys.platform == "darwin"
+_LINK_OPTIONS = ("-bundle", "-undefined", "dynamic_lookup") if _IS_MACOS else ("-shared", "-Wl,-z,relro,-z,now")
 
 
 class CompilerError(Exception):
@@ -30,7 +40,7 @@ def compile_kernel(target: Path, options: Sequence[str] = ()) -> None:
     Raises:
         CompilerError: there is no compiler, there are no header files of Python, or it fails.
     """
-    command = [*_compiler(), *_OPTIONS, f"-DKERNEL_VERSION={_VERSION}", *options]
+    command = [*_compiler(), *_OPTIONS, f"-DKERNEL_VERSION={VERSION}", *options]
     includes = [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kernel-") as folder:
@@ -46,14 +56,14 @@ def _compiler() -> list[str]:
         raise CompilerError("Python.h is missing; Debian has it in python3-dev")
     wanted = [os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc", "gcc", "clang"]
     for command in (shlex.split(each) for each in wanted if each):
-        if shutil.which(command[0]):
+        if command and shutil.which(command[0]):
             return command
     raise CompilerError("there is no C compiler")
 
 
 def _run(command: Sequence[str]) -> None:
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        subprocess.run(command, check=True, capture_output=True, text=True, errors="replace")
     except OSError as exc:
         raise CompilerError(f"{command[0]} cannot run: {exc}") from exc
     except subprocess.CalledProcessError as exc:

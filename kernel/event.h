@@ -9,6 +9,7 @@
 #define USER_SLOT 1
 #define FIRST_DIMENSION_SLOT 2
 #define MAX_DIMENSIONS (MAX_SLOTS - FIRST_DIMENSION_SLOT)
+#define MAX_PROBES 16
 
 typedef struct {
     const uint8_t *bytes;
@@ -145,13 +146,16 @@ static int is_same(const Work *w, const Writer *writer, const Group *one, const 
     return 1;
 }
 
-/* The index of the event's group. */
+/* The index of the event's group. After MAX_PROBES others it has one of its own, equal to another perhaps: producers can
+   choose values of one hash. */
 static int grouped(Conversion *c, int writer) {
     Group *group = &c->groups[c->group_count]; /* stays only if there is none like it */
     fill_group(group, &c->work, &c->writers[writer], writer);
     size_t mask = c->table_size - 1, at = (size_t)group->hash & mask;
-    for (; c->table[at] >= 0; at = (at + 1) & mask)
+    for (int probes = 0; c->table[at] >= 0; at = (at + 1) & mask) {
         if (is_same(&c->work, &c->writers[writer], group, &c->groups[c->table[at]])) return c->table[at];
+        if (++probes == MAX_PROBES) return c->group_count++;
+    }
     return c->table[at] = c->group_count++;
 }
 

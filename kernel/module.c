@@ -10,6 +10,9 @@
 #define PROGRAM_NAME "streamapp.decode.program"
 /* Writers of one batch. Records of any others are declined. */
 #define MAX_WRITERS 64
+/* Bytes of all documents of a batch: so many at least, and so many for each byte of its values. */
+#define WRITTEN_ALWAYS ((size_t)8 << 20)
+#define WRITTEN_PER_BYTE 4
 
 /* A program with the objects that own its bytes. */
 typedef struct {
@@ -279,8 +282,12 @@ static void release(Call *call) {
     free(call);
 }
 
+/* Records are declined once the documents before them are large: the generic path makes them part by part. */
 static void convert_all(Call *call) {
-    for (Py_ssize_t i = 0; i < call->count; i++)
+    size_t most = 0;
+    for (Py_ssize_t i = 0; i < call->count; i++) most += WRITTEN_PER_BYTE * call->events[i].size;
+    if (most < WRITTEN_ALWAYS) most = WRITTEN_ALWAYS;
+    for (Py_ssize_t i = 0; i < call->count && call->conversion.work.used <= most; i++)
         if (call->events[i].writer >= 0) convert(&call->conversion, &call->batch, &call->events[i]);
 }
 

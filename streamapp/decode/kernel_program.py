@@ -178,7 +178,9 @@ class _Compiler:
             self._nodes[id(record)] = node  # before its fields, which may contain it
         of_fields = [self._field(name, type_, copied.get(name, name), path) for name, type_ in fields]
         of_copies = [(_SLOTS[copy], *self._text(copy.encode() + b"\0")) for copy in copied.values()]
-        after = bson.encode(record.constants if constants is None else constants)[4:-1]
+        # One by one: PyMongo moves an `_id` to the front of a document, but not within it.
+        elements = (record.constants if constants is None else constants).items()
+        after = b"".join(bson.encode({name: value})[4:-1] for name, value in elements)
         words = [RECORD, len(fields), self._memory(record), len(copied), *self._text(after)]
         words += [word for each in (*of_fields, *of_copies) for word in each]
         self._words[node : node + width] = words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from streamapp.decode import kernel
 
 FOLDER = Path(__file__).parents[2] / "kernel"
 needs_headers = pytest.mark.skipif(
@@ -67,6 +70,33 @@ def test_without_a_compiler_that_works(
     with pytest.raises(compiler.CompilerError, match=expected):
         compiler.compile_kernel(tmp_path / "made")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_setting_without_a_command_is_passed_over(
+    compiler: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like one that names no program."""
+    monkeypatch.setenv("CC", " ")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_config_var", lambda _: None)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    (tmp_path / "Python.h").touch()
+
+    with pytest.raises(compiler.CompilerError, match="there is no C compiler"):
+        compiler.compile_kernel(tmp_path / "made")
+
+
+def test_a_change_of_the_kernel_is_another_version(compiler: ModuleType) -> None:
+    """The kernel that another checkout has built would read programs that it does not know.
+
+    After a change of these files, raise the version in kernel/compiler.py and streamapp/decode/kernel.py, and note the
+    new digest here.
+    """
+    program = FOLDER.parent / "streamapp" / "decode" / "kernel_program.py"
+    files = [*sorted(FOLDER.glob("*.[ch]")), program]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+    assert {kernel.VERSION: digest[:16]} == {compiler.VERSION: "5c97df9bb7460944"}
 
 
 def test_without_the_header_files(compiler: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import islice
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import bson
@@ -17,7 +20,7 @@ from streamapp.decode import batch, compiled_path, document, kernel, kernel_prog
 from streamapp.decode.avro_schema import AvroType, ParsedSchema
 from streamapp.decode.document import EventTimes, LazyDocument
 from streamapp.decode.kernel import KERNEL
-from streamapp.decode.writer_schema import WriterSchema, writer_schema
+from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_schema
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import PartitionBatch
@@ -223,6 +226,70 @@ def test_a_document_that_is_much_larger_than_its_value_is_declined() -> None:
             }
         ),
     )
+
+
+@needs_kernel
+def test_a_batch_whose_documents_are_large_is_converted_in_part() -> None:
+    """The rest is left to the generic path, which makes it part by part."""
+    fields = [*event.schema(2)["fields"], *({"name": f"field{i}", "type": "null"} for i in range(1_000))]
+    writer = writer_schema({**event.schema(2), "fields": fields}, schema_id=2, version="v3")
+    documents = converted(a_batch(*(a_record(an_event(browser=None), offset=i) for i in range(1_500))), {2: writer})
+    assert documents is not None
+    size = sum(len(each.raw) for each in documents if each)
+
+    assert 8 << 20 < size < 9 << 20
+    assert documents[-1] is None
+
+
+@needs_kernel
+def test_values_of_one_hash() -> None:
+    """Producers can choose them; they are told apart, and cost no more than others."""
+    values = [*islice(of_one_hash(), 100)]
+    records = [a_record(an_event(event_type=value), offset=i) for i, value in enumerate([*values, *values])]
+    documents = converted(a_batch(*records))
+    assert documents is not None
+
+    assert [*values, *values] == [each.dimensions.event_type for each in documents if each]
+
+
+def of_one_hash() -> Iterator[str]:
+    """Yield texts that the kernel's hash does not tell apart; see `hashed` in kernel/event.h."""
+
+    def step(so_far: int, eight: bytes) -> int:
+        mixed = ((so_far ^ int.from_bytes(eight, "little")) * 0x9E3779B97F4A7C15) % 2**64
+        return mixed ^ mixed >> 32
+
+    rng, start = random.Random(1), b"aaaa"
+    before = step(0xCBF29CE484222325, (len(start) + 17).to_bytes(4, "little") + start)
+    target = step(before, b"aaaaaaaa") ^ int.from_bytes(b"zzzzzzzz", "little")
+    while True:
+        eight = bytes(rng.randrange(32, 127) for _ in range(8))
+        last = (step(before, eight) ^ target).to_bytes(8, "little")
+        if last.isascii():
+            yield (start + eight + last).decode()
+
+
+@needs_kernel
+def test_a_field_named_id_that_a_later_version_adds_within_the_event_keeps_its_place() -> None:
+    """PyMongo moves only that of a document itself."""
+    (metadata,) = (field for field in event.schema(2)["fields"] if field["name"] == "metadata")
+    added = [{"name": name, "type": "int", "default": 1} for name in ("more", "_id")]
+    later = {**metadata, "type": {**metadata["type"], "fields": [*metadata["type"]["fields"], *added]}}
+    fields = [later if field is metadata else field for field in event.schema(2)["fields"]]
+    shaped = in_shape_of(V2, writer_schema({**event.schema(2), "fields": fields}, schema_id=3, version="v3"))
+    made = [
+        documents_of(a_batch(a_record(an_event(browser="b"))), writer, with_kernel)
+        for writer, with_kernel in ((shaped, KERNEL), (shaped, None), (replace(shaped, transcode=None), None))
+    ]
+
+    assert ["more", "_id"] == [*bson.decode(made[0])["metadata"]][-2:]
+    assert made[0] == made[1] == made[2]
+
+
+def documents_of(of: PartitionBatch, writer: WriterSchema, with_kernel: kernel.Kernel | None) -> bytes:
+    """Return the documents of a batch of one writer."""
+    found = batch.parts(of, {2: writer}, times=TIMES, received_at=RECEIVED_AT, kernel=with_kernel)
+    return b"".join(cast("LazyDocument", each).raw for part in found for each in part.events.documents)
 
 
 @needs_kernel
