@@ -49,8 +49,9 @@ def _first_process(folder: Path, command: str) -> Iterator[tuple[subprocess.Pope
     with log, subprocess.Popen(started, cwd=folder, stdout=log, stderr=log) as unshare:
         children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
         (pid,) = until(lambda: children.read_text().split(), what="the first process")
-        # Since its exec: before it, the process is still unshare's, which has its own handlers.
-        until(lambda: b"unshare" not in Path(f"/proc/{pid}/cmdline").read_bytes(), what="the program")
+        # Before, the process is unshare's or env's, which has not blocked the signals yet.
+        program = os.fsencode(sys.executable)
+        until(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().startswith(program), what="the program")
         try:
             yield unshare, int(pid)
         finally:

@@ -18,7 +18,7 @@ STAGES = re.findall(r"^stage_(\w+)\(", SCRIPT, re.MULTILINE)
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
-    """The command stands in a fenced block of its own, and CI adds nothing to it but coverage."""
+    """The command stands in a fenced block of its own, and CI adds nothing to it but coverage and processes."""
     readme = (ROOT / "README.md").read_text("utf-8")
 
     assert "\nuv run pytest\n```" in readme
