@@ -65,7 +65,7 @@ function listen(chart, Plotly) {
 }
 
 function unhover(chart, { clientX, clientY }, Plotly) {
-  // The pointer has left only if it has moved: a redraw takes the elements below it away, too.
+  // The pointer has left only if it has moved: a redraw removes the elements below it, too.
   if (clientX === chart.pointer?.clientX && clientY === chart.pointer?.clientY) {
     requestAnimationFrame(() => pointAgain(chart, Plotly));
   } else {

@@ -243,7 +243,7 @@ def test_a_batch_whose_documents_are_large_is_converted_in_part() -> None:
 
 @needs_kernel
 def test_values_of_one_hash() -> None:
-    """Producers can choose them; they are told apart, and cost no more than others."""
+    """Producers can choose them; they stay different, and cost no more than others."""
     values = [*islice(of_one_hash(), 100)]
     records = [a_record(an_event(event_type=value), offset=i) for i, value in enumerate([*values, *values])]
     documents = converted(a_batch(*records))
