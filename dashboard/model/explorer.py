@@ -49,7 +49,7 @@ class SearchResult:
 
 
 def row(event: Document, zone: tzinfo) -> dict[str, Any]:
-    """Return the cells of an event's row, whatever is stored in it."""
+    """Return the cells of an event's row; a field with a value of another type than expected has a cell, too."""
     kafka: Any = event.get("kafka") or {}
     return {
         "event time": instant(event_time(event), zone),

@@ -33,7 +33,7 @@ OF_NULL = frozenset({NOT_GIVEN, *(each.absent_label for each in CHARTS)})
 MOST_OFFERED = 200
 _RESERVED = NO_VALUES | OF_NULL
 
-#: Of what is no value of its own, and of the period before.
+#: The color of "all others", of labels for missing values, and of the period before.
 GREY = "#808080"
 _PATTERNS = ("", "x", ".", "-")
 VERSION = re.compile(r"^v([1-9][0-9]{0,8})$(?!\n)")

@@ -181,9 +181,7 @@ def _parts(
             built += exc.built
             dead.append(_dead_letter(placed, origin, exc))
         except Exception as exc:  # noqa: BLE001 - an unexpected error in one record must not stop its partition
-            _log_unexpected(placed, exc)
-            unexpected = Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")
-            dead.append(_dead_letter(placed, origin, unexpected))
+            dead.append(_dead_letter(placed, origin, _logged(placed, exc)))
         else:
             if record.headers and origin.differs_from(placed, topic_id):
                 out_of_order.add(len(documents))
@@ -206,7 +204,7 @@ def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter
     return DeadLetter(record=record, origin=origin, reason=Reason(exc.reason), error=error, schema_id=schema_id)
 
 
-def _log_unexpected(record: Record, exc: Exception) -> None:
+def _logged(record: Record, exc: Exception) -> Undecodable:
     # Without the message of the error, which can hold values of the record.
     log.error(
         "unexpected error while decoding %s, partition %d, offset %d: %s\n%s",
@@ -216,3 +214,4 @@ def _log_unexpected(record: Record, exc: Exception) -> None:
         type(exc).__name__,
         "".join(format_tb(exc.__traceback__)),
     )
+    return Undecodable(Reason.UNDECODABLE, f"{type(exc).__name__}: {exc}")

@@ -185,15 +185,17 @@ class Verification:
         """The replayed dead letters among the records of one partition, as a worker recognises them."""
         first = records[0]
         claims = replays.claims(records, first.topic, first.partition, self.topic_id, self._settings.signing_key)
-        marks = self._mongo.primary[failed_offsets.COLLECTION]
-        found = {place: failed_offsets.find(marks, place, offsets) for place, offsets in claims.places().items()}
-        own = {
-            id_of(own_origin(record, self.topic_id)): record.offset
-            for record in records
-            if record.offset in claims.doubtful
-        }
-        handled = {own[id_] for id_ in {*self.find_documents([*own]), *(own.keys() & self.failures.by_event_id.keys())}}
-        claims.resolve({place: each.failed | each.counted for place, each in found.items()}, handled=handled)
+        if claims.doubtful:  # hardly ever
+            own = {
+                id_of(own_origin(each, self.topic_id)): each.offset
+                for each in records
+                if each.offset in claims.doubtful
+            }
+            stored = self.find_documents([*own])
+            handled = {offset for id_, offset in own.items() if id_ in stored or id_ in self.failures.by_event_id}
+            marks = self._mongo.primary[failed_offsets.COLLECTION]
+            found = {place: failed_offsets.find(marks, place, offsets) for place, offsets in claims.places().items()}
+            claims.resolve({place: each.failed | each.counted for place, each in found.items()}, handled=handled)
         return claims.believed
 
     def _compare_record(  # noqa: PLR0913 - a record, its document and its fate

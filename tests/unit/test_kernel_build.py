@@ -25,7 +25,7 @@ needs_compiler = pytest.mark.skipif(not shutil.which("cc"), reason="no C compile
 
 @pytest.fixture
 def compiler() -> ModuleType:
-    """Return the module, which is no part of a package."""
+    """Return the module, which does not belong to a package."""
     spec = importlib.util.spec_from_file_location("compiler", FOLDER / "compiler.py")
     assert spec is not None
     assert spec.loader is not None

@@ -27,7 +27,7 @@ def test_row_has_readable_times_and_values() -> None:
 
 
 def test_time_that_is_none_is_unknown() -> None:
-    """Whatever is stored in place of it."""
+    """A stored text, null or a number out of range is not a time."""
     assert [None] * 4 == [
         explorer.event_time(event) for event in ({}, *({"event_timestamp": odd} for odd in ("x", None, 10**30)))
     ]

@@ -98,7 +98,7 @@ def test_events_of_a_user_are_a_timeline() -> None:
 
 
 def test_events_as_they_were_stored() -> None:
-    """Whatever the range and the filters; with whatever is stored in place of what should be."""
+    """Range and filters do not apply, and values of unexpected types are shown."""
     odd = document(event_timestamp=-(10**30), received_at=None, kafka=None, browser=None, metadata=7)
     pipeline = FakePipeline(events=[*EVENTS, odd])
 

@@ -33,7 +33,7 @@ def test_share_of_each_version_in_each_bucket() -> None:
 
 
 def test_all_versions_are_rows_in_their_order() -> None:
-    """Those that were seen, those that rollups count, and then the events without a version."""
+    """First the versions that were seen or that rollups count, then the events without a version."""
     state = SchemaState(versions=[version(10), version(2)], stored={"unregistered": 1, "v2": 3}, times=[])
 
     rows = schema_versions.rows(state, None)

@@ -124,7 +124,7 @@ def test_difference_of_two_versions_is_coloured() -> None:
 
 
 def test_change_of_a_type_has_both_colours() -> None:
-    """With whatever is in a schema shown as it is."""
+    """Markdown in a schema is shown as text."""
     odd = {"type": "record", "name": "R", "fields": [{"name": "n", "type": "int", "doc": ":red[x] $a$ `b`"}]}
     other = {"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}]}
     known = [
