@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parent / "module.c"
 #: The name by which every CPython from 3.11 on finds it.
 FILE_NAME = "_streamapp_kernel.abi3.so"
 #: As in streamapp/decode/kernel.py.
-VERSION = 1
+VERSION = 2
 _OPTIONS = (
     "-O3",
     "-std=c11",

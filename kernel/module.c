@@ -1,4 +1,4 @@
-/* _streamapp_kernel: the documents of a batch from the bytes of its records; see docs/decisions.
+/* _streamapp_kernel: the records in the bytes of a batch, and the documents of records; see docs/decisions.
 
    Built with the limited API of Python 3.11: one file serves this version and all later ones. The interpreter lock is
    held to read the records and to make the objects, and released in between. */
@@ -6,6 +6,7 @@
 #include <Python.h>
 
 #include "event.h"
+#include "records.h"
 
 #define PROGRAM_NAME "streamapp.decode.program"
 /* Writers of one batch. Records of any others are declined. */
@@ -153,7 +154,7 @@ static void read_record(Call *call, Py_ssize_t i, PyObject *record, PyObject *wr
     if (!PyErr_Occurred() && event->offset >= 0) event->writer = writer_of(call, writers, event->value);
 }
 
-static int read_records(Call *call, PyObject *records, PyObject *writers) {
+static int read_objects(Call *call, PyObject *records, PyObject *writers) {
     for (Py_ssize_t i = 0; i < call->count; i++) {
         PyObject *record = PyList_GetItem(records, i);
         if (!record) return 0;
@@ -164,6 +165,70 @@ static int read_records(Call *call, PyObject *records, PyObject *writers) {
         if (!PyErr_ExceptionMatches(PyExc_Exception)) return 0;
         PyErr_Clear(); /* an odd record: the generic path reports the error */
         call->events[i].writer = -1;
+    }
+    return 1;
+}
+
+/* The value of a row; NULL if it is null or if it has not these bytes. */
+static const uint8_t *value_in(const Row *row, const uint8_t *data, size_t size, size_t least) {
+    int is_within = row->value_at >= 0 && (size_t)row->value_at <= size && row->value_size >= 0 &&
+                    (size_t)row->value_size <= size - (size_t)row->value_at;
+    return is_within && (size_t)row->value_size >= least ? data + row->value_at : NULL;
+}
+
+/* Data and rows of a piece, which is a tuple that begins with both. */
+typedef struct {
+    const uint8_t *data;
+    const Row *rows;
+    size_t size;
+    Py_ssize_t count;
+} Piece;
+
+static int get_piece(PyObject *pieces, Py_ssize_t index, Piece *found) {
+    PyObject *piece = PyTuple_GetItem(pieces, index);
+    PyObject *data = piece ? PyTuple_GetItem(piece, 0) : NULL, *rows = data ? PyTuple_GetItem(piece, 1) : NULL;
+    if (!rows) return 0;
+    if (!PyBytes_Check(data) || !PyBytes_Check(rows) || PyBytes_Size(rows) % (Py_ssize_t)sizeof(Row)) {
+        PyErr_SetString(PyExc_ValueError, "not a piece");
+        return 0;
+    }
+    found->data = (const uint8_t *)PyBytes_AsString(data);
+    found->size = (size_t)PyBytes_Size(data);
+    found->rows = (const Row *)(const void *)PyBytes_AsString(rows);
+    found->count = PyBytes_Size(rows) / (Py_ssize_t)sizeof(Row);
+    return 1;
+}
+
+/* The number of records of all pieces, -1 with an error. */
+static Py_ssize_t count_rows(PyObject *pieces) {
+    Py_ssize_t count = 0;
+    Piece piece;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(pieces); i++) {
+        if (!get_piece(pieces, i, &piece)) return -1;
+        count += piece.count;
+    }
+    return count;
+}
+
+/* Take a record apart; its writer is -1 if it is declined. */
+static void read_row_of(Call *call, Event *event, const Piece *piece, const Row *row, PyObject *writers) {
+    event->writer = event->group = -1;
+    event->value = value_in(row, piece->data, piece->size, HEADER_SIZE);
+    event->size = event->value ? (size_t)row->value_size : 0;
+    event->timestamp = row->timestamp;
+    event->offset = row->offset;
+    if (event->value && !row->header_count && row->offset >= 0) event->writer = writer_of(call, writers, event->value);
+}
+
+static int read_pieces(Call *call, PyObject *pieces, PyObject *writers) {
+    Event *event = call->events;
+    Piece piece;
+    for (Py_ssize_t i = 0; i < PyTuple_Size(pieces); i++) {
+        if (!get_piece(pieces, i, &piece)) return 0;
+        for (Py_ssize_t k = 0; k < piece.count; k++, event++) {
+            read_row_of(call, event, &piece, &piece.rows[k], writers);
+            if (event->writer < 0 && PyErr_Occurred()) return 0;
+        }
     }
     return 1;
 }
@@ -216,8 +281,10 @@ static PyObject *document_of(const Call *call, Py_ssize_t i, PyTypeObject *type,
     const Event *event = &call->events[i];
     const char *raw = (const char *)call->conversion.work.out + event->at;
     PyObject *made = make(type, names.nothing, NULL);
-    if (made && set(made, names.raw, PyBytes_FromStringAndSize(raw, (Py_ssize_t)event->document_size)) &&
-        PyObject_SetAttr(made, names.offset, call->offsets[i]) == 0 &&
+    if (!made) return NULL;
+    PyObject *offset = call->offsets[i] ? Py_NewRef(call->offsets[i]) : PyLong_FromLongLong(event->offset);
+    if (set(made, names.offset, offset) &&
+        set(made, names.raw, PyBytes_FromStringAndSize(raw, (Py_ssize_t)event->document_size)) &&
         set(made, names.at, PyLong_FromLongLong(event->event_time)) &&
         set(made, names.user_id, text_at(call, event->user_at, event->user_size)) &&
         PyObject_SetAttr(made, names.dimensions, PyList_GetItem(dimensions, event->group)) == 0)
@@ -292,8 +359,11 @@ static void convert_all(Call *call) {
 }
 
 static PyObject *run(Call *call, PyObject *records, PyObject *writers, PyTypeObject *document, PyObject *values) {
-    if (!allocate(call, PyList_Size(records))) return PyErr_NoMemory();
-    if (!read_records(call, records, writers)) return NULL;
+    int is_pieces = PyTuple_Check(records);
+    Py_ssize_t count = is_pieces ? count_rows(records) : PyList_Size(records);
+    if (count < 0) return NULL;
+    if (!allocate(call, count)) return PyErr_NoMemory();
+    if (!(is_pieces ? read_pieces : read_objects)(call, records, writers)) return NULL;
     Py_BEGIN_ALLOW_THREADS
     convert_all(call);
     Py_END_ALLOW_THREADS
@@ -313,7 +383,7 @@ static PyObject *documents(PyObject *Py_UNUSED(module), PyObject *args) {
     const char *id_start, *kafka_start;
     Py_ssize_t id_size, kafka_size;
     long long earliest, latest, ahead;
-    if (PyArg_ParseTuple(args, "O!O!(y#y#LLL)O!O", &PyList_Type, &records, &PyDict_Type, &writers, &id_start, &id_size,
+    if (PyArg_ParseTuple(args, "OO!(y#y#LLL)O!O", &records, &PyDict_Type, &writers, &id_start, &id_size,
                          &kafka_start, &kafka_size, &earliest, &latest, &ahead, &PyType_Type, &document, &values)) {
         b->id_start = (Span){(const uint8_t *)id_start, (size_t)id_size};
         b->kafka_start = (Span){(const uint8_t *)kafka_start, (size_t)kafka_size};
@@ -326,13 +396,92 @@ static PyObject *documents(PyObject *Py_UNUSED(module), PyObject *args) {
     return found;
 }
 
+/* -- Pieces of a batch. */
+
+/* The rows as bytes and whether any has headers; None if they are declined. */
+static PyObject *rows_of(const RecordBatch *batch, const char *data, Py_ssize_t size, int64_t count, int64_t begin) {
+    int64_t most = size / LEAST_RECORD;
+    if (count < 0 || count > most || size > MAX_LENGTH) return Py_NewRef(Py_None);
+    Rows found = {.data = (const uint8_t *)data, .next_offset = begin};
+    if (!(found.rows = malloc(((size_t)count + 1) * sizeof(Row)))) return PyErr_NoMemory();
+    PyObject *made = Py_NewRef(Py_None);
+    if (read_rows(batch, (size_t)size, count, &found)) {
+        Py_DECREF(made);
+        const char *rows = (const char *)(const void *)found.rows;
+        made = Py_BuildValue("y#O", rows, (Py_ssize_t)(found.count * sizeof(Row)), found.has_headers ? Py_True : Py_False);
+    }
+    free(found.rows);
+    return made;
+}
+
+/* The lock is held: the records of a piece take some 50 µs, and to get the lock back can take longer. */
+static PyObject *records(PyObject *Py_UNUSED(module), PyObject *args) {
+    RecordBatch batch;
+    PyObject *data, *append_ms;
+    long long count, begin, base_offset, last_offset, first_ms, record_memory, header_memory, most_headers;
+    if (!PyArg_ParseTuple(args, "SLL(LLLO)(LLL)", &data, &count, &begin, &base_offset, &last_offset, &first_ms, &append_ms,
+                          &record_memory, &header_memory, &most_headers))
+        return NULL;
+    batch = (RecordBatch){base_offset, last_offset, first_ms, 0, append_ms != Py_None,
+                          record_memory, header_memory, most_headers};
+    if (batch.has_append_ms) batch.append_ms = PyLong_AsLongLong(append_ms);
+    if (PyErr_Occurred()) return NULL;
+    return rows_of(&batch, PyBytes_AsString(data), PyBytes_Size(data), count, begin);
+}
+
+static PyObject *fitting(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *rows;
+    Py_ssize_t begin, most_rows;
+    long long most_memory;
+    int64_t memory;
+    if (!PyArg_ParseTuple(args, "SnnL", &rows, &begin, &most_rows, &most_memory)) return NULL;
+    Py_ssize_t count = PyBytes_Size(rows) / (Py_ssize_t)sizeof(Row);
+    if (begin < 0 || begin > count || most_rows < 0) {
+        PyErr_SetString(PyExc_ValueError, "not a range of rows");
+        return NULL;
+    }
+    if (most_rows > count - begin) most_rows = count - begin;
+    const Row *found = (const Row *)(const void *)PyBytes_AsString(rows);
+    size_t taken = fitting_rows(found + begin, (size_t)most_rows, most_memory, &memory);
+    return Py_BuildValue("nL", (Py_ssize_t)taken, (long long)memory);
+}
+
+/* Add the first bytes of the values of a piece; those that are like the value before cost nothing. */
+static int add_starts(const Piece *piece, size_t size, PyObject *found) {
+    const uint8_t *last = NULL;
+    for (Py_ssize_t i = 0; i < piece->count; i++) {
+        const uint8_t *value = value_in(&piece->rows[i], piece->data, piece->size, size);
+        if (!value || (last && !memcmp(value, last, size))) continue;
+        PyObject *start = PyBytes_FromStringAndSize((const char *)(last = value), (Py_ssize_t)size);
+        int is_added = start && PySet_Add(found, start) == 0;
+        Py_XDECREF(start);
+        if (!is_added) return 0;
+    }
+    return 1;
+}
+
+static PyObject *value_starts(PyObject *Py_UNUSED(module), PyObject *args) {
+    PyObject *pieces, *found;
+    Py_ssize_t size;
+    Piece piece;
+    if (!PyArg_ParseTuple(args, "O!n", &PyTuple_Type, &pieces, &size) || !(found = PySet_New(NULL))) return NULL;
+    for (Py_ssize_t i = 0; found && i < PyTuple_Size(pieces); i++)
+        if (!get_piece(pieces, i, &piece) || !add_starts(&piece, size < 0 ? 0 : (size_t)size, found)) Py_CLEAR(found);
+    return found;
+}
+
 /* -- The module. */
 
 static PyMethodDef methods[] = {
     {"program", program, METH_VARARGS, "program((words, blob, root), (dimensions, nullable, order), version) -> program"},
     {"documents", documents, METH_VARARGS,
-     "documents(records, writers, (id_start, kafka_start, earliest, latest, ahead), document, dimensions)\n"
+     "documents(list of records or tuple of pieces, writers, (id_start, kafka_start, earliest, latest, ahead), document, dimensions)\n"
      "-> (documents, versions, number of declined records)"},
+    {"records", records, METH_VARARGS,
+     "records(data, count, begin, (base_offset, last_offset, first_ms, append_ms), (record, header, headers))\n"
+     "-> (rows, whether any has headers), or None"},
+    {"fitting", fitting, METH_VARARGS, "fitting(rows, begin, most_rows, most_memory) -> (number of rows, memory)"},
+    {"value_starts", value_starts, METH_VARARGS, "value_starts(pieces, size) -> set"},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_streamapp_kernel", NULL, -1, methods, NULL, NULL, NULL, NULL};

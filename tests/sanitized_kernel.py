@@ -20,7 +20,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OPTIONS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-DECODING = ["tests/unit/decode/test_generic_path.py", "tests/unit/decode/test_fast_path.py"]
+DECODING = [
+    "tests/unit/decode/test_generic_path.py",
+    "tests/unit/decode/test_fast_path.py",
+    "tests/unit/transport/test_column_reader.py",
+]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -144,8 +144,15 @@ def parts(
         yield DecodedBatch(DecodedEvents(documents, batch.records, versions), (), frozenset(), batch.records[-1].offset)
         return
     fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
-    fast = made.documents if made else map(fast_path.document, batch.records)
+    fast = _drained(made.documents) if made else map(fast_path.document, batch.records)
     yield from _parts(batch, fast, schemas, times=times, received_at=received_at)
+
+
+def _drained(documents: list[LazyDocument | None]) -> Iterator[LazyDocument | None]:
+    """The documents, which are removed from the list: those of one part are freed while the next is built."""
+    documents.reverse()
+    while documents:
+        yield documents.pop()
 
 
 def _parts(

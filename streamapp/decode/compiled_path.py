@@ -5,7 +5,7 @@ Like `streamapp.decode.fast_path`, it returns the same bytes as the generic path
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from streamapp.decode.fast_path import elements_of
 from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import PartitionBatch
+from streamapp.model.record_columns import RecordColumns
 from streamapp.model.user_event import DimensionValues
 
 _INT64 = 2**63
@@ -23,8 +24,8 @@ _INT64 = 2**63
 class Converted(NamedTuple):
     """The documents of a batch and the schema version of each; both are None for a declined record."""
 
-    documents: Sequence[LazyDocument | None]
-    versions: Sequence[str | None]
+    documents: list[LazyDocument | None]
+    versions: list[str | None]
     declined: int
 
 
@@ -51,8 +52,9 @@ def converted(
         _as_int64(times.latest(received_at)),
         _as_int64(times.ahead),
     )
+    records = batch.records.pieces if isinstance(batch.records, RecordColumns) else [*batch.records]
     try:
-        found = kernel.documents([*batch.records], writers, constants, LazyDocument, DimensionValues)
+        found = kernel.documents(records, writers, constants, LazyDocument, DimensionValues)
     except Exception:  # noqa: BLE001 - the generic path reports the error, or decodes the records
         return None
     return Converted(*found)

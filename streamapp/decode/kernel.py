@@ -1,7 +1,7 @@
-"""The compiled kernel: converts the records of a batch to documents without the interpreter lock.
+"""The compiled kernel: finds the records of a batch, and converts them to documents without the interpreter lock.
 
-It is built from the C sources in `kernel/` when the project is installed, if there is a compiler. Without it,
-`streamapp.decode.fast_path` converts the records, to the same bytes.
+It is built from the C sources in `kernel/` when the project is installed, if there is a compiler. Without it, aiokafka
+reads the records, and `streamapp.decode.fast_path` converts them, to the same bytes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import Any, Protocol, cast
 
 from streamapp.decode.avro_schema import ParsedSchema
 from streamapp.decode.kernel_program import NULLABLE, ORDER, WRITER_DIMENSIONS, Program, program_of
+from streamapp.model.record_columns import Piece, RecordKernel
 
 #: The version of the interface below, in kernel/module.c, too: a file of another version is not used.
-VERSION = 1
+VERSION = 2
 _MODULE = "_streamapp_kernel"
 
 
-class Kernel(Protocol):
+class Kernel(RecordKernel, Protocol):
     """The extension module, see kernel/module.c."""
 
     VERSION: int
@@ -35,7 +36,7 @@ class Kernel(Protocol):
 
     def documents(
         self,
-        records: list[Any],
+        records: list[Any] | tuple[Piece, ...],
         writers: Mapping[bytes, tuple[object, bytes]],
         constants: tuple[bytes, bytes, int, int, int],
         document: type[Any],
@@ -44,7 +45,7 @@ class Kernel(Protocol):
         """The documents and the schema version of each, None for declined records, and how many are declined.
 
         Args:
-            records: the records of a batch.
+            records: the records of a batch, or its pieces.
             writers: five bytes of header → program, and the BSON elements between the event's own and `kafka`.
             constants: the `_id` and the BSON elements of `kafka`, each before the offset; the `EventTimes` in 64 bits.
             document: the class of the documents.

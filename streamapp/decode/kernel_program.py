@@ -61,6 +61,8 @@ _MAX_SCALE = 34
 #: Numbers of a program; a schema with a larger one is left to the generic path.
 _MAX_WORDS = 1_000_000
 _NO_SLOT = -1
+#: Bytes of a fixed that fit into every processor's sizes; no value has as many.
+_MAX_SIZE = 2**31 - 1
 
 #: The dimensions that a writer has, in the order of their slots.
 _WRITER_DIMENSIONS = tuple(each for each in DIMENSIONS if each.type)
@@ -137,7 +139,7 @@ class _Compiler:
                 ENUM, len(type_.symbols), *(n for each in type_.symbols for n in self._text(each.encode()))
             )
         if type_.kind == "fixed":
-            return self._add(FIXED, type_.size)
+            return self._add(FIXED, min(type_.size, _MAX_SIZE))
         return self._add(_PRIMITIVES[type_.kind])
 
     def _union(self, type_: AvroType) -> int:

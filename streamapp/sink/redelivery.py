@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from streamapp.decode import document
 from streamapp.decode.document import Document, row_of
 from streamapp.decode.identity import is_another_event
-from streamapp.model import replays
+from streamapp.model import record_columns, replays
 from streamapp.model.record import Origin, PartitionBatch, PartitionId
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.pending import EVENT_BYTES
@@ -57,7 +57,7 @@ class Redelivery:
 
     async def replays(self, batch: PartitionBatch) -> Mapping[int, Origin]:
         """The replayed dead letters of a batch, by the offset of their record; see `streamapp.model.replays`."""
-        with_headers = [record for record in batch.records if record.headers]
+        with_headers = record_columns.with_headers(batch.records)
         if not with_headers:  # nearly always
             return {}
         place = (batch.topic, batch.partition, batch.topic_id)
@@ -115,7 +115,7 @@ class Redelivery:
         if batch.begin is None or batch.topic_id is None or not batch.has_offset_gaps:
             return ()
         high_watermark = await self._high_watermark(batch)
-        present = {record.offset for record in batch.records}
+        present = {*record_columns.offsets(batch.records)}
         # Some rollups can hold events up to the high watermark that others lack; each rollup knows which it holds.
         begin = max(batch.begin, high_watermark - MAX_ORPHAN_DISTANCE)
         end = min(batch.records[-1].offset, high_watermark + MAX_ORPHAN_DISTANCE) + 1

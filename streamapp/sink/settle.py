@@ -25,6 +25,7 @@ from streamapp.decode.document import Document, EventTimes, row_of
 from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
+from streamapp.model.record_columns import RecordColumns
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import CircuitBreaker
@@ -115,7 +116,7 @@ class Sink:
     async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None] | None]:
         """Take all steps; return the fates, and what is done once the rollups are written."""
         # 1. Resolve the writer schemas.
-        schemas = await self._ports.schemas.resolve(_schema_ids(batch.records))
+        schemas = await self._ports.schemas.resolve(_schema_ids(batch.records, self._kernel))
         async with self._decode_slots.take(_decode_permits(batch)):
             # 2. and 3. Decode the records, and insert the events that are in order.
             inserted = await self._decode_and_insert(batch, schemas)
@@ -240,9 +241,12 @@ def _remaining_bytes(batch: PartitionBatch, pending: PendingCounts | None) -> in
     return pending.size if batch.size > _LARGE_RECORD_BYTES * len(batch.records) else batch.size
 
 
-def _schema_ids(records: Sequence[BatchRecord]) -> set[int]:
+def _schema_ids(records: Sequence[BatchRecord], kernel: Kernel | None) -> set[int]:
     # By the five header bytes: there are far fewer distinct headers than records.
     size = wire_format.HEADER.size
-    headers = {record.value[:size] for record in records if record.value}
+    if kernel and isinstance(records, RecordColumns):
+        headers = kernel.value_starts(records.pieces, size)
+    else:
+        headers = {record.value[:size] for record in records if record.value}
     unpacked = [wire_format.HEADER.unpack(header) for header in headers if len(header) == size]
     return {schema_id for magic_byte, schema_id in unpacked if magic_byte == wire_format.MAGIC_BYTE}

@@ -1,7 +1,4 @@
-"""Split a record batch into pieces of bounded size, however many bytes it unpacks to.
-
-A piece is a record batch, too: it has the header of the whole batch, and some of its records, uncompressed.
-"""
+"""Split the records of a batch into pieces of bounded size, however many bytes they unpack to."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ from collections.abc import Iterator
 from itertools import islice
 
 from streamapp.model.record import BatchRecord
+from streamapp.model.record_format import varint
 from streamapp.transport.batch_size import MAX_HEADERS
-from streamapp.transport.lenient_records import header_count, offset_delta, unreadable, varint
-from streamapp.transport.record_batch import BatchHeader, RecordBatch
+from streamapp.transport.lenient_records import header_count, offset_delta, unreadable
+from streamapp.transport.record_batch import BatchHeader, RecordBatch, UnpackedRecords
 from streamapp.transport.unpacking import CHUNK_BYTES, UnpackError, unpacked
 
 #: Records of a piece, at the most. It has as many bytes as a chunk, and those of the last record that begins there.
@@ -41,14 +39,12 @@ class BatchPieces:
         #: The offset after the records so far.
         self.next_offset = batch.offset
 
-    def __iter__(self) -> Iterator[RecordBatch | BatchRecord | None]:
+    def __iter__(self) -> Iterator[UnpackedRecords | BatchRecord | None]:
         chunks = [*islice(self._chunks, 2)]
         left = self._header.record_count
         is_small = len(chunks) < 2 and left <= MAX_PIECE_RECORDS  # noqa: PLR2004 - there is one chunk at the most
         if is_small:
-            yield self._batch.with_records(
-                b"".join(chunks), count=left, first_offset=self._batch.offset, last_offset=self._batch.last_offset
-            )
+            yield UnpackedRecords(b"".join(chunks), left, self._batch.offset, self._batch.last_offset)
             return
         self._bytes += b"".join(chunks)
         while left > 0:
@@ -63,7 +59,7 @@ class BatchPieces:
                 self._read_chunk()
                 yield None
 
-    def _piece(self, count: int, size: int, last: int) -> RecordBatch | None:
+    def _piece(self, count: int, size: int, last: int) -> UnpackedRecords | None:
         """Take records of so many bytes, of which the last one begins at `last`."""
         records, last_record = bytes(self._bytes[:size]), bytes(self._bytes[last : last + _KEPT_BYTES])
         del self._bytes[:size]
@@ -71,7 +67,7 @@ class BatchPieces:
         self.next_offset = last_offset + 1
         if last_offset < self._begin:
             return None
-        return self._batch.with_records(records, count=count, first_offset=first_offset, last_offset=last_offset)
+        return UnpackedRecords(records, count, first_offset, last_offset)
 
     def _too_large(self, size: int) -> Iterator[BatchRecord | None]:
         """Pass over a record of so many bytes, its length included, in steps."""

@@ -8,11 +8,11 @@ from typing import Protocol, TypeVar
 #: Memory of one record beside its key and value: 220 bytes measured with tracemalloc, and a reserve for its document.
 RECORD_OVERHEAD_BYTES = 300
 #: Memory of a header beside its name and value.
-_HEADER_OVERHEAD_BYTES = 150
+HEADER_OVERHEAD_BYTES = 150
 #: A record with more headers becomes a dead letter: an empty header of two bytes takes 64 bytes of memory.
 MAX_HEADERS = 10_000
 #: A record with more than MAX_HEADERS is larger.
-MANY_HEADERS_BYTES = MAX_HEADERS * _HEADER_OVERHEAD_BYTES
+MANY_HEADERS_BYTES = MAX_HEADERS * HEADER_OVERHEAD_BYTES
 
 
 class Sized(Protocol):
@@ -55,7 +55,7 @@ def memory_sizes(records: Sequence[Sized]) -> list[int]:
 
 
 def _headers_size(headers: Sequence[tuple[str, bytes | None]]) -> int:
-    size = _HEADER_OVERHEAD_BYTES * len(headers)
+    size = HEADER_OVERHEAD_BYTES * len(headers)
     if len(headers) <= MAX_HEADERS:
         size += sum(len(name) + len(value or b"") for name, value in headers)
     return size

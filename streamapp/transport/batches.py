@@ -126,12 +126,13 @@ class BatchBuilder:
             )
 
     def _message(self, tp: TP, records: Sequence[BatchRecord], size: int, generation: int) -> PartitionBatchMessage:
+        first_ms = records[0].timestamp
         in_flight_batch = self.offset_tracker.deliver(
             tp,
             end=records[-1].offset + 1,
             records=len(records),
             size=size,
-            first_ms=records[0].timestamp if records[0].timestamp >= 0 else None,
+            first_ms=first_ms if first_ms >= 0 else None,
         )
         batch = PartitionBatch(
             topic=tp.topic,

@@ -69,6 +69,7 @@ class BatchConsumer(PrefixCommits):
             check_truncation=self._new_truncation_check,
             outages=self._options.outages,
             stop_worker=self._options.stop_worker,
+            kernel=self._options.kernel,
         )
 
     def _new_topic_id_check(self, send: Send) -> TopicIdCheck:

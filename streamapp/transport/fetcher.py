@@ -26,6 +26,7 @@ from faust.types import TP
 from mode import Service, get_logger
 
 from streamapp.retry import OutageRetrier
+from streamapp.transport.column_reader import KernelOf, without_kernel
 from streamapp.transport.kafka_access import ACCESS_RETRY_SECONDS, KafkaAccess
 from streamapp.transport.kafka_faults import is_retriable
 from streamapp.transport.offset_tracker import UNKNOWN_END_OFFSETS, EndOffsets
@@ -73,7 +74,7 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
     _is_commit_failing = False
     _rotation = 0
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         *args: Any,
         max_batch_records: int,
@@ -81,12 +82,13 @@ class BatchFetcher(stock.AIOKafkaConsumerThread):
         check_truncation: Callable[[Send], TruncationCheck],
         outages: OutageRetrier,
         stop_worker: Callable[[str], None],
+        kernel: KernelOf = without_kernel,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self._access = KafkaAccess(outages=outages, stop_worker=stop_worker)
         self._check_topic_ids, self._check_truncation = check_topic_ids, check_truncation
-        self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=max_batch_records)
+        self._responses = ResponseBuffer(lambda: self._aiokafka_fetcher, max_records=max_batch_records, kernel=kernel)
 
     def _create_worker_consumer(self, transport: stock.Transport) -> Any:
         consumer = super()._create_worker_consumer(transport)

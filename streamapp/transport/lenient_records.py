@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka.record.default_records import DefaultRecord
 
 from streamapp.model.record import HEADER_PREFIX, UNKNOWN_TIMESTAMP, UNREADABLE
+from streamapp.model.record_format import nullable_bytes, varint
 from streamapp.transport.record_batch import BatchHeader, RecordBatch
 
 
@@ -74,8 +75,8 @@ def _record(data: bytes, offset: int, first_ms: int, append_ms: int | None) -> A
     at = 1  # attributes, which are unused
     delta_ms, at = varint(data, at)
     _, at = varint(data, at)
-    key, at = _bytes(data, at)
-    value, at = _bytes(data, at)
+    key, at = nullable_bytes(data, at)
+    value, at = nullable_bytes(data, at)
     headers, at = _headers(data, at)
     if at != len(data):
         raise ValueError(at)
@@ -93,8 +94,8 @@ def _headers(data: bytes, at: int) -> tuple[list[tuple[str, bytes | None]], int]
     has_odd_name = False
     count, at = varint(data, at)
     for _ in range(count):
-        name, at = _bytes(data, at)
-        value, at = _bytes(data, at)
+        name, at = nullable_bytes(data, at)
+        value, at = nullable_bytes(data, at)
         has_odd_name |= not _is_utf8(name or b"")
         headers.append(((name or b"").decode(errors="backslashreplace"), value))
     if has_odd_name:
@@ -112,15 +113,6 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
-    length, at = varint(data, at)
-    if length < 0:
-        return None, at
-    if at + length > len(data):
-        raise ValueError(length)
-    return data[at : at + length], at + length
-
-
 def header_count(data: bytes | bytearray, at: int) -> int:
     """The number of headers of the record that begins here, without its length. Raises ValueError and IndexError."""
     at += 1
@@ -130,15 +122,3 @@ def header_count(data: bytes | bytearray, at: int) -> int:
         length, at = varint(data, at)
         at += max(0, length)
     return varint(data, at)[0]
-
-
-def varint(data: bytes | bytearray, at: int) -> tuple[int, int]:
-    """Read a zigzag integer of at most 64 bits; it, and where it ends. Raises ValueError and IndexError."""
-    number = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
-            return (number >> 1) ^ -(number & 1), at
-    raise ValueError(at)

@@ -17,6 +17,7 @@ from mode.utils.futures import notify
 
 from streamapp.retry import OutageRetrier
 from streamapp.transport.batches import PartitionBatchMessage
+from streamapp.transport.column_reader import KernelOf, without_kernel
 from streamapp.transport.offset_tracker import OffsetTracker
 from streamapp.transport.topic_ids import TopicIdOf
 
@@ -49,6 +50,8 @@ class BatchOptions:
     max_batch_bytes: int = 4 * 1024 * 1024
     #: Seconds that batches being written get when the worker stops.
     stop_seconds: float = REVOKE_TIMEOUT_SECONDS
+    #: Returns what finds the records of a record batch.
+    kernel: KernelOf = without_kernel
 
 
 class PrefixCommits(stock.Consumer):

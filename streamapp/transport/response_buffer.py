@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 from faust.types import TP
 
 from streamapp.model.record import BatchRecord
+from streamapp.transport.column_reader import KernelOf, without_kernel
 from streamapp.transport.response_reader import ResponseReader
 
 
@@ -36,11 +37,13 @@ class ResponseBuffer:
     Args:
         fetcher: returns aiokafka's fetcher.
         max_records: the most records to take from a partition at once.
+        kernel: returns what finds the records.
     """
 
-    def __init__(self, fetcher: Callable[[], Fetcher], *, max_records: int) -> None:
+    def __init__(self, fetcher: Callable[[], Fetcher], *, max_records: int, kernel: KernelOf = without_kernel) -> None:
         self._fetcher = fetcher
         self._max_records = max_records
+        self._kernel = kernel
         #: The bytes of the responses of which no record was taken yet.
         self._data: dict[TP | TopicPartition, bytes] = {}
         #: The readers of the responses of which some records were taken.
@@ -79,7 +82,9 @@ class ResponseBuffer:
 
     def _reader(self, tp: TP, stock: PartitionRecords) -> ResponseReader:
         self._close_discarded()
-        reader = ResponseReader(stock, self._data.pop(tp), may_use_large_window=self._may_use_large_window)
+        reader = ResponseReader(
+            stock, self._data.pop(tp), may_use_large_window=self._may_use_large_window, kernel=self._kernel()
+        )
         self._readers[tp] = reader
         return reader
 

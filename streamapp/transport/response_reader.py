@@ -1,7 +1,8 @@
 """Read the records of a fetch response, so that no record stops its partition, and no batch fills the memory.
 
-Each batch is unpacked and read by aiokafka in pieces of bounded size. Where aiokafka cannot read a piece, its records
-are read one by one. What cannot be read becomes a record that becomes a dead letter.
+Each batch is unpacked in pieces of bounded size. The compiled kernel finds the records of a piece; without it, or where
+it declines the piece, aiokafka reads them. Where aiokafka cannot read a piece, its records are read one by one. What
+cannot be read becomes a record that becomes a dead letter.
 """
 
 # aiokafka's readers are private: tests/unit/test_vendor_internals.py.
@@ -13,7 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
@@ -22,10 +23,12 @@ from aiokafka.record.memory_records import MemoryRecords
 from mode import get_logger
 
 from streamapp.model.record import UNKNOWN_TIMESTAMP, BatchRecord
+from streamapp.model.record_columns import Piece, RecordKernel
 from streamapp.transport.batch_pieces import BatchPieces
 from streamapp.transport.batch_size import MANY_HEADERS_BYTES, MAX_HEADERS, memory_sizes
+from streamapp.transport.column_reader import ColumnReader, Records, joined
 from streamapp.transport.lenient_records import read_leniently, unreadable
-from streamapp.transport.record_batch import BatchHeader, RecordBatch, latest_timestamp, record_batches
+from streamapp.transport.record_batch import BatchHeader, RecordBatch, UnpackedRecords, latest_timestamp, record_batches
 from streamapp.transport.unpacking import UnpackError, needs_large_window
 
 log = get_logger(__name__)
@@ -36,7 +39,8 @@ _offset_of = attrgetter("offset")
 class Taken(NamedTuple):
     """Records taken from a response."""
 
-    records: list[BatchRecord]
+    #: `RecordColumns` if the kernel has found all of them.
+    records: Sequence[BatchRecord]
     #: Bytes of memory.
     size: int
 
@@ -48,9 +52,17 @@ class ResponseReader:
         stock: aiokafka's reader of the response, of which nothing has been read.
         data: the bytes of the response.
         may_use_large_window: whether no other reader has a large window in memory.
+        kernel: finds the records; None: aiokafka reads them.
     """
 
-    def __init__(self, stock: PartitionRecords, data: bytes, *, may_use_large_window: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        stock: PartitionRecords,
+        data: bytes,
+        *,
+        may_use_large_window: Callable[[], bool],
+        kernel: RecordKernel | None = None,
+    ) -> None:
         #: The offset after the records that were taken; aiokafka compares it with its position.
         self.next_fetch_offset = stock.next_fetch_offset
         #: Whether all records were taken.
@@ -59,10 +71,10 @@ class ResponseReader:
         self.has_large_window = self.is_waiting = False
         self._may_use_large_window = may_use_large_window
         self._tp = stock._tp
-        self._decoder = _Decoder(stock)
+        self._decoder, self._columns = _Decoder(stock), ColumnReader(kernel) if kernel else None
         self._steps = self._read(data)
-        self._records: Sequence[BatchRecord] = ()
-        self._at = 0
+        self._records: Records = ()
+        self._at = self._count = 0
         self._has_logged = False
 
     def take(self, *, max_records: int, max_bytes: int, deadline: float) -> Taken:
@@ -70,43 +82,49 @@ class ResponseReader:
 
         A call does at least one step of bounded work. It can return no record although there are more.
         """
-        taken, size = list[BatchRecord](), 0
-        while not self.has_ended and len(taken) < max_records and size < max_bytes:
-            if self._at == len(self._records):
+        taken, count, size = list[Records](), 0, 0
+        while not self.has_ended and count < max_records and size < max_bytes:
+            if self._at == self._count:
                 self._step()
-            some = self._records[self._at : self._at + max_records - len(taken)]
-            sizes = memory_sizes(some)
-            if max(sizes, default=0) > MANY_HEADERS_BYTES:
-                some = [_with_few_headers(record) for record in some]
-                sizes = memory_sizes(some)
-            if size + sum(sizes) >= max_bytes:
-                reached = next(
-                    index for index, total in enumerate(accumulate(sizes, initial=size)) if total >= max_bytes
-                )
-                some, sizes = some[:reached], sizes[:reached]
-            taken += some
-            size += sum(sizes)
-            self._at += len(some)
+            some, number, memory = self._fitting(max_records - count, max_bytes - size)
+            if number:
+                taken.append(some)
+            count, size, self._at = count + number, size + memory, self._at + number
             if self.is_waiting or monotonic() >= deadline:
                 break
-        has_rest = self._at < len(self._records)
-        if not has_rest:
+        records = joined(taken)
+        if self._at == self._count:
             self.next_fetch_offset = self._decoder.next_fetch_offset
-        elif taken:
-            self.next_fetch_offset = taken[-1].offset + 1
-        return Taken(taken, size)
+        elif count:
+            self.next_fetch_offset = records[-1].offset + 1
+        return Taken(records, size)
 
     def close(self) -> None:
         """Free the memory."""
         self._steps.close()
-        self._records = ()
+        self._records, self._count = (), 0
 
     def _step(self) -> None:
         records = next(self._steps, None)
         self.has_ended = records is None
         self._records, self._at = records or (), 0
+        self._count = records.record_count if isinstance(records, Piece) else len(self._records)
 
-    def _read(self, data: bytes) -> Generator[Sequence[BatchRecord], None, None]:
+    def _fitting(self, max_records: int, max_bytes: int) -> tuple[Records, int, int]:
+        """The next of the records until they reach a limit, their number, and their bytes of memory."""
+        if isinstance(self._records, Piece):
+            return cast("ColumnReader", self._columns).fitting(self._records, self._at, max_records, max_bytes)
+        some = self._records[self._at : self._at + max_records]
+        sizes = memory_sizes(some)
+        if max(sizes, default=0) > MANY_HEADERS_BYTES:
+            some = [_with_few_headers(record) for record in some]
+            sizes = memory_sizes(some)
+        if sum(sizes) >= max_bytes:
+            reached = next(index for index, total in enumerate(accumulate(sizes, initial=0)) if total >= max_bytes)
+            some, sizes = some[:reached], sizes[:reached]
+        return some, len(some), sum(sizes)
+
+    def _read(self, data: bytes) -> Generator[Records, None, None]:
         """Yield the records after each step of bounded work."""
         for batch in record_batches(data):
             self._has_logged = False
@@ -119,7 +137,7 @@ class ResponseReader:
             self.has_large_window = False
             self._decoder.advance(batch.last_offset + 1)
 
-    def _read_batch(self, batch: RecordBatch) -> Iterator[Sequence[BatchRecord]]:
+    def _read_batch(self, batch: RecordBatch) -> Iterator[Records]:
         header = batch.header
         if not batch.has_right_checksum:
             self._log(batch, CorruptRecordException())
@@ -137,17 +155,26 @@ class ResponseReader:
         else:
             yield from self._read_pieces(batch, header)
 
-    def _read_pieces(self, batch: RecordBatch, header: BatchHeader) -> Iterator[Sequence[BatchRecord]]:
+    def _read_pieces(self, batch: RecordBatch, header: BatchHeader) -> Iterator[Records]:
         for piece in BatchPieces(batch, header, begin=self._decoder.next_fetch_offset):
             if piece is None:
                 yield ()
-            elif isinstance(piece, RecordBatch):
-                yield self._decode(piece)
+            elif isinstance(piece, UnpackedRecords):
+                yield self._find(batch, piece) or self._decode(batch.with_records(piece))
             else:
                 self._log(batch, UnpackError("a record is too large or has too many headers"))
                 is_due = piece.offset >= self._decoder.next_fetch_offset
                 self._decoder.advance(piece.offset + 1)
                 yield [piece] if is_due else ()
+
+    def _find(self, batch: RecordBatch, records: UnpackedRecords) -> Piece | None:
+        """The records of a piece; None if the kernel declines them, or if there is no kernel."""
+        if self._columns is None:
+            return None
+        found = self._columns.find(batch, records, begin=self._decoder.next_fetch_offset)
+        if found:
+            self._decoder.advance(records.last_offset + 1)
+        return found
 
     def _decode(self, piece: RecordBatch) -> Sequence[BatchRecord]:
         begin = self._decoder.next_fetch_offset

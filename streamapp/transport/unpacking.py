@@ -69,6 +69,8 @@ def _chunks(compression: int, data: bytes) -> Iterator[bytes]:
         return _slices(data)
     if compression == SNAPPY:
         return _snappy_chunks(data)
+    if compression == LZ4 and len(data) <= CHUNK_BYTES:
+        return _lz4_chunks(data)
     if compression not in _STREAMS:
         message = f"unknown codec {compression}"
         raise UnpackError(message)
@@ -80,6 +82,20 @@ def _zstd(data: bytes) -> _Stream:
     # The window of the first frame is that of all frames.
     decompressor = zstandard.ZstdDecompressor(max_window_size=min(max(_window(data), _SMALL_WINDOW), _MAX_WINDOW))
     return decompressor.stream_reader(data, read_across_frames=True)
+
+
+def _lz4_chunks(data: bytes) -> Iterator[bytes]:
+    """What the stream yields, in less time; each step copies what is left of the data."""
+    while data:
+        frame: Any = lz4.frame.LZ4FrameDecompressor()
+        while not frame.eof:
+            chunk, data = frame.decompress(data, CHUNK_BYTES), b""
+            if chunk:
+                yield chunk
+            elif not frame.eof:
+                message = "a frame ends early"
+                raise UnpackError(message)
+        data = frame.unused_data or b""
 
 
 def _lz4(data: bytes) -> _Stream:

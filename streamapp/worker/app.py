@@ -185,6 +185,7 @@ app.transport = BatchTransport(
         outages=kafka_outages,
         stop_worker=stop_worker,
         max_in_flight_bytes=config.max_in_flight_bytes,
+        kernel=lambda: dependencies().kernel,
     ),
 )
 BoundedWorker.deadline = config.shutdown_deadline_seconds

@@ -11,8 +11,8 @@ from streamapp import __version__
 from streamapp.connections import mongodb
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.registry import RegistryConnection
-from streamapp.decode import kernel
 from streamapp.decode.document import EventTimes
+from streamapp.decode.kernel import Kernel, chosen, decoder
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
@@ -92,6 +92,8 @@ class WorkerDependencies:
     sink_metrics: SinkMetrics
     sink: Sink
     metrics: MetricsPage
+    #: What finds the records in the bytes of a batch, and makes their documents; None: Python does.
+    kernel: Kernel | None
 
     def heartbeat(self, consumer: Consumer) -> Heartbeat:
         """Return the heartbeat of this worker."""
@@ -121,7 +123,8 @@ def create(
         is_agent_running=is_agent_running,
         checks=(*servers, heartbeat_status, OutageCheck("dead_letters", [retriers.dead_letters])),
     )
-    sink = _sink(settings, clients, retriers, sink_metrics)
+    kernel = chosen(is_wanted=settings.compiled_decoder)
+    sink = _sink(settings, clients, retriers, sink_metrics, kernel)
     return WorkerDependencies(
         clients=clients,
         retriers=retriers,
@@ -133,9 +136,10 @@ def create(
         readiness=readiness,
         sink_metrics=sink_metrics,
         sink=sink,
+        kernel=kernel,
         metrics=MetricsPage(
             version=__version__,
-            decoder=kernel.decoder(kernel.chosen(is_wanted=settings.compiled_decoder)),
+            decoder=decoder(kernel),
             sink=sink_metrics,
             fates=lambda: sink.fates,
             state=state,
@@ -195,7 +199,9 @@ def _servers(clients: Clients, retriers: Retriers) -> tuple[Dependency, ...]:
     )
 
 
-def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: SinkMetrics) -> Sink:
+def _sink(
+    settings: Settings, clients: Clients, retriers: Retriers, observer: SinkMetrics, kernel: Kernel | None
+) -> Sink:
     schemas = clients.schemas
     ports = SinkPorts(
         schemas=CanonicalSchemas(schemas, clients.latest_schema) if settings.canonical else schemas,
@@ -217,5 +223,5 @@ def _sink(settings: Settings, clients: Clients, retriers: Retriers, observer: Si
             min_records=settings.breaker_min_records,
         ),
         times=EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds),
-        kernel=kernel.chosen(is_wanted=settings.compiled_decoder),
+        kernel=kernel,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from streamapp.decode.document import LazyDocument
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model import event
-from streamapp.model.record import DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
+from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
 from streamapp.model.user_event import VERSIONS, DimensionValues
 from streamapp.transport.batch_size import memory_size
 
@@ -80,6 +80,11 @@ def a_record(values: dict[str, Any] | None = None, **changes: Any) -> FakeRecord
     return FakeRecord(**{"value": wire(values or an_event()), **changes})
 
 
+def in_form(records: Sequence[BatchRecord]) -> Sequence[BatchRecord]:
+    """Return the records of a batch as they are; a test may have them as columns."""
+    return records
+
+
 def a_batch(
     *records: FakeRecord, topic_id: str | None = TOPIC_ID, assignment: int = 0, begin: int | None = None
 ) -> PartitionBatch:
@@ -90,7 +95,9 @@ def a_batch(
         topic_id=topic_id,
         assignment=assignment,
         begin=begin,
-        records=[DefaultRecord(each.offset, each.timestamp, 0, each.key, each.value, each.headers) for each in records],
+        records=in_form(
+            [DefaultRecord(each.offset, each.timestamp, 0, each.key, each.value, each.headers) for each in records]
+        ),
         size=sum(map(memory_size, records)),
     )
 

@@ -24,7 +24,8 @@ from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import Fates, Outcome, SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
-from tests.support import shapes
+from tests.support import factories, shapes
+from tests.support.columns import columns_of
 from tests.support.doubles.ports import (
     FakeDeadLetters,
     FakeEventStore,
@@ -46,6 +47,13 @@ from tests.support.factories import (
     replayed,
     wire,
 )
+
+
+@pytest.fixture(autouse=True, params=["objects", "columns"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The records of a batch as aiokafka reads them, and as the kernel finds them."""
+    if request.param == "columns":
+        monkeypatch.setattr(factories, "in_form", columns_of)
 
 
 class Environment:

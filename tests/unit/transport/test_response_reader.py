@@ -19,6 +19,7 @@ from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
 from streamapp.decode import wire_format
+from streamapp.decode.kernel import KERNEL, Kernel
 from streamapp.errors import Undecodable
 from streamapp.model.record import UNKNOWN_TIMESTAMP, UNREADABLE, Reason
 from streamapp.transport import batch_pieces, unpacking
@@ -26,6 +27,7 @@ from streamapp.transport.batch_pieces import MAX_RECORD_BYTES
 from streamapp.transport.batch_size import MAX_HEADERS
 from streamapp.transport.record_batch import record_batches
 from streamapp.transport.response_reader import ResponseReader
+from tests.support.columns import varint
 from tests.support.factories import NOW
 
 TP = TopicPartition("user_events", 0)
@@ -53,9 +55,21 @@ def stock(data: bytes, position: int = 0) -> PartitionRecords:
     return PartitionRecords(TP, MemoryRecords(data), [], position, None, None, check_crcs=True, isolation_level=1)
 
 
+@pytest.fixture(
+    autouse=True,
+    params=["aiokafka", pytest.param("kernel", marks=pytest.mark.skipif(KERNEL is None, reason="it is not built"))],
+)
+def finder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds the records: aiokafka, and the kernel."""
+    monkeypatch.setitem(_FINDER, "kernel", KERNEL if request.param == "kernel" else None)
+
+
+_FINDER: dict[str, Kernel | None] = {}
+
+
 def reader_of(records: PartitionRecords, data: bytes) -> ResponseReader:
     """Return the reader of a response; no other has a large window."""
-    return ResponseReader(records, data, may_use_large_window=lambda: True)
+    return ResponseReader(records, data, may_use_large_window=lambda: True, kernel=_FINDER["kernel"])
 
 
 def read(data: bytes, position: int = 0) -> tuple[list[Any], int]:
@@ -205,14 +219,6 @@ def test_a_batch_with_a_wrong_checksum_is_one_unreadable_record() -> None:
 
 
 # -- large batches
-
-
-def varint(number: int) -> bytes:
-    """Encode a length that is not negative."""
-    zigzag, found = 2 * number, b""
-    while zigzag >= 0x80:
-        found, zigzag = found + bytes([zigzag & 0x7F | 0x80]), zigzag >> 7
-    return found + bytes([zigzag])
 
 
 def packed(records: bytes, count: int, *, base: int = 0, compression: int = ZSTD) -> bytes:

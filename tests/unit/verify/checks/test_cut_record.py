@@ -6,7 +6,7 @@ import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streamapp.model.record import UNREADABLE
-from streamapp.transport.lenient_records import varint
+from streamapp.model.record_format import varint
 from streamapp.verify.checks.cut_record import cut_record_in
 from tests.support.factories import FakeRecord
 
