@@ -62,7 +62,7 @@ class RecordKernel(Protocol):
         """
         ...
 
-    def fitting(self, rows: bytes, begin: int, most_rows: int, most_memory: int, /) -> tuple[int, int]:
+    def fitting(self, rows: bytes, begin: int, max_records: int, max_bytes: int, /) -> tuple[int, int]:
         """The number of rows from an index on until they reach a limit, and their memory."""
         ...
 

@@ -16,6 +16,7 @@ from typing import Any
 import faust
 
 from streamapp.connections.kafka import KafkaConnection
+from streamapp.decode.kernel import KERNEL
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model.record import PartitionBatch
 from streamapp.retry import OutageRetrier
@@ -77,6 +78,7 @@ def make_app(plan: Plan) -> faust.App:
                 topics=frozenset({plan.topic}),
                 topic_id_of=KafkaAdmin(KafkaConnection(servers=plan.servers)).topic_id_of,
                 outages=OutageRetrier("Kafka"),
+                kernel=lambda: KERNEL,
                 **plan.transport,
             ),
         )

@@ -394,9 +394,10 @@ def test_with_a_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
     (part,) = batch.parts(a_batch(a_record()), {1: writer}, **decoding)
     assert part.events.documents is made
-    stand_in.documents.return_value = ([None], [None], 1)
+    stand_in.documents.return_value = (declined := [None], [None], 1)
     (part,) = batch.parts(a_batch(a_record()), {1: writer}, **decoding)
     assert "user-1" == part.events.documents[0]["user_id"]
+    assert [] == declined  # what the kernel has made is freed with the parts that have it
     (part,) = batch.parts(a_batch(a_record(), topic_id=None), {1: writer}, **decoding)
     assert 2 == stand_in.documents.call_count
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import random
 import struct
 import tracemalloc
 
+import lz4.frame
 import pytest
 import zstandard
 from aiokafka import codec
@@ -45,6 +48,35 @@ def test_what_was_packed_is_unpacked_in_chunks(compression: int) -> None:
 def test_frames_after_each_other_are_unpacked(compression: int) -> None:
     """As the codecs of aiokafka do."""
     assert b"one two" == b"".join(unpacked(compression, PACK[compression](b"one ") + PACK[compression](b"two")))
+
+
+def stream(data: bytes) -> bytes | None:
+    """Return what the stream of lz4 yields; None for an error."""
+    try:
+        return lz4.frame.LZ4FrameFile(io.BytesIO(data)).read()
+    except (RuntimeError, EOFError):
+        return None
+
+
+def small(data: bytes) -> bytes | None:
+    """Return the same of `unpacked`."""
+    try:
+        return b"".join(unpacked(LZ4, data))
+    except (RuntimeError, UnpackError):
+        return None
+
+
+def test_small_frames_of_lz4_are_unpacked_like_those_of_the_stream() -> None:
+    """Also broken ones, those that are cut off, and bytes after the last one."""
+    rng, frames = random.Random(1), [codec.lz4_encode(each) for each in (b"", b"one", b"two" * 90, LARGE[:600_000])]
+    for _ in range(400):
+        data = bytearray(b"".join(rng.choices(frames, k=rng.randint(1, 3))))
+        if rng.random() < 0.7:
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        if rng.random() < 0.3:
+            del data[rng.randrange(len(data)) :]
+        if data:
+            assert stream(bytes(data)) == small(bytes(data)), data.hex()
 
 
 def test_snappy_without_a_stream_is_unpacked() -> None:
