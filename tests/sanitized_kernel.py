@@ -2,8 +2,8 @@
 
     STREAMAPP_FUZZ_SECONDS=30 STREAMAPP_FUZZ_SEED=7 uv run python -m tests.sanitized_kernel [PYTEST ARGUMENTS]
 
-Without arguments it runs the tests of decoding and of finding records. It needs gcc with its sanitizers. A read or a write out of bounds or of
-freed memory, or undefined behaviour, ends the run with a report.
+Without arguments it runs the tests of decoding and of finding records. It needs gcc with its sanitizers. A read or a
+write out of bounds or of freed memory, or undefined behaviour, ends the run with a report.
 """
 
 from __future__ import annotations

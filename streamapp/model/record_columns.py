@@ -18,6 +18,7 @@ from streamapp.model.record_format import nullable_bytes
 #: Of a record: offset, timestamp, place and size of the key, of the value, place and number of the headers, memory.
 #: Places are in the data; the size of null is -1.
 ROW = Struct("=qq7i4x")
+OFFSET, VALUE_SIZE, MEMORY = 0, 5, 8
 
 
 class Piece(NamedTuple):
@@ -104,6 +105,10 @@ class RecordColumns(Sequence[BatchRecord]):
     def __iter__(self) -> Iterator[BatchRecord]:
         return (_record(piece.data, *row) for piece in self.pieces for row in ROW.iter_unpack(piece.rows))
 
+    def column(self, number: int) -> list[int]:
+        """One number of each ROW."""
+        return [row[number] for piece in self.pieces for row in ROW.iter_unpack(piece.rows)]
+
     def _at(self, at: int) -> BatchRecord:
         number = bisect_right(self._ends, at)
         piece = self.pieces[number]
@@ -120,11 +125,9 @@ class RecordColumns(Sequence[BatchRecord]):
         return RecordColumns([piece for piece in parts if piece.rows])
 
 
-def offsets(records: Sequence[BatchRecord]) -> Iterator[int]:
+def offsets(records: Sequence[BatchRecord]) -> list[int]:
     """The offset of each record."""
-    if isinstance(records, RecordColumns):
-        return (row[0] for piece in records.pieces for row in ROW.iter_unpack(piece.rows))
-    return (record.offset for record in records)
+    return records.column(OFFSET) if isinstance(records, RecordColumns) else [record.offset for record in records]
 
 
 def with_headers(records: Sequence[BatchRecord]) -> Sequence[BatchRecord]:

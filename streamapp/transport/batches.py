@@ -15,7 +15,7 @@ from faust.types.tuples import ConsumerMessage
 from mode import get_logger
 
 from streamapp.model.record import BatchRecord, PartitionBatch
-from streamapp.transport.batch_size import memory_size, split
+from streamapp.transport.batch_size import memory_sizes, split
 from streamapp.transport.offset_tracker import InFlightBatch, OffsetTracker
 from streamapp.transport.response_buffer import FetchedPartition
 
@@ -110,7 +110,7 @@ class BatchBuilder:
             yield fetched.records, fetched.size
             return
         for records in split(fetched.records, max_records=self.max_records, max_bytes=self.max_bytes):
-            yield records, sum(map(memory_size, records))
+            yield records, sum(memory_sizes(records))
 
     def _note_start(self, fetched: FetchedPartition) -> None:
         if fetched.log_end is not None:

@@ -70,5 +70,5 @@ def test_of_columns_and_of_lists() -> None:
     columns = RecordColumns([piece(1), piece(2, header_count=2)])
 
     for records in (columns, [*columns]):
-        assert [1, 2] == [*record_columns.offsets(records)]
+        assert [1, 2] == record_columns.offsets(records)
         assert [2] == [each.offset for each in record_columns.with_headers(records)]

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+from aiokafka.record.default_records import DefaultRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.transport.batch_size import RECORD_OVERHEAD_BYTES, memory_size, split
+from streamapp.model.record_columns import RecordColumns
+from streamapp.transport.batch_size import RECORD_OVERHEAD_BYTES, memory_size, memory_sizes, split
+from tests.support.columns import columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,18 @@ def test_split_keeps_order_and_limits(values: list[bytes | None], max_records: i
 def test_memory_size_counts_key_value_headers_and_overhead(record: FakeRecord, expected: int) -> None:
     """Empty records and empty headers take up memory, too."""
     assert memory_size(record) == RECORD_OVERHEAD_BYTES + expected
+
+
+@pytest.mark.parametrize(("max_records", "max_bytes"), [(2, 100), (9, 7), (9, 1)])
+def test_columns_are_split_like_objects(max_records: int, max_bytes: int) -> None:
+    """Each batch has columns, too."""
+    objects = [DefaultRecord(at, 0, 0, b"k", value, []) for at, value in enumerate([b"123", None, b"12345", b"", b"6"])]
+    columns = columns_of(objects)
+
+    batches = [*split(columns, max_records=max_records, max_bytes=max_bytes)]
+
+    assert all(isinstance(batch, RecordColumns) for batch in batches)
+    assert memory_sizes(columns) == memory_sizes(objects)
+    assert [[each.offset for each in batch] for batch in batches] == [
+        [each.offset for each in batch] for batch in split(objects, max_records=max_records, max_bytes=max_bytes)
+    ]

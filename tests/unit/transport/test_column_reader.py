@@ -29,7 +29,7 @@ from streamapp.decode.kernel import KERNEL, Kernel
 from streamapp.model import record_columns
 from streamapp.model.record import BatchRecord, PartitionBatch
 from streamapp.model.record_columns import ROW, RecordColumns
-from streamapp.transport.batch_size import MAX_HEADERS
+from streamapp.transport.batch_size import MAX_HEADERS, memory_sizes
 from streamapp.transport.response_reader import ResponseReader
 from tests.support.columns import nullable, varint
 from tests.support.factories import NOW, TOPIC_ID, V1, V2, an_event, wire
@@ -187,7 +187,8 @@ def check_columns(records: Sequence[BatchRecord], data: bytes) -> bool:
     objects = [*records]
     values = {record.value[:5] for record in objects if record.value and len(record.value) >= 5}
     assert KERNEL.value_starts(records.pieces, wire_format.HEADER.size) == values, data.hex()
-    assert [*record_columns.offsets(records)] == [*record_columns.offsets(objects)]
+    assert record_columns.offsets(records) == record_columns.offsets(objects)
+    assert memory_sizes(records) == memory_sizes(objects)
     assert record_columns.with_headers(records) == record_columns.with_headers(objects)
     assert documents(records) == documents(objects), data.hex()
     return True
