@@ -29,6 +29,7 @@ from streamapp.transport.faust_codec import FaustCodec
 from streamapp.transport.prefix_commits import BatchOptions
 from streamapp.transport.transport import BatchTransport
 from streamapp.worker import access, memory
+from streamapp.worker.no_tables import NoTables
 from streamapp.worker.shutdown import BoundedWorker, stop_worker
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ app = App(
     broker=[f"kafka://{server}" for server in config.kafka_bootstrap_servers.split(",")],
     broker_credentials=credentials,
     Worker=BoundedWorker,
+    TableManager=NoTables,
     logging_config=JSON_LOGS if config.log_format == "json" else None,
     web_bind=config.web_host,
     web_host=config.web_host,

@@ -22,6 +22,7 @@ from streamapp.model.record import PartitionBatch
 from streamapp.retry import OutageRetrier
 from streamapp.transport.prefix_commits import BatchOptions
 from streamapp.transport.transport import BatchTransport
+from streamapp.worker.no_tables import NoTables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ def make_app(plan: Plan) -> faust.App:
     """Return the worker's app."""
     settings = {
         "broker": f"kafka://{plan.servers}",
+        "TableManager": NoTables,
         "store": "memory://",
         "topic_disable_leader": True,
         "broker_commit_interval": 0.2,

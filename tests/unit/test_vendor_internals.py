@@ -28,8 +28,10 @@ from faust.agents.agent import Agent
 from faust.app import base
 from faust.cli.worker import worker
 from faust.serializers.codecs import Codec, raw
+from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport import consumer
+from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
 from faust.types.tuples import Message
 from faust.web import base as web_base
@@ -46,6 +48,7 @@ from streamapp.transport import producer as bounded_producer
 from streamapp.transport.faust_codec import FaustCodec
 from streamapp.worker import web as bounded_web
 from streamapp.worker.app import App
+from streamapp.worker.no_tables import NoTables
 from streamapp.worker.shutdown import BoundedWorker
 
 #: What streamapp/transport overrides or calls, why its body matters, and the hash of the source that was reviewed.
@@ -148,6 +151,11 @@ WORKER = {
     # Replaced: the same services in another order.
     base.BootStrategy.server: "97e47ea1dec3",
     base.App._create_directories: "a9f571c3b04a",
+    # Replaced, without its pause; what it starts.
+    TableManager.on_start: "365dd25fbc0e",
+    TableManager._update_channels: "88e3941facc9",
+    Recovery.on_rebalance: "aa4d997a1795",
+    Conductor._subscriber.fun: "2a7908583404",
     # Fills Agent._actors and each actor's task, by which /readyz tells whether the agent runs; empties it.
     Agent._prepare_actor: "9b1435b6ba90",
     Agent.on_stop: "aa6a7463a907",
@@ -275,6 +283,7 @@ def test_compiled_source_is_the_reviewed_one(name: str) -> None:
         (BoundedWorker, faust.Worker),
         (FaustCodec, Codec),
         (App, faust.App),
+        (NoTables, TableManager),
         (bounded_web.WorkerWeb, web_driver.Web),
         (bounded_web.BoundedRunner, web.AppRunner),
         (bounded_web._Server, web.Server),
