@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import io
+import sys
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Never
 
@@ -39,6 +42,7 @@ from faust.web.drivers import aiohttp as web_driver
 from jgo.maven import Artifact, Component, MavenContext, PythonResolver
 from mode.threads import MethodQueue, QueueServiceThread, ServiceThread, WorkerThread
 from mode.utils.text import want_bytes
+from pymongo import ssl_support
 
 from streamapp.local.download import CheckedResolver
 from streamapp.transport import consumer as batch_consumer
@@ -333,3 +337,14 @@ def test_pymongo_takes_the_encoded_form_of_a_document_with_the_type_marker() -> 
 
     assert encoded == bson.encode(EncodedDocument(encoded))
     assert {"inner": {"a": 1}} == bson.decode(bson.encode({"inner": EncodedDocument(encoded)}))
+
+
+@pytest.mark.skipif(find_spec("OpenSSL") is not None, reason="pyOpenSSL is installed, and PyMongo uses it")
+def test_pymongo_cannot_use_pyopenssl_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """streamapp prevents this import, with which PyMongo would import cryptography before it fails."""
+    monkeypatch.delitem(sys.modules, "pymongo.pyopenssl_context", raising=False)
+
+    with pytest.raises(ImportError):
+        import_module("pymongo.pyopenssl_context")
+
+    assert not ssl_support.HAVE_PYSSL
