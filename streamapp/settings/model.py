@@ -51,14 +51,13 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Add the sources of alternatives and of deprecated names, and check `.env`."""
+        """Decide between alternatives, add the source of deprecated names, and check `.env`."""
         if isinstance(dotenv_settings, DotEnvSettingsSource):
             check_env_file(dotenv_settings.env_vars)
             dotenv_settings.env_vars = without_hidden(dotenv_settings.env_vars, os.environ)
-        sources = (init_settings, env_settings, dotenv_settings)
-        alternatives = Alternatives(settings_cls, *sources)
+        values = Alternatives(settings_cls, init_settings, env_settings, dotenv_settings)
         deprecated = DeprecatedNames(settings_cls, env_settings, dotenv_settings)
-        return alternatives, *sources, deprecated, file_secret_settings
+        return values, deprecated, file_secret_settings
 
     @property
     def subject(self) -> str:

@@ -65,7 +65,7 @@ def warn_once(old: str, new: str) -> None:
 
 
 class Alternatives(_Source):
-    """Decides between a secret and its file, which it reads, and between other settings of which one may be set.
+    """The values of all sources, the first source first; decides between a secret and its file, and other alternatives.
 
     As with all settings the environment wins over `.env`, whichever of the two it has. Within one of them, a secret
     and its file are an error.
@@ -77,10 +77,11 @@ class Alternatives(_Source):
 
     def __call__(self) -> dict[str, Any]:
         """Return the values that are set; raises SettingsError if a secret is set twice, or a file cannot be read."""
+        # Each source once: it looks for every setting, which takes a tenth of the time of an import of the worker.
         found = [source() for source in self._sources]
         names = secrets(self.settings_cls.model_fields)
         decided = [_secret(name, found) for name in names] + [_decided(_TOKEN, found)]
-        return {key: value for pair in decided for key, value in pair.items()}
+        return {key: value for each in (*reversed(found), *decided) for key, value in each.items()}
 
 
 def secrets(names: Iterable[str]) -> list[str]:
