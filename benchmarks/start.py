@@ -31,6 +31,7 @@ _PARTS: Mapping[str, Sequence[str]] = {
     "import streamapp.worker.app": [sys.executable, "-c", "import streamapp.worker.app"],
     "streamapp --help": [sys.executable, "-m", "streamapp", "--help"],
     "faust -A streamapp --help": [_FAUST, "-A", "streamapp", "--help"],
+    "faust -A streamapp worker --help": [_FAUST, "-A", "streamapp", "worker", "--help"],
 }
 _PROGRAMS: Mapping[str, Sequence[str]] = {OURS.name: [_FAUST, "-A", "streamapp", "worker"], LOOP.name: LOOP.command()}
 _GIVE_UP_AFTER_SECONDS = 120.0

@@ -77,7 +77,7 @@ class Alternatives(_Source):
 
     def __call__(self) -> dict[str, Any]:
         """Return the values that are set; raises SettingsError if a secret is set twice, or a file cannot be read."""
-        # Each source once: it looks for every setting, which takes a tenth of the time of an import of the worker.
+        # Each source once, because it looks for every setting.
         found = [source() for source in self._sources]
         names = secrets(self.settings_cls.model_fields)
         decided = [_secret(name, found) for name in names] + [_decided(_TOKEN, found)]
