@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.data import activity, direct, schemas, search
+from dashboard.data import activity, direct, schemas, search, senders
 from dashboard.data.kept import Kept
 from dashboard.data.version_times import VersionTimes
+from dashboard.model.clients import Client
 from dashboard.model.explorer import COLUMNS, Search, SearchResult
 from dashboard.model.health import Document, PipelineState
 from dashboard.model.pipeline_trends import SPANS, PipelineHistory, Span
@@ -55,6 +56,10 @@ class Pipeline(Protocol):
         """Return the newest events of the window, counted by value: those of them that pass the filter."""
         ...
 
+    def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
+        """Return who sent the newest events of the window: those of them that pass the filter."""
+        ...
+
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did in the newest events of a window."""
         ...
@@ -96,6 +101,7 @@ class MongoPipeline:
         self._activities = Kept[ActivityQuery, Activity](SLOW_FRESH_FOR_SECONDS, monotonic)
         self._days = Kept[None, tuple[Day, ...]](SLOW_FRESH_FOR_SECONDS, monotonic)
         self._searches = Kept[Search, SearchResult](FRESH_FOR_SECONDS, monotonic)
+        self._clients = Kept[tuple[Window, Filter], Sequence[Client]](SLOW_FRESH_FOR_SECONDS, monotonic)
         self._samples = Kept[tuple[Window, Filter], Sample](FRESH_FOR_SECONDS, monotonic)
 
     def state(self) -> PipelineState:
@@ -147,6 +153,14 @@ class MongoPipeline:
         with self._connection.asking() as database:
             counts, read = direct.counts(database, window, wanted, numbers, MOST_IN_SAMPLE)
         return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
+
+    def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
+        """Return who sent the newest events of the window: those of them that pass the filter."""
+        return self._clients.get((window, wanted), lambda: self._read_clients(window, wanted, numbers))
+
+    def _read_clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
+        with self._connection.asking() as database:
+            return senders.senders(database, window, wanted, numbers, MOST_IN_SAMPLE)
 
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did in the newest events of a window."""

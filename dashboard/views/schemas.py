@@ -15,6 +15,7 @@ from dashboard.views import chart, charts, choices, notices
 from streamapp.compatibility.diff import What
 from streamapp.compatibility.modes import first_to_upgrade
 from streamapp.model.user_event import CHARTS, SCHEMA_VERSION
+from streamapp.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,6 +128,31 @@ def _show_senders(feed: Feed, shown: Snapshot, choice: Choice) -> None:
     for column, dimension in zip(st.columns(len(_SENDERS)), _SENDERS, strict=True):
         with column.container(border=True, height="stretch"):
             _show_bars(feed, dimension, found, version)
+    _show_clients(feed, found, choice.zone)
+
+
+def _show_clients(feed: Feed, found: Snapshot, zone: tzinfo) -> None:
+    charts.heading("Clients", f"by the headers of the newest {MOST_IN_SAMPLE:,} events of the range")
+    try:
+        clients = feed.pipeline.clients(found.window, found.query.filter, found.overview.numbers)
+    except DashboardError:
+        # The notice at the top reports it.
+        st.caption(formatting.UNKNOWN)
+        return
+    names = dict.fromkeys(name for each in clients for name in each.headers)
+    # No name of a header has a space.
+    rows = [
+        {
+            **{name: each.headers.get(name, "") for name in names},
+            "number of events": f"{each.n:,}",
+            "last event": formatting.clock(each.last_at, today=feed.now(), zone=zone),
+        }
+        for each in clients
+    ]
+    if rows:
+        st.dataframe(rows, hide_index=True, width="stretch", key="clients_table")
+    else:
+        st.caption(f"Records with headers such as client are listed here: {variable('stored_headers')}")
 
 
 def _only(version: str, wanted: Filter) -> Filter:

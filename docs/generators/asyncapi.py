@@ -13,6 +13,7 @@ from streamapp.kafka.admin import DEAD_LETTER_PARTITIONS, UNLIMITED_RETENTION
 from streamapp.model import event
 from streamapp.model.omitted import OMITTED_HEADERS
 from streamapp.model.record import HEADER_PREFIX, Reason
+from streamapp.model.stored_headers import header_fields
 from streamapp.model.user_event import VERSIONS
 from streamapp.settings import PREFIX, Settings
 
@@ -130,6 +131,7 @@ def _event_message(version: int) -> dict[str, Any]:
         "title": f"A user event, schema version {version}",
         "summary": "Confluent's wire format: byte 0, the schema id in four bytes (big endian), the Avro body.",
         "contentType": "avro/binary",
+        "headers": {"type": "object", "properties": _stored_headers()},
         "payload": {"schemaFormat": _AVRO, "schema": event.schema(version)},
         "bindings": {
             "kafka": {
@@ -141,6 +143,11 @@ def _event_message(version: int) -> dict[str, Any]:
             }
         },
     }
+
+
+def _stored_headers() -> Mapping[str, Any]:
+    text = f"Optional; a document keeps it in kafka.headers, as {PREFIX}STORED_HEADERS names it."
+    return {name: {"type": "string", "description": text} for name in header_fields(_defaults().stored_headers)}
 
 
 def _dead_letter() -> dict[str, Any]:

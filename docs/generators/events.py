@@ -32,6 +32,11 @@ ADDED = {
     "kafka.partition": ("int", "Partition."),
     "kafka.offset": ("int", "Offset."),
     "kafka.timestamp": ("Date or null", "The record's Kafka timestamp; null if it has none."),
+    "kafka.headers": (
+        "document",
+        "The headers of the record that `STREAMAPP_STORED_HEADERS` names; absent if the record has none of them.",
+    ),
+    "kafka.headers.client": ("string", "The value of one of them, see below."),
 }
 TYPES = {"string": "string", "long": "int64", "null": "null", "record": "document"}
 
@@ -46,7 +51,8 @@ def _document() -> Mapping[str, Any]:
     origin = Origin("user_events", 3, 0, SAMPLE["event_timestamp"], "OeCM9eLtSVuj9YrtNq4ZGg")
     writer = writer_schema(event.schema(VERSION), schema_id=VERSION, version=f"v{VERSION}")
     times = EventTimes(earliest=0, ahead=0)
-    return build(dict(SAMPLE), writer=writer, origin=origin, received_at=datetime.now(UTC), times=times)
+    decoding: Any = {"received_at": datetime.now(UTC), "times": times}
+    return build(dict(SAMPLE), writer=writer, origin=origin, headers={"client": "web"}, **decoding)
 
 
 def _paths(document: Mapping[str, Any], parent: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from bson import json_util
 from bson.json_util import RELAXED_JSON_OPTIONS
 
 from streamapp.commands.schema_text import change_lines, diff_json
-from streamapp.dlq.letter_text import columns, letter_json
+from streamapp.dlq.letter_text import bytes_text, columns, letter_json
 from streamapp.explain.byte_layout import Layout, Span
 from streamapp.explain.explanation import Diagnosis, Explanation, Fate, SchemaFacts
 from streamapp.explain.reasons import ADVICE
@@ -21,6 +21,8 @@ from streamapp.model.value_text import text_of
 
 #: Bytes of a field that are shown in a line, and values that are listed.
 _MAX_BYTES, _MAX_TEXT = 12, 100
+#: Headers of a record that are listed.
+_MAX_HEADERS = 20
 #: Reasons that the bytes of a record cause.
 _OF_BYTES = {Reason.TRUNCATED, Reason.UNDECODABLE}
 
@@ -81,7 +83,8 @@ def _record_json(one: Explanation) -> Mapping[str, Any] | None:
         "topic": one.record.topic,
         "partition": one.record.partition,
         "offset": one.record.offset,
-        "value": None if value is None else base64.b64encode(value).decode(),
+        "value": _base64(value),
+        "headers": [{"name": name, "value": _base64(each)} for name, each in one.record.headers],
         "fields": [
             {"from": each.start, "to": each.end, "field": each.what, "value": each.text}
             for each in (layout.spans if layout else ())
@@ -89,6 +92,10 @@ def _record_json(one: Explanation) -> Mapping[str, Any] | None:
         "problem": layout.problem if layout else None,
         "problem_at": layout.problem_at if layout else None,
     }
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()
 
 
 def explanation_lines(one: Explanation) -> Iterator[str]:
@@ -103,6 +110,7 @@ def explanation_lines(one: Explanation) -> Iterator[str]:
     yield from _document_section(one)
     yield from _schema_section(one)
     yield from _record_section(one)
+    yield from _header_section(one)
     yield from _bucket_section(one)
     if one.notes:
         yield from _section("Notes", one.notes)
@@ -191,6 +199,14 @@ def _record_section(one: Explanation) -> Iterator[str]:
         yield from _section("Bytes", ["The value is null."])
     elif one.layout is not None:
         yield from _section(f"Bytes ({len(one.record.value)})", _byte_lines(one.record.value, one.layout))
+
+
+def _header_section(one: Explanation) -> Iterator[str]:
+    headers = one.record.headers if one.record is not None else ()
+    if headers:
+        rows = [(_cut(name), _cut(bytes_text(value))) for name, value in headers[:_MAX_HEADERS]]
+        more = len(headers) - _MAX_HEADERS
+        yield from _section("Headers", [*columns(rows), *([f"… {more} more"] if more > 0 else [])])
 
 
 def _byte_lines(value: bytes, layout: Layout) -> Sequence[str]:

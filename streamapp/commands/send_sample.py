@@ -6,7 +6,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from streamapp.verify.manifest_recorder import ManifestRecorder
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "min": timedelta(minutes=1)}
 _SPAN = re.compile(r"([0-9]{1,7})(d|h|min)")
+_HEADER = re.compile(rf"(?:v([{VERSIONS[0]}-{VERSIONS[-1]}]):)?([A-Za-z0-9._-]+)=(.*)", re.DOTALL)
+_HEADER_EXAMPLES = "client=shop, v1:client_version=1.8"
 _LONGEST = timedelta(days=3_650)
 
 
@@ -40,6 +42,20 @@ def _parse_faults(_context: click.Context, parameter: click.Parameter, text: str
         return {} if text is None else faults.parse(text)
     except ValueError as exc:
         raise click.BadParameter(str(exc), param=parameter) from None
+
+
+def _parse_headers(
+    _context: click.Context, parameter: click.Parameter, texts: Sequence[str]
+) -> Mapping[int, sender.Headers]:
+    """Return the headers of the records of each version."""
+    headers: Mapping[int, list[tuple[str, bytes]]] = {version: [] for version in VERSIONS}
+    for text in texts:
+        found = _HEADER.fullmatch(text)
+        if not found:
+            raise click.BadParameter(f"{text!r} is no header. Examples: {_HEADER_EXAMPLES}", param=parameter)
+        for version in [int(found[1])] if found[1] else VERSIONS:
+            headers[version].append((found[2], found[3].encode("utf-8", "surrogateescape")))
+    return headers
 
 
 def _parse_span(_context: click.Context, parameter: click.Parameter, text: str | None) -> timedelta | None:
@@ -88,6 +104,15 @@ def _check_manifest(_context: click.Context, parameter: click.Parameter, path: P
     help=f"Give these fractions of the events a fault, for a drill. Names: {', '.join(Fault)}.",
 )
 @click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=_parse_headers,
+    metavar="[vN:]NAME=VALUE",
+    help=f"Add a header to the records; with v1: before its name, to those of schema V1. It can be given several times."
+    f" Examples: {_HEADER_EXAMPLES}. The dashboard lists by the headers client and client_version who sends a version.",
+)
+@click.option(
     "--manifest",
     "--ledger",
     "manifest",
@@ -107,6 +132,7 @@ def command(  # noqa: PLR0913 - its options
     start: str | None,
     over: timedelta | None,
     fractions: Mapping[Fault, float],
+    headers: Mapping[int, sender.Headers],
     manifest: Path | None,
     as_json: bool,
 ) -> None:
@@ -121,6 +147,7 @@ def command(  # noqa: PLR0913 - its options
         v2_ratio=ratio,
         start=began_at,
         faults=fractions,
+        headers=headers,
         rhythm=None if over is None else Rhythm(_span(began_at, over), count),
     )
     _send(plan, settings, manifest, as_json=as_json)

@@ -18,6 +18,7 @@ from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import BatchRecord, DeadLetter, Origin, PartitionBatch, Reason, Record
+from streamapp.model.stored_headers import NO_FIELDS, HeaderFields, stored_headers
 
 log = logging.getLogger(__name__)
 
@@ -112,13 +113,14 @@ class DecodedBatch:
 NEXT_IS_LARGE = DecodedBatch(DecodedEvents(), (), frozenset(), -1)
 
 
-def parts(
+def parts(  # noqa: PLR0913 - the records, and what decoding depends on
     batch: PartitionBatch,
     schemas: Mapping[int, WriterSchema],
     *,
     times: EventTimes,
     received_at: datetime,
     kernel: Kernel | None = None,
+    header_fields: HeaderFields = NO_FIELDS,
 ) -> Iterator[DecodedBatch]:
     """Decode the records of a batch with the schemas that exist; the other records become dead letters.
 
@@ -135,17 +137,20 @@ def parts(
         times: the limits of event times.
         received_at: the time at which the worker received the records.
         kernel: converts the records of the fast path; None: the generated code does.
+        header_fields: the headers that are stored.
     """
     made = None
     if kernel:
-        made = compiled_path.converted(kernel, batch, schemas, times=times, received_at=received_at)
+        made = compiled_path.converted(
+            kernel, batch, schemas, times=times, received_at=received_at, header_fields=header_fields
+        )
     if made and not made.declined:
         documents, versions = cast("Sequence[LazyDocument]", made.documents), cast("Sequence[str]", made.versions)
         yield DecodedBatch(DecodedEvents(documents, batch.records, versions), (), frozenset(), batch.records[-1].offset)
         return
-    fast_path = FastPath(batch, schemas, times=times, received_at=received_at)
+    fast_path = FastPath(batch, schemas, times=times, received_at=received_at, header_fields=header_fields)
     fast = _drained(made.documents) if made else map(fast_path.document, batch.records)
-    yield from _parts(batch, fast, schemas, times=times, received_at=received_at)
+    yield from _parts(batch, fast, schemas, times=times, received_at=received_at, header_fields=header_fields)
 
 
 def _drained(documents: list[LazyDocument | None]) -> Iterator[LazyDocument | None]:
@@ -155,13 +160,14 @@ def _drained(documents: list[LazyDocument | None]) -> Iterator[LazyDocument | No
         yield documents.pop()
 
 
-def _parts(
+def _parts(  # noqa: PLR0913 - see `parts`
     batch: PartitionBatch,
     fast: Iterable[LazyDocument | None],
     schemas: Mapping[int, WriterSchema],
     *,
     times: EventTimes,
     received_at: datetime,
+    header_fields: HeaderFields,
 ) -> Iterator[DecodedBatch]:
     """The same, given the documents that the fast path has made; None for records that it declined."""
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
@@ -183,7 +189,10 @@ def _parts(
             writer = wire_format.writer_of(record.value, schemas)
             event, size = wire_format.build(cast("bytes", record.value), writer)
             built += size
-            made = document.build(event, writer=writer, origin=origin, received_at=received_at, times=times)
+            headers = stored_headers(record.headers, header_fields)
+            made = document.build(
+                event, writer=writer, origin=origin, received_at=received_at, times=times, headers=headers
+            )
         except Undecodable as exc:
             built += exc.built
             dead.append(_dead_letter(placed, origin, exc))

@@ -17,6 +17,7 @@ from streamapp.decode.writer_schema import WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.event import RESERVED, Event, required_types
 from streamapp.model.record import Origin, Reason
+from streamapp.model.stored_headers import NO_FIELDS
 from streamapp.model.user_event import DIMENSIONS, OPTIONAL, REQUIRED, TIME, USER, DimensionValues, Field
 from streamapp.model.value_text import text_of
 
@@ -100,10 +101,24 @@ class EventTimes:
         return cls(earliest=int(earliest_at.timestamp() * 1000), ahead=int(ahead_seconds * 1000))
 
 
-def build(
-    event: Event, *, writer: WriterSchema, origin: Origin, received_at: datetime, times: EventTimes
+def build(  # noqa: PLR0913 - what a document is made of
+    event: Event,
+    *,
+    writer: WriterSchema,
+    origin: Origin,
+    received_at: datetime,
+    times: EventTimes,
+    headers: Mapping[str, str] = NO_FIELDS,
 ) -> dict[str, Any]:
     """The document of one event.
+
+    Args:
+        event: its fields.
+        writer: the schema that it was written with.
+        origin: its first coordinates.
+        received_at: the time at which the worker received the record.
+        times: the limits of event times.
+        headers: the headers of the record that are stored.
 
     Raises:
         Undecodable: a required field is null or of another type, or the event time is out of range.
@@ -120,18 +135,19 @@ def build(
         "schema_version": writer.version,
         "schema_id": writer.schema_id,
         "received_at": received_at,
-        "kafka": kafka_part(origin),
+        "kafka": kafka_part(origin, headers),
     }
 
 
-def kafka_part(origin: Origin) -> dict[str, Any]:
+def kafka_part(origin: Origin, headers: Mapping[str, str] = NO_FIELDS) -> dict[str, Any]:
     """Return the document's field `kafka`."""
-    return {
+    part = {
         "topic": origin.topic,
         "partition": origin.partition,
         "offset": origin.offset,
         "timestamp": None if origin.timestamp < 0 else DatetimeMS(origin.timestamp),
     }
+    return {**part, "headers": headers} if headers else part
 
 
 class UnencodableError(ValueError):

@@ -16,9 +16,11 @@ import bson
 from streamapp.decode import document, wire_format
 from streamapp.decode.code_generator import SIZES
 from streamapp.decode.document import EventTimes, LazyDocument
+from streamapp.decode.header_field import HeaderField
 from streamapp.decode.transcoder import Transcode
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, PartitionBatch
+from streamapp.model.stored_headers import NO_FIELDS, HeaderFields, is_ordinary
 
 # The BSON element `kafka.offset`, and what follows its name: the offset, the timestamp, the end of `kafka`.
 _INT32, _AFTER_INT32 = b"\x10offset\0", Struct("<i11sqx")
@@ -37,28 +39,41 @@ class FastPath:
     """Converts the records of one batch; declines records that it does not support."""
 
     def __init__(
-        self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema], *, times: EventTimes, received_at: datetime
+        self,
+        batch: PartitionBatch,
+        schemas: Mapping[int, WriterSchema],
+        *,
+        times: EventTimes,
+        received_at: datetime,
+        header_fields: HeaderFields = NO_FIELDS,
     ) -> None:
         self._batch = batch
         self._schemas = schemas
         self._times = times
         self._received_at = received_at
+        self._headers = HeaderField(header_fields, topic=batch.topic, partition=batch.partition)
         #: Header of the value → its encoder; None if the fast path declines such records.
         self._encoders: dict[bytes, _Encoder | None] = {}
 
     def document(self, record: BatchRecord) -> LazyDocument | None:
         """The record's document; None if the fast path declines the record."""
-        value = record.value
-        if record.headers or not value:
+        value, headers = record.value, record.headers
+        if not value or (headers and not is_ordinary(headers)):
             return None
         header = value[: wire_format.HEADER.size]
         try:
             if header not in self._encoders:
                 self._encoders[header] = self._encoder(header)
             encoder = self._encoders[header]
-            return encoder(record, value) if encoder else None
+            if encoder is None:
+                return None
+            made = encoder(record, value)
+            if headers:
+                self._headers.add(made, headers)
         except Exception:  # noqa: BLE001 - the generic path reports the error, or decodes the record
             return None
+        else:
+            return made
 
     def _encoder(self, header: bytes) -> _Encoder | None:
         topic_id, records = self._batch.topic_id, self._batch.records

@@ -118,9 +118,9 @@ def record_lines(record: Record, *, max_bytes: int) -> Iterable[str]:
     fields = [
         ("at", f"{record.topic}, partition {record.partition}, offset {record.offset}"),
         ("timestamp", f"{record.timestamp} ({_instant_of(record.timestamp)})"),
-        ("key", _text(record.key)),
+        ("key", bytes_text(record.key)),
         ("value", "null" if record.value is None else f"{len(record.value)} bytes"),
-        *((_escaped(name), _text(value)) for name, value in record.headers),
+        *((_escaped(name), bytes_text(value)) for name, value in record.headers),
     ]
     yield from columns(fields)
     value = record.value or b""
@@ -137,8 +137,8 @@ def hex_lines(value: bytes) -> Iterable[str]:
         yield f"{start:08x}  {line.hex(' '):<47}  {ascii_}"
 
 
-def _text(value: bytes | None) -> str:
-    """Printable UTF-8 as it is, other text and bytes as a Python literal."""
+def bytes_text(value: bytes | None) -> str:
+    """Return printable UTF-8 as it is, other text and bytes as a Python literal."""
     if value is None:
         return "null"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +47,8 @@ class SamplePlan:
     start: datetime | None
     #: Fraction of the events that get each fault.
     faults: Mapping[Fault, float]
+    #: Schema version → headers of its records.
+    headers: Mapping[int, Headers] = field(default_factory=dict[int, "Headers"])
     #: The event times of all events, in place of those that follow from start and rate.
     rhythm: Rhythm | None = None
 
@@ -59,6 +61,9 @@ class SamplePlan:
         return int(self.start.timestamp() * 1000 + index * 1000 / (self.rate or _DEFAULT_RATE))
 
 
+Headers = Sequence[tuple[str, bytes]]
+
+
 class OutgoingRecord(NamedTuple):
     """A record to send."""
 
@@ -69,6 +74,7 @@ class OutgoingRecord(NamedTuple):
     #: The event that a worker stores.
     event: Mapping[str, Any]
     fault: Fault | None = None
+    headers: Headers = ()
 
 
 #: Called with an acknowledged record, its partition and its offset.
@@ -148,10 +154,11 @@ class Sender:
             self.counts.error = cause_of(self.counts.error, self._producer)
 
     def _produce(self, record: OutgoingRecord) -> None:
+        fields: dict[str, Any] = {"key": record.key, "value": record.value, "headers": [*record.headers]}
         on_delivery = self._delivery_report(record)
         while True:
             try:
-                self._producer.produce(self._topic, key=record.key, value=record.value, on_delivery=on_delivery)
+                self._producer.produce(self._topic, **fields, on_delivery=on_delivery)
             except BufferError:  # the producer's queue is full: wait until it has room
                 self._producer.poll(0.1)
             except KafkaException as exc:
@@ -227,15 +234,21 @@ def outgoing_records(
     for index, sample in enumerate(paced(samples)):
         fault = faults.draw()
         event = sample.event(at=faults.event_time(fault, plan.event_time(index)))
-        key, version = sample.fields[USER], sample.version
-        yield from faulty_records(faults, fault, codec.dumps(event), key=key, version=version, event=event)
+        record = OutgoingRecord(
+            key=sample.fields[USER],
+            value=codec.dumps(event),
+            version=sample.version,
+            event=event,
+            fault=fault,
+            headers=plan.headers.get(sample.version, ()),
+        )
+        yield from with_fault(record, faults)
 
 
-def faulty_records(  # noqa: PLR0913 - a record and its fault
-    faults: Faults, fault: Fault | None, value: bytes, *, key: str, version: int, event: Mapping[str, Any]
-) -> Iterator[OutgoingRecord]:
-    """Yield the record of an event with a fault; two for a duplicate."""
-    value_sent = faults.wire(fault, value)
-    if fault is Fault.DUPLICATE:  # the first of the two counts as an event without a fault
-        yield OutgoingRecord(key=key, value=value_sent, version=version, event=event)
-    yield OutgoingRecord(key=key, value=value_sent, version=version, fault=fault, event=event)
+def with_fault(record: OutgoingRecord, faults: Faults) -> Iterator[OutgoingRecord]:
+    """Yield a record with its fault; two for a duplicate."""
+    if record.value is not None:
+        record = record._replace(value=faults.wire(record.fault, record.value))
+    if record.fault is Fault.DUPLICATE:  # the first of the two counts as an event without a fault
+        yield record._replace(fault=None)
+    yield record

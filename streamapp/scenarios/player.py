@@ -235,9 +235,21 @@ class Player:
             sample, fault = next(self._samples), faults.draw()
             event = sample.event(at=faults.event_time(fault, int(time.time() * 1000)))
             event = self._schemas[name].adapt(event, self._source)
-            yield from sender.faulty_records(
-                faults, fault, write[name](event), key=str(sample.fields[USER]), version=names.index(name), event=event
+            record = OutgoingRecord(
+                key=str(sample.fields[USER]),
+                value=write[name](event),
+                version=names.index(name),
+                event=event,
+                fault=fault,
+                headers=self._headers(send, name),
             )
+            yield from sender.with_fault(record, faults)
+
+    def _headers(self, send: Send, name: str) -> sender.Headers:
+        values = send.headers.get(name, {}).items()
+        return [
+            (header, (each if isinstance(each, str) else self._source.choice(each)).encode()) for header, each in values
+        ]
 
     # What became of the events
 

@@ -21,6 +21,7 @@ MAX_EVENTS = 100_000
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Fate = Literal["stored", "unregistered"] | Reason
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+Header = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -54,6 +55,11 @@ class Send(_Table):
     seconds: float = Field(gt=0, le=3_600, description="How long sending takes at `--speed 1`.")
     mix: Mapping[str, Fraction] = Field(
         description="Schema → its fraction of the events; the fractions add up to 1, and the numbers are exact."
+    )
+    headers: Mapping[str, Mapping[Header, str | Annotated[Sequence[str], Field(min_length=1)]]] = Field(
+        default_factory=dict,
+        description="Schema → name of a header → its value in the records of these events. Of an array, one value is"
+        " drawn for each record. The page lists who sends a version by the headers `client` and `client_version`.",
     )
     faults: Mapping[Fault, Fraction] = Field(
         default_factory=dict,
@@ -168,6 +174,8 @@ def _of_send(send: Send, known: set[str], sendable: set[str]) -> Iterator[tuple[
             yield ("send", "mix"), f"{name!r} is not a schema: {', '.join(sorted(known))}"
         elif name not in sendable:
             yield ("send", "mix"), f"{name!r} is not registered by this step or an earlier one"
+    for name in send.headers.keys() - send.mix.keys():
+        yield ("send", "headers"), f"the step sends no events of {name!r}"
     if Fault.FOREIGN_SCHEMA in send.faults:
         yield ("send", "faults"), "foreign-schema registers a schema of its own: make a schema of the scenario instead"
     for key, fractions, is_whole in (("mix", send.mix, True), ("faults", send.faults, False)):

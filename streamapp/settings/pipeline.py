@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
-from streamapp.settings.types import TopicName, UtcDatetime
+from streamapp.settings.types import HeaderNames, TopicName, UtcDatetime
 
 #: 2^31 - 1 seconds, the largest `expireAfterSeconds` of a TTL index of MongoDB, in days.
 MAX_RETENTION_DAYS = 24_855
@@ -79,6 +79,14 @@ class PipelineSettings(BaseSettings):
         " optional field that the writer lacks gets the default of the latest schema, and a field that the latest"
         " schema has renamed, with an alias, gets its new name. off: events are stored as written.",
         examples=["on"],
+    )
+    stored_headers: HeaderNames = Field(
+        default="client,client_version",
+        pattern=r"^[A-Za-z0-9._-]{1,100}(,[A-Za-z0-9._-]{1,100}){0,15}$",
+        description="Headers of records that documents keep in `kafka.headers`, at most 16 names (letters, digits,"
+        " . _ -) separated by commas: a record that has none of them is stored without. The dashboard shows by them who"
+        " sends which schema version. none keeps no headers.",
+        examples=["client,client_version"],
     )
     compiled_decoder: bool = Field(
         default=True,

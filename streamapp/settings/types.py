@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from streamapp.model.record import HEADER_PREFIX
+
 MAX_PORT = 65535
 
 
@@ -46,6 +48,14 @@ def _is_topic(name: str) -> str:
     if name in {".", ".."}:
         raise ValueError("Kafka does not allow this name")
     return name
+
+
+def _are_headers(names: str) -> str:
+    if len({*names.split(",")}) != names.count(",") + 1:
+        raise ValueError("a name is given twice")
+    if any(name.startswith(HEADER_PREFIX) for name in names.split(",")):
+        raise ValueError(f"the headers of dead letters, {HEADER_PREFIX}…, cannot be stored")
+    return names
 
 
 def _is_mongo_uri(uri: SecretStr) -> SecretStr:
@@ -88,6 +98,7 @@ KafkaServers = Annotated[str, AfterValidator(_has_ports)]
 Url = Annotated[str, AfterValidator(_has_host)]
 Urls = Annotated[str, AfterValidator(_have_hosts)]
 TopicName = Annotated[str, AfterValidator(_is_topic)]
+HeaderNames = Annotated[str, AfterValidator(_are_headers)]
 UtcDatetime = Annotated[datetime, AfterValidator(_is_utc)]
 MongoUri = Annotated[SecretStr, AfterValidator(_is_mongo_uri)]
 #: Kafka's documentation writes SASL_SSL, this one sasl_ssl; both are accepted.

@@ -26,6 +26,7 @@ from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch
 from streamapp.model.record_columns import RecordColumns
+from streamapp.model.stored_headers import NO_FIELDS, HeaderFields
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.writer import RollupWriter
 from streamapp.sink.circuit_breaker import CircuitBreaker
@@ -79,6 +80,7 @@ class Sink:
         breaker: CircuitBreaker,
         times: EventTimes,
         kernel: Kernel | None = None,
+        header_fields: HeaderFields = NO_FIELDS,
     ) -> None:
         self.fates = Fates()
         self._ports = ports
@@ -87,6 +89,7 @@ class Sink:
         self._breaker = breaker
         self._times = times
         self._kernel = kernel
+        self._header_fields = header_fields
         self._insert_batcher = InsertBatcher(self._timed_insert)
         self._redelivery = Redelivery(ports.events, rollup_writer, outages.store, signing_key=ports.signing_key)
         self._decode_slots = WeightedSemaphore(MAX_DECODED_RECORDS)
@@ -155,7 +158,14 @@ class Sink:
 
     async def _decoded(self, batch: PartitionBatch, schemas: Mapping[int, WriterSchema]) -> AsyncIterator[DecodedBatch]:
         received_at = self._ports.now()
-        decoding = parts(batch, schemas, times=self._times, received_at=received_at, kernel=self._kernel)
+        decoding = parts(
+            batch,
+            schemas,
+            times=self._times,
+            received_at=received_at,
+            kernel=self._kernel,
+            header_fields=self._header_fields,
+        )
         for part in decoding:
             if part is NEXT_IS_LARGE:
                 yield await asyncio.get_running_loop().run_in_executor(self._large_parts, next, decoding)

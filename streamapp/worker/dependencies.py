@@ -16,6 +16,7 @@ from streamapp.decode.kernel import Kernel, chosen, decoder
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.kafka.admin import KafkaAdmin
 from streamapp.kafka.dead_letter_producer import DeadLetterProducer
+from streamapp.model.stored_headers import header_fields
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_retention import EventRetention
 from streamapp.mongodb.event_store import EventStore
@@ -224,4 +225,5 @@ def _sink(
         ),
         times=EventTimes.of(settings.min_event_time, ahead_seconds=settings.max_event_lead_seconds),
         kernel=kernel,
+        header_fields=header_fields(settings.stored_headers),
     )

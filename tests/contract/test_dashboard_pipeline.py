@@ -14,6 +14,7 @@ from dashboard.data.connection import Connection
 from dashboard.data.pipeline import LATEST, MongoPipeline, Pipeline
 from dashboard.data.search import MOST_FOUND
 from dashboard.model import time_window
+from dashboard.model.clients import Client
 from dashboard.model.explorer import Search
 from dashboard.model.snapshot import USUAL_NUMBERS, Filter
 from dashboard.model.user_activity import ActivityQuery
@@ -103,6 +104,27 @@ def test_a_sample_is_counted_by_value(pipeline_of: Factory) -> None:
 
     assert {"DE": 2, "FR": 1, '"not given"': 1, '""': 1} == dict(sample.counts.by_value["locations"])
     assert (6, False) == (sample.read, sample.is_cut)
+
+
+def test_clients_are_counted_by_their_headers(pipeline_of: Factory) -> None:
+    """Only those of the window and the filter, the last one first; other programs may have stored anything there."""
+    place, window = document()["kafka"], time_window.window(time_window.DEFAULT, NOON)
+    minutes = [NOON - timedelta(minutes=ago) for ago in (3, 1, 2, 2)]
+    headers = [{"client": "web"}, {"client": "web"}, {"client": "ios", "client%2Eversion": "1"}, {"client": 7}]
+    sent = [v1(at, kafka={**place, "headers": each}) for at, each in zip(minutes, headers, strict=True)]
+    odd = [v1(kafka={**place, "headers": each}) for each in (None, {}, "text", ["web"])]
+    other = [
+        document(kafka={**place, "headers": {"client": "tv"}}),
+        v1(NOON - timedelta(days=1), kafka=sent[0]["kafka"]),
+    ]
+
+    found = pipeline_of([*sent, *odd, *other, v1()]).clients(window, Filter(versions=("v1",)), USUAL_NUMBERS)
+
+    assert [
+        Client({"client": "web"}, 2, minutes[1]),
+        Client({"client": "7"}, 1, minutes[3]),
+        Client({"client": "ios", "client.version": "1"}, 1, minutes[2]),
+    ] == [*found]
 
 
 EVENTS = [

@@ -75,6 +75,23 @@ def test_event_times_fill_a_span(settings: Settings) -> None:
         assert (2, True) == (refused.returncode, f"{wrong!r} is not a span" in refused.stderr)
 
 
+def test_records_have_headers_by_version(settings: Settings) -> None:
+    """For all versions, or for one; what is no header is refused before anything is sent."""
+    sample = (STREAMAPP, "send-sample", "--count", "40", "--v2-ratio", "0.5", "--seed", "1")
+    headers = ("--header", "client=shop=1 ü", "--header", "v1:client_version=1.8")
+    assert run(*sample, *headers, settings=settings).returncode == 0
+    versions = {
+        int.from_bytes((message.value() or b"")[1:5], "big"): message.headers()
+        for message in foreign.read_all(settings, settings.topic, 40)
+    }
+
+    client = ("client", "shop=1 ü".encode())
+    assert [[client, ("client_version", b"1.8")], [client]] == [versions[schema_id] for schema_id in sorted(versions)]
+    for wrong in ("client", "v3:client=x", "cli ent=x", "=x"):
+        refused = run(*sample, "--header", wrong, settings=settings)
+        assert (2, True) == (refused.returncode, f"{wrong!r} is no header" in refused.stderr)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_early_with_a_complete_manifest(settings: Settings, tmp_path: Path, number: int) -> None:
     """The manifest contains all records in the topic; the exit code is 128 plus the number of the signal."""

@@ -138,6 +138,12 @@ def test_error_contains_no_password(monkeypatch: pytest.MonkeyPatch, variable: s
     assert PASSWORD not in message
 
 
+@pytest.mark.parametrize("names", ["a,a", "client, version", "$set", "streamapp.reason", "a,,b", "x" * 101])
+def test_names_of_headers_are_checked(monkeypatch: pytest.MonkeyPatch, names: str) -> None:
+    """None is given twice, none is a header of streamapp, and all are names that a document can have."""
+    assert "STREAMAPP_STORED_HEADERS is invalid" in _error(monkeypatch, "STREAMAPP_STORED_HEADERS", names)
+
+
 @pytest.mark.parametrize("scheme", ["mongodb", "mongo"])
 def test_validation_error_contains_no_password(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """The error of pydantic, which a traceback shows, contains no input."""

@@ -14,6 +14,7 @@ from streamapp.decode.document import LENIENT, EventTimes
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import Undecodable
 from streamapp.model.record import Origin, Record
+from streamapp.model.stored_headers import header_name, stored_headers
 from streamapp.verify.checks.shape_history import ShapeHistory
 
 #: A schema id and its version label.
@@ -24,7 +25,7 @@ _ANY_TIME = EventTimes(earliest=-(2**63), ahead=2**65)
 _AS_WRITTEN = ShapeHistory()
 _SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 # A field of type Date. Its last occurrence is the top-level field: the only field after it, `kafka`, has no other text
-# than the topic name.
+# than the topic name, and headers at its end.
 _RECEIVED_AT = b"\x09received_at\x00"
 _FIRST_IS_ID = b"\x02_id\x00"
 
@@ -67,9 +68,11 @@ def difference(  # noqa: PLR0913 - what is compared, and what is known of it
     expected = b""
     try:
         writer = wire_format.writer_of(record.value, schemas)
+        headers = _expected_headers(raw, record) if record.headers else {}
+        size = len(bson.encode(headers))
         for variant in history.variants(writer):
-            expected = _expected(raw, record, origin, variant)
-            if _without_time(expected) == _without_time(raw):
+            expected = _expected(raw, record, origin, variant, headers)
+            if _without_time(expected, size) == _without_time(raw, size):
                 return None
     except Undecodable as exc:
         return f"stored, but the record is not an event ({exc.reason})"
@@ -81,9 +84,25 @@ def difference(  # noqa: PLR0913 - what is compared, and what is known of it
     return None if bson.encode(found) == raw else "the fields differ"
 
 
-def _expected(raw: bytes, record: Record, origin: Origin, writer: WriterSchema) -> bytes:
+def _expected_headers(raw: bytes, record: Record) -> Mapping[str, str]:
+    """The headers that a document should have: the setting of the worker that stored it says which, so it may have any.
+
+    A header that it has must be that of the record.
+    """
+    fields = _headers_of(bson.decode(raw, LENIENT).get("kafka"))
+    return stored_headers(record.headers, {header_name(field): field for field in fields})
+
+
+def _headers_of(kafka: object) -> Mapping[str, Any]:
+    headers = cast("Any", kafka).get("headers") if isinstance(kafka, dict) else None
+    return cast("dict[str, Any]", headers) if isinstance(headers, dict) else {}
+
+
+def _expected(raw: bytes, record: Record, origin: Origin, writer: WriterSchema, headers: Mapping[str, str]) -> bytes:
     event = wire_format.read(cast("bytes", record.value), writer)
-    expected = document.build(event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME)
+    expected = document.build(
+        event, writer=writer, origin=origin, received_at=_SOME_TIME, times=_ANY_TIME, headers=headers
+    )
     return bson.encode(expected if id_in(raw) == expected["_id"] else identity.with_id_of_its_own(expected))
 
 
@@ -100,8 +119,8 @@ def id_of_its_own(record: Record, origin: Origin, schemas: Mapping[int, WriterSc
     return identity.with_id_of_its_own(came)["_id"]
 
 
-def _without_time(raw: bytes) -> bytes:
-    at = raw.rfind(_RECEIVED_AT) + len(_RECEIVED_AT)
+def _without_time(raw: bytes, headers_size: int) -> bytes:
+    at = raw.rfind(_RECEIVED_AT, 0, len(raw) - headers_size) + len(_RECEIVED_AT)
     return raw[:at] + raw[at + 8 :]
 
 
@@ -123,7 +142,8 @@ def has_lost_schema(
     except Undecodable:
         return False
     found = bson.decode(raw, LENIENT)
-    if found.get("schema_id") != schema_id or not _is_kafka_part(found.get("kafka"), document.kafka_part(origin)):
+    wanted = document.kafka_part(origin, _expected_headers(raw, record))
+    if found.get("schema_id") != schema_id or not _is_kafka_part(found.get("kafka"), wanted):
         return False
     now = schemas.get(schema_id)
     if now is None or now.problem:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.data.activity import MOST_READ
 from dashboard.data.pipeline import LATEST, MOST_IN_SAMPLE
 from dashboard.data.search import MOST_FOUND, MOST_SEARCHED
+from dashboard.model.clients import Client, clients
 from dashboard.model.explorer import COLUMNS, Search, SearchResult
 from dashboard.model.health import PipelineState
 from dashboard.model.pipeline_trends import PipelineHistory, Span
@@ -106,6 +107,13 @@ class FakePipeline:
         newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_in_sample]
         counts = FakeReader(newest, numbers=numbers).found_directly(window, wanted, numbers).counts
         return Sample(counts=counts, read=len(newest), is_cut=len(newest) >= self.most_in_sample)
+
+    def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
+        """Return who sent the newest events of the window that pass the filter."""
+        self._raise()
+        inside = [event for event in self.events if window.start <= from_ms(event["event_timestamp"]) < window.end]
+        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_in_sample]
+        return clients(event for event in newest if _passes(event, wanted, numbers))
 
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did, each found out by trying all ways through the steps."""

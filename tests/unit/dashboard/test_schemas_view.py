@@ -17,6 +17,7 @@ from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     Documents = Sequence[dict[str, Any]]
 
@@ -95,6 +96,7 @@ def test_who_uses_which_version() -> None:
         "Event types",
         "Devices",
         "Locations",
+        "Clients",
         "Difference between versions",
         "Dead letters by schema",
     ] == titles(app)
@@ -107,6 +109,30 @@ def test_who_uses_which_version() -> None:
     devices, locations = (str(each.proto) for each in app.get("bidi_component")[2:])
     assert "Devices that send v1: tablet 1" in devices
     assert "Locations that send v1: FR 1" in locations
+
+
+def sent_by(at: datetime, **headers: Any) -> dict[str, Any]:
+    """Return an event of version 1 with headers of its record."""
+    event = v1(at)
+    return {**event, "kafka": {**event["kafka"], "headers": headers}}
+
+
+def test_clients_that_still_send_a_version() -> None:
+    """By the headers of their records, the last one first; events without headers and of other versions are not in."""
+    old = NOON - timedelta(minutes=5)
+    android = [sent_by(at, client="android", client_version="1.8") for at in (NOON - timedelta(minutes=1), old)]
+    app, pipeline = opened([*EVENTS, *android, sent_by(old, client="web")], state())
+
+    assert ["client", "client_version", "number of events", "last event"] == [*app.dataframe[1].value.columns]
+    assert [["android", "1.8", "2", "11:59:30"], ["web", "", "1", "11:55:30"]] == table(app, 1)
+    assert "by the headers of the newest 10,000 events of the range" in text(app)
+
+    app.segmented_control(key="sends").set_value("v2").run()
+    assert "Records with headers such as client are listed here: STREAMAPP_STORED_HEADERS" in text(app)
+
+    pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
+    app.run()
+    assert not app.exception
 
 
 def test_difference_of_two_versions_is_coloured() -> None:

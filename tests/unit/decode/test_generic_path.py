@@ -323,7 +323,7 @@ def check_time(value: bytes, writer: WriterSchema) -> None:
 
 def cpu_seconds(value: bytes, writer: WriterSchema) -> float:
     """Return the CPU time that a record takes on the event loop, on the generic path."""
-    record = FakeRecord(value=value, headers=[("not on", b"the fast path")])
+    record = FakeRecord(value=value, headers=[("streamapp.note", b"not on the fast path")])
     parts = batch.parts(a_batch(record), {9: writer}, times=ANY_TIME, received_at=RECEIVED_AT)
     began = time.thread_time()
     next(parts)

@@ -84,7 +84,7 @@ def test_a_batch_is_converted_at_once() -> None:
 @needs_kernel
 def test_declined_records_take_the_generic_path() -> None:
     """The others do not; the order is that of the offsets."""
-    headers = (("trace", b"7"),)
+    headers = (("streamapp.note", b"7"),)
     records = [a_record(offset=0), a_record(offset=1, headers=headers), a_record(offset=2, value=b"\1")]
     events = a_batch(*records, a_record(an_event(browser=None), offset=3))
 
@@ -93,6 +93,28 @@ def test_declined_records_take_the_generic_path() -> None:
     assert [0, 1, 3] == [each["kafka"]["offset"] for each in part.events.documents]
     assert ["v1", "v1", "v2"] == part.events.versions
     assert [2] == [letter.record.offset for letter in part.dead]
+
+
+@needs_kernel
+def test_records_with_headers_are_converted() -> None:
+    """Without their headers at first; the kernel still declines what it cannot convert."""
+    client = (("client", b"shop"), ("trace", b"7"))
+    records = [a_record(offset=0), a_record(offset=1, headers=client), a_record(offset=2, headers=client, value=b"\1")]
+    v2 = a_record(an_event(browser="b"), offset=3, headers=(("trace", b"7"),))
+    assert KERNEL is not None
+
+    found = compiled_path.converted(
+        KERNEL,
+        a_batch(*records, v2),
+        {1: V1, 2: V2},
+        times=TIMES,
+        received_at=RECEIVED_AT,
+        header_fields={"client": "client"},
+    )
+
+    assert found is not None
+    assert (["v1", "v1", None, "v2"], 1) == (found.versions, found.declined)
+    assert [None, {"client": "shop"}, None] == [each["kafka"].get("headers") for each in found.documents if each]
 
 
 @needs_kernel

@@ -122,9 +122,11 @@ def test_counts_are_by_version_and_fault() -> None:
 
 
 def planned(count: int, *, rate: float | None = None, **faults: float) -> list[OutgoingRecord]:
-    """Return the records of a plan that starts at START."""
+    """Return the records of a plan that starts at START; those of V2 have a header."""
     fractions = {Fault(name): fraction for name, fraction in faults.items()}
-    plan = SamplePlan(count=count, rate=rate, seed=7, v2_ratio=0.5, start=START, faults=fractions)
+    plan = SamplePlan(
+        count=count, rate=rate, seed=7, v2_ratio=0.5, start=START, faults=fractions, headers={2: [("client", b"web")]}
+    )
     return [*outgoing_records(plan, EventCodec(WRITERS), CONTEXT, paced=lambda samples: samples)]
 
 
@@ -134,6 +136,11 @@ def test_event_times_continue_from_the_start_at_the_rate(rate: float | None, ste
     times = [each.event["event_timestamp"] for each in planned(3, rate=rate)]
 
     assert [START.timestamp() * 1000 + index * step for index in range(3)] == times
+
+
+def test_headers_are_those_of_the_version() -> None:
+    """Records of the other version have none."""
+    assert {(1, ()), (2, (("client", b"web"),))} == {(each.version, tuple(each.headers)) for each in planned(20)}
 
 
 def test_a_duplicate_is_the_same_record_twice() -> None:

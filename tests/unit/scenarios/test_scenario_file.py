@@ -154,6 +154,14 @@ def test_a_syntax_error_has_line_and_column() -> None:
             "{ v1 = 1.0 }, faults = { foreign-schema = 0.1 } }",
             "foreign-schema registers a schema of its own",
         ),
+        (
+            "{ v1 = 1.0 } }",
+            '{ v1 = 1.0 }, headers = { v2 = { client = "web" } } }',
+            "line 14, step 1: send.headers: the step sends no events of 'v2'",
+        ),
+        ("{ v1 = 1.0 } }", '{ v1 = 1.0 }, headers = { v1 = { "ü" = "" } } }', "step 1: send.headers.v1.ü"),
+        ("{ v1 = 1.0 } }", "{ v1 = 1.0 }, headers = { v1 = { client = 7 } } }", "step 1: send.headers.v1.client"),
+        ("{ v1 = 1.0 } }", "{ v1 = 1.0 }, headers = { v1 = { client = [] } } }", "step 1: send.headers.v1.client"),
         ("{ v1 = 1.0 } }", "{ v1 = 1.0 }, faults = { loud = 0.1 } }", "line 14, step 1: send.faults.loud"),
         (
             'fields = { v3 = ["language"] }',

@@ -204,8 +204,9 @@ def test_an_unexpected_error_while_decoding_makes_a_dead_letter(
     monkeypatch.setattr(document, "build", broken)
     user = "alice@example.org"
 
-    # Records with headers take the generic path.
-    records = [a_record(an_event(user_id=user), offset=offset, headers=(("trace", b"7"),)) for offset in range(3)]
+    # Records with headers of this prefix take the generic path.
+    headers = (("streamapp.note", b"7"),)
+    records = [a_record(an_event(user_id=user), offset=offset, headers=headers) for offset in range(3)]
     fates = env.settle(a_batch(*records))
 
     assert [Fates(stored=2, dead_lettered=1)] == fates

@@ -54,6 +54,44 @@ def test_differing_fields_are_named(changes: dict[str, Any], expected: str | Non
     assert expected == document_diff.difference(bson.encode(found), record, origin, SCHEMAS)
 
 
+CLIENT = (("client", b"shop"), ("a.b", b"\xff"), ("time", b"\x09received_at\0 1234567"), ("x", None))
+SHOP = {"client": "shop", "a%2Eb": "0xff", "time": "\treceived_at\0 1234567"}
+
+
+@pytest.mark.parametrize(
+    ("stored_part", "expected"),
+    [
+        ({}, None),
+        ({"headers": SHOP}, None),
+        ({"headers": {"a%2Eb": "0xff"}}, None),
+        ({"headers": {"client": "shop"}, "apart": True}, None),
+        ({"headers": {"client": "other"}}, "kafka differs"),
+        ({"headers": {"x": "1"}}, "kafka differs"),
+        ({"headers": {"client": 7}}, "kafka differs"),
+        ({"headers": {}}, "kafka differs"),
+        ({"headers": 7}, "kafka differs"),
+    ],
+)
+def test_stored_headers_are_those_of_the_record(stored_part: dict[str, Any], expected: str | None) -> None:
+    """A worker with another setting stores others, or none."""
+    record, origin, found = stored()
+    record = record._replace(headers=CLIENT)
+    found["kafka"] |= stored_part
+
+    assert expected == document_diff.difference(bson.encode(found), record, origin, SCHEMAS)
+    assert (expected is None) == document_diff.has_lost_schema(bson.encode(found), record, origin, {}, NOTED)
+
+
+def test_a_header_does_not_hide_another_time() -> None:
+    """The text that comes before the ingest time may be in a header."""
+    record, origin, found = stored(received_at=7)
+    found["kafka"] |= {"headers": SHOP}
+
+    assert "received_at differs" == document_diff.difference(
+        bson.encode(found), record._replace(headers=CLIENT), origin, SCHEMAS
+    )
+
+
 NOTED = {(2, "v2"): V2.fingerprint}
 
 
@@ -196,6 +234,6 @@ def test_a_document_in_the_latest_shape_is_compared_as_bytes() -> None:
     """It has the fields in the order in which a worker stores them."""
     record, origin, _ = stored()
     latest = in_shape_of(V2, AGENT)
-    made = document_diff._expected(bson.encode({"_id": document.id_of(origin)}), record, origin, latest)
+    made = document_diff._expected(bson.encode({"_id": document.id_of(origin)}), record, origin, latest, {})
 
     assert document_diff.difference(made, record, origin, SCHEMAS, history=ShapeHistory([AGENT])) is None
