@@ -22,6 +22,7 @@ from streamapp.decode.kernel import KERNEL, Kernel
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.model import event
 from streamapp.model.record import PartitionBatch
+from streamapp.model.stored_headers import header_fields
 from streamapp.samples import generator
 
 NAME = "decode"
@@ -37,6 +38,8 @@ _LINE = {
         {"name": "price", "type": _AMOUNT},
     ],
 }
+_TRACE = (("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),)
+_STORED = header_fields("client,client_version")
 #: Together with those of a user event: ten fields, which generated Python does not support.
 _MORE_FIELDS = [
     {"name": "amount", "type": _AMOUNT},
@@ -55,10 +58,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Convert the same records again and again; print nanoseconds of CPU time per record, and bytes."""
     rows: list[Sequence[str]] = []
-    for kind, more in (("user events", []), ("events of ten fields", _MORE_FIELDS)):
+    kinds: Sequence[tuple[str, list[Any], Sequence[tuple[str, bytes]]]] = (
+        ("user events", [], ()),
+        ("with a trace header", [], _TRACE),
+        ("with stored headers", [], (*_TRACE, ("client", b"android"), ("client_version", b"2.0"))),
+        ("events of ten fields", _MORE_FIELDS, ()),
+    )
+    for kind, more, headers in kinds:
         schema = {**event.schema(_VERSION), "fields": [*event.schema(_VERSION)["fields"], *more]}
         writer = writer_schema(schema, schema_id=1, version="v2")
-        batches = list(_batches(schema, [*more]))
+        batches = list(_batches(schema, [*more], headers))
         without = "generated Python" if writer.transcode else "generic path"
         for name, kernel in ((without, None), ("compiled kernel", KERNEL)):
             if kernel or name == without:
@@ -66,13 +75,17 @@ def run(options: argparse.Namespace) -> None:
     report.table(["records", "converted by", "ns per record", "bytes of a value", "bytes of a document"], rows)
 
 
-def _batches(schema: dict[str, Any], more: Sequence[object]) -> Iterator[PartitionBatch]:
+def _batches(
+    schema: dict[str, Any], more: Sequence[object], headers: Sequence[tuple[str, bytes]]
+) -> Iterator[PartitionBatch]:
     parsed, rng, now = fastavro.parse_schema(schema, named_schemas={}), random.Random(1), int(time.time() * 1000)  # noqa: S311 - no secret
     samples = generator.samples(seed=1, v2_ratio=1)
     for number in range(_BATCHES):
         events = [_event(next(samples).event(at=now), rng, is_long=bool(more)) for _ in range(_RECORDS)]
         values = [wire_format.write(each, schema=parsed, schema_id=1) for each in events]
-        records = [DefaultRecord(i, now, 0, None, value, []) for i, value in enumerate(values, _RECORDS * number)]
+        records = [
+            DefaultRecord(i, now, 0, None, value, [*headers]) for i, value in enumerate(values, _RECORDS * number)
+        ]
         yield PartitionBatch(
             topic="events", partition=0, topic_id="A" * 22, assignment=0, begin=0, records=records, size=0
         )
@@ -95,11 +108,15 @@ def _price(rng: random.Random) -> Decimal:
 def _measured(
     batches: Sequence[PartitionBatch], writer: WriterSchema, kernel: Kernel | None, rounds: int
 ) -> Sequence[str]:
-    times, received_at = EventTimes(earliest=0, ahead=86_400_000), datetime.now(UTC).replace(microsecond=0)
+    decoding: dict[str, Any] = {
+        "times": EventTimes(earliest=0, ahead=86_400_000),
+        "received_at": datetime.now(UTC).replace(microsecond=0),
+        "header_fields": _STORED,
+    }
     took, values, sizes = list[float](), list[int](), list[int]()
     for number, each in itertools.product(range(rounds), batches):
         began = time.thread_time_ns()
-        parts = [*batch.parts(each, {1: writer}, times=times, received_at=received_at, kernel=kernel)]
+        parts = [*batch.parts(each, {1: writer}, **decoding, kernel=kernel)]
         took.append((time.thread_time_ns() - began) / _RECORDS)
         if not number:
             documents = [document for part in parts for document in part.events.documents]

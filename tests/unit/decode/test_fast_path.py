@@ -23,7 +23,7 @@ from streamapp.decode.writer_schema import WriterSchema, in_shape_of, writer_sch
 from streamapp.errors import Undecodable
 from streamapp.model import event
 from streamapp.model.record import Origin, PartitionBatch
-from streamapp.model.stored_headers import MAX_HEADERS, header_fields, stored_headers
+from streamapp.model.stored_headers import MAX_FAST_HEADERS, header_fields, stored_headers
 from tests.support import shapes
 from tests.support.factories import NOW, TOPIC_ID, V1, V2, FakeRecord, a_batch, a_record, an_event, wire
 
@@ -329,7 +329,7 @@ def test_an_unknown_branch_of_a_union_is_declined() -> None:
         ({"value": b"\x01" + wire(an_event())[1:]}, {}),
         ({"value": wire(an_event(), schema_id=7)}, {}),
         ({"headers": (("streamapp.attempt", b"7"),)}, {}),  # it may be a replayed dead letter
-        ({"headers": (("trace", b"7"),) * (MAX_HEADERS + 1)}, {}),
+        ({"headers": (("trace", b"7"),) * (MAX_FAST_HEADERS + 1)}, {}),
         ({}, {"topic_id": None}),
     ],
 )
