@@ -148,6 +148,34 @@ def test_all_versions_have_one_shape(pipeline: Pipeline, tmp_path: Path) -> None
         assert worker.stop() == 0, worker.text
 
 
+def test_off_stores_events_as_written(pipeline: Pipeline, tmp_path: Path) -> None:
+    """No field is added or renamed; `verify` accepts these documents, also once the shape is turned on."""
+    settings = pipeline.settings
+    schemas = {1: event.schema(1), 2: event.schema(2), 3: V3, 4: V4}
+    ids = {number: foreign.register(settings, schema) for number, schema in schemas.items()}
+    app = {"build": 7, "channel": "beta"}
+    v1 = {"schema_version": "v1", "schema_id": ids[1], "browser": None}
+    v3 = {"schema_version": "v3", "schema_id": ids[3], "browser": None}
+    v4 = {"schema_version": "v4", "schema_id": ids[4], "browser": None, "tier": "gold", "app": app}
+
+    with Worker(settings.model_copy(update={"canonical": False}), tmp_path) as worker:
+        worker.wait_until_ready()
+        assert v4 == pipeline.send(V4, ids[4], browser=None, tier="gold", app=app)
+        assert {**v3, "plan": "paid"} == pipeline.send(V3, ids[3], browser=None, plan="paid")
+        assert v1 == pipeline.send(event.schema(1), ids[1])
+        pipeline.check()
+        assert 0 == pipeline.database.canonical_schemas.count_documents({})
+        assert worker.stop() == 0, worker.text
+
+    with Worker(settings, tmp_path) as worker:
+        worker.wait_until_ready()
+        assert {**v3, "tier": "paid", "app": None} == pipeline.send(V3, ids[3], browser=None, plan="paid")
+        pipeline.check()
+        assert 2 == pipeline.migrate()["migrated"]
+        pipeline.check()
+        assert worker.stop() == 0, worker.text
+
+
 def test_a_registry_may_be_restored_and_give_ids_anew(pipeline: Pipeline, tmp_path: Path) -> None:
     """An id that belongs to another schema than before is read with it, without a restart."""
     later = event_schema(BROWSER, field("score", "int", default=0))
