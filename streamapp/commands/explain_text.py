@@ -16,7 +16,7 @@ from streamapp.dlq.letter_text import bytes_text, columns, letter_json
 from streamapp.explain.byte_layout import Layout, Span
 from streamapp.explain.explanation import Diagnosis, Explanation, Fate, SchemaFacts
 from streamapp.explain.reasons import ADVICE
-from streamapp.model.record import Reason
+from streamapp.model.record import HEADER_PREFIX, Reason
 from streamapp.model.value_text import text_of
 
 #: Bytes of a field that are shown in a line, and values that are listed.
@@ -202,8 +202,9 @@ def _record_section(one: Explanation) -> Iterator[str]:
 
 
 def _header_section(one: Explanation) -> Iterator[str]:
-    headers = one.record.headers if one.record is not None else ()
-    if headers:
+    """Return those of the record's producer: the section of a dead letter has the others."""
+    every = one.record.headers if one.record is not None else ()
+    if headers := [(name, value) for name, value in every if not name.startswith(HEADER_PREFIX)]:
         rows = [(_cut(name), _cut(bytes_text(value))) for name, value in headers[:_MAX_HEADERS]]
         more = len(headers) - _MAX_HEADERS
         yield from _section("Headers", [*columns(rows), *([f"… {more} more"] if more > 0 else [])])

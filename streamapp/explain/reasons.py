@@ -29,8 +29,10 @@ ADVICE: Mapping[Reason, Advice] = {
     ),
     Reason.UNDECODABLE: Advice("The bytes do not fit the writer's schema.", _CORRECT_PRODUCER),
     Reason.INCOMPATIBLE_SCHEMA: Advice(
-        "The schema is registered, but the record is not a user event: a required field is missing or null.",
-        "Correct the producer, or run a worker whose event allows it; then replay.",
+        "The schema is registered, but the record is not a user event: a required field is missing, null or of another"
+        " type.",
+        "Correct the producer. To store these records, too, change the required fields in"
+        " `streamapp/model/user_event.py`, restart the worker and replay.",
     ),
     Reason.TIMESTAMP_OUT_OF_RANGE: Advice(
         "The event time is too early, or too far ahead of the Kafka timestamp.",
