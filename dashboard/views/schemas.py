@@ -144,7 +144,7 @@ def _show_clients(feed: Feed, found: Snapshot, zone: tzinfo) -> None:
     rows = [
         {
             **{name: each.headers.get(name, "") for name in names},
-            "number of events": f"{each.n:,}",
+            "number of events": each.n,
             "last event": formatting.clock(each.last_at, today=feed.now(), zone=zone),
         }
         for each in clients

@@ -1,16 +1,22 @@
-"""Each lesson on schema evolution is played over one running pipeline, and what it left is listed and explained."""
+"""Lessons on schema evolution over one running pipeline: a fault fails each of them; what they left is explained.
+
+`tests/e2e/test_docs.py` plays each of them without a fault, by the commands of the tutorial.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import threading
 import uuid
-from collections.abc import Callable, Generator, Mapping
-from functools import cache
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
 from pymongo import MongoClient
@@ -86,22 +92,15 @@ def environ(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Gen
 
 
 @pytest.fixture(scope="module")
-def lesson(environ: Mapping[str, str]) -> Callable[[str], Mapping[str, Any]]:
-    """Return a function that plays a lesson, the first time, and returns its report."""
+def played(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the reports of two lessons, after which there are events of both versions, and dead letters."""
 
-    @cache
     def report(name: str) -> Mapping[str, Any]:
         done = play(name, environ)
         assert done.stdout, done.stderr
         return {"code": done.exit_code, **json.loads(done.stdout)}
 
-    return report
-
-
-@pytest.fixture
-def played(lesson: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the reports of two lessons, after which there are events of both versions, and dead letters."""
-    return {name: lesson(name) for name in ("rolling-upgrade", "breaking-change")}
+    return {name: report(name) for name in ("rolling-upgrade", "breaking-change")}
 
 
 @pytest.fixture
@@ -131,16 +130,26 @@ def shown(text: str, environ: Mapping[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", scenario_file.lessons())
-def test_the_lesson_comes_true(lesson: Callable[[str], Mapping[str, Any]], name: str) -> None:
+@pytest.mark.parametrize("name", ["rolling-upgrade", "breaking-change"])
+def test_the_lesson_comes_true(played: Mapping[str, Any], name: str) -> None:
     """Each announcement of each step, and nothing is lost or double."""
-    report = lesson(name)
-    steps = scenario_file.load(name).steps
+    report, steps = played[name], scenario_file.load(name).steps
 
     assert [[] for _ in steps] == [step["problems"] for step in report["steps"]]
     assert ([], 0, True, 0) == (report["problems"], report["uncommitted"], report["verified"], report["code"])
     wanted = [step.send.events if step.send else 0 for step in steps]
     assert all(step["sent"] >= events for step, events in zip(report["steps"], wanted, strict=True))
+
+
+def test_who_still_sends_the_old_version_is_stored(played: Mapping[str, Any], database: Database[Any]) -> None:
+    """The last client that is upgraded has sent the last events of V1."""
+    assert played
+    by_client = {"$group": {"_id": "$kafka.headers", "last": {"$max": "$received_at"}}}
+    last = {"$sort": {"last": -1}}
+    found = [*database.events.aggregate([{"$match": {"schema_version": "v1"}}, by_client, last])]
+
+    assert {"android", "ios", "web"} == {each["_id"]["client"] for each in found}
+    assert {"client": "android", "client_version": "1.8"} == found[0]["_id"]
 
 
 def test_a_breaking_change_ends_as_announced(played: Mapping[str, Any]) -> None:
@@ -282,6 +291,95 @@ def test_what_does_not_exist_is_not_explained(environ: Mapping[str, str], settin
 
     assert 1 == done.exit_code
     assert settings.topic in done.stderr
+
+
+class Damage(NamedTuple):
+    """What is done to one stored event of a lesson, and what the lesson must find."""
+
+    match: Mapping[str, Any]
+    #: None: the event is deleted.
+    update: Mapping[str, Any] | list[Any] | None
+    problem: str
+
+
+#: A fault for each lesson, in what it teaches.
+DAMAGES = {
+    "rolling-upgrade": Damage({"schema_version": "v1"}, None, "missing: partition"),
+    "rollback": Damage({"schema_version": "v1"}, {"$set": {"schema_version": "v2"}}, "schema_version differs"),
+    "surprise-v3": Damage({"language": {"$type": "string"}}, {"$unset": {"language": 1}}, "language differs"),
+    "nested-v4": Damage({"app.build": 1742}, {"$unset": {"app.build": 1}}, "app differs"),
+    "rename": Damage({"locale": {"$type": "string"}}, {"$unset": {"locale": 1}}, "locale differs"),
+    "late-and-duplicated": Damage(
+        {"$expr": {"$lt": ["$event_timestamp", {"$subtract": [{"$toLong": "$kafka.timestamp"}, 3_600_000]}]}},
+        [{"$set": {"event_timestamp": {"$toLong": "$kafka.timestamp"}}}],
+        "event_timestamp differs",
+    ),
+}
+
+
+@contextmanager
+def damaging(database: Database[Any], damage: Damage) -> Generator[None]:
+    """Damage the first new event that matches, as soon as it is stored; repair it at the end."""
+    events, stop = database.events, threading.Event()
+    match = {**damage.match, "received_at": {"$gt": datetime.now(UTC)}}
+    before: list[Any] = []
+
+    def watch() -> None:
+        while not (before or stop.wait(0.01)):
+            if damage.update is None:
+                found = events.find_one_and_delete(match)
+            else:
+                found = events.find_one_and_update(match, damage.update)
+            before.extend([found] if found else [])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+        for each in before:
+            events.replace_one({"_id": each["_id"]}, each, upsert=True)
+    assert before
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_event_fails_the_lesson(
+    played: Mapping[str, Any], environ: Mapping[str, str], database: Database[Any], name: str
+) -> None:
+    """Exit code 1, and what is wrong."""
+    assert played
+    with damaging(database, DAMAGES[name]):
+        done = play(name, environ)
+    report = json.loads(done.stdout)
+
+    assert (1, False) == (done.exit_code, report["verified"])
+    assert any(DAMAGES[name].problem in each for each in report["problems"]), report["problems"]
+    assert "The verification found problems" in done.stderr
+
+
+def test_a_registry_that_does_not_refuse_fails_the_lesson(
+    played: Mapping[str, Any], environ: Mapping[str, str], settings: Settings
+) -> None:
+    """The breaking change would be accepted: the lesson ends at this step, and registers nothing."""
+    assert played
+    level, before = f"{settings.schema_registry_url}/config/{settings.subject}", versions(environ)
+    httpx.put(level, json={"compatibility": "FORWARD"}).raise_for_status()
+    try:
+        done = play("breaking-change", environ)
+    finally:
+        httpx.put(level, json={"compatibility": "BACKWARD"}).raise_for_status()
+    *_, refused = json.loads(done.stdout)["steps"]
+
+    assert (1, "The registry refuses") == (done.exit_code, refused["title"])
+    assert "required-field is compatible with" in refused["problems"][0]
+    assert before == versions(environ)
+
+
+def test_each_lesson_has_a_fault() -> None:
+    """A new lesson needs one, too."""
+    assert {*scenario_file.lessons()} == {*DAMAGES, "breaking-change"}
 
 
 def test_a_false_announcement_fails(played: Mapping[str, Any], environ: Mapping[str, str], tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from generators import packages
 
+from streamapp.scenarios.scenario_file import lessons
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DOCUMENTS = [*ROOT.glob("*.md"), *sorted(DOCS.rglob("*.md")), ROOT / "tests" / "README.md"]
@@ -49,6 +51,14 @@ def test_no_command_in_a_document_takes_a_connection_string_from_a_variable(docu
     assert [] == re.findall(
         r"^ *\$ .*\$\{?STREAMAPP_(?:DASHBOARD_)?MONGO_URI.*", document.read_text("utf-8"), re.MULTILINE
     )
+
+
+def test_each_lesson_is_played_by_a_command_of_the_tutorial() -> None:
+    """`tests/e2e/test_docs.py` runs the commands of its blocks that are not skipped."""
+    page = (DOCS / "tutorial" / "schema-evolution.md").read_text("utf-8")
+    run = re.sub(r"<!-- test: skip, .*?```console.*?```", "", page, flags=re.DOTALL)
+
+    assert {*lessons()} <= {*re.findall(r"^\$ uv run streamapp scenario run (\S+)", run, re.MULTILINE)}
 
 
 @pytest.mark.parametrize("kind", ["how-to", "reference", "explanation"])
