@@ -9,6 +9,7 @@ from bson import DatetimeMS
 
 from streamapp.decode.batch import NEXT_IS_LARGE, DecodedBatch, DecodedEvents, parts
 from streamapp.decode.document import EventTimes, LazyDocument
+from streamapp.decode.kernel import KERNEL, Kernel
 from streamapp.decode.writer_schema import writer_schema
 from streamapp.model import event
 from streamapp.model.record import Reason, origin_of
@@ -138,3 +139,23 @@ def test_a_batch_on_the_fast_path_is_one_part() -> None:
     (decoded,) = parts(a_batch(*records), {1: V1}, times=ANY_TIME, received_at=datetime.now(UTC))
 
     assert (5_000, 4_999) == (len(decoded.events.documents), decoded.last_offset)
+
+
+@pytest.mark.parametrize("chosen", [None, KERNEL], ids=["python", "compiled"])
+def test_headers_are_stored_with_each_event(chosen: Kernel | None) -> None:
+    """Of several records of one client, of another one, and of a record on the generic path."""
+    web, ios = (("client", b"web"), ("trace", b"1")), (("client", b"ios"),)
+    headers = [web, ios, (), web, (*web, ("streamapp.note", b"x"))]
+    records = [a_record(offset=offset, headers=each) for offset, each in enumerate(headers)]
+
+    (part,) = parts(
+        a_batch(*records),
+        {1: V1},
+        times=ANY_TIME,
+        received_at=datetime.now(UTC),
+        kernel=chosen,
+        header_fields={"client": "client"},
+    )
+
+    stored = [each["kafka"].get("headers", {}).get("client") for each in part.events.documents]
+    assert ["web", "ios", None, "web", "web"] == stored
