@@ -142,6 +142,7 @@ class Player:
     def _play(self, step: Step, speed: float, audience: Audience, result: StepResult) -> None:
         if step.register_ is not None:
             result.registered = asyncio.run(self._register(step, self._schemas[step.register_]))
+        time.sleep(step.wait_seconds)
         if step.send is not None:
             sent = self._send(step.send, speed, audience)
             result.sent = len(sent)

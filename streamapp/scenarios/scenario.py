@@ -99,6 +99,12 @@ class Step(_Table):
         None, description="Register it under the subject `<subject of the topic>-<under>` instead of the topic's."
     )
     refused: bool = Field(default=False, description="The registry must refuse the schema.")
+    wait_seconds: float = Field(
+        0,
+        ge=0,
+        le=60,
+        description="Time to wait before events are sent, at any speed: all workers know a new version after 2 s.",
+    )
     send: Send | None = Field(None, description="Events to send, see below.")
     expect: Expect = Field(default=Expect(), description="What must be true of them, see below.")
     pause_seconds: float = Field(
