@@ -152,7 +152,8 @@ def _show_clients(feed: Feed, found: Snapshot, zone: tzinfo) -> None:
     if rows:
         st.dataframe(rows, hide_index=True, width="stretch", key="clients_table")
     else:
-        st.caption(f"Records with headers such as client are listed here: {variable('stored_headers')}")
+        setting = variable("stored_headers")
+        st.caption(f"None of these events has a header that is stored. {setting} names those that are, such as client.")
 
 
 def _only(version: str, wanted: Filter) -> Filter:

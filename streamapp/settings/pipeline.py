@@ -83,9 +83,8 @@ class PipelineSettings(BaseSettings):
     stored_headers: HeaderNames = Field(
         default="client,client_version",
         pattern=r"^[A-Za-z0-9._-]{1,100}(,[A-Za-z0-9._-]{1,100}){0,15}$",
-        description="Headers of records that documents keep in `kafka.headers`, at most 16 names (letters, digits,"
-        " . _ -) separated by commas: a record that has none of them is stored without. The dashboard shows by them who"
-        " sends which schema version. none keeps no headers.",
+        description="Headers of records that documents keep in `kafka.headers`: at most 16 names (letters, digits, . _"
+        " -) separated by commas; none keeps no headers. The dashboard lists by them who sends which schema version.",
         examples=["client,client_version"],
     )
     compiled_decoder: bool = Field(
