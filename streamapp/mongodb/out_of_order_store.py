@@ -231,7 +231,7 @@ class OutOfOrderStore:
             }
             self._count_at(level, deltas, session)
 
-    def _count_at(self, level: Level, deltas: Mapping[str, Sequence[Delta]], session: ClientSession | None) -> None:
+    def _count_at(self, level: Level, deltas: Mapping[str, Delta], session: ClientSession | None) -> None:
         if session is not None:
             if not self._add(level, deltas, session):
                 raise _ConcurrentWrite
@@ -240,13 +240,13 @@ class OutOfOrderStore:
             while not self._add(level, {id_: found}, session):
                 pass
 
-    def _add(self, level: Level, deltas: Mapping[str, Sequence[Delta]], session: ClientSession | None) -> bool:
+    def _add(self, level: Level, deltas: Mapping[str, Delta], session: ClientSession | None) -> bool:
         found = self._rollups.find(level, [*deltas], session) if deltas else {}
         writes = list[ConditionalWrite]()
-        for id_, together in deltas.items():
+        for id_, delta in deltas.items():
             rollup = found.get(id_) or Rollup(id_)
             expected_version = rollup.expected_version
-            rollup.add_out_of_order(together)
+            rollup.add_out_of_order(delta)
             writes.append(ConditionalWrite(expected_version, rollup.document()))
         return self._rollups.write(level, writes, session)
 

@@ -18,10 +18,10 @@ from streamapp.decode.document import EventRow, row_of
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import DIMENSIONS, TIME, USER
 from streamapp.rollups import cells, frequent
+from streamapp.rollups.counting import EventCounts, Events
 from streamapp.rollups.frequent import Bounds, Counts
 from streamapp.rollups.keys import FOREIGN, LG_K, MAPS, MAX_KEYS, OTHER, Document, by_partition, id_of
 from streamapp.rollups.levels import Level
-from streamapp.rollups.pending import Events, count, grouped
 from streamapp.rollups.rollup import Delta, Rollup
 
 #: Fields of an event's document that are needed to count it.
@@ -51,7 +51,7 @@ class Recount:
             counted = [row for row in rows if partition_id not in bounds or row.offset <= bounds[partition_id]]
             if counted:
                 last = max(row.offset for row in counted)
-                self._add(partition_id, counted, lambda rollup, deltas, last=last: _add(rollup, deltas, last))
+                self._add(partition_id, counted, lambda rollup, delta, last=last: _add(rollup, delta, last))
 
     def copy(self) -> Recount:
         """A recount with the same contents."""
@@ -82,15 +82,13 @@ class Recount:
                 taken.rollups[level][id_] = rollups.pop(id_)
         return taken
 
-    def _add(
-        self, partition_id: PartitionId, rows: Sequence[EventRow], add: Callable[[Rollup, Sequence[Delta]], None]
-    ) -> None:
+    def _add(self, partition_id: PartitionId, rows: Sequence[EventRow], add: Callable[[Rollup, Delta], None]) -> None:
         _, times, users, values = zip(*rows, strict=True)
-        minutes = count(Events(times, users, values))
+        counts = EventCounts(Events(times, users, values))
         for level, rollups in self.rollups.items():
-            for start, deltas in grouped(minutes, level).items():
+            for start, delta in counts.at(level).items():
                 id_ = id_of(partition_id, start)
-                add(rollups.setdefault(id_, Rollup(id_)), deltas)
+                add(rollups.setdefault(id_, Rollup(id_)), delta)
 
 
 def difference(stored: Rollup | None, wanted: Rollup | None) -> str | None:
@@ -181,8 +179,8 @@ def _estimate(*sketches: bytes) -> float:
     return union.get_estimate()
 
 
-def _add(rollup: Rollup, deltas: Sequence[Delta], last_offset: int) -> None:
-    rollup.add(deltas)
+def _add(rollup: Rollup, delta: Delta, last_offset: int) -> None:
+    rollup.add(delta)
     rollup.offset = max(rollup.offset, last_offset)
 
 

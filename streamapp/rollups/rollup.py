@@ -22,7 +22,6 @@ a dimension existed has no map of it, and cells without its key: its events are 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[
 from streamapp.model.record import PartitionId
 from streamapp.model.user_event import STANDALONE_DIMENSIONS
 from streamapp.rollups import cells, frequent
-from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, OTHER, Document, cell_of
+from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, Document, cell_of
 
 
 def unique(sketches: Iterable[bytes]) -> float:
@@ -58,9 +57,9 @@ class Delta:
     """Counts of some events of one bucket."""
 
     #: By the keys of CUBE.
-    cells: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
+    cells: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
     #: Counts by key of each of STANDALONE_DIMENSIONS, in that order.
-    standalone: Sequence[Counter[str]] = field(default_factory=lambda: [Counter() for _ in STANDALONE_DIMENSIONS])
+    standalone: Sequence[dict[str, int]] = field(default_factory=lambda: [{} for _ in STANDALONE_DIMENSIONS])
     users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
 
 
@@ -130,27 +129,32 @@ class Rollup:
         """A rollup with the same contents."""
         return Rollup(self.id, self.document())
 
-    def add(self, deltas: Sequence[Delta]) -> None:
+    def add(self, delta: Delta) -> None:
         """Count more events of this bucket."""
-        known = {name: frozenset(counts) for name, counts in self.maps.items() if OTHER in counts}
-        of_first_keys = self.maps_of_first_keys
-        for delta in deltas:
-            self._add_to_maps(delta)
-            self._users.update(delta.users)
-        evicted = {name: self._evict(name, known.get(name, ()), name in of_first_keys) for name in MAPS}
-        self._add_to_cells(deltas, [evicted[name] for name in CUBE])
+        limited = [name for name, counts in self.maps.items() if OTHER in counts]
+        known = {name: frozenset(self.maps[name]) for name in limited}
+        of_first_keys = self.maps_of_first_keys if limited else ()
+        self._add_to_maps(delta)
+        self._users.update(delta.users)
+        evicted = {
+            name: self._evict(name, known.get(name, ()), name in of_first_keys)
+            for name, counts in self.maps.items()
+            if name in known or len(counts) > MAX_KEYS
+        }
+        self._add_to_cells(delta, [evicted.get(name, ()) for name in CUBE] if evicted else ())
 
-    def add_out_of_order(self, deltas: Sequence[Delta]) -> None:
+    def add_out_of_order(self, delta: Delta) -> None:
         """Count events that came out of order."""
         before = self.n
-        self.add(deltas)
+        self.add(delta)
         self.out_of_order += self.n - before
 
     def _add_to_maps(self, delta: Delta) -> None:
-        counted = [self.maps[name] for name in CUBE]
-        for keys, n in delta.cells.items():
-            self.n += n
-            for counts, key in zip(counted, keys, strict=True):
+        self.n += sum(delta.cells.values())
+        for at, name in enumerate(CUBE):
+            counts = self.maps[name]
+            for keys, n in delta.cells.items():
+                key = keys[at]
                 counts[key] = counts.get(key, 0) + n
         for each, added in zip(STANDALONE_DIMENSIONS, delta.standalone, strict=True):
             counts = self.maps[each.plural]
@@ -162,21 +166,16 @@ class Rollup:
         counts = self.maps[name]
         if has_first_keys:
             return frequent.count_as_other(counts, counts.keys() - known)
-        errors = self.errors.get(name, {})
-        evicted = frequent.evict(counts, errors, known)
-        if errors:
-            self.errors[name] = errors
-        return evicted
+        return frequent.evict(counts, self.errors.setdefault(name, {}), known)
 
-    def _add_to_cells(self, deltas: Iterable[Delta], evicted: Sequence[Collection[str]]) -> None:
+    def _add_to_cells(self, delta: Delta, evicted: Sequence[Collection[str]]) -> None:
         if any(evicted):
-            rows = chain(cells.of_keys(self.cells).items(), *(delta.cells.items() for delta in deltas))
+            rows = chain(cells.of_keys(self.cells).items(), delta.cells.items())
             self._limit_cells(cells.fold(rows, evicted))
             return
-        for delta in deltas:
-            for keys, n in delta.cells.items():
-                cell = cell_of(keys)
-                self.cells[cell] = self.cells.get(cell, 0) + n
+        for keys, n in delta.cells.items():
+            cell = cell_of(keys)
+            self.cells[cell] = self.cells.get(cell, 0) + n
         if len(self.cells) > MAX_CELLS:
             self._limit_cells(cells.of_keys(self.cells))
 
@@ -188,10 +187,11 @@ class Rollup:
 
     def document(self) -> dict[str, Any]:
         """The document to store."""
+        _, partition, bucket = self.id.rsplit(":", 2)
         return {
             "_id": self.id,
-            "bucket": DatetimeMS(self.bucket_ms),
-            "partition": self.partition_id.partition,
+            "bucket": DatetimeMS(int(bucket)),
+            "partition": int(partition),
             "n": self.n,
             **self.maps,
             "cells": self.cells,

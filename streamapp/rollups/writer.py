@@ -1,4 +1,4 @@
-"""Add the events of settled batches to the stored rollups: once a second, in the order of each partition.
+"""Add the events of settled batches to the stored rollups: every second or less often, in the order of each partition.
 
 A rollup counts an event only if the event's offset is above the rollup's `offset`. The writer reads a rollup, adds to
 it, and writes it back if its `offset` and `n` are unchanged (compare and set); otherwise it reads the rollup again. So
@@ -26,8 +26,14 @@ from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
 
-#: The shortest time between two writes, in seconds.
+#: The shortest time between the starts of two writes, in seconds.
 WRITE_INTERVAL_SECONDS = 1.0
+#: The pause after a write, in seconds: for each rollup that it touched, and at most.
+PAUSE_SECONDS_PER_ROLLUP = 0.0005
+MAX_PAUSE_SECONDS = 2.0
+#: While so many events or batches wait, there is no pause: what is in flight has limits, at which the fetcher stops.
+MAX_WAITING_EVENTS = 80_000
+MAX_WAITING_BATCHES = 1_000
 #: Rollups that are read and written in one call.
 MAX_ROLLUPS_PER_WRITE = 400
 #: Rollups that are kept in memory, so that they need not be read again.
@@ -60,7 +66,7 @@ class _Request:
 class RollupWriter:
     """Collects pending counts and adds them to the stored rollups."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - they are named
         self,
         rollups: RollupPort,
         *,
@@ -68,18 +74,26 @@ class RollupWriter:
         keep: Keep,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        max_waiting_events: int = MAX_WAITING_EVENTS,
     ) -> None:
         self._rollups = rollups
         self._outages = outages
         self._keep = keep
         self._now = now
         self._sleep = sleep
+        self._max_waiting_events = max_waiting_events
         self._requests: list[_Request] = []
+        #: The requests of the write in progress come first.
+        self._being_written = 0
+        #: Events of the requests that wait for the next write.
+        self._waiting_events = 0
         # By level too: buckets of several levels begin at the same time, and then have the same `_id`.
         self._cached: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
         self._write_task: asyncio.Task[None] | None = None
         self._write_lock = asyncio.Lock()
         self._next_write_at = 0.0
+        #: Ends the pause before a write.
+        self._many_wait = asyncio.Event()
 
     def add(self, partition_id: PartitionId, pending: PendingCounts) -> asyncio.Future[None]:
         """Add the events of a batch; the future is done when the stored rollups hold them.
@@ -88,6 +102,10 @@ class RollupWriter:
         """
         written = asyncio.get_running_loop().create_future()
         self._requests.append(_Request(partition_id, pending, written))
+        self._waiting_events += len(pending.offsets)
+        waiting_batches = len(self._requests) - self._being_written
+        if self._waiting_events >= self._max_waiting_events or waiting_batches >= MAX_WAITING_BATCHES:
+            self._many_wait.set()
         self._start_write()
         return written
 
@@ -109,30 +127,51 @@ class RollupWriter:
         if not task.cancelled() and (error := task.exception()):
             _answer(self._requests, error)
             self._requests = []
+        self._being_written = 0
         self._start_write()
 
     async def _write(self) -> None:
-        await self._sleep(max(0.0, self._next_write_at - time.monotonic()))
-        self._next_write_at = time.monotonic() + WRITE_INTERVAL_SECONDS
-        requests = _active(self._requests)
-        self._requests = [*requests]
+        await self._pause()
+        started = time.monotonic()
+        self._next_write_at = started + WRITE_INTERVAL_SECONDS
+        requests = self._take_requests()
         with suppress(AssignmentLost):  # then no caller waits for the result
             async with self._write_lock:
-                await self._write_all_levels(requests)
+                touched = await self._write_all_levels(requests)
+            pause = min(touched * PAUSE_SECONDS_PER_ROLLUP, MAX_PAUSE_SECONDS)
+            self._next_write_at = max(self._next_write_at, time.monotonic() + pause)
         self._requests = self._requests[len(requests) :]
         _answer(requests, None)
 
-    async def _write_all_levels(self, requests: Sequence[_Request]) -> None:
-        pending_counts = _by_partition(requests)
+    async def _pause(self) -> None:
+        """Wait until the next write is due, or until many events or batches wait."""
+        seconds = max(0.0, self._next_write_at - time.monotonic())
+        waits = [asyncio.ensure_future(each) for each in (self._sleep(seconds), self._many_wait.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    def _take_requests(self) -> Sequence[_Request]:
+        requests = _active(self._requests)
+        self._requests, self._being_written, self._waiting_events = [*requests], len(requests), 0
+        self._many_wait.clear()
+        return requests
+
+    async def _write_all_levels(self, requests: Sequence[_Request]) -> int:
+        """Add the events of the requests to the rollups; return the number of the rollups."""
+        pending_counts, touched = _by_partition(requests), 0
         for pending in pending_counts.values():
-            # To count thousands of events blocks the event loop for milliseconds: yield after each partition.
+            # To group thousands of events blocks the event loop for milliseconds: yield after each partition.
             pending.after(-1, LEVELS[0])
             await asyncio.sleep(0)
         # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
         for level in reversed(LEVELS):
-            buckets = [*self._buckets(level, pending_counts)]
-            for chunk in _chunks(buckets, MAX_ROLLUPS_PER_WRITE):
+            for chunk in _chunks(self._buckets(level, pending_counts), MAX_ROLLUPS_PER_WRITE):
+                touched += len(chunk)
                 await self._outages.run(lambda level=level, chunk=chunk: self._write_buckets(level, chunk, requests))
+        return touched
 
     def _buckets(self, level: Level, pending_counts: Mapping[PartitionId, PendingCounts]) -> Iterator[_Bucket]:
         since = kept_since(level, self._keep, self._now())
@@ -166,7 +205,7 @@ class RollupWriter:
             self._cached.popitem(last=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Bucket:
     """A bucket of one partition, and the pending counts of the partition."""
 
@@ -178,11 +217,11 @@ class _Bucket:
 
     def added_to(self, rollup: Rollup) -> ConditionalWrite | None:
         """Add the events that the rollup lacks, and return the write; None if it lacks none."""
-        deltas = self.pending.after(rollup.offset, self.level).get(self.start)
-        if not deltas:
+        delta = self.pending.after(rollup.offset, self.level).get(self.start)
+        if delta is None:
             return None
         expected_version = rollup.expected_version
-        rollup.add(deltas)
+        rollup.add(delta)
         rollup.offset = self.pending.last_offset
         return ConditionalWrite(expected_version, rollup.document())
 
@@ -207,7 +246,6 @@ def _by_partition(requests: Sequence[_Request]) -> dict[PartitionId, PendingCoun
     return {partition_id: PendingCounts.joined(together) for partition_id, together in pending_counts.items()}
 
 
-def _chunks(buckets: Sequence[_Bucket], size: int) -> Iterator[Sequence[_Bucket]]:
-    remaining = iter(buckets)
-    while chunk := [*islice(remaining, size)]:
+def _chunks(buckets: Iterator[_Bucket], size: int) -> Iterator[Sequence[_Bucket]]:
+    while chunk := [*islice(buckets, size)]:
         yield chunk

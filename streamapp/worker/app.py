@@ -166,7 +166,7 @@ app = App(
     # rebalance after a topic was re-created with fewer partitions.
     table_standby_replicas=0,
     stream_wait_empty=True,
-    # Four times the maximum number of batches in flight: small batches wait up to a second for the rollups.
+    # Four times the maximum number of batches in flight: small batches wait a second or more for the rollups.
     stream_buffer_maxsize=16_384,
     broker_session_timeout=config.session_timeout_seconds,
     broker_max_poll_interval=config.max_poll_interval_seconds,

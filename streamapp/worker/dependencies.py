@@ -45,6 +45,9 @@ from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 
+#: A small event counts as 370 bytes in flight: less than half of what is in flight may wait for the rollups.
+_IN_FLIGHT_BYTES_PER_WAITING_EVENT = 800
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retriers:
@@ -216,7 +219,11 @@ def _sink(
         ports,
         outages=SinkOutages(store=retriers.mongodb, dead_letters=retriers.dead_letters),
         rollup_writer=RollupWriter(
-            clients.rollup_store, outages=retriers.mongodb, keep=settings.keep, now=lambda: datetime.now(UTC)
+            clients.rollup_store,
+            outages=retriers.mongodb,
+            keep=settings.keep,
+            now=lambda: datetime.now(UTC),
+            max_waiting_events=settings.max_in_flight_bytes // _IN_FLIGHT_BYTES_PER_WAITING_EVENT,
         ),
         breaker=CircuitBreaker(
             failure_ratio=settings.breaker_failure_ratio,

@@ -63,8 +63,8 @@ def subject(request: pytest.FixtureRequest, settings_for: SettingsFactory) -> It
 def a_rollup(*, offset: int, bucket_ms: int = 0, partition_id: PartitionId = PARTITION) -> Rollup:
     """Return a new rollup with one event."""
     rollup = Rollup(id_of(partition_id, bucket_ms))
-    (deltas,) = PendingCounts.of([an_event(offset)]).after(-1, DAY).values()
-    rollup.add(deltas)
+    (delta,) = PendingCounts.of([an_event(offset)]).after(-1, DAY).values()
+    rollup.add(delta)
     rollup.offset = offset
     return rollup
 

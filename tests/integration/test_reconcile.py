@@ -281,7 +281,14 @@ class CountingWorker(threading.Thread):
 
     async def _work(self) -> None:
         store, rollups = EventStore(self._mongo), RollupStore(self._mongo, keep={})
-        counting = RollupWriter(rollups, outages=OutageRetrier("MongoDB"), keep={}, now=lambda: datetime.now(UTC))
+        counting = RollupWriter(
+            rollups,
+            outages=OutageRetrier("MongoDB"),
+            keep={},
+            now=lambda: datetime.now(UTC),
+            # A heartbeat follows each write here, and a rebuild waits for one for a limited time: no longer pauses.
+            sleep=lambda seconds: asyncio.sleep(min(seconds, 1.0)),
+        )
         chance = random.Random(5)
         while not self.ends.is_set():
             batches = [events(*range(at, at + 200)) for at in range(self._next, self._next + 800, 200)]

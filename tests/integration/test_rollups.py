@@ -48,9 +48,9 @@ def rollups(mongo: Mongo) -> RollupStore:
 
 def counted(events: Sequence[Document], *, offset: int) -> Rollup:
     """Return a new rollup of one day that counts the events."""
-    start, deltas = next(iter(PendingCounts.of(events).after(-1, DAY).items()))
+    start, delta = next(iter(PendingCounts.of(events).after(-1, DAY).items()))
     rollup = Rollup(id_of(PARTITION, start))
-    rollup.add(deltas)
+    rollup.add(delta)
     rollup.offset = offset
     return rollup
 

@@ -57,9 +57,9 @@ def insert(database: Database[Any], documents: Sequence[Document]) -> None:
 
 
 def _of_partition(partition_id: PartitionId, pending: PendingCounts, level: Level) -> Iterable[Document]:
-    for bucket_ms, deltas in pending.after(-1, level).items():
+    for bucket_ms, delta in pending.after(-1, level).items():
         rollup = Rollup(id_of(partition_id, bucket_ms))
-        rollup.add(deltas)
+        rollup.add(delta)
         yield rollup.document()
 
 

@@ -223,10 +223,10 @@ class FakeOutOfOrderStore:
     def _count(self, document: Document) -> None:
         partition_id = partition_id_of(document)
         for level in LEVELS:
-            for start, deltas in PendingCounts.of([document]).after(-1, level).items():
+            for start, delta in PendingCounts.of([document]).after(-1, level).items():
                 id_ = id_of(partition_id, start)
                 rollup = Rollup(id_, self._rollups.documents[level.name].get(id_))
-                rollup.add_out_of_order(deltas)
+                rollup.add_out_of_order(delta)
                 self._rollups.documents[level.name][id_] = rollup.document()
 
 

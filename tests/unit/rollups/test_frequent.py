@@ -34,6 +34,7 @@ def limits(keys: int, of_cells: int) -> Iterator[None]:
         patch.object(recount, "MAX_KEYS", keys),
         patch.object(cells, "MAX_CELLS", of_cells),
         patch.object(rollups, "MAX_CELLS", of_cells),
+        patch.object(rollups, "MAX_KEYS", keys),
     ):
         yield
 
@@ -42,9 +43,9 @@ def rollup(batches: Iterable[Sequence[Document]], found: Document | None = None)
     """Return the rollup of the day in which all events are; each batch is added to what was stored before."""
     counted = Rollup(id_of(PARTITION, DAY.start_of(NOW)), found)
     for batch in batches:
-        (deltas,) = PendingCounts.of(batch).after(-1, DAY).values()
+        (delta,) = PendingCounts.of(batch).after(-1, DAY).values()
         counted = Rollup(counted.id, counted.document())
-        counted.add(deltas)
+        counted.add(delta)
     return counted
 
 

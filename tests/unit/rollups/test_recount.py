@@ -18,7 +18,7 @@ from streamapp.model import event
 from streamapp.model.record import PartitionId
 from streamapp.rollups.keys import MAX_KEYS, NULL, OTHER, id_of
 from streamapp.rollups.levels import LEVELS
-from streamapp.rollups.pending import PendingCounts, count
+from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.recount import Recount, difference, shortfall
 from streamapp.rollups.rollup import Rollup
 from tests.support import factories
@@ -169,9 +169,9 @@ def test_a_recount_counts_a_value_by_the_workers_text(kind: Any, encoded: bytes)
     times = EventTimes(earliest=0, ahead=2**60)
     (decoded,) = parts(a_batch(record), {9: writer}, times=times, received_at=datetime.now(UTC))
 
-    (worker,) = count(PendingCounts.of(decoded.events.documents).events).values()
+    (worker,) = PendingCounts.of(decoded.events.documents).after(-1, MINUTE).values()
     (stored,) = (bson.decode(each.raw) for each in decoded.events.documents if isinstance(each, LazyDocument))
-    (recount,) = count(PendingCounts.of([stored]).events).values()
+    (recount,) = PendingCounts.of([stored]).after(-1, MINUTE).values()
 
     assert worker.cells == recount.cells
 

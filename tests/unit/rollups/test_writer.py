@@ -53,16 +53,25 @@ def a_writer(
     keep: Keep | None = None,
     waits: list[float] | None = None,
     outages: OutageRetrier | None = None,
+    pauses_end: bool = True,
+    max_waiting_events: int = 1_000,
 ) -> RollupWriter:
-    """Return a rollup writer that does not wait, and appends its waits to `waits`."""
+    """Return a rollup writer that does not wait, or whose pauses do not end by themselves; its waits go to `waits`."""
 
     async def sleep(seconds: float) -> None:
         if waits is not None:
             waits.append(seconds)
-        await asyncio.sleep(0)
+        await (asyncio.sleep(0) if pauses_end or not seconds else asyncio.Event().wait())
 
     now = datetime.fromtimestamp(NOW / 1000, UTC)
-    return RollupWriter(rollups, outages=outages or quick_outages(), keep=keep or {}, now=lambda: now, sleep=sleep)
+    return RollupWriter(
+        rollups,
+        outages=outages or quick_outages(),
+        keep=keep or {},
+        now=lambda: now,
+        sleep=sleep,
+        max_waiting_events=max_waiting_events,
+    )
 
 
 def recounted(events: Sequence[Document]) -> dict[str, Counter[str]]:
@@ -116,6 +125,73 @@ def test_rollups_are_written_at_most_once_a_second() -> None:
     assert first == 0
     assert len(others) == 2
     assert all(0.5 < wait <= writer.WRITE_INTERVAL_SECONDS for wait in others)
+
+
+def spread_events(count: int) -> list[Document]:
+    """Return events of which each lies in a minute of its own."""
+    return [an_event(offset, event_timestamp=NOW + offset * 60_000) for offset in range(count)]
+
+
+def test_a_write_of_many_rollups_is_followed_by_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the next write has more events for each rollup; the pause has a limit."""
+    monkeypatch.setattr(writer, "PAUSE_SECONDS_PER_ROLLUP", 1.0)
+    monkeypatch.setattr(writer, "MAX_PAUSE_SECONDS", 50.0)
+    waits: list[float] = []
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(FakeRollupStore(), waits=waits)
+        for begin, end in ((0, 1), (1, 101), (101, 102)):
+            await rollup_writer.add(PARTITION, PendingCounts.of(spread_events(102)[begin:end]))
+
+    asyncio.run(scenario())
+
+    assert waits[0] == 0
+    assert [round(wait) for wait in waits[1:]] == [4, 50]
+
+
+@pytest.mark.parametrize("limit", ["events", "batches"])
+def test_a_pause_ends_when_many_events_or_batches_wait(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    """Those of the write before do not count."""
+    monkeypatch.setattr(writer, "MAX_WAITING_BATCHES", 3 if limit == "batches" else 1_000)
+    max_waiting_events = 3 if limit == "events" else 1_000
+    rollups, waits = FakeRollupStore(), list[float]()
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False, max_waiting_events=max_waiting_events)
+        added = [rollup_writer.add(PARTITION, PendingCounts.of([an_event(offset)])) for offset in range(2)]
+        await asyncio.gather(*added)
+        added = [rollup_writer.add(PARTITION, PendingCounts.of([an_event(offset)])) for offset in (2, 3)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert rollups.total("1d") == 2
+        added.append(rollup_writer.add(PARTITION, PendingCounts.of([an_event(4)])))
+        await asyncio.gather(*added)
+
+    asyncio.run(scenario())
+
+    assert recounted([an_event(offset) for offset in range(5)]) == stored(rollups)
+    assert len(waits) == 2
+
+
+def test_events_that_are_added_while_a_write_runs_can_end_the_pause_after_it() -> None:
+    """The events of the write itself cannot."""
+    rollups, waits = FakeRollupStore(), list[float]()
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False, max_waiting_events=2)
+        later: list[asyncio.Future[None]] = []
+
+        def add_two_more() -> None:
+            if not later:
+                later.extend(rollup_writer.add(PARTITION, PendingCounts.of([an_event(n)])) for n in (1, 2))
+
+        rollups.before_write = add_two_more
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)]))
+        await asyncio.gather(*later)
+
+    asyncio.run(scenario())
+
+    assert recounted([an_event(offset) for offset in range(3)]) == stored(rollups)
 
 
 def test_events_that_are_added_during_a_write_are_in_the_next_write() -> None:

@@ -1,0 +1,160 @@
+"""Count events by bucket, at any level: the events are grouped by minute once, and a bucket is a range of minutes."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple, Self
+
+from streamapp.model.user_event import DimensionValues
+from streamapp.rollups.keys import CUBE, key_of
+from streamapp.rollups.levels import LEVELS, Level
+from streamapp.rollups.rollup import Delta
+
+_MINUTE = LEVELS[0]
+#: The keys in a cell, and those of the standalone dimensions.
+_Keys = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+class Events(NamedTuple):
+    """Rows of events as columns: thousands of events wait for a second, and rows would take twice the memory."""
+
+    times: Sequence[int]
+    users: Sequence[str]
+    values: Sequence[DimensionValues]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Events]) -> Self:
+        """The events of several parts, in their order."""
+        times, users, values = zip(*parts, strict=True)
+        return cls(concatenated(times), [*chain(*users)], [*chain(*values)])
+
+    def since(self, index: int) -> Events:
+        """The events from an index on."""
+        return Events(self.times[index:], self.users[index:], self.values[index:]) if index else self
+
+
+class Buckets(Mapping[int, Delta]):
+    """Counts by the start of their bucket, epoch ms.
+
+    A bucket is counted when it is read: the counts of all buckets can take far more memory than the events.
+    """
+
+    def __init__(self, ranges: Mapping[int, range], counts: EventCounts) -> None:
+        self._ranges = ranges
+        self._counts = counts
+
+    def __getitem__(self, start: int) -> Delta:
+        return self._counts.of(self._ranges[start])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._ranges)
+
+    def __len__(self) -> int:
+        return len(self._ranges)
+
+
+class EventCounts:
+    """Counts of some events of one partition."""
+
+    def __init__(self, events: Events) -> None:
+        self._users = events.users
+        #: The number of each event's combination of values: to count numbers takes a quarter of the time.
+        self._combinations = _Combinations()
+        self._numbers = [*map(self._combinations.__getitem__, events.values)]
+        #: Bucket starts of each level so far, from the finest on, and the range of their events in the columns.
+        self._ranges: dict[Level, Mapping[int, range]] = {_MINUTE: self._group(events.times)}
+        self._last: tuple[range, Delta] | None = None
+
+    def at(self, level: Level) -> Buckets:
+        """The counts by bucket of a level."""
+        return Buckets(self._ranges_at(level), self)
+
+    def _ranges_at(self, level: Level) -> Mapping[int, range]:
+        if level not in self._ranges:
+            finer, width = self._ranges_at(LEVELS[LEVELS.index(level) - 1]), level.width_ms
+            ranges: dict[int, range] = {}
+            for at, found in finer.items():
+                start = at // width * width
+                before = ranges.get(start)
+                ranges[start] = range(before.start, found.stop) if before else found
+            self._ranges[level] = ranges
+        return self._ranges[level]
+
+    def of(self, events: range) -> Delta:
+        """Count a range of the events."""
+        # Events that are sent and read together usually lie in one minute: all levels have the same counts.
+        if self._last is None or self._last[0] != events:
+            begin, end = events.start, events.stop
+            self._last = events, self._count(self._users[begin:end], self._numbers[begin:end])
+        return self._last[1]
+
+    def _group(self, times: Sequence[int]) -> dict[int, range]:
+        """Order the columns by minute, and by offset within a minute."""
+        if not times:
+            return {}
+        first, last = _MINUTE.start_of(min(times)), _MINUTE.start_of(max(times))
+        if first == last:  # the usual case
+            return {first: range(len(times))}
+        indexes = _indexes_by_minute(times)
+        order, ranges, begin = array("q"), dict[int, range](), 0
+        for minute in sorted(indexes):
+            order.extend(indexes[minute])
+            ranges[minute] = range(begin, begin := len(order))
+        self._users = [*map(self._users.__getitem__, order)]
+        self._numbers = [*map(self._numbers.__getitem__, order)]
+        return ranges
+
+    def _count(self, users: Sequence[str], numbers: Sequence[int]) -> Delta:
+        delta, keys_of = Delta(), self._combinations.keys_of
+        cells, standalone = delta.cells, delta.standalone
+        for number, n in Counter(numbers).items():
+            cell, keys = keys_of[number]
+            cells[cell] = cells.get(cell, 0) + n
+            for counts, key in zip(standalone, keys, strict=True):
+                counts[key] = counts.get(key, 0) + n
+        for user in {*users}:
+            delta.users.update(user or "\0")  # the sketch ignores empty strings
+        return delta
+
+
+class _Combinations(dict[DimensionValues, int]):
+    """Combinations of values, numbered as they come, and the keys of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By number.
+        self.keys_of: list[_Keys] = []
+        self._keys = _KeysOfValues()
+
+    def __missing__(self, values: DimensionValues) -> int:
+        keys = [*map(self._keys.__getitem__, values)]
+        self[values] = number = len(self.keys_of)
+        self.keys_of.append((tuple(keys[: len(CUBE)]), tuple(keys[len(CUBE) :])))
+        return number
+
+
+class _KeysOfValues(dict[str | None, str]):
+    """The key of each value, computed once."""
+
+    def __missing__(self, value: str | None) -> str:
+        self[value] = key = key_of(value)
+        return key
+
+
+def _indexes_by_minute(times: Sequence[int]) -> Mapping[int, Sequence[int]]:
+    width = _MINUTE.width_ms
+    indexes: defaultdict[int, list[int]] = defaultdict(list)
+    for index, at in enumerate(times):
+        indexes[at // width].append(index)
+    return {minute * width: found for minute, found in indexes.items()}
+
+
+def concatenated(arrays: Sequence[Sequence[int]]) -> Sequence[int]:
+    """The integers of several sequences as one array."""
+    together = array("q")
+    for each in arrays:
+        together.extend(each)
+    return together
