@@ -3,6 +3,7 @@
 One document per assigned partition, `_id` "partition:<topic id>:<partition>":
     kind "partition", topic, partition, incarnation (the topic id), worker (the `_id` of its worker), at
     settled       the next offset to settle: every record below it has its fate and is counted
+    delivered     the end of what the worker has begun to store and count; `settled` reaches it when that is done
     end           the log end offset of the last fetch
     lag           end - settled
     lag_seconds   age of the oldest record that is not settled, by its Kafka timestamp; 0 without lag
@@ -130,6 +131,7 @@ class HeartbeatBuilder:
             "worker": self.worker,
             "at": at,
             "settled": progress.settled,
+            "delivered": progress.delivered,
             "end": progress.end,
             **changing,
         }

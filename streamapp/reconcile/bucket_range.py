@@ -103,15 +103,15 @@ class BucketRange:
         self.size = len(keys)
         every_key, keys = keys, keys if only is None else keys & {*only}
         ahead = {key for key in keys if key in stored and stored[key].offset > self._bound(stored[key])}
-        recounts: list[tuple[Iterable[RollupKey], Recount]] = [
-            (keys - ahead, self._recount.with_out_of_order(out_of_order))
-        ]
+        wanted = _chosen(keys - ahead, self._recount.with_out_of_order(out_of_order))
         for (partition_id, offset), together in sorted(_by_offset(ahead, stored).items()):
-            recounts.append((together, self._counted_up_to(partition_id, offset).with_out_of_order(out_of_order)))
+            counted = self._counted_up_to(partition_id, offset).with_out_of_order(out_of_order)
+            # Copies: this recount continues to the next offset, at which others of these rollups can be.
+            wanted |= {key: rollup and rollup.copy() for key, rollup in _chosen(together, counted).items()}
         # After all reads: MongoDB may have deleted events meanwhile.
         since = self._complete_since()
         self.aged_out = sum(Rollup(id_).bucket_ms < since for _, id_ in every_key)
-        return [each for together, recount in recounts for each in _differences(together, stored, recount, since)]
+        return [*_differences(wanted, stored, since)]
 
     def repair(self, differences: Sequence[Difference]) -> Collection[RollupKey]:
         """Write or delete these rollups; return those that another process has changed since they were read."""
@@ -187,16 +187,18 @@ def events_between(mongo: Mongo, start_ms: int, end_ms: int) -> Iterator[Sequenc
             yield events
 
 
+def _chosen(keys: Iterable[RollupKey], recount: Recount) -> dict[RollupKey, Rollup | None]:
+    return {(level, id_): recount.rollups[level].get(id_) for level, id_ in keys}
+
+
 def _differences(
-    keys: Iterable[RollupKey], stored: StoredRollups, recount: Recount, complete_since: int
+    all_wanted: Mapping[RollupKey, Rollup | None], stored: StoredRollups, complete_since: int
 ) -> Iterator[Difference]:
-    for level, id_ in keys:
-        actual, wanted = stored.get((level, id_)), recount.rollups[level].get(id_)
-        is_complete = Rollup(id_).bucket_ms >= complete_since
+    for key, wanted in all_wanted.items():
+        actual = stored.get(key)
+        is_complete = Rollup(key[1]).bucket_ms >= complete_since
         if why := (difference if is_complete else shortfall)(actual, wanted):
-            yield Difference(
-                (level, id_), why, actual, wanted and wanted.copy(), is_repairable=is_complete or actual is None
-            )
+            yield Difference(key, why, actual, wanted and wanted.copy(), is_repairable=is_complete or actual is None)
 
 
 def _by_offset(keys: Iterable[RollupKey], stored: StoredRollups) -> dict[tuple[PartitionId, int], list[RollupKey]]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pymongo
 from bson import DatetimeMS
@@ -37,6 +38,8 @@ OWNED_FOR = timedelta(seconds=60)
 FIRST_HEARTBEAT_SECONDS = 2.0
 #: Longer than the interval of the heartbeats.
 HEARTBEAT_SECONDS = 10.0
+#: Longer than a worker takes to count what it has read.
+SETTLE_SECONDS = 60.0
 MAX_ATTEMPTS = 100
 
 #: The years 1 to 9999, epoch ms: the range of a Python datetime.
@@ -122,7 +125,7 @@ class Reconciliation:
     def rebuild(self) -> ReconciliationResult:
         """Write the rollups that differ again, and return them."""
         repaired: dict[RollupKey, str] = {}
-        self._await_heartbeats()
+        self._await_settled(self._await_heartbeats())
         while True:
             owned, result = self._owned(), self._compare_all(self._repaired)
             repaired.update(result.different)
@@ -203,22 +206,45 @@ class Reconciliation:
             found = [each for each in bucket_range.compare(only=changed) if each.is_repairable]
         raise ConcurrentChange
 
-    def _await_heartbeats(self) -> None:
-        """Wait for a new heartbeat of every worker: an older one does not include the events that it just counted."""
+    def _await_heartbeats(self) -> Mapping[PartitionId, int]:
+        """Wait for a new heartbeat of every worker; return how far the records of each partition were delivered then.
+
+        An older heartbeat does not include the events that the worker just counted.
+        """
         since = self._now() + timedelta(seconds=FIRST_HEARTBEAT_SECONDS)
         give_up_at = time.monotonic() + HEARTBEAT_SECONDS
         while self._owned(OWNED_FOR).keys() - self._owned(self._now() - since).keys() and time.monotonic() < give_up_at:
             time.sleep(FIRST_HEARTBEAT_SECONDS / 10)
+        # Workers of an earlier release do not write it.
+        return {_partition_id(each): each.get("delivered") or 0 for each in self._heartbeats(self._now() - since)}
+
+    def _await_settled(self, delivered: Mapping[PartitionId, int]) -> None:
+        """Wait until the workers have settled what was delivered.
+
+        A worker may have written a rollup that was deleted since, and not have settled the events yet. If the rollup
+        were counted again without them, the worker would add the events that follow, and never these.
+        """
+        give_up_at = time.monotonic() + SETTLE_SECONDS
+        while any(
+            bound < delivered.get(partition_id, 0) - 1
+            for partition_id, bound in self._owned(timedelta(seconds=HEARTBEAT_SECONDS)).items()
+        ):
+            if time.monotonic() > give_up_at:
+                raise StoreUnavailable(
+                    f"workers have not counted within {SETTLE_SECONDS:.0f} s what they have read;"
+                    " stop the workers and try again",
+                    is_running=True,
+                )
+            time.sleep(FIRST_HEARTBEAT_SECONDS / 10)
 
     def _owned(self, within: timedelta = OWNED_FOR) -> dict[PartitionId, int]:
         """The last settled offset of each partition that a worker owns."""
-        query = {"kind": "partition", "at": {"$gt": self._now() - within}}
-        found = self._mongo.primary[heartbeat.COLLECTION].find(query)
         # `settled` is None until a worker has settled a batch of the partition.
-        return {
-            PartitionId(each["incarnation"] or each["topic"], each["partition"]): (each["settled"] or 0) - 1
-            for each in found
-        }
+        return {_partition_id(each): (each["settled"] or 0) - 1 for each in self._heartbeats(within)}
+
+    def _heartbeats(self, within: timedelta) -> Iterator[Mapping[str, Any]]:
+        query = {"kind": "partition", "at": {"$gt": self._now() - within}}
+        return self._mongo.primary[heartbeat.COLLECTION].find(query)
 
     def _has_new_owner(self, owned: Mapping[PartitionId, int]) -> bool:
         return not self._owned().keys() <= owned.keys()
@@ -260,3 +286,9 @@ class Reconciliation:
         outside = ({"$not": {"$gte": _FIRST}}, {"$gte": _END})
         query = {"$or": [{TIME: each} for each in outside]}
         return self._mongo.primary["events"].count_documents(query)
+
+
+def _partition_id(heartbeat_of_partition: Mapping[str, Any]) -> PartitionId:
+    return PartitionId(
+        heartbeat_of_partition["incarnation"] or heartbeat_of_partition["topic"], heartbeat_of_partition["partition"]
+    )

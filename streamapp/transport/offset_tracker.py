@@ -87,6 +87,8 @@ class Progress:
     end: int | None
     #: Kafka's timestamp of the oldest record that was read and is not settled.
     oldest_ms: int | None
+    #: The end of the last delivered batch: records below it may be stored and counted; None as for `settled`.
+    delivered: int | None = None
     #: The last stable offset: records of open transactions lie above it and cannot be read yet.
     stable_end: int | None = None
     #: The committed offset of the consumer group.
@@ -255,6 +257,7 @@ class OffsetTracker:
                 partition=partition,
                 topic_id=topic_ids[topic],
                 settled=assignment.settled,
+                delivered=assignment.delivered_end,
                 end=ends.get(assignment.tp, UNKNOWN_END_OFFSETS).log,
                 stable_end=ends.get(assignment.tp, UNKNOWN_END_OFFSETS).stable,
                 oldest_ms=assignment.batches[0].first_ms if assignment.batches else None,

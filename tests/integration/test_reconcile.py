@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from pymongo.database import Database
 
 from streamapp.decode.document import Document
+from streamapp.errors import StoreUnavailable
 from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
@@ -23,6 +23,7 @@ from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationRes
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
+from streamapp.rollups.rollup import ConditionalWrite
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
 from tests.support import rollup_factory
@@ -242,6 +243,18 @@ def test_events_that_a_worker_has_not_settled_are_not_counted(mongo: Mongo, data
     assert right == counted(database)
 
 
+def test_each_rollup_is_compared_up_to_its_own_offset(mongo: Mongo, database: Database[Any]) -> None:
+    """While the rollups are read, a worker may complete a write and begin the next one, at the widest level."""
+    settled(database, 100)
+    for level in LEVELS:
+        last = 199 if level is MINUTE else 299
+        for each in rollup_factory.rollups(events(*range(last + 1)), level):
+            database[level.collection].insert_one(each | {"offset": last})
+    database["events"].insert_many(events(*range(300)))
+
+    assert {} == a_reconciliation(mongo).check().different
+
+
 def test_rollups_are_compared_before_a_new_owner_has_settled_a_batch(mongo: Mongo, database: Database[Any]) -> None:
     """The heartbeat of the new owner has no settled offset."""
     rollup_factory.insert(database, events(*range(20)))
@@ -256,67 +269,156 @@ def test_rollups_are_compared_before_a_new_owner_has_settled_a_batch(mongo: Mong
     assert len(a_reconciliation(mongo).check().different) == 1
 
 
-def settled(database: Database[Any], offset: int | None) -> None:
-    """Write the heartbeat of a worker that has settled all offsets below `offset`."""
+def settled(
+    database: Database[Any], offset: int | None, *, delivered: int | None = None, at: datetime | None = None
+) -> None:
+    """Write the heartbeat of a worker that has settled the offsets below `offset` and read those below `delivered`."""
     state = {"kind": "partition", "topic": "t", "incarnation": TOPIC_ID, "partition": 0, "settled": offset}
-    database["pipeline_state"].replace_one({"_id": "partition"}, {**state, "at": datetime.now(UTC)}, upsert=True)
+    state |= {"delivered": delivered, "at": at or datetime.now(UTC)}
+    database["pipeline_state"].replace_one({"_id": "partition"}, state, upsert=True)
 
 
-class CountingWorker(threading.Thread):
-    """Stores and counts events as a worker does, some batches concurrently, until `ends` is set."""
+class CountingWorker:
+    """Stores and counts events as a worker does, some batches concurrently, with a heartbeat beside it."""
 
-    def __init__(self, mongo: Mongo, database: Database[Any], first: int) -> None:
-        super().__init__()
-        self._mongo = mongo
+    def __init__(self, mongo: Mongo, database: Database[Any], first: int, rollups: RollupStore | None = None) -> None:
         self._database = database
-        self._next = first
-        self.ends = threading.Event()
-        self.failure: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            asyncio.run(self._work())
-        except BaseException as exc:  # noqa: BLE001 - for the test
-            self.failure = exc
-
-    async def _work(self) -> None:
-        store, rollups = EventStore(self._mongo), RollupStore(self._mongo, keep={})
-        counting = RollupWriter(
-            rollups,
+        self._store = EventStore(mongo)
+        self._writer = RollupWriter(
+            rollups or RollupStore(mongo, keep={}),
             outages=OutageRetrier("MongoDB"),
             keep={},
             now=lambda: datetime.now(UTC),
-            # A heartbeat follows each write here, and a rebuild waits for one for a limited time: no longer pauses.
-            sleep=lambda seconds: asyncio.sleep(min(seconds, 1.0)),
         )
-        chance = random.Random(5)
-        while not self.ends.is_set():
-            batches = [events(*range(at, at + 200)) for at in range(self._next, self._next + 800, 200)]
-            # Not in their order: a later batch can be stored before an earlier one.
-            await asyncio.gather(*[store.insert(each) for each in chance.sample(batches, len(batches))])
-            await asyncio.gather(*[counting.add(PARTITION, PendingCounts.of(each)) for each in batches])
-            self._next += 800
-            settled(self._database, self._next)
+        self._chance = random.Random(5)
+        self._settled = self.delivered = first
+
+    async def work(self) -> None:
+        """Store and count the next batches."""
+        begin = self.delivered
+        self.delivered += 800
+        batches = [events(*range(at, at + 200)) for at in range(begin, self.delivered, 200)]
+        # Not in their order: a later batch can be stored before an earlier one.
+        await asyncio.gather(*[self._store.insert(each) for each in self._chance.sample(batches, len(batches))])
+        await asyncio.gather(*[self._writer.add(PARTITION, PendingCounts.of(each)) for each in batches])
+        self._settled = self.delivered
+
+    async def beat(self) -> None:
+        """Write heartbeats until cancelled."""
+        while True:
+            # The instant first: what is reported must not be older than it.
+            state = {"at": datetime.now(UTC), "offset": self._settled, "delivered": self.delivered}
+            await asyncio.to_thread(settled, self._database, **state)
+            await asyncio.sleep(0.05)
 
 
+def assert_every_event_is_counted_once(mongo: Mongo, database: Database[Any]) -> None:
+    """Compare the rollups with all stored events."""
+    stored = list(database["events"].find())
+    right = {level.name: {each["_id"]: each["n"] for each in rollup_factory.rollups(stored, level)} for level in LEVELS}
+    assert right == {name: {id_: each[0] for id_, each in each.items()} for name, each in counted(database).items()}
+    assert {} == a_reconciliation(mongo).check().different
+
+
+def delete_rollups(database: Database[Any]) -> None:
+    """Delete all rollups."""
+    for level in LEVELS:
+        database[level.collection].delete_many({})
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebuild waits for the heartbeats of a worker, however slow the machine is."""
+    monkeypatch.setattr(reconcile_reconciliation, "HEARTBEAT_SECONDS", 120.0)
+    monkeypatch.setattr(reconcile_reconciliation, "SETTLE_SECONDS", 120.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_rebuild_beside_a_running_worker_counts_every_event_once(mongo: Mongo, database: Database[Any]) -> None:
     """All rollups are deleted and rebuilt four times while the worker counts."""
     rollup_factory.insert(database, events(*range(3_000)))
-    settled(database, 3_000)
-    worker = CountingWorker(mongo, database, 3_000)
-    worker.start()
-    for _ in range(4):
-        for level in LEVELS:
-            database[level.collection].delete_many({})
-        a_reconciliation(mongo).rebuild()
-        assert {} == a_reconciliation(mongo).check().different
-    worker.ends.set()
-    worker.join(30)
 
-    assert worker.failure is None
-    stored = list(database["events"].find())
-    right = {level.name: {each["_id"]: each["n"] for each in rollup_factory.rollups(stored, level)} for level in LEVELS}
-    found = {name: {id_: each[0] for id_, each in each.items()} for name, each in counted(database).items()}
-    assert len(stored) > 5_000
-    assert right == found
-    assert {} == a_reconciliation(mongo).check().different
+    def rebuild_often() -> None:
+        for _ in range(4):
+            delete_rollups(database)
+            a_reconciliation(mongo).rebuild()
+            assert {} == a_reconciliation(mongo).check().different
+
+    async def work_until_rebuilt() -> None:
+        worker = CountingWorker(mongo, database, 3_000)
+        heartbeat = asyncio.create_task(worker.beat())
+        rebuilt = asyncio.create_task(asyncio.to_thread(rebuild_often))
+        while not rebuilt.done():
+            await worker.work()
+        await rebuilt
+        heartbeat.cancel()
+
+    settled(database, 3_000)
+    asyncio.run(work_until_rebuilt())
+
+    assert database["events"].count_documents({}) > 5_000
+    assert_every_event_is_counted_once(mongo, database)
+
+
+class HeldRollups(RollupStore):
+    """A store whose first write waits, once it is done, until it is released."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        super().__init__(mongo, keep={})
+        self.is_written, self.is_released = asyncio.Event(), asyncio.Event()
+
+    async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
+        is_done = await super().write_if_unchanged(level, writes)
+        self.is_written.set()
+        await self.is_released.wait()
+        return is_done
+
+
+@pytest.mark.usefixtures("patient")
+def test_rollups_that_are_deleted_during_a_write_are_rebuilt_with_its_events(
+    mongo: Mongo, database: Database[Any]
+) -> None:
+    """The worker has written them and does not write them again; its heartbeat does not include their events yet."""
+    rollup_factory.insert(database, events(*range(800)))
+
+    async def rebuild_during_a_write() -> None:
+        rollups = HeldRollups(mongo)
+        worker = CountingWorker(mongo, database, 800, rollups)
+        heartbeat, write = asyncio.create_task(worker.beat()), asyncio.create_task(worker.work())
+        await rollups.is_written.wait()
+        delete_rollups(database)
+        rebuild = asyncio.create_task(asyncio.to_thread(a_reconciliation(mongo).rebuild))
+        # A rebuild that does not wait for the worker has ended before the worker goes on.
+        await asyncio.wait([rebuild], timeout=2.0)
+        rollups.is_released.set()
+        await asyncio.gather(rebuild, write)
+        await worker.work()
+        heartbeat.cancel()
+
+    asyncio.run(rebuild_during_a_write())
+
+    assert_every_event_is_counted_once(mongo, database)
+
+
+def test_a_rebuild_ends_with_an_error_if_a_worker_does_not_settle(
+    mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rollups that the worker has written and that are missing now cannot be counted again."""
+    monkeypatch.setattr(reconcile_reconciliation, "SETTLE_SECONDS", 0.1)
+    rollup_factory.insert(database, events(*range(100)))
+    delete_rollups(database)
+
+    async def rebuild_beside_a_stuck_worker() -> None:
+        worker = CountingWorker(mongo, database, 50)
+        worker.delivered = 100
+        settled(database, 50, delivered=100)
+        heartbeat = asyncio.create_task(worker.beat())
+        try:
+            await asyncio.to_thread(a_reconciliation(mongo).rebuild)
+        finally:
+            heartbeat.cancel()
+
+    with pytest.raises(StoreUnavailable, match="have not counted"):
+        asyncio.run(rebuild_beside_a_stuck_worker())
+
+    assert {} == counted(database)["1d"]

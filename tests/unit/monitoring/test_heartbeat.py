@@ -18,7 +18,7 @@ NOON_MS = int(NOON.timestamp() * 1_000)
 def partition(**changes: Any) -> Progress:
     """Return a partition without lag, with these changes."""
     values: dict[str, Any] = {"topic": "user_events", "partition": 0, "topic_id": "A" * 22}
-    values |= {"settled": 100, "end": 100, "oldest_ms": None}
+    values |= {"settled": 100, "delivered": 100, "end": 100, "oldest_ms": None}
     return Progress(**(values | changes))
 
 
@@ -38,6 +38,13 @@ def test_settled_partition_has_no_lag() -> None:
     state, _ = written(HeartbeatBuilder(NOON), sample(partition()))
 
     assert (100, 100, 0, 0.0) == (state["settled"], state["end"], state["lag"], state["lag_seconds"])
+
+
+def test_what_is_delivered_and_not_settled_is_reported() -> None:
+    """A rebuild of rollups waits until it is settled."""
+    state, _ = written(HeartbeatBuilder(NOON), sample(partition(settled=90)))
+
+    assert (90, 100) == (state["settled"], state["delivered"])
 
 
 def test_lag_in_seconds_is_the_age_of_the_oldest_record() -> None:
