@@ -25,16 +25,14 @@ from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import DeadLetter, PartitionId
 from streamapp.model.user_event import TIME
-from streamapp.mongodb import canonical_schemas, dead_letter_counts, failed_offsets
+from streamapp.mongodb import canonical_schemas, dead_letter_counts, failed_offsets, write_commands
 from streamapp.mongodb.client import DUPLICATE_KEY, Mongo, is_transient, is_wrong_setting, write_errors
 from streamapp.mongodb.faults import COMMAND_RECORD_CODES
+from streamapp.mongodb.write_commands import MAX_BYTES
 from streamapp.rollups.recount import PROJECTION
 from streamapp.sink.ports import Outcome
 
 log = logging.getLogger(__name__)
-
-#: The size limit of a document (MongoDB's manual, "MongoDB Limits and Thresholds"), and of the documents in a command.
-MAX_BYTES = 16 * 1024 * 1024
 
 #: Characters of a schema and those that it refers to, as far as they are stored for the dashboard.
 MAX_SOURCES_LENGTH = 262_144
@@ -191,22 +189,8 @@ class EventStore:
         return self._insert_encoded(first).joined(self._insert_encoded(second), middle)
 
     def _send(self, documents: Sequence[_Raw]) -> None:
-        """Insert without the checks of the driver's `insert_many`, which takes three times the CPU."""
-        if not documents:
-            return
-        answer = self._database.command(
-            {
-                "insert": "events",
-                "documents": documents,
-                "ordered": False,
-                "writeConcern": self._database.write_concern.document,
-            },
-            # The answer quotes a refused document: its text and dates must decode, whatever they are.
-            codec_options=self._database.codec_options,
-        )
-        errors, concern = answer.get("writeErrors", []), answer.get("writeConcernError")
-        if errors or concern:
-            raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
+        if documents:
+            write_commands.run(self._database, {"insert": "events", "documents": documents})
 
 
 def _sources(writer: WriterSchema) -> Sequence[str] | None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from typing import NamedTuple, Self, TypeVar
 
-from streamapp.model.user_event import DimensionValues
-from streamapp.rollups.keys import CUBE, key_of
+from streamapp.model.user_event import STANDALONE_DIMENSIONS, DimensionValues
+from streamapp.rollups.keys import CUBE, MAPS, cell_of, key_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.rollup import Delta
 
 _MINUTE = LEVELS[0]
-#: The keys in a cell, and those of the standalone dimensions.
-_Keys = tuple[tuple[str, ...], tuple[str, ...]]
+#: Up to so many events, to count them one by one takes less time than a Counter.
+_FEW_EVENTS = 16
+
+T = TypeVar("T")
 
 
 class Events(NamedTuple):
@@ -61,9 +63,12 @@ class EventCounts:
 
     def __init__(self, events: Events) -> None:
         self._users = events.users
-        #: The number of each event's combination of values: to count numbers takes a quarter of the time.
         self._combinations = _Combinations()
-        self._numbers = [*map(self._combinations.__getitem__, events.values)]
+        numbers = [*map(self._combinations.__getitem__, events.values)]
+        #: The number of each event's cell: to count numbers takes a quarter of the time.
+        self._cells = [*map(self._combinations.cells.__getitem__, numbers)]
+        #: The key of each event, for each of STANDALONE_DIMENSIONS.
+        self._standalone = [[*map(keys.__getitem__, numbers)] for keys in self._combinations.standalone]
         #: Bucket starts of each level so far, from the finest on, and the range of their events in the columns.
         self._ranges: dict[Level, Mapping[int, range]] = {_MINUTE: self._group(events.times)}
         self._last: tuple[range, Delta] | None = None
@@ -87,8 +92,7 @@ class EventCounts:
         """Count a range of the events."""
         # Events that are sent and read together usually lie in one minute: all levels have the same counts.
         if self._last is None or self._last[0] != events:
-            begin, end = events.start, events.stop
-            self._last = events, self._count(self._users[begin:end], self._numbers[begin:end])
+            self._last = events, self._count(events)
         return self._last[1]
 
     def _group(self, times: Sequence[int]) -> dict[int, range]:
@@ -103,36 +107,62 @@ class EventCounts:
         for minute in sorted(indexes):
             order.extend(indexes[minute])
             ranges[minute] = range(begin, begin := len(order))
-        self._users = [*map(self._users.__getitem__, order)]
-        self._numbers = [*map(self._numbers.__getitem__, order)]
+        self._users = _ordered(self._users, order)
+        self._cells = _ordered(self._cells, order)
+        self._standalone = [_ordered(column, order) for column in self._standalone]
         return ranges
 
-    def _count(self, users: Sequence[str], numbers: Sequence[int]) -> Delta:
-        delta, keys_of = Delta(), self._combinations.keys_of
-        cells, standalone = delta.cells, delta.standalone
-        for number, n in Counter(numbers).items():
-            cell, keys = keys_of[number]
+    def _count(self, events: range) -> Delta:
+        part = slice(events.start, events.stop)
+        cells, maps = dict[str, int](), [dict[str, int]() for _ in CUBE]
+        for number, n in _counted(self._cells[part]):
+            cell, keys = self._combinations.keys_of[number]
             cells[cell] = cells.get(cell, 0) + n
-            for counts, key in zip(standalone, keys, strict=True):
+            for counts, key in zip(maps, keys, strict=True):
                 counts[key] = counts.get(key, 0) + n
-        for user in {*users}:
-            delta.users.update(user or "\0")  # the sketch ignores empty strings
-        return delta
+        for column in self._standalone:
+            counts = dict[str, int]()
+            for key, n in _counted(column[part]):
+                counts[key] = counts.get(key, 0) + n
+            maps.append(counts)
+        return Delta(len(events), dict(zip(MAPS, maps, strict=True)), cells, {*self._users[part]})
+
+
+def _ordered(column: Sequence[T], order: Iterable[int]) -> list[T]:
+    return [*map(column.__getitem__, order)]
+
+
+def _counted(values: Sequence[T]) -> Iterable[tuple[T, int]]:
+    """Values with their number; of few values, each by itself: a Counter would take longer."""
+    return Counter(values).items() if len(values) > _FEW_EVENTS else zip(values, repeat(1))
 
 
 class _Combinations(dict[DimensionValues, int]):
-    """Combinations of values, numbered as they come, and the keys of each."""
+    """Combinations of values, numbered as they come.
+
+    Those that differ only in STANDALONE_DIMENSIONS share a cell, and there are far fewer cells: cells have numbers too.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        #: By number.
-        self.keys_of: list[_Keys] = []
+        #: By the number of a combination: the number of its cell; its key of each of STANDALONE_DIMENSIONS.
+        self.cells: list[int] = []
+        self.standalone: Sequence[list[str]] = [[] for _ in STANDALONE_DIMENSIONS]
+        #: By the number of a cell: its text, and its keys.
+        self.keys_of: list[tuple[str, Sequence[str]]] = []
+        self._numbers: dict[str, int] = {}
         self._keys = _KeysOfValues()
 
     def __missing__(self, values: DimensionValues) -> int:
         keys = [*map(self._keys.__getitem__, values)]
-        self[values] = number = len(self.keys_of)
-        self.keys_of.append((tuple(keys[: len(CUBE)]), tuple(keys[len(CUBE) :])))
+        cell = cell_of(in_cell := keys[: len(CUBE)])
+        if cell not in self._numbers:
+            self._numbers[cell] = len(self.keys_of)
+            self.keys_of.append((cell, in_cell))
+        self.cells.append(self._numbers[cell])
+        for column, key in zip(self.standalone, keys[len(CUBE) :], strict=True):
+            column.append(key)
+        self[values] = number = len(self)
         return number
 
 

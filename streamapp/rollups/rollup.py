@@ -22,9 +22,9 @@ a dimension existed has no map of it, and cells without its key: its events are 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -32,9 +32,11 @@ from bson import DatetimeMS
 from datasketches import hll_sketch, hll_union, tgt_hll_type  # pyright: ignore[reportAttributeAccessIssue]
 
 from streamapp.model.record import PartitionId
-from streamapp.model.user_event import STANDALONE_DIMENSIONS
 from streamapp.rollups import cells, frequent
-from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, Document, cell_of
+from streamapp.rollups.keys import CUBE, LG_K, MAPS, MAX_CELLS, MAX_KEYS, OTHER, Document
+
+#: So many users are added to a sketch one by one: to make another sketch first takes longer.
+_FEW_USERS = 8
 
 
 def unique(sketches: Iterable[bytes]) -> float:
@@ -56,11 +58,29 @@ def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
 class Delta:
     """Counts of some events of one bucket."""
 
-    #: By the keys of CUBE.
-    cells: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
-    #: Counts by key of each of STANDALONE_DIMENSIONS, in that order.
-    standalone: Sequence[dict[str, int]] = field(default_factory=lambda: [{} for _ in STANDALONE_DIMENSIONS])
-    users: hll_sketch = field(default_factory=lambda: hll_sketch(LG_K, tgt_hll_type.HLL_4))
+    n: int
+    #: Events by key, by the name of the map.
+    maps: Mapping[str, Mapping[str, int]]
+    #: Events by cell.
+    cells: Mapping[str, int]
+    #: The distinct users.
+    users: Collection[str]
+    _sketch: Any = None
+
+    def add_users_to(self, union: Any) -> None:
+        """Add the users to a sketch."""
+        if len(self.users) <= _FEW_USERS:
+            _add_users(union, self.users)
+            return
+        if self._sketch is None:  # the same events are often added to a rollup of each level
+            self._sketch = hll_sketch(LG_K, tgt_hll_type.HLL_4)
+            _add_users(self._sketch, self.users)
+        union.update(self._sketch)
+
+
+def _add_users(sketch: Any, users: Iterable[str]) -> None:
+    for user in users:
+        sketch.update(user or "\0")  # the sketch ignores empty strings
 
 
 #: Stored offset and n; None where another program has removed it from the document.
@@ -68,7 +88,12 @@ ExpectedVersion = tuple[int | None, int | None]
 
 
 class Rollup:
-    """One stored or new rollup; events are added to it before it is written."""
+    """One stored or new rollup; events are added to it before it is written.
+
+    Args:
+        rollup_id: its `_id`.
+        found: the stored document, whose maps become those of the rollup; None for a new rollup.
+    """
 
     def __init__(self, rollup_id: str, found: Document | None = None) -> None:
         self.id = rollup_id
@@ -78,9 +103,9 @@ class Rollup:
         self.n: int = found.get("n", 0)
         self.offset: int = found.get("offset", -1)
         self.out_of_order: int = found.get("apart", 0)
-        self.maps: dict[str, dict[str, int]] = {name: dict(found.get(name, ())) for name in MAPS}
-        self.errors: dict[str, dict[str, int]] = {name: dict(each) for name, each in found.get("errors", {}).items()}
-        self.cells: dict[str, int] = dict(found.get("cells", ()))
+        self.maps: dict[str, dict[str, int]] = {name: found.get(name, {}) for name in MAPS}
+        self.errors: dict[str, dict[str, int]] = found.get("errors", {})
+        self.cells: dict[str, int] = found.get("cells", {})
         self._users = hll_union(LG_K)
         # A sketch that cannot be read counts as empty; `rollups check` reports it.
         with suppress(RuntimeError, TypeError, ValueError):
@@ -127,15 +152,19 @@ class Rollup:
 
     def copy(self) -> Rollup:
         """A rollup with the same contents."""
-        return Rollup(self.id, self.document())
+        maps = {name: {**counts} for name, counts in self.maps.items()}
+        errors = {name: {**each} for name, each in self.errors.items()}
+        return Rollup(self.id, {**self.document(), **maps, "cells": {**self.cells}, "errors": errors})
 
     def add(self, delta: Delta) -> None:
         """Count more events of this bucket."""
         limited = [name for name, counts in self.maps.items() if OTHER in counts]
         known = {name: frozenset(self.maps[name]) for name in limited}
         of_first_keys = self.maps_of_first_keys if limited else ()
-        self._add_to_maps(delta)
-        self._users.update(delta.users)
+        self.n += delta.n
+        for name, added in delta.maps.items():
+            _add_counts(self.maps[name], added)
+        delta.add_users_to(self._users)
         evicted = {
             name: self._evict(name, known.get(name, ()), name in of_first_keys)
             for name, counts in self.maps.items()
@@ -149,18 +178,6 @@ class Rollup:
         self.add(delta)
         self.out_of_order += self.n - before
 
-    def _add_to_maps(self, delta: Delta) -> None:
-        self.n += sum(delta.cells.values())
-        for at, name in enumerate(CUBE):
-            counts = self.maps[name]
-            for keys, n in delta.cells.items():
-                key = keys[at]
-                counts[key] = counts.get(key, 0) + n
-        for each, added in zip(STANDALONE_DIMENSIONS, delta.standalone, strict=True):
-            counts = self.maps[each.plural]
-            for key, n in added.items():
-                counts[key] = counts.get(key, 0) + n
-
     def _evict(self, name: str, known: Collection[str], has_first_keys: bool) -> Collection[str]:
         """Reduce a map to its limit; return the keys that it does not hold any more."""
         counts = self.maps[name]
@@ -170,12 +187,10 @@ class Rollup:
 
     def _add_to_cells(self, delta: Delta, evicted: Sequence[Collection[str]]) -> None:
         if any(evicted):
-            rows = chain(cells.of_keys(self.cells).items(), delta.cells.items())
+            rows = chain.from_iterable(cells.of_keys(each).items() for each in (self.cells, delta.cells))
             self._limit_cells(cells.fold(rows, evicted))
             return
-        for keys, n in delta.cells.items():
-            cell = cell_of(keys)
-            self.cells[cell] = self.cells.get(cell, 0) + n
+        _add_counts(self.cells, delta.cells)
         if len(self.cells) > MAX_CELLS:
             self._limit_cells(cells.of_keys(self.cells))
 
@@ -208,3 +223,11 @@ class ConditionalWrite(NamedTuple):
     #: None: no document with its `_id` must be stored.
     expected_version: ExpectedVersion | None
     document: dict[str, Any]
+
+
+def _add_counts(counts: dict[str, int], added: Mapping[str, int]) -> None:
+    if not counts:
+        counts.update(added)
+        return
+    for key, n in added.items():
+        counts[key] = counts.get(key, 0) + n

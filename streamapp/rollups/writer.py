@@ -36,8 +36,8 @@ MAX_WAITING_EVENTS = 80_000
 MAX_WAITING_BATCHES = 1_000
 #: Rollups that are read and written in one call.
 MAX_ROLLUPS_PER_WRITE = 400
-#: Rollups that are kept in memory, so that they need not be read again.
-MAX_CACHED_ROLLUPS = 1_000
+#: Rollups of each level that are kept in memory, so that they need not be read again.
+MAX_CACHED_ROLLUPS = 250
 
 
 class RollupPort(Protocol):
@@ -48,7 +48,10 @@ class RollupPort(Protocol):
         ...
 
     async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
-        """Write each rollup whose expected version is stored; False if another process changed one of them."""
+        """Write each rollup whose expected version is stored; False if another process changed one of them.
+
+        Each document must differ from the stored one.
+        """
         ...
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
@@ -87,8 +90,9 @@ class RollupWriter:
         self._being_written = 0
         #: Events of the requests that wait for the next write.
         self._waiting_events = 0
-        # By level too: buckets of several levels begin at the same time, and then have the same `_id`.
-        self._cached: OrderedDict[tuple[Level, str], Rollup] = OrderedDict()
+        # By level: buckets of several levels begin at the same time, and then have the same `_id`. Each has its own
+        # limit: else thousands of minutes would displace the few rollups of the wider levels, which are the largest.
+        self._cached: Mapping[Level, OrderedDict[str, Rollup]] = {level: OrderedDict() for level in LEVELS}
         self._write_task: asyncio.Task[None] | None = None
         self._write_lock = asyncio.Lock()
         self._next_write_at = 0.0
@@ -187,7 +191,7 @@ class RollupWriter:
                 raise AssignmentLost("all batches with events in this write were given up")
             buckets = [bucket for bucket in buckets if bucket.partition_id in partition_ids]
             # Removed from the cache until the write is known to have succeeded.
-            cached = {bucket.id: self._cached.pop((level, bucket.id), None) for bucket in buckets}
+            cached = {bucket.id: self._cached[level].pop(bucket.id, None) for bucket in buckets}
             found = await self._rollups.load(level, [id_ for id_, rollup in cached.items() if rollup is None])
             rollups = {bucket.id: cached[bucket.id] or found.get(bucket.id) or Rollup(bucket.id) for bucket in buckets}
             writes = [write for bucket in buckets if (write := bucket.added_to(rollups[bucket.id]))]
@@ -198,11 +202,12 @@ class RollupWriter:
                 return
 
     def _cache(self, level: Level, rollups: Mapping[str, Rollup]) -> None:
+        cached = self._cached[level]
         for id_, rollup in rollups.items():
             rollup.note_stored()
-            self._cached[level, id_] = rollup
-        while len(self._cached) > MAX_CACHED_ROLLUPS:
-            self._cached.popitem(last=False)
+            cached[id_] = rollup
+        while len(cached) > MAX_CACHED_ROLLUPS:
+            cached.popitem(last=False)
 
 
 @dataclass(slots=True, eq=False)

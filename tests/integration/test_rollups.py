@@ -15,7 +15,7 @@ from pymongo.database import Database
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
 from streamapp.model.record import PartitionId
-from streamapp.mongodb import out_of_order_store
+from streamapp.mongodb import out_of_order_store, rollup_store
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
@@ -72,7 +72,7 @@ def test_a_rollup_is_written_only_over_the_version_that_was_read(rollups: Rollup
     assert not rollups.write(DAY, [new])
     assert not rollups.write(DAY, [ConditionalWrite((5, 1), rollup.document())])
     assert not rollups.write(DAY, [ConditionalWrite((0, 2), rollup.document())])
-    assert rollups.write(DAY, [ConditionalWrite((0, 1), rollup.document())])
+    assert rollups.write(DAY, [ConditionalWrite((0, 1), rollup.document() | {"offset": 1})])
 
 
 def test_a_changed_rollup_does_not_stop_the_writes_beside_it(rollups: RollupStore) -> None:
@@ -87,6 +87,42 @@ def test_a_changed_rollup_does_not_stop_the_writes_beside_it(rollups: RollupStor
     assert {first.id: first.document(), second.id: second.document()} == {
         id_: rollup.document() for id_, rollup in found.items()
     }
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_many_rollups_are_replaced_unless_their_version_has_changed(
+    rollups: RollupStore, database: Database[Any], monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    """In several updates, and in several commands if they are large; each gets its own document."""
+    if is_large:
+        monkeypatch.setattr(rollup_store, "_MAX_COMMAND_BYTES", 10_000)
+    before = [counted([an_event(0)], offset=5).document() | {"_id": f"{TOPIC_ID}:0:{n}"} for n in range(250)]
+    after = [each | {"n": n + 2, "offset": 9} for n, each in enumerate(before)]
+    assert rollups.write(DAY, [ConditionalWrite(None, each) for each in before])
+    changed = {"offset": (6, 1), "n": (5, 7)}
+    for at, name in ((0, "offset"), (120, "n")):
+        database[DAY.collection].update_one({"_id": before[at]["_id"]}, {"$set": {name: changed[name][name == "n"]}})
+
+    assert not rollups.write(DAY, [ConditionalWrite((5, 1), each) for each in after])
+
+    found = {each["_id"]: (each["offset"], each["n"]) for each in database[DAY.collection].find()}
+    expected = {each["_id"]: (9, n + 2) for n, each in enumerate(before)}
+    assert expected | {before[0]["_id"]: changed["offset"], before[120]["_id"]: changed["n"]} == found
+    others = [n for n in range(250) if n not in {0, 120}]
+    assert rollups.write(DAY, [ConditionalWrite((9, n + 2), before[n]) for n in others])
+
+
+def test_a_rollup_without_a_version_is_replaced(rollups: RollupStore, database: Database[Any]) -> None:
+    """Another program has removed the fields."""
+    new = counted([an_event(0)], offset=5).document()
+    for name in ("offset", "n"):
+        database[DAY.collection].replace_one(
+            {"_id": new["_id"]}, {key: value for key, value in new.items() if key != name}, upsert=True
+        )
+        found = asyncio.run(rollups.load(DAY, [new["_id"]]))[new["_id"]]
+
+        assert not rollups.write(DAY, [ConditionalWrite((5, 1), new)])
+        assert rollups.write(DAY, [ConditionalWrite(found.expected_version, new)])
 
 
 def test_the_high_watermark_is_that_of_the_partition_alone(rollups: RollupStore) -> None:

@@ -189,9 +189,9 @@ def test_each_event_is_counted_with_its_own_user_and_values() -> None:
     for offset, minute in product((-1, 1, 3), (0, 1)):
         delta = pending.after(offset, MINUTE)[60_000 * minute]
         numbers = [n for n in range(offset + 1, 6) if n % 2 == minute]
-        assert [(f"t{n}", f"b{n}") for n in numbers] == sorted((key[0], key[2]) for key in delta.cells)
+        assert [(f"t{n}", f"b{n}") for n in numbers] == sorted((keys[0], keys[2]) for keys in map(keys_of, delta.cells))
         both = hll_union(LG_K)
-        both.update(delta.users)
+        delta.add_users_to(both)
         for n in numbers:
             both.update(f"u{n}")
         assert both.get_estimate() == pytest.approx(len(numbers), rel=0.01)
