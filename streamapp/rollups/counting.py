@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from typing import NamedTuple, Self, TypeVar
 
 from streamapp.model.user_event import STANDALONE_DIMENSIONS, DimensionValues
-from streamapp.rollups.keys import CUBE, MAPS, cell_of, key_of
+from streamapp.rollups.keys import CUBE, cell_of, key_of
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.rollup import Delta
 
@@ -125,7 +125,7 @@ class EventCounts:
             for key, n in _counted(column[part]):
                 counts[key] = counts.get(key, 0) + n
             maps.append(counts)
-        return Delta(len(events), dict(zip(MAPS, maps, strict=True)), cells, {*self._users[part]})
+        return Delta(len(events), maps, cells, {*self._users[part]})
 
 
 def _ordered(column: Sequence[T], order: Iterable[int]) -> list[T]:

@@ -59,8 +59,8 @@ class Delta:
     """Counts of some events of one bucket."""
 
     n: int
-    #: Events by key, by the name of the map.
-    maps: Mapping[str, Mapping[str, int]]
+    #: Events by key, of each of MAPS.
+    maps: Sequence[Mapping[str, int]]
     #: Events by cell.
     cells: Mapping[str, int]
     #: The distinct users.
@@ -107,9 +107,9 @@ class Rollup:
         self.errors: dict[str, dict[str, int]] = found.get("errors", {})
         self.cells: dict[str, int] = found.get("cells", {})
         self._users = hll_union(LG_K)
-        # A sketch that cannot be read counts as empty; `rollups check` reports it.
-        with suppress(RuntimeError, TypeError, ValueError):
-            if "users" in found:
+        if "users" in found:
+            # A sketch that cannot be read counts as empty; `rollups check` reports it.
+            with suppress(RuntimeError, TypeError, ValueError):
                 self._users.update(hll_sketch.deserialize(found["users"]))
 
     @property
@@ -162,8 +162,8 @@ class Rollup:
         known = {name: frozenset(self.maps[name]) for name in limited}
         of_first_keys = self.maps_of_first_keys if limited else ()
         self.n += delta.n
-        for name, added in delta.maps.items():
-            _add_counts(self.maps[name], added)
+        for counts, added in zip(self.maps.values(), delta.maps, strict=True):
+            _add_counts(counts, added)
         delta.add_users_to(self._users)
         evicted = {
             name: self._evict(name, known.get(name, ()), name in of_first_keys)

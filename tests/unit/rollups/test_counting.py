@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.rollups.counting import EventCounts, Events
-from streamapp.rollups.keys import CUBE, LG_K, key_of, keys_of
+from streamapp.rollups.keys import CUBE, LG_K, MAPS, key_of, keys_of
 from streamapp.rollups.levels import LEVELS, Level
 from tests.support.factories import NO_VALUES, NOW
 
@@ -47,7 +47,8 @@ def test_any_times_are_counted_at_every_level(times: list[int], from_the_finest:
         assert len(buckets) == len(wanted)
         for start, delta in buckets.items():
             types, locations, users = wanted[start]
-            assert (types, locations) == (delta.maps["types"], delta.maps["locations"])
+            maps = dict(zip(MAPS, delta.maps, strict=True))
+            assert (types, locations) == (maps["types"], maps["locations"])
             assert types == {
                 key: sum(n for cell, n in delta.cells.items() if keys_of(cell)[CUBE.index("types")] == key)
                 for key in types
