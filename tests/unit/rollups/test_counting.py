@@ -69,6 +69,20 @@ def test_events_of_one_minute_are_counted_once_for_all_levels() -> None:
     assert all(delta is deltas[0] for delta in deltas)
 
 
+@pytest.mark.parametrize("n", [3, 40])
+def test_the_users_of_a_delta_can_be_added_to_several_sketches(n: int) -> None:
+    """Few and many; also to a sketch that holds some of them."""
+    (delta,) = EventCounts(some_events([NOW] * n)).at(MINUTE).values()
+    many = EventCounts(Events([NOW] * n, [f"u{number}" for number in range(n)], [NO_VALUES] * n)).at(MINUTE)
+    first, second = hll_union(LG_K), hll_union(LG_K)
+
+    delta.add_users_to(first)
+    for each in (*many.values(), *many.values(), delta):
+        each.add_users_to(second)
+
+    assert [min(n, 7), n] == [round(first.get_estimate()), round(second.get_estimate())]
+
+
 def test_a_bucket_is_counted_when_it_is_read() -> None:
     """So the counts of a week of minutes are not in memory at the same time."""
     source = random.Random(1)
