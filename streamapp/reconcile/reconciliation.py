@@ -42,6 +42,8 @@ HEARTBEAT_SECONDS = 10.0
 SETTLE_SECONDS = 60.0
 MAX_ATTEMPTS = 100
 
+_HEARTBEAT_FIELDS = ("topic", "incarnation", "partition", "settled", "delivered")
+
 #: The years 1 to 9999, epoch ms: the range of a Python datetime.
 _FIRST, _END = -62_135_596_800_000, 253_402_300_800_000
 _DAY = LEVELS[-1]
@@ -244,7 +246,8 @@ class Reconciliation:
 
     def _heartbeats(self, within: timedelta) -> Iterator[Mapping[str, Any]]:
         query = {"kind": "partition", "at": {"$gt": self._now() - within}}
-        return self._mongo.primary[heartbeat.COLLECTION].find(query)
+        # Without the history of each partition, which takes most of a heartbeat.
+        return self._mongo.primary[heartbeat.COLLECTION].find(query, _HEARTBEAT_FIELDS)
 
     def _has_new_owner(self, owned: Mapping[PartitionId, int]) -> bool:
         return not self._owned().keys() <= owned.keys()
