@@ -70,9 +70,10 @@ def test_a_rollup_is_written_only_over_the_version_that_was_read(rollups: Rollup
 
     assert rollups.write(DAY, [new])
     assert not rollups.write(DAY, [new])
-    assert not rollups.write(DAY, [ConditionalWrite((5, 1), rollup.document())])
-    assert not rollups.write(DAY, [ConditionalWrite((0, 2), rollup.document())])
-    assert rollups.write(DAY, [ConditionalWrite((0, 1), rollup.document() | {"offset": 1})])
+    changed = rollup.document() | {"offset": 1}
+    assert not rollups.write(DAY, [ConditionalWrite((5, 1), changed)])
+    assert not rollups.write(DAY, [ConditionalWrite((0, 2), changed)])
+    assert rollups.write(DAY, [ConditionalWrite((0, 1), changed)])
 
 
 def test_a_changed_rollup_does_not_stop_the_writes_beside_it(rollups: RollupStore) -> None:
