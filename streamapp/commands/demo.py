@@ -24,7 +24,7 @@ from streamapp.local.backend import Backend
 from streamapp.local.listener import PortReservations
 from streamapp.local.ports import choose_port, port_notice
 from streamapp.local.process import Server
-from streamapp.settings import Settings
+from streamapp.settings import Settings, names_in_dotenv
 
 #: Sample events of the day before the start, so that the first look at the page shows charts.
 HISTORY = ("--over", "24h", "--count", "20000")
@@ -103,7 +103,7 @@ def _send_history(backend: Backend) -> None:
 def _print_addresses(backend: Backend, worker_port: int, page_port: int) -> None:
     click.echo(f"dashboard  {dashboard.page_url(net.HOST, page_port)}")
     click.echo(f"worker     http://{net.HOST}:{worker_port}/readyz")
-    for name, value in backend.addresses.environment().items():
+    for name, value in backend.addresses.printed(names_in_dotenv()).items():
         click.echo(f"{name}={value}")
     click.echo(f"\n{up.USE_ELSEWHERE}\nOpen the dashboard's address in a browser. Press Ctrl-C to stop.", err=True)
 

@@ -21,7 +21,7 @@ from streamapp.commands.options import handle_errors, load_settings
 from streamapp.local import children
 from streamapp.local.backend import Backend
 from streamapp.local.cluster_size import SIZES
-from streamapp.settings import Settings
+from streamapp.settings import Settings, names_in_dotenv
 
 USE_ELSEWHERE = "To use these servers in another terminal, export these variables there, or write them to a file .env."
 _CHECK_EVERY_SECONDS = 0.5
@@ -130,7 +130,7 @@ def check_backend(backend: Backend) -> None:
 
 def _serve(backend: Backend, interrupts: Interrupts) -> int:
     def print_addresses() -> None:
-        for name, value in backend.addresses.environment().items():
+        for name, value in backend.addresses.printed(names_in_dotenv()).items():
             click.echo(f"{name}={value}")
         click.echo(f"\n{USE_ELSEWHERE}\nPress Ctrl-C to stop.", err=True)
 

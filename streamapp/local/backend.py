@@ -40,22 +40,29 @@ class Addresses:
         return dict(self.variables) or plain
 
     def command_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return an environment for a command: without variables of connections to other servers, with those of these.
+        """Return an environment for a command that connects to these servers, and to no others."""
+        return {**environ, **self.additions(environ)}
 
-        A `.env` may have credentials for other servers; the variables win over them.
+    def additions(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what to add to an environment, so that programs connect to these servers, and to no others.
+
+        The other variables of connections are empty, which counts as unset and hides the lines of a `.env`.
+
+        Args:
+            names: of the variables of the environment, in upper or lower case.
         """
-        others = {variable(name) for name in CONNECTION_SETTINGS}
-        kept = {name: value for name, value in environ.items() if name.upper() not in others}
-        plain = {"STREAMAPP_KAFKA_SECURITY_PROTOCOL": "plaintext", "STREAMAPP_DASHBOARD_MONGO_URI": self.mongo_uri}
-        return {**kept, **({} if self.variables else plain), **self.environment()}
+        of_connections = {variable(name) for name in CONNECTION_SETTINGS}
+        others = {name for name in names if name.upper() in of_connections}
+        return {**dict.fromkeys(sorted(of_connections | others), ""), **self.environment()}
 
-    def additions(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return what to add to an environment, so that a command finds in it what `command_environment` returns.
+    def printed(self, dotenv: Iterable[str]) -> dict[str, str]:
+        """Return what a person exports, so that programs connect to these servers in spite of a `.env`.
 
-        Variables of connections to other servers are empty, which counts as unset.
+        Args:
+            dotenv: names of the variables in `.env`.
         """
-        wanted = self.command_environment(environ)
-        return {**dict.fromkeys(environ.keys() - wanted.keys(), ""), **wanted}
+        hidden = {variable(name) for name in CONNECTION_SETTINGS} & {name.upper() for name in dotenv}
+        return {**self.environment(), **dict.fromkeys(sorted(hidden - self.environment().keys()), "")}
 
 
 class Backend:

@@ -119,10 +119,7 @@ class Security:
             "STREAMAPP_KAFKA_SASL_MECHANISM": MECHANISM,
             "STREAMAPP_KAFKA_SASL_USERNAME": USER,
             "STREAMAPP_KAFKA_SASL_PASSWORD_FILE": str(self.folder / "kafka-password"),
-            # All three, because a `.env` may name another authority for one of the servers.
             "STREAMAPP_TLS_CA_FILE": str(self.authority.ca_file),
-            "STREAMAPP_KAFKA_SSL_CA_FILE": str(self.authority.ca_file),
-            "STREAMAPP_SCHEMA_REGISTRY_SSL_CA_FILE": str(self.authority.ca_file),
             "STREAMAPP_SCHEMA_REGISTRY_URL": f"https://{HOST}:{ports.registry}{APICURIO_PATH}",
             "STREAMAPP_SCHEMA_REGISTRY_USERNAME": USER,
             "STREAMAPP_SCHEMA_REGISTRY_PASSWORD_FILE": str(self.folder / "registry-password"),

@@ -55,9 +55,9 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
         if isinstance(dotenv_settings, DotEnvSettingsSource):
             check_env_file(dotenv_settings.env_vars)
             dotenv_settings.env_vars = without_hidden(dotenv_settings.env_vars, os.environ)
-        values = Alternatives(settings_cls, init_settings, env_settings, dotenv_settings)
         deprecated = DeprecatedNames(settings_cls, env_settings, dotenv_settings)
-        return values, deprecated, file_secret_settings
+        values = Alternatives(settings_cls, init_settings, deprecated, env_settings, dotenv_settings)
+        return values, file_secret_settings
 
     @property
     def subject(self) -> str:
@@ -93,6 +93,11 @@ class Settings(LocalSettings, ProcessSettings, PipelineSettings, MongoSettings, 
 CONNECTION_SETTINGS = frozenset(
     {*KafkaSettings.model_fields, *RegistrySettings.model_fields, *MongoSettings.model_fields} - {"mongo_database"}
 )
+
+
+def names_in_dotenv() -> list[str]:
+    """Return the names of the variables that `.env` sets, in lower case."""
+    return [name for name, value in DotEnvSettingsSource(Settings).env_vars.items() if value]
 
 
 def load() -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,22 @@ log = logging.getLogger(__name__)
 
 #: Secrets that are bytes, not text: their files are read where they are used.
 _BINARY = frozenset({"dlq_signing_key"})
-#: A token of Kafka comes from an endpoint or from a file, which is read for each connection.
-_TOKEN = ("kafka_oauth_token_url", "kafka_oauth_token_file")
+#: The settings of each of several ways, of which one may be used: a login of the registry, a token of Kafka.
+_LOGINS = (
+    ("schema_registry_username", "schema_registry_password", "schema_registry_password_file"),
+    ("schema_registry_bearer_token", "schema_registry_bearer_token_file"),
+)
+_TOKENS = (("kafka_oauth_token_url",), ("kafka_oauth_token_file",))
+
+#: What a security protocol of Kafka does not use, by the beginning of its name.
+_UNUSED = {
+    "plaintext": ("kafka_ssl_", "kafka_sasl_", "kafka_oauth_"),
+    "ssl": ("kafka_sasl_", "kafka_oauth_"),
+    "sasl_plaintext": ("kafka_ssl_",),
+}
+
+_Values = Mapping[str, Any]
+_Ways = Sequence[tuple[str, ...]]
 
 
 class _Source(PydanticBaseSettingsSource):
@@ -31,31 +45,34 @@ class _Source(PydanticBaseSettingsSource):
 
 
 class DeprecatedNames(_Source):
-    """Reads the settings that are set under deprecated names, and logs a warning that names the new names."""
+    """Reads the settings that are set under deprecated names, and logs a warning that names the new names.
+
+    Args:
+        settings_cls: the settings.
+        sources: the environment and `.env`. The first that has the setting under one of its names decides.
+    """
 
     def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
         self._variables = [source.env_vars for source in sources if isinstance(source, EnvSettingsSource)]
 
     def __call__(self) -> dict[str, Any]:
-        """Return the values by the new names; raises SettingsError if both names are set."""
+        """Return the values by the new names; raises SettingsError if a source has both names."""
         return {new: value for old, new in RENAMED.items() if (value := self._value(old, new)) is not None}
 
     def _value(self, old: str, new: str) -> str | None:
-        value = self._first(old)
-        if value is None:
-            return None
         old_variable, new_variable = variable(old), variable(new)
-        if self._first(new) is not None:
-            raise SettingsError(
-                f"{old_variable} and {new_variable} are both set. Remove {old_variable}, which is deprecated."
-            )
-        warn_once(old_variable, new_variable)
-        return value
-
-    def _first(self, name: str) -> str | None:
-        found = (variables.get(variable(name).lower()) for variables in self._variables)
-        return next((value for value in found if value is not None), None)
+        for variables in self._variables:
+            value, is_renamed = variables.get(old_variable.lower()), new_variable.lower() in variables
+            if value is not None and is_renamed:
+                raise SettingsError(
+                    f"{old_variable} and {new_variable} are both set. Remove {old_variable}, which is deprecated."
+                )
+            if value is not None:
+                warn_once(old_variable, new_variable)
+            if value is not None or is_renamed:
+                return value
+        return None
 
 
 @cache
@@ -65,10 +82,12 @@ def warn_once(old: str, new: str) -> None:
 
 
 class Alternatives(_Source):
-    """The values of all sources, the first source first; decides between a secret and its file, and other alternatives.
+    """The values of all sources, the first source first; decides between ways to set the same.
 
-    As with all settings the environment wins over `.env`, whichever of the two it has. Within one of them, a secret
-    and its file are an error.
+    These are a secret or its file, which it reads, and one of two logins.
+
+    The first source that sets a part of one way decides for it: of later sources only the other parts of this way
+    count. So the environment wins over `.env` for the whole way. Two ways in one source are an error.
     """
 
     def __init__(self, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource) -> None:
@@ -76,12 +95,18 @@ class Alternatives(_Source):
         self._sources = sources
 
     def __call__(self) -> dict[str, Any]:
-        """Return the values that are set; raises SettingsError if a secret is set twice, or a file cannot be read."""
-        # Each source once, because it looks for every setting.
-        found = [source() for source in self._sources]
+        """Return the values that count.
+
+        Raises:
+            SettingsError: a secret is set twice, or a file cannot be read.
+        """
         names = secrets(self.settings_cls.model_fields)
-        decided = [_secret(name, found) for name in names] + [_decided(_TOKEN, found)]
-        return {key: value for each in (*reversed(found), *decided) for key, value in each.items()}
+        # Each source once, because it looks for every setting.
+        sources = _without_unused([source() for source in self._sources])
+        for ways in (_LOGINS, _TOKENS, *(((name,), (f"{name}_file",)) for name in names)):
+            sources = _decided(ways, sources)
+        texts = {name: text for name in names if (text := _text_of(name, sources)) is not None}
+        return {key: value for each in (*reversed(sources), texts) for key, value in each.items()}
 
 
 def secrets(names: Iterable[str]) -> list[str]:
@@ -90,27 +115,45 @@ def secrets(names: Iterable[str]) -> list[str]:
     return [name for name in names if f"{name}_file" in names]
 
 
-def _secret(name: str, sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the secret and its file as `_decided` does, with the text of the file as the secret."""
+def _decided(ways: _Ways, sources: Sequence[_Values]) -> Sequence[_Values]:
+    """Return the sources without the ways that an earlier source has decided against."""
+    for number, source in enumerate(sources):
+        chosen = [way for way in ways if any(source.get(name) is not None for name in way)]
+        if chosen:
+            return _without(sources, number, tuple(name for way in ways if way not in chosen for name in way))
+    return sources
+
+
+def _without_unused(sources: Sequence[_Values]) -> Sequence[_Values]:
+    """Return the sources without what the security protocol of an earlier source does not use."""
+    for number, source in enumerate(sources):
+        if protocol := source.get("kafka_security_protocol"):
+            beginnings = _UNUSED.get(str(protocol).lower(), ())
+            return _without(sources, number, tuple(name for name in _names(sources) if name.startswith(beginnings)))
+    return sources
+
+
+def _without(sources: Sequence[_Values], number: int, hidden: Collection[str]) -> Sequence[_Values]:
+    """Return the sources, those after this number without the hidden names."""
+    return [
+        source if at <= number else {name: value for name, value in source.items() if name not in hidden}
+        for at, source in enumerate(sources)
+    ]
+
+
+def _names(sources: Sequence[_Values]) -> set[str]:
+    return {name for source in sources for name in source}
+
+
+def _text_of(name: str, sources: Sequence[_Values]) -> str | None:
+    """Return the text of the file of a secret; None if there is no file, or its bytes are not text."""
     file = f"{name}_file"
-    decided = _decided((name, file), sources)
-    path = decided.get(file)
-    if path is not None and decided.get(name) is not None:
+    values: dict[str, Any] = {}
+    for source in reversed(sources):
+        values |= {key: value for key in (name, file) if (value := source.get(key)) is not None}
+    if len(values) > 1:
         raise SettingsError(f"{variable(name)} and {variable(file)} are both set. Remove one of them.")
-    return decided if path is None or name in _BINARY else {**decided, name: text_in(Path(path), variable(file))}
-
-
-def _decided(names: tuple[str, str], sources: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return two settings as the first source that has one of them says; empty if none has.
-
-    What only a later source has of the two is None in the result.
-    """
-    given = {name for source in sources for name in names if source.get(name) is not None}
-    for source in sources:
-        values = {name: source[name] for name in names if source.get(name) is not None}
-        if values:
-            return {name: values.get(name) for name in names if name in given}
-    return {}
+    return text_in(Path(values[file]), variable(file)) if file in values and name not in _BINARY else None
 
 
 def without_hidden(values: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str | None]:

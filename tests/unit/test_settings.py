@@ -369,12 +369,14 @@ def test_warning_about_an_old_name_is_on_stderr(monkeypatch: pytest.MonkeyPatch)
     assert [f"{SHARE} is deprecated and will be removed in version 0.3; use {RATIO}."] == (stderr.splitlines())
 
 
-@pytest.mark.parametrize("dotenv", ["", f"{SHARE}=0.25", f"{RATIO}=0.25"])
-def test_old_and_new_name_together_are_an_error(monkeypatch: pytest.MonkeyPatch, dotenv: str) -> None:
-    """The message names both, also if one of them is in `.env`."""
-    Path(".env").write_text(dotenv, encoding="utf-8")
-    for name in {SHARE, RATIO} - {dotenv.partition("=")[0]}:
-        monkeypatch.setenv(name, "0.25")
+@pytest.mark.parametrize("source", ["environment", ".env"])
+def test_old_and_new_name_together_are_an_error(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """The message names both."""
+    if source == ".env":
+        Path(".env").write_text(f"{SHARE}=0.25\n{RATIO}=0.25\n", encoding="utf-8")
+    else:
+        monkeypatch.setenv(SHARE, "0.25")
+        monkeypatch.setenv(RATIO, "0.25")
 
     with pytest.raises(SettingsError, match=f"{SHARE} and {RATIO} are both set") as caught:
         settings.load()
@@ -382,10 +384,13 @@ def test_old_and_new_name_together_are_an_error(monkeypatch: pytest.MonkeyPatch,
     assert f"Remove {SHARE}, which is deprecated." in str(caught.value)
 
 
-def test_old_name_in_the_environment_takes_precedence_over_dotenv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with the new names."""
-    Path(".env").write_text(f"{SHARE}=0.25", encoding="utf-8")
-    monkeypatch.setenv(SHARE, "0.75")
+@pytest.mark.parametrize(("name", "other"), [(SHARE, RATIO), (RATIO, SHARE), (SHARE, SHARE)])
+def test_a_name_in_the_environment_wins_over_both_names_in_dotenv(
+    monkeypatch: pytest.MonkeyPatch, name: str, other: str
+) -> None:
+    """The old name as well as the new one."""
+    Path(".env").write_text(f"{other}=0.25\n", encoding="utf-8")
+    monkeypatch.setenv(name, "0.75")
 
     assert 0.75 == settings.load().breaker_failure_ratio
 

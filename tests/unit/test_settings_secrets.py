@@ -116,19 +116,72 @@ def test_an_empty_variable_hides_the_secret_of_dotenv(monkeypatch: pytest.Monkey
 OAUTH = {"KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OAUTH_CLIENT_ID": "c"}
 
 
-@pytest.mark.parametrize(("name", "value"), [("url", "https://tokens"), ("file", "token")])
-def test_the_environment_decides_between_the_token_endpoint_and_the_token_file(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+LOGINS = [
+    *(
+        ("SCHEMA_REGISTRY_", basic, token)
+        for basic in ({"USERNAME": "u", "PASSWORD": SECRET}, {"USERNAME": "u", "PASSWORD_FILE": "file"})
+        for token in ({"BEARER_TOKEN": SECRET}, {"BEARER_TOKEN_FILE": "file"})
+    ),
+    ("KAFKA_OAUTH_TOKEN_", {"URL": "https://tokens"}, {"FILE": "file"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "ours", "theirs"), [*LOGINS, *((prefix, other, one) for prefix, one, other in LOGINS)]
+)
+def test_the_environment_decides_between_two_logins(
+    monkeypatch: pytest.MonkeyPatch, prefix: str, ours: dict[str, str], theirs: dict[str, str]
 ) -> None:
-    """What `.env` has of the two does not count."""
-    other = "file" if name == "url" else "url"
-    Path(".env").write_text(f"STREAMAPP_KAFKA_OAUTH_TOKEN_{other.upper()}=https://theirs\n", encoding="utf-8")
-    _set(monkeypatch, **OAUTH, KAFKA_OAUTH_CLIENT_SECRET=SECRET, **{f"KAFKA_OAUTH_TOKEN_{name.upper()}": value})
+    """What `.env` has of the other one does not count, and its files are not read. In one place both are an error."""
+    Path("file").write_text(SECRET, encoding="utf-8")
+    lines = {name: "/nowhere" if name.endswith("FILE") else value for name, value in theirs.items()}
+    Path(".env").write_text("".join(f"STREAMAPP_{prefix}{k}={v}\n" for k, v in lines.items()), encoding="utf-8")
+    if prefix.startswith("KAFKA"):
+        _set(monkeypatch, **OAUTH, KAFKA_OAUTH_CLIENT_SECRET=SECRET)
+    _set(monkeypatch, **{prefix + name: value for name, value in ours.items()})
 
     loaded = settings.load()
 
-    assert value == str(getattr(loaded, f"kafka_oauth_token_{name}"))
-    assert None is getattr(loaded, f"kafka_oauth_token_{other}")
+    assert {} == {name: value for name in theirs if (value := getattr(loaded, (prefix + name).lower())) is not None}
+    assert all(getattr(loaded, (prefix + name).lower()) for name in ours)
+    Path(".env").unlink()
+    assert "are both set" in _problem(monkeypatch, **{prefix + name: value for name, value in theirs.items()})
+
+
+def test_a_login_may_be_in_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user in `.env`, the password in the environment; and the environment decides against the token of `.env`."""
+    Path(".env").write_text(
+        "STREAMAPP_SCHEMA_REGISTRY_USERNAME=u\nSTREAMAPP_SCHEMA_REGISTRY_BEARER_TOKEN=t\n", encoding="utf-8"
+    )
+    _set(monkeypatch, SCHEMA_REGISTRY_PASSWORD=SECRET)
+
+    loaded = settings.load()
+
+    assert ("u", None) == (loaded.schema_registry_username, loaded.schema_registry_bearer_token)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "theirs"),
+    [
+        ("plaintext", SASL | {"KAFKA_SASL_PASSWORD_FILE": "/nowhere", "KAFKA_SSL_CA_FILE": "/nowhere"}),
+        ("SSL", SASL | {"KAFKA_SASL_PASSWORD_FILE": "/nowhere"}),
+        ("ssl", OAUTH | {"KAFKA_OAUTH_TOKEN_FILE": "/nowhere"}),
+        ("sasl_plaintext", {"KAFKA_SSL_CERTIFICATE_FILE": "/nowhere", "KAFKA_SSL_KEY_FILE": "/nowhere"}),
+    ],
+)
+def test_the_security_protocol_of_the_environment_decides(
+    monkeypatch: pytest.MonkeyPatch, protocol: str, theirs: dict[str, str]
+) -> None:
+    """What it does not use of `.env` does not count, and is not read; beside it in the environment it is an error."""
+    Path(".env").write_text("".join(f"STREAMAPP_{name}={value}\n" for name, value in theirs.items()), encoding="utf-8")
+    ours = {} if protocol.lower() in {"plaintext", "ssl"} else SASL | {"KAFKA_SASL_PASSWORD": SECRET}
+    _set(monkeypatch, **ours | {"KAFKA_SECURITY_PROTOCOL": protocol})
+
+    loaded = settings.load()
+
+    hidden = theirs.keys() - ours.keys() - {"KAFKA_SECURITY_PROTOCOL"}
+    assert hidden
+    assert {} == {name: value for name in hidden if (value := getattr(loaded, name.lower())) is not None}
 
 
 @pytest.mark.parametrize(

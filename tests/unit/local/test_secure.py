@@ -7,8 +7,9 @@ import base64
 import json
 import os
 import stat
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -18,7 +19,6 @@ from aiohttp import ClientSession, web
 
 from streamapp import settings
 from streamapp.commands import demo
-from streamapp.connections.tls import TlsFiles
 from streamapp.errors import BackendError
 from streamapp.local import secure, secure_files
 from streamapp.local.backend import Addresses, Backend
@@ -26,7 +26,7 @@ from streamapp.local.ports import Ports
 from streamapp.local.secure import Security
 from streamapp.local.secure_proxy import Proxy
 from streamapp.net import HOST
-from streamapp.settings import Settings
+from streamapp.settings import Settings, variable
 
 USER, PASSWORD = "alice", "with:colons"
 
@@ -74,31 +74,85 @@ def test_a_data_folder_keeps_its_kind(tmp_path: Path, was_secure: bool, remedy: 
         secure.check_kind(tmp_path, is_secure=not was_secure)
 
 
+ADDRESSES = Addresses(kafka_bootstrap_servers="k:1", schema_registry_url="http://r", mongo_uri="mongodb://m")
+OURS = {
+    "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS": "k:1",
+    "STREAMAPP_SCHEMA_REGISTRY_URL": "http://r",
+    "STREAMAPP_MONGO_URI": "mongodb://m",
+}
+
+
 def test_a_command_gets_no_connection_to_other_servers() -> None:
-    """The variables of the backend win over those of the shell and over a `.env`."""
-    addresses = Addresses(kafka_bootstrap_servers="k:1", schema_registry_url="http://r", mongo_uri="mongodb://m")
+    """The variables of the backend win over those of the shell; the other ones of connections are empty."""
     shell = {
         "PATH": "/bin",
         "STREAMAPP_TOPIC": "mine",
-        "STREAMAPP_MONGO_URI_FILE": "/theirs",
+        "STREAMAPP_MONGO_URI": "mongodb://theirs",
         "STREAMAPP_SCHEMA_REGISTRY_USERNAME": "theirs",
         "streamapp_kafka_sasl_password": "theirs",
     }
 
-    assert {
-        "PATH": "/bin",
-        "STREAMAPP_TOPIC": "mine",
-        "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS": "k:1",
-        "STREAMAPP_KAFKA_SECURITY_PROTOCOL": "plaintext",
-        "STREAMAPP_SCHEMA_REGISTRY_URL": "http://r",
-        "STREAMAPP_MONGO_URI": "mongodb://m",
-        "STREAMAPP_DASHBOARD_MONGO_URI": "mongodb://m",
-    } == addresses.command_environment(shell)
+    environ = ADDRESSES.command_environment(shell)
+
+    assert {"PATH": "/bin", "STREAMAPP_TOPIC": "mine", **OURS} == {
+        name: value for name, value in environ.items() if value
+    }
+    assert "" == environ["streamapp_kafka_sasl_password"]
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_a_command_ignores_all_connections_in_dotenv(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_secure: bool
+) -> None:
+    """Also a login of another kind, another certificate authority, and what other brokers do not allow."""
+    theirs = {variable(name): "/theirs" for name in settings.CONNECTION_SETTINGS}
+    for name, value in _in_dotenv(monkeypatch, tmp_path, is_secure, theirs).command_environment({}).items():
+        monkeypatch.setenv(name, value)
+
+    loaded = settings.load()
+
+    values = {name: getattr(loaded, name) for name in settings.CONNECTION_SETTINGS}
+    assert [] == [name for name, value in values.items() if "theirs" in f"{value}"]
+    assert loaded.create_topics
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_what_a_person_exports_hides_the_connections_in_dotenv(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_secure: bool
+) -> None:
+    """Of the variables in `.env`, those of connections that are not ours are printed as empty."""
+    theirs = {"KAFKA_SSL_CA_FILE": "/theirs", "SCHEMA_REGISTRY_BEARER_TOKEN": "theirs", "CREATE_TOPICS": "false"}
+    addresses = _in_dotenv(
+        monkeypatch,
+        tmp_path,
+        is_secure,
+        {variable(name): value for name, value in (theirs | {"TOPIC": "mine", "KAFKA_OAUTH_SCOPE": ""}).items()},
+    )
+
+    printed = addresses.printed(settings.names_in_dotenv())
+
+    assert {variable(name): "" for name in theirs} == {name: value for name, value in printed.items() if not value}
+    for name, value in printed.items():
+        monkeypatch.setenv(name, value)
+    loaded = settings.load()
+    assert (None, None, True) == tuple(getattr(loaded, name.lower()) for name in theirs)
+    assert "mine" == loaded.topic
+
+
+def _in_dotenv(monkeypatch: pytest.MonkeyPatch, folder: Path, is_secure: bool, lines: Mapping[str, str]) -> Addresses:
+    """Write a `.env`; return the addresses of a backend."""
+    monkeypatch.chdir(folder)
+    variables: Mapping[str, str] = {}
+    if is_secure:
+        variables = Security(folder, Settings()).environment(Ports.choose(usual=False, is_secure=True))
+        for name in ("mongo-uri", "dashboard-mongo-uri"):  # written once MongoDB runs
+            (folder / secure.FOLDER / name).write_text("mongodb://m")
+    Path(".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()), encoding="utf-8")
+    return replace(ADDRESSES, variables=variables)
 
 
 def test_what_is_added_to_the_environment_of_the_demo_hides_other_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its worker and dashboard inherit the variables of the shell, of which an empty one counts as unset."""
-    addresses = Addresses(kafka_bootstrap_servers="k:1", schema_registry_url="http://r", mongo_uri="mongodb://m")
     shell = {
         "STREAMAPP_MONGO_URI_FILE": "/theirs",
         "STREAMAPP_KAFKA_SECURITY_PROTOCOL": "sasl_ssl",
@@ -106,7 +160,7 @@ def test_what_is_added_to_the_environment_of_the_demo_hides_other_servers(monkey
         "streamapp_schema_registry_username": "theirs",
         "STREAMAPP_TOPIC": "mine",
     }
-    backend, folder = cast("Backend", SimpleNamespace(addresses=addresses)), Path("unused")
+    backend, folder = cast("Backend", SimpleNamespace(addresses=ADDRESSES)), Path("unused")
     for name, value in shell.items():
         monkeypatch.setenv(name, value)
 
@@ -118,22 +172,6 @@ def test_what_is_added_to_the_environment_of_the_demo_hides_other_servers(monkey
         assert (None, "http://r") == (loaded.schema_registry_username, loaded.schema_registry_url)
         assert ("mongodb://m", None) == (loaded.mongo_uri.get_secret_value(), loaded.mongo_uri_file)
         assert "mine" == loaded.topic
-
-
-def test_a_secured_backend_names_its_authority_for_each_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """So another authority in a `.env` is not used."""
-    monkeypatch.chdir(tmp_path)
-    variables = [f"STREAMAPP_{name}CA_FILE" for name in ("TLS_", "KAFKA_SSL_", "SCHEMA_REGISTRY_SSL_")]
-    Path(".env").write_text("".join(f"{name}=/theirs\n" for name in variables), encoding="utf-8")
-    security = Security(tmp_path, Settings())
-    for name, value in security.environment(Ports.choose(usual=False, is_secure=True)).items():
-        if "_URI_" not in name:  # these files are written once MongoDB runs
-            monkeypatch.setenv(name, value)
-
-    loaded = settings.load()
-
-    used = {TlsFiles.of_kafka(loaded).ca_file, TlsFiles.of_registry(loaded).ca_file, loaded.tls_ca_file}
-    assert {security.authority.ca_file} == used
 
 
 async def _registry(request: web.Request) -> web.Response:
