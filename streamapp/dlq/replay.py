@@ -19,7 +19,7 @@ from streamapp.errors import BrokerUnavailable, StreamappError
 from streamapp.kafka import producer as kafka_producer
 from streamapp.kafka.admin import DEAD_LETTER_OVERHEAD, cli_of
 from streamapp.kafka.broker_codes import Fault
-from streamapp.kafka.faults import failure, fault_of, right_to_topic, unavailable
+from streamapp.kafka.faults import described, failure, fault_of, right_to_topic, unavailable
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.model.record import TopicRecord, UnreadableRecords
 
@@ -185,7 +185,7 @@ class Replay:
 
     def _refusal(self, size: int, error: KafkaError) -> str:
         if error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
-            return f"the topic {self._topic} refuses the record: {error.str()} ({error.name()})"
+            return f"the topic {self._topic} refuses the record: {described(error)} ({error.name()})"
         remedy = f"max.message.bytes={size + DEAD_LETTER_OVERHEAD}"
         return (
             f"the record has {size} bytes with its headers, also compressed too many: max.message.bytes of"

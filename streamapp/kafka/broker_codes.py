@@ -1,6 +1,6 @@
 """What an error code of Kafka's brokers means, for both clients.
 
-WAIT      the operation is repeated: Kafka is busy, and so is every code that is in no table
+WAIT      the operation is repeated: Kafka is busy; also every code that a later version adds
 ACCESS    the operation is repeated: Kafka refuses the user, the password or a right, which an operator can correct
 RECORD    the record can never be written, or read
 SETTING   a setting cannot be right: the worker ends with one line
@@ -57,6 +57,19 @@ RECORD_CODES = {
     43: "UNSUPPORTED_FOR_MESSAGE_FORMAT",
     76: "UNSUPPORTED_COMPRESSION_TYPE",
     87: "INVALID_RECORD",
+}
+#: → the remedy, for all but an error of the client (4).
+RECORD_REMEDIES = {
+    10: "Raise max.message.bytes of the topic",
+    18: "Raise segment.bytes of the topic",
+    32: "Raise message.timestamp.before.max.ms and message.timestamp.after.max.ms of the topic",
+    43: "Set message.format.version of the topic to 0.11.0 or later",
+    76: "Set STREAMAPP_KAFKA_COMPRESSION to a compression that the broker knows",
+    87: (
+        "If cleanup.policy of the topic contains compact, the topic accepts no record without key: set it to delete."
+        " If the broker validates schemas (confluent.value.schema.validation), register the schema, or turn the"
+        " validation off"
+    ),
 }
 #: → the settings that can cause it.
 SETTING_CODES = {

@@ -42,9 +42,12 @@ _TOPIC_CONFIGS = {
     # Headers exist since Kafka 0.11.
     KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT: "message.format.version=0.11.0",
 }
-#: → remedy.
-_REMEDIES = {
-    KafkaError.UNSUPPORTED_COMPRESSION_TYPE: "Set STREAMAPP_KAFKA_COMPRESSION to a compression that the broker knows",
+#: What else can be the cause of the same error.
+_OTHER_CAUSES = {
+    KafkaError.INVALID_RECORD: (
+        "\nIf the topic is not compacted, the broker validates schemas for it, and dead letters have none:"
+        " set confluent.value.schema.validation=false in the same way."
+    ),
 }
 
 
@@ -242,8 +245,9 @@ class DeadLetterProducer:
     def _remedy(self, error: KafkaError) -> str:
         if config := _TOPIC_CONFIGS.get(error.code()):
             command = self._cli.alter_config(self.topic, config)
-            return f"Change the topic's configuration and start the worker again:\n  {command}"
-        first = _REMEDIES.get(error.code()) or remedy(error) or "The log of the broker says why"
+            other = _OTHER_CAUSES.get(error.code(), "")
+            return f"Change the topic's configuration and start the worker again:\n  {command}{other}"
+        first = remedy(error) or "The log of the broker says why"
         return f"{first}, and start the worker again."
 
 

@@ -14,6 +14,7 @@ from streamapp.errors import BrokerAccessRefused, BrokerUnavailable, SettingsErr
 from streamapp.kafka.broker_codes import (
     ACCESS_CODES,
     CREDENTIALS,
+    RECORD_REMEDIES,
     RIGHT_CODES,
     SETTING_CODES,
     USER,
@@ -109,7 +110,7 @@ def remedy(error: KafkaError, right: str | None = None) -> str | None:
         return f"Correct {setting}"
     if right is not None and code in RIGHT_CODES:
         return f"Give {USER} {right}"
-    return ACCESS_CODES.get(code) or LOCAL_ACCESS_CODES.get(code)
+    return ACCESS_CODES.get(code) or LOCAL_ACCESS_CODES.get(code) or RECORD_REMEDIES.get(code)
 
 
 def failure(bootstrap_servers: str, error: KafkaError, right: str | None = None) -> StreamappError:

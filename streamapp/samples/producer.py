@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ProducerSendError
 
 from streamapp.errors import BrokerUnavailable
-from streamapp.kafka.broker_codes import Fault
+from streamapp.kafka.broker_codes import RECORD_REMEDIES, Fault
 from streamapp.model.user_event import USER
 from streamapp.retry import OutageRetrier
 from streamapp.samples.generator import Sample
@@ -78,4 +78,5 @@ class SampleProducer:
             cause = exc if isinstance(exc, KafkaError) else exc.__cause__
             if cause is not None and fault_of(cause) is Fault.ACCESS:
                 raise access_error(cause, _RIGHT) from exc
-            raise BrokerUnavailable(str(exc) or type(exc).__name__) from exc
+            why, remedy = str(exc) or type(exc).__name__, RECORD_REMEDIES.get(getattr(cause, "errno", 0))
+            raise BrokerUnavailable(f"{why}. {remedy}" if remedy else why) from exc

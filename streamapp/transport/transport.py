@@ -14,6 +14,7 @@ from faust.transport.drivers import aiokafka as stock
 from yarl import URL
 
 from streamapp.transport.consumer import BatchConsumer
+from streamapp.transport.error_codes import name_error_codes
 from streamapp.transport.log_filters import install_log_filters
 from streamapp.transport.prefix_commits import BatchOptions
 from streamapp.transport.producer import BoundedProducer
@@ -38,6 +39,7 @@ class BatchTransport(stock.Transport):
     ) -> None:
         super().__init__(list(url), app, loop)
         install_log_filters()
+        name_error_codes()
         self._options = options
 
     def create_consumer(self, callback: Any, **kwargs: Any) -> Any:

@@ -123,6 +123,7 @@ def test_a_refused_right_is_waited_for_and_named(monkeypatch: pytest.MonkeyPatch
     ("code", "remedy"),
     [
         (KafkaError.INVALID_RECORD, "--add-config cleanup.policy=delete"),
+        (KafkaError.INVALID_RECORD, "If the topic is not compacted, the broker validates schemas"),
         (KafkaError.INVALID_TIMESTAMP, "--add-config message.timestamp.after.max.ms="),
         (KafkaError.RECORD_LIST_TOO_LARGE, "--add-config segment.bytes="),
         (KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT, "--add-config message.format.version="),

@@ -7,12 +7,14 @@ from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError, for_code
+from confluent_kafka import KafkaError
 from faust.exceptions import ProducerSendError
 
 from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.samples.generator import samples
 from streamapp.samples.producer import MAX_BEHIND, Pace, SampleProducer
+from streamapp.transport.error_codes import name_error_codes
 
 
 def test_the_first_event_is_due_at_once() -> None:
@@ -86,6 +88,25 @@ def test_a_missing_right_is_named(caplog: pytest.LogCaptureFixture) -> None:
     (message,) = [text for text in caplog.messages if "refuses access" in text]
     for words in ("orders", "STREAMAPP_KAFKA_SASL_USERNAME", "the right WRITE to the topic (STREAMAPP_TOPIC)"):
         assert words in message
+
+
+def test_a_refused_record_has_its_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    """Also for a code that aiokafka does not know."""
+    name_error_codes()
+    refusals = iter([for_code(KafkaError.INVALID_RECORD)()])
+
+    async def send(_: str, _event: dict[str, Any]) -> Awaitable[Any]:
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return asyncio.sleep(0)
+
+    quick = OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0))
+    producer = SampleProducer(samples(seed=1, v2_ratio=0.5), pace=Pace(1.0), send=send, outages=quick)
+
+    asyncio.run(producer.produce_due(0.0))
+
+    assert producer.sent == 1
+    assert "[Error 87] InvalidRecordError. If cleanup.policy of the topic contains compact" in caplog.text
 
 
 async def scenario(producer: SampleProducer) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from aiokafka import errors
+from confluent_kafka import KafkaError
 
 from streamapp.kafka.broker_codes import ACCESS_CODES, SETTING_CODES, Fault
+from streamapp.transport.error_codes import name_error_codes
 from streamapp.transport.kafka_faults import ACCESS, DEFECTS, WAITED_OUT, access_error, fault_of
 
 
@@ -36,6 +38,17 @@ def test_every_error_of_the_broker_is_classed(kind: type[errors.BrokerResponseEr
     assert (fault is Fault.ACCESS) is (kind.errno in ACCESS_CODES)
     assert fault is not Fault.DEFECT
     assert fault is Fault.ACCESS or "Authorization" not in kind.__name__
+
+
+def test_every_code_of_the_broker_has_an_error_with_its_number() -> None:
+    """aiokafka itself knows the codes up to 72, and 79; the others would all be UnknownError."""
+    name_error_codes()
+    codes = {code for name, code in vars(KafkaError).items() if name.isupper() and isinstance(code, int) and code > 0}
+
+    assert KafkaError.INVALID_RECORD in codes
+    assert codes == {errors.for_code(code).errno for code in codes}
+    assert "[Error 87] InvalidRecordError" == str(errors.for_code(87)())
+    assert Fault.WAIT is fault_of(errors.for_code(87)())
 
 
 @pytest.mark.parametrize(
