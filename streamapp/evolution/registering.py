@@ -11,7 +11,8 @@ from streamapp.compatibility.modes import Mode
 from streamapp.errors import StreamappError
 from streamapp.evolution import sources
 from streamapp.evolution.sources import NamedSchema
-from streamapp.registry.client import ErrorResponse, RegistryClient
+from streamapp.registry.answers import ErrorResponse
+from streamapp.registry.client import RegistryClient
 
 
 class RegistrationRefused(StreamappError):  # noqa: N818 - named by what happened

@@ -7,7 +7,6 @@ parse some schemas that other teams may register: these requests go through the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -15,61 +14,20 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 import httpx
-from schema_registry.client.errors import ClientError
 from schema_registry.client.schema import AvroSchema
 
 from streamapp.connections.registry import RegistryConnection
 from streamapp.decode.writer_schema import UNREGISTERED, WriterSchema, canonical_form, writer_schema
-from streamapp.errors import RegistryAccessRefused, RegistryUnavailable
+from streamapp.errors import RegistryUnavailable
 from streamapp.model.event import Schema
-from streamapp.registry import access, api_path, schema_body
+from streamapp.registry import schema_body
+from streamapp.registry.answers import NOT_FOUND, RefusedError, content, translated
 from streamapp.registry.schema_body import Reference, RegisteredSchema, UnreadableReferenceError
 
 T = TypeVar("T")
 
 _MAX_CONCURRENT_REQUESTS = 4
 _TIMEOUT = httpx.Timeout(5.0)
-_NOT_FOUND = 404
-#: Statuses with which a registry refuses a version that it does not have, or a parameter that it does not know.
-_REFUSED = frozenset({400, _NOT_FOUND, 410, 422})
-#: Error codes of the Confluent API are the HTTP status and two digits, such as 40403.
-_STATUS_OF_CODE = 100
-_SERVER_ERROR = 500
-# Missing rights, timeouts and rate limits: an operator or time can correct them while the worker waits.
-_TRANSIENT = frozenset({401, 403, 408, 429})
-
-
-class ErrorResponse(RegistryUnavailable):
-    """The registry answers a request with an HTTP error."""
-
-    def __init__(self, url: str, status: int | None, reason: str) -> None:
-        super().__init__(f"{url} answers {status}: {reason}")
-        self.is_running = True
-        self.status = status
-        self.reason = reason
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether a later attempt can succeed."""
-        return self.status is None or self.status in _TRANSIENT or self.status >= _SERVER_ERROR
-
-
-class RefusedAccess(ErrorResponse, RegistryAccessRefused):
-    """The registry refuses the credentials, or a right; the message names the setting."""
-
-    def __init__(self, url: str, status: int, reason: str) -> None:
-        super().__init__(url, status, reason)
-        cause, remedy = access.REFUSALS[status]
-        self.args = (f"{url} (STREAMAPP_SCHEMA_REGISTRY_URL) answers {status}: {cause}. {remedy}",)
-
-
-class NoConfluentApi(ErrorResponse):
-    """A server answers at the URL, but without the Confluent API; the message names the setting to change."""
-
-    def __init__(self, url: str, status: int) -> None:
-        super().__init__(url, status, "no Confluent API")
-        url = url.rstrip("/")
-        self.args = (f"{api_path.problem(url, status)}. Set {api_path.remedy(url)}",)
 
 
 class RegisteredVersion(NamedTuple):
@@ -161,7 +119,7 @@ class RegistryClient:
 
     async def _call(self, call: Callable[[], T], threads: Executor | None = None) -> T:
         try:
-            called = asyncio.get_running_loop().run_in_executor(threads or self._threads, _translated, self.url, call)
+            called = asyncio.get_running_loop().run_in_executor(threads or self._threads, translated, self.url, call)
         except RuntimeError as exc:  # the pool is shut down
             message = f"the client of {self.url} is closed"
             raise RegistryUnavailable(message) from exc
@@ -182,14 +140,14 @@ class RegistryClient:
     def _get_by_id(self, schema_id: int) -> Mapping[str, Any] | None:
         try:
             return self._get("get_by_id", schema_id=schema_id)
-        except _RefusedError as exc:
+        except RefusedError as exc:
             # A 404 may also come from a wrong path or a proxy. Taken for "unknown id", it would make every record a
             # dead letter.
-            if exc.http_code == _NOT_FOUND and (exc.is_of_registry or self._is_registry(exc)):
+            if exc.http_code == NOT_FOUND and (exc.is_of_registry or self._is_registry(exc)):
                 return None
             raise
 
-    def _is_registry(self, answer: _RefusedError) -> bool:
+    def _is_registry(self, answer: RefusedError) -> bool:
         """Whether this path is that of a registry, some of which have error codes of their own."""
         return answer.is_json and isinstance(self._get("get_subjects"), list)
 
@@ -199,8 +157,8 @@ class RegistryClient:
         for params in ({"deleted": "true"}, None):
             try:
                 pairs = self._get("get_schema_subject_versions", params, schema_id=schema_id)
-            except _RefusedError as exc:
-                if exc.http_code == _NOT_FOUND:
+            except RefusedError as exc:
+                if exc.http_code == NOT_FOUND:
                     break
                 continue
             versions = [int(pair["version"]) for pair in pairs or () if pair["subject"] == self.subject]
@@ -212,7 +170,7 @@ class RegistryClient:
             try:
                 subject, version = (quote(part, safe="") for part in reference)
                 return self._get("get_schema", params, subject=subject, version=version)
-            except _RefusedError as exc:
+            except RefusedError as exc:
                 if not (exc.is_of_registry or self._is_registry(exc)):
                     raise
         message = f"it refers to version {reference.version} of {reference.subject}, which the registry does not have"
@@ -237,7 +195,7 @@ class RegistryClient:
     def _version_answer(self, version: int | str) -> Mapping[str, Any] | None:
         try:
             return self._get("get_schema", subject=self.subject, version=version)
-        except _RefusedError as exc:
+        except RefusedError as exc:
             if exc.is_of_registry or self._is_registry(exc):
                 return None
             raise
@@ -249,8 +207,8 @@ class RegistryClient:
     def _versions(self) -> list[int]:
         try:
             return [int(number) for number in self._get("get_versions", subject=self.subject)]
-        except _RefusedError as exc:
-            if exc.http_code != _NOT_FOUND:
+        except RefusedError as exc:
+            if exc.http_code != NOT_FOUND:
                 raise
             if not exc.is_of_registry:
                 self._get("get_subjects")  # fails unless the server is a registry
@@ -260,16 +218,16 @@ class RegistryClient:
         # For a subject without a level of its own, Confluent's registry answers 404, Apicurio 200 with NONE.
         try:
             return self._get("get_compatibility", subject=self.subject).get("compatibilityLevel") or "NONE"
-        except _RefusedError as exc:
-            if exc.http_code == _NOT_FOUND:
+        except RefusedError as exc:
+            if exc.http_code == NOT_FOUND:
                 return "NONE"
             raise
 
     def _effective_level(self) -> str:
         try:
             found = self._get("get_compatibility", {"defaultToGlobal": "true"}, subject=self.subject)
-        except _RefusedError as exc:
-            if exc.http_code != _NOT_FOUND:
+        except RefusedError as exc:
+            if exc.http_code != NOT_FOUND:
                 raise
             found = self._request(f"{self._client.url_manager.url}config", "GET")
         return found.get("compatibilityLevel") or "NONE"
@@ -284,44 +242,4 @@ class RegistryClient:
         response = self._client.request(
             url, method=method, params=dict(params) if params else None, body=dict(body) if body else None
         )
-        if response.status_code in _REFUSED:
-            raise _RefusedError(response)
-        if not response.is_success:
-            raise ClientError(response.text[:200], http_code=response.status_code)
-        return response.json()
-
-
-class _RefusedError(ClientError):
-    """The answer has one of the statuses _REFUSED, from the registry or from a server in front of it."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        super().__init__(response.text[:200], http_code=response.status_code)
-        self.is_json = False
-        #: Whether it has an error code as only registries send.
-        self.is_of_registry = False
-        with contextlib.suppress(ValueError, TypeError):
-            body = response.json()
-            self.is_json = isinstance(body, dict)
-            code = body.get("error_code") if self.is_json else None
-            self.is_of_registry = int(code or 0) // _STATUS_OF_CODE == response.status_code
-
-
-def _translated(url: str, call: Callable[[], T]) -> T:
-    """Make a call, and raise RegistryUnavailable for every error of httpx and of the library."""
-    try:
-        return call()
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict, OSError) as exc:
-        if refusal := access.tls_refusal(url, str(exc)):
-            message = f"{url} (STREAMAPP_SCHEMA_REGISTRY_URL) cannot be used: {refusal[0]}. {refusal[1]}"
-            raise RegistryAccessRefused(message) from exc
-        message = f"{url} does not answer (STREAMAPP_SCHEMA_REGISTRY_URL): {exc or type(exc).__name__}"
-        raise RegistryUnavailable(message) from exc
-    except ClientError as exc:
-        if exc.http_code == _NOT_FOUND and not (isinstance(exc, _RefusedError) and exc.is_of_registry):
-            raise NoConfluentApi(url, _NOT_FOUND) from exc
-        if exc.http_code in access.REFUSALS:
-            raise RefusedAccess(url, exc.http_code, exc.message) from exc
-        raise ErrorResponse(url, exc.http_code, exc.message) from exc
-    except (ValueError, LookupError, TypeError, AttributeError) as exc:  # no JSON, or not a registry's JSON
-        message = f"{url} does not answer as a schema registry does: {exc}. Set {api_path.remedy(url.rstrip('/'))}"
-        raise RegistryUnavailable(message, is_running=True) from exc
+        return content(response)

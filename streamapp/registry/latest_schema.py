@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from streamapp.decode.writer_schema import WriterSchema, writer_schema
 from streamapp.errors import RegistryUnavailable
-from streamapp.registry.client import ErrorResponse, NoConfluentApi
+from streamapp.registry.answers import ErrorResponse, NoConfluentApi
 from streamapp.registry.schema_body import RegisteredSchema
 from streamapp.retry import OutageRetrier
 

@@ -10,7 +10,8 @@ from streamapp.errors import RegistryUnavailable, SettingsError
 from streamapp.model import event
 from streamapp.model.event import Schema
 from streamapp.model.user_event import VERSIONS
-from streamapp.registry.client import ErrorResponse, NoConfluentApi, RegisteredVersion, RegistryClient
+from streamapp.registry.answers import ErrorResponse, NoConfluentApi
+from streamapp.registry.client import RegisteredVersion, RegistryClient
 from streamapp.retry import OutageRetrier
 
 

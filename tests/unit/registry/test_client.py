@@ -16,8 +16,8 @@ from schema_registry.client import errors
 from streamapp.connections.registry import RegistryConnection
 from streamapp.errors import RegistryUnavailable
 from streamapp.model import event
-from streamapp.registry import client as registry_client
-from streamapp.registry.client import NoConfluentApi, RegisteredVersion, RegistryClient
+from streamapp.registry.answers import NoConfluentApi, translated
+from streamapp.registry.client import RegisteredVersion, RegistryClient
 from tests.support.registry_stub import SUBJECT, Confluent, client_answered_by, without_any_id
 
 
@@ -183,7 +183,7 @@ def test_every_error_class_counts_as_unreachable(kind: type[Exception]) -> None:
         raise exc
 
     with pytest.raises(RegistryUnavailable):
-        registry_client._translated("http://registry", fail)
+        translated("http://registry", fail)
 
 
 def nested(depth: int) -> str:
