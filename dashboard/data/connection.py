@@ -24,6 +24,7 @@ from pymongo.errors import (
 
 from dashboard.model.errors import DashboardError, DisconnectedError, RefusedError, TooSlowError
 from streamapp.connections import mongodb
+from streamapp.mongodb import access
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -79,10 +80,13 @@ class Connection:
         server = f"MongoDB at {address(self._uri)}"
         if self._was_cut_off(exc):
             return TooSlowError(f"The query to {server} took longer than {self._limit_seconds:g} s and was stopped.")
+        refusal = access.access_refusal(exc)
+        if isinstance(exc, OperationFailure):
+            return RefusedError(f"{server} refuses read access: {_code_name(exc)}{_remedy(refusal)}.")
+        if refusal:
+            return RefusedError(f"{server} cannot be used{_remedy(refusal)}.")
         if isinstance(exc, ConnectionFailure):
             return DisconnectedError(f"{server} does not answer.")
-        if isinstance(exc, OperationFailure):
-            return RefusedError(f"{server} refuses read access: {_code_name(exc)}.")
         return DisconnectedError(f"{server} gave an unusable answer ({type(exc).__name__}).")
 
     def _was_cut_off(self, exc: PyMongoError) -> bool:
@@ -116,6 +120,12 @@ def _client(uri: str) -> pymongo.MongoClient[dict[str, Any]]:
         # not chained: the driver's message quotes the connection string
         message = "STREAMAPP_MONGO_URI is not a valid connection string."
         raise RefusedError(message) from None
+
+
+def _remedy(refusal: tuple[str, str] | None) -> str:
+    """Return cause and remedy of a refused access, with the settings of the dashboard."""
+    text = f": {refusal[0]}. {refusal[1]}" if refusal else ""
+    return text.replace("STREAMAPP_MONGO_URI", "STREAMAPP_DASHBOARD_MONGO_URI (if unset: STREAMAPP_MONGO_URI)")
 
 
 def _code_name(exc: OperationFailure) -> str:

@@ -7,6 +7,7 @@ images know the variables.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -31,14 +32,12 @@ PACKAGES = (
     "libuuid1,netbase,tzdata,zlib1g"
 )
 FETCH = """
-import sys, urllib.error, urllib.request
-request = urllib.request.Request(sys.argv[1], headers={"Host": sys.argv[2]} if sys.argv[2:] else {})
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-try:
-    with opener.open(request, timeout=10) as answer:
-        print(answer.status, answer.read().decode())
-except urllib.error.HTTPError as exc:
-    print(exc.code, exc.read().decode())
+import http.client, json, sys, urllib.parse
+url = urllib.parse.urlsplit(sys.argv[1])
+connection = http.client.HTTPConnection(url.netloc, timeout=10)
+connection.request("GET", f"{url.path or '/'}?{url.query}", headers=json.loads(sys.argv[2]))
+answer = connection.getresponse()
+print(answer.status, answer.read().decode())
 """
 
 
@@ -70,11 +69,12 @@ class Engine:
             raise AssertionError(f"docker {' '.join(arguments)} failed with {done.returncode}:\n{done.stdout[-6000:]}")
         return done.stdout.strip()
 
-    def fetch(self, url: str, host: str | None = None) -> tuple[int, str]:
-        """Return the status and the body of a page on a published port; `host` is another Host header."""
+    def fetch(self, url: str, **headers: str) -> tuple[int, str]:
+        """Return the status and the body of a page on a published port; `_` in a header's name stands for `-`."""
         # Published ports are in the network of the engine, which is another one if these tests started it.
         entered = ["nsenter", "--net", "--target", self._daemon] if self.folder else []
-        command = [*entered, sys.executable, "-c", FETCH, url, *([host] if host else [])]
+        given = json.dumps({name.replace("_", "-"): value for name, value in headers.items()})
+        command = [*entered, sys.executable, "-c", FETCH, url, given]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         if done.returncode:
             return 0, done.stderr

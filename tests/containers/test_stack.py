@@ -27,6 +27,13 @@ PORTS = {
     "DASHBOARD_PORT": "18501",
     "PROMETHEUS_PORT": "19090",
 }
+#: Headers with which a browser asks for the WebSocket that carries the data of the page.
+WEBSOCKET = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Sec_WebSocket_Version": "13",
+}
 WORKER, PAGE = f"http://127.0.0.1:{PORTS['WORKER_PORT']}", f"http://127.0.0.1:{PORTS['DASHBOARD_PORT']}"
 
 
@@ -110,8 +117,12 @@ def test_runs_and_keeps_its_data(stack: Stack) -> None:
 
 
 def test_answers_only_for_its_names(stack: Stack) -> None:
-    """Neither worker nor page answers under a name that a web page of somebody else may have."""
-    assert 421 == stack.engine.fetch(f"{WORKER}/metrics", "attacker.example")[0]
+    """Neither the worker nor the data of the page under a name that a web page of somebody else may have."""
+    assert 421 == stack.engine.fetch(f"{WORKER}/metrics", Host="attacker.example")[0]
+    for host, status in (("localhost", 101), ("attacker.example", 403)):
+        assert (
+            status == stack.engine.fetch(f"{PAGE}/_stcore/stream", Host=host, Origin=f"http://{host}", **WEBSOCKET)[0]
+        )
 
 
 def test_prometheus_scrapes_every_worker(stack: Stack) -> None:

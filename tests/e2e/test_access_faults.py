@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from dashboard.data.connection import Connection
+from dashboard.data.reader import MongoReader
+from dashboard.model.errors import RefusedError
 from streamapp.connections import mongodb
 from streamapp.local.backend import Backend
 from streamapp.local.process import Server
@@ -160,7 +163,18 @@ def _outputs_of(backend: Backend, fault: Fault, folder: Path) -> dict[str, str]:
         code, said = executed(*command, settings=settings, folder=folder, log=log)
         assert code == 1, (fault.words, said)
         printed[" ".join(command)] = said
+    if fault.server == "mongodb":
+        printed["page"] = page(settings.model_copy(update={"dashboard_mongo_uri": None}))
     return printed
+
+
+def page(settings: Settings) -> str:
+    """Return what the dashboard shows in place of data."""
+    connection = Connection(uri=mongodb.dashboard_uri(settings), database=settings.mongo_database)
+    with pytest.raises(RefusedError) as refused:
+        MongoReader(connection, subject=settings.subject).overview()
+    connection.close()
+    return str(refused.value)
 
 
 def executed(*command: str, settings: Settings, folder: Path, log: Path) -> tuple[int, str]:

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
+from dashboard.data.connection import Connection
+from dashboard.model.errors import DisconnectedError, RefusedError
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.connections.registry import RegistryConnection
 from streamapp.connections.tls import TlsFiles
@@ -117,6 +119,35 @@ def test_mongodb(fault: str, port: int, authority: Authority) -> None:
     assert isinstance(refused, StoreAccessRefused)
     assert_named(refused, fault, 2, "STREAMAPP_MONGO_URI")
     assert "very-secret" not in str(refused)
+
+
+def test_page(fault: str, port: int, authority: Authority) -> None:
+    """The page says the same, with the settings of the dashboard."""
+    options = "" if fault == "only TLS" else f"&tls=true&tlsCAFile={authority.file}"
+    connection = Connection(
+        uri=f"mongodb://alice:very-secret@{HOST}:{port}/?directConnection=true{options}", database="db"
+    )
+
+    refused = refused_page(connection)
+
+    connection.close()
+    for words in (FAULTS[fault][0], FAULTS[fault][3].replace("STREAMAPP_MONGO", "STREAMAPP_DASHBOARD_MONGO")):
+        assert words in refused
+    assert f"MongoDB at {HOST}:{port} cannot be used" in refused
+    assert "very-secret" not in refused
+
+
+def refused_page(connection: Connection) -> str:
+    """Ask until access is refused, as `refusal` does; return the message."""
+    give_up_at = monotonic() + 60
+    while True:
+        try:
+            with connection.asking() as database:
+                database.command("ping")
+        except RefusedError as exc:
+            return str(exc)
+        except DisconnectedError:
+            assert monotonic() < give_up_at
 
 
 def test_a_right_certificate_and_a_server_that_is_away_are_no_fault_of_tls(authority: Authority) -> None:
