@@ -12,7 +12,8 @@ import pytest
 from tests.containers.conftest import SECRET
 from tests.containers.engine import Engine
 
-pytestmark = pytest.mark.timeout(900)
+# The fixtures have limits of their own: each command of Docker ends after 560 s.
+pytestmark = pytest.mark.timeout(900, func_only=True)
 
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
 each_image = pytest.mark.parametrize("target", ["worker", "dashboard"])

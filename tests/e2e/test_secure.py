@@ -14,6 +14,8 @@ from urllib.request import Request, urlopen
 import pytest
 from pymongo.errors import OperationFailure
 
+from dashboard.data.connection import Connection
+from dashboard.data.reader import MongoReader
 from streamapp import net
 from streamapp.connections import mongodb
 from streamapp.local.backend import Backend
@@ -222,14 +224,29 @@ def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend, tmp_path
 
 def test_by_certificate(secured: Backend, tmp_path: Path) -> None:
     """With mutual TLS, Kafka and MongoDB take the name in the certificate for the user; no password is needed."""
-    settings = settings_of(secured, **with_certificate(secured))
+    security = security_of(secured)
+    page = security.mongod.certificate_uri(*secured.ports.mongods, certificate=security.dashboard_certificate)
+    settings = settings_of(secured, **with_certificate(secured), dashboard_mongo_uri=page)
     before = stored(secured)
     quickly(settings, tmp_path, "send-sample", "--count", "100")
     with ForkedWorker(settings, tmp_path) as worker:
         until(lambda: stored(secured) >= before + 100, what="the events")
         assert 0 == worker.stop()
 
-    assert "faults: 0" in quickly(settings, tmp_path, "doctor")
+    check_commands_and_page(settings, tmp_path)
+
+
+def check_commands_and_page(settings: Settings, folder: Path) -> str:
+    """Run the commands and read what the page shows; return what the commands print."""
+    printed = "".join(quickly(settings, folder, *line.split()) for line in ("verify", "dlq list", "dlq replay"))
+    doctor = quickly(settings, folder, "doctor")
+    assert "faults: 0" in doctor
+    reads = Connection(uri=mongodb.dashboard_uri(settings), database=settings.mongo_database)
+    overview = MongoReader(reads, subject=settings.subject).overview()
+    assert overview is not None
+    assert overview.stored
+    reads.close()
+    return printed + doctor
 
 
 def test_by_token(secured: Backend, token_server: TokenServer, tmp_path: Path) -> None:
@@ -254,15 +271,15 @@ def test_by_token(secured: Backend, token_server: TokenServer, tmp_path: Path) -
         now = stored(secured)
         until(lambda: stored(secured) >= now + 10, what="events with a new token")
         until(lambda: worker.is_ready, what="a ready worker")
-        printed += worker.text
         assert 0 == worker.stop()
+        printed += worker.text
+    printed += check_commands_and_page(settings.model_copy(update={"produce_interval_seconds": 0.0}), tmp_path)
 
     assert ["kafka"] == token_server.requests[-1]["scope"]
-    assert CLIENT_SECRET not in printed
-
     token_file = tmp_path / "token"
-    token_file.write_text(token_server.token("streamapp", 60))
+    token_file.write_text(token_server.token("streamapp", 600))
     from_file = settings.model_copy(
         update={"kafka_oauth_token_url": None, "kafka_oauth_token_file": token_file, "produce_interval_seconds": 0.0}
     )
-    assert "faults: 0" in quickly(from_file, tmp_path, "doctor")
+    printed += check_commands_and_page(from_file, tmp_path)
+    assert not [secret for secret in [*secrets_of(secured), CLIENT_SECRET, token_file.read_text()] if secret in printed]

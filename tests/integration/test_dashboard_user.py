@@ -100,7 +100,11 @@ def test_user_cannot_write(port: int) -> None:
     ("user", "password", "why"),
     [
         ("nobody", SECRET, "Unauthorized: the user lacks a right .*Give the user the role"),
-        ("nobody", "wrong", "AuthenticationFailed: the user or the password is wrong.* STREAMAPP_DASHBOARD_MONGO_URI"),
+        (
+            "nobody",
+            "of-others",
+            "AuthenticationFailed: the user or the password is wrong.*_DASHBOARD_MONGO_URI",
+        ),
     ],
 )
 def test_user_without_rights_is_told_why(user: str, password: str, why: str, port: int) -> None:
