@@ -48,14 +48,14 @@ class SearchResult:
     """Events before it were not looked at; None: all events of the window were, or enough were found."""
 
 
-def row(event: Document, zone: tzinfo) -> dict[str, Any]:
+def row(event: Document, zone: tzinfo, today: datetime) -> dict[str, Any]:
     """Return the cells of an event's row; a field with a value of another type than expected has a cell, too."""
     kafka: Any = event.get("kafka") or {}
     return {
-        "event time": instant(event_time(event), zone),
-        **{str(each.column): text(value_at(event, each.path)) for each in LATEST_DIMENSIONS},
+        "event time": instant(event_time(event), zone, today),
         "user": text(event.get(USER)),
-        "received": instant(event.get("received_at"), zone),
+        **{str(each.column): text(value_at(event, each.path)) for each in LATEST_DIMENSIONS},
+        "received": instant(event.get("received_at"), zone, today),
         "partition:offset": f"{kafka.get('partition', '?')}:{kafka.get('offset', '?')}",
     }
 
@@ -68,12 +68,11 @@ def event_time(event: Document) -> datetime | None:
         return None
 
 
-def instant(at: object, zone: tzinfo) -> str:
-    """Return an instant with its milliseconds; "unknown" for anything else."""
+def instant(at: object, zone: tzinfo, today: datetime) -> str:
+    """Return an instant with its milliseconds, and with its day when that is not today's; "unknown" for no instant."""
     if not isinstance(at, datetime):
         return formatting.UNKNOWN
-    local = at.astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1_000:03}"
+    return f"{formatting.clock(at, today=today, zone=zone)}.{at.microsecond // 1_000:03}"
 
 
 def text(value: object) -> str:
@@ -126,7 +125,7 @@ def timeline(times: tuple[tuple[str, tuple[datetime, ...]], ...], window: Window
             "x": [figures.drawn(at, zone) for at in of_value],
             "y": [number] * len(of_value),
             "marker": {"size": 9, "color": VALUE_COLOUR, "symbol": "line-ns-open", "line": {"width": 2}},
-            "customdata": [[instant(at, zone), figures.plain(label)] for at in of_value],
+            "customdata": [[instant(at, zone, window.end), figures.plain(label)] for at in of_value],
             "hovertemplate": "%{customdata[0]}<br>%{customdata[1]}<extra></extra>",
         }
         for number, (label, of_value) in enumerate(times)
@@ -134,7 +133,7 @@ def timeline(times: tuple[tuple[str, tuple[datetime, ...]], ...], window: Window
     names = {
         "range": [len(times) - 0.5, -0.5],
         "tickvals": [*range(len(times))],
-        "ticktext": [figures.plain(label[: figures.LONGEST_LABEL]) for label, _ in times],
+        "ticktext": [figures.short(label) for label, _ in times],
         "zeroline": False,
         "automargin": True,
         "fixedrange": True,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from plotly.basedatatypes import BaseFigure
 
@@ -23,11 +25,16 @@ ADOPTION_HEIGHT, TREND_HEIGHT = 208, 130
 BAR_HEIGHT, BARS_PADDING = 24, 16
 #: Number of bars for which a chart has space: two sizes only, so that the page does not jump when a value is added.
 ROOM = (6, 8)
-LONGEST_LABEL = 22
+#: In characters of a usual width.
+LONGEST_LABEL = 20
 #: Width of a character of the numbers beside bars.
-_CHARACTER = 6
+_CHARACTER = 5.5
 #: Charts that are cached, for all visitors.
 MAX_CACHED = 256
+#: Ticks that nobody sees keep labels away from their axis.
+_SPACE: Description = {"ticks": "outside", "tickcolor": "rgba(0, 0, 0, 0)"}
+#: The first label of an axis of times is then not over the 0 of the other axis.
+SPACE_BELOW: Description = {**_SPACE, "ticklen": 5}
 
 A_DAY = timedelta(days=1)
 #: Streamlit's theme takes the place of Plotly's own.
@@ -96,19 +103,17 @@ def bars(parts: tuple[Part, ...]) -> Chart:
     names = {
         "range": [room - 0.5, -0.5],
         "tickvals": bar["y"],
-        "ticktext": [_short(part.label) for part in parts],
+        "ticktext": [short(part.label) for part in parts],
         "showgrid": False,
         "zeroline": False,
         "automargin": True,
         "fixedrange": True,
-        # Space between the names and the bars.
-        "ticks": "outside",
+        **_SPACE,
         "ticklen": 6,
-        "tickcolor": "rgba(0, 0, 0, 0)",
     }
     arranged = {
         **layout(_bars_height(room)),
-        "margin": {"l": 8, "r": 16 + _CHARACTER * max(map(len, numbers), default=0), "t": 8, "b": 8},
+        "margin": {"l": 8, "r": 8 + _CHARACTER * max(map(len, numbers), default=0), "t": 8, "b": 8},
         "showlegend": False,
         "xaxis": {"visible": False, "range": [0, longest], "fixedrange": True},
         "yaxis": names,
@@ -138,6 +143,7 @@ def trend(points: tuple[Point, ...], unit: str, zone: tzinfo) -> Chart:
         "tickformat": "%H:%M",
         "nticks": 6,
         "fixedrange": True,
+        **SPACE_BELOW,
     }
     return Chart([line], {**layout(TREND_HEIGHT), "showlegend": False, "xaxis": times, "yaxis": amounts})
 
@@ -161,6 +167,7 @@ def time_axis(window: Window, zone: tzinfo) -> Description:
         "tickformatstops": _TICKS,
         "nticks": 9,
         "fixedrange": True,
+        **SPACE_BELOW,
     }
 
 
@@ -177,6 +184,8 @@ def layout(height: int) -> dict[str, Any]:
         "dragmode": False,
         "separators": ".,",
         "bargap": 0.25,
+        # Margins give way to nothing: they hold names and numbers.
+        "minreducedwidth": 8,
         # Plotly keeps its own state of the chart as long as this stays the same.
         "uirevision": "streamapp",
     }
@@ -197,8 +206,17 @@ def described(at: datetime, zone: tzinfo) -> str:
     return f"{at.astimezone(zone):%d %b %H:%M} {formatting.zone_name(zone)}"
 
 
-def _short(label: str) -> str:
-    return plain(label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…")
+def short(label: str) -> str:
+    """Return the text that Plotly shows as this label, cut if it is too wide."""
+    fitting = sum(width <= LONGEST_LABEL for width in accumulate(map(_width, label)))
+    return plain(label if fitting == len(label) else f"{label[: fitting - 1]}…")
+
+
+def _width(character: str) -> float:
+    """Return how wide a character is, as a multiple of the usual width."""
+    if east_asian_width(character) in "WF":
+        return 2
+    return 1.5 if character.isupper() or character in "mw@%" else 1
 
 
 def plain(label: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dashboard.model import figures, formatting, labels
 from dashboard.model.figures import Chart
-from streamapp.model.user_event import VALUE_COLOUR
+from streamapp.model.user_event import SERIES_COLOURS
 
 if TYPE_CHECKING:
     from datetime import timedelta, tzinfo
@@ -15,20 +15,19 @@ if TYPE_CHECKING:
     from dashboard.model.pipeline_trends import Line
 
 HEIGHT = 200
-#: In this order, so that a reason has the same colour everywhere; see Reason in streamapp/model/record.py.
+#: In this order, so that a reason has the same colour everywhere; the frequent ones come first and have no pattern.
+#: See Reason in streamapp/model/record.py.
 REASONS = (
-    "empty",
-    "tombstone",
-    "bad-magic-byte",
-    "truncated",
-    "unknown-schema-id",
     "undecodable",
+    "unknown-schema-id",
+    "empty",
+    "truncated",
+    "bad-magic-byte",
+    "tombstone",
     "incompatible-schema",
     "timestamp-out-of-range",
     "refused-by-store",
 )
-#: None is that of a schema version; the contrast is 3:1 or more on the light and the dark background.
-_COLOURS = (VALUE_COLOUR, "#C2504D", "#7A6FD0", "#8A8000")
 _DASHES, _PATTERNS = ("solid", "dash", "dot"), ("", "x", ".")
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 
@@ -84,7 +83,7 @@ def _bars(line: Line, chart: dict[str, Any], step: timedelta, zone: tzinfo) -> d
             "color": colour,
             "line": {"width": 0},
             "pattern": {
-                "shape": "" if number is None else _PATTERNS[number // len(_COLOURS)],
+                "shape": "" if number is None else _PATTERNS[number // len(SERIES_COLOURS)],
                 "fillmode": "replace",
                 "fgcolor": colour,
                 "size": 6,
@@ -97,11 +96,11 @@ def _bars(line: Line, chart: dict[str, Any], step: timedelta, zone: tzinfo) -> d
 
 
 def _line(number: int) -> dict[str, Any]:
-    return {"color": _colour(number), "width": 2, "dash": _DASHES[number // len(_COLOURS)]}
+    return {"color": _colour(number), "width": 2, "dash": _DASHES[number // len(SERIES_COLOURS)]}
 
 
 def _colour(number: int) -> str:
-    return _COLOURS[number % len(_COLOURS)]
+    return SERIES_COLOURS[number % len(SERIES_COLOURS)]
 
 
 def lines_text(title: str, shown: tuple[Line, ...], unit: str) -> str:

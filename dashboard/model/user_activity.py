@@ -14,7 +14,7 @@ from dashboard.model.compute import EXACT_USERS
 from dashboard.model.figures import Chart
 from dashboard.model.snapshot import Filter, Part
 from dashboard.model.time_window import Window
-from streamapp.model.user_event import VALUE_COLOUR
+from streamapp.model.user_event import SERIES_COLOURS
 from streamapp.rollups.rollup import unique, unique_up_to
 
 MOST_STEPS = 5
@@ -186,14 +186,14 @@ def days_chart(shown: tuple[NewUsers, ...], last: int) -> Chart:
             "customdata": [[f"{day.start:%d %b %Y}", new_text(day), formatting.number(day.of)] for day in shown],
             "hovertemplate": "%{customdata[0]}<br>new: %{customdata[1]}<br>all: %{customdata[2]}<extra></extra>",
         }
-        for (name, values), colour in zip(amounts.items(), (VALUE_COLOUR, labels.GREY), strict=True)
+        for (name, values), colour in zip(amounts.items(), SERIES_COLOURS, strict=False)
     ]
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
     numbers = {"title": {"text": "Users"}, "rangemode": "tozero", "tickformat": ",d", "nticks": 5, "fixedrange": True}
     edges = [figures.drawn(at, UTC) for at in (end - timedelta(days=last), end)]
     times = {"type": "date", "range": edges, "tickformat": "%d %b", "nticks": 8, "fixedrange": True}
     layout = {**figures.layout(DAYS_HEIGHT), "barmode": "stack", "showlegend": True, "legend": legend}
-    return Chart(bars, {**layout, "xaxis": times, "yaxis": numbers})
+    return Chart(bars, {**layout, "xaxis": {**times, **figures.SPACE_BELOW}, "yaxis": numbers})
 
 
 def new_text(day: NewUsers) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from dashboard.model.time_window import MILLISECOND, Window
 HEIGHT = 250
 #: Name of the line that is compared with.
 BEFORE = "period before"
+#: Share of the window that a number above a bar needs at either side.
+_EDGE = 0.05
 _LEGEND: Description = {"orientation": "h", "x": 0, "yanchor": "bottom", "traceorder": "normal"}
 _NUMBERS: Description = {
     "title": {"text": "Events"},
@@ -60,10 +63,7 @@ def chart(volume: Volume, window: Window, zone: tzinfo, *, can_select: bool = Tr
             "shapes": [_mark(drawn(at, zone)) for _, at in volume.marks],
             "annotations": [
                 *(_mark_text(name, at, window, zone) for name, at in volume.marks),
-                *(
-                    _cut_text(n, window.buckets[at], window, zone)
-                    for at, n in (shortened.cut if shortened else {}).items()
-                ),
+                *_cut_texts(shortened.cut if shortened else {}, window, zone),
             ],
         },
     )
@@ -123,12 +123,27 @@ def _mark(x: str) -> Description:
 
 
 def _mark_text(name: str, at: datetime, window: Window, zone: tzinfo) -> Description:
-    # Written towards the middle, where there is room.
-    side = "right" if at - window.start > window.end - at else "left"
-    place = {"x": drawn(at, zone), "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": side}
+    place = {"x": drawn(at, zone), "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": _side(at, window)}
     return {**place, "showarrow": False, "text": f"{name} first seen"}
 
 
+def _side(at: datetime, window: Window) -> str:
+    """Return the end of a text that is at an instant: it is written towards the middle, where there is room."""
+    return "right" if at - window.start > window.end - at else "left"
+
+
+def _cut_texts(cut: Mapping[int, int], window: Window, zone: tzinfo) -> Iterator[Description]:
+    """Yield the numbers above bars that are cut; of bars beside each other only the greatest: texts would overlap."""
+    room = len(window.buckets) * _EDGE
+    for at, n in cut.items():
+        if all((n, at) >= (other, there) for there, other in cut.items() if abs(there - at) < room):
+            yield _cut_text(n, window.buckets[at], window, zone)
+
+
 def _cut_text(n: int, bucket: datetime, window: Window, zone: tzinfo) -> Description:
-    place = {"x": drawn(bucket + window.width / 2, zone), "y": 1, "yref": "paper", "yanchor": "bottom"}
-    return {**place, "showarrow": False, "text": f"▲ {formatting.number(n)}"}
+    at = bucket + window.width / 2
+    # Its middle is above the bar; near an edge, that would cut it.
+    is_near = min(at - window.start, window.end - at) < (window.end - window.start) * _EDGE
+    place = {"x": drawn(at, zone), "y": 1, "yref": "paper", "yanchor": "bottom"}
+    side = {"xanchor": _side(at, window)} if is_near else {}
+    return {**place, **side, "showarrow": False, "text": f"▲ {formatting.number(n)}"}

@@ -37,6 +37,11 @@ def is_on(name: str) -> bool:
     return st.query_params.get(name) == "true"
 
 
+def is_kiosk() -> bool:
+    """Whether the page shows no controls."""
+    return is_on("kiosk")
+
+
 def change(parameters: Iterable[tuple[str, str | list[str]]]) -> None:
     """Set parameters, or remove those with an empty list, at once."""
     st.query_params.update(dict(parameters))

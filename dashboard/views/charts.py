@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
 
-    from dashboard.model.snapshot import Snapshot
+    from dashboard.model.snapshot import Part, Snapshot
     from dashboard.views.controls import Choice
     from streamapp.model.user_event import Dimension
 
@@ -78,13 +78,24 @@ def _legend(shown: Snapshot, choice: Choice) -> str:
 def _bars(dimension: Dimension, shown: Snapshot, *, can_pick: bool) -> None:
     title, name = str(dimension.chart), dimension.plural
     parts = shown.parts[name]
-    heading(title, "≥ at least; more than 100 values" if any(part.error for part in parts) else "")
+    heading(title, _beside(dimension, parts))
     if parts:
         offered = [None if part.label in labels.NO_VALUES else part.label for part in parts]
         picks = Picks(offered, lambda label: address.toggle(name, label)) if can_pick else None
         chart.draw(figures.bars(parts), key=title, alt=alt_texts.bars(title, parts), picks=picks)
     else:
         st.caption("Not available while filtering")
+
+
+def _beside(dimension: Dimension, parts: Sequence[Part]) -> str:
+    """Say what the marks and the labels mean that do not explain themselves."""
+    absent = dimension.absent_label if dimension.is_optional else None
+    return "; ".join(
+        [
+            *(["≥ at least; more than 100 values"] if any(part.error for part in parts) else []),
+            *([f"{absent}: its schema has no {dimension.name}"] if absent in {part.label for part in parts} else []),
+        ]
+    )
 
 
 def heading(title: str, beside: str = "") -> None:

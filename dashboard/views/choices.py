@@ -1,4 +1,4 @@
-"""Controls inside of the live part whose choice the page's address keeps."""
+"""Controls whose choice the page's address keeps; a kiosk does not show them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def pressed(label: str, offered: Sequence[str], *, key: str) -> str:
+def pressed(label: str, offered: Sequence[str], *, key: str, has_label: bool = True) -> str:
     """Show a button for each choice, of which the first one is the default; return the one that is pressed."""
-    st.session_state[key] = chosen = address.one(key, offered)
-    st.segmented_control(label, offered, key=key, required=True, on_change=_keep(key, offered), width="content")
+    chosen = address.one(key, offered)
+    if not address.is_kiosk():
+        st.session_state[key] = chosen
+        st.segmented_control(
+            label,
+            offered,
+            key=key,
+            required=True,
+            on_change=_keep(key, offered),
+            label_visibility="visible" if has_label else "collapsed",
+            width="content",
+        )
     return chosen
 
 
 def selected(label: str, offered: Sequence[str], *, key: str) -> str:
     """Show a list of choices, of which the first one is the default; return the one that is selected."""
-    st.session_state[key] = chosen = address.one(key, offered)
-    st.selectbox(label, offered, key=key, on_change=_keep(key, offered))
+    chosen = address.one(key, offered)
+    if not address.is_kiosk():
+        st.session_state[key] = chosen
+        st.selectbox(label, offered, key=key, on_change=_keep(key, offered))
     return chosen
 
 

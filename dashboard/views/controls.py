@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.model import formatting
+from dashboard.model.pipeline_trends import SPANS
 from dashboard.model.snapshot import FILTERS, Query
 from dashboard.model.time_window import window
-from dashboard.views import address
+from dashboard.views import address, choices
 from streamapp.model.user_event import DIMENSIONS, PAGE_TITLE
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
 EVENTS, USERS, SCHEMAS, PIPELINE, LATEST = VIEWS = ("Events", "Users", "Schemas", "Pipeline", "Latest")
 #: Views of a range of event time.
 RANGED = (EVENTS, USERS, SCHEMAS, LATEST)
-#: Views that a kiosk shows in turn.
-IN_TURN = (EVENTS, PIPELINE)
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}
 #: Seconds for which a kiosk shows each view.
 ROTATIONS: Mapping[str, int | None] = {"off": None, "15 s": 15, "30 s": 30, "60 s": 60}
 ZONES = ("local time", "UTC")
+#: The parameter of the address for the time that the view of the pipeline shows.
+SPAN = "span"
 _FROM, _TO = "period_from", "period_to"
 _TITLES = {each.plural: each.title for each in DIMENSIONS}
 
@@ -47,10 +48,14 @@ class Choice:
     """Whether the chart over time has the period before."""
     rotation: int | None = None
     """Seconds for which each view is shown; None: always the same view."""
+    in_turn: tuple[str, ...] = VIEWS
+    """Views that are shown in turn."""
 
     def view_at(self, now: datetime) -> str:
         """Return the view that is shown at an instant."""
-        return IN_TURN[int(now.timestamp()) // self.rotation % len(IN_TURN)] if self.rotation else self.view
+        if not self.rotation:
+            return self.view
+        return self.in_turn[int(now.timestamp()) // self.rotation % len(self.in_turn)]
 
 
 def show(feed: Feed) -> Choice:
@@ -59,32 +64,39 @@ def show(feed: Feed) -> Choice:
     address.was_changed()
     choice = _choice()
     if choice.is_kiosk:
-        st.title(PAGE_TITLE, anchor=False)
+        with st.container(key="kiosk"):
+            st.title(PAGE_TITLE, anchor=False)
     else:
-        _show_header(choice)
-        _show_row(feed, choice)
+        # Two groups: beside each other where there is space for both.
+        key = "top" if choice.view in RANGED else "top_without_ranges"
+        with st.container(horizontal=True, vertical_alignment="center", key=key):
+            _show_views(choice)
+            _show_row(feed, choice)
         _show_chips()
     return choice
 
 
 def _choice() -> Choice:
-    view, chosen, is_kiosk = address.one("view", VIEWS), address.chosen_range(), address.is_on("kiosk")
+    view, chosen, is_kiosk = address.one("view", VIEWS), address.chosen_range(), address.is_kiosk()
     rotation = ROTATIONS[address.one("rotate", list(ROTATIONS))] if is_kiosk else None
     # A period is shown by some views only, and stands still.
-    stands_still = chosen.is_custom and view in RANGED and not rotation
+    stands_still = chosen.is_custom and view in RANGED
+    interval = None if stands_still else INTERVALS[address.one("refresh", list(INTERVALS))]
     return Choice(
         view=view,
         query=Query(chosen=chosen, filter=address.filtered()),
-        interval=None if stands_still else INTERVALS[address.one("refresh", list(INTERVALS))],
+        # Without a refresh, the next view would never come.
+        interval=interval or rotation,
         zone=address.zone(ZONES),
         is_kiosk=is_kiosk,
         compares=address.is_on("compare"),
         rotation=rotation,
+        in_turn=tuple(each for each in address.selected("view") if each in VIEWS) or VIEWS,
     )
 
 
-def _show_header(choice: Choice) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+def _show_views(choice: Choice) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", width="content", key="header"):
         st.title(PAGE_TITLE, anchor=False, width="content")
         st.session_state["view"] = choice.view
         st.segmented_control(
@@ -99,9 +111,11 @@ def _show_header(choice: Choice) -> None:
 
 
 def _show_row(feed: Feed, choice: Choice) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", key="controls"):
+    with st.container(horizontal=True, vertical_alignment="center", width="content", key="controls"):
         if choice.view in RANGED:
             _show_range()
+        else:
+            choices.pressed("Time shown", [span.key for span in SPANS], key=SPAN, has_label=False)
         with st.popover("Time", icon=":material/date_range:"):
             _show_time(feed, choice)
         if choice.view in RANGED:
@@ -109,7 +123,8 @@ def _show_row(feed: Feed, choice: Choice) -> None:
             with st.popover(f"Filters ({selected})" if selected else "Filters", icon=":material/filter_alt:"):
                 _show_filters(feed)
         _show_refresh(stands_still=choice.query.chosen.is_custom and choice.view in RANGED)
-        st.button("Refresh now", icon=":material/refresh:", width="content", key="refresh_now")
+        # An icon for the eye; screen readers have the text.
+        st.button("Refresh now", icon=":material/refresh:", help="Refresh now", width="content", key="refresh_now")
 
 
 def _show_range() -> None:
@@ -204,7 +219,7 @@ def _show_refresh(*, stands_still: bool) -> None:
         disabled=stands_still,
         help="A chosen period is not refreshed." if stands_still else None,
         on_change=None if stands_still else _on_change("refresh", offered),
-        width=118,
+        width=112,
         label_visibility="collapsed",
         icon=":material/autorenew:",
     )

@@ -14,7 +14,7 @@ from dashboard.model.errors import DashboardError
 from dashboard.model.explorer import Search, SearchResult
 from dashboard.model.snapshot import USUAL_NUMBERS, Query
 from dashboard.model.time_window import to_ms
-from dashboard.views import address, chart, charts, choices
+from dashboard.views import address, chart, charts, choices, tables
 from streamapp.model.user_event import DIMENSIONS, MAIN_DIMENSION, SCHEMA_VERSION, USER
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ _AS_STORED = (
     f"The latest events in the order in which they were stored, at most {LATEST}; the range and the filters do not "
     "apply."
 )
-_HEIGHT = 640
-_ROW_HEIGHT, _MOST_WITHOUT_SCROLLING = 35, 17
+#: Rows that are shown without scrolling.
+_MOST_ROWS, _MOST_IN_KIOSK = 17, 25
 _MAIN_PATH = next(each.path for each in DIMENSIONS if each.plural == MAIN_DIMENSION)
 
 
@@ -50,18 +50,21 @@ def show(feed: Feed, choice: Choice) -> None:
         return
     if is_by_time and (user := _user()):
         _show_timeline(found.rows, user, feed, choice)
-    table, beside = st.columns([3, 2])
+    with st.container(key="events_found"):
+        table, beside = st.columns([3, 2])
     with table:
         _show_table(found, feed, choice, is_by_time=is_by_time)
     with beside:
-        _show_document(feed.pipeline)
+        # Without a document, the style gives its space to the table, which stays the same element.
+        if (name := st.query_params.get(EVENT)) is not None:
+            _show_document(feed.pipeline, name)
 
 
 def _show_controls() -> bool:
     """Show the order and the user; return whether the order is that of the event time."""
     with st.container(horizontal=True, vertical_alignment="bottom", key="search"):
         is_by_time = choices.pressed("Newest events", ORDERS, key=ORDER) == BY_TIME
-        if is_by_time:
+        if is_by_time and not address.is_kiosk():
             st.session_state[BY_USER] = _user() or ""
             st.text_input("User", key=BY_USER, placeholder="any", on_change=_search_user, width=240)
     return is_by_time
@@ -102,7 +105,9 @@ def _search(feed: Feed, choice: Choice) -> SearchResult:
 
 
 def _selected_rows() -> Sequence[int]:
-    return st.session_state.get(f"latest {_table()}", {}).get("selection", {}).get("rows", [])
+    """Return the row of the selected cell."""
+    cells = st.session_state.get(f"latest {_table()}", {}).get("selection", {}).get("cells", [])
+    return [row for row, _ in cells]
 
 
 def _show_table(found: SearchResult, feed: Feed, choice: Choice, *, is_by_time: bool) -> None:
@@ -111,15 +116,20 @@ def _show_table(found: SearchResult, feed: Feed, choice: Choice, *, is_by_time: 
         st.info(_none(feed, choice, is_by_time=is_by_time))
     else:
         which = _which(found, choice) if is_by_time else _AS_STORED
-        st.caption(f"{which} Times are {formatting.zone_name(choice.zone)}. Select an event to see all of it.")
+        select = "" if choice.is_kiosk else " Select an event to see all of it; the table then stands still."
+        st.caption(f"{which} Times are {formatting.zone_name(choice.zone)}.{select}")
+        cells = [explorer.row(each, choice.zone, feed.now()) for each in rows]
         st.dataframe(
-            [explorer.row(each, choice.zone) for each in rows],
+            cells,
+            column_config=tables.widths(cells),
             key=f"latest {_table()}",
-            on_select=_choose,
-            selection_mode="single-row",
+            # In a kiosk, nobody could go back to the newest events.
+            on_select="ignore" if choice.is_kiosk else _choose,
+            # A click anywhere in a row, or an arrow key.
+            selection_mode="single-cell",
             hide_index=True,
             width="stretch",
-            height=_HEIGHT if len(rows) > _MOST_WITHOUT_SCROLLING else _ROW_HEIGHT * (len(rows) + 1) + 3,
+            height=tables.height(cells, _MOST_IN_KIOSK if choice.is_kiosk else _MOST_ROWS),
         )
     if found.searched_back_to is not None:
         _show_limit(found.searched_back_to, feed, choice)
@@ -151,11 +161,11 @@ def _choose() -> None:
     address.change([(EVENT, chosen[0] if chosen else [])])
 
 
-def _show_document(pipeline: Pipeline) -> None:
-    name = st.query_params.get(EVENT)
-    if name is None:
-        st.caption("The document of a selected event is shown here; the address of the page then leads to it.")
-        return
+def _show_document(pipeline: Pipeline, name: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.header("Event", anchor=False, width="stretch")
+        if not address.is_kiosk():
+            st.button("Close", icon=":material/close:", key="close_event", on_click=_close)
     try:
         document = pipeline.document(name)
     except DashboardError as error:
@@ -164,7 +174,6 @@ def _show_document(pipeline: Pipeline) -> None:
     if document is None:
         st.info("This event is not stored: it has been deleted, or the address is wrong.")
         return
-    charts.heading("Event")
     _show_added(pipeline, document)
     if (user := document.get(USER)) is not None:
         st.button("Events of this user", icon=":material/person_search:", on_click=_show_user, args=(str(user),))
@@ -174,6 +183,12 @@ def _show_document(pipeline: Pipeline) -> None:
         language=None,
         wrap_lines=True,
     )
+
+
+def _close() -> None:
+    # Another table, in which nothing is selected.
+    st.session_state[_TABLE] = _table() + 1
+    address.change([(EVENT, [])])
 
 
 def _show_user(user: str) -> None:

@@ -44,7 +44,7 @@ def _show_events(feed: Feed, choice: Choice) -> None:
         notices.show(reading, choice, feed.now())
     with st.container(key="kpis"):
         kpis.show(reading, choice.query.chosen)
-    with st.container(horizontal=True, vertical_alignment="center", key="span_alone" if choice.is_kiosk else "span"):
+    with st.container(horizontal=True, vertical_alignment="center", key="summary"):
         st.caption(_span(feed, reading, choice) + _filter(choice), width="stretch")
         if reading.snapshot is not None and not choice.is_kiosk:
             _show_export(reading.snapshot)
@@ -86,8 +86,11 @@ def _span(feed: Feed, reading: Reading, choice: Choice) -> str:
     shown, chosen = reading.snapshot, choice.query.chosen
     if shown is None:
         return f"The {chosen.words}, by event time"
-    read_at = formatting.instant(shown.read_at, today=feed.now(), zone=choice.zone)
     if reading.error is not None:
+        read_at = formatting.instant(shown.read_at, today=feed.now(), zone=choice.zone)
         # events since then are not known, so the range does not end now
         return f"The {chosen.words} by event time, as of {read_at}"
-    return f"The {chosen.words} by event time, {formatting.window(shown.window, choice.zone)} · read at {read_at}"
+    compared = "" if shown.changes.total is None else " · changes are against the period before"
+    read_at = formatting.clock(shown.read_at, today=feed.now(), zone=choice.zone)
+    window = formatting.window(shown.window, choice.zone)
+    return f"The {chosen.words} by event time, {window} · read at {read_at}{compared}"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.model import alt_texts, figures, formatting, pipeline_figures
+from dashboard.model import alt_texts, figures, formatting, pipeline_figures, signals
 from dashboard.model.errors import DashboardError
 from dashboard.model.pipeline_trends import SPANS, trends
-from dashboard.views import chart, charts, choices, notices
+from dashboard.views import address, chart, charts, controls, notices, tables
 from streamapp.monitoring.lag_history import HOUR
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from dashboard.model.health import Health, PipelineState
     from dashboard.model.pipeline_trends import PipelineHistory, Span, Trends
 
-#: The parameter of the address.
-SPAN = "span"
+_NOT_REPORTED = "Unknown: no worker has reported it in this time."
 _HISTORY = "pipeline_history"
 _BY_PARTITION = "Waiting messages by partition"
 _HELP = {
@@ -45,24 +44,42 @@ _HELP = {
 def show(pipeline_reading: PipelineReading, feed: Feed, zone: tzinfo) -> None:
     """Show the state of the pipeline; during an outage the last one that was read, with its time."""
     with st.container(key="pipeline_notice"):
-        if pipeline_reading.error is None:
-            st.markdown(formatting.literal(pipeline_reading.health.why))
-        else:
+        if pipeline_reading.error is not None:
             notices.show_error(pipeline_reading.error, pipeline_reading.read_at, zone, pipeline_reading.at)
+        elif not signals.status(pipeline_reading.health).advice:
+            # Else the strip says it already.
+            st.markdown(formatting.literal(pipeline_reading.health.why))
     _show_cards(pipeline_reading.health)
     if pipeline_reading.state is not None:
         read_at = pipeline_reading.read_at or pipeline_reading.at
         history = _history(feed)
         if history is not None:
             _show_trends(trends(history, read_at), history.span, zone)
-        _show_dead_letters(pipeline_reading.state, pipeline_reading.health, read_at, zone)
-        _table("Workers", [_worker(found) for found in pipeline_reading.health.workers])
+        _show_tables(pipeline_reading.state, pipeline_reading.health, read_at, zone)
+
+
+def _show_tables(state: PipelineState, found: Health, now: datetime, zone: tzinfo) -> None:
+    workers = [_worker(each) for each in found.workers]
+    if not address.is_kiosk():
+        _show_dead_letters(state, found, now, zone)
+        _table("Workers", workers)
+        return
+    # Beside each other, and nobody can open a reason.
+    left, right = st.columns(2)
+    with left:
+        rows = [
+            {"reason": letters["_id"], "records": letters["n"], "last": _last(letters, now, zone)}
+            for letters in state.dead_letters
+        ]
+        _table(f"Dead letters: {_number(found.dead_letters)}", rows)
+    with right:
+        _table("Workers", workers)
 
 
 def _history(feed: Feed) -> PipelineHistory | None:
     """What was read for the chosen span; during an outage what was read before."""
-    key = choices.pressed("Time shown", [span.key for span in SPANS], key=SPAN)
-    span = next(each for each in SPANS if each.key == key)
+    keys = [span.key for span in SPANS]
+    span = SPANS[keys.index(address.one(controls.SPAN, keys))]
     # The notice at the top reports an error.
     with suppress(DashboardError):
         st.session_state[_HISTORY] = feed.pipeline.history(span, feed.now())
@@ -71,14 +88,21 @@ def _history(feed: Feed) -> PipelineHistory | None:
 
 def _show_cards(pipeline_reading: Health) -> None:
     cards = [*_cards(pipeline_reading).items()]
-    for row in (cards[:4], cards[4:]):
-        for column, (label, value) in zip(st.columns(4), row, strict=True):
-            column.metric(label, value, help=_HELP[label], border=True)
+    in_row = len(cards) if address.is_kiosk() else len(cards) // 2
+    with st.container(key="pipeline_cards"):
+        for start in range(0, len(cards), in_row):
+            for column, (label, value) in zip(st.columns(in_row), cards[start : start + in_row], strict=True):
+                column.metric(label, value, help=_HELP[label], border=True)
 
 
 def _cards(pipeline_reading: Health) -> dict[str, str]:
-    latency = {f"Latency p{share}": _milliseconds(value) for share, value in pipeline_reading.latency.items()}
-    lag_seconds = _unit(pipeline_reading.lag_seconds, "s")
+    none = formatting.NONE if pipeline_reading.has_worker else formatting.UNKNOWN
+    latency = {
+        f"Latency p{share}": none if ms is None else formatting.seconds(ms / 1_000)
+        for share, ms in pipeline_reading.latency.items()
+    }
+    seconds = pipeline_reading.lag_seconds
+    lag_seconds = formatting.UNKNOWN if seconds is None else formatting.seconds(seconds)
     return {
         "Last event": _age(pipeline_reading.last_event_age),
         "Waiting messages": _number(pipeline_reading.lag),
@@ -98,17 +122,20 @@ def _show_trends(shown: Trends, span: Span, zone: tzinfo) -> None:
     for column, (title, beside, unit, points) in zip(st.columns(3), of_all, strict=True):
         with column.container(border=True, height="stretch"):
             charts.heading(title, f"{beside}, {span.key}")
-            alt = alt_texts.trend(title, points, unit, span.key)
-            chart.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
+            if any(value is not None for _, value in points):
+                alt = alt_texts.trend(title, points, unit, span.key)
+                chart.draw(figures.trend(points, unit, zone), key=f"trend {title}", alt=alt)
+            else:
+                st.caption(_NOT_REPORTED)
     left, right = st.columns(2)
     with left.container(border=True, height="stretch"):
         beside = f"messages, {span.key}"
         charts.heading(_BY_PARTITION, f"{beside}; {shown.others} with less are left out" if shown.others else beside)
-        if shown.partitions:
+        if any(value is not None for line in shown.partitions for _, value in line.points):
             alt = pipeline_figures.lines_text(_BY_PARTITION, shown.partitions, "")
             chart.draw(pipeline_figures.lines(shown.partitions, "", zone), key="partitions", alt=alt)
         else:
-            st.caption(formatting.UNKNOWN)
+            st.caption(_NOT_REPORTED)
     with right.container(border=True, height="stretch"):
         step = span.counting.step
         per = "minute" if step == HOUR.step else formatting.duration(step)
@@ -121,16 +148,22 @@ def _show_trends(shown: Trends, span: Span, zone: tzinfo) -> None:
 
 
 def _show_dead_letters(state: PipelineState, found: Health, now: datetime, zone: tzinfo) -> None:
-    charts.heading(f"Dead letters: {_number(found.dead_letters)}", f"times in {formatting.zone_name(zone)}")
+    charts.heading(
+        f"Dead letters: {_number(found.dead_letters)}", f"of all time; times in {formatting.zone_name(zone)}"
+    )
     for letters in state.dead_letters:
-        # created and not counted yet: it has no time and no sample
-        last_at, sample = letters.get("last_at"), letters.get("sample")
-        last = formatting.clock(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN
+        last = _last(letters, now, zone)
         title = f"{formatting.literal(str(letters['_id']))} · {_number(letters['n'])} · last {last}"
         with st.expander(title, key=f"letters {letters['_id']}"):
-            _show_sample(sample, state)
+            _show_sample(letters.get("sample"), state)
     if not state.dead_letters:
         st.caption("none")
+
+
+def _last(letters: health.Document, now: datetime, zone: tzinfo) -> str:
+    """Return when the last one came; created and not counted yet, it has no time and no sample."""
+    last_at = letters.get("last_at")
+    return formatting.clock(last_at, today=now, zone=zone) if last_at else formatting.UNKNOWN
 
 
 def _show_sample(sample: health.Document | None, state: PipelineState) -> None:
@@ -158,7 +191,7 @@ def _schema_name(sample: health.Document, state: PipelineState) -> str:
 def _table(title: str, rows: Sequence[dict[str, Any]]) -> None:
     charts.heading(title)
     if rows:
-        st.dataframe(rows, hide_index=True, width="stretch")
+        st.dataframe(rows, hide_index=True, width="stretch", height=tables.height(rows))
     else:
         st.caption("none")
 
@@ -185,9 +218,3 @@ def _age(span: timedelta | None) -> str:
 
 def _unit(number: float | None, unit: str) -> str:
     return formatting.UNKNOWN if number is None else f"{number:,.1f} {unit}"
-
-
-def _milliseconds(ms: float | None) -> str:
-    if ms is None:
-        return formatting.UNKNOWN
-    return f"{ms:,.0f} ms" if ms < 1_000 else f"{ms / 1_000:,.1f} s"  # noqa: PLR2004 - a second

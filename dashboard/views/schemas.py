@@ -11,7 +11,7 @@ from dashboard.model import alt_texts, compute, figures, formatting, schema_figu
 from dashboard.model.errors import DashboardError
 from dashboard.model.schema_versions import Difference
 from dashboard.model.snapshot import FILTERS, Filter, Query
-from dashboard.views import chart, charts, choices, notices
+from dashboard.views import address, chart, charts, choices, notices, tables
 from streamapp.compatibility.diff import What
 from streamapp.compatibility.modes import first_to_upgrade
 from streamapp.model.user_event import CHARTS, SCHEMA_VERSION
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _STATE, _SENDER, _BEFORE, _AFTER = "schema_state", "sends", "before", "after"
 #: By what it is shown who sends a version: what every version has.
 _SENDERS = tuple(each for each in CHARTS if each.since == 1)
+_DIFFERENCE = "Difference between versions"
 #: The whole schema, in place of a path.
 _ROOT = "(the whole schema)"
 
@@ -45,9 +46,20 @@ def show(feed: Feed, choice: Choice) -> None:
         _show_adoption(snapshot, choice.zone)
     if state is None:
         return
-    _show_versions(state, reading, choice.zone, feed.now())
+    if choice.is_kiosk:
+        # All of it on one screen: the tables beside each other.
+        left, right = st.columns([2, 1])
+        with left:
+            _show_versions(state, reading, choice.zone, feed.now())
+        with right:
+            _show_dead_letters(state)
+    else:
+        _show_versions(state, reading, choice.zone, feed.now())
     if snapshot is not None and snapshot.total:
         _show_senders(feed, snapshot, choice)
+    if choice.is_kiosk:
+        _show_difference(state)
+        return
     left, right = st.columns(2)
     with left:
         _show_difference(state)
@@ -78,7 +90,8 @@ def _show_versions(state: SchemaState, reading: Reading, zone: tzinfo, now: date
     counts = reading.snapshot.found.counts if reading.snapshot else None
     found = schema_versions.rows(state, counts)
     if found:
-        st.dataframe([_row(each, zone, now) for each in found], hide_index=True, width="stretch", key="versions_table")
+        cells = [_row(each, zone, now) for each in found]
+        st.dataframe(cells, hide_index=True, width="stretch", height=tables.height(cells), key="versions_table")
     else:
         st.caption("none")
 
@@ -116,7 +129,9 @@ def _part(found: Part | None) -> str:
 
 def _show_senders(feed: Feed, shown: Snapshot, choice: Choice) -> None:
     versions = schema_versions.in_order({series.version for series in shown.volume if any(series.per_bucket)})
-    charts.heading("Who sends a version", f"in the {choice.query.chosen.words}")
+    # Where no control shows the version, the heading has it.
+    which = address.one(_SENDER, versions) if choice.is_kiosk else "a version"
+    charts.heading(f"Who sends {formatting.literal(which)}", f"in the {choice.query.chosen.words}")
     version = choices.pressed("Version", versions, key=_SENDER)
     query = Query(chosen=choice.query.chosen, filter=_only(version, choice.query.filter))
     found = feed.latest(query).snapshot
@@ -188,17 +203,20 @@ def _sample(feed: Feed, found: Snapshot) -> Sample | None:
 
 
 def _show_difference(state: SchemaState) -> None:
-    charts.heading("Difference between versions")
-    versions = [schema_versions.label_of(each) for each in state.versions]
-    if len(versions) < 2:  # noqa: PLR2004 - two are compared
+    newest = [schema_versions.label_of(each) for each in state.versions][::-1]
+    if len(newest) < 2:  # noqa: PLR2004 - two are compared
+        charts.heading(_DIFFERENCE)
         st.caption("There are no two versions yet.")
         return
+    latest, previous, *older = newest
+    of_before, of_after = [previous, latest, *older], newest
+    chosen = f"{address.one(_BEFORE, of_before)} → {address.one(_AFTER, of_after)}"
+    charts.heading(_DIFFERENCE, chosen if address.is_kiosk() else "")
     left, right = st.columns(2)
-    latest, *_ = newest = versions[::-1]
     with left:
-        before = choices.selected("From", [newest[1], latest, *newest[2:]], key=_BEFORE)
+        before = choices.selected("From", of_before, key=_BEFORE)
     with right:
-        after = choices.selected("To", newest, key=_AFTER)
+        after = choices.selected("To", of_after, key=_AFTER)
     old, new = state.document(before), state.document(after)
     if old is not None and new is not None:
         _show_changes(schema_versions.difference(old, new))
@@ -232,6 +250,6 @@ def _show_dead_letters(state: SchemaState) -> None:
     charts.heading("Dead letters by schema")
     if rows:
         table = [{"schema": schema, "reason": reason, "events": n} for schema, reason, n in rows]
-        st.dataframe(table, hide_index=True, width="stretch", key="schema_letters")
+        st.dataframe(table, hide_index=True, width="stretch", height=tables.height(table), key="schema_letters")
     else:
         st.caption("none")

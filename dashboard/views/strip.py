@@ -32,7 +32,7 @@ def show(reading: PipelineReading, thresholds: Thresholds, zone: tzinfo, now: da
         for signal in found:
             # In an outage, the values are no longer those of the present.
             colour = _COLOURS[Severity.UNKNOWN if reading.error else signal.severity]
-            st.badge(signal.text, color=colour, help=signal.advice or None)
+            st.badge(signal.text, color=colour, help=signal.advice or signal.meaning)
         st.caption(_last_event(reading, zone, now), width="content")
     # Always present, so that advice that appears does not rebuild what is below it.
     with st.container(key="advice"):

@@ -50,6 +50,8 @@ def show(feed: Feed, choice: Choice) -> None:
 def _show_controls(reading: Reading) -> tuple[tuple[str, ...], str]:
     offered = reading.snapshot.found.counts.options.get(MAIN_DIMENSION, ()) if reading.snapshot else ()
     chosen = address.selected(STEP)[:MOST_STEPS] or [*FUNNEL]
+    if address.is_kiosk():
+        return tuple(chosen), address.one(WITHIN_KEY, [*WITHIN])
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left:
         st.session_state[STEP] = chosen

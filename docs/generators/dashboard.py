@@ -18,7 +18,7 @@ def parameters() -> str:
     shortest, longest = (str(int(each.total_seconds() // 60)) for each in (time_window.SHORTEST, time_window.LONGEST))
     fields = ", ".join(f"`{name}`" for name in FILTERS)
     rows = [
-        ("`view`", _values(controls.VIEWS), "What the page shows."),
+        ("`view`", _values(controls.VIEWS), "What the page shows; repeat it for the views of `rotate`."),
         ("`range`", _values(offered.key for offered in time_window.RANGES), "Range of event time that ends now."),
         (
             "`from`, `to`",
@@ -43,7 +43,7 @@ def parameters() -> str:
     return table(["parameter", "values, the default first", "meaning"], rows)
 
 
-_ROTATE = f"In a kiosk, show {' and '.join(controls.IN_TURN)} in turn, each for so long."
+_ROTATE = "In a kiosk, show all views in turn, or those that `view` names, each for so long."
 
 
 def _values(values: Iterable[str]) -> str:

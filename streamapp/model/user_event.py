@@ -134,6 +134,8 @@ KPIS = (
 #: Colour-blind readers can distinguish them, and their contrast is 3:1 or more on the light and the dark background.
 VERSION_COLOURS = ("#CC6A00", "#2F80C2", "#009E73", "#B4649A")
 VALUE_COLOUR = "#2B8793"
+#: Colours of lines and bars that only a legend tells apart, such as partitions; none is that of a version, or red.
+SERIES_COLOURS = (VALUE_COLOUR, "#7A6FD0", "#867050", "#8A8000")
 
 # What follows is derived from the data above.
 

@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+
+from tests.support import chromium as programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-HOW_TO_GET_IT = "no Chromium on this machine: apt-get install chromium"
-# No GPU, no user namespace needed, and nothing said to anybody but the page.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 
 # Not for the session: while it is open, Playwright's event loop runs in this thread, and nobody else's can.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Return a Chromium; without one the test is skipped, and in CI it fails."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = programs.program()
     if path is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(HOW_TO_GET_IT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(programs.HOW_TO_GET_IT)
+    with programs.launched(path) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

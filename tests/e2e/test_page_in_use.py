@@ -27,6 +27,7 @@ from tests.support.page import (
     faults_of,
     free_port,
     opened,
+    press_until,
     served,
     some_documents,
     wait_for_refresh,
@@ -163,19 +164,6 @@ def test_keyboard_alone_is_enough(tab: Page, url: str, events: Collection[dict[s
     expect_range(page, "15 min", refresh="5 s")
 
 
-def press_until(page: Page, name: str, *, back: bool = False, most: int = 60) -> None:
-    """Press Tab until the focus is on the control of this name, which the focus makes visible."""
-    for _ in range(most):
-        page.keyboard.press("Shift+Tab" if back else "Tab")
-        focused = page.evaluate(
-            "() => { const e = document.activeElement; const l = e.labels?.[0] ?? e;"
-            " return e.matches('button, input') ? e.getAttribute('aria-label') || l.innerText : '' }"
-        )
-        if name in re.sub(r"\s+", " ", focused):
-            return
-    pytest.fail(f"{name} has no turn")
-
-
 @pytest.mark.skipif(not IS_LONG, reason="it films the page for a minute: set STREAMAPP_TEST_LONG=1")
 @pytest.mark.timeout(400)
 def test_no_frame_is_blank(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
@@ -284,18 +272,3 @@ def test_every_view_fits_and_is_for_everybody(
     context.close()
 
     assert not [*filter(None, found.values())], found
-
-
-def test_kiosk_fits_a_screen(chromium: Browser, url: str, events: Collection[dict[str, Any]]) -> None:
-    """1920 × 1080 shows all of the events, without scrolling."""
-    insert(events.database, some_documents(500))
-    page = chromium.new_page(viewport={"width": 1920, "height": 1080})
-    opened(page, f"{url}/?kiosk=true")
-    expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)
-
-    height, shown = page.evaluate(
-        "() => { const e = document.querySelector('[data-testid=stMain]'); return [e.scrollHeight, e.clientHeight] }"
-    )
-    page.close()
-
-    assert height <= shown

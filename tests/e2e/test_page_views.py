@@ -15,20 +15,31 @@ from pymongo import MongoClient
 from dashboard.model import time_window
 from dashboard.model.snapshot import USUAL_NUMBERS, Filter
 from dashboard.model.user_activity import ActivityQuery
+from dashboard.views.controls import EVENTS, LATEST, PIPELINE, SCHEMAS, USERS, VIEWS
+from dashboard.views.tables import ROW_HEIGHT
 from streamapp.model import event
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, worker
-from tests.support.page import SOON_MS, faults_of, one_document, served
+from tests.support.page import SOON_MS, choose, draw, faults_of, one_document, press_until, served, wait_for_refresh
 from tests.support.rollup_factory import insert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Browser
     from pymongo.database import Database
 
     from streamapp.local.backend import Backend
 
 DATABASE = "page_views"
 CHANCE = random.Random(5)
+#: What is at the bottom of each view.
+SHOWN_LAST = {
+    EVENTS: "[aria-label^='Locations: '] .cartesianlayer",
+    USERS: ".st-key-new_users .cartesianlayer",
+    SCHEMAS: "text=The change is allowed under",
+    PIPELINE: "[data-testid=stDataFrame]",
+    LATEST: "[data-testid=stDataFrame]",
+}
 BY_PARTITION = "Waiting messages by partition"
 
 
@@ -207,6 +218,103 @@ def test_latest_view_finds_the_events_of_a_user(tab: Page, url: str, stored: lis
     expect_figure(tab, f"Events of {one['user_id']} over time: {described}.")
     expect(tab.get_by_text(f"by event time: {len(of_user)} events.")).to_be_visible()
     expect(tab).to_have_url(re.compile(f"user={one['user_id']}"))
+
+
+def test_click_on_a_row_shows_its_event(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
+    """Anywhere in the row; the table stands still until the event is closed, and Escape closes it, too."""
+    tab.goto(f"{url}/?view=Latest&range=1+h")
+    newest = sorted(stored, key=lambda each: each["event_timestamp"], reverse=True)
+    table = tab.get_by_test_id("stDataFrame").first
+    expect(table).to_be_visible(timeout=30_000)
+    wide = table.bounding_box()
+
+    for row, x in ((1, 30), (4, 300)):
+        table.click(position={"x": x, "y": ROW_HEIGHT * (row + 1.5)})
+        expect(tab.get_by_text(newest[row]["_id"])).to_be_visible(timeout=SOON_MS)
+        expect(tab).to_have_url(re.compile(f"event={newest[row]['_id']}"))
+    narrow = table.bounding_box()
+    assert wide
+    assert narrow
+    assert narrow["width"] < 0.7 * wide["width"]
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_text(newest[4]["_id"])).to_have_count(0, timeout=SOON_MS)
+
+    table.click(position={"x": 30, "y": ROW_HEIGHT * 1.5})
+    tab.get_by_role("button", name="Close").click(timeout=SOON_MS)
+    expect(tab.get_by_text(newest[0]["_id"])).to_have_count(0, timeout=SOON_MS)
+    expect(tab).not_to_have_url(re.compile("event="))
+
+
+def test_keyboard_walks_through_every_view(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
+    """From view to view, and to what can be chosen in each of them."""
+    assert stored
+    tab.goto(f"{url}/?range=1+h&refresh=off")
+    expect_figure(tab, re.compile("^Event types: "))
+
+    choose(tab, USERS, *VIEWS)
+    expect_figure(tab, re.compile("^Funnel: "))
+    press_until(tab, "Steps of the funnel")
+    tab.keyboard.type("search")
+    tab.keyboard.press("Enter")
+    # The list of values stays open.
+    tab.keyboard.press("Escape")
+    expect_figure(tab, re.compile("^Funnel: .*4. search"))
+    choose(tab, "1 h", "30 min")
+    expect(tab).to_have_url(re.compile(r"within=1\+h"), timeout=SOON_MS)
+
+    choose(tab, SCHEMAS, *VIEWS, back=True)
+    expect_figure(tab, re.compile("^Devices that send v1: "))
+    choose(tab, "v2", "v1")
+    expect_figure(tab, re.compile("^Devices that send v2: "))
+
+    choose(tab, PIPELINE, *VIEWS, back=True)
+    expect_figure(tab, re.compile("^Waiting messages, last 10 min: "))
+    choose(tab, "1 h", "10 min")
+    expect_figure(tab, re.compile("^Waiting messages, last 1 h: "))
+    press_until(tab, "undecodable")
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible(timeout=SOON_MS)
+
+    choose(tab, LATEST, *VIEWS, back=True)
+    expect(tab.get_by_test_id("stDataFrame").first).to_be_visible(timeout=SOON_MS)
+    press_until(tab, "table")
+    tab.keyboard.press("ArrowDown")
+    expect(tab.get_by_role("button", name="Close")).to_be_visible(timeout=SOON_MS)
+    expect(tab).to_have_url(re.compile("event="))
+    press_until(tab, "Close")
+    tab.keyboard.press("Enter")
+    expect(tab).not_to_have_url(re.compile("event="), timeout=SOON_MS)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_kiosk_fits_a_screen(view: str, chromium: Browser, url: str, stored: list[dict[str, Any]]) -> None:
+    """1920 × 1080 shows all of each view, without scrolling, also while something is wrong."""
+    assert stored
+    page = chromium.new_page(viewport={"width": 1920, "height": 1080})
+    page.goto(f"{url}/?kiosk=true&view={view}&range=1+h")
+    expect(page.get_by_text("could not be stored").first).to_be_visible(timeout=30_000)
+    expect(page.locator(SHOWN_LAST[view]).last).to_be_visible(timeout=30_000)
+
+    height, shown = page.evaluate(
+        "() => { const e = document.querySelector('[data-testid=stMain]'); return [e.scrollHeight, e.clientHeight] }"
+    )
+    page.close()
+
+    assert height <= shown
+
+
+def test_kiosk_goes_on_after_a_drag_and_shows_the_named_views_in_turn(tab: Page, url: str) -> None:
+    """A drag chooses no period, so the page refreshes; views come without a click."""
+    tab.goto(f"{url}/?kiosk=true")
+    expect_figure(tab, re.compile("^Event types: "))
+    draw(tab, 0.3, 0.6)
+    wait_for_refresh(tab)
+    expect(tab).not_to_have_url(re.compile("from="))
+
+    tab.goto(f"{url}/?kiosk=true&rotate=15+s&view=Users&view=Pipeline")
+    for _ in range(2):
+        expect(tab.get_by_role("heading", name="Funnel")).to_be_visible(timeout=60_000)
+        expect(tab.get_by_role("heading", name="Workers")).to_be_visible(timeout=60_000)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

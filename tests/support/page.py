@@ -59,7 +59,7 @@ def served(uri: str, database: str, folder: Path) -> Iterator[str]:
     with (folder / "page.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment(uri, database), stdout=log, stderr=log)
     try:
-        until(lambda: process.poll() is not None or answers(port), within=30, what="the page")
+        until(lambda: process.poll() is not None or answers(port), within=120, what="the page")
         assert process.poll() is None, (folder / "page.log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -108,7 +108,7 @@ def expect_range(page: Page, pressed: str | None, *, refresh: str) -> None:
 
 def draw(page: Page, start: float, end: float) -> None:
     """Draw a box over the chart over time; its sides are fractions of the chart's width."""
-    # Streamlit builds the chart again at each refresh: draw just after one.
+    # A refresh in between would end it: draw just after one.
     wait_for_refresh(page)
     area = page.locator(".js-plotly-plot").first.locator(".nsewdrag").first
 
@@ -124,6 +124,36 @@ def draw(page: Page, start: float, end: float) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * end, box["y"] + box["height"] * 0.6, steps=8)
     page.mouse.up()
+
+
+def press_until(page: Page, *names: str, back: bool = False, most: int = 60) -> None:
+    """Press Tab until the focus is on a control of one of these names, which the focus makes visible."""
+    for _ in range(most):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        if any(name in focused(page) for name in names):
+            return
+    pytest.fail(f"{names} has no turn")
+
+
+def choose(page: Page, name: str, *offered: str, back: bool = False) -> None:
+    """Go by key to one of several buttons beside each other, of which any may be the one that Tab leads to."""
+    press_until(page, *offered, back=back)
+    for _ in range(10):
+        if focused(page) == name:
+            page.keyboard.press("Enter")
+            return
+        page.keyboard.press("ArrowRight")
+    pytest.fail(f"no arrow leads to {name}")
+
+
+def focused(page: Page) -> str:
+    """Return the name of the control that has the focus; that of a table is "table"."""
+    name = page.evaluate(
+        "() => { const e = document.activeElement; const l = e.labels?.[0] ?? e;"
+        " return e.matches('canvas') ? 'table' : e.matches('button, input, summary')"
+        " ? e.getAttribute('aria-label') || l.innerText : '' }"
+    )
+    return re.sub(r"\s+", " ", name).strip()
 
 
 def wait_for_refresh(page: Page) -> None:

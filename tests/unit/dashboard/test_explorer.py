@@ -12,18 +12,21 @@ from dashboard.model.snapshot import Filter
 from tests.support.doubles.dashboard_reader import NOON, document, v1
 from tests.unit.dashboard.test_schema_versions import record, version
 
+A_DAY = timedelta(days=1)
+
 
 def test_row_has_readable_times_and_values() -> None:
     """In the zone of the page; what is missing is a dash or "unknown"."""
     event = document(NOON + timedelta(milliseconds=7), browser=None)
 
-    row = explorer.row(event, ZoneInfo("Asia/Kolkata"))
+    row = explorer.row(event, ZoneInfo("Asia/Kolkata"), NOON)
 
-    assert "2026-03-01 17:30:30.007" == row["event time"] == row["received"]
+    assert "17:30:30.007" == row["event time"] == row["received"]
+    assert "2026-03-01 17:30:30.007" == explorer.row(event, ZoneInfo("Asia/Kolkata"), NOON + A_DAY)["event time"]
     assert ("click", "mobile", "DE", "–", "v2") == tuple(
         row[name] for name in ("type", "device", "location", "browser", "version")
     )
-    assert {"–", "unknown", "?:?"} == {*explorer.row({"kafka": None, "metadata": 3}, UTC).values()}
+    assert {"–", "unknown", "?:?"} == {*explorer.row({"kafka": None, "metadata": 3}, UTC, NOON).values()}
 
 
 def test_time_that_is_none_is_unknown() -> None:

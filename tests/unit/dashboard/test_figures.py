@@ -13,7 +13,7 @@ import pytest
 from dashboard.model import alt_texts, figures, labels, time_window, volume_chart
 from dashboard.model.snapshot import Part, Series
 from dashboard.model.volume_chart import Volume
-from streamapp.model.user_event import VALUE_COLOUR, VERSION_COLOURS
+from streamapp.model.user_event import SERIES_COLOURS, VALUE_COLOUR, VERSION_COLOURS
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
 from tests.unit.dashboard.test_compute import snapshot_of
 
@@ -104,6 +104,23 @@ def test_label_is_never_read_as_html() -> None:
     assert "<" not in trace["customdata"][0][0]
 
 
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("x" * 20, "x" * 20),
+        ("x" * 21, "x" * 19 + "…"),
+        ("W" * 200, "W" * 12 + "…"),
+        ("漢" * 200, "漢" * 9 + "…"),
+    ],
+)
+def test_wide_labels_leave_space_for_the_bars(label: str, shown: str) -> None:
+    """Wide characters count for more; the tooltip has all of the label."""
+    chart = described(figures.bars((Part(label=label, n=1, of=1),)))
+
+    assert [shown] == chart["layout"]["yaxis"]["ticktext"]
+    assert label == chart["data"][0]["customdata"][0][0]
+
+
 def test_long_labels_that_are_cut_alike_are_two_bars() -> None:
     """Each with its own number."""
     parts = tuple(Part(label="x" * 40 + end, n=1, of=2) for end in "ab")
@@ -156,7 +173,7 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("background", ["#ffffff", "#0f141b"])
-@pytest.mark.parametrize("colour", [*VERSION_COLOURS, VALUE_COLOUR, labels.GREY])
+@pytest.mark.parametrize("colour", [*VERSION_COLOURS, *SERIES_COLOURS, labels.GREY])
 def test_colours_stand_out_on_both_backgrounds(colour: str, background: str) -> None:
     """3:1 is what WCAG asks of graphics."""
     darker, lighter = sorted((_luminance(colour), _luminance(background)))
@@ -218,6 +235,19 @@ def test_a_burst_does_not_flatten_the_other_bars(n: int, is_cut: bool) -> None:
     if is_cut:
         assert chart["layout"]["annotations"][0]["x"] == "2026-03-01T11:56:30"
         assert 2 < chart["layout"]["yaxis"]["range"][1] < 4
+
+
+def test_of_bursts_beside_each_other_the_greatest_has_its_number() -> None:
+    """Two numbers would be written over each other; at an edge the number is written towards the middle."""
+    window = time_window.window(time_window.range_named("1 h"), NOON)
+    counts = [1] * len(window.buckets)
+    counts[0], counts[30], counts[31], counts[32], counts[45], counts[-1] = 40, 50, 70, 60, 30, 90
+    many = volume_chart.chart(Volume((Series(version="v1", per_bucket=tuple(counts)),)), window, UTC)
+
+    texts = described(many)["layout"]["annotations"]
+
+    assert ["▲ 40", "▲ 70", "▲ 30", "▲ 90"] == [text["text"] for text in texts]
+    assert ["left", None, None, "right"] == [text.get("xanchor") for text in texts]
 
 
 def test_few_buckets_are_all_drawn_in_full() -> None:

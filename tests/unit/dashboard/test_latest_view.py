@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,9 @@ def text(app: AppTest) -> str:
 
 
 def select(app: AppTest, *selected: int) -> AppTest:
-    """Select rows as a click does, whose callback the test must run itself."""
+    """Select a cell of rows as a click does, whose callback the test must run itself."""
     app.session_state[f"latest {app.session_state['latest_table']}"] = {
-        "selection": {"rows": [*selected], "columns": []}
+        "selection": {"rows": [], "columns": [], "cells": [(row, "user") for row in selected]}
     }
     app.query_params["event"] = [app.session_state["latest_found"].rows[row]["_id"] for row in selected]
     return app.run()
@@ -68,7 +69,7 @@ def test_events_of_the_range_are_by_event_time() -> None:
     """The newest first, with milliseconds, device and location."""
     app, _ = opened(EVENTS)
 
-    assert ["2026-03-01 12:00:28.123", "2026-03-01 11:58:30.000"] == rows(app, "event time")
+    assert ["12:00:28.123", "11:58:30.000"] == rows(app, "event time")
     assert ["tablet", "mobile"] == rows(app, "device")
     assert ["FR", "DE"] == rows(app, "location")
     assert ["–", "firefox"] == rows(app, "browser")
@@ -160,6 +161,29 @@ def test_selected_row_shows_its_whole_document_and_stands_still() -> None:
     assert ["user-2"] == rows(app, "user")
     app.text_input(key="user").set_value("").run()
     assert 3 == len(rows(app, "user"))
+
+
+def test_document_can_be_closed() -> None:
+    """The newest events are then shown again."""
+    app, pipeline = opened(EVENTS)
+    pipeline.events.append(document(NOON, user_id="user-9"))
+    select(app, 1)
+
+    app.button(key="close_event").click().run()
+
+    assert not app.exception
+    assert "event" not in app.query_params
+    assert [] == [*app.code]
+    assert 3 == len(rows(app, "user"))
+
+
+def test_long_values_leave_space_for_the_other_columns() -> None:
+    """Only their columns have a fixed width."""
+    app, _ = opened([*EVENTS, document(user_id="u" * 200)])
+
+    fixed = json.loads(app.dataframe[0].proto.columns)
+
+    assert {"user"} == {*fixed} - {"_index"}
 
 
 def test_address_of_an_event_shows_it() -> None:

@@ -16,6 +16,7 @@ from dashboard.model import time_window
 from dashboard.model.errors import DisconnectedError, RefusedError, TooSlowError
 from dashboard.model.health import PipelineState
 from dashboard.views import address
+from dashboard.views.controls import VIEWS
 from streamapp.model.user_event import CHARTS
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, seconds, worker
 from tests.support.doubles.dashboard_reader import NOON, FakeReader, document, v1
@@ -297,17 +298,55 @@ def texts(app: AppTest) -> str:
     return " ".join(str(chart.proto) for chart in app.get("bidi_component"))
 
 
-@pytest.mark.parametrize(("seconds", "label"), [(0, "Top event"), (30, "Waiting messages"), (60, "Top event")])
-def test_kiosk_shows_views_in_turn(seconds: int, label: str) -> None:
-    """Without a click, each for as long as the address says."""
-    at = NOON.replace(second=0) + timedelta(seconds=seconds)
-    feed = Feed(pipeline=FakePipeline(), reader=FakeReader([document()]), clock=lambda: at)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
-    app.query_params.update({"kiosk": "true", "rotate": "30 s"})
+@pytest.mark.parametrize(
+    ("views", "shown"),
+    [
+        ([], ["Events", "Users", "Schemas", "Pipeline", "Latest", "Events"]),
+        (["Events", "Pipeline", "?"], ["Events", "Pipeline"] * 3),
+        (["Users"], ["Users"] * 6),
+    ],
+)
+@pytest.mark.parametrize("refresh", ["5 s", "off"])
+def test_kiosk_shows_views_in_turn(views: list[str], shown: list[str], refresh: str) -> None:
+    """Without a click, each for as long as the address says: all of them, or those that it names."""
+    first = datetime.fromtimestamp(30 * 10 * 7, UTC)
+    feed = Feed(pipeline=FakePipeline(), reader=FakeReader([document()]), clock=lambda: first)
+    app = AppTest.from_function(kiosk_script, args=(feed, first), default_timeout=20)
+    app.query_params.update({"kiosk": "true", "rotate": "30 s", "refresh": refresh, "view": views})
 
     app.run()
 
-    assert label in kpis(app)
+    assert not app.exception
+    assert shown == [each.value for each in app.markdown][-6:]
+    assert ("30" if refresh == "off" else "5") == app.text[0].value
+
+
+def kiosk_script(feed: "Any", first: "Any") -> None:  # noqa: UP037 - its text is run where no name is known
+    from datetime import timedelta  # noqa: PLC0415 - likewise
+
+    import streamlit as st  # noqa: PLC0415
+
+    from dashboard.views import controls  # noqa: PLC0415
+
+    choice = controls.show(feed)
+    st.text(str(choice.interval))
+    for number in range(6):
+        st.markdown(choice.view_at(first + timedelta(seconds=30 * number)))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_view_has_controls_in_a_kiosk(view: str) -> None:
+    """Nobody can reach them; what they choose is in the address."""
+    reader = FakeReader([v1(), document()])
+    feed = Feed(pipeline=FakePipeline(events=[v1(), document()]), reader=reader, clock=lambda: NOON)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app.query_params.update({"kiosk": "true", "view": view})
+
+    app.run()
+
+    assert not app.exception
+    controls = (app.button, app.button_group, app.multiselect, app.selectbox, app.text_input, app.expander)
+    assert [0] * 6 == [*map(len, controls)]
 
 
 def test_filter_of_a_kiosk_is_told() -> None:
