@@ -1,4 +1,4 @@
-"""Measure how long it takes to find the records of a fetch response: aiokafka, compiled kernel."""
+"""Measure CPU and memory of finding the records of a fetch response: aiokafka, compiled kernel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import statistics
 import struct
 import time
+import tracemalloc
 from collections.abc import Sequence
 
 import fastavro
@@ -20,6 +21,7 @@ from benchmarks import report
 from streamapp.decode import wire_format
 from streamapp.decode.kernel import KERNEL, Kernel
 from streamapp.model import event
+from streamapp.model.record import BatchRecord
 from streamapp.samples import generator
 from streamapp.transport.response_reader import ResponseReader
 
@@ -39,14 +41,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Take the same records again and again, by turns; print nanoseconds of CPU time per record."""
+    """Take the same records again and again, by turns; print nanoseconds of CPU time and bytes of memory per record."""
     rows: list[Sequence[str]] = []
     for codec, records in itertools.product(_CODECS, _BATCH_RECORDS):
         data, finders = _response(_CODECS[codec], records), (None, KERNEL) if KERNEL else (None,)
         times = [[_measured(data, finder) for finder in finders] for _ in range(options.rounds)]
-        figures = [f"{statistics.median(each):,.0f} ({min(each):,.0f})" for each in zip(*times, strict=True)]
-        rows.append([codec, str(records), f"{len(data) / _RECORDS:.0f}", *figures, *(["-"] if not KERNEL else [])])
-    report.table(["codec", "records of a batch", "bytes per record", "ns: aiokafka", "ns: compiled kernel"], rows)
+        for name, finder, each in zip(("aiokafka", "compiled kernel"), finders, zip(*times, strict=True), strict=False):
+            took = f"{statistics.median(each):,.0f} ({min(each):,.0f})"
+            rows.append([codec, str(records), name, took, f"{_memory(data, finder):.0f}"])
+    report.table(["codec", "records of a batch", "found by", "ns per record", "bytes of memory per record"], rows)
 
 
 def _response(codec: int, records: int) -> bytes:
@@ -64,13 +67,24 @@ def _response(codec: int, records: int) -> bytes:
 
 
 def _measured(data: bytes, kernel: Kernel | None) -> float:
-    tp = TopicPartition("events", 0)
-    stock = PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, check_crcs=True, isolation_level=1)
-    reader, found = ResponseReader(stock, data, may_use_large_window=lambda: True, kernel=kernel), 0
     began = time.thread_time_ns()
+    _taken(data, kernel)
+    return (time.thread_time_ns() - began) / _RECORDS
+
+
+def _memory(data: bytes, kernel: Kernel | None) -> float:
+    tracemalloc.start()
+    taken = _taken(data, kernel)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return size / sum(map(len, taken))
+
+
+def _taken(data: bytes, kernel: Kernel | None) -> Sequence[Sequence[BatchRecord]]:
+    """The records of the partition batches that a response gives."""
+    tp, taken = TopicPartition("events", 0), list[Sequence[BatchRecord]]()
+    stock = PartitionRecords(tp, MemoryRecords(data), [], 0, None, None, check_crcs=True, isolation_level=1)
+    reader = ResponseReader(stock, data, may_use_large_window=lambda: True, kernel=kernel)
     while not reader.has_ended:
-        found += len(reader.take(max_records=_MOST_RECORDS, max_bytes=1 << 30, deadline=math.inf).records)
-    took = time.thread_time_ns() - began
-    if found != _RECORDS:
-        raise AssertionError(found)
-    return took / found
+        taken.append(reader.take(max_records=_MOST_RECORDS, max_bytes=1 << 30, deadline=math.inf).records)
+    return taken
