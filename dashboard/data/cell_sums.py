@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dashboard.model import labels
-from dashboard.model.snapshot import FILTERS, IN_CELLS, Counts
+from dashboard.model.snapshot import IN_CELLS, Counts
 from streamapp.model.user_event import CELL_DIMENSIONS, CHARTS, SCHEMA_VERSION
 from streamapp.rollups import frequent
 from streamapp.rollups.keys import NULL, OTHER, keys_of
@@ -38,8 +38,10 @@ class _Cell(NamedTuple):
     is_partial: bool
 
 
-def of_cells(rollups: Sequence[Document], wanted: Filter, numbers: Mapping[int, int]) -> Counts:
-    """Return the events of these rollups that pass the filter; the arguments are those of `rollup_sums.counts`."""
+def of_cells(
+    rollups: Sequence[Document], wanted: Filter, numbers: Mapping[int, int]
+) -> tuple[Counts, Mapping[str, Mapping[str, int]]]:
+    """Return the events of these rollups that pass the filter, and the labels of all; see `rollup_sums.sums`."""
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     known = _Cells(wanted, numbers)
     in_all, passing = Counter[str](), Counter[str]()
@@ -57,17 +59,15 @@ def of_cells(rollups: Sequence[Document], wanted: Filter, numbers: Mapping[int, 
         if is_partial:
             bounds.add(rollup, [(known[cell], n) for cell, n in found.items()])
     sums = _by_label(passing, known)
-    return Counts(
+    counts = Counts(
         by_bucket=by_bucket,
         by_value={each.plural: sums.get(each.plural, {}) for each in CHARTS},
         users=None,
-        options={
-            **dict.fromkeys(FILTERS, ()),
-            **{name: labels.offered(of, wanted.selected(name)) for name, of in _by_label(in_all, known).items()},
-        },
+        options={},
         errors=bounds.errors,
         possible=bounds.possible,
     )
+    return counts, _by_label(in_all, known)
 
 
 class _Cells(dict[str, _Cell]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +32,8 @@ Document = Mapping[str, Any]
 #: The texts of an event's values, one of each dimension that is read.
 Texts = tuple[str | None, ...]
 _PATHS = {each.plural: each.path for each in DIMENSIONS}
+#: The dimensions.
+NAMES = tuple(_PATHS)
 _VERSIONS = SCHEMA_VERSION.plural
 #: Groups that MongoDB returns at once: mostly all of them.
 _BATCH = 100_000
@@ -48,7 +51,7 @@ class _Kind(NamedTuple):
 class _Kinds(dict[Texts, _Kind]):
     """What is known of events by their values, found out once."""
 
-    def __init__(self, wanted: Filter, numbers: Mapping[int, int], names: Iterable[str] = _PATHS) -> None:
+    def __init__(self, wanted: Filter, numbers: Mapping[int, int], names: Iterable[str] = NAMES) -> None:
         super().__init__()
         self.wanted = wanted
         self._numbers = numbers
@@ -63,6 +66,16 @@ class _Kinds(dict[Texts, _Kind]):
         return found
 
 
+class Group(NamedTuple):
+    """Events with the same values in the same bucket."""
+
+    bucket: datetime
+    texts: Texts
+    #: None where events are not grouped by it.
+    user: str | None
+    n: int
+
+
 def counts(
     database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Mapping[int, int], most: int
 ) -> tuple[Counts, int]:
@@ -75,36 +88,64 @@ def counts(
         numbers: the number that each version of the event has under the subject.
         most: the greatest number of events to read.
     """
-    found = _found(database, window, newest(window, most))
-    # An event can be stored between the two queries.
-    n = users(database, window, wanted, numbers, most)
-    return _counted(found, _Kinds(wanted, numbers), n), found.total()
+    found = summed(groups(database, newest(window, most), window.level.width_ms), wanted, numbers)
+    return counted(found, wanted, numbers), found.by_value.total()
 
 
-def passing(
-    database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Mapping[int, int], most: int
-) -> Counts:
-    """Return what `counts` returns, without the labels of events that do not pass the filter."""
-    found = _found(database, window, [*newest(window, most), {"$match": candidates(wanted)}])
-    return _counted(found, _Kinds(wanted, numbers), users(database, window, wanted, numbers, most))
-
-
-def _found(
-    database: Database[dict[str, Any]], window: Window, stages: Sequence[Document]
-) -> Counter[tuple[datetime, Texts]]:
-    width_ms = window.level.width_ms
+def groups(
+    database: Database[dict[str, Any]],
+    stages: Sequence[Document],
+    width_ms: int,
+    names: Iterable[str] = NAMES,
+    *,
+    by_user: bool = True,
+) -> Iterator[Group]:
+    """Return the events that the stages read, grouped by bucket, values of the dimensions, and user."""
+    values = {f"v{at}": _value(_PATHS[name]) for at, name in enumerate(names)}
+    user = {"user": _value(USER)} if by_user else {}
     bucket = {"$floor": {"$divide": [f"${TIME}", width_ms]}}
-    found: Counter[tuple[datetime, Texts]] = Counter()
-    for group in _groups(database, [*stages, _grouped(bucket, _PATHS.values())]):
-        found[from_ms(int(group["by"]) * width_ms), _texts(group)] += group["n"]
-    return found
+    by = {"bucket": bucket, **user, **values}
+    grouped = [*stages, {"$group": {"_id": by, "n": {"$sum": 1}}}]
+    buckets: dict[float, datetime] = {}
+    for found in database["events"].aggregate(grouped, batchSize=_BATCH):
+        group, number = found["_id"], found["_id"]["bucket"]
+        at = buckets.get(number) or buckets.setdefault(number, from_ms(int(number) * width_ms))
+        texts = tuple([_text(group[name]) for name in values])
+        yield Group(at, texts, _user(group["user"]) if by_user else None, found["n"])
 
 
-def _counted(found: Mapping[tuple[datetime, Texts], int], kinds: _Kinds, users: int) -> Counts:
+class GroupSums(NamedTuple):
+    """Groups, added."""
+
+    by_value: Counter[tuple[datetime, Texts]]
+    #: Of the events that pass the filter.
+    users: AbstractSet[str]
+
+
+def summed(
+    found: Iterable[Group], wanted: Filter, numbers: Mapping[int, int], names: Iterable[str] = NAMES
+) -> GroupSums:
+    """Return the events of groups by their values, and the users of those that pass the filter.
+
+    The groups have the values of these dimensions.
+    """
+    kinds = _Kinds(wanted, numbers, names)
+    by_value: Counter[tuple[datetime, Texts]] = Counter()
+    users = set[str]()
+    for bucket, texts, user, n in found:
+        by_value[bucket, texts] += n
+        if user is not None and kinds[texts].passes:
+            users.add(user)
+    return GroupSums(by_value, users)
+
+
+def counted(found: GroupSums, wanted: Filter, numbers: Mapping[int, int]) -> Counts:
+    """Return the events that pass the filter, given those by the values of all dimensions."""
+    kinds = _Kinds(wanted, numbers)
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     sums: Mapping[str, Counter[str]] = {each.plural: Counter() for each in DIMENSIONS}
     in_all: Mapping[str, Counter[str]] = {name: Counter() for name in FILTERS}
-    for (at, texts), n in found.items():
+    for (at, texts), n in found.by_value.items():
         of, passes = kinds[texts]
         for name in FILTERS:
             in_all[name][of[name]] += n
@@ -115,21 +156,15 @@ def _counted(found: Mapping[tuple[datetime, Texts], int], kinds: _Kinds, users: 
     return Counts(
         by_bucket=by_bucket,
         by_value={each.plural: sums[each.plural] for each in CHARTS},
-        users=min(users, by_bucket.total()),
-        options={name: labels.offered(in_all[name], kinds.wanted.selected(name)) for name in FILTERS},
+        users=len(found.users),
+        options={name: labels.offered(in_all[name], wanted.selected(name)) for name in FILTERS},
     )
 
 
-def users(
-    database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Mapping[int, int], most: int
-) -> int:
-    """Return the number of different users among the newest events of the window that pass the filter."""
+def names_for(wanted: Filter) -> Sequence[str]:
+    """Return the dimensions that tell whether an event passes a filter."""
     # The labels of a dimension in cells depend on the others.
-    names = tuple(dict.fromkeys([*IN_CELLS, *wanted.names])) if wanted else ()
-    kinds = _Kinds(wanted, numbers, names)
-    paths = [_PATHS[name] for name in names]
-    stages = [*newest(window, most), {"$match": candidates(wanted)}, _grouped(_value(USER), paths)]
-    return len({_user(group) for group in _groups(database, stages) if kinds[_texts(group)].passes})
+    return tuple(dict.fromkeys([*IN_CELLS, *wanted.names])) if wanted else ()
 
 
 def passing_events(
@@ -154,11 +189,6 @@ def newest(window: Window, most: int) -> list[Document]:
     return [{"$match": query(window)}, {"$sort": {TIME: pymongo.DESCENDING}}, {"$limit": most}]
 
 
-def _grouped(by: Any, paths: Iterable[str]) -> Document:
-    values = {f"v{at}": _value(path) for at, path in enumerate(paths)}
-    return {"$group": {"_id": {"by": by, **values}, "n": {"$sum": 1}}}
-
-
 def _value(path: str) -> Any:
     """The expression for the value at a path: a text as it is, another value with its type.
 
@@ -169,21 +199,11 @@ def _value(path: str) -> Any:
     return typed if parent == "$" else {"$cond": [{"$eq": [{"$type": parent}, "object"]}, typed, None]}
 
 
-def _groups(database: Database[dict[str, Any]], stages: Sequence[Document]) -> Iterator[dict[str, Any]]:
-    for group in database["events"].aggregate(stages, batchSize=_BATCH):
-        yield {**group["_id"], "n": group["n"]}
-
-
-def _texts(group: Document) -> Texts:
-    return tuple([_text(value) for name, value in group.items() if name[0] == "v"])
-
-
 def _text(value: Any) -> str | None:
     return value if value is None or type(value) is str else text_of(value[0])
 
 
-def _user(group: Document) -> str:
-    user = group["by"]
+def _user(user: Any) -> str:
     value = user if type(user) is str else user[0]
     return "" if value is None else str(value)
 

@@ -1,38 +1,114 @@
-"""Answers that are kept for some seconds, so that many visitors cost as much as one."""
+"""Answers that are kept for some seconds: many visitors cost as much as one, and a refresh need not wait for them."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
+
+from dashboard.model.errors import DashboardError
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
 #: Answers that are kept.
 MOST = 64
+#: Reads in the background at the same time.
+_WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read")
+
+
+@dataclass(slots=True)
+class _Slot(Generic[Answer]):
+    lock: Lock = field(default_factory=Lock)
+    #: When the answer was asked for, and the answer.
+    answer: tuple[float, Answer] | None = None
+    #: Why the last read in the background has no answer.
+    error: DashboardError | None = None
+    #: When a read failed, and why.
+    failed: tuple[float, DashboardError] | None = None
 
 
 class Kept(Generic[Key, Answer]):
-    """The answers of the last seconds, by what was asked."""
+    """The answers of the last seconds, by what was asked.
 
-    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
+    Args:
+        fresh_for: for so many seconds an answer is not read again.
+        usable_for: for so many seconds an answer is given, while it is read again in the background.
+        monotonic: the clock.
+        start: calls a function in the background.
+    """
+
+    def __init__(
+        self,
+        fresh_for: float,
+        usable_for: float = 0,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        start: Callable[[Callable[[], object]], object] = _WORKERS.submit,
+    ) -> None:
+        self._fresh_for = fresh_for
+        self._usable_for = usable_for
         self._monotonic = monotonic
+        self._start = start
         self._lock = Lock()
-        self._answers: OrderedDict[Key, tuple[float, Answer]] = OrderedDict()
+        self._slots: OrderedDict[Key, _Slot[Answer]] = OrderedDict()
 
     def get(self, key: Key, read: Callable[[], Answer]) -> Answer:
-        """Return the answer that is kept, or else what `read` returns; an error is raised, and not kept."""
-        kept = self._answers.get(key)
-        if kept is not None and self._monotonic() - kept[0] < self._seconds:
-            return kept[1]
-        answer = read()
-        with self._lock:
-            self._answers[key] = self._monotonic(), answer
-            self._answers.move_to_end(key)
-            while len(self._answers) > MOST:
-                self._answers.popitem(last=False)
+        """Return the answer that is kept, or else what `read` returns.
+
+        Raises:
+            DashboardError: the one of `read`, which is not kept.
+        """
+        slot = self._slot(key)
+        if (error := slot.error) is not None:
+            slot.error = None
+            raise error
+        known = slot.answer
+        if known is not None and self._age(known) < self._usable_for:
+            # The thread that has the lock reads it already.
+            if self._age(known) >= self._fresh_for and slot.lock.acquire(blocking=False):
+                self._start(lambda: self._read_again(slot, read))
+            return known[1]
+        asked_at = self._monotonic()
+        with slot.lock:
+            known, failed = slot.answer, slot.failed
+            if known is not None and self._age(known) < self._fresh_for:
+                return known[1]
+            if failed is not None and failed[0] > asked_at:
+                raise failed[1]
+            return self._read(slot, read)
+
+    def _age(self, known: tuple[float, Answer]) -> float:
+        return self._monotonic() - known[0]
+
+    def _read(self, slot: _Slot[Answer], read: Callable[[], Answer]) -> Answer:
+        at = self._monotonic()
+        try:
+            answer = read()
+        except DashboardError as error:
+            # without its traceback, which would keep the frames alive
+            slot.failed = self._monotonic(), error.with_traceback(None)
+            raise
+        slot.answer = at, answer
         return answer
+
+    def _read_again(self, slot: _Slot[Answer], read: Callable[[], Answer]) -> None:
+        """Read an answer, and release the lock."""
+        try:
+            self._read(slot, read)
+        except DashboardError as error:
+            slot.error = error.with_traceback(None)
+        finally:
+            slot.lock.release()
+
+    def _slot(self, key: Key) -> _Slot[Answer]:
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+            while len(self._slots) > MOST:
+                self._slots.popitem(last=False)
+            return slot

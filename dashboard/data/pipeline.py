@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
     from dashboard.data.connection import Connection
 
-#: For how long an answer is kept; one that changes rarely, or that takes long.
+#: For how long an answer is not read again; one that changes rarely.
 FRESH_FOR_SECONDS, SLOW_FRESH_FOR_SECONDS = 2.0, 10.0
+#: For how long an answer is given while it is read again: a page that refreshes every 5 or 10 s shows what was read
+#: after the refresh before.
+USABLE_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS = 15.0, 30.0
 MOST_ROWS = 200
 #: Documents of dead letters that counted one in the last day: one for each reason and hour of their records.
 MOST_COUNTED = 5_000
@@ -95,14 +99,16 @@ class MongoPipeline:
         self._connection = connection
         self._topic = topic
         self._subject = subject
-        self._version_times = VersionTimes()
-        self._histories = Kept[Span, PipelineHistory](FRESH_FOR_SECONDS, monotonic)
-        self._schemas = Kept[None, SchemaState](SLOW_FRESH_FOR_SECONDS, monotonic)
-        self._activities = Kept[ActivityQuery, Activity](SLOW_FRESH_FOR_SECONDS, monotonic)
-        self._days = Kept[None, tuple[Day, ...]](SLOW_FRESH_FOR_SECONDS, monotonic)
-        self._searches = Kept[Search, SearchResult](FRESH_FOR_SECONDS, monotonic)
-        self._clients = Kept[tuple[Window, Filter], Sequence[Client]](SLOW_FRESH_FOR_SECONDS, monotonic)
-        self._samples = Kept[tuple[Window, Filter], Sample](FRESH_FOR_SECONDS, monotonic)
+        self._version_times = VersionTimes(connection, monotonic)
+        self._histories = Kept[Span, PipelineHistory](FRESH_FOR_SECONDS, monotonic=monotonic)
+        times = SLOW_FRESH_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS
+        self._schemas = Kept[None, SchemaState](*times, monotonic=monotonic)
+        self._days = Kept[None, tuple[Day, ...]](*times, monotonic=monotonic)
+        self._clients = Kept[Hashable, Sequence[Client]](*times, monotonic=monotonic)
+        times = FRESH_FOR_SECONDS, USABLE_FOR_SECONDS
+        self._activities = Kept[Hashable, Activity](*times, monotonic=monotonic)
+        self._searches = Kept[Hashable, SearchResult](*times, monotonic=monotonic)
+        self._samples = Kept[Hashable, Sample](*times, monotonic=monotonic)
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
@@ -147,16 +153,20 @@ class MongoPipeline:
 
     def sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
         """Return the newest events of the window, counted by value: those of them that pass the filter."""
-        return self._samples.get((window, wanted), lambda: self._read_sample(window, wanted, numbers))
+        return self._samples.get((window.range, wanted), lambda: self._read_sample(window, wanted, numbers))
 
     def _read_sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
         with self._connection.asking() as database:
-            counts, read = direct.counts(database, window, wanted, numbers, MOST_IN_SAMPLE)
+            stages = direct.newest(window, MOST_IN_SAMPLE)
+            groups = direct.groups(database, stages, window.level.width_ms, by_user=False)
+            found = direct.summed(groups, wanted, numbers)
+        read = found.by_value.total()
+        counts = replace(direct.counted(found, wanted, numbers), users=None)
         return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
 
     def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
         """Return who sent the newest events of the window: those of them that pass the filter."""
-        return self._clients.get((window, wanted), lambda: self._read_clients(window, wanted, numbers))
+        return self._clients.get((window.range, wanted), lambda: self._read_clients(window, wanted, numbers))
 
     def _read_clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
         with self._connection.asking() as database:
@@ -164,7 +174,8 @@ class MongoPipeline:
 
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did in the newest events of a window."""
-        return self._activities.get(query, lambda: self._read_activity(query, numbers))
+        asked = query.window.range, query.filter, query.steps, query.within
+        return self._activities.get(asked, lambda: self._read_activity(query, numbers))
 
     def _read_activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         with self._connection.asking() as database:
@@ -180,7 +191,8 @@ class MongoPipeline:
 
     def search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
         """Return the newest events of a window that match, without fields that a table cannot show."""
-        return self._searches.get(wanted, lambda: self._search(wanted, numbers))
+        asked = wanted.window.range, wanted.filter, wanted.user
+        return self._searches.get(asked, lambda: self._search(wanted, numbers))
 
     def _search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
         with self._connection.asking() as database:

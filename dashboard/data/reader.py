@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.data import direct, rollup_sums
+from dashboard.data import direct, kept_events, kept_sums, rollup_sums
+from dashboard.data.chunks import KeptAnswers
+from dashboard.data.kept_events import EventQuery, EventSums
+from dashboard.data.rollup_sums import Sums
 from dashboard.data.version_times import VersionTimes
 from dashboard.model.snapshot import USUAL_NUMBERS, Counts, Filter, Overview, QueryResult
 from dashboard.model.time_window import Window, from_ms, to_ms
-from streamapp.model.user_event import MAIN_DIMENSION, SCHEMA_VERSION, TIME, VERSION_FLAGS, VERSIONS
-from streamapp.rollups.keys import CUBE, MAPS
+from streamapp.model.user_event import TIME, VERSION_FLAGS, VERSIONS
 from streamapp.rollups.levels import LEVELS
 
 if TYPE_CHECKING:
@@ -30,21 +33,16 @@ COUNT_UP_TO = 100_000
 #: Events that are counted by their values for one answer, where no rollup gives it. If most of them have values of
 #: their own, they take a quarter of the limit of a query, on two cores that are busy with other programs.
 MOST_DIRECT = 10_000
-#: Events that are counted by their values although rollups tell the total: only for the dimensions that are not in
-#: their cells.
-MOST_FOR_LOCATIONS = 2_000
-#: Events whose users are counted under a filter. This takes as long as MOST_DIRECT.
+#: Events that are counted by their values under a filter, although rollups tell the total: for users, dimensions that
+#: are not in cells, and counts with bounds. Only those of buckets that have changed are read again.
+MOST_BY_VALUE = 20_000
+#: Events whose users are counted under a filter where rollups tell everything else.
 MOST_FOR_USERS = 50_000
+#: Chunks of which users are kept: those of some fifteen queries. A query has up to MOST_FOR_USERS of them.
+MOST_KEPT_WITH_USERS = 300
 MOST_VERSIONS = 50
 #: Events that are looked at to find one that rollups lack.
 MOST_IN_GAPS = 1_000
-
-_MAPS = (*MAPS, "users")
-#: Under a filter by dimensions that are counted together, and under another one.
-_CELLS = ("cells", *CUBE, "errors")
-_CELLS_AND_MAPS = ("cells", *MAPS, "errors")
-#: What is shown of the period before.
-_COMPARED = (MAIN_DIMENSION, SCHEMA_VERSION.plural, "users", "errors")
 
 Document = Mapping[str, Any]
 Numbers = Mapping[int, int]
@@ -73,10 +71,14 @@ class Reader(Protocol):
 class MongoReader:
     """The Reader on a real MongoDB."""
 
-    def __init__(self, connection: Connection, *, subject: str) -> None:
+    def __init__(
+        self, connection: Connection, *, subject: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connection = connection
         self._subject = subject
-        self._version_times = VersionTimes()
+        self._version_times = VersionTimes(connection, monotonic)
+        self._sums = KeptAnswers[Sums](monotonic)
+        self._events = KeptAnswers[EventSums](monotonic, most=MOST_KEPT_WITH_USERS)
 
     def overview(self) -> Overview | None:
         """Return what is known of the whole collection, None when it does not exist yet."""
@@ -95,7 +97,7 @@ class MongoReader:
                 last_received_at=_instant(last.get("received_at")),
                 newest_event_at=_newest_event_at(events),
                 numbers=_numbers(database, self._subject),
-                version_times=self._version_times.read(database),
+                version_times=self._version_times.read(),
             )
 
     def found(
@@ -103,19 +105,15 @@ class MongoReader:
     ) -> QueryResult:
         """Return the events of the window and of the period before it, by rollups."""
         with self._connection.asking() as database:
-            collection = database[window.level.collection]
-            filtered = _CELLS if wanted.is_in_cells else _CELLS_AND_MAPS
-            rollups = _between(collection, window.start, window.end, filtered if wanted else (*_MAPS, "errors"))
-            before = _between(collection, window.previous_start, window.start, filtered if wanted else _COMPARED)
-            lost = _newest_lost(database, rollup_sums.gaps([*before, *rollups], window), settled_at)
-            counts, finished = rollup_sums.of_window(rollups, window, wanted, numbers)
-            if wanted:
-                in_window = sum(sum(each[SCHEMA_VERSION.plural].values()) for each in rollups)
-                if in_window <= MOST_FOR_USERS and _has_events(database, window, in_window):
-                    is_known = wanted.is_in_cells and counts.is_exact
-                    few = in_window <= (MOST_FOR_LOCATIONS if is_known else MOST_DIRECT)
-                    counts = (_by_events if few else _with_users)(database, window, wanted, numbers, counts)
-        previous = rollup_sums.counts(before, wanted, numbers)
+            sums = kept_sums.of_window(database, window, wanted, numbers, self._sums)
+            lost = _newest_lost(database, rollup_sums.gaps(sums.held, window), settled_at)
+            counts, finished = rollup_sums.of_window(sums.finished, sums.running, wanted)
+            if wanted and sums.n <= MOST_FOR_USERS:
+                query = EventQuery(window, wanted, numbers, by_value=sums.n <= MOST_BY_VALUE)
+                found = kept_events.of_window(database, query, sums.rollups, self._events)
+                # MongoDB can have deleted events, and kept their counts.
+                counts = _with_events(counts, query, found) if found.stored >= sums.n else counts
+        previous = rollup_sums.counts(sums.before, wanted)
         # Half a period would make a change of its own, and so would counts that are not exact.
         is_comparable = lost is None and not finished.possible and not previous.possible
         return QueryResult(
@@ -133,37 +131,12 @@ class MongoReader:
         return QueryResult(counts=counts, is_direct=True, is_cut=read >= MOST_DIRECT, users_are_counted=True)
 
 
-def _has_events(database: Database[dict[str, Any]], window: Window, n: int) -> bool:
-    """Whether the events are stored that rollups count: they can be deleted while their counts stay."""
-    return database["events"].count_documents(direct.query(window)) >= n
-
-
-def _by_events(
-    database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Numbers, counts: Counts
-) -> Counts:
-    """The counts of the events themselves."""
-    return replace(direct.passing(database, window, wanted, numbers, MOST_DIRECT), options=counts.options)
-
-
-def _with_users(
-    database: Database[dict[str, Any]], window: Window, wanted: Filter, numbers: Numbers, counts: Counts
-) -> Counts:
-    n = direct.users(database, window, wanted, numbers, MOST_FOR_USERS)
+def _with_events(counts: Counts, query: EventQuery, found: EventSums) -> Counts:
+    """The counts with what the events tell: users, and if it was asked all values."""
+    if query.by_value:
+        counts = replace(direct.counted(found.sums, query.wanted, query.numbers), options=counts.options)
     # Events of the last second can be stored and not counted yet.
-    return replace(counts, users=min(n, counts.total + counts.possible))
-
-
-def _between(
-    collection: Collection[dict[str, Any]], start: datetime, end: datetime, fields: Sequence[str]
-) -> list[dict[str, Any]]:
-    """The rollups of a period, each with its bucket."""
-    found = list(collection.find({"bucket": {"$gte": start, "$lt": end}}, dict.fromkeys(fields, 1)))
-    buckets: dict[str, datetime] = {}
-    for rollup in found:
-        # From the `_id`, and once for all partitions: to decode a Date costs more than the rest of a rollup.
-        ms = rollup["_id"].rpartition(":")[2]
-        rollup["bucket"] = buckets.get(ms) or buckets.setdefault(ms, from_ms(int(ms)))
-    return found
+    return replace(counts, users=min(len(found.sums.users), counts.total + counts.possible))
 
 
 def _rolled_up(database: Database[dict[str, Any]]) -> int:

@@ -13,10 +13,10 @@ from streamapp.model.user_event import CHARTS, DIMENSIONS, SCHEMA_VERSION
 from streamapp.rollups import frequent
 from streamapp.rollups.frequent import Bounds
 from streamapp.rollups.keys import NULL, OTHER
-from streamapp.rollups.rollup import unique, unique_up_to
+from streamapp.rollups.rollup import union, unique, unique_up_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from datetime import datetime
 
     from dashboard.model.time_window import Window
@@ -34,7 +34,18 @@ _VERSIONS = SCHEMA_VERSION.plural
 _NOTHING_BY_VALUE: Mapping[str, Mapping[str, int]] = {each.plural: {} for each in CHARTS}
 
 
-def counts(rollups: Sequence[Document], wanted: Filter, numbers: Numbers = USUAL_NUMBERS) -> Counts:
+class Sums(NamedTuple):
+    """The events of some rollups that pass a filter, as far as they can be added to those of other rollups."""
+
+    #: Without users and options.
+    counts: Counts
+    #: By the names of FILTERS: how many events have each label, whatever the filter.
+    in_all: Mapping[str, Mapping[str, int]]
+    #: A sketch of the users; None under a filter.
+    users: bytes | None = None
+
+
+def sums(rollups: Sequence[Document], wanted: Filter, numbers: Numbers = USUAL_NUMBERS) -> Sums:
     """Return the events of these rollups that pass the filter.
 
     Args:
@@ -44,31 +55,25 @@ def counts(rollups: Sequence[Document], wanted: Filter, numbers: Numbers = USUAL
     """
     if wanted:
         return _filtered(rollups, wanted, numbers)
-    return _of_maps(rollups, unique(map(_users, rollups)), numbers)
+    return _of_maps(rollups, numbers)
 
 
-def of_window(
-    rollups: Sequence[Document], window: Window, wanted: Filter, numbers: Numbers = USUAL_NUMBERS
-) -> tuple[Counts, Counts]:
-    """Return the events of the window, and those of its finished buckets, each rollup summed once."""
-    finished = between(rollups, window.start, window.finished_end)
-    running = between(rollups, window.finished_end, window.end)
+def counts(parts: Sequence[Sums], wanted: Filter) -> Counts:
+    """Return the sum of parts."""
+    return _joined(parts, wanted, None if wanted else unique(map(_users, parts)))
+
+
+def of_window(finished: Sequence[Sums], running: Sequence[Sums], wanted: Filter) -> tuple[Counts, Counts]:
+    """Return the events of the window, and those of its finished buckets."""
+    both = [*finished, *running]
     if wanted:
-        first, rest = _filtered(finished, wanted, numbers), _filtered(running, wanted, numbers)
-        return _joined(first, rest, None), first
+        return _joined(both, wanted, None), _joined(finished, wanted, None)
     users, users_in_all = unique_up_to([map(_users, finished), map(_users, running)])
-    first = _of_maps(finished, users, numbers)
-    return _joined(first, _of_maps(running, 0, numbers), round(users_in_all)), first
+    return _joined(both, wanted, users_in_all), _joined(finished, wanted, users)
 
 
-def between(rollups: Iterable[Document], start: datetime, end: datetime) -> list[Document]:
-    """Return the rollups of the buckets in the period."""
-    return [rollup for rollup in rollups if start <= rollup["bucket"] < end]
-
-
-def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
+def gaps(held: Container[datetime], window: Window) -> Sequence[Gap]:
     """Return the parts of the window, and of the period before it, in which no bucket has a rollup."""
-    held = {rollup["bucket"] for rollup in rollups}
     found: list[Gap] = []
     at = window.previous_start
     while at < window.end:
@@ -80,18 +85,19 @@ def gaps(rollups: Iterable[Document], window: Window) -> Sequence[Gap]:
     return found
 
 
-def _filtered(rollups: Sequence[Document], wanted: Filter, numbers: Numbers) -> Counts:
+def _filtered(rollups: Sequence[Document], wanted: Filter, numbers: Numbers) -> Sums:
     if wanted.is_in_cells:
-        return of_cells(rollups, wanted, numbers)
+        return Sums(*of_cells(rollups, wanted, numbers))
     standalone = [each for each in DIMENSIONS if each.plural in wanted.names and not each.in_cells]
     if len(wanted.names) == len(standalone) == 1:
-        return _of_map(rollups, standalone[0], wanted, numbers)
+        return Sums(_of_map(rollups, standalone[0], wanted, numbers), {})
     # Several maps, none of which tells which events are in the others too: not more than in any of them.
-    bounds = [of_cells(rollups, wanted, numbers), *(_of_map(rollups, each, wanted, numbers) for each in standalone)]
+    bounds = [
+        of_cells(rollups, wanted, numbers)[0],
+        *(_of_map(rollups, each, wanted, numbers) for each in standalone),
+    ]
     most = min(each.total + each.possible for each in bounds)
-    return Counts(
-        by_bucket={}, by_value=_NOTHING_BY_VALUE, users=None, options=dict.fromkeys(FILTERS, ()), possible=most
-    )
+    return Sums(Counts(by_bucket={}, by_value=_NOTHING_BY_VALUE, users=None, options={}, possible=most), {})
 
 
 def _of_map(rollups: Sequence[Document], dimension: Dimension, wanted: Filter, numbers: Numbers) -> Counts:
@@ -104,71 +110,86 @@ def _of_map(rollups: Sequence[Document], dimension: Dimension, wanted: Filter, n
     for rollup in rollups:
         of_buckets.setdefault(rollup["bucket"], []).append(rollup)
     for bucket, of_bucket in of_buckets.items():
-        sums = _summed(of_bucket, dimension, numbers)
-        found = {label: sums.by_label[label] for label in chosen if label not in labels.NO_VALUES}
+        summed = _summed(of_bucket, dimension, numbers)
+        found = {label: summed.by_label[label] for label in chosen if label not in labels.NO_VALUES}
         by_label.update(found)
         by_bucket[bucket, labels.NOT_COUNTED] += sum(found.values())
-        in_addition = {label: sums.errors.get(label, sums.errors.get(labels.OTHER, 0)) for label in found}
+        in_addition = {label: summed.errors.get(label, summed.errors.get(labels.OTHER, 0)) for label in found}
         errors.update(in_addition)
-        possible += min(sum(in_addition.values()), sums.by_label[labels.OTHER])
+        possible += min(sum(in_addition.values()), summed.by_label[labels.OTHER])
     return Counts(
         by_bucket=+by_bucket,
         by_value={**_NOTHING_BY_VALUE, dimension.plural: by_label},
         users=None,
-        options=dict.fromkeys(FILTERS, ()),
+        options={},
         # Other labels do not pass the filter.
         errors={dimension.plural: {**errors, labels.OTHER: 0}} if errors.total() else {},
         possible=possible,
     )
 
 
-def _joined(one: Counts, other: Counts, users: int | None) -> Counts:
+def _joined(parts: Sequence[Sums], wanted: Filter, users: float | None) -> Counts:
+    parts = parts or [sums((), wanted)]
+    of_parts, in_all = [part.counts for part in parts], [part.in_all for part in parts]
     return Counts(
-        by_bucket=_added(one.by_bucket, other.by_bucket),
-        by_value={name: _added(by_label, other.by_value[name]) for name, by_label in one.by_value.items()},
-        users=users,
-        options={name: tuple(sorted({*one.options[name], *other.options[name]})) for name in FILTERS},
-        errors={
-            name: {
-                label: one.error(name, label) + other.error(name, label)
-                for label in {*one.errors.get(name, ()), *other.errors.get(name, ()), labels.OTHER}
-            }
-            for name in {*one.errors, *other.errors}
+        by_bucket=_added(each.by_bucket for each in of_parts),
+        by_value={chart.plural: _added(each.by_value[chart.plural] for each in of_parts) for chart in CHARTS},
+        users=None if users is None else round(users),
+        options={
+            name: labels.offered(_added(each.get(name, _NO_COUNTS) for each in in_all), wanted.selected(name))
+            if name in in_all[0]
+            else ()
+            for name in FILTERS
         },
-        possible=one.possible + other.possible,
+        errors=_errors_of_all(of_parts),
+        possible=sum(each.possible for each in of_parts),
     )
 
 
-def _added(one: Mapping[Key, int], other: Mapping[Key, int]) -> Mapping[Key, int]:
-    added = Counter(one)
-    added.update(other)
+def _errors_of_all(parts: Sequence[Counts]) -> Mapping[str, Mapping[str, int]]:
+    inexact = [each for each in parts if each.errors]
+    return {
+        name: {
+            label: sum(each.error(name, label) for each in inexact)
+            for label in {labels.OTHER}.union(*(each.errors.get(name, ()) for each in inexact))
+        }
+        for name in {name for each in inexact for name in each.errors}
+    }
+
+
+def _added(parts: Iterable[Mapping[Key, int]]) -> Mapping[Key, int]:
+    added = dict[Key, int]()
+    for part in parts:
+        for key, n in part.items():
+            added[key] = added.get(key, 0) + n
     return added
 
 
-def _users(rollup: Document) -> bytes:
-    return rollup["users"]
+def _users(part: Sums) -> bytes:
+    return part.users or b""
 
 
-def _of_maps(rollups: Sequence[Document], users: float, numbers: Numbers) -> Counts:
-    sums = {each.plural: _summed(rollups, each, numbers) for each in DIMENSIONS}
+def _of_maps(rollups: Sequence[Document], numbers: Numbers) -> Sums:
+    by_name = {each.plural: _summed(rollups, each, numbers) for each in DIMENSIONS}
     by_bucket: Counter[tuple[datetime, str]] = Counter()
     for rollup in rollups:
         for key, n in rollup[_VERSIONS].items():
             by_bucket[rollup["bucket"], key] += n
     by_version = _by_label(by_bucket)
     found: Mapping[str, Mapping[str, int]] = {
-        **{name: each.by_label for name, each in sums.items()},
+        **{name: each.by_label for name, each in by_name.items()},
         _VERSIONS: Counter(),
     }
     for (_, version), n in by_version.items():
         found[_VERSIONS][version] += n
-    return Counts(
+    counted = Counts(
         by_bucket=by_version,
         by_value={each.plural: _completed(found[each.plural], by_version.total()) for each in CHARTS},
-        users=round(users),
-        options={name: labels.offered(found[name]) for name in FILTERS},
-        errors={each.plural: sums[each.plural].errors for each in CHARTS if sums[each.plural].errors},
+        users=None,
+        options={},
+        errors={each.plural: by_name[each.plural].errors for each in CHARTS if by_name[each.plural].errors},
     )
+    return Sums(counted, found, union(rollup["users"] for rollup in rollups))
 
 
 def _completed(by_label: Mapping[str, int], total: int) -> Mapping[str, int]:
@@ -177,13 +198,13 @@ def _completed(by_label: Mapping[str, int], total: int) -> Mapping[str, int]:
     return {**by_label, labels.NOT_COUNTED: missing} if missing > 0 else by_label
 
 
-class _Sums(NamedTuple):
+class _Summed(NamedTuple):
     by_label: Counter[str]
     #: Empty if the counts are exact; OTHER: the error of each label without a count.
     errors: Mapping[str, int]
 
 
-def _summed(rollups: Sequence[Document], dimension: Dimension, numbers: Numbers) -> _Sums:
+def _summed(rollups: Sequence[Document], dimension: Dimension, numbers: Numbers) -> _Summed:
     name, keys = dimension.plural, dict[str, int]()
     for rollup in rollups:
         for key, n in rollup.get(name, _NO_COUNTS).items():
@@ -192,7 +213,7 @@ def _summed(rollups: Sequence[Document], dimension: Dimension, numbers: Numbers)
     errors = {labels.of_key(key): n for key, n in _errors(rollups, name).items()} if OTHER in keys else {}
     if dimension.is_optional:
         _split_null(by_label, errors, [_nulls(rollup, dimension, numbers) for rollup in rollups], dimension)
-    return _Sums(+by_label, errors)
+    return _Summed(+by_label, errors)
 
 
 class _Nulls(NamedTuple):

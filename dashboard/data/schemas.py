@@ -47,7 +47,7 @@ def read(database: Database[dict[str, Any]], subject: str, version_times: Versio
     return SchemaState(
         versions=[*versions.limit(MOST_VERSIONS)],
         stored=_stored(database),
-        times=version_times.read(database),
+        times=version_times.read(),
         level=database["pipeline_state"].find_one({"_id": f"subject:{subject}"}),
         dead_letters=_dead_letters(database),
     )

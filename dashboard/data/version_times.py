@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pymongo
 
+from dashboard.data.kept import Kept
 from dashboard.model import labels
 from dashboard.model.time_window import from_ms, to_ms
 from streamapp.model.user_event import SCHEMA_VERSION, TIME
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     from pymongo.database import Database
 
+    from dashboard.data.connection import Connection
     from dashboard.model.snapshot import VersionTime
 
-#: The times are read again after this time: they change rarely.
-FRESH_FOR_SECONDS = 10.0
+#: The times are read again after this time, since they change rarely; meanwhile those before are given for so long.
+FRESH_FOR_SECONDS, USABLE_FOR_SECONDS = 10.0, 30.0
 _VERSIONS, _PATH = SCHEMA_VERSION.plural, SCHEMA_VERSION.path
 _BY_VERSION: list[dict[str, Any]] = [
     {"$project": {"bucket": 1, "counted": {"$objectToArray": f"${_VERSIONS}"}}},
@@ -37,16 +39,17 @@ _BY_VERSION: list[dict[str, Any]] = [
 class VersionTimes:
     """The times of all registered versions, kept for some seconds."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._read_at = -FRESH_FOR_SECONDS
-        self._found: tuple[VersionTime, ...] = ()
+    def __init__(self, connection: Connection, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._connection = connection
+        self._kept = Kept[None, tuple["VersionTime", ...]](FRESH_FOR_SECONDS, USABLE_FOR_SECONDS, monotonic=monotonic)
 
-    def read(self, database: Database[dict[str, Any]]) -> tuple[VersionTime, ...]:
+    def read(self) -> tuple[VersionTime, ...]:
         """Return the versions in their order, each with the times of its first and last event."""
-        if self._monotonic() - self._read_at >= FRESH_FOR_SECONDS:
-            self._found, self._read_at = _version_times(database), self._monotonic()
-        return self._found
+        return self._kept.get(None, self._read)
+
+    def _read(self) -> tuple[VersionTime, ...]:
+        with self._connection.asking() as database:
+            return _version_times(database)
 
 
 def _version_times(database: Database[dict[str, Any]]) -> tuple[VersionTime, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -57,6 +57,13 @@ class Window:
     level: Level
     is_running: bool
     """Whether its last bucket is unfinished."""
+    ends_now: bool = False
+    """Whether it is that of a range that ends now: a moment later, the range has another window."""
+
+    @property
+    def range(self) -> Hashable:
+        """What all windows of the same range have in common."""
+        return (self.level, self.end - self.start) if self.ends_now else self
 
     @property
     def width(self) -> timedelta:
@@ -124,6 +131,7 @@ def window(chosen: Range, now: datetime, keep: Keep | None = None) -> Window:
         end=running + level.width,
         level=level,
         is_running=running + level.width > now,
+        ends_now=not chosen.is_custom,
     )
 
 

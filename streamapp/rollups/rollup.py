@@ -46,12 +46,24 @@ def unique(sketches: Iterable[bytes]) -> float:
 
 def unique_up_to(groups: Iterable[Iterable[bytes]]) -> list[float]:
     """Number of distinct users in each group of rollups and all groups before it."""
-    union, found = hll_union(LG_K), list[float]()
+    united, found = hll_union(LG_K), list[float]()
     for sketches in groups:
         for sketch in sketches:
-            union.update(hll_sketch.deserialize(sketch))
-        found.append(union.get_estimate())
+            united.update(hll_sketch.deserialize(sketch))
+        found.append(united.get_estimate())
     return found
+
+
+def union(sketches: Iterable[bytes]) -> bytes:
+    """The sketch of the users in the `users` of several rollups."""
+    united = hll_union(LG_K)
+    for sketch in sketches:
+        united.update(hll_sketch.deserialize(sketch))
+    return _serialized(united)
+
+
+def _serialized(users: Any) -> bytes:
+    return users.get_result(tgt_hll_type.HLL_4).serialize_compact()
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +138,7 @@ class Rollup:
     @property
     def users(self) -> bytes:
         """The sketch of its users."""
-        return self._users.get_result(tgt_hll_type.HLL_4).serialize_compact()
+        return _serialized(self._users)
 
     @property
     def is_new(self) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bson.codec_options import CodecOptions
 from bson.int64 import Int64
 from pymongo import MongoClient
 
 from dashboard.data import reader
+from dashboard.data.chunks import MOST_SECONDS
 from dashboard.data.connection import Connection
 from dashboard.data.reader import MongoReader
 from dashboard.data.version_times import FRESH_FOR_SECONDS, VersionTimes
@@ -20,6 +21,7 @@ from dashboard.model import time_window
 from dashboard.model.snapshot import Counts, Filter
 from tests.support import rollup_factory
 from tests.support.doubles.dashboard_reader import FakeReader, document, v1
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +36,6 @@ END = time_window.window(time_window.DEFAULT, NOW).end
 MILLISECOND = timedelta(milliseconds=1)
 
 LONG = "x" * 200
-#: As the page reads: dates have their time zone.
-AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
 
 CASES: dict[str, list[dict[str, Any]]] = {
     "nothing": [],
@@ -78,11 +78,15 @@ def database(backend: Backend, unique_name: str) -> Iterator[Database[dict[str, 
 
 
 @pytest.fixture
-def real(backend: Backend, unique_name: str) -> Iterator[MongoReader]:
+def connection(backend: Backend, unique_name: str) -> Iterator[Connection]:
     connection = Connection(uri=backend.addresses.mongo_uri, database=unique_name)
-    reader = MongoReader(connection, subject="user_events-value")
-    yield reader
+    yield connection
     connection.close()
+
+
+@pytest.fixture
+def real(connection: Connection) -> MongoReader:
+    return MongoReader(connection, subject="user_events-value")
 
 
 FILTERS = [
@@ -131,6 +135,76 @@ def test_rollups_tell_the_same_as_events(case: str, real: MongoReader, database:
     assert fake.overview() == real.overview()
 
 
+ARRIVING = [
+    Filter(),
+    Filter(types=("click",)),
+    Filter(types=("click", "search"), versions=("v2",)),
+    Filter(locations=("DE", "not given")),
+    Filter(locations=("DE",), types=("click",)),
+]
+
+
+def test_answers_are_right_while_events_arrive(real: MongoReader, database: Database[dict[str, Any]]) -> None:
+    """At each refresh only what has changed is read: the sums are those of all events all the same."""
+    chance, now, fake = random.Random(7), NOW, FakeReader()
+    for step in range(8):
+        now += timedelta(seconds=(5, 55, 600)[step % 3])
+        # At first so many that most of the later ones come into rollups that exist.
+        arrived = [one_of_many(chance, now) for _ in range(2 if step else 300)]
+        rollup_factory.insert(database, arrived)
+        fake.documents += arrived
+        for offered, wanted in product(time_window.RANGES[:4], ARRIVING):
+            shown = time_window.window(offered, now)
+            expected, found = fake.found(shown, wanted, settled_at=now), real.found(shown, wanted, settled_at=now)
+            assert without_options(expected.counts) == without_options(found.counts)
+            if wanted.is_in_cells:
+                assert compared(expected.previous) == compared(found.previous)
+                assert expected.counts.options == found.counts.options
+            if len(wanted.names) <= 1:
+                assert expected.finished is not None
+                assert found.finished is not None
+                assert expected.finished.total == found.finished.total
+
+
+def one_of_many(chance: random.Random, now: datetime) -> dict[str, Any]:
+    """Return an event of the last hours, most of them new, of one of three partitions."""
+    event = document(
+        now - timedelta(seconds=chance.choice([5, 3_000, 80_000]) * chance.random()),
+        user_id=f"user-{chance.randrange(30)}",
+        event_type=chance.choice(["click", "search", "purchase"]),
+        metadata={"device": "mobile", "location": chance.choice(["DE", "FR", None])},
+        schema_version=chance.choice(["v2", "v3"]),
+    )
+    number, offset = chance.randrange(3), event["kafka"]["offset"]
+    return event | {"_id": f"{'A' * 22}-{number}-{offset}", "kafka": {**event["kafka"], "partition": number}}
+
+
+def without_options(counts: Counts) -> Counts:
+    """Return the counts without what filters offer."""
+    return replace(counts, options={})
+
+
+def test_what_changes_without_a_trace_is_noticed_after_a_while(
+    connection: Connection, database: Database[dict[str, Any]]
+) -> None:
+    """A rollup that was corrected and has the same number of events, and events that MongoDB deleted."""
+    seconds = [0.0]
+    real = MongoReader(connection, subject="user_events-value", monotonic=lambda: seconds[-1])
+    rollup_factory.insert(database, [document(NOW), document(NOW - timedelta(minutes=9))])
+    shown, wanted = time_window.window(time_window.DEFAULT, NOW), Filter(types=("click",))
+
+    def read() -> tuple[Any, Any]:
+        found = real.found(shown, wanted, settled_at=NOW).counts
+        return real.found(shown, Filter(), settled_at=NOW).counts.by_value["types"], found.users
+
+    assert ({"click": 2}, 1) == read()
+    database[shown.level.collection].update_many({}, {"$set": {"types": {"search": 1}}})
+    database["events"].delete_many({})
+
+    seconds.append(MOST_SECONDS)
+    assert ({"search": 2}, None) == read()
+
+
 @pytest.mark.parametrize("received_at", [NOW, NOW + MILLISECOND])
 def test_lost_rollups_are_noticed(received_at: datetime, real: MongoReader, database: Database[dict[str, Any]]) -> None:
     """Of one level only, and not while events are on their way into them."""
@@ -173,6 +247,7 @@ def test_users_of_too_many_events_are_not_counted(
 ) -> None:
     """Under a filter every event would have to be read."""
     monkeypatch.setattr(reader, "MOST_DIRECT", 2)
+    monkeypatch.setattr(reader, "MOST_BY_VALUE", 1)
     monkeypatch.setattr(reader, "MOST_FOR_USERS", 2)
     wanted, shown = Filter(browsers=("edge",)), time_window.window(time_window.DEFAULT, NOW)
     rollup_factory.insert(database, [document(NOW), document(NOW, browser="edge")])
@@ -253,7 +328,7 @@ def test_thousands_of_values_are_bounded_and_filters_are_exact(
         for name in ("browsers", "devices"):
             assert expected.counts.by_value[name] == exact.counts.by_value[name]
 
-    monkeypatch.setattr(reader, "MOST_DIRECT", 2_000)
+    monkeypatch.setattr(reader, "MOST_BY_VALUE", 2_000)
     for wanted, most in (
         (Filter(types=("once 1",)), 50),
         (Filter(types=("never",)), 50),
@@ -269,7 +344,9 @@ def test_thousands_of_values_are_bounded_and_filters_are_exact(
     assert real.found(shown, Filter(browsers=("b1",)), settled_at=NOW).counts.users is None
 
 
-def test_first_and_last_events_of_versions_are_known(real: MongoReader, database: Database[dict[str, Any]]) -> None:
+def test_first_and_last_events_of_versions_are_known(
+    real: MongoReader, connection: Connection, database: Database[dict[str, Any]]
+) -> None:
     """By their event times, whenever they were stored; to the bucket, where events were deleted."""
     first = NOW - timedelta(days=80, hours=3, milliseconds=17)
     at = {"v1": [first], "v2": [NOW, NOW - timedelta(days=40), NOW - timedelta(days=40, minutes=1)], "v10": [NOW]}
@@ -281,22 +358,26 @@ def test_first_and_last_events_of_versions_are_known(real: MongoReader, database
 
     database["events"].delete_many({"schema_version": "v1"})
     database["rollups_1m"].delete_many({})
-    times = VersionTimes().read(database.with_options(AWARE))
+    times = VersionTimes(connection).read()
 
     assert ("v1", *[time_window.bucket_start(first, timedelta(minutes=10))] * 2) == times[0]
     assert expected[1:] == times[1:]
 
 
-def test_version_times_are_read_once_for_many_refreshes(database: Database[dict[str, Any]]) -> None:
-    """And again after a while."""
+def test_version_times_are_read_once_for_many_refreshes(
+    connection: Connection, database: Database[dict[str, Any]]
+) -> None:
+    """And again after a while, at first in the background."""
     seconds = [0.0]
-    times = VersionTimes(monotonic=lambda: seconds[-1])
-    assert () == times.read(database.with_options(AWARE))
+    times = VersionTimes(connection, monotonic=lambda: seconds[-1])
+    assert () == times.read()
     rollup_factory.insert(database, [document(NOW)])
 
-    assert () == times.read(database.with_options(AWARE))
+    assert () == times.read()
     seconds.append(FRESH_FOR_SECONDS)
-    assert (("v2", NOW, NOW),) == times.read(database.with_options(AWARE))
+    assert () == times.read()
+    until(times.read, within=120, what="the times")
+    assert (("v2", NOW, NOW),) == times.read()
 
 
 def test_version_of_v2_is_the_one_that_the_worker_noted(real: MongoReader, database: Database[dict[str, Any]]) -> None:
@@ -366,7 +447,7 @@ def test_filter_by_location_has_true_bounds_beyond_what_is_counted_one_by_one(
     if are_deleted:
         database["events"].delete_many({})
     else:
-        monkeypatch.setattr(reader, "MOST_DIRECT", 0)
+        monkeypatch.setattr(reader, "MOST_BY_VALUE", 0)
     shown = time_window.window(time_window.DEFAULT, NOW)
 
     expected = FakeReader(LOCATED).found(shown, wanted, settled_at=NOW).counts

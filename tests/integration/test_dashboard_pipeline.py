@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.data import search
 from dashboard.data.connection import Connection
-from dashboard.data.pipeline import LATEST, SLOW_FRESH_FOR_SECONDS, MongoPipeline
+from dashboard.data.pipeline import LATEST, SLOW_USABLE_FOR_SECONDS, MongoPipeline
 from dashboard.model import time_window
 from dashboard.model.explorer import Search
 from dashboard.model.health import Status, health
@@ -126,7 +126,7 @@ def test_what_is_known_of_the_schemas_is_read_again_after_some_seconds(
     database["schema_versions"].insert_one({"subject": "s", "version": 1})
 
     assert [] == pipeline.schemas().versions
-    clock[0] = SLOW_FRESH_FOR_SECONDS
+    clock[0] = SLOW_USABLE_FOR_SECONDS
     assert 1 == len(pipeline.schemas().versions)
     connection.close()
 

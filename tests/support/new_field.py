@@ -105,7 +105,8 @@ def check_rollup(rollup: Rollup, documents: list[LazyDocument]) -> None:
 def snapshot(rollups: list[dict[str, Any]], wanted: Filter) -> Snapshot:
     """Return what the page shows of rollups."""
     shown = window(DEFAULT, NOW_AT)
-    counts, finished = rollup_sums.of_window([{**each, "bucket": from_ms(BUCKET)} for each in rollups], shown, wanted)
+    sums = rollup_sums.sums([{**each, "bucket": from_ms(BUCKET)} for each in rollups], wanted)
+    counts, finished = rollup_sums.of_window([sums], [], wanted)
     return compute.snapshot(
         query=Query(chosen=DEFAULT, filter=wanted),
         window=shown,

@@ -57,7 +57,7 @@ class FakeReader:
         #: Instead of the times of the documents.
         self.version_times: tuple[VersionTime, ...] | None = None
         self.not_rolled_up = 0
-        self.most_direct, self.most_for_locations, self.most_for_users = 10_000, 2_000, 50_000
+        self.most_direct, self.most_by_value, self.most_for_users = 10_000, 20_000, 50_000
         #: Buckets whose rollups were lost, by their start.
         self.lost: set[datetime] = set()
         self.error: DashboardError | None = None
@@ -99,7 +99,7 @@ class FakeReader:
         self.reads += 1
         kept = [d for d in self.documents if _bucket(d, window) not in self.lost]
         in_window = [d for d in kept if window.start <= _bucket(d, window) < window.end]
-        is_direct = len(in_window) <= self.most_for_locations
+        is_direct = len(in_window) <= self.most_by_value
         # Under a filter, few events are counted one by one, those without rollups too.
         counted = self.documents if wanted and is_direct else kept
         counts = self._counted(counted, window, wanted, window.start, window.end, counts_standalone=is_direct)

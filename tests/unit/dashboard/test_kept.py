@@ -2,22 +2,105 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, get_ident
+from typing import TYPE_CHECKING
+
 import pytest
 
 from dashboard.data.kept import MOST, Kept
+from dashboard.model.errors import DisconnectedError
+from tests.support.until import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Reader:
+    """Answers with the number of the read, or with an error."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.error: DisconnectedError | None = None
+
+    def __call__(self) -> int:
+        self.reads += 1
+        if self.error:
+            raise self.error
+        return self.reads
 
 
 def test_an_answer_is_read_again_after_some_seconds() -> None:
     """For each question once."""
-    clock, read = [0.0], list[str]()
+    clock, read = [0.0], Reader()
     kept = Kept[str, int](2.0, monotonic=lambda: clock[0])
 
-    def ask(question: str) -> int:
-        return kept.get(question, lambda: read.append(question) or len(read))
-
-    assert [1, 1, 2] == [ask("a"), ask("a"), ask("b")]
+    assert [1, 1, 2] == [kept.get(question, read) for question in ("a", "a", "b")]
     clock[0] = 2.0
-    assert [3, 3] == [ask("a"), ask("a")]
+    assert [3, 3] == [kept.get("a", read), kept.get("a", read)]
+
+
+def test_an_answer_is_given_while_it_is_read_again() -> None:
+    """Once, whatever the number of visitors; too old an answer is not given."""
+    clock, read, started = [0.0], Reader(), list["Callable[[], object]"]()
+    kept = Kept[str, int](2.0, 10.0, monotonic=lambda: clock[0], start=started.append)
+    kept.get("a", read)
+
+    clock[0] = 3.0
+    assert [1, 1] == [kept.get("a", read), kept.get("a", read)]
+    (read_again,) = started
+    read_again()
+    assert (2, 1) == (kept.get("a", read), len(started))
+
+    clock[0] = 13.0
+    assert (3, 1) == (kept.get("a", read), len(started))
+
+
+def test_an_error_in_the_background_is_told_once() -> None:
+    """The answer that is kept is then given until it is too old."""
+    clock, read = [0.0], Reader()
+    kept = Kept[str, int](2.0, 10.0, monotonic=lambda: clock[0], start=lambda call: call())
+    kept.get("a", read)
+
+    read.error, clock[0] = DisconnectedError("no answer"), 3.0
+    assert kept.get("a", read) == 1
+    with pytest.raises(DisconnectedError):
+        kept.get("a", read)
+    read.error = None
+    assert [1, 3] == [kept.get("a", read), kept.get("a", read)]
+
+
+@pytest.mark.parametrize("error", [None, DisconnectedError("no answer")])
+def test_one_read_answers_all_who_wait_for_it(error: DisconnectedError | None) -> None:
+    """They ask the same at the same time; an error is the answer of all."""
+    read, may_end, asking = Reader(), Event(), set[int]()
+    read.error = error
+
+    def clock() -> float:
+        asking.add(get_ident())
+        return time.monotonic()
+
+    def slow_read() -> int:
+        may_end.wait(120)
+        return read()
+
+    kept = Kept[str, int](2_000.0, monotonic=clock)
+
+    def ask() -> object:
+        try:
+            return kept.get("a", slow_read)
+        except DisconnectedError as exc:
+            return exc
+
+    with ThreadPoolExecutor(3) as threads:
+        asked = [threads.submit(ask) for _ in range(3)]
+        until(lambda: len(asking) == 3, within=120, what="the question of each")
+        may_end.set()
+        answers = {each.result(120) for each in asked}
+
+    assert {error or 1} == answers
+    assert read.reads == 1
 
 
 def test_the_oldest_answers_are_dropped() -> None:

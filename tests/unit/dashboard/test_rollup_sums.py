@@ -38,6 +38,11 @@ def read(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def counts(found: list[dict[str, Any]], wanted: Filter) -> Counts:
+    """Return the sum of all rollups, in one part."""
+    return rollup_sums.counts([rollup_sums.sums(found, wanted)], wanted)
+
+
 @pytest.mark.parametrize(
     "wanted",
     [
@@ -51,10 +56,10 @@ def read(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_sums_equal_a_recount(wanted: Filter) -> None:
     """With a filter and without, over partitions and buckets."""
     reader = FakeReader(EVENTS)
-    reader.most_for_locations = 0
+    reader.most_by_value = 0
     expected = reader.found(WINDOW, wanted, settled_at=NOON).counts
 
-    counted = rollup_sums.counts(read(EVENTS), wanted)
+    counted = counts(read(EVENTS), wanted)
 
     assert expected.by_bucket == counted.by_bucket
     assert expected.by_value == counted.by_value
@@ -66,24 +71,33 @@ def test_sums_equal_a_recount(wanted: Filter) -> None:
 def test_a_window_is_what_is_finished_and_what_is_running(wanted: Filter) -> None:
     """Users of both are counted once."""
     found = read([*EVENTS, v1(user_id="user-2"), v1(BEFORE, user_id="user-3")])
+    finished, running = (
+        [each for each in found if (each["bucket"] < WINDOW.finished_end) is is_finished]
+        for is_finished in (True, False)
+    )
 
-    whole, finished = rollup_sums.of_window(found, WINDOW, wanted)
+    whole, first = rollup_sums.of_window(
+        [rollup_sums.sums(finished, wanted)], [rollup_sums.sums(running, wanted)], wanted
+    )
 
-    assert rollup_sums.counts(found, wanted) == whole
-    assert rollup_sums.counts(rollup_sums.between(found, WINDOW.start, WINDOW.finished_end), wanted) == finished
-    assert 0 < finished.total < whole.total
+    assert counts(found, wanted) == whole
+    assert counts(finished, wanted) == first
+    assert 0 < first.total < whole.total
 
 
-def test_no_rollups_are_no_events() -> None:
-    """Known to be none."""
-    assert (0, 0) == (rollup_sums.counts([], Filter()).total, rollup_sums.counts([], Filter()).users)
+@pytest.mark.parametrize("wanted", [Filter(), Filter(types=("click", "none"))])
+def test_no_rollups_are_no_events(wanted: Filter) -> None:
+    """Known to be none; what is selected is offered."""
+    for nothing in (counts([], wanted), rollup_sums.counts([], wanted)):
+        assert (0, None if wanted else 0) == (nothing.total, nothing.users)
+        assert wanted.selected("types") == nothing.options["types"]
 
 
 def test_values_beyond_the_cap_are_all_others() -> None:
     """In one word with those that have no bar of their own."""
     events = [*(document(browser=f"browser-{i}") for i in range(120)), document(BEFORE, browser="browser-0")]
 
-    found = rollup_sums.counts(read(events), Filter())
+    found = counts(read(events), Filter())
 
     assert (20, 2) == (found.by_value["browsers"]["all others"], found.by_value["browsers"]["browser-0"])
     # One event of each value that was replaced, and none in the rollup whose counts are exact.
@@ -95,7 +109,7 @@ def test_events_of_a_rollup_that_is_older_than_a_dimension_are_not_counted_by_it
     (rollup,) = read([document(), document(metadata={"device": "tv", "location": "DE"})])
     del rollup["devices"]
 
-    counted = rollup_sums.counts([rollup], Filter())
+    counted = counts([rollup], Filter())
 
     assert {"not counted": 2} == counted.by_value["devices"]
     assert () == counted.options["devices"]
@@ -110,15 +124,15 @@ def test_events_of_a_cell_that_is_older_than_a_dimension_have_no_value_of_it(mon
         (cell_sums, "IN_CELLS"),
         (snapshot, "FILTERS"),
         (snapshot, "IN_CELLS"),
-        (cell_sums, "FILTERS"),
+        (rollup_sums, "FILTERS"),
     ):
         monkeypatch.setattr(module, name, names)
 
-    by_type = rollup_sums.counts(found, Filter(types=("click",)))
+    by_type = counts(found, Filter(types=("click",)))
 
     assert {"click": 1} == by_type.by_value["types"]
     assert (("click", "search"), ()) == (by_type.options["types"], by_type.options["referrers"])
-    assert rollup_sums.counts(found, Filter(referrers=("mail",))).total == 0
+    assert counts(found, Filter(referrers=("mail",))).total == 0
 
 
 def test_a_filter_by_an_unknown_dimension_is_an_error() -> None:
@@ -172,7 +186,10 @@ def test_bounds_hold_for_any_values_and_filters(
         patch.object(cells, "MAX_CELLS", limits[1]),
         patch.object(rollup, "MAX_CELLS", limits[1]),
     ):
-        found, _ = rollup_sums.of_window(read(events), WINDOW, wanted)
+        parts: dict[int, list[dict[str, Any]]] = {}
+        for each in read(events):
+            parts.setdefault(draw.randrange(3), []).append(each)
+        found, _ = rollup_sums.of_window([rollup_sums.sums(part, wanted) for part in parts.values()], [], wanted)
 
     # A filter by a dimension that is not in cells tells nothing of the others, and beside another filter no value.
     known = IN_CELLS if wanted.is_in_cells else wanted.names if len(wanted.names) == 1 else ()
@@ -201,19 +218,12 @@ def _by_instant(found: Counts) -> Counter[datetime]:
     return +sums
 
 
-def test_period_is_half_open() -> None:
-    """Its end belongs to the next one."""
-    found = rollup_sums.between([{"bucket": BEFORE}, {"bucket": NOON}], BEFORE, NOON)
-
-    assert [{"bucket": BEFORE}] == found
-
-
 def test_gaps_are_where_no_bucket_has_a_rollup() -> None:
     """In the window and in the period before it; buckets that follow each other are one gap."""
     first, last = WINDOW.previous_start, WINDOW.end - WINDOW.width
     held = {first + i * WINDOW.width for i in range(2, 20)}
 
-    gaps = rollup_sums.gaps([{"bucket": bucket} for bucket in held | {last}], WINDOW)
+    gaps = rollup_sums.gaps(held | {last}, WINDOW)
 
     assert [(first, first + 2 * WINDOW.width), (first + 20 * WINDOW.width, last)] == gaps
 
@@ -224,7 +234,7 @@ def test_filter_by_a_dimension_that_is_not_in_cells(selected: dict[str, tuple[st
     wanted = Filter(locations=("DE", "none"), **selected)
     expected = FakeReader(EVENTS).found(WINDOW, wanted, settled_at=NOON).counts
 
-    found = rollup_sums.counts(read(EVENTS), wanted)
+    found = counts(read(EVENTS), wanted)
 
     assert 4 == expected.total == found.total + found.possible
     assert (0 if selected else 4) == found.total

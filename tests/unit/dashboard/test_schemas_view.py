@@ -205,7 +205,7 @@ def test_locations_of_many_events_are_those_of_the_newest() -> None:
     pipeline = FakePipeline(events=EVENTS)
     pipeline.schema_state, pipeline.most_in_sample = state(), 2
     reader = FakeReader(EVENTS)
-    reader.most_for_locations = 0
+    reader.most_by_value = 0
     feed = Feed(pipeline=pipeline, reader=reader, clock=lambda: NOON)
     app = AppTest.from_function(script, args=(feed,), default_timeout=20)
     app.query_params["view"] = "Schemas"

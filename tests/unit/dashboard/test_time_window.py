@@ -161,3 +161,16 @@ def test_box_that_is_no_period(edges: list[Any]) -> None:
 def test_buckets_have_words() -> None:
     """After "per"."""
     assert "minute" == time_window.window(DEFAULT, NOW).bucket_words
+
+
+def test_windows_of_a_range_that_ends_now_are_of_the_same_range() -> None:
+    """A moment later too; those of different fixed periods are not, even if they are as long."""
+    day = RANGES[3]
+    periods = [Range(key="a", words="", length=timedelta(hours=1), start=NOW - timedelta(hours=n)) for n in (1, 2)]
+
+    now, later = (time_window.window(day, NOW + timedelta(minutes=minutes)) for minutes in (0, 30))
+    one, other = (time_window.window(period, NOW) for period in periods)
+
+    assert now.range == later.range
+    assert now != later
+    assert 4 == len({now.range, one.range, other.range, time_window.window(DEFAULT, NOW).range})
