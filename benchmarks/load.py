@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from streamapp.rollups.levels import LEVELS, Level
 
 _LOOK_EVERY_SECONDS = 0.5
 _TELL_EVERY_SECONDS = 10.0
-_GIVE_UP_AFTER_SECONDS = 1_200.0
+_GIVE_UP_AFTER_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,17 @@ class Past:
         )
 
 
+def end_of(folder: Path) -> datetime:
+    """The end of the histories in a folder; now, for a folder without any."""
+    file = folder / "end"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(datetime.now(UTC).isoformat())
+    return datetime.fromisoformat(file.read_text())
+
+
 def load(past: Past) -> None:
-    """Write the history, print the progress, and compare the events with the rollups.
+    """Write the history, or what is missing of it, print the progress, and compare the events with the rollups.
 
     Raises:
         BackendError: a process ended before it had finished.
@@ -68,6 +77,8 @@ def load(past: Past) -> None:
     began = time.monotonic()
     with ExitStack() as stack:
         client = stack.enter_context(mongodb.client(past.uri))
+        if client[past.name]["events"].estimated_document_count() >= past.events:
+            return
         writers = [past.writer("load", partitions) for partitions in _shares(os.cpu_count() or 1)]
         for writer in writers:
             stack.callback(writer.stop)

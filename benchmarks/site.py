@@ -13,7 +13,8 @@ import psutil
 
 from benchmarks.history import PARTITIONS
 from benchmarks.load import Past
-from dashboard.model.time_window import Range, from_ms, to_ms, window
+from benchmarks.visits import Visit
+from dashboard.model.time_window import from_ms, to_ms, window
 from streamapp import net
 from streamapp.connections import mongodb
 from streamapp.local.process import Server
@@ -51,12 +52,12 @@ class Site:
         times = psutil.Process(self.dashboard.pid).cpu_times()
         return times.user + times.system
 
-    def counted(self, chosen: Range) -> int:
-        """Count, one by one, the events that the page must show for a range now."""
-        shown = window(chosen, datetime.now(UTC), Settings().keep)
+    def counted(self, visit: Visit) -> int:
+        """Count, one by one, the events that the page must show for a range and its filter now."""
+        shown = window(visit.chosen, datetime.now(UTC), Settings().keep)
         at = {"$gte": to_ms(shown.start), "$lt": to_ms(shown.end)}
         with mongodb.client(self.past.uri) as client:
-            return client[self.past.name]["events"].count_documents({"event_timestamp": at})
+            return client[self.past.name]["events"].count_documents({"event_timestamp": at, **visit.query})
 
 
 def serve(past: Past, stack: ExitStack) -> Site:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -36,23 +37,32 @@ class Shown:
         """Size in bytes."""
         return sum(message.ByteSize() for message in self.messages)
 
-    def total(self) -> int:
-        """The number of events on the first card.
+    def check(self, text: str = "") -> None:
+        """Check that the page shows a text, and no error.
 
         Raises:
-            BrokenPage: there is none, or an error stands beside it.
+            BrokenPage: it does not.
         """
-        elements = [message.delta.new_element for message in self.messages if message.HasField("delta")]
-        wrong = [each for each in elements if each.HasField("exception") or each.alert.format in _BAD]
-        cards = [each.metric.body for each in elements if each.metric.label == "Total events"]
-        if wrong or len(cards) != 1:
-            raise BrokenPage(f"cards: {cards}; {wrong}")
-        return int(cards[0].replace(",", ""))
+        if wrong := [each for each in self._elements() if each.HasField("exception") or each.alert.format in _BAD]:
+            raise BrokenPage(f"the page shows an error: {wrong}")
+        if not any(text.encode() in message.SerializeToString() for message in self.messages):
+            raise BrokenPage(f"the page does not show {text!r}")
 
-    def read_at(self) -> str:
-        """When the numbers were read, as the page says it."""
-        captions = (message.delta.new_element.markdown.body for message in self.messages if message.HasField("delta"))
-        return next(body.rpartition("read at ")[2] for body in captions if "read at " in body)
+    def total(self) -> str:
+        """The number of events on the first card."""
+        cards = [each.metric.body for each in self._elements() if each.metric.label == "Total events"]
+        if len(cards) != 1:
+            raise BrokenPage(f"cards with the number of events: {cards}")
+        return cards[0]
+
+    def has_total(self, n: int) -> bool:
+        """Whether the number of events on the first card is this one, or a bound that holds for it."""
+        mark, _, digits = self.total().rpartition(" ")
+        shown = int(digits.replace(",", ""))
+        return {"": shown == n, "≥": shown <= n, "≤": shown >= n}[mark]
+
+    def _elements(self) -> Sequence[Element]:
+        return [message.delta.new_element for message in self.messages if message.HasField("delta")]
 
 
 class Viewer:
@@ -97,8 +107,8 @@ class Viewer:
 
 
 @asynccontextmanager
-async def viewer(port: int, **chosen: str) -> AsyncGenerator[Viewer]:
+async def viewer(port: int, chosen: Mapping[str, str | Sequence[str]]) -> AsyncGenerator[Viewer]:
     """Open a tab on the page of a port, with the choices in its address."""
     url = f"ws://127.0.0.1:{port}/_stcore/stream"
     async with connect(url, subprotocols=["streamlit"], max_size=None, ping_interval=None) as connection:  # pyright: ignore[reportArgumentType]
-        yield Viewer(connection, urlencode(chosen))
+        yield Viewer(connection, urlencode(chosen, doseq=True))

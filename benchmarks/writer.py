@@ -1,6 +1,6 @@
 """`python -m benchmarks.writer load|follow …`: write events and rollups as a worker does, without Kafka.
 
-`load` writes a history and ends; `follow` continues it at the same density until a signal.
+`load` writes a history, or the rest of one, and ends; `follow` continues it at the same density until a signal.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class Writer:
         await asyncio.gather(*map(self._load, self._partitions))
 
     async def follow(self) -> None:
-        """Write what happens after the end of the history, and the worker's heartbeat, until a signal."""
+        """Write what happens after the last stored event, and the worker's heartbeat, until a signal."""
         for partition in self._partitions:
-            partition.offset = partition.timeline.events
+            await self._resume(partition)
         stopped = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -119,7 +119,15 @@ class Writer:
         for version, writer in WRITERS.items():
             await self._store.note_schema(writer, subject=self._subject, flags={"is_v2": version > 1})
 
+    async def _resume(self, partition: Partition) -> None:
+        """Continue after the last event that is counted; those of an interrupted write are written again."""
+        partition.offset = await self._rollups.high_watermark(partition.partition_id) + 1
+        rest = range(partition.offset, partition.offset + _AT_ONCE)
+        ids = [f"{TOPIC_ID}-{partition.number}-{offset}" for offset in rest]
+        await self._mongo.call(lambda: self._mongo.database["events"].delete_many({"_id": {"$in": ids}}))
+
     async def _load(self, partition: Partition) -> None:
+        await self._resume(partition)
         while left := partition.timeline.events - partition.offset:
             await self._write(partition, most=min(left, _AT_ONCE), until_ms=partition.timeline.end_ms + 1)
 
