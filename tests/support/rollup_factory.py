@@ -42,8 +42,8 @@ def rollups(documents: Iterable[Document], level: Level) -> list[Document]:
     """Return the rollups of one level."""
     return [
         rollup
-        for partition_id, of_lane in by_partition(sorted(documents, key=_offset)).items()
-        for rollup in _of_partition(partition_id, PendingCounts.of(of_lane), level)
+        for partition_id, of_partition in by_partition(sorted(documents, key=_offset)).items()
+        for rollup in _of_partition(partition_id, of_partition, level)
     ]
 
 
@@ -56,10 +56,12 @@ def insert(database: Database[Any], documents: Sequence[Document]) -> None:
         database[level.collection].bulk_write([ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in found])
 
 
-def _of_partition(partition_id: PartitionId, pending: PendingCounts, level: Level) -> Iterable[Document]:
-    for bucket_ms, delta in pending.after(-1, level).items():
+def _of_partition(partition_id: PartitionId, documents: Sequence[Document], level: Level) -> Iterable[Document]:
+    offsets = {level.start_of(int(each["event_timestamp"])): _offset(each) for each in documents}
+    for bucket_ms, delta in PendingCounts.of(documents).after(-1, level).items():
         rollup = Rollup(id_of(partition_id, bucket_ms))
         rollup.add(delta)
+        rollup.offset = offsets[bucket_ms]
         yield rollup.document()
 
 
