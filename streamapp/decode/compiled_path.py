@@ -5,7 +5,7 @@ Like `streamapp.decode.fast_path`, it returns the same bytes as the generic path
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from streamapp.decode.header_field import BareRecord, HeaderField
 from streamapp.decode.kernel import Kernel
 from streamapp.decode.writer_schema import WriterSchema
 from streamapp.model.record import PartitionBatch
-from streamapp.model.record_columns import RecordColumns
+from streamapp.model.record_columns import Piece, RecordColumns
 from streamapp.model.stored_headers import NO_FIELDS, HeaderFields, is_ordinary
 from streamapp.model.user_event import DimensionValues
 
@@ -56,7 +56,7 @@ def converted(  # noqa: PLR0913 - the records, and what decoding depends on
         _as_int64(times.ahead),
     )
 
-    def convert(records: Sequence[Any]) -> Converted:
+    def convert(records: list[Any] | tuple[Piece, ...]) -> Converted:
         return Converted(*kernel.documents(records, writers, constants, LazyDocument, DimensionValues))
 
     try:
@@ -70,7 +70,7 @@ def converted(  # noqa: PLR0913 - the records, and what decoding depends on
 
 
 def _with_headers(
-    made: Converted, batch: PartitionBatch, convert: Callable[[Sequence[Any]], Converted], header_fields: HeaderFields
+    made: Converted, batch: PartitionBatch, convert: Callable[[list[Any]], Converted], header_fields: HeaderFields
 ) -> Converted:
     """The same with the documents of records with headers: the kernel declines these, and converts them without."""
     ordinary = [(i, each) for i, each in enumerate(batch.records) if each.headers and is_ordinary(each.headers)]
