@@ -7,11 +7,11 @@ import os
 import sys
 from types import ModuleType
 
-from benchmarks import decode, drain, footprint, grow, latency, produce, refresh, start, take
+from benchmarks import decode, drain, footprint, grow, insert, latency, produce, refresh, start, take
 from streamapp.commands.interrupts import Interrupted, Interrupts
 
 #: Each module has `NAME`, a docstring, `arguments(parser)` and `run(options)`.
-BENCHMARKS: tuple[ModuleType, ...] = (decode, drain, grow, latency, start, produce, footprint, refresh, take)
+BENCHMARKS: tuple[ModuleType, ...] = (decode, drain, insert, grow, latency, start, produce, footprint, refresh, take)
 
 
 def main() -> None:

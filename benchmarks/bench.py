@@ -24,6 +24,8 @@ from streamapp.local.backend import Backend
 from streamapp.local.process import POLL_SECONDS, Server, tail
 from streamapp.local.secure import kafka_servers
 from streamapp.model.event import Schema
+from streamapp.net import HOST
+from streamapp.registry.api_path import APICURIO_PATH
 from streamapp.settings import Settings
 
 
@@ -64,6 +66,11 @@ class Bench:
         security = self.backend.security
         return security.mongod.admin_uri(*self.backend.ports.mongods) if security else self.backend.addresses.mongo_uri
 
+    @property
+    def registry_url(self) -> str:
+        """The registry without TLS and users, for the benchmark itself."""
+        return f"http://{HOST}:{self.backend.ports.registry_itself}{APICURIO_PATH}"
+
     def environment(self, name: str, *, topic: str) -> Mapping[str, str]:
         """Return the environment of a program with a consumer group and a database of its own."""
         if security := self.backend.security:
@@ -87,7 +94,7 @@ class Bench:
 
     def make_topic(self, name: str, *, partitions: int, **config: str) -> None:
         """Create a topic with a configuration before a program creates it without one."""
-        admin = self._kafka().admin()
+        admin = self.kafka().admin()
         admin.create_topics([NewTopic(name, partitions, config=config)])[name].result(20)
 
     def send(self, topic: str, count: int, *options: str) -> Mapping[str, Any]:
@@ -102,10 +109,14 @@ class Bench:
 
     def register(self, schema: Schema) -> None:
         """Register a schema as the next version of the topic's subject."""
-        file = self._folder / "later.avsc"
+        file = self.file("later.avsc")
         file.write_text(json.dumps(schema))
         command = [sys.executable, "-m", "streamapp", "schema", "register", str(file)]
         subprocess.run(command, env=self._environ, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+    def file(self, name: str) -> Path:
+        """A file in the temporary folder."""
+        return self._folder / name
 
     @contextmanager
     def sending(self, topic: str, count: int, *options: str) -> Generator[None]:
@@ -122,7 +133,7 @@ class Bench:
     @contextmanager
     def running(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Generator[Server]:
         """Start a program, and end it at exit."""
-        log = self._folder / f"{name}.log"
+        log = self.file(f"{name}.log")
         server = Server(name=name, command=command, log=log, answers=lambda: True, environ=environ)
         server.launch()
         try:
@@ -138,7 +149,8 @@ class Bench:
             if drop:
                 client.drop_database(name)
 
-    def _kafka(self) -> KafkaConnection:
+    def kafka(self) -> KafkaConnection:
+        """The connection of the benchmark itself, which may do everything."""
         if security := self.backend.security:
             return security.kafka.admin(kafka_servers(self.backend.ports.kafkas_tls))
         return KafkaConnection(servers=self.backend.addresses.kafka_bootstrap_servers)

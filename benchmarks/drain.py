@@ -5,25 +5,29 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pymongo.collection import Collection
 
-from benchmarks import chart, figures, noise, report, secured, spread, twin
+from benchmarks import chart, figures, noise, page, report, secured, sent, spread, stages, twin
 from benchmarks.bench import Bench, opened
 from benchmarks.programs import (
     AS_WRITTEN,
     OURS,
+    PROFILED,
     PROGRAMS,
     WITHOUT_KERNEL,
     WITHOUT_METRICS,
     WITHOUT_ROLLUPS,
     Program,
     named,
+    ready,
 )
+from benchmarks.sent import SentEvents
 from benchmarks.spread import IN_ORDER, Spread
 from benchmarks.watching import Round, Watch
 from streamapp.model import event
@@ -44,8 +48,6 @@ _LATER_FIELDS = (
     {"name": "referrer", "type": ["null", "string"], "default": None},
     {"name": "plan", "type": "string", "default": "free"},
 )
-#: Fields that each document has, whichever program stored it.
-_FIELDS = {"user_id", "event_type", "event_timestamp", "metadata", "browser", "schema_id"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +70,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         " that is registered after the events were sent",
     )
     parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="measure which stages of streamapp use the CPU: streamapp in turns with itself under a profiler",
+    )
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="renew the tables of the documents and the chart; with --profile the table of stages",
+    )
+    parser.add_argument(
         "--spread",
         type=spread.parsed,
         default=(IN_ORDER,),
@@ -81,12 +93,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Send the events once, run the programs in turns in every round; print ratios, figures and noise."""
+    programs = _ready(options)
     if options.plot:
         chart.require()
-    programs: Sequence[Program] = _COMPARED[options.compare] if options.compare else options.programs
-    secured.check(options, programs)
-    for program in programs:
-        program.command()  # no round waits for a download
     runs = [_Run(program, each) for each in options.spread for program in programs]
     with opened(secure=options.secure) as bench:
         drain = _Drain(bench, options.events)
@@ -104,10 +113,35 @@ def run(options: argparse.Namespace) -> None:
     if len(options.spread) > 1 and IN_ORDER in options.spread:
         figures.print_ratios_to({run.name: run.program.name for run in runs if run.spread.seconds}, rounds)
     figures.print_figures(rounds)
-    report.say(noise.verdict(bench.calibrations))
+    verdict = noise.verdict(bench.calibrations)
+    tables = {name: stages.table(micros, rounds[name]) for name, micros in drain.stages.items()}
+    for name, table in tables.items():
+        report.say("\n".join([f"Stages of {name}:\n", *table, ""]))
+    report.say(verdict)
+    if options.publish and tables:
+        page.write({"stages": [*tables[first.label(PROFILED.name)], "", verdict]})
+    elif options.publish:
+        page.write(page.drain(rounds, events=options.events, verdict=verdict))
     if options.plot:
         title = f"{options.events:,} events from Kafka into MongoDB"
         chart.draw(options.plot, rounds, ours=OURS.name, title=title)
+
+
+def _ready(options: argparse.Namespace) -> Sequence[Program]:
+    if (options.profile or options.publish) and (options.programs is not PROGRAMS or options.compare or options.plot):
+        sys.exit("--profile and --publish have programs and a chart of their own")
+    if options.profile:
+        chosen: Sequence[Program] = OURS, PROFILED
+    elif options.publish:
+        chosen = named(",".join((OURS.name, *page.COMPARED)))
+        options.plot = page.CHART
+    else:
+        chosen = _COMPARED[options.compare] if options.compare else options.programs
+    secured.check(options, chosen)
+    programs = ready(chosen)
+    if options.publish and len(programs) < len(chosen):
+        sys.exit("--publish needs all programs of the tables")
+    return programs
 
 
 class _Run(NamedTuple):
@@ -130,6 +164,9 @@ class _Drain:
         self._events = events
         self._topics: dict[Spread, str] = {}
         self._twins: dict[Spread, str] = {}
+        self._sent: dict[Spread, SentEvents] = {}
+        #: CPU µs per event of each stage, in each round with the profiler.
+        self.stages: dict[str, list[Mapping[str, float]]] = defaultdict(list)
         #: Fields that the canonical shape adds to each document.
         self._added = set[str]()
 
@@ -140,6 +177,14 @@ class _Drain:
             self._bench.send_with(topic, spread.command(self._events, events))
         else:
             self._bench.send(topic, self._events)
+        reading = {"group.id": "sent", "enable.auto.commit": False}
+        self._sent[events] = sent.read(
+            topic,
+            self._events,
+            partitions=Settings().partitions,
+            consumer=self._bench.kafka().consumer(reading),
+            registry_url=self._bench.registry_url,
+        )
         if with_json:
             report.progress("sending the same events as JSON")
             addresses = self._bench.backend.addresses
@@ -170,14 +215,22 @@ class _Drain:
         """Run a program with its own consumer group and database until it has stored the events it must store."""
         program, topics = run.program, self._twins if run.program.reads_json else self._topics
         enough = min(program.enough or self._events, self._events)
-        environ = {**self._bench.environment(name, topic=topics[run.spread]), **_KEEP_MINUTES}
+        profile = self._bench.file(f"{name}.profile")
+        environ = {
+            **self._bench.environment(name, topic=topics[run.spread]),
+            **_KEEP_MINUTES,
+            stages.FILE: str(profile),
+        }
         with self._bench.database(name) as database:
             command, began = program.command(), time.monotonic()
             with self._bench.running(name, command, environ) as server:
                 watch = Watch(server, began, self._bench.backend, database)
                 round_ = watch.until(enough, has_rollups=program.has_rollups)
-            fields = _FIELDS | (self._added if program is OURS else set[str]())
-            _check(database["events"], self._events, enough, fields)
+            if program is PROFILED:
+                self.stages[run.name].append(stages.per_event(profile, began, round_))
+            added = self._added if program is OURS else set[str]()
+            _check(database["events"], self._events, enough, added)
+            sent.check(self._sent[run.spread], database["events"], with_place=program.tells_stamp)
         report.progress(
             f"  {round_.events_per_second:,.0f} events/s, CPU µs per event: {round_.cpu_micros_per_event:.1f}, mongod's"
             f" {round_.mongod_cpu_micros_per_event:.1f}; {round_.peak_memory_mb:.0f} MB"
@@ -185,11 +238,11 @@ class _Drain:
         return round_
 
 
-def _check(collection: Collection[dict[str, Any]], events: int, enough: int, fields: AbstractSet[str]) -> None:
-    """Exit unless the stored events are the sent ones, up to the number that the program had to store."""
+def _check(collection: Collection[dict[str, Any]], events: int, enough: int, added: AbstractSet[str]) -> None:
+    """Exit unless as many events are stored as the program had to store, each with the fields that were added."""
     stored = collection.count_documents({})
     if not enough <= stored <= events:
         sys.exit(f"{stored} of {events} events were stored: the figures are not valid")
-    complete = collection.count_documents({name: {"$exists": True} for name in fields})
+    complete = collection.count_documents({name: {"$exists": True} for name in added})
     if complete != stored:
         sys.exit(f"{stored - complete} of {stored} events lack some of their fields: the figures are not valid")

@@ -45,7 +45,7 @@ def print_ratios_to(bases: Mapping[str, str], rounds: Rounds) -> None:
 
 
 def _ratio_row(name: str, ours: Sequence[Round], others: Sequence[Round]) -> Sequence[str]:
-    return [name, *(spread(_ratios(figure, ours, others), ".2f") for figure in _RATIOS.values())]
+    return [name, *(spread(ratios(figure, ours, others), ".2f") for figure in _RATIOS.values())]
 
 
 def print_figures(rounds: Rounds) -> None:
@@ -64,5 +64,6 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}}–{max(values):{form}})"
 
 
-def _ratios(figure: _Figure, ours: Sequence[Round], others: Sequence[Round]) -> Sequence[float]:
+def ratios(figure: Callable[[Round], float], ours: Sequence[Round], others: Sequence[Round]) -> Sequence[float]:
+    """A figure of the one divided by that of the other, round by round."""
     return [figure(our) / figure(other) for our, other in zip(ours, others, strict=True)]

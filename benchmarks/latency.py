@@ -15,7 +15,7 @@ from benchmarks import noise, report, secured
 from benchmarks.arrivals import Arrival, Arrivals
 from benchmarks.bench import Bench, opened
 from benchmarks.figures import spread
-from benchmarks.programs import LOOP, OURS, Program, named
+from benchmarks.programs import LOOP, OURS, Program, named, ready
 from benchmarks.watching import until
 from streamapp.local.process import Server
 from streamapp.settings import Settings
@@ -74,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the programs in turns, each at all rates; print percentiles and the machine's noise."""
     secured.check(options, options.programs)
-    programs = {program.name: program for program in options.programs}
+    programs = {program.name: program for program in ready(options.programs)}
     runs: dict[tuple[int, str], list[_Run]] = {(rate, name): [] for rate in options.rates for name in programs}
     with opened(secure=options.secure) as bench:
         for number, name in bench.turns([*programs], options.rounds):

@@ -29,8 +29,12 @@ def say(text: str) -> None:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: text aligned left, numbers aligned right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    say("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
+    say("\n".join(lines(head, rows)) + "\n")
+
+
+def lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[str]:
+    """Return the lines of a table."""
+    return [f"| {' | '.join(line)} |" for line in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
 
 
 def machine(mongo_uri: str) -> str:

@@ -10,18 +10,24 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.programs import connect
+from benchmarks import report
+from benchmarks.programs import compiled, connect
+from benchmarks.programs.compiled import UnavailableError
 from streamapp import net
 from streamapp.settings import Settings
 
 #: The same as in quix.py.
 _QUIX_VERSION = "3.28.1"
+#: Modules of goloop, crates of rustloop, first those that both ways use.
+_GO = ("github.com/twmb/franz-go", "go.mongodb.org/mongo-driver/v2", "github.com/hamba/avro/v2")
+_RUST = ("rdkafka", "mongodb", "apache-avro")
+_SAME = "BSON by hand, `_id` and index as streamapp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,7 @@ class Program:
 
     name: str
     #: Prepares what the program needs on disk, with downloads if necessary; returns the command that runs it.
+    #: Raises UnavailableError.
     command: Callable[[], Sequence[str]]
     #: Name and versions.
     made_of: Callable[[], str]
@@ -63,7 +70,7 @@ def _connect(*arguments: str) -> Callable[[], Sequence[str]]:
 @cache
 def _quix() -> Sequence[str]:
     if not (uv := shutil.which("uv")):
-        sys.exit("quix runs in an environment that uv creates: install uv, or leave quix out of --programs")
+        raise UnavailableError("it runs in an environment that `uv` creates, which is not installed")
     script = str(Path(__file__).with_name("quix.py"))
     subprocess.run([uv, "sync", "--quiet", "--script", script], check=True)
     # the interpreter itself, so that uv is not measured
@@ -122,6 +129,13 @@ WITHOUT_KERNEL = Program(
     has_rollups=True,
     can_log_in=True,
 )
+PROFILED = Program(
+    name="profiled",
+    command=_worker("benchmarks.profiled"),
+    made_of=lambda: "streamapp with a profiler in its process",
+    has_rollups=True,
+    can_log_in=True,
+)
 LOOP = Program(name="loop", command=_module("loop"), made_of=_BY_HAND)
 PROGRAMS = (
     OURS,
@@ -130,6 +144,18 @@ PROGRAMS = (
     AS_WRITTEN,
     WITHOUT_KERNEL,
     LOOP,
+    Program(name="go", command=compiled.go("driver"), made_of=lambda: compiled.go_modules(*_GO)),
+    Program(
+        name="go-same",
+        command=compiled.go("same"),
+        made_of=lambda: f"{compiled.go_modules(*_GO[:2])}, {_SAME}",
+    ),
+    Program(name="rust", command=compiled.rust("driver"), made_of=lambda: compiled.rust_crates(*_RUST)),
+    Program(
+        name="rust-same",
+        command=compiled.rust("same"),
+        made_of=lambda: f"{compiled.rust_crates(*_RUST[:2])}, {_SAME}",
+    ),
     Program(
         name="faust", command=_module("stock_faust", "worker", "--without-web", "--loglevel", "warn"), made_of=_OURS
     ),
@@ -162,3 +188,16 @@ def named(text: str) -> Sequence[Program]:
     if unknown := [name for name in names if name not in known]:
         raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     return [known[name] for name in names]
+
+
+def ready(programs: Iterable[Program]) -> Sequence[Program]:
+    """Prepare each program, so that no round waits for a download; leave out those that this machine cannot run."""
+    found: list[Program] = []
+    for program in programs:
+        try:
+            program.command()
+        except UnavailableError as exc:
+            report.progress(f"{program.name} is left out: {exc}")
+        else:
+            found.append(program)
+    return found or sys.exit("no program is left to run")
