@@ -119,7 +119,8 @@ def run(options: argparse.Namespace) -> None:
         report.say("\n".join([f"Stages of {name}:\n", *table, ""]))
     report.say(verdict)
     if options.publish and tables:
-        page.write({"stages": [*tables[first.label(PROFILED.name)], "", verdict]})
+        head = f"{options.events:,} events, {options.rounds} rounds; median and range."
+        page.write({"stages": [head, verdict, "", *tables[first.label(PROFILED.name)]]})
     elif options.publish:
         page.write(page.drain(rounds, events=options.events, verdict=verdict))
     if options.plot:

@@ -100,7 +100,8 @@ def run(options: argparse.Namespace) -> None:
                 found[name].append(_inserted(bench, database, _KINDS[name], options.events))
     rows = [_row(name, found) for name in found]
     table = report.lines(["inserted", *_COLUMNS, "CPU to that of streamapp's"], rows)
-    lines = [*table, "", noise.verdict(bench.calibrations)]
+    head = f"{options.events:,} events, {options.rounds} rounds in turns; median and range."
+    lines = [head, noise.verdict(bench.calibrations), "", *table]
     report.say("\n".join(lines))
     if options.publish:
         page.write({"insert": lines})
