@@ -10,8 +10,6 @@
 
 /* Bytes of the smallest record, which has neither key nor value nor headers. */
 #define LEAST_RECORD 7
-/* So many bytes may belong to no record that is kept: they stay in memory with the others. */
-#define SPARE_BYTES ((size_t)64 << 10)
 
 /* A record, as in streamapp/model/record_columns.py: places are in the bytes of its batch, and the size of null is -1.
    `memory` is what the transport counts for it. */
@@ -33,7 +31,9 @@ typedef struct {
     size_t count;
     /* Records before this offset are left out. */
     int64_t next_offset;
+    /* Bytes and counted memory of the records that are kept. */
     size_t kept_bytes;
+    int64_t memory;
     int has_headers;
 } Rows;
 
@@ -107,18 +107,20 @@ static int read_row(Work *w, const RecordBatch *b, Rows *found) {
     found->next_offset = row->offset + (row->offset < INT64_MAX);
     found->has_headers |= row->header_count > 0;
     found->kept_bytes += (size_t)length;
+    found->memory += row->memory;
     found->count++;
     return 1;
 }
 
-/* Find `count` records; `found->rows` has room for all that `size` bytes can hold. */
+/* Find `count` records, for which `found->rows` has room. The bytes of records that are left out stay in memory: there
+   must not be more of them than what is counted for the others. */
 static int read_rows(const RecordBatch *b, size_t size, int64_t count, Rows *found) {
     Work w = {0};
     w.at = found->data;
     w.end = found->data + size;
     for (; count > 0; count--)
         if (!read_row(&w, b, found)) return 0;
-    return w.at == w.end && (size <= SPARE_BYTES || found->kept_bytes >= size / 2);
+    return w.at == w.end && (!found->count || (int64_t)(size - found->kept_bytes) <= found->memory);
 }
 
 /* The number of rows until their memory reaches `most`, and that memory. */
