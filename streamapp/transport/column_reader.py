@@ -16,7 +16,6 @@ Records = Sequence[BatchRecord] | Piece
 _MAGIC = 2
 _MEMORY = RECORD_OVERHEAD_BYTES, HEADER_OVERHEAD_BYTES, MAX_HEADERS
 
-
 #: Returns the kernel; None: aiokafka reads the records.
 KernelOf = Callable[[], RecordKernel | None]
 
@@ -37,7 +36,10 @@ class ColumnReader:
         if batch.magic != _MAGIC or header is None:
             return None
         place = batch.offset, records.last_offset, header.first_ms, header.append_ms
-        found = self._kernel.records(records.data, records.record_count, begin, place, _MEMORY)
+        try:
+            found = self._kernel.records(records.data, records.record_count, begin, place, _MEMORY)
+        except OverflowError:  # an offset of more than 64 bits
+            return None
         return None if found is None else Piece(records.data, *found)
 
     def fitting(self, piece: Piece, at: int, max_records: int, max_bytes: int) -> tuple[Piece, int, int]:

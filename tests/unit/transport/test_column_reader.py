@@ -179,6 +179,14 @@ def test_the_kernel_finds_what_aiokafka_reads(caplog: pytest.LogCaptureFixture) 
     assert found > 5 * tried
 
 
+def test_offsets_beyond_64_bits_are_left_to_aiokafka() -> None:
+    """No broker gives them; the header of a batch can say so."""
+    data = batch(record(0) + record(1), 2, base=2**63 - 1, last=1)
+
+    without, _ = read(data, 0, (9, 9_999), kernel=None)
+    assert without == read(data, 0, (9, 9_999), kernel=KERNEL)[0]
+
+
 def check_columns(records: Sequence[BatchRecord], data: bytes) -> bool:
     """Whether records are columns; checks that these answer all questions as a list of the records does."""
     if not isinstance(records, RecordColumns):
