@@ -6,18 +6,19 @@ rollups count.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dashboard.data import chunks, direct
 from dashboard.data.chunks import Chunk, KeptAnswers
-from dashboard.data.direct import GroupSums
+from dashboard.data.rollup_sums import Sums
 from dashboard.model.snapshot import Filter
 from dashboard.model.time_window import Window, to_ms
 from streamapp.model.user_event import TIME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from datetime import datetime
 
     from pymongo.database import Database
@@ -41,8 +42,10 @@ class EventSums(NamedTuple):
 
     #: Number of events, whatever the filter.
     stored: int
-    #: The events that may pass the filter.
-    sums: GroupSums
+    #: Of the events that pass the filter.
+    users: AbstractSet[str]
+    #: The events that pass the filter by their values; of a window one part for each chunk.
+    parts: Sequence[Sums]
 
 
 def of_window(
@@ -65,11 +68,9 @@ def of_window(
         if {each["bucket"] for each in rollups.get(chunk, ())}.issuperset(of_chunk):
             kept.keep(asked, stamps[chunk], found[chunk])
     return EventSums(
-        stored=sum(of_chunk.stored for of_chunk in found.values()),
-        sums=GroupSums(
-            by_value=sum((of_chunk.sums.by_value for of_chunk in found.values()), Counter()),
-            users=frozenset().union(*(of_chunk.sums.users for of_chunk in found.values())),
-        ),
+        stored=sum(each.stored for each in found.values()),
+        users=frozenset().union(*(each.users for each in found.values())),
+        parts=[part for each in found.values() for part in each.parts],
     )
 
 
@@ -83,10 +84,12 @@ def _read(
     groups: dict[Chunk, list[Group]] = {chunk: [] for chunk in buckets}
     for group in direct.groups(database, candidates, window.level.width_ms, names):
         groups[chunks.chunk_of(group.bucket, window)].append(group)
+    sums = {chunk: direct.summed(groups[chunk], query.wanted, query.numbers, names) for chunk in buckets}
     return {
         chunk: EventSums(
             stored=events.count_documents(spans[chunk]),
-            sums=direct.summed(groups[chunk], query.wanted, query.numbers, names),
+            users=sums[chunk].users,
+            parts=[Sums(direct.counted(sums[chunk], query.wanted, query.numbers), {})] if query.by_value else [],
         )
         for chunk in buckets
     }

@@ -134,9 +134,9 @@ class MongoReader:
 def _with_events(counts: Counts, query: EventQuery, found: EventSums) -> Counts:
     """The counts with what the events tell: users, and if it was asked all values."""
     if query.by_value:
-        counts = replace(direct.counted(found.sums, query.wanted, query.numbers), options=counts.options)
+        counts = replace(rollup_sums.counts(found.parts, query.wanted), options=counts.options)
     # Events of the last second can be stored and not counted yet.
-    return replace(counts, users=min(len(found.sums.users), counts.total + counts.possible))
+    return replace(counts, users=min(len(found.users), counts.total + counts.possible))
 
 
 def _rolled_up(database: Database[dict[str, Any]]) -> int:
