@@ -27,6 +27,8 @@ RANGED = (EVENTS, USERS, SCHEMAS, LATEST)
 INTERVALS: Mapping[str, int | None] = {"5 s": 5, "10 s": 10, "30 s": 30, "off": None}
 #: Seconds for which a kiosk shows each view.
 ROTATIONS: Mapping[str, int | None] = {"off": None, "15 s": 15, "30 s": 30, "60 s": 60}
+#: Seconds between two refreshes while views are shown in turn; shorter than each of them.
+_TURN_INTERVAL = 5
 ZONES = ("local time", "UTC")
 #: The parameter of the address for the time that the view of the pipeline shows.
 SPAN = "span"
@@ -85,8 +87,8 @@ def _choice() -> Choice:
     return Choice(
         view=view,
         query=Query(chosen=chosen, filter=address.filtered()),
-        # Without a refresh, the next view would never come.
-        interval=interval or rotation,
+        # A refresh also shows the next view.
+        interval=_TURN_INTERVAL if rotation else interval,
         zone=address.zone(ZONES),
         is_kiosk=is_kiosk,
         compares=address.is_on("compare"),

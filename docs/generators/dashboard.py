@@ -43,7 +43,7 @@ def parameters() -> str:
     return table(["parameter", "values, the default first", "meaning"], rows)
 
 
-_ROTATE = "In a kiosk, show all views in turn, or those that `view` names, each for so long."
+_ROTATE = "In a kiosk, show all views in turn, or those that `view` names, each for so long; refresh every 5 s."
 
 
 def _values(values: Iterable[str]) -> str:
