@@ -60,7 +60,7 @@ def _stored(settings: Settings) -> StoredCounts | None:
     try:
         return version_list.stored_counts(mongo, settings.subject, datetime.now(UTC))
     except StoreUnavailable as exc:
-        click.echo(f"The events are not counted, because MongoDB does not answer: {exc}", err=True)
+        click.echo(f"The events are not counted: {exc}", err=True)
         return None
     finally:
         mongo.close()

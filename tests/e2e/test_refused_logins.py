@@ -11,10 +11,12 @@ import pytest
 
 from streamapp.local.backend import Backend
 from streamapp.local.rights import PROGRAMS
-from tests.e2e.test_access_faults import WRONG
-from tests.e2e.test_secure import NAMES, secrets_of, security_of, send, settings_of
+from tests.e2e.test_access_faults import WRONG, is_verified
+from tests.e2e.test_secure import NAMES, secrets_of, security_of, send, settings_of, stored
 from tests.support import forked
 from tests.support.backends import running_backend
+from tests.support.forked import ForkedWorker
+from tests.support.until import until
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "user_event_v2.avsc"
 #: Programs with pages or a log are in other tests: test_access_faults.py, test_page.py.
@@ -33,12 +35,12 @@ REGISTRY = ("send-sample", "verify", "explain", "doctor", "schema check", "schem
 PASSWORD = "the user or the password is wrong"
 #: Server → what a command says, one of each line.
 SAID: Mapping[str, Sequence[Sequence[str]]] = {
-    "kafka": [[PASSWORD], ["STREAMAPP_KAFKA_SASL_PASSWORD"], ["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS"]],
+    "kafka": [[PASSWORD], ["STREAMAPP_KAFKA_SASL_PASSWORD"], ["STREAMAPP_KAFKA_BOOTSTRAP_SERVERS", "kafka.address"]],
     "registry": [["answers 401", "answers with status 401"], ["STREAMAPP_SCHEMA_REGISTRY_PASSWORD"]],
     "mongodb": [[PASSWORD, "refuses the login"], ["STREAMAPP_MONGO_URI"]],
 }
 #: Commands that say so, and do the rest.
-WORKS_WITHOUT = {("dlq list", "mongodb")}
+WORKS_WITHOUT = {("dlq list", "mongodb"), ("schema list", "mongodb")}
 CASES = [
     *((program.name, "kafka") for program in PROGRAMS if program.kafka and program.name not in APART),
     *((program.name, "mongodb") for program in PROGRAMS if program.actions and program.name not in APART),
@@ -47,10 +49,15 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def secured() -> Generator[Backend]:
-    """Return a secured backend with some records."""
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Generator[Backend]:
+    """Return a secured backend with events and dead letters in all partitions."""
     with running_backend(secure=True, **NAMES) as backend:
-        send(settings_of(backend), 5)
+        settings = settings_of(backend)
+        send(settings, 100, "--faults", "bad-magic=0.3", "--seed", "1")
+        with ForkedWorker(settings, tmp_path_factory.mktemp("worker")) as worker:
+            until(lambda: stored(backend) > 50, what="the events")
+            until(lambda: is_verified(settings), within=60, what="all records settled")
+            assert worker.stop() == 0
         yield backend
 
 
