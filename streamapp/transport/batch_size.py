@@ -39,12 +39,6 @@ class Sized(Protocol):
 R = TypeVar("R", bound=Sized)
 
 
-def memory_size(record: Sized) -> int:
-    """Bytes of memory that a record takes up while it is in flight."""
-    (size,) = memory_sizes([record])
-    return size
-
-
 def memory_sizes(records: Sequence[Sized]) -> list[int]:
     """The memory size of each record; a call for each would take half as long again."""
     if isinstance(records, RecordColumns):

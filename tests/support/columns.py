@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from streamapp.model.record import BatchRecord
 from streamapp.model.record_columns import ROW, Piece, RecordColumns
-from streamapp.transport.batch_size import memory_size
+from streamapp.transport.batch_size import memory_sizes
 
 
 def columns_of(records: Sequence[BatchRecord]) -> RecordColumns:
     """Return the records as columns of one piece."""
     data, rows = bytearray(), list[bytes]()
-    for record in records:
+    for record, memory in zip(records, memory_sizes(records), strict=True):
         places = [_added(data, part) for part in (record.key, record.value)]
         headers_at = len(data)
         for name, value in record.headers:
             data += nullable(name.encode()) + nullable(value)
-        fields = (*places[0], *places[1], headers_at, len(record.headers), memory_size(record))
+        fields = (*places[0], *places[1], headers_at, len(record.headers), memory)
         rows.append(ROW.pack(record.offset, record.timestamp, *fields))
     return RecordColumns([Piece(bytes(data), b"".join(rows), any(record.headers for record in records))])
 

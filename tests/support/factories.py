@@ -17,7 +17,7 @@ from streamapp.kafka.dead_letter_contents import headers_of
 from streamapp.model import event
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionBatch, Reason, TopicRecord, origin_of
 from streamapp.model.user_event import VERSIONS, DimensionValues
-from streamapp.transport.batch_size import memory_size
+from streamapp.transport.batch_size import memory_sizes
 
 NOW = 1_790_000_000_000
 TOPIC_ID = "AAAAAAAAAAAAAAAAAAAAAB"
@@ -98,7 +98,7 @@ def a_batch(
         records=in_form(
             [DefaultRecord(each.offset, each.timestamp, 0, each.key, each.value, each.headers) for each in records]
         ),
-        size=sum(map(memory_size, records)),
+        size=sum(memory_sizes(records)),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamapp.model.record_columns import RecordColumns
-from streamapp.transport.batch_size import RECORD_OVERHEAD_BYTES, memory_size, memory_sizes, split
+from streamapp.transport.batch_size import RECORD_OVERHEAD_BYTES, memory_sizes, split
 from tests.support.columns import columns_of
 
 
@@ -48,7 +48,7 @@ def test_split_keeps_order_and_limits(values: list[bytes | None], max_records: i
 )
 def test_memory_size_counts_key_value_headers_and_overhead(record: FakeRecord, expected: int) -> None:
     """Empty records and empty headers take up memory, too."""
-    assert memory_size(record) == RECORD_OVERHEAD_BYTES + expected
+    assert memory_sizes([record]) == [RECORD_OVERHEAD_BYTES + expected]
 
 
 @pytest.mark.parametrize(("max_records", "max_bytes"), [(2, 100), (9, 7), (9, 1)])

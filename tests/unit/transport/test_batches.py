@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streamapp.transport.batch_size import memory_size
+from streamapp.transport.batch_size import memory_sizes
 from streamapp.transport.batches import BatchBuilder, PartitionBatchMessage
 from streamapp.transport.offset_tracker import OffsetTracker
 from streamapp.transport.response_buffer import FetchedPartition
@@ -41,7 +41,7 @@ def a_fetch(*offsets: int, position_before: int = 0, position_after: int | None 
     """Return a fetch of these offsets of the partition."""
     records = [FakeRecord(value=b"x", offset=offset) for offset in offsets]
     position = offsets[-1] + 1 if position_after is None else position_after
-    return FetchedPartition(A, position_before, records, sum(map(memory_size, records)), position, 99)
+    return FetchedPartition(A, position_before, records, sum(memory_sizes(records)), position, 99)
 
 
 def test_message_carries_its_batch_and_its_entry_in_the_tracker() -> None:

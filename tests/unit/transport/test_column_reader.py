@@ -122,7 +122,12 @@ class Generator:
         last = max(0, count - 1) if rng.random() < 0.9 else rng.choice([0, at, -1, 2**31 - 1])
         count += rng.choice([0] * 20 + [1, -1])
         made = batch(
-            data, count, base=base, last=min(last, 2**31 - 1), attributes=attributes, producer=rng.randint(4, 6)
+            data,
+            count,
+            base=base,
+            last=max(-(2**31), min(last, 2**31 - 1)),
+            attributes=attributes,
+            producer=rng.randint(4, 6),
         )
         if rng.random() < 0.03:
             return self._broken(made)  # its checksum is wrong, or its length
