@@ -28,6 +28,7 @@ from playwright.sync_api import Browser, Page, expect
 from pymongo import MongoClient
 
 from dashboard.views.controls import VIEWS
+from dashboard.views.tables import ROW_HEIGHT
 from streamapp.settings import Settings
 from tests.support import chromium
 from tests.support.backends import plain_settings, running_backend
@@ -48,6 +49,13 @@ OLD, NEW = 60_000, 9_000
 NEW_SINCE = timedelta(hours=20)
 #: For two minutes, with records that cannot be stored.
 SENT_NOW = ("--rate", "15", "--count", "1800", "--faults", "corrupt=0.01,unknown-id=0.005,empty=0.005")
+#: `streamapp worker` on a host of another name, for workers report the name of their host.
+WORKER = (
+    sys.executable,
+    "-c",
+    "import runpy, socket; socket.gethostname = lambda: 'host-a'; runpy.run_module('streamapp', run_name='__main__')",
+    "worker",
+)
 DATABASE_OF_NOTHING = "nothing"
 PATIENCE_MS = 60_000
 
@@ -63,6 +71,8 @@ class Picture(NamedTuple):
     height: int = HEIGHT
     #: Whether all of the view is on it, or what the screen shows without scrolling.
     is_whole: bool = True
+    #: Whether an event of the table is selected.
+    has_event: bool = False
 
 
 #: The pictures of the documents.
@@ -72,7 +82,7 @@ PICTURES = (
     Picture("page-users", "?view=Users&range=1+h"),
     Picture("page-schemas", "?view=Schemas&range=24+h"),
     Picture("page-pipeline", "?view=Pipeline"),
-    Picture("page-latest", "?view=Latest&range=1+h"),
+    Picture("page-latest", "?view=Latest&range=1+h", has_event=True),
 )
 EMPTY = Picture("page-empty", "", height=520, is_whole=False)
 #: What there is to look at.
@@ -124,7 +134,7 @@ def pages() -> Generator[tuple[str, str]]:
             schema_registry_url=addresses.schema_registry_url,
             mongo_uri=addresses.mongo_uri,
         )
-        stack.enter_context(Worker(known, folder)).wait_until_ready()
+        stack.enter_context(Worker(known, folder, command=WORKER)).wait_until_ready()
         send(known)
         page = stack.enter_context(served(addresses.mongo_uri, known.mongo_database, folder))
         yield page, stack.enter_context(served(addresses.mongo_uri, DATABASE_OF_NOTHING, folder))
@@ -155,6 +165,9 @@ def take(pictures: Iterable[Picture], browser: Browser, url: str, folder: Path) 
         page = context.new_page()
         page.goto(f"{url}/{picture.address}")
         wait_until_drawn(page)
+        if picture.has_event:
+            page.get_by_test_id("stDataFrame").click(position={"x": 100, "y": 3.5 * ROW_HEIGHT})
+            expect(page.get_by_role("button", name="Close")).to_be_visible(timeout=PATIENCE_MS)
         if picture.is_whole:
             page.set_viewport_size({"width": picture.width, "height": whole_height(page)})
             wait_until_drawn(page)

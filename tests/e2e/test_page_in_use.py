@@ -263,7 +263,7 @@ def test_every_view_fits_and_is_for_everybody(
         for theme in THEMES:
             page.emulate_media(color_scheme=theme)
             page.goto(f"{url}/?view={view}")
-            expect(page.locator(".st-key-status")).to_be_visible(timeout=30_000)
+            expect(page.locator(".st-key-status")).to_be_visible(timeout=SOON_MS)
             if view == VIEWS[0]:
                 expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)
                 assert page.evaluate(BOXES)[0]["top"] < HEIGHTS[width] - 100

@@ -137,7 +137,7 @@ def bars(counted: Counter[str], n: int) -> str:
 
 
 def expect_figure(page: Page, name: str | re.Pattern[str]) -> None:
-    expect(page.get_by_role("figure", name=name)).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("figure", name=name)).to_be_visible(timeout=SOON_MS)
 
 
 def test_users_view_equals_a_recount(tab: Page, url: str, stored: list[dict[str, Any]]) -> None:
@@ -189,7 +189,7 @@ def test_schemas_view_equals_a_recount(tab: Page, url: str, stored: list[dict[st
 def test_pipeline_view_opens_a_reason_and_a_day(tab: Page, url: str) -> None:
     """The error, the schema and the command of the last record; the choice is in the address."""
     tab.goto(f"{url}/?view=Pipeline&refresh=10+s")
-    tab.get_by_text(re.compile("^undecodable · 12 · last")).click(timeout=30_000)
+    tab.get_by_text(re.compile("^undecodable · 12 · last")).click(timeout=SOON_MS)
     expect(tab.get_by_text("streamapp dlq show --origin user_events-1-42").first).to_be_visible()
     expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible()
 
@@ -208,7 +208,7 @@ def test_latest_view_finds_the_events_of_a_user(tab: Page, url: str, stored: lis
     one = next(each for each in stored if each["schema_version"] == "v2")
     of_user = [each for each in stored if each["user_id"] == one["user_id"]]
     tab.goto(f"{url}/?view=Latest&refresh=off&range=1+h&event={one['_id']}")
-    expect(tab.get_by_text(f"+ browser = {one['browser']}, added by v2")).to_be_visible(timeout=30_000)
+    expect(tab.get_by_text(f"+ browser = {one['browser']}, added by v2")).to_be_visible(timeout=SOON_MS)
     expect(tab.get_by_text(one["_id"])).to_be_visible()
 
     tab.get_by_role("button", name="Events of this user").click()
@@ -225,7 +225,7 @@ def test_click_on_a_row_shows_its_event(tab: Page, url: str, stored: list[dict[s
     tab.goto(f"{url}/?view=Latest&range=1+h")
     newest = sorted(stored, key=lambda each: each["event_timestamp"], reverse=True)
     table = tab.get_by_test_id("stDataFrame").first
-    expect(table).to_be_visible(timeout=30_000)
+    expect(table).to_be_visible(timeout=SOON_MS)
     wide = table.bounding_box()
 
     for row, x in ((1, 30), (4, 300)):
@@ -292,8 +292,8 @@ def test_kiosk_fits_a_screen(view: str, chromium: Browser, url: str, stored: lis
     assert stored
     page = chromium.new_page(viewport={"width": 1920, "height": 1080})
     page.goto(f"{url}/?kiosk=true&view={view}&range=1+h")
-    expect(page.get_by_text("could not be stored").first).to_be_visible(timeout=30_000)
-    expect(page.locator(SHOWN_LAST[view]).last).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("could not be stored").first).to_be_visible(timeout=SOON_MS)
+    expect(page.locator(SHOWN_LAST[view]).last).to_be_visible(timeout=SOON_MS)
 
     height, shown = page.evaluate(
         "() => { const e = document.querySelector('[data-testid=stMain]'); return [e.scrollHeight, e.clientHeight] }"
@@ -313,8 +313,8 @@ def test_kiosk_goes_on_after_a_drag_and_shows_the_named_views_in_turn(tab: Page,
 
     tab.goto(f"{url}/?kiosk=true&rotate=15+s&view=Users&view=Pipeline")
     for _ in range(2):
-        expect(tab.get_by_role("heading", name="Funnel")).to_be_visible(timeout=60_000)
-        expect(tab.get_by_role("heading", name="Workers")).to_be_visible(timeout=60_000)
+        expect(tab.get_by_role("heading", name="Funnel")).to_be_visible(timeout=SOON_MS)
+        expect(tab.get_by_role("heading", name="Workers")).to_be_visible(timeout=SOON_MS)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -332,7 +332,7 @@ def test_views_are_for_everybody(
         (f"Latest&event={first['_id']}&user={first['user_id']}", "Event", first["_id"]),
     ):
         tab.goto(f"{url}/?view={view}&refresh=off")
-        expect(tab.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=30_000)
+        expect(tab.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=SOON_MS)
         expect(tab.get_by_text(shown).first).to_be_visible(timeout=SOON_MS)
         faults[title] = faults_of(tab)
 
