@@ -39,9 +39,9 @@ class BatchTransport(stock.Transport):
     ) -> None:
         super().__init__(list(url), app, loop)
         install_log_filters()
-        name_error_codes()
         self._options = options
 
     def create_consumer(self, callback: Any, **kwargs: Any) -> Any:
         """Create the consumer."""
+        name_error_codes()
         return super().create_consumer(callback, options=self._options, **kwargs)
