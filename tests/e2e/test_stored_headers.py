@@ -58,6 +58,7 @@ def test_headers_of_records_are_stored(settings: Settings, database: Database[An
         producer.flush()
         until(lambda: database.events.estimated_document_count() >= len(SENT) - 1, what="the documents")
         until(lambda: database.dead_letters.count_documents({"reason": "refused-by-store"}), what="the dead letter")
+        until(lambda: committed(settings) == end_offsets(settings), what="no lag before the replay")
         database.command("collMod", "events", validator={})
         assert 1 == succeeded(dlq.command, settings, "replay")["replayed"]
         until(lambda: database.events.estimated_document_count() >= len(SENT), what="the replayed event")
