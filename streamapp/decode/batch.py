@@ -172,7 +172,7 @@ def _parts(  # noqa: PLR0913 - see `parts`
     """The same, given the documents that the fast path has made; None for records that it declined."""
     documents, records, versions = list[Document](), list[BatchRecord](), list[str]()
     dead, out_of_order, topic_id = list[DeadLetter](), set[int](), batch.topic_id
-    built, is_in_thread = 0, False
+    built, is_in_thread, last_offset = 0, False, batch.records[-1].offset
     for record, fast_document in zip(batch.records, fast, strict=True):
         if fast_document is not None:
             documents.append(fast_document)
@@ -204,11 +204,11 @@ def _parts(  # noqa: PLR0913 - see `parts`
             documents.append(document.encoded(made))
             records.append(record)
             versions.append(writer.version)
-        if built >= PART_BYTES and record is not batch.records[-1]:
+        if built >= PART_BYTES and record.offset != last_offset:
             yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, record.offset)
             documents, records, versions, dead, out_of_order = [], [], [], [], set()
             built, is_in_thread = 0, False
-    yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, batch.records[-1].offset)
+    yield DecodedBatch(DecodedEvents(documents, records, versions), dead, out_of_order, last_offset)
 
 
 def _dead_letter(record: Record, origin: Origin, exc: Undecodable) -> DeadLetter:

@@ -73,6 +73,8 @@ def _with_headers(
     made: Converted, batch: PartitionBatch, convert: Callable[[list[Any]], Converted], header_fields: HeaderFields
 ) -> Converted:
     """The same with the documents of records with headers: the kernel declines these, and converts them without."""
+    if isinstance(batch.records, RecordColumns) and not any(piece.has_headers for piece in batch.records.pieces):
+        return made
     ordinary = [(i, each) for i, each in enumerate(batch.records) if each.headers and is_ordinary(each.headers)]
     if not ordinary:
         return made

@@ -10,15 +10,18 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from struct import Struct
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
-from streamapp.model.record import BatchRecord
-from streamapp.model.record_format import nullable_bytes
+from streamapp.model.record import HEADER_PREFIX, BatchRecord
+from streamapp.model.record_format import varint
 
 #: Of a record: offset, timestamp, place and size of the key, of the value, place and number of the headers, memory.
 #: Places are in the data; the size of null is -1.
 ROW = Struct("=qq7i4x")
 OFFSET, VALUE_SIZE, MEMORY = 0, 5, 8
+_PREFIX = HEADER_PREFIX.encode()
+#: The bit of a byte of an integer that says that more bytes follow; most integers of headers have one byte.
+_MORE_FOLLOW = 0x80
 
 
 class Piece(NamedTuple):
@@ -117,11 +120,12 @@ class RecordColumns(Sequence[BatchRecord]):
         )
 
     def _part(self, begin: int, end: int) -> RecordColumns:
-        starts = [0, *self._ends]
-        parts = [
-            piece.part(max(0, begin - start), max(0, end - start))
-            for piece, start in zip(self.pieces, starts, strict=False)
-        ]
+        parts, number = list[Piece](), bisect_right(self._ends, begin)
+        for piece, piece_end in zip(self.pieces[number:], self._ends[number:], strict=True):
+            start = piece_end - piece.record_count
+            if start >= end:
+                break
+            parts.append(piece.part(max(0, begin - start), end - start))
         return RecordColumns([piece for piece in parts if piece.rows])
 
 
@@ -135,6 +139,13 @@ def with_headers(records: Sequence[BatchRecord]) -> Sequence[BatchRecord]:
     if isinstance(records, RecordColumns):
         records = RecordColumns([piece for piece in records.pieces if piece.has_headers])
     return [record for record in records if record.headers]
+
+
+def possible_replays(records: Sequence[BatchRecord]) -> Sequence[BatchRecord]:
+    """The records that have headers, without pieces whose headers cannot have the prefix of streamapp."""
+    if isinstance(records, RecordColumns):
+        records = RecordColumns([piece for piece in records.pieces if _PREFIX in piece.data])
+    return with_headers(records)
 
 
 def _record(  # noqa: PLR0913, PLR0917 - the fields of a row
@@ -160,6 +171,8 @@ def _record(  # noqa: PLR0913, PLR0917 - the fields of a row
 
 def _headers(data: bytes, at: int, count: int) -> Iterator[tuple[str, bytes | None]]:
     for _ in range(count):
-        name, at = nullable_bytes(data, at)
-        value, at = nullable_bytes(data, at)
-        yield cast("bytes", name).decode(), value
+        size, at = varint(data, at) if data[at] & _MORE_FOLLOW else (data[at] >> 1, at + 1)  # never null
+        name, at = data[at : at + size].decode(), at + size
+        size, at = varint(data, at) if data[at] & (_MORE_FOLLOW | 1) else (data[at] >> 1, at + 1)
+        yield name, None if size < 0 else data[at : at + size]
+        at += max(0, size)

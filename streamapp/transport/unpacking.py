@@ -86,16 +86,17 @@ def _zstd(data: bytes) -> _Stream:
 
 def _lz4_chunks(data: bytes) -> Iterator[bytes]:
     """What the stream yields, in less time; each step copies what is left of the data."""
-    while data:
-        frame: Any = lz4.frame.LZ4FrameDecompressor()
-        while not frame.eof:
-            chunk, data = frame.decompress(data, CHUNK_BYTES), b""
-            if chunk:
-                yield chunk
-            elif not frame.eof:
-                message = "a frame ends early"
-                raise UnpackError(message)
-        data = frame.unused_data or b""
+    frame: Any = lz4.frame.LZ4FrameDecompressor()
+    while not frame.eof:
+        chunk, data = frame.decompress(data, CHUNK_BYTES), b""
+        if chunk:
+            yield chunk
+        elif not frame.eof:
+            message = "a frame ends early"
+            raise UnpackError(message)
+    if frame.unused_data:  # clients write one frame
+        stream = _lz4(frame.unused_data)
+        yield from iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
 def _lz4(data: bytes) -> _Stream:

@@ -6,12 +6,15 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
 
 from streamapp.errors import PoisonFlood
+from streamapp.model import record_columns
 from streamapp.model.record import DeadLetter, PartitionId, Reason
 from streamapp.sink.circuit_breaker import FIRST_WAIT_SECONDS, CircuitBreaker
+from tests.support.columns import columns_of
 from tests.support.factories import FakeRecord, a_letter, a_record
 
 GOOD, BAD = "g", "b"
@@ -123,6 +126,18 @@ def test_runs_are_counted_like_single_records(seed: int) -> None:
     expected = naive(batches, failure_ratio=failure_ratio, window=window, min_records=min_records)
 
     assert expected == Feed(failure_ratio=failure_ratio, window=window, min_records=min_records).opens(*batches)
+
+
+def test_records_in_columns_are_counted_without_an_object_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object copies the value and the headers of its record."""
+    made = Mock(wraps=record_columns._record)
+    monkeypatch.setattr(record_columns, "_record", made)
+    records, breaker = [a_record(offset=offset) for offset in range(100)], Feed(min_records=10).breaker
+    dead = [_letter(record) for record in records[20:]]
+
+    with pytest.raises(PoisonFlood):
+        asyncio.run(breaker.check(PartitionId("topic-id", 0), columns_of(records), dead))
+    assert made.call_count <= 2
 
 
 def test_a_ratio_of_zero_turns_it_off() -> None:

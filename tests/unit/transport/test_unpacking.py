@@ -62,7 +62,7 @@ def small(data: bytes) -> bytes | None:
     """Return the same of `unpacked`."""
     try:
         return b"".join(unpacked(LZ4, data))
-    except (RuntimeError, UnpackError):
+    except (RuntimeError, UnpackError, EOFError):
         return None
 
 
