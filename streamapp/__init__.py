@@ -31,6 +31,7 @@ def __getattr__(name: str) -> object:
         memory.relax_gc()  # a twelfth of the time of this import
         from streamapp.worker.app import app  # noqa: PLC0415
 
+        globals()[name] = app  # not again: a second call would exempt garbage from collection for ever
         return app
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)

@@ -58,23 +58,28 @@ class KeptAnswers(Generic[Answer]):
         self._monotonic = monotonic
         self._most = most
         self._lock = Lock()
-        #: Until when they may be used, and the answers.
-        self._kept: OrderedDict[Hashable, tuple[float, Answer]] = OrderedDict()
+        #: By what was asked of which rollups: until when they may be used, the stamps, and the answers.
+        self._kept: OrderedDict[Hashable, tuple[float, Stamps, Answer]] = OrderedDict()
 
     def get(self, asked: Hashable, stamps: Stamps) -> Answer | None:
         """Return what was found in a chunk, None if it must be read."""
         with self._lock:
-            until, answer = self._kept.get((asked, stamps), (-math.inf, None))
-            return answer if self._monotonic() < until else None
+            until, known, answer = self._kept.get((asked, _ids(stamps)), (-math.inf, None, None))
+            return answer if known == stamps and self._monotonic() < until else None
 
     def keep(self, asked: Hashable, stamps: Stamps, answer: Answer) -> None:
         """Keep what was found in a chunk; the stamps are of the same time or from before."""
         seconds = random.uniform(LEAST_SECONDS, MOST_SECONDS)  # noqa: S311 - not a secret
+        key, now = (asked, _ids(stamps)), self._monotonic()
         with self._lock:
-            self._kept[asked, stamps] = self._monotonic() + seconds, answer
-            self._kept.move_to_end((asked, stamps))
-            while len(self._kept) > self._most:
+            self._kept[key] = now + seconds, stamps, answer
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._most or next(iter(self._kept.values()))[0] <= now:
                 self._kept.popitem(last=False)
+
+
+def _ids(stamps: Stamps) -> frozenset[Any]:
+    return frozenset(rollup_id for rollup_id, *_ in stamps)
 
 
 def read(stored: Stored[dict[str, Any]], query: Mapping[str, Any], fields: Sequence[str] = ()) -> list[Document]:

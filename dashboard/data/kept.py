@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Generic, TypeVar
@@ -26,8 +27,10 @@ class _Slot(Generic[Answer]):
     lock: Lock = field(default_factory=Lock)
     #: When the answer was asked for, and the answer.
     answer: tuple[float, Answer] | None = None
-    #: Why the last read in the background has no answer.
-    error: DashboardError | None = None
+    #: Whether it is to be read in the background.
+    is_due: bool = False
+    #: When the last read in the background failed, and why; None if it did not, or this was told.
+    error: tuple[float, DashboardError] | None = None
     #: When a read failed, and why.
     failed: tuple[float, DashboardError] | None = None
 
@@ -66,11 +69,13 @@ class Kept(Generic[Key, Answer]):
         slot = self._slot(key)
         if (error := slot.error) is not None:
             slot.error = None
-            raise error
+            # One that nobody asked for in time says nothing of the present.
+            if self._age(error) < self._usable_for:
+                raise error[1]
         known = slot.answer
         if known is not None and self._age(known) < self._usable_for:
-            # The thread that has the lock reads it already.
-            if self._age(known) >= self._fresh_for and slot.lock.acquire(blocking=False):
+            if self._age(known) >= self._fresh_for and not slot.is_due:
+                slot.is_due = True
                 self._start(lambda: self._read_again(slot, read))
             return known[1]
         asked_at = self._monotonic()
@@ -82,7 +87,7 @@ class Kept(Generic[Key, Answer]):
                 raise failed[1]
             return self._read(slot, read)
 
-    def _age(self, known: tuple[float, Answer]) -> float:
+    def _age(self, known: tuple[float, object]) -> float:
         return self._monotonic() - known[0]
 
     def _read(self, slot: _Slot[Answer], read: Callable[[], Answer]) -> Answer:
@@ -91,19 +96,21 @@ class Kept(Generic[Key, Answer]):
             answer = read()
         except DashboardError as error:
             # without its traceback, which would keep the frames alive
-            slot.failed = self._monotonic(), error.with_traceback(None)
+            slot.failed = self._monotonic(), copy(error)
             raise
-        slot.answer = at, answer
+        slot.answer, slot.error = (at, answer), None
         return answer
 
     def _read_again(self, slot: _Slot[Answer], read: Callable[[], Answer]) -> None:
-        """Read an answer, and release the lock."""
+        """Read an answer, unless a visitor who could not wait for the background has read it."""
         try:
-            self._read(slot, read)
+            with slot.lock:
+                if slot.answer is None or self._age(slot.answer) >= self._fresh_for:
+                    self._read(slot, read)
         except DashboardError as error:
-            slot.error = error.with_traceback(None)
+            slot.error = self._monotonic(), copy(error)
         finally:
-            slot.lock.release()
+            slot.is_due = False
 
     def _slot(self, key: Key) -> _Slot[Answer]:
         with self._lock:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dashboard.data.pipeline import MOST_IN_SAMPLE
-from dashboard.model import alt_texts, compute, figures, formatting, schema_figures, schema_versions
+from dashboard.model import alt_texts, compute, figures, formatting, schema_figures, schema_versions, time_window
 from dashboard.model.errors import DashboardError
 from dashboard.model.schema_versions import Difference
 from dashboard.model.snapshot import FILTERS, Filter, Query
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dashboard.data.feed import Feed, Reading
     from dashboard.model.schema_versions import SchemaState, VersionRow
     from dashboard.model.snapshot import Part, Sample, Snapshot
+    from dashboard.model.time_window import Window
     from dashboard.views.controls import Choice
     from streamapp.compatibility.diff import Change
     from streamapp.model.user_event import Dimension
@@ -149,7 +150,7 @@ def _show_senders(feed: Feed, shown: Snapshot, choice: Choice) -> None:
 def _show_clients(feed: Feed, found: Snapshot, zone: tzinfo) -> None:
     charts.heading("Clients", f"by the headers of the newest {MOST_IN_SAMPLE:,} events of the range")
     try:
-        clients = feed.pipeline.clients(found.window, found.query.filter, found.overview.numbers)
+        clients = feed.pipeline.clients(_window(feed, found), found.query.filter, found.overview.numbers)
     except DashboardError:
         # The notice at the top reports it.
         st.caption(formatting.UNKNOWN)
@@ -196,10 +197,15 @@ def _show_bars(feed: Feed, dimension: Dimension, found: Snapshot, version: str) 
 
 def _sample(feed: Feed, found: Snapshot) -> Sample | None:
     try:
-        return feed.pipeline.sample(found.window, found.query.filter, found.overview.numbers)
+        return feed.pipeline.sample(_window(feed, found), found.query.filter, found.overview.numbers)
     except DashboardError:
         # The notice at the top reports it.
         return None
+
+
+def _window(feed: Feed, found: Snapshot) -> Window:
+    """The window of the range now: that of a snapshot from before an outage would be kept as that of the range."""
+    return time_window.window(found.query.chosen, feed.now())
 
 
 def _show_difference(state: SchemaState) -> None:

@@ -33,6 +33,13 @@ _UNUSED = {
     "ssl": ("kafka_sasl_", "kafka_oauth_"),
     "sasl_plaintext": ("kafka_ssl_",),
 }
+#: Client certificates, and what belongs to one: without it, the key is in the same file as the certificate.
+_CERTIFICATES = {
+    f"{server}_ssl_certificate_file": tuple(
+        f"{server}_ssl_key_{rest}" for rest in ("file", "password", "password_file")
+    )
+    for server in ("kafka", "schema_registry")
+}
 
 _Values = Mapping[str, Any]
 _Ways = Sequence[tuple[str, ...]]
@@ -105,6 +112,9 @@ class Alternatives(_Source):
         sources = _without_unused([source() for source in self._sources])
         for ways in (_LOGINS, _TOKENS, *(((name,), (f"{name}_file",)) for name in names)):
             sources = _decided(ways, sources)
+        for certificate, keys in _CERTIFICATES.items():
+            has = [source.get(certificate) is not None for source in sources]
+            sources = _without(sources, has.index(True) if any(has) else len(has), keys)
         texts = {name: text for name in names if (text := _text_of(name, sources)) is not None}
         return {key: value for each in (*reversed(sources), texts) for key, value in each.items()}
 

@@ -148,6 +148,27 @@ def test_the_environment_decides_between_two_logins(
     assert "are both set" in _problem(monkeypatch, **{prefix + name: value for name, value in theirs.items()})
 
 
+@pytest.mark.parametrize("server", ["KAFKA", "SCHEMA_REGISTRY"])
+def test_a_client_certificate_of_the_environment_has_no_key_of_dotenv(
+    monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    """The key can be in the file of the certificate."""
+    if server == "KAFKA":
+        _set(monkeypatch, KAFKA_SECURITY_PROTOCOL="ssl")
+    lines = {"CERTIFICATE": "/dot.pem", "KEY": "/dot.key"}
+    text = "".join(f"STREAMAPP_{server}_SSL_{name}_FILE={file}\n" for name, file in lines.items())
+    Path(".env").write_text(text, encoding="utf-8")
+    both = settings.load()
+    _set(monkeypatch, **{f"{server}_SSL_CERTIFICATE_FILE": "/env.pem"})
+    loaded = settings.load()
+
+    def files(of: Settings) -> list[str | None]:
+        found = [getattr(of, f"{server}_SSL_{name}_FILE".lower()) for name in lines]
+        return [file and str(file) for file in found]
+
+    assert [["/dot.pem", "/dot.key"], ["/env.pem", None]] == [files(both), files(loaded)]
+
+
 def test_a_login_may_be_in_two_places(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user in `.env`, the password in the environment; and the environment decides against the token of `.env`."""
     Path(".env").write_text(

@@ -156,7 +156,7 @@ class FakeRollupStore:
         """Return the rollups that are stored."""
         self._check()
         found = self.documents[level.name]
-        return {id_: Rollup(id_, found[id_]) for id_ in ids if id_ in found}
+        return {id_: Rollup(id_, deepcopy(found[id_])) for id_ in ids if id_ in found}
 
     async def write_if_unchanged(self, level: Level, writes: Sequence[ConditionalWrite]) -> bool:
         """Write each rollup whose expected version is stored; return whether that were all."""

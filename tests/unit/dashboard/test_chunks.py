@@ -22,11 +22,20 @@ def test_a_chunk_is_the_same_while_its_rollups_have_the_same_numbers() -> None:
     assert kept.get("total", stamps_of([ROLLUP])) is None
 
 
+def test_only_the_last_answer_of_a_chunk_is_kept() -> None:
+    """A bucket that still fills changes at each refresh."""
+    kept = KeptAnswers[int]()
+    for n in (3, 4):
+        kept.keep("total", stamps_of([{**ROLLUP, "n": n}]), n)
+
+    assert [None, 4] == [kept.get("total", stamps_of([{**ROLLUP, "n": n}])) for n in (3, 4)]
+
+
 def test_answers_are_kept_for_a_limited_time() -> None:
     """Not all of them for the same time."""
     seconds = [0.0]
     kept = KeptAnswers[int](lambda: seconds[-1])
-    stamps = [stamps_of([{**ROLLUP, "n": n}]) for n in range(200)]
+    stamps = [stamps_of([{**ROLLUP, "_id": f"a:0:{n}"}]) for n in range(200)]
     for each in stamps:
         kept.keep("total", each, 1)
 

@@ -71,6 +71,36 @@ def test_an_error_in_the_background_is_told_once() -> None:
     assert [1, 3] == [kept.get("a", read), kept.get("a", read)]
 
 
+def test_an_error_in_the_background_that_is_over_is_not_told() -> None:
+    """Nobody asked again in time."""
+    clock, read = [0.0], Reader()
+    kept = Kept[str, int](2.0, 10.0, monotonic=lambda: clock[0], start=lambda call: call())
+    kept.get("a", read)
+    read.error, clock[0] = DisconnectedError("no answer"), 3.0
+    kept.get("a", read)
+
+    read.error, clock[0] = None, 7_200.0
+
+    assert kept.get("a", read) == 3
+
+
+def test_a_visitor_does_not_wait_for_the_queue_of_the_background() -> None:
+    """Who finds too old an answer reads it; then the background does not."""
+    clock, read, started = [0.0], Reader(), list["Callable[[], object]"]()
+    kept = Kept[str, int](2.0, 10.0, monotonic=lambda: clock[0], start=started.append)
+    kept.get("a", read)
+    clock[0] = 3.0
+    kept.get("a", read)
+
+    clock[0] = 11.0
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(kept.get, "a", read).result(120) == 2
+    (read_again,) = started
+    read_again()
+
+    assert (2, 2) == (read.reads, kept.get("a", read))
+
+
 @pytest.mark.parametrize("error", [None, DisconnectedError("no answer")])
 def test_one_read_answers_all_who_wait_for_it(error: DisconnectedError | None) -> None:
     """They ask the same at the same time; an error is the answer of all."""
@@ -97,9 +127,9 @@ def test_one_read_answers_all_who_wait_for_it(error: DisconnectedError | None) -
         asked = [threads.submit(ask) for _ in range(3)]
         until(lambda: len(asking) == 3, within=120, what="the question of each")
         may_end.set()
-        answers = {each.result(120) for each in asked}
+        answers = {str(each.result(120)) for each in asked}
 
-    assert {error or 1} == answers
+    assert {str(error or 1)} == answers
     assert read.reads == 1
 
 

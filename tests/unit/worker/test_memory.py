@@ -79,6 +79,14 @@ def test_app_is_imported_with_few_collections() -> None:
     assert memory.THRESHOLDS == tuple(map(int, printed.split()))
 
 
+def test_later_accesses_of_the_app_exempt_nothing_from_collection() -> None:
+    """What is garbage by then would stay for ever."""
+    count = "gc.get_freeze_count()"
+    printed = output(f"import gc, streamapp; streamapp.app; print({count}); streamapp.app; print({count})")
+
+    assert len({*printed.split()}) == 1
+
+
 def test_cycles_are_still_collected() -> None:
     """Exceptions hold their frames, so that a long outage would fill the memory otherwise."""
     memory.relax_gc()
