@@ -29,7 +29,7 @@ class _Slot(Generic[Answer]):
     answer: tuple[float, Answer] | None = None
     #: Whether it is to be read in the background.
     is_due: bool = False
-    #: When the last read in the background failed, and why; None if it did not, or this was told.
+    #: When the last read in the background failed, and why; None if it did not, or this was reported.
     error: tuple[float, DashboardError] | None = None
     #: When a read failed, and why.
     failed: tuple[float, DashboardError] | None = None

@@ -83,7 +83,13 @@ class Server:
 
     def launch(self) -> None:
         """Start the process; do not wait until it answers."""
-        self._process = _forker.submit(self._fork).result()
+        forked = _forker.submit(self._fork)
+        try:
+            self._process = forked.result()
+        except BaseException:
+            # The handler of a signal may raise while the process starts; `stop` must find the process.
+            self._process = None if forked.exception() else forked.result()
+            raise
 
     def wait_until_ready(self, within_seconds: float = START_WITHIN_SECONDS) -> None:
         """Wait until it answers.

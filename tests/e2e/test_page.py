@@ -113,7 +113,7 @@ def test_page_tells_what_is_stored(tab: Page, url: str, events: Collection[dict[
         expect(page.get_by_role("heading", name=title)).to_be_visible(timeout=SOON_MS)
     expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)
     expect(page.get_by_text("Event time (Europe/Berlin)").first).to_be_visible()
-    expect(page.get_by_text("n/a (v1)")).to_be_visible()
+    expect(page.get_by_text("n/a (v1)", exact=True)).to_be_visible()
 
     documents.append(document(datetime.now(UTC)))
     insert(events.database, documents[-1:])

@@ -199,7 +199,7 @@ def test_signal_during_the_start_leaves_nothing(folder: Path, arguments: list[st
     assert "Interrupted during the start. All processes have ended." in errors
     assert "Traceback" not in errors
     assert not output
-    assert is_clean(folder)
+    assert is_clean(folder), ([p.info for p in servers(folder)], [*folder.rglob("*")])
 
 
 def test_ctrl_c_while_importing_is_no_traceback(folder: Path) -> None:

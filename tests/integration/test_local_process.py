@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from typing import Any
 
 import psutil
 import pytest
 
 from streamapp.errors import BackendError
+from streamapp.local import children
 from streamapp.local.process import Server
 from tests.support.processes import with_variable
 from tests.support.until import until
@@ -46,6 +49,33 @@ def test_server_that_never_answers_is_an_error_at_the_deadline(tmp_path: Path) -
 
         with pytest.raises(BackendError, match=r"did not answer within 0\.2 s"):
             probe.wait_until_ready(0.2)
+
+
+def test_server_is_stopped_although_a_signal_came_while_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The handler of the signal raises in the main thread, which waits for the process."""
+    is_handled, fork, started = Event(), children.start, list[subprocess.Popen[bytes]]()
+
+    def handle(*_: object) -> None:
+        is_handled.set()
+        raise KeyboardInterrupt
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(fork(*arguments, **options))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert is_handled.wait(120)
+        return started[0]
+
+    monkeypatch.setattr(children, "start", start)
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with server(tmp_path, "sleep", "60") as probe, pytest.raises(KeyboardInterrupt):
+            probe.launch()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert [-signal.SIGKILL] == [process.poll() for process in started]
 
 
 def test_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
