@@ -186,7 +186,7 @@ def _assert_all_are_stored(settings: Settings, worker: Worker) -> None:
     until(lambda: len(stored_users(settings)) == 90, within=60, what="all events")
     wait_until_settled(settings)
     assert "streamapp_reused_offsets_total 20.0" in worker.metrics
-    assert worker.is_ready
+    until(lambda: worker.is_ready, what="a ready worker, a moment after the broker's outage")
 
 
 @contextmanager

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COMMAND = [sys.executable, "-c", "from streamapp.commands.dashboard import command; command()"]
 # A refresh, a query at its limit, and a slow machine, on which a part of Streamlit's scripts takes long to load.
 SOON_MS = 120_000
+expect.set_options(timeout=SOON_MS)
 KPIS = ("Total events", "Unique users", "V2 adoption", "Top event")
 CHARTS = ("Events over time", "Event types", "Browsers", "Devices", "V2 adoption over time", "Locations")
 
