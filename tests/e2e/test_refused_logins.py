@@ -11,7 +11,7 @@ import pytest
 
 from streamapp.local.backend import Backend
 from streamapp.local.rights import PROGRAMS
-from tests.e2e.test_access_faults import WRONG, is_verified
+from tests.e2e.test_access_faults import IS_LONG, WRONG, is_verified
 from tests.e2e.test_secure import NAMES, secrets_of, security_of, send, settings_of, stored
 from tests.support import forked
 from tests.support.backends import running_backend
@@ -41,11 +41,13 @@ SAID: Mapping[str, Sequence[Sequence[str]]] = {
 }
 #: Commands that say so, and do the rest.
 WORKS_WITHOUT = {("dlq list", "mongodb"), ("schema list", "mongodb")}
-CASES = [
+_ALL = [
     *((program.name, "kafka") for program in PROGRAMS if program.kafka and program.name not in APART),
     *((program.name, "mongodb") for program in PROGRAMS if program.actions and program.name not in APART),
     *((name, "registry") for name in REGISTRY),
 ]
+#: A third of them, of all servers, unless STREAMAPP_TEST_LONG is set: each is a process of its own.
+CASES = _ALL if IS_LONG else _ALL[::3]
 
 
 @pytest.fixture(scope="module")
