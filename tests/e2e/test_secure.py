@@ -281,5 +281,7 @@ def test_by_token(secured: Backend, token_server: TokenServer, tmp_path: Path) -
     from_file = settings.model_copy(
         update={"kafka_oauth_token_url": None, "kafka_oauth_token_file": token_file, "produce_interval_seconds": 0.0}
     )
-    printed += check_commands_and_page(from_file, tmp_path)
+    doctor = quickly(from_file, tmp_path, "doctor")
+    assert "faults: 0" in doctor
+    printed += doctor
     assert not [secret for secret in [*secrets_of(secured), CLIENT_SECRET, token_file.read_text()] if secret in printed]
