@@ -308,7 +308,8 @@ DAMAGES = {
     "rollback": Damage({"schema_version": "v1"}, {"$set": {"schema_version": "v2"}}, "schema_version differs"),
     "surprise-v3": Damage({"language": {"$type": "string"}}, {"$unset": {"language": 1}}, "language differs"),
     "nested-v4": Damage({"app.build": 1742}, {"$unset": {"app.build": 1}}, "app differs"),
-    "rename": Damage({"locale": {"$type": "string"}}, {"$unset": {"locale": 1}}, "locale differs"),
+    # By the name that its writer knows, which is the old one or the new one.
+    "rename": Damage({"locale": {"$type": "string"}}, {"$unset": {"locale": 1}}, "differing: partition"),
     "late-and-duplicated": Damage(
         {"$expr": {"$lt": ["$event_timestamp", {"$subtract": [{"$toLong": "$kafka.timestamp"}, 3_600_000]}]}},
         [{"$set": {"event_timestamp": {"$toLong": "$kafka.timestamp"}}}],
