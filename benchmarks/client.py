@@ -70,7 +70,7 @@ async def _cost(browser: Browser, port: int, visit: Visit, seconds: float) -> Co
 
 
 def _chromium() -> list[psutil.Process]:
-    """The browser's processes: the driver of Playwright, which is no part of it, is their parent."""
+    """The processes of Chromium, without their parent, the driver of Playwright."""
     found = [process for process in psutil.Process().children(recursive=True) if "chrom" in process.name()]
     if not found:
         raise BrokenPage("no process of Chromium was found")

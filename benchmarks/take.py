@@ -61,7 +61,7 @@ def _response(codec: int, records: int) -> bytes:
             sample = next(samples).event(at=now)
             value = wire_format.write(sample, schema=parsed, schema_id=1)
             builder.append(offset, now, sample["user_id"].encode(), value, [])
-        # The base offset is no part of the checksum.
+        # The checksum does not cover the base offset.
         batches.append(struct.pack(">q", base) + bytes(builder.build())[8:])
     return b"".join(batches)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import pytest
@@ -72,19 +72,10 @@ def test_a_missing_right_is_named(caplog: pytest.LogCaptureFixture) -> None:
     error = TopicAuthorizationFailedError("orders")
     wrapped = ProducerSendError("cannot send")
     wrapped.__cause__ = error
-    refusals = iter([error, wrapped])
+    refusals = [error, wrapped]
 
-    async def send(_: str, _event: dict[str, Any]) -> Awaitable[Any]:
-        if (refusal := next(refusals, None)) is not None:
-            raise refusal
-        return asyncio.sleep(0)
+    send_one(refusals)
 
-    quick = OutageRetrier("Kafka", policy=RetryPolicy(first_wait=0, max_wait=0))
-    producer = SampleProducer(samples(seed=1, v2_ratio=0.5), pace=Pace(1.0), send=send, outages=quick)
-
-    asyncio.run(producer.produce_due(0.0))
-
-    assert producer.sent == 1
     (message,) = [text for text in caplog.messages if "refuses access" in text]
     for words in ("orders", "STREAMAPP_KAFKA_SASL_USERNAME", "the right WRITE to the topic (STREAMAPP_TOPIC)"):
         assert words in message
@@ -93,10 +84,19 @@ def test_a_missing_right_is_named(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_refused_record_has_its_remedy(caplog: pytest.LogCaptureFixture) -> None:
     """Also for a code that aiokafka does not know."""
     name_error_codes()
-    refusals = iter([for_code(KafkaError.INVALID_RECORD)()])
+    refusals = [for_code(KafkaError.INVALID_RECORD)()]
+
+    send_one(refusals)
+
+    assert "[Error 87] InvalidRecordError. If cleanup.policy of the topic contains compact" in caplog.text
+
+
+def send_one(refusals: Sequence[Exception]) -> None:
+    """Send an event, which is refused with each of these errors first."""
+    left = iter(refusals)
 
     async def send(_: str, _event: dict[str, Any]) -> Awaitable[Any]:
-        if (refusal := next(refusals, None)) is not None:
+        if (refusal := next(left, None)) is not None:
             raise refusal
         return asyncio.sleep(0)
 
@@ -106,7 +106,6 @@ def test_a_refused_record_has_its_remedy(caplog: pytest.LogCaptureFixture) -> No
     asyncio.run(producer.produce_due(0.0))
 
     assert producer.sent == 1
-    assert "[Error 87] InvalidRecordError. If cleanup.policy of the topic contains compact" in caplog.text
 
 
 async def scenario(producer: SampleProducer) -> None:
