@@ -104,6 +104,16 @@ def test_values_beyond_the_cap_are_all_others() -> None:
     assert (1, 0) == (found.error("browsers", "another"), found.error("browsers", "browser-0"))
 
 
+def test_nulls_of_a_version_beyond_the_cap_have_an_unknown_label() -> None:
+    """It is not known whether their schema has the field: they count as all others, and each label can have them."""
+    versions = ["v1", *2 * [f"v{2 + i}" for i in range(120)]]
+
+    found = counts(read([document(browser=None, schema_version=version) for version in versions]), Filter())
+
+    assert {"not given": 239, "all others": 2} == found.by_value["browsers"]
+    assert [2, 2] == [found.error("browsers", label) for label in ("not given", "n/a (v1)")]
+
+
 def test_events_of_a_rollup_that_is_older_than_a_dimension_are_not_counted_by_it() -> None:
     """The page says so, and does not offer it as a value to filter by."""
     (rollup,) = read([document(), document(metadata={"device": "tv", "location": "DE"})])
