@@ -107,12 +107,14 @@ class OutageRetrier:
         if is_refused and not self._is_refused:
             self._is_refused = True
             log.warning("%s refuses access; retrying until it grants it: %s", self.name, exc)
+        elif is_new and exc.is_running:
+            log.warning("%s answers with an error; retrying until it succeeds: %s", self.name, exc)
         elif is_new:
             log.warning("%s is unreachable; retrying until it answers: %s", self.name, exc)
 
     def _note_success(self) -> None:
         if self.outage_since is not None and not self._failing and not self._reporters:
-            log.warning("%s is reachable again after %.1f s", self.name, self.outage_seconds)
+            log.warning("%s works again after %.1f s", self.name, self.outage_seconds)
             self.outage_since = None
 
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from streamapp.errors import SettingsError
 from streamapp.settings import Settings, variable
+from streamapp.settings.sources import printable
 
 #: Where operating systems keep their certificate authorities in one file: Debian and Alpine, Fedora and Red Hat, SUSE,
 #: macOS.
@@ -104,7 +105,7 @@ class TlsFiles:
             context.load_cert_chain(certificate, self.key_file, lambda: password)
         except OSError as exc:
             names = f"{variable(f'{self.settings}_certificate_file')} and {variable(f'{self.settings}_key_file')}"
-            files = f"{certificate}{f', {self.key_file}' if self.key_file else ''}"
+            files = f"{certificate}{f', {printable(self.key_file)}' if self.key_file else ''}"
             why = _why(exc, "a certificate and its private key (PEM) that fit together, or the key's password is wrong")
             raise SettingsError(f"{names} are invalid: {files}: {why}.") from None
 

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from streamapp.connections.tls import TlsFiles
 from streamapp.errors import BrokerUnavailable
+from streamapp.settings.sources import printable
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def of_file(file: Path) -> Callable[[], Token]:
             value = file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError) as exc:
             why = exc.strerror if isinstance(exc, OSError) else "it is not a text in UTF-8"
-            message = f"{file} cannot be read (STREAMAPP_KAFKA_OAUTH_TOKEN_FILE): {why}"
+            message = f"{printable(file)} cannot be read (STREAMAPP_KAFKA_OAUTH_TOKEN_FILE): {why}"
             raise TokenUnavailable(message) from None
         token = _with_claims(value, now + DEFAULT_LIFETIME_SECONDS)
         if not value or token.expires_at <= now:

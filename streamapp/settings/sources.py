@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -191,10 +192,17 @@ def secret_in(file: Path, name: str) -> bytes:
     try:
         secret = file.read_bytes().removesuffix(b"\n").removesuffix(b"\r")
     except OSError as exc:
-        raise SettingsError(f"{name} is invalid: {file} cannot be read: {exc.strerror}.") from None
+        raise SettingsError(f"{name} is invalid: {printable(file)} cannot be read: {exc.strerror}.") from None
     if not secret:
         raise SettingsError(f"{name} is invalid: {file} is empty.")
     return secret
+
+
+def printable(file: Path) -> str:
+    """Return the path of a file for a message; other words if it may be a secret that was set in place of its file."""
+    folder = file.parent
+    has_folder = folder not in (Path(), Path("/")) and os.path.isdir(folder)  # noqa: PTH112 - is_dir raises for a long name
+    return str(file) if has_folder else "the path in it (not shown, since it names no folder that exists)"
 
 
 def check_env_file(values: Mapping[str, str | None]) -> None:

@@ -77,7 +77,7 @@ def test_mongodb_away(settings: Settings, database: Database[Any], private_backe
         assert worker.stop() == 0
 
     assert "MongoDB is unreachable; retrying until it answers" in worker.text
-    assert "MongoDB is reachable again" in worker.text
+    assert "MongoDB works again" in worker.text
     assert "leaked" not in worker.text
     assert [] == foreign.read_all(settings, settings.dead_letter_topic, 0, within=3)
 

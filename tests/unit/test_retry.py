@@ -80,7 +80,7 @@ def test_access_that_is_refused_during_an_outage_is_logged_once(caplog: pytest.L
     logged = [record.getMessage().partition(":")[0] for record in caplog.records]
     refuses = "Kafka refuses access; retrying until it grants it"
     assert ["Kafka is unreachable; retrying until it answers", refuses] == logged[:2]
-    assert ["Kafka is reachable again after 0.0 s", refuses] == logged[2:]
+    assert ["Kafka works again after 0.0 s", refuses] == logged[2:]
 
 
 def test_other_errors_propagate() -> None:
@@ -102,8 +102,15 @@ def test_start_and_end_of_an_outage_are_logged_once(caplog: pytest.LogCaptureFix
 
     assert [
         "MongoDB is unreachable; retrying until it answers: down",
-        "MongoDB is reachable again after 7.5 s",
+        "MongoDB works again after 7.5 s",
     ] == caplog.messages
+
+
+def test_a_server_that_answers_with_an_error_is_not_called_unreachable(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator would look for a fault of the network."""
+    OutageRetrier("MongoDB").report(StoreUnavailable("the disk is full", is_running=True), owner="ping")
+
+    assert ["MongoDB answers with an error; retrying until it succeeds: the disk is full"] == caplog.messages
 
 
 def test_an_outage_lasts_while_any_operation_fails() -> None:

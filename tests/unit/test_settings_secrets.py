@@ -222,6 +222,16 @@ def test_a_secret_file_that_cannot_be_used(
     assert expected in message
 
 
+@pytest.mark.parametrize("name", ["KAFKA_SASL_PASSWORD_FILE", "MONGO_URI_FILE", "WEB_TOKEN_FILE"])
+@pytest.mark.parametrize("secret", ["s3cret", "/s3cret", "s3/cret+=", "/s3/cret", "s3cret" * 100])
+def test_a_secret_in_place_of_its_file_is_not_printed(monkeypatch: pytest.MonkeyPatch, name: str, secret: str) -> None:
+    """It is often the first thing that somebody tries."""
+    message = _problem(monkeypatch, **{name: secret})
+
+    assert message.startswith(f"STREAMAPP_{name} is invalid: the path in it (not shown, ")
+    assert "cret" not in message
+
+
 def test_kafka_spelling_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka writes SASL_SSL and SCRAM-SHA-512; here any case is right."""
     _set(monkeypatch, **SASL, KAFKA_SASL_PASSWORD=SECRET)

@@ -83,6 +83,14 @@ def test_a_wrong_key_password_is_an_error_and_not_a_question(
         files.context()
 
 
+def test_a_key_in_place_of_its_file_is_not_printed(certificates: Certificates) -> None:
+    """A key has no folder that exists."""
+    with pytest.raises(SettingsError, match="the path in it") as raised:
+        TlsFiles(certificate_file=certificates.client, key_file=Path("-----BEGIN PRIVATE KEY-----\nab/cd")).context()
+
+    assert "BEGIN" not in str(raised.value)
+
+
 @pytest.mark.parametrize("setting", ["tls_ca_file", "kafka_ssl_ca_file", "schema_registry_ssl_ca_file"])
 @pytest.mark.parametrize(("content", "expected"), [(None, "does not exist"), ("no PEM", "does not hold certificates")])
 def test_a_ca_file_that_cannot_be_used_is_named(

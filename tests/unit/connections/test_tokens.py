@@ -161,3 +161,11 @@ def test_a_token_file_that_cannot_be_used(
 
     with pytest.raises(TokenUnavailable, match=f"STREAMAPP_KAFKA_OAUTH_TOKEN_FILE.*{expected}"):
         tokens.of_file(file)()
+
+
+def test_a_token_in_place_of_its_file_is_not_printed() -> None:
+    """A token has no folder that exists."""
+    with pytest.raises(TokenUnavailable, match="the path in it") as raised:
+        tokens.of_file(Path("abc.def/ghi"))()
+
+    assert "def" not in str(raised.value)

@@ -135,7 +135,7 @@ def test_a_server_that_refuses_access_is_logged_once(caplog: pytest.LogCaptureFi
     assert [refused] == check(refuses_access=True)
     assert [refused] == check(is_unreachable=True)
     assert server.outages.outage_since is not None
-    assert [refused, "MongoDB is reachable again after 0.0 s"] == check()
+    assert [refused, "MongoDB works again after 0.0 s"] == check()
     assert 2 == len(check())
 
 
