@@ -44,13 +44,15 @@ class _Run:
 
 _COLUMNS: Mapping[str, tuple[Callable[[_Run], float], str]] = {
     "events/s that came": (lambda run: run.events_per_second, ",.0f"),
-    "p50": (lambda run: report.percentile(run.latencies_ms, 0.5), ",.0f"),
-    "p95": (lambda run: report.percentile(run.latencies_ms, 0.95), ",.0f"),
-    "p99": (lambda run: report.percentile(run.latencies_ms, 0.99), ",.0f"),
+    "p50": (lambda run: report.percentile(run.latencies_ms, 0.5), ",.1f"),
+    "p95": (lambda run: report.percentile(run.latencies_ms, 0.95), ",.1f"),
+    "p99": (lambda run: report.percentile(run.latencies_ms, 0.99), ",.1f"),
     "max": (lambda run: max(run.latencies_ms), ",.0f"),
     "reader's p50": (lambda run: statistics.median(run.own_ms), ".1f"),
     "reader's p95": (lambda run: report.percentile(run.own_ms, 0.95), ".1f"),
 }
+#: Those of which a ratio is printed.
+_RATIOS = ("p50", "p95", "p99")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the programs in turns, each at all rates; print percentiles and the machine's noise."""
+    """Run the programs in turns, each at all rates; print percentiles, ratios and the machine's noise."""
     secured.check(options, options.programs)
     programs = {program.name: program for program in ready(options.programs)}
     runs: dict[tuple[int, str], list[_Run]] = {(rate, name): [] for rate in options.rates for name in programs}
@@ -83,6 +85,13 @@ def run(options: argparse.Namespace) -> None:
                 runs[rate, name].append(measured)
     report.say(_HOW.format(noted=_NOTED_PER_SECOND))
     report.table(["events/s", "program", *_COLUMNS], [_row(rate, name, runs[rate, name]) for rate, name in runs])
+    first, *others = programs
+    if others:
+        report.say(f"\n{first} divided by each of the others, round by round; median (range):\n")
+        rows = [
+            _ratio_row(rate, other, runs[rate, first], runs[rate, other]) for other in others for rate in options.rates
+        ]
+        report.table(["events/s", f"{first} to", *_RATIOS], rows)
     report.say(noise.verdict(bench.calibrations))
 
 
@@ -103,6 +112,12 @@ def _stamping(text: str) -> Sequence[Program]:
 
 def _row(rate: int, name: str, runs: Sequence[_Run]) -> Sequence[str]:
     return [f"{rate:,}", name, *(spread([figure(run) for run in runs], form) for figure, form in _COLUMNS.values())]
+
+
+def _ratio_row(rate: int, other: str, ours: Sequence[_Run], others: Sequence[_Run]) -> Sequence[str]:
+    figures = [_COLUMNS[name][0] for name in _RATIOS]
+    pairs = [*zip(ours, others, strict=True)]
+    return [f"{rate:,}", other, *(spread([figure(a) / figure(b) for a, b in pairs], ".2f") for figure in figures)]
 
 
 class _Turn:
