@@ -119,7 +119,7 @@ def _of_map(rollups: Sequence[Document], dimension: Dimension, wanted: Filter, n
         possible += min(sum(in_addition.values()), summed.by_label[labels.OTHER])
     return Counts(
         by_bucket=+by_bucket,
-        by_value={**_NOTHING_BY_VALUE, dimension.plural: by_label},
+        by_value={**_NOTHING_BY_VALUE, dimension.plural: {key: n for key, n in by_label.items() if n or errors[key]}},
         users=None,
         options={},
         # Other labels do not pass the filter.
