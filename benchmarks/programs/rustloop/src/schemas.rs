@@ -1,4 +1,4 @@
-use apache_avro::{GenericDatumReader, Schema};
+use apache_avro::{Schema, reader::datum::GenericDatumReader};
 use std::collections::HashMap;
 
 /// Bytes before the Avro body: a magic byte and the id of the writer's schema.
