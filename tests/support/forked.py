@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from multiprocessing import forkserver
 from pathlib import Path
 
 from streamapp.settings import Settings
@@ -31,9 +30,6 @@ _IMPORTED = [
     "streamapp.worker.dependencies",
     "streamapp.worker.service",
 ]
-#: Variables of coverage in child processes. In these processes, coverage would take a quarter of the time and find
-#: nothing that it does not find elsewhere.
-_MEASURED = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(_IMPORTED)
 _TIMEOUT_SECONDS = 120
@@ -72,7 +68,6 @@ class Forked:
         # it never outlives this process
         self._process = _forks.Process(target=_run, args=(command, environ, folder, log, main), daemon=True)
         with _lock:
-            _begin()
             self._process.start()
         self.pid = self._process.pid or 0
         until(self._has_own_group, what="a process group of its own")
@@ -116,15 +111,6 @@ def run(*command: str, settings: Settings, folder: Path, log: Path) -> tuple[int
     """Run a command of streamapp to its end in this folder; return its exit code and what it printed."""
     process = Forked(command, environ=environment(settings), folder=folder, log=log)
     return process.wait(_TIMEOUT_SECONDS), log.read_text(errors="replace")
-
-
-def _begin() -> None:
-    """Start the process that forks, unless it runs already."""
-    kept = {name: os.environ.pop(name) for name in _MEASURED if name in os.environ}
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.update(kept)
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str], folder: Path, log: Path, main: Callable[[], None]) -> None:

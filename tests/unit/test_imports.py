@@ -69,6 +69,6 @@ def imported(code: str) -> set[str]:
 )
 def test_process_imports_only_the_libraries_that_it_needs(code: str, expected: set[str]) -> None:
     """A library that is missing here has become a dependency of another, or is imported too early."""
-    always = imported("")  # by the environment, as coverage while it measures
+    always = imported("")  # by the environment, for example by a .pth file
 
     assert set() == imported(code) - expected - always
