@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,6 +104,16 @@ def test_cycles_are_still_collected() -> None:
 def test_threads_share_two_heaps(setup: str) -> None:
     """By default each thread has a heap of its own; building the dependencies of a worker sets the limit."""
     assert output(setup + ALLOCATE).count("<heap nr=") == 2
+
+
+def test_glibc_is_told_the_number_of_heaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its parameter M_ARENA_MAX, -8."""
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *values: told.append(values)))
+
+    memory.limit_malloc_arenas()
+
+    assert [(-8, memory.HEAPS)] == told
 
 
 def test_another_libc_is_left_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
