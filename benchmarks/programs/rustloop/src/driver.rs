@@ -12,7 +12,9 @@ struct Metadata {
     location: String,
 }
 
+// The crate finds the record by the name of its schema.
 #[derive(Serialize, Deserialize)]
+#[serde(rename = "UserEvent")]
 struct Event {
     user_id: String,
     event_type: String,
