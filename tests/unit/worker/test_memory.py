@@ -106,14 +106,14 @@ def test_threads_share_two_heaps(setup: str) -> None:
     assert output(setup + ALLOCATE).count("<heap nr=") == 2
 
 
-def test_glibc_is_told_the_number_of_heaps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_glibc_gets_the_number_of_heaps(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its parameter M_ARENA_MAX, -8."""
-    told: list[tuple[int, int]] = []
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *values: told.append(values)))
+    reported: list[tuple[int, int]] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=lambda *values: reported.append(values)))
 
     memory.limit_malloc_arenas()
 
-    assert [(-8, memory.HEAPS)] == told
+    assert [(-8, memory.HEAPS)] == reported
 
 
 def test_another_libc_is_left_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
