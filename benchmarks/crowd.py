@@ -47,5 +47,5 @@ async def _visit(port: int, visit: Visit, begin: float, measured_from: float, en
             if due >= measured_from:
                 counted.append(shown)
     for shown in counted:
-        shown.check(visit.shows)
+        shown.check(visit)
     return counted

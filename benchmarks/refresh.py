@@ -144,7 +144,7 @@ async def _stop_and_check(sites: Sequence[Site], visits: Sequence[Visit]) -> Non
         for visit in visits:
             async with viewer(each.port, visit.parameters) as tab:
                 before, shown = each.counted(visit), await tab.open()
-                shown.check(visit.shows)
+                shown.check(visit)
                 # A new bucket may have started meanwhile.
                 if visit.has_total and not any(shown.has_total(n) for n in (before, each.counted(visit))):
                     raise BrokenPage(f"{visit.name}: {shown.total()} events are shown, {before:,} are stored")
@@ -167,14 +167,14 @@ async def _one_viewer(
                 for each in sites
             ]
             for visit, _, tab in tabs:
-                (await tab.open()).check(visit.shows)
+                (await tab.open()).check(visit)
             for _ in range(refreshes):
                 for visit, each, tab in tabs:
                     await asyncio.sleep(EVERY_SECONDS / len(tabs))
                     used = each.cpu_seconds()
                     shown = await tab.refresh()
                     used = each.cpu_seconds() - used
-                    shown.check(visit.shows)
+                    shown.check(visit)
                     times[Case(visit.name, 1, each.past.events)].append(Refresh(shown.seconds, used))
 
 

@@ -15,6 +15,8 @@ from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
+from benchmarks.visits import Visit
+
 #: The page's own limit for a query is shorter.
 ANSWER_WITHIN_SECONDS = 30.0
 _WELL = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
@@ -37,16 +39,16 @@ class Shown:
         """Size in bytes."""
         return sum(message.ByteSize() for message in self.messages)
 
-    def check(self, text: str = "") -> None:
-        """Check that the page shows a text, and no error.
+    def check(self, visit: Visit) -> None:
+        """Check that the page shows the visit's text, and no error.
 
         Raises:
             BrokenPage: it does not.
         """
         if wrong := [each for each in self._elements() if each.HasField("exception") or each.alert.format in _BAD]:
-            raise BrokenPage(f"the page shows an error: {wrong}")
-        if not any(text.encode() in message.SerializeToString() for message in self.messages):
-            raise BrokenPage(f"the page does not show {text!r}")
+            raise BrokenPage(f"{visit.name}: the page shows an error: {wrong}")
+        if not any(visit.shows.encode() in message.SerializeToString() for message in self.messages):
+            raise BrokenPage(f"{visit.name}: the page does not show {visit.shows!r}")
 
     def total(self) -> str:
         """The number of events on the first card."""
