@@ -31,7 +31,7 @@ class _Slot(Generic[Answer]):
     is_due: bool = False
     #: When the last read in the background failed, and why; None if it did not, or this was reported.
     error: tuple[float, DashboardError] | None = None
-    #: When a read failed, and why.
+    #: When the last read failed, and why; None if it did not.
     failed: tuple[float, DashboardError] | None = None
 
 
@@ -64,7 +64,7 @@ class Kept(Generic[Key, Answer]):
         """Return the answer that is kept, or else what `read` returns.
 
         Raises:
-            DashboardError: the one of `read`, which is not kept.
+            DashboardError: the one of `read`, which is kept for its `retry_after_seconds`.
         """
         slot = self._slot(key)
         if (error := slot.error) is not None:
@@ -83,7 +83,7 @@ class Kept(Generic[Key, Answer]):
             known, failed = slot.answer, slot.failed
             if known is not None and self._age(known) < self._fresh_for:
                 return known[1]
-            if failed is not None and failed[0] > asked_at:
+            if failed is not None and (failed[0] > asked_at or self._age(failed) < failed[1].retry_after_seconds):
                 raise failed[1]
             return self._read(slot, read)
 
@@ -98,7 +98,7 @@ class Kept(Generic[Key, Answer]):
             # without its traceback, which would keep the frames alive
             slot.failed = self._monotonic(), copy(error)
             raise
-        slot.answer, slot.error = (at, answer), None
+        slot.answer, slot.error, slot.failed = (at, answer), None, None
         return answer
 
     def _read_again(self, slot: _Slot[Answer], read: Callable[[], Answer]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dashboard.data.kept import MOST, Kept
-from dashboard.model.errors import DisconnectedError
+from dashboard.model.errors import DashboardError, DisconnectedError, TooSlowError
 from tests.support.until import until
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.reads = 0
-        self.error: DisconnectedError | None = None
+        self.error: DashboardError | None = None
 
     def __call__(self) -> int:
         self.reads += 1
@@ -142,7 +142,22 @@ def test_the_oldest_answers_are_dropped() -> None:
     assert [MOST, -1] == [kept.get(number, lambda: -1) for number in (MOST, 0)]
 
 
-def test_an_error_is_not_kept() -> None:
+def test_a_query_that_was_too_slow_is_not_repeated_at_once() -> None:
+    """Each visitor, and each refresh, would cost the server the whole time limit."""
+    clock, read = [0.0], Reader()
+    kept = Kept[str, int](2.0, monotonic=lambda: clock[0])
+    read.error = TooSlowError("too slow")
+    for now in (0.0, 5.0, TooSlowError.retry_after_seconds - 1):
+        clock[0] = now
+        with pytest.raises(TooSlowError):
+            kept.get("a", read)
+    assert read.reads == 1
+
+    read.error, clock[0] = None, TooSlowError.retry_after_seconds
+    assert kept.get("a", read) == 2
+
+
+def test_an_error_that_is_no_answer_is_not_kept() -> None:
     """The next question is asked again."""
     kept = Kept[str, int](2.0)
     with pytest.raises(ZeroDivisionError):
