@@ -23,6 +23,7 @@ from tests.support.page import (
     SOON_MS,
     card,
     choose_refresh,
+    click_until,
     draw,
     expect_range,
     expect_total,
@@ -138,8 +139,8 @@ def test_page_is_for_everybody(
 
     faults = {"Events": faults_of(page)}
     for view in ("Pipeline", "Latest"):
-        page.get_by_role("radio", name=view).or_(page.get_by_role("button", name=view)).first.click()
-        expect(page.get_by_text(SHOWN_BY[view]).first).to_be_visible(timeout=SOON_MS)
+        control = page.get_by_role("radio", name=view).or_(page.get_by_role("button", name=view)).first
+        click_until(control, page.get_by_text(SHOWN_BY[view]).first)
         faults[view] = faults_of(page)
 
     assert {"Events": [], "Pipeline": [], "Latest": []} == faults

@@ -19,7 +19,17 @@ from dashboard.views.controls import EVENTS, LATEST, PIPELINE, SCHEMAS, USERS, V
 from dashboard.views.tables import ROW_HEIGHT
 from streamapp.model import event
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, worker
-from tests.support.page import SOON_MS, choose, draw, faults_of, one_document, press_until, served, wait_for_refresh
+from tests.support.page import (
+    SOON_MS,
+    choose,
+    click_until,
+    draw,
+    faults_of,
+    one_document,
+    press_until,
+    served,
+    wait_for_refresh,
+)
 from tests.support.rollup_factory import insert
 
 if TYPE_CHECKING:
@@ -193,12 +203,10 @@ def test_pipeline_view_opens_a_reason_and_a_day(tab: Page, url: str) -> None:
     expect(tab.get_by_text("streamapp dlq show --origin user_events-1-42").first).to_be_visible()
     expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible()
 
-    tab.get_by_role("radio", name="24 h").click()
+    of_day = tab.get_by_role("figure", name=re.compile("^Waiting messages, last 24 h: now"))
+    click_until(tab.get_by_role("radio", name="24 h"), of_day)
 
     expect(tab).to_have_url(re.compile(r"span=24"))
-    expect(tab.get_by_role("figure", name=re.compile("^Waiting messages, last 24 h: now"))).to_be_visible(
-        timeout=SOON_MS
-    )
     expect(tab.get_by_role("figure", name=re.compile(f"^{BY_PARTITION}: partition 0 "))).to_be_visible()
     expect(tab.get_by_text("Schema: v2, id 2").first).to_be_visible()
 

@@ -162,6 +162,16 @@ def wait_for_refresh(page: Page) -> None:
     expect(page.get_by_text("read at")).not_to_have_text(read_at, timeout=SOON_MS)
 
 
+def click_until(control: Locator, seen: Locator) -> None:
+    """Click on a control until something is visible: Streamlit loses a click on a control that it replaces then."""
+    for _ in range(4):
+        control.click()
+        with suppress(AssertionError):
+            expect(seen).to_be_visible(timeout=SOON_MS / 4)
+            return
+    pytest.fail(f"{seen} is not visible after clicks on {control}")
+
+
 def choose_refresh(page: Page, interval: str) -> None:
     page.get_by_role("combobox", name=re.compile("auto refresh", re.IGNORECASE)).click()
     page.get_by_role("option", name=interval, exact=True).click()
