@@ -84,7 +84,7 @@ class Kept(Generic[Key, Answer]):
             if known is not None and self._age(known) < self._fresh_for:
                 return known[1]
             if failed is not None and (failed[0] > asked_at or self._age(failed) < failed[1].retry_after_seconds):
-                raise failed[1]
+                raise copy(failed[1])  # each raise of the same error would add to its traceback
             return self._read(slot, read)
 
     def _age(self, known: tuple[float, object]) -> float:
