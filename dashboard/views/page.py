@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,7 @@ def main() -> None:
         st.error(f"A setting is wrong. {exc}")
     else:
         show(feed)
+        _exempt_from_gc()
 
 
 def show(feed: Feed) -> None:
@@ -43,6 +46,15 @@ def show(feed: Feed) -> None:
     choice = controls.show(feed)
     # One fragment, not nested: the browser's timer reruns it alone, and without a tab nothing runs.
     st.fragment(live.show, run_every=choice.interval, key="live")(feed, choice)
+
+
+@cache
+def _exempt_from_gc() -> None:
+    """Exclude what exists after the first visit, mostly objects of libraries, from garbage collection.
+
+    A collection of all objects stops every visitor's refresh, and would take longer than a refresh.
+    """
+    gc.freeze()
 
 
 @st.cache_resource(show_spinner=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from dashboard.data.feed import Feed
 from dashboard.model import time_window
 from dashboard.model.errors import DisconnectedError, RefusedError, TooSlowError
 from dashboard.model.health import PipelineState
-from dashboard.views import address
+from dashboard.views import address, page
 from dashboard.views.controls import VIEWS
 from streamapp.model.user_event import CHARTS
 from tests.support.doubles.dashboard_pipeline import FakePipeline, partition, seconds, worker
@@ -531,3 +533,24 @@ def test_box_over_the_chart_becomes_the_period(monkeypatch: pytest.MonkeyPatch) 
     assert address.choose_period(["2026-03-01 11:50", "2026-03-01 11:55"], UTC)
 
     assert 300_000 == int(parameters["to"]) - int(parameters["from"])
+
+
+def test_the_first_visit_alone_exempts_what_exists_from_garbage_collection(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """Else a collection of all objects of the libraries would delay refreshes again and again."""
+    monkeypatch.setattr(page, "_feed", lambda: None)
+    monkeypatch.setattr(page, "show", lambda _: None)
+    page._exempt_from_gc.cache_clear()
+    request.addfinalizer(gc.unfreeze)
+
+    page.main()
+    assert gc.get_freeze_count() > 10_000
+
+    garbage: list[object] = [reader := FakeReader([])]
+    garbage.append(garbage)
+    seen = weakref.ref(reader)
+    page.main()
+    del garbage, reader
+    gc.collect()
+    assert seen() is None
