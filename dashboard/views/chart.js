@@ -2,19 +2,25 @@
 // visitor points at stays.
 
 const BUNDLE = "app/static/plotly-basic.min.js";
+const RETRY_MS = 2_000;
 const CONFIG = { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false };
 let bundle;
 
 function plotly() {
   // Loaded once for all charts.
-  bundle ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = new URL(BUNDLE, document.baseURI);
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error(`${script.src} cannot be loaded`));
-    document.head.append(script);
-  });
+  bundle ??= new Promise(load);
   return bundle;
+}
+
+function load(resolve) {
+  const script = document.createElement("script");
+  script.src = new URL(BUNDLE, document.baseURI);
+  script.onload = () => resolve(window.Plotly);
+  script.onerror = () => {
+    script.remove();
+    setTimeout(load, RETRY_MS, resolve);
+  };
+  document.head.append(script);
 }
 
 function themed(layout, element) {
@@ -98,12 +104,33 @@ function pickRow(chart, { clientY }) {
   }
 }
 
-async function draw(chart, figure) {
+// A chart that is not on the screen is drawn again when it comes there.
+const visibility = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    target.isOnScreen = isIntersecting;
+    update(target);
+  }
+});
+
+function update(chart) {
+  // One drawing after the other, also after one that failed: an older one must not end last.
+  chart.drawn = (chart.drawn ?? Promise.resolve()).catch(() => {}).then(() => draw(chart));
+}
+
+async function draw(chart) {
   const Plotly = await plotly();
   const isNew = !chart.layout;
-  await Plotly.react(chart, figure.data, themed(figure.layout, chart), CONFIG);
+  const { data } = chart.figure;
+  const layout = themed(chart.figure.layout, chart);
+  const description = JSON.stringify([data, layout]);
+  if (!isNew && (!chart.isOnScreen || description === chart.description)) {
+    return;
+  }
+  chart.description = description;
+  await Plotly.react(chart, data, layout, CONFIG);
   if (isNew) {
     listen(chart, Plotly);
+    visibility.observe(chart);
   } else {
     pointAgain(chart, Plotly);
   }
@@ -119,6 +146,6 @@ export default function (component) {
   chart.picks = data.picks;
   chart.pick = (value) => setTriggerValue("picked", value);
   chart.classList.toggle("streamapp-picks", data.picks.length > 0);
-  // One drawing after the other: an older one must not end last.
-  chart.drawn = (chart.drawn ?? Promise.resolve()).then(() => draw(chart, data.figure));
+  chart.figure = data.figure;
+  update(chart);
 }

@@ -33,6 +33,7 @@ from tests.support.page import (
     wait_for_refresh,
 )
 from tests.support.rollup_factory import insert
+from tests.support.until import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -221,6 +222,51 @@ def ink(frame: Image.Image, box: dict[str, float]) -> int:
     part = frame.crop((left, top, right, min(bottom, frame.height)))
     shades = part.convert("L").histogram()
     return sum(shades) - max(shades)
+
+
+def test_charts_are_drawn_again_only_where_they_are_seen(
+    tab: Page, url: str, events: Collection[dict[str, Any]]
+) -> None:
+    """One below the screen has its new data when it comes there."""
+    insert(events.database, various(1))
+    tab.set_viewport_size({"width": 1024, "height": 500})
+    page = opened(tab, url)
+    expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)
+    expect_drawn(chart(page, "Devices"), 12)
+    below = chart(page, "Locations")
+    assert (below.bounding_box() or {"y": 0})["y"] > 500
+
+    insert(events.database, various(2))
+
+    expect_total(page, "36")
+    assert 12 == below.evaluate(DRAWN)
+    chart(page, "Events over time").scroll_into_view_if_needed()
+    expect_drawn(chart(page, "Events over time"), 36)
+    below.scroll_into_view_if_needed()
+    expect_drawn(below, 36)
+
+
+#: The sum of what the bars of a chart show.
+DRAWN = """chart => chart.data.filter(({ type }) => type === "bar").flatMap(bars =>
+    [...(bars.orientation === "h" ? bars.x : bars.y)]).reduce((sum, n) => sum + n, 0)"""
+
+
+def expect_drawn(drawn: Locator, total: int) -> None:
+    until(lambda: drawn.evaluate(DRAWN) == total, what=f"{total} in the chart")
+
+
+def test_charts_are_drawn_after_a_fault_of_the_network(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+    """Plotly cannot be loaded at first; the page tries again."""
+    insert(events.database, various(1))
+    bundle = "**/plotly-basic.min.js"
+    tab.route(bundle, lambda route: route.abort())
+    page = opened(tab, url)
+    wait_for_refresh(page)
+    expect(page.locator(".cartesianlayer")).to_have_count(0)
+
+    tab.unroute(bundle)
+
+    expect(page.locator(".js-plotly-plot .cartesianlayer")).to_have_count(len(CHARTS), timeout=SOON_MS)
 
 
 def test_page_is_light_and_does_not_move(chromium: Browser, url: str, events: Collection[dict[str, Any]]) -> None:
