@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pymongo
 
 from dashboard.data.cell_sums import labels_of
 from dashboard.model import labels
-from dashboard.model.explorer import value_at
 from dashboard.model.snapshot import FILTERS, IN_CELLS, Counts, Filter
 from dashboard.model.time_window import Window, from_ms, to_ms
 from streamapp.model.user_event import CHARTS, DIMENSIONS, SCHEMA_VERSION, TIME, USER
@@ -32,6 +31,7 @@ Document = Mapping[str, Any]
 #: The texts of an event's values, one of each dimension that is read.
 Texts = tuple[str | None, ...]
 _PATHS = {each.plural: each.path for each in DIMENSIONS}
+_NAMES_TO = [path.split(".") for path in _PATHS.values()]
 #: The dimensions.
 NAMES = tuple(_PATHS)
 _VERSIONS = SCHEMA_VERSION.plural
@@ -167,16 +167,21 @@ def names_for(wanted: Filter) -> Sequence[str]:
     return tuple(dict.fromkeys([*IN_CELLS, *wanted.names])) if wanted else ()
 
 
-def passing_events(
-    events: Sequence[dict[str, Any]], wanted: Filter, numbers: Mapping[int, int]
-) -> list[dict[str, Any]]:
-    """Return the events that pass the filter; they must have the fields of all dimensions."""
+def passing(texts: Iterable[Texts], wanted: Filter, numbers: Mapping[int, int]) -> Iterator[bool]:
+    """Yield whether each event passes a filter, given its texts of all dimensions."""
     kinds = _Kinds(wanted, numbers)
-    return [event for event in events if not wanted or kinds[_texts_of(event)].passes]
+    return (kinds[of_event].passes for of_event in texts) if wanted else repeat(True)  # noqa: FBT003 - each of them
 
 
-def _texts_of(event: Document) -> Texts:
-    return tuple([text_of(value_at(event, path)) for path in _PATHS.values()])
+def texts_of(event: Document) -> Texts:
+    """Return the texts of an event, one of each dimension."""
+    texts: list[str | None] = []
+    for names in _NAMES_TO:
+        value: Any = event
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        texts.append(value if type(value) is str else text_of(value))
+    return tuple(texts)
 
 
 def query(window: Window) -> Document:

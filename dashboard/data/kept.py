@@ -16,10 +16,10 @@ from dashboard.model.errors import DashboardError
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
-#: Answers that are kept.
+#: Answers that are kept, unless it is said otherwise.
 MOST = 64
-#: Reads in the background at the same time.
-_WORKERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="read")
+#: One read in the background at a time: several would slow down every refresh that runs meanwhile.
+_WORKERS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read")
 
 
 @dataclass(slots=True)
@@ -41,6 +41,7 @@ class Kept(Generic[Key, Answer]):
     Args:
         fresh_for: for so many seconds an answer is not read again.
         usable_for: for so many seconds an answer is given, while it is read again in the background.
+        most: the greatest number of answers that are kept.
         monotonic: the clock.
         start: calls a function in the background.
     """
@@ -50,11 +51,13 @@ class Kept(Generic[Key, Answer]):
         fresh_for: float,
         usable_for: float = 0,
         *,
+        most: int = MOST,
         monotonic: Callable[[], float] = time.monotonic,
         start: Callable[[Callable[[], object]], object] = _WORKERS.submit,
     ) -> None:
         self._fresh_for = fresh_for
         self._usable_for = usable_for
+        self._most = most
         self._monotonic = monotonic
         self._start = start
         self._lock = Lock()
@@ -116,6 +119,6 @@ class Kept(Generic[Key, Answer]):
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
-            while len(self._slots) > MOST:
+            while len(self._slots) > self._most:
                 self._slots.popitem(last=False)
             return slot

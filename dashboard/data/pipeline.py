@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pymongo
 
-from dashboard.data import activity, direct, schemas, search, senders
+from dashboard.data import activity, newest, schemas, search
 from dashboard.data.kept import Kept
+from dashboard.data.newest import Newest
 from dashboard.data.version_times import VersionTimes
 from dashboard.model.clients import Client
 from dashboard.model.explorer import COLUMNS, Search, SearchResult
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 #: For how long an answer is not read again; one that changes rarely.
 FRESH_FOR_SECONDS, SLOW_FRESH_FOR_SECONDS = 2.0, 10.0
 #: For how long an answer is given while it is read again: a page that refreshes every 5 or 10 s shows what was read
-#: after the refresh before.
-USABLE_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS = 15.0, 30.0
+#: after the refresh before. What it was made of was up to FRESH_FOR_SECONDS old.
+USABLE_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS = 13.0, 30.0
+#: Ranges of which is kept what the questions of all visitors have in common.
+MOST_RANGES = 8
 MOST_ROWS = 200
 #: Documents of dead letters that counted one in the last day: one for each reason and hour of their records.
 MOST_COUNTED = 5_000
-#: Events that are counted one by one where rollups do not count them.
-MOST_IN_SAMPLE = 10_000
 LATEST = 50
 _WITHOUT_HISTORIES = dict.fromkeys((span.field for span in SPANS[1:]), 0)
 
@@ -104,11 +104,13 @@ class MongoPipeline:
         times = SLOW_FRESH_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS
         self._schemas = Kept[None, SchemaState](*times, monotonic=monotonic)
         self._days = Kept[None, tuple[Day, ...]](*times, monotonic=monotonic)
-        self._clients = Kept[Hashable, Sequence[Client]](*times, monotonic=monotonic)
         times = FRESH_FOR_SECONDS, USABLE_FOR_SECONDS
+        self._clients = Kept[Hashable, Sequence[Client]](*times, monotonic=monotonic)
         self._activities = Kept[Hashable, Activity](*times, monotonic=monotonic)
         self._searches = Kept[Hashable, SearchResult](*times, monotonic=monotonic)
         self._samples = Kept[Hashable, Sample](*times, monotonic=monotonic)
+        self._newest_events = Kept[Hashable, Newest](FRESH_FOR_SECONDS, most=MOST_RANGES, monotonic=monotonic)
+        self._not_searched = Kept[Hashable, datetime | None](FRESH_FOR_SECONDS, most=MOST_RANGES, monotonic=monotonic)
 
     def state(self) -> PipelineState:
         """Return the workers' own reports."""
@@ -156,21 +158,14 @@ class MongoPipeline:
         return self._samples.get((window.range, wanted), lambda: self._read_sample(window, wanted, numbers))
 
     def _read_sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
-        with self._connection.asking() as database:
-            stages = direct.newest(window, MOST_IN_SAMPLE)
-            groups = direct.groups(database, stages, window.level.width_ms, by_user=False)
-            found = direct.summed(groups, wanted, numbers)
-        read = found.by_value.total()
-        counts = replace(direct.counted(found, wanted, numbers), users=None)
-        return Sample(counts=counts, read=read, is_cut=read >= MOST_IN_SAMPLE)
+        return newest.sample(self._newest(window), window, wanted, numbers)
 
     def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
         """Return who sent the newest events of the window: those of them that pass the filter."""
         return self._clients.get((window.range, wanted), lambda: self._read_clients(window, wanted, numbers))
 
     def _read_clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
-        with self._connection.asking() as database:
-            return senders.senders(database, window, wanted, numbers, MOST_IN_SAMPLE)
+        return newest.senders(self._newest(window), wanted, numbers)
 
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did in the newest events of a window."""
@@ -178,8 +173,14 @@ class MongoPipeline:
         return self._activities.get(asked, lambda: self._read_activity(query, numbers))
 
     def _read_activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
+        return newest.activity(self._newest(query.window), query, numbers)
+
+    def _newest(self, window: Window) -> Newest:
+        return self._newest_events.get(window.range, lambda: self._read_newest(window))
+
+    def _read_newest(self, window: Window) -> Newest:
         with self._connection.asking() as database:
-            return activity.activity(database, query, numbers)
+            return newest.read(database, window)
 
     def days(self) -> tuple[Day, ...]:
         """Return how many users each day had."""
@@ -195,8 +196,14 @@ class MongoPipeline:
         return self._searches.get(asked, lambda: self._search(wanted, numbers))
 
     def _search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
+        window = wanted.window
+        back_to = self._not_searched.get(window.range, lambda: self._first_not_searched(window))
         with self._connection.asking() as database:
-            return search.search(database, wanted, numbers)
+            return search.search(database, wanted, numbers, back_to)
+
+    def _first_not_searched(self, window: Window) -> datetime | None:
+        with self._connection.asking() as database:
+            return search.first_not_searched(database, window)
 
     def latest(self) -> Sequence[Document]:
         """Return the latest events by insertion, the newest first, without fields that a table cannot show."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pymongo
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from dashboard.model.explorer import Search
+    from dashboard.model.time_window import Window
 
 #: Events that are returned.
 MOST_FOUND = 100
@@ -26,9 +28,19 @@ MOST_FOUND = 100
 MOST_SEARCHED = 30_000
 
 
-def search(database: Database[dict[str, Any]], wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
-    """Return the newest events that match, and how far was looked for them."""
-    back_to = _first_not_searched(database, wanted)
+def search(
+    database: Database[dict[str, Any]], wanted: Search, numbers: Mapping[int, int], back_to: datetime | None
+) -> SearchResult:
+    """Return the newest events that match, and how far was looked for them.
+
+    Args:
+        database: the database.
+        wanted: which events.
+        numbers: the number that each version of the event has under the subject.
+        back_to: the time from which on back no event is looked at, as `first_not_searched` returns it.
+    """
+    if back_to is not None and back_to < wanted.window.start:
+        back_to = None
     conditions = [direct.query(wanted.window), direct.candidates(wanted.filter)]
     if back_to is not None:
         conditions.append({TIME: {"$gt": to_ms(back_to)}})
@@ -39,14 +51,15 @@ def search(database: Database[dict[str, Any]], wanted: Search, numbers: Mapping[
     rows = [*found.sort(TIME, pymongo.DESCENDING).limit(MOST_FOUND)]
     is_cut = len(rows) >= MOST_FOUND
     return SearchResult(
-        rows=direct.passing_events(rows, wanted.filter, numbers),
+        rows=[*compress(rows, direct.passing(map(direct.texts_of, rows), wanted.filter, numbers))],
         is_cut=is_cut,
         searched_back_to=None if is_cut else back_to,
     )
 
 
-def _first_not_searched(database: Database[dict[str, Any]], wanted: Search) -> datetime | None:
-    """The time of the newest event that is not looked at; None if all are. Only the index is read."""
-    events = database["events"].find(direct.query(wanted.window), {TIME: 1, "_id": 0})
+def first_not_searched(database: Database[dict[str, Any]], window: Window) -> datetime | None:
+    """Return the time of the newest event of a window that is not looked at; None if all are looked at."""
+    # Only the index is read.
+    events = database["events"].find(direct.query(window), {TIME: 1, "_id": 0})
     rest = events.sort(TIME, pymongo.DESCENDING).skip(MOST_SEARCHED).limit(1)
     return next((from_ms(int(event[TIME])) for event in rest), None)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dashboard.model.time_window import from_ms
 from streamapp.model.stored_headers import header_name
-from streamapp.model.user_event import TIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,12 @@ if TYPE_CHECKING:
 
 #: Rows of the table, those with the last events.
 MOST_CLIENTS = 50
+
+
+#: The headers of an event: names and values.
+Headers = tuple[tuple[str, str], ...]
+#: The field that has them.
+FIELD = "kafka.headers"
 
 
 class Client(NamedTuple):
@@ -26,19 +31,22 @@ class Client(NamedTuple):
     last_at: datetime
 
 
-def clients(events: Iterable[Mapping[str, Any]]) -> Sequence[Client]:
-    """Return the clients of events, the one with the last event first; events without stored headers do not count."""
-    counts, last = Counter[tuple[tuple[str, str], ...]](), dict[tuple[tuple[str, str], ...], int]()
-    for event in events:
-        if headers := _headers(event):
+def clients(sent: Iterable[tuple[Headers, int]]) -> Sequence[Client]:
+    """Return the clients of events, the one with the last event first, given the headers and the time (ms) of each.
+
+    Events without headers do not count.
+    """
+    counts, last = Counter[Headers](), dict[Headers, int]()
+    for headers, at_ms in sent:
+        if headers:
             counts[headers] += 1
-            last[headers] = max(last.get(headers, 0), int(event[TIME]))
+            last[headers] = max(last.get(headers, 0), at_ms)
     newest = sorted(counts, key=lambda headers: (-last[headers], headers))[:MOST_CLIENTS]
     return [Client(dict(headers), counts[headers], from_ms(last[headers])) for headers in newest]
 
 
-def _headers(event: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The headers of an event; other programs may have stored anything there."""
+def headers_of(event: Mapping[str, Any]) -> Headers:
+    """Return the headers of an event, none if it has none; other programs may have stored anything there."""
     kafka = event.get("kafka")
     headers = cast("Mapping[str, Any]", kafka).get("headers") if isinstance(kafka, dict) else None
     if not isinstance(headers, dict):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from heapq import nsmallest
 from typing import NamedTuple
 
 from dashboard.model import figures, formatting, labels
@@ -87,15 +88,15 @@ class NewUsers(NamedTuple):
 
 def activity(acts: Iterable[Act], query: ActivityQuery, counted_back_to: datetime | None) -> Activity:
     """Count events, the newest first."""
-    by_user: dict[str, list[Act]] = {}
-    for act in acts:
-        by_user.setdefault(act.user, []).append(act)
-    counts = {user: len(of_user) for user, of_user in by_user.items()}
-    ranked = sorted(counts, key=lambda user: (-counts[user], user))[:MOST_USERS]
+    found, by_user = [*acts], dict[str, list[Act]]()
+    counts = Counter([act.user for act in found])
+    for act in found:
+        if act.label in query.steps:
+            by_user.setdefault(act.user, []).append(act)
     return Activity(
-        counted=sum(counts.values()),
+        counted=len(found),
         users=len(counts),
-        top=tuple((user, counts[user]) for user in ranked),
+        top=tuple(nsmallest(MOST_USERS, counts.items(), key=lambda counted: (-counted[1], counted[0]))),
         reached=funnel(by_user.values(), query.steps, query.within),
         counted_back_to=counted_back_to,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from dashboard.data.pipeline import MOST_IN_SAMPLE
+from dashboard.data.newest import MOST_READ
 from dashboard.model import alt_texts, compute, figures, formatting, schema_figures, schema_versions, time_window
 from dashboard.model.errors import DashboardError
 from dashboard.model.schema_versions import Difference
@@ -148,7 +148,7 @@ def _show_senders(feed: Feed, shown: Snapshot, choice: Choice) -> None:
 
 
 def _show_clients(feed: Feed, found: Snapshot, zone: tzinfo) -> None:
-    charts.heading("Clients", f"by the headers of the newest {MOST_IN_SAMPLE:,} events of the range")
+    charts.heading("Clients", f"by the headers of the newest {MOST_READ:,} events of the range")
     try:
         clients = feed.pipeline.clients(_window(feed, found), found.query.filter, found.overview.numbers)
     except DashboardError:
@@ -186,7 +186,7 @@ def _show_bars(feed: Feed, dimension: Dimension, found: Snapshot, version: str) 
             st.caption(formatting.UNKNOWN)
             return
         parts = compute.parts_of(dimension.plural, sample.counts)
-        beside = f"of the newest {MOST_IN_SAMPLE:,} events of the range" if sample.is_cut else ""
+        beside = f"of the newest {MOST_READ:,} events of the range" if sample.is_cut else ""
     charts.heading(title, beside)
     if parts:
         alt = alt_texts.bars(f"{title} that send {version}", parts)

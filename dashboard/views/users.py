@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.data.activity import MOST_READ
+from dashboard.data.newest import MOST_READ
 from dashboard.model import alt_texts, figures, formatting, time_window, user_activity
 from dashboard.model.errors import DashboardError
 from dashboard.model.snapshot import USUAL_NUMBERS

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard.data import search
+from dashboard.data import newest, search
 from dashboard.data.connection import Connection
-from dashboard.data.pipeline import LATEST, SLOW_USABLE_FOR_SECONDS, MongoPipeline
+from dashboard.data.pipeline import FRESH_FOR_SECONDS, LATEST, SLOW_USABLE_FOR_SECONDS, MongoPipeline
 from dashboard.model import time_window
 from dashboard.model.explorer import Search
 from dashboard.model.health import Status, health
 from dashboard.model.pipeline_trends import SPANS, Span, trends
 from dashboard.model.snapshot import USUAL_NUMBERS, Filter
 from dashboard.model.time_window import to_ms
+from dashboard.model.user_activity import ActivityQuery
 from tests.support.doubles.dashboard_pipeline import partition, worker
 from tests.support.doubles.dashboard_reader import document
 
@@ -184,3 +185,47 @@ def test_a_search_says_how_far_it_went(
     assert [events[4]["_id"]] == [row["_id"] for row in new.rows]
     assert [] == old.rows
     assert [NOON - timedelta(seconds=5)] * 2 == [new.searched_back_to, old.searched_back_to]
+
+
+def test_a_search_of_all_events_of_the_window_says_so(database: Database[Any]) -> None:
+    """Also if, a moment before, the window began earlier and held more events than are searched."""
+    database["events"].insert_one(document(NOON))
+    window = time_window.window(time_window.DEFAULT, NOON)
+
+    found = search.search(
+        database, Search(window=window, filter=Filter()), USUAL_NUMBERS, window.start - timedelta(seconds=1)
+    )
+
+    assert (1, None) == (len(found.rows), found.searched_back_to)
+
+
+def test_the_newest_events_are_read_once_for_all_that_is_asked(
+    settings: Settings, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By all visitors, under any filter, in any view; again after two seconds."""
+    clock, read, searched = [0.0], list[int](), list[int]()
+    real_read, real_boundary = newest.read, search.first_not_searched
+    monkeypatch.setattr(newest, "read", lambda *args: [real_read(*args), read.append(1)][0])
+    monkeypatch.setattr(search, "first_not_searched", lambda *args: [real_boundary(*args), searched.append(1)][0])
+    connection = Connection(uri=settings.mongo_uri.get_secret_value(), database=settings.mongo_database)
+    pipeline = MongoPipeline(connection, topic="t", subject="s", monotonic=lambda: clock[0])
+    database["events"].insert_many([document(NOON), document(NOON, browser="edge")])
+    window, within = time_window.window(time_window.DEFAULT, NOON), timedelta(minutes=30)
+
+    def ask(browser: str) -> list[int]:
+        wanted = Filter(browsers=(browser,))
+        query = ActivityQuery(window=window, filter=wanted, steps=("a",), within=within)
+        return [
+            pipeline.sample(window, wanted, USUAL_NUMBERS).counts.total,
+            len(pipeline.clients(window, wanted, USUAL_NUMBERS)),
+            pipeline.activity(query, USUAL_NUMBERS).counted,
+            len(pipeline.search(Search(window=window, filter=wanted), USUAL_NUMBERS).rows),
+        ]
+
+    assert [1, 0, 1, 1] == ask("edge")
+    assert [0, 0, 0, 0] == ask("opera")
+    assert [1, 1] == [len(read), len(searched)]
+    clock[0] = FRESH_FOR_SECONDS
+    assert [0, 0, 0, 0] == ask("lynx")
+    assert [2, 2] == [len(read), len(searched)]
+    connection.close()

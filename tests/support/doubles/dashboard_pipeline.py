@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from dashboard.data.activity import MOST_READ
-from dashboard.data.pipeline import LATEST, MOST_IN_SAMPLE
+from dashboard.data.newest import MOST_READ
+from dashboard.data.pipeline import LATEST
 from dashboard.data.search import MOST_FOUND, MOST_SEARCHED
-from dashboard.model.clients import Client, clients
+from dashboard.model.clients import Client, clients, headers_of
 from dashboard.model.explorer import COLUMNS, Search, SearchResult
 from dashboard.model.health import PipelineState
 from dashboard.model.pipeline_trends import PipelineHistory, Span
@@ -79,7 +79,7 @@ class FakePipeline:
         self.schema_state = SchemaState(stored={})
         #: By reason and minute, epoch ms.
         self.dead_letters: Mapping[str, Mapping[int, int]] = {}
-        self.most_in_sample, self.most_searched, self.most_read = MOST_IN_SAMPLE, MOST_SEARCHED, MOST_READ
+        self.most_searched, self.most_read = MOST_SEARCHED, MOST_READ
         self.events = [*events]
         self.error: DashboardError | None = None
 
@@ -104,16 +104,17 @@ class FakePipeline:
         """Return the newest events of the window that pass the filter, counted."""
         self._raise()
         inside = [event for event in self.events if window.start <= from_ms(event["event_timestamp"]) < window.end]
-        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_in_sample]
+        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_read]
         counts = FakeReader(newest, numbers=numbers).found_directly(window, wanted, numbers).counts
-        return Sample(counts=replace(counts, users=None), read=len(newest), is_cut=len(newest) >= self.most_in_sample)
+        return Sample(counts=replace(counts, users=None), read=len(newest), is_cut=len(inside) > self.most_read)
 
     def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
         """Return who sent the newest events of the window that pass the filter."""
         self._raise()
         inside = [event for event in self.events if window.start <= from_ms(event["event_timestamp"]) < window.end]
-        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_in_sample]
-        return clients(event for event in newest if _passes(event, wanted, numbers))
+        newest = sorted(inside, key=lambda event: event["event_timestamp"], reverse=True)[: self.most_read]
+        passing = [event for event in newest if _passes(event, wanted, numbers)]
+        return clients((headers_of(event), event["event_timestamp"]) for event in passing)
 
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did, each found out by trying all ways through the steps."""

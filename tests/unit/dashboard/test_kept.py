@@ -133,13 +133,14 @@ def test_one_read_answers_all_who_wait_for_it(error: DisconnectedError | None) -
     assert read.reads == 1
 
 
-def test_the_oldest_answers_are_dropped() -> None:
+@pytest.mark.parametrize("most", [MOST, 2])
+def test_the_oldest_answers_are_dropped(most: int) -> None:
     """Only so many are kept."""
-    kept = Kept[int, int](2.0, monotonic=lambda: 0.0)
-    for number in range(MOST + 1):
+    kept = Kept[int, int](2.0, most=most, monotonic=lambda: 0.0)
+    for number in range(most + 1):
         kept.get(number, lambda n=number: n)
 
-    assert [MOST, -1] == [kept.get(number, lambda: -1) for number in (MOST, 0)]
+    assert [most, -1] == [kept.get(number, lambda: -1) for number in (most, 0)]
 
 
 def test_a_query_that_was_too_slow_is_not_repeated_at_once() -> None:

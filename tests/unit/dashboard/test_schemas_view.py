@@ -203,7 +203,7 @@ def test_no_events_and_no_versions() -> None:
 def test_locations_of_many_events_are_those_of_the_newest() -> None:
     """The page says so."""
     pipeline = FakePipeline(events=EVENTS)
-    pipeline.schema_state, pipeline.most_in_sample = state(), 2
+    pipeline.schema_state, pipeline.most_read = state(), 2
     reader = FakeReader(EVENTS)
     reader.most_by_value = 0
     feed = Feed(pipeline=pipeline, reader=reader, clock=lambda: NOON)
