@@ -37,7 +37,7 @@ def search(
         database: the database.
         wanted: which events.
         numbers: the number that each version of the event has under the subject.
-        back_to: the time from which on back no event is looked at, as `first_not_searched` returns it.
+        back_to: what `first_not_searched` returns: this event and older ones are not looked at.
     """
     if back_to is not None and back_to < wanted.window.start:
         back_to = None
