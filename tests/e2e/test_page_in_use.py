@@ -45,7 +45,7 @@ DATABASE = "page"
 IS_LONG = bool(os.environ.get("STREAMAPP_TEST_LONG"))
 FILM_SECONDS = 60
 #: Height of the film, in pixels: all charts are on it, and the page can be scrolled.
-TALL = 1_200
+TALL = 1_000
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 WIDTHS = (390, 1024, 1440, 1920) if IS_LONG else (390, 1024)
 HEIGHTS = {390: 844, 1024: 768, 1440: 900, 1920: 1080}
@@ -287,6 +287,17 @@ def test_page_is_light_and_does_not_move(chromium: Browser, url: str, events: Co
         assert page.evaluate("shifts") <= 0.1
         assert sum(sizes) <= 3_000_000
         context.close()
+
+
+def test_page_is_wide_before_its_script_has_run(tab: Page, url: str) -> None:
+    """On a slow computer it would begin narrow, and all that is there by then would move."""
+    tab.route_web_socket("**/_stcore/stream", lambda _: None)
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    tab.goto(url)
+
+    container = tab.locator(".stMainBlockContainer")
+    expect(container).to_be_attached(timeout=SOON_MS)
+    assert {"x": 0, "width": 1440} == {edge: (container.bounding_box() or {})[edge] for edge in ("x", "width")}
 
 
 SHIFTS = (
