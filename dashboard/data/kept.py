@@ -87,8 +87,15 @@ class Kept(Generic[Key, Answer]):
             if known is not None and self._age(known) < self._fresh_for:
                 return known[1]
             if failed is not None and (failed[0] > asked_at or self._age(failed) < failed[1].retry_after_seconds):
-                raise copy(failed[1])  # each raise of the same error would add to its traceback
+                raise self._again(failed)
             return self._read(slot, read)
+
+    def _again(self, failed: tuple[float, DashboardError]) -> DashboardError:
+        """The error for another visitor: a copy, because each raise of the same one would add to its traceback."""
+        error = copy(failed[1])
+        # Where an answer is made of another one that is kept, both are read again at the same time.
+        error.retry_after_seconds = max(0.0, error.retry_after_seconds - self._age(failed))
+        return error
 
     def _age(self, known: tuple[float, object]) -> float:
         return self._monotonic() - known[0]

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 #: For how long an answer is not read again; one that changes rarely.
 FRESH_FOR_SECONDS, SLOW_FRESH_FOR_SECONDS = 2.0, 10.0
 #: For how long an answer is given while it is read again: a page that refreshes every 5 or 10 s shows what was read
-#: after the refresh before. What it was made of was up to FRESH_FOR_SECONDS old.
-USABLE_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS = 13.0, 30.0
-#: Ranges of which is kept what the questions of all visitors have in common.
-MOST_RANGES = 8
+#: after the refresh before, at most 15 s ago: some answers are made of others, which were up to FRESH_FOR_SECONDS old.
+USABLE_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS = 15.0 - FRESH_FOR_SECONDS, 30.0
+#: Ranges of which is kept what the questions of all visitors have in common: up to 7 MB each.
+MOST_RANGES = 4
 MOST_ROWS = 200
 #: Documents of dead letters that counted one in the last day: one for each reason and hour of their records.
 MOST_COUNTED = 5_000
@@ -158,14 +158,14 @@ class MongoPipeline:
         return self._samples.get((window.range, wanted), lambda: self._read_sample(window, wanted, numbers))
 
     def _read_sample(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sample:
-        return newest.sample(self._newest(window), window, wanted, numbers)
+        return newest.sample(self._newest_of(window), window, wanted, numbers)
 
     def clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
         """Return who sent the newest events of the window: those of them that pass the filter."""
         return self._clients.get((window.range, wanted), lambda: self._read_clients(window, wanted, numbers))
 
     def _read_clients(self, window: Window, wanted: Filter, numbers: Mapping[int, int]) -> Sequence[Client]:
-        return newest.senders(self._newest(window), wanted, numbers)
+        return newest.senders(self._newest_of(window), wanted, numbers)
 
     def activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
         """Return what the users did in the newest events of a window."""
@@ -173,9 +173,9 @@ class MongoPipeline:
         return self._activities.get(asked, lambda: self._read_activity(query, numbers))
 
     def _read_activity(self, query: ActivityQuery, numbers: Mapping[int, int]) -> Activity:
-        return newest.activity(self._newest(query.window), query, numbers)
+        return newest.activity(self._newest_of(query.window), query, numbers)
 
-    def _newest(self, window: Window) -> Newest:
+    def _newest_of(self, window: Window) -> Newest:
         return self._newest_events.get(window.range, lambda: self._read_newest(window))
 
     def _read_newest(self, window: Window) -> Newest:
@@ -197,8 +197,9 @@ class MongoPipeline:
 
     def _search(self, wanted: Search, numbers: Mapping[int, int]) -> SearchResult:
         window = wanted.window
-        back_to = self._not_searched.get(window.range, lambda: self._first_not_searched(window))
+        # Within it, so that both queries together take no longer than the limit.
         with self._connection.asking() as database:
+            back_to = self._not_searched.get(window.range, lambda: self._first_not_searched(window))
             return search.search(database, wanted, numbers, back_to)
 
     def _first_not_searched(self, window: Window) -> datetime | None:

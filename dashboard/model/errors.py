@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from streamapp.errors import StreamappError
 
 
 class DashboardError(StreamappError):
     """MongoDB gave no answer; the message is for the page and names no user and no password."""
 
-    retry_after_seconds: ClassVar[float] = 1.0
+    retry_after_seconds: float = 1.0
 
 
 class DisconnectedError(DashboardError):
@@ -25,4 +23,4 @@ class TooSlowError(DashboardError):
     """MongoDB stopped the query at its time limit."""
 
     # Such a query costs the server the whole limit each time: do not repeat it at every refresh.
-    retry_after_seconds: ClassVar[float] = 15.0
+    retry_after_seconds: float = 15.0

@@ -15,11 +15,13 @@ function plotly() {
 function load(resolve) {
   const script = document.createElement("script");
   script.src = new URL(BUNDLE, document.baseURI);
-  script.onload = () => resolve(window.Plotly);
-  script.onerror = () => {
+  const retry = () => {
     script.remove();
     setTimeout(load, RETRY_MS, resolve);
   };
+  // A proxy can answer with a page of its own.
+  script.onload = () => (window.Plotly ? resolve(window.Plotly) : retry());
+  script.onerror = retry;
   document.head.append(script);
 }
 
@@ -118,23 +120,37 @@ function update(chart) {
 }
 
 async function draw(chart) {
-  const Plotly = await plotly();
-  const isNew = !chart.layout;
+  await drawWith(await plotly(), chart, chart.isOnScreen);
+}
+
+async function drawWith(Plotly, chart, isSeen) {
+  const isNew = !chart.isDrawn;
   const { data } = chart.figure;
   const layout = themed(chart.figure.layout, chart);
+  // The browser calls this also when a chart comes on the screen that has changed nothing meanwhile.
   const description = JSON.stringify([data, layout]);
-  if (!isNew && (!chart.isOnScreen || description === chart.description)) {
+  if (!isNew && (!isSeen || description === chart.description)) {
     return;
   }
-  chart.description = description;
   await Plotly.react(chart, data, layout, CONFIG);
+  chart.description = description;
   if (isNew) {
+    chart.isDrawn = true;
     listen(chart, Plotly);
     visibility.observe(chart);
   } else {
     pointAgain(chart, Plotly);
   }
 }
+
+// What is printed is the whole page, as it is when this ends.
+addEventListener("beforeprint", () => {
+  for (const chart of document.querySelectorAll(".streamapp-chart")) {
+    if (chart.isDrawn) {
+      drawWith(window.Plotly, chart, true);
+    }
+  }
+});
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;

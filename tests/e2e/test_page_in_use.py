@@ -227,7 +227,7 @@ def ink(frame: Image.Image, box: dict[str, float]) -> int:
 def test_charts_are_drawn_again_only_where_they_are_seen(
     tab: Page, url: str, events: Collection[dict[str, Any]]
 ) -> None:
-    """One below the screen has its new data when it comes there."""
+    """One below the screen has its new data when it comes there, or when it is printed."""
     insert(events.database, various(1))
     tab.set_viewport_size({"width": 1024, "height": 500})
     page = opened(tab, url)
@@ -245,6 +245,13 @@ def test_charts_are_drawn_again_only_where_they_are_seen(
     below.scroll_into_view_if_needed()
     expect_drawn(below, 36)
 
+    chart(page, "Events over time").scroll_into_view_if_needed()
+    insert(events.database, various(1))
+    expect_total(page, "48")
+    assert 36 == below.evaluate(DRAWN)
+    page.pdf()
+    assert 48 == below.evaluate(DRAWN)
+
 
 #: The sum of what the bars of a chart show.
 DRAWN = """chart => chart.data.filter(({ type }) => type === "bar").flatMap(bars =>
@@ -255,11 +262,14 @@ def expect_drawn(drawn: Locator, total: int) -> None:
     until(lambda: drawn.evaluate(DRAWN) == total, what=f"{total} in the chart")
 
 
-def test_charts_are_drawn_after_a_fault_of_the_network(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("answer", [None, "<p>Please log in</p>"], ids=["no answer", "a page of a proxy"])
+def test_charts_are_drawn_after_a_fault_of_the_network(
+    answer: str | None, tab: Page, url: str, events: Collection[dict[str, Any]]
+) -> None:
     """Plotly cannot be loaded at first; the page tries again."""
     insert(events.database, various(1))
     bundle = "**/plotly-basic.min.js"
-    tab.route(bundle, lambda route: route.abort())
+    tab.route(bundle, lambda route: route.fulfill(body=answer) if answer else route.abort())
     page = opened(tab, url)
     wait_for_refresh(page)
     expect(page.locator(".cartesianlayer")).to_have_count(0)

@@ -8,6 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bson import Decimal128
 
 from dashboard.data import newest, search
 from dashboard.data.connection import Connection
@@ -229,3 +230,17 @@ def test_the_newest_events_are_read_once_for_all_that_is_asked(
     assert [0, 0, 0, 0] == ask("lynx")
     assert [2, 2] == [len(read), len(searched)]
     connection.close()
+
+
+def test_events_of_other_programs_whose_time_is_no_number_do_not_count(
+    pipeline: MongoPipeline, database: Database[Any]
+) -> None:
+    """Neither do they stop a view."""
+    odd = [document(NOON, event_timestamp=time) for time in ([to_ms(NOON), "x"], Decimal128(str(to_ms(NOON))))]
+    database["events"].insert_many([document(NOON), *odd])
+    window = time_window.window(time_window.DEFAULT, NOON)
+    query = ActivityQuery(window=window, filter=Filter(), steps=("a",), within=timedelta(minutes=30))
+
+    assert 1 == pipeline.sample(window, Filter(), USUAL_NUMBERS).counts.total
+    assert 1 == pipeline.activity(query, USUAL_NUMBERS).counted
+    assert [] == [*pipeline.clients(window, Filter(), USUAL_NUMBERS)]

@@ -165,3 +165,23 @@ def test_an_error_that_is_no_answer_is_not_kept() -> None:
         kept.get("a", lambda: 1 // 0)
 
     assert 7 == kept.get("a", lambda: 7)
+
+
+def test_an_answer_that_is_made_of_another_one_fails_no_longer_than_that_one() -> None:
+    """Both are read again when the first failure is old enough."""
+    now, read = [0.0], Reader()
+    inner, outer = (Kept[str, int](2.0, monotonic=lambda: now[0]) for _ in range(2))
+    read.error = TooSlowError("too slow")
+
+    def ask(key: str) -> int:
+        return outer.get(key, lambda: inner.get("shared", read))
+
+    with pytest.raises(TooSlowError):
+        ask("first")
+    now[0] = TooSlowError.retry_after_seconds - 1
+    with pytest.raises(TooSlowError):
+        ask("second")
+    read.error = None
+    now[0] = TooSlowError.retry_after_seconds
+
+    assert [2, 2] == [ask("first"), ask("second")]
