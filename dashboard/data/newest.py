@@ -55,7 +55,8 @@ def read(database: Database[dict[str, Any]], window: Window) -> Newest:
     # Of other programs: an array matches if one of its numbers does.
     events = [event for event in found if isinstance(event[TIME], int | float)]
     # One more than is counted tells whether there are more, and from when they are.
-    first_left_out = from_ms(int(events.pop()[TIME])) if len(events) > MOST_READ else None
+    is_cut = len(found) > MOST_READ and bool(events)
+    first_left_out = from_ms(int(events.pop()[TIME])) if is_cut else None
     made = Newest([], [], [], [], [], first_left_out)
     # Equal values are one object: most events have the values of others.
     texts, headers, labels_of = dict[Texts, Texts](), dict[Headers, Headers](), dict[str | None, str]()

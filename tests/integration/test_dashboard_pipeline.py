@@ -233,14 +233,17 @@ def test_the_newest_events_are_read_once_for_all_that_is_asked(
 
 
 def test_events_of_other_programs_whose_time_is_no_number_do_not_count(
-    pipeline: MongoPipeline, database: Database[Any]
+    pipeline: MongoPipeline, database: Database[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither do they stop a view."""
+    """Neither do they stop a view, nor hide that there are more events than are read."""
+    monkeypatch.setattr(newest, "MOST_READ", 3)
     odd = [document(NOON, event_timestamp=time) for time in ([to_ms(NOON), "x"], Decimal128(str(to_ms(NOON))))]
-    database["events"].insert_many([document(NOON), *odd])
+    older = document(NOON - timedelta(seconds=1))
+    database["events"].insert_many([document(NOON), *odd, older])
     window = time_window.window(time_window.DEFAULT, NOON)
     query = ActivityQuery(window=window, filter=Filter(), steps=("a",), within=timedelta(minutes=30))
 
     assert 1 == pipeline.sample(window, Filter(), USUAL_NUMBERS).counts.total
-    assert 1 == pipeline.activity(query, USUAL_NUMBERS).counted
+    activity = pipeline.activity(query, USUAL_NUMBERS)
+    assert (1, NOON - timedelta(seconds=1)) == (activity.counted, activity.counted_back_to)
     assert [] == [*pipeline.clients(window, Filter(), USUAL_NUMBERS)]
