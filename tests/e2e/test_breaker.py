@@ -28,7 +28,7 @@ def test_a_flood_of_poison_stops_the_worker_and_is_stored_once_it_is_mended(
     foreign.make_topic(settings)
     send_ahead_of_the_registry(settings, next_schema_id(settings))
     with Worker(settings, tmp_path) as worker:
-        assert worker.process.wait(90) == 1, worker.text
+        assert worker.process.wait(300) == 1, worker.text
         text = worker.text
 
     for words in ("The worker stops:", "unknown-schema-id", settings.topic, "STREAMAPP_BREAKER_FAILURE_RATIO=0"):

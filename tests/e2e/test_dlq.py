@@ -47,13 +47,13 @@ def signal_during_replay(settings: Settings, number: int) -> tuple[int, str]:
     try:
         until(lambda: sum(end_offsets(settings).values()) > before + 2, within=120, what="replayed records")
         replaying.send_signal(number)
-        report, _ = replaying.communicate(timeout=60)
+        report, _ = replaying.communicate(timeout=240)
     finally:
         replaying.kill()
     return replaying.returncode, report
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_dead_letters_are_replayed_once_the_cause_is_fixed(
     settings: Settings, database: Database[Any], tmp_path: Path
 ) -> None:

@@ -101,7 +101,7 @@ class Terminals:
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+            process.wait(120)
 
     def _shell(self, command: str) -> dict[str, Any]:
         environ = environment(self.settings)
@@ -138,7 +138,7 @@ def worker(default_names: Settings, tmp_path_factory: pytest.TempPathFactory) ->
         yield worker.wait_until_ready()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_each_command_of_the_page_succeeds(worker: Worker, default_names: Settings, page: Path, tmp_path: Path) -> None:
     """In order, with the files that the page has saved before."""

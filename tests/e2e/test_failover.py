@@ -25,7 +25,7 @@ from tests.support.until import until
 
 BACK_WITHIN = 90
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def offsets_stored(database: Database[Any]) -> list[tuple[int, int]]:
     return sorted((document["kafka"]["partition"], document["kafka"]["offset"]) for document in found)
 
 
-@pytest.mark.timeout(120 + 60 * KILLS)
+@pytest.mark.timeout(600 + 60 * KILLS)
 def test_all_events_survive_kills_and_a_guest(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
     """The ids stored are the offsets produced: none missing, none extra, and all of them committed in the end."""
     foreign.make_topic(settings)

@@ -47,7 +47,7 @@ def test_a_signal_while_kafka_is_unreachable_stops_the_worker_in_order(tmp_path:
 def test_an_unusable_setting_ends_the_worker(setting: str, value: Any, code: int, words: str, tmp_path: Path) -> None:
     """The error names the setting and contains no password."""
     with Worker(nowhere(**{setting: value}), tmp_path) as worker:
-        assert code == worker.process.wait(60)
+        assert code == worker.process.wait(240)
 
         assert words in worker.text
         assert "hunter2" not in worker.text

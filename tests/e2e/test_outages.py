@@ -125,7 +125,7 @@ def test_topics_that_kafka_will_never_make_end_the_worker(
     foreign.make_topic(settings_for(private_backend, topic=f"{unique_name}_x"))
     settings = settings_for(private_backend, topic=f"{unique_name}.x")
     with Worker(settings, tmp_path) as worker:
-        assert worker.process.wait(30) == 1
+        assert worker.process.wait(120) == 1
     assert "refuses to create the topic" in worker.text
     assert settings.topic in worker.text
     assert "Kafka is unreachable" not in worker.text
@@ -217,7 +217,7 @@ def test_a_second_signal_ends_at_once(settings: Settings, private_backend: Backe
             os.kill(worker.process.pid, signal.SIGINT)
             until(lambda: "INT" in worker.text, what="the first signal")
             os.kill(worker.process.pid, signal.SIGINT)
-            assert worker.process.wait(30) == 1
+            assert worker.process.wait(120) == 1
         finally:
             private_backend.mongod.resume()
     assert "second signal" in worker.text

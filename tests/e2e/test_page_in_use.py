@@ -166,7 +166,7 @@ def test_keyboard_alone_is_enough(tab: Page, url: str, events: Collection[dict[s
 
 
 @pytest.mark.skipif(not IS_LONG, reason="it films the page for a minute: set STREAMAPP_TEST_LONG=1")
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_no_frame_is_blank(tab: Page, url: str, events: Collection[dict[str, Any]]) -> None:
     """While events arrive, at a refresh every 5 s: each chart is drawn in every frame, in the same elements."""
     insert(events.database, some_documents(1_000))

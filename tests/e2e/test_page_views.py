@@ -181,7 +181,7 @@ def test_schemas_view_equals_a_recount(tab: Page, url: str, stored: list[dict[st
     """Shares, senders and users of each version; the difference of two; the level."""
     for number, version in enumerate(("v1", "v2")):
         sent = [each for each in stored if each["schema_version"] == version]
-        tab.goto(f"{url}/?view=Schemas&sends={version}&refresh=off")
+        tab.goto(f"{url}/?view=Schemas&range=1+h&sends={version}&refresh=off")
 
         for title, values in (
             ("Event types", Counter(each["event_type"] for each in sent)),

@@ -98,7 +98,7 @@ def _running(command: list[str], environ: dict[str, str], log: Path) -> Iterator
         assert process.poll() is None, log.read_text()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(80)
 
 
 def _get(port: int, path: str) -> tuple[int, str]:

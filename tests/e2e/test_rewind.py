@@ -69,7 +69,7 @@ def delete_aged_out(database: Database[Any]) -> None:
     assert database["events"].delete_many(old).deleted_count == OLD
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_records_are_read_again(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
     """Deleted events come back, a repaired dead letter is stored, and each event is counted once."""
     keep_all = {f"{level.collection}_retention_days": 0 for level in LEVELS}
@@ -146,7 +146,7 @@ def _rewind_and_wait(settings: Settings, folder: Path) -> None:
         until(lambda: not any(committed(settings).values()), within=60, what="the earlier offsets")
         assert rewinding.poll() is None
         with Worker(settings, folder) as worker:
-            table, _ = rewinding.communicate(timeout=120)
+            table, _ = rewinding.communicate(timeout=300)
             until(lambda: committed(settings) == end_offsets(settings), within=60, what="no lag")
             assert worker.stop() == 0, worker.text
     finally:
@@ -155,7 +155,7 @@ def _rewind_and_wait(settings: Settings, folder: Path) -> None:
     assert f"offsets  {OLD + NEW + UNKNOWN}" in table
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_backup_is_restored(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
     """The group goes back to before the backup: what the backup lacks is stored and counted, the rest stays."""
     settings = settings.model_copy(update={"produce_interval_seconds": 0, "partitions": 2})

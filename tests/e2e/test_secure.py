@@ -208,7 +208,7 @@ def test_the_page_reads_with_a_user_that_cannot_write(secured: Backend, tmp_path
         printed = "".join(_get(port, path)[1] for path in ("/readyz", "/")) + arguments_of_all_processes()
     finally:
         page.terminate()
-        page.wait(20)
+        page.wait(80)
     printed += log.read_text()
     assert not [secret for secret in secrets_of(secured) if secret in printed]
 

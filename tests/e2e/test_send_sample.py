@@ -102,7 +102,7 @@ def test_a_signal_ends_it_early_with_a_complete_manifest(settings: Settings, tmp
         try:
             until(lambda: sum(end_offsets(settings).values()) > 5, within=60, what="events")
             sending.send_signal(number)
-            output, _ = sending.communicate(timeout=60)
+            output, _ = sending.communicate(timeout=240)
         finally:
             sending.kill()
 

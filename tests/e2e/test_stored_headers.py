@@ -43,7 +43,7 @@ KEPT: dict[str, dict[str, str] | None] = {
 }
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_headers_of_records_are_stored(settings: Settings, database: Database[Any], tmp_path: Path) -> None:
     """Those of the setting; all commands treat these documents as others, and `verify` finds a wrong header."""
     settings = settings.model_copy(update={"produce_interval_seconds": 0, "stored_headers": "client,client.version"})

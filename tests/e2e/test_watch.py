@@ -139,7 +139,7 @@ def test_error_in_the_agent_ends_the_worker(settings_for: SettingsFactory, tmp_p
         worker.wait_until_ready()
         foreign.ForeignProducer(settings).send_all(list(wire_events(settings, 1)))
 
-        assert 1 == worker.process.wait(60)
+        assert 1 == worker.process.wait(240)
     assert 0 == sum(committed(settings).values())
     assert "injected fault" in worker.text
 

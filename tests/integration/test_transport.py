@@ -304,7 +304,7 @@ def test_a_stuck_batch_delays_its_partition_only_and_a_stop_commits_the_prefix(
 
     until(lambda: kafka.committed(worker.plan.group) == [200, 1_000], what="a commit of all but the stuck batch")
     until(lambda: len(worker.values()) == 1_900, what="acks after the stuck batch")
-    worker.stop(within=6)
+    worker.stop(within=60)
 
     assert kafka.committed(worker.plan.group) == [200, 1_000]
 

@@ -64,7 +64,7 @@ def served(uri: str, database: str, folder: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait(60)
 
 
 def answers(port: int) -> bool:

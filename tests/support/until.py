@@ -8,9 +8,17 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: Deadlines are those of a machine at rest. A slow one, or one with other work, takes several times as long.
+_PATIENCE = 4
+
 
 def until(fact: Callable[[], T], *, within: float = 30.0, what: str = "the fact") -> T:
-    """Call `fact` until it returns something true, and return that; fail after `within` seconds, naming `what`."""
+    """Call `fact` until it returns something true, and return that; fail some time after `within` seconds.
+
+    Raises:
+        AssertionError: it has returned nothing true; the message names `what`.
+    """
+    within *= _PATIENCE
     give_up_at = time.monotonic() + within
     while not (found := fact()):
         if time.monotonic() > give_up_at:
