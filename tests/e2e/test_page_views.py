@@ -92,11 +92,11 @@ def report(database: Database[Any], now: datetime) -> None:
             for ago in range(600, 0, -5)
         ]
         state = partition(
-            number, at=now + timedelta(minutes=10), recent=recent, last_hour=history, last_day=history[::10]
+            number, at=now + timedelta(hours=1), recent=recent, last_hour=history, last_day=history[::10]
         )
         database["pipeline_state"].insert_one(state | {"_id": f"partition:a:{number}"})
     for name, memory in (("host-a-1", 2**27), ("host-b-1", 2**28)):
-        alive = {"at": now + timedelta(minutes=10), "started_at": now - timedelta(hours=5)}
+        alive = {"at": now + timedelta(hours=1), "started_at": now - timedelta(hours=5)}
         database["pipeline_state"].insert_one(worker(name, rate=310.0, memory_bytes=memory, **alive))
     level = {"kind": "subject", "subject": "user_events-value", "level": "BACKWARD", "at": now}
     database["pipeline_state"].insert_one(level | {"_id": "subject:user_events-value"})
