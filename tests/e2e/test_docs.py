@@ -87,7 +87,7 @@ class Terminals:
             expected = EXIT_CODE.fullmatch(block.marker)
             assert expected or not block.marker, f"unknown marker: {block.marker}"
             for command in block.commands:
-                done = subprocess.run(**self._shell(command), capture_output=True, text=True, timeout=90, check=False)
+                done = subprocess.run(**self._shell(command), capture_output=True, text=True, timeout=400, check=False)
                 assert done.returncode == int(expected[1] if expected else 0), (
                     f"{command}\n{done.stdout[-2_000:]}\n{done.stderr[-2_000:]}"
                 )

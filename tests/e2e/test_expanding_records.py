@@ -79,7 +79,7 @@ def _members(servers: str, group: str) -> list[str]:
     """Return the ids of the group's members; none while it has no coordinator."""
     admin = AdminClient({"bootstrap.servers": servers, "log_level": 0})
     with suppress(KafkaException):
-        return [member.member_id for member in admin.describe_consumer_groups([group])[group].result(10).members]
+        return [member.member_id for member in admin.describe_consumer_groups([group])[group].result(60).members]
     return []
 
 

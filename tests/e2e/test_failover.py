@@ -72,10 +72,10 @@ def test_topics_that_we_make_have_the_replicas_that_the_cluster_gives(
     asyncio.run(made)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     names = (settings.topic, settings.dead_letter_topic, "__consumer_offsets")
-    topics = until(lambda: _with_all(admin.list_topics(timeout=10).topics, names), what="the topics")
+    topics = until(lambda: _with_all(admin.list_topics(timeout=60).topics, names), what="the topics")
     replicas = {name: {len(each.replicas) for each in topics[name].partitions.values()} for name in names}
     resource = ConfigResource(ResourceType.TOPIC, settings.topic)
-    config = admin.describe_configs([resource])[resource].result(10)
+    config = admin.describe_configs([resource])[resource].result(60)
 
     assert replicas == {name: {3} for name in names}
     assert config["min.insync.replicas"].value == "2"

@@ -91,9 +91,7 @@ def report(database: Database[Any], now: datetime) -> None:
             }
             for ago in range(600, 0, -5)
         ]
-        state = partition(
-            number, at=now + timedelta(hours=1), recent=recent, last_hour=history, last_day=history[::10]
-        )
+        state = partition(number, at=now + timedelta(hours=1), recent=recent, last_hour=history, last_day=history[::10])
         database["pipeline_state"].insert_one(state | {"_id": f"partition:a:{number}"})
     for name, memory in (("host-a-1", 2**27), ("host-b-1", 2**28)):
         alive = {"at": now + timedelta(hours=1), "started_at": now - timedelta(hours=5)}

@@ -104,7 +104,7 @@ def _running(command: list[str], environ: dict[str, str], log: Path) -> Iterator
 def _get(port: int, path: str) -> tuple[int, str]:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": HOST})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as exc:
         return exc.code, exc.read().decode()
@@ -123,7 +123,7 @@ def _websocket(port: int, host: str) -> int:
         "Sec-WebSocket-Version": "13",
     }
     lines = ["GET /streamapp/_stcore/stream HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    with closing(socket.create_connection(("127.0.0.1", port), timeout=10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout=60)) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         return int(connection.recv(1024).split()[1])
 

@@ -133,7 +133,7 @@ def create_topics(connection: KafkaConnection, settings: Settings) -> None:
     letters = NewTopic(settings.dead_letter_topic, 1, config={"max.message.bytes": str(MAX_LETTER_BYTES)})
     admin = connection.admin()
     for created in admin.create_topics([NewTopic(settings.topic, 2), letters]).values():
-        created.result(20)
+        created.result(60)
     producer = connection.producer({"log_level": 0}, compression="none")
     producer.produce(settings.topic, b"\x01" + random.Random(1).randbytes(2 * MAX_LETTER_BYTES), partition=0)
     assert producer.flush(20) == 0

@@ -189,7 +189,7 @@ def test_by_password(secured: Backend, tmp_path: Path) -> None:
 def _get(port: int, path: str, token: str = "") -> tuple[int, str]:
     request = Request(f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
     try:
-        with urlopen(request, timeout=5) as answer:
+        with urlopen(request, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as exc:
         return exc.code, ""

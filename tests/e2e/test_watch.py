@@ -29,7 +29,7 @@ MARKER = b"MARKED-PAYLOAD"
 
 def metrics(worker: Worker) -> dict[str, float]:
     """Return each sample by its name and the values of its labels."""
-    with urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=2) as response:
+    with urlopen(f"http://127.0.0.1:{worker.port}/metrics", timeout=30) as response:
         assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         families = text_string_to_metric_families(response.read().decode())
     return {

@@ -102,7 +102,7 @@ class Environment:
         with suppress(Exception):
             topics = [self.settings.topic, self.settings.dead_letter_topic]
             for deleted in self.admin.delete_topics(topics).values():
-                deleted.result(10)
+                deleted.result(60)
 
     @property
     def admin(self) -> AdminClient:

@@ -23,7 +23,7 @@ def leader_killed(environment: Environment) -> None:
 def coordinator_killed(environment: Environment) -> None:
     """kill -9 of the broker that coordinates the group; it restarts and catches up."""
     described = environment.admin.describe_consumer_groups([environment.settings.app_id])
-    _broker_killed(environment, described[environment.settings.app_id].result(10).coordinator.id)
+    _broker_killed(environment, described[environment.settings.app_id].result(60).coordinator.id)
 
 
 def primary_killed(environment: Environment) -> None:

@@ -36,10 +36,10 @@ def forbidden(environment: Environment) -> Iterator[None]:
         AclBinding(*where, "User:*", "*", AclOperation.WRITE, AclPermissionType.DENY),
     ]
     for made in environment.admin.create_acls(rules).values():
-        made.result(20)
+        made.result(60)
     try:
         yield
     finally:
         every = AclBindingFilter(*where, None, None, AclOperation.ANY, AclPermissionType.ANY)
         for deleted in environment.admin.delete_acls([every]).values():
-            deleted.result(20)
+            deleted.result(60)

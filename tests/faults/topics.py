@@ -26,7 +26,7 @@ def topic_recreated(environment: Environment) -> None:
 
 def recreate(environment: Environment) -> None:
     """Delete the topic, create it again, and let the load know."""
-    environment.admin.delete_topics([environment.settings.topic])[environment.settings.topic].result(20)
+    environment.admin.delete_topics([environment.settings.topic])[environment.settings.topic].result(60)
     environment.settings = environment.settings.model_copy(update={"partitions": 4})
     until(lambda: create_topic(environment), what="the re-created topic")
     for name, value in TOPIC.items():
@@ -49,7 +49,7 @@ def partitions_added(environment: Environment) -> None:
     more = environment.settings.partitions + 2
     environment.admin.create_partitions([NewPartitions(environment.settings.topic, more)])[
         environment.settings.topic
-    ].result(20)
+    ].result(60)
     environment.settings = environment.settings.model_copy(update={"partitions": more})
     environment.wait_for(
         lambda: committed(environment.settings)[more - 1] > 0, what="commits in the last partition", within=120
@@ -85,7 +85,7 @@ def delete_records(environment: Environment, tps: list[TopicPartition]) -> bool:
     """Ask Kafka to delete the records before these offsets; return whether it has done so."""
     with suppress(KafkaException):
         for deleted in environment.admin.delete_records(tps).values():
-            deleted.result(20)
+            deleted.result(60)
         return True
     return False
 

@@ -202,7 +202,7 @@ def rights(settings: Settings, *denied: tuple[ResourceType, str, AclOperation]) 
         )
     ]
     for made in admin.create_acls(rules).values():
-        made.result(20)
+        made.result(60)
     try:
         yield
     finally:
@@ -213,7 +213,7 @@ def rights(settings: Settings, *denied: tuple[ResourceType, str, AclOperation]) 
             for kind, name, _ in denied
         ]
         for deleted in admin.delete_acls(filters).values():
-            deleted.result(20)
+            deleted.result(60)
 
 
 def test_a_worker_that_is_started_without_the_right_to_its_group_continues_once_it_has_it(

@@ -38,7 +38,7 @@ def create_dead_letter_topic(settings: Settings, **config: str) -> None:
     """Create the dead-letter topic before the worker does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     new = NewTopic(settings.dead_letter_topic, 1, config=config)
-    admin.create_topics([new])[settings.dead_letter_topic].result(20)
+    admin.create_topics([new])[settings.dead_letter_topic].result(60)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_existing_topics_are_not_changed(settings: Settings) -> None:
         NewTopic(settings.dead_letter_topic, 2, config={"max.message.bytes": "5000"}),
     ]
     for made in admin.create_topics(topics).values():
-        made.result(20)
+        made.result(60)
     kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
 
     limit = asyncio.run(
@@ -69,7 +69,7 @@ def test_existing_topics_are_not_changed(settings: Settings) -> None:
     )
 
     assert limit == 5000
-    partitions = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=10).topics.items()}
+    partitions = {name: len(topic.partitions) for name, topic in admin.list_topics(timeout=60).topics.items()}
     assert (3, 2) == (partitions[settings.topic], partitions[settings.dead_letter_topic])
 
 
@@ -94,7 +94,7 @@ def test_the_created_topic_keeps_dead_letters_of_any_timestamp(
 
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     resource = ConfigResource(ResourceType.TOPIC, settings.dead_letter_topic)
-    config = admin.describe_configs([resource])[resource].result(20)
+    config = admin.describe_configs([resource])[resource].result(60)
     names = ("retention.ms", "retention.bytes", "cleanup.policy", "message.timestamp.after.max.ms")
     assert ["-1", "-1", "delete", "9223372036854775807"] == [config[name].value for name in names]
     assert "deletes dead letters" not in caplog.text
@@ -193,8 +193,8 @@ def test_a_deleted_dead_letter_topic_is_created_again_without_a_retention(settin
     limit = asyncio.run(kafka.ensure_topics(**topics))
     producer.open(max_message_bytes=limit, create_topic=lambda: kafka.ensure_topics(**topics))
     asyncio.run(producer.send([a_letter()]))
-    admin.delete_topics([settings.dead_letter_topic])[settings.dead_letter_topic].result(20)
-    until(lambda: settings.dead_letter_topic not in admin.list_topics(timeout=20).topics, what="the deletion")
+    admin.delete_topics([settings.dead_letter_topic])[settings.dead_letter_topic].result(60)
+    until(lambda: settings.dead_letter_topic not in admin.list_topics(timeout=60).topics, what="the deletion")
 
     letter = a_letter(offset=1)
 
@@ -208,7 +208,7 @@ def test_a_deleted_dead_letter_topic_is_created_again_without_a_retention(settin
     (found,) = read_all(settings, 1)
     assert dict(found.headers())["streamapp.offset"] == b"1"
     resource = ConfigResource(ResourceType.TOPIC, settings.dead_letter_topic)
-    assert admin.describe_configs([resource])[resource].result(20)["retention.ms"].value == "-1"
+    assert admin.describe_configs([resource])[resource].result(60)["retention.ms"].value == "-1"
 
 
 def read_all(settings: Settings, count: int) -> list[Any]:
@@ -247,7 +247,7 @@ def test_a_re_created_topic_has_another_topic_id(settings: Settings) -> None:
     kafka_admin = KafkaAdmin(KafkaConnection.of(settings))
     first = asyncio.run(kafka_admin.topic_id_of(settings.topic))
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    admin.delete_topics([settings.topic])[settings.topic].result(20)
+    admin.delete_topics([settings.topic])[settings.topic].result(60)
     foreign.make_again(settings)
 
     def new_topic_id() -> str | None:

@@ -81,15 +81,15 @@ def commit(settings: Settings, offsets: Mapping[int, int]) -> None:
 
 def make_letters(settings: Settings, **config: str) -> None:
     topic, admin = settings.dead_letter_topic, admin_of(settings)
-    admin.create_topics([NewTopic(topic, 1, config=config)])[topic].result(20)
+    admin.create_topics([NewTopic(topic, 1, config=config)])[topic].result(60)
 
 
 def server_state(settings: Settings, database: Database[Any]) -> tuple[Any, ...]:
     """Return topics, subjects, groups and collections, which a write would change."""
     admin = admin_of(settings)
-    topics = [name for name in admin.list_topics(timeout=10).topics if settings.topic in name]
+    topics = [name for name in admin.list_topics(timeout=60).topics if settings.topic in name]
     subjects = [s for s in httpx.get(f"{settings.schema_registry_url}/subjects").json() if settings.topic in s]
-    groups = [group.group_id for group in admin.list_consumer_groups().result(20).valid]
+    groups = [group.group_id for group in admin.list_consumer_groups().result(60).valid]
     here = [group for group in groups if group in {settings.app_id, "streamapp.reader"}]
     return topics, subjects, here, database.list_collection_names()
 
@@ -163,7 +163,7 @@ def test_lost_and_bad_records_are_found(settings: Settings, tmp_path: Path) -> N
     send(settings, [b"junk"] * 10)
     commit(settings, {0: 2})
     admin, until_6 = admin_of(settings), TopicPartition(settings.topic, 0, 6)
-    admin.delete_records([until_6])[until_6].result(20)
+    admin.delete_records([until_6])[until_6].result(60)
 
     found = findings_of(settings, tmp_path)
 

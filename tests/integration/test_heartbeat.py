@@ -88,7 +88,7 @@ def test_heartbeat_survives_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(StoreUnavailable):
                 await worker_heartbeat.write_once()
             running = asyncio.create_task(worker_heartbeat.run())
-            await asyncio.wait_for(consumer.enough.wait(), timeout=60)
+            await asyncio.wait_for(consumer.enough.wait(), timeout=240)
             assert not running.done()
             running.cancel()
 

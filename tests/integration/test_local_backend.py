@@ -46,13 +46,13 @@ def register(addresses: Addresses, subject: str) -> None:
     headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
     body = json.dumps({"schema": '"string"'}).encode()
     url = f"{addresses.schema_registry_url}/subjects/{subject}/versions"
-    with urlopen(Request(url, data=body, headers=headers), timeout=10) as response:
+    with urlopen(Request(url, data=body, headers=headers), timeout=60) as response:
         assert response.status == 200
 
 
 def subjects(addresses: Addresses) -> list[str]:
     """Return the subjects that the registry knows."""
-    with urlopen(f"{addresses.schema_registry_url}/subjects", timeout=10) as response:
+    with urlopen(f"{addresses.schema_registry_url}/subjects", timeout=60) as response:
         return json.load(response)
 
 

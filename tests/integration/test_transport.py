@@ -54,14 +54,14 @@ class Kafka:
     def create(self) -> None:
         """Create the topic; a worker that asks for the deleted topic may have created it, if the broker allows that."""
         try:
-            self.admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(10)
+            self.admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(60)
         except KafkaException as exc:
             if exc.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
 
     def delete(self) -> None:
         """Delete the topic."""
-        self.admin.delete_topics([self.topic])[self.topic].result(10)
+        self.admin.delete_topics([self.topic])[self.topic].result(60)
 
     def send(self, values: list[str], **settings: Any) -> None:
         """Send values to the partitions in rotation."""
@@ -75,7 +75,7 @@ class Kafka:
         asked = self.admin.list_offsets(
             {TopicPartition(self.topic, partition): OffsetSpec.latest() for partition in range(self.partitions)}
         )
-        return [end.result(10).offset for _, end in sorted(asked.items(), key=lambda item: item[0].partition)]
+        return [end.result(60).offset for _, end in sorted(asked.items(), key=lambda item: item[0].partition)]
 
     def committed(self, group: str) -> list[int]:
         """Return the committed offsets of the group, -1001 for none."""
@@ -89,7 +89,7 @@ class Kafka:
 
     def members(self, group: str) -> list[str]:
         """Return the ids of the group's members."""
-        return [member.member_id for member in self.admin.describe_consumer_groups([group])[group].result(10).members]
+        return [member.member_id for member in self.admin.describe_consumer_groups([group])[group].result(60).members]
 
     async def expel(self, group: str) -> None:
         """Remove the members of a group on the broker; they are not notified."""

@@ -111,7 +111,7 @@ def read_all(settings: Settings, topic: str, expected: int, within: float = 30) 
         tps = [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in partitions]
 
         def count() -> int:
-            ranges = [consumer.get_watermark_offsets(tp, timeout=10) for tp in tps]
+            ranges = [consumer.get_watermark_offsets(tp, timeout=60) for tp in tps]
             return sum(high - low for low, high in ranges)
 
         until(lambda: count() >= expected, within=within, what=f"{expected} records in {topic}")

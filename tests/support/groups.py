@@ -30,7 +30,7 @@ def committed(servers: str, *, group: str, topic: str, partitions: int) -> list[
 
 def _committed(consumer: Consumer, tps: list[TopicPartition]) -> list[int] | None:
     try:
-        return [tp.offset for tp in consumer.committed(tps, timeout=10)]
+        return [tp.offset for tp in consumer.committed(tps, timeout=60)]
     except KafkaException as exc:
         if exc.args[0].code() not in _NO_COORDINATOR_YET:
             raise

@@ -144,7 +144,7 @@ def check_views() -> None:
     """The page shows the chart and the filter."""
     reader = FakeReader([reader_document(campaign="spring")])
     feed = Feed(reader=reader, pipeline=FakePipeline(), clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=60).run()
+    app = AppTest.from_function(script, args=(feed,), default_timeout=240).run()
     assert not app.exception, app.exception
     assert "Campaigns" in [header.value for header in app.header]
     assert "Campaign" in [select.label for select in app.multiselect]

@@ -113,7 +113,7 @@ class Worker:
     @property
     def metrics(self) -> str:
         """What /metrics answers."""
-        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as response:
+        with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as response:
             return response.read().decode()
 
     def wait_until_ready(self) -> Self:

@@ -33,7 +33,7 @@ def opened(events: Documents, pipeline: FakePipeline | None = None, **parameters
     """Return the page at the view of single events."""
     pipeline = pipeline or FakePipeline(events=events)
     feed = Feed(pipeline=pipeline, reader=FakeReader(events), clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     for name, value in {"view": "Latest", "zone": "UTC", **parameters}.items():
         app.query_params[name] = value
     app.run()

@@ -25,7 +25,7 @@ def health_script(feed: "Any", zone: "Any") -> None:  # noqa: UP037 - its text i
 
 def shown(pipeline: FakePipeline, **parameters: str) -> AppTest:
     feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: NOON)
-    app = AppTest.from_function(health_script, args=(feed, KOLKATA), default_timeout=20)
+    app = AppTest.from_function(health_script, args=(feed, KOLKATA), default_timeout=120)
     app.query_params.update(parameters)
     app.run()
     assert not app.exception
@@ -176,7 +176,7 @@ def test_an_outage_keeps_the_last_values_with_their_time() -> None:
     """Numbers, trends and tables."""
     pipeline, times = FakePipeline(PipelineState(partitions=[partition(lag=7)], workers=[worker(rate=5.0)])), [NOON]
     feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: times[-1])
-    app = AppTest.from_function(health_script, args=(feed, KOLKATA), default_timeout=20).run()
+    app = AppTest.from_function(health_script, args=(feed, KOLKATA), default_timeout=120).run()
     pipeline.error = DisconnectedError("MongoDB at somewhere does not answer.")
     times.append(NOON + timedelta(seconds=42))
 

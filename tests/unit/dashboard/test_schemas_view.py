@@ -58,7 +58,7 @@ def opened(events: Documents, known: SchemaState, **parameters: str) -> tuple[Ap
     pipeline = FakePipeline(events=events)
     pipeline.schema_state = known
     feed = Feed(pipeline=pipeline, reader=FakeReader(events), clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     for name, value in {"view": "Schemas", **parameters}.items():
         app.query_params[name] = value
     app.run()
@@ -207,7 +207,7 @@ def test_locations_of_many_events_are_those_of_the_newest() -> None:
     reader = FakeReader(EVENTS)
     reader.most_by_value = 0
     feed = Feed(pipeline=pipeline, reader=reader, clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     app.query_params["view"] = "Schemas"
     app.run()
 
@@ -235,7 +235,7 @@ def test_outage_from_the_start_shows_nothing() -> None:
     reader = FakeReader(EVENTS)
     reader.error = pipeline.error
     app = AppTest.from_function(
-        script, args=(Feed(pipeline=pipeline, reader=reader, clock=lambda: NOON),), default_timeout=20
+        script, args=(Feed(pipeline=pipeline, reader=reader, clock=lambda: NOON),), default_timeout=120
     )
     app.query_params["view"] = "Schemas"
     app.run()

@@ -134,7 +134,7 @@ def test_every_view_has_the_strip(view: str) -> None:
     minutes = {to_ms(NOON) // 60_000 * 60_000: 610}
     pipeline, times = FakePipeline(PipelineState(dead_letter_minutes=minutes, workers=[worker()])), [NOON]
     feed = Feed(pipeline=pipeline, reader=FakeReader(), clock=lambda: times[-1])
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     app.query_params["view"] = view
 
     shown = [element.value for element in app.run().markdown]

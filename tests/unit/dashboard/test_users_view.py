@@ -28,7 +28,7 @@ def opened(events: Documents, **parameters: str | list[str]) -> tuple[AppTest, F
     """Return the page at the view of the users."""
     pipeline = FakePipeline(events=events)
     feed = Feed(pipeline=pipeline, reader=FakeReader(events), clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     for name, value in {"view": "Users", "zone": "UTC", **parameters}.items():
         app.query_params[name] = value
     app.run()
@@ -105,7 +105,7 @@ def test_part_of_the_events_is_counted_where_there_are_too_many() -> None:
     pipeline = FakePipeline(events=EVENTS)
     pipeline.most_read = 2
     feed = Feed(pipeline=pipeline, reader=FakeReader(EVENTS), clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     app.query_params["view"], app.query_params["zone"] = "Users", "UTC"
     app.run()
 

@@ -38,7 +38,7 @@ def script(feed: "Any") -> None:  # noqa: UP037 - its text is run where no name 
 
 def opened(reader: FakeReader, clock: Callable[[], datetime] = lambda: NOON) -> AppTest:
     app = AppTest.from_function(
-        script, args=(Feed(pipeline=FakePipeline(), reader=reader, clock=clock),), default_timeout=20
+        script, args=(Feed(pipeline=FakePipeline(), reader=reader, clock=clock),), default_timeout=120
     ).run()
     assert not app.exception
     return app
@@ -46,7 +46,7 @@ def opened(reader: FakeReader, clock: Callable[[], datetime] = lambda: NOON) -> 
 
 def addressed(reader: FakeReader, **parameters: str | list[str]) -> AppTest:
     feed = Feed(pipeline=FakePipeline(), reader=reader, clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     for name, value in parameters.items():
         app.query_params[name] = value
     app.run()
@@ -197,7 +197,7 @@ def test_wrong_setting_is_told_on_the_page(monkeypatch: pytest.MonkeyPatch) -> N
     """The page names the setting, without a traceback."""
     monkeypatch.setenv("STREAMAPP_MONGO_DATABASE", "a.b")
 
-    app = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=20).run()
+    app = AppTest.from_file(str(Path(dashboard.__file__).with_name("app.py")), default_timeout=120).run()
 
     assert not app.exception
     assert "STREAMAPP_MONGO_DATABASE" in notice(app)
@@ -313,7 +313,7 @@ def test_kiosk_shows_views_in_turn(views: list[str], shown: list[str], refresh: 
     """Without a click, each for as long as the address says: all of them, or those that it names."""
     first = datetime.fromtimestamp(30 * 10 * 7, UTC)
     feed = Feed(pipeline=FakePipeline(), reader=FakeReader([document()]), clock=lambda: first)
-    app = AppTest.from_function(kiosk_script, args=(feed, first), default_timeout=20)
+    app = AppTest.from_function(kiosk_script, args=(feed, first), default_timeout=120)
     app.query_params.update({"kiosk": "true", "rotate": "30 s", "refresh": refresh, "view": views})
 
     app.run()
@@ -341,7 +341,7 @@ def test_no_view_has_controls_in_a_kiosk(view: str) -> None:
     """Nobody can reach them; what they choose is in the address."""
     reader = FakeReader([v1(), document()])
     feed = Feed(pipeline=FakePipeline(events=[v1(), document()]), reader=reader, clock=lambda: NOON)
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20)
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120)
     app.query_params.update({"kiosk": "true", "view": view})
 
     app.run()
@@ -516,7 +516,7 @@ def test_state_of_the_pipeline_stands_above_the_charts(state: PipelineState, bad
     """As its own view tells it."""
     feed = Feed(pipeline=FakePipeline(state), reader=FakeReader([document()]), clock=lambda: NOON)
 
-    app = AppTest.from_function(script, args=(feed,), default_timeout=20).run()
+    app = AppTest.from_function(script, args=(feed,), default_timeout=120).run()
 
     assert any(f"Pipeline {badge}" in element.value for element in app.markdown)
     assert ("no event yet" in app.caption[0].value) == (badge == "waiting")

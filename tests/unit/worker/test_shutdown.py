@@ -37,7 +37,7 @@ def test_a_signal_ends_a_worker_whose_event_loop_is_blocked(stop: signal.Signals
             assert worker.stdout.readline() == b"blocked\n"
             started = time.monotonic()
             worker.send_signal(stop)
-            _, error = worker.communicate(timeout=20)
+            _, error = worker.communicate(timeout=120)
         finally:
             worker.kill()
     assert worker.returncode == 1
