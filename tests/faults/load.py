@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NamedTuple
 
-from confluent_kafka import Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamapp.model import event
 from streamapp.settings import Settings
@@ -331,6 +331,11 @@ class Load:
                     on_delivery=delivered,
                 )
             except BufferError:
+                producer.poll(0.1)
+            except KafkaException as exc:
+                # The producer learns of a new partition some time after the worker.
+                if exc.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                    raise
                 producer.poll(0.1)
             else:
                 return
