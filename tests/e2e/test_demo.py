@@ -43,10 +43,10 @@ def test_demo_shows_events_and_leaves_nothing(tab: Page, tmp_path: Path) -> None
         children = psutil.Process(demo.pid).children(recursive=True)
         assert len(children) >= 5
         tab.goto(address)
-        expect(tab.get_by_text("Total events")).to_be_visible(timeout=30_000)
-        expect(tab.locator("body")).to_contain_text(re.compile(r"Total events\s*[1-9]"), timeout=30_000)
+        expect(tab.get_by_text("Total events")).to_be_visible(timeout=180_000)
+        expect(tab.locator("body")).to_contain_text(re.compile(r"Total events\s*[1-9]"), timeout=180_000)
         # A day of history, whose last quarter of an hour has more events than the worker has produced by now.
-        expect(tab.locator("body")).to_contain_text(re.compile(r"20,[0-9]{3} all time"), timeout=30_000)
+        expect(tab.locator("body")).to_contain_text(re.compile(r"20,[0-9]{3} all time"), timeout=180_000)
         assert "All events on the page are sample data." in err.read_text()
         until(lambda: "✓ Nothing is lost or double" in out.read_text(), within=150, what="the end of the scenario")
     finally:

@@ -86,7 +86,7 @@ def test_browser_shows_the_page(proxy: int, tab: Page) -> None:
     """Chromium gets the page and its data through nginx: here, that MongoDB does not answer."""
     tab.goto(f"http://localhost:{proxy}/streamapp/")
 
-    expect(tab.get_by_role("alert").filter(has_text="MongoDB").first).to_be_visible(timeout=60_000)
+    expect(tab.get_by_role("alert").filter(has_text="MongoDB").first).to_be_visible(timeout=180_000)
 
 
 @contextmanager
