@@ -39,7 +39,7 @@ def test_sigterm_in_the_first_second_ends_it(tmp_path: Path, command: str, after
         os.kill(pid, signal.SIGTERM)
 
         # The grace period of Docker is 10 s.
-        assert unshare.wait(60) in {0, 128 + signal.SIGTERM}
+        assert unshare.wait(10) in {0, 128 + signal.SIGTERM}
 
 
 @contextmanager

@@ -55,9 +55,9 @@ SHOWN_BY = {"Pipeline": "Waiting messages by partition", "Latest": "by event tim
 
 
 def readyz(url: str) -> tuple[int, dict[str, Any]]:
-    """Return status and body of /readyz."""
+    """Return status and body of /readyz, which comes within a second."""
     try:
-        with urllib.request.urlopen(f"{url}/readyz", timeout=30) as answer:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=1) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as exc:
         return exc.code, json.load(exc)
