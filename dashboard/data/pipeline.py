@@ -32,7 +32,7 @@ FRESH_FOR_SECONDS, SLOW_FRESH_FOR_SECONDS = 2.0, 10.0
 #: For how long an answer is given while it is read again: a page that refreshes every 5 or 10 s shows what was read
 #: after the refresh before, at most 15 s ago: some answers are made of others, which were up to FRESH_FOR_SECONDS old.
 USABLE_FOR_SECONDS, SLOW_USABLE_FOR_SECONDS = 15.0 - FRESH_FOR_SECONDS, 30.0
-#: Ranges of which is kept what the questions of all visitors have in common: up to 7 MB each.
+#: Ranges of which is kept what the questions of all visitors have in common: the values of thousands of events each.
 MOST_RANGES = 4
 MOST_ROWS = 200
 #: Documents of dead letters that counted one in the last day: one for each reason and hour of their records.
