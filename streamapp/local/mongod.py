@@ -17,6 +17,11 @@ from streamapp.local.secure_mongod import MongoSecurity
 from streamapp.net import HOST, is_open
 
 NOT_YET_INITIALIZED = 94
+_CACHE_GB = 0.25
+#: The changed part of the cache, in percent, at which MongoDB begins to write it: 50 MB, as with a cache of 1 GB and
+#: MongoDB's default of 5 percent. Events whose times are not in order change pages all over the index of times, and
+#: with 12 MB each page is written again and again. At the trigger, clients have to help.
+_EVICTION = "eviction_dirty_target=20,eviction_dirty_trigger=40,eviction_updates_target=20,eviction_updates_trigger=40"
 #: Time without a primary before an election; MongoDB's default of 10 s allows for slow networks.
 ELECTION_TIMEOUT_MS = 3_000
 HEARTBEAT_MS = 500
@@ -65,7 +70,8 @@ def server(  # noqa: PLR0913 - they are named
     data, all_ports = folder / "data", set_ports or [port]
     data.mkdir(parents=True, exist_ok=True)
     options = ["--bind_ip", HOST, "--port", str(port), "--dbpath", str(data), "--replSet", REPLICA_SET]
-    options += ["--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "256"]
+    options += ["--nounixsocket", "--quiet", "--oplogSize", "256"]
+    options += ["--wiredTigerCacheSizeGB", str(_CACHE_GB), "--wiredTigerEngineConfigString", _EVICTION]
     options += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
     # Otherwise a member of a cluster waits up to 15 s for its clients before it stops.
     options += ["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"]
