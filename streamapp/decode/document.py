@@ -205,8 +205,10 @@ def row_of(document: Mapping[str, Any]) -> EventRow:
     if type(document) is LazyDocument:
         return document.row
     texts = [value if value is None or type(value) is str else text_of(value) for value in _dimensions_of(document)]
-    row = document["kafka"]["offset"], document[TIME], document[USER], _new(DimensionValues, texts)
-    return _new(EventRow, row)
+    user = document[USER]
+    if type(user) is not str:  # another program has changed it
+        user = "" if user is None else str(user)
+    return _new(EventRow, (document["kafka"]["offset"], document[TIME], user, _new(DimensionValues, texts)))
 
 
 #: The constructors of named tuples take twice as long.

@@ -197,11 +197,9 @@ def _row(event: Document, partition_id: PartitionId) -> EventRow:
         row = row_of(event)
     except (KeyError, TypeError):
         row = row_of(_completed(event))
-    if partition_id != FOREIGN and type(row.at) is int and type(row.user_id) is str:
+    if partition_id != FOREIGN and type(row.at) is int:
         return row
-    user: Any = row.user_id
-    offset = -1 if partition_id == FOREIGN else row.offset
-    return EventRow(offset, int(row.at), "" if user is None else str(user), row.dimensions)
+    return row._replace(offset=-1 if partition_id == FOREIGN else row.offset, at=int(row.at))
 
 
 def _completed(event: Document) -> Document:

@@ -30,10 +30,12 @@ from streamapp.rollups.rollup import ConditionalWrite, Rollup
 WRITE_INTERVAL_SECONDS = 1.0
 #: The pause after a write, in seconds: for each rollup that it touched, and at most.
 PAUSE_SECONDS_PER_ROLLUP = 0.0005
-MAX_PAUSE_SECONDS = 2.0
+MAX_PAUSE_SECONDS = 4.0
 #: While so many events or batches wait, there is no pause: what is in flight has limits, at which the fetcher stops.
-MAX_WAITING_EVENTS = 80_000
+MAX_WAITING_EVENTS = 210_000
 MAX_WAITING_BATCHES = 1_000
+#: Partitions are written together up to so many events: while events are counted, they take several times the memory.
+MAX_EVENTS_TOGETHER = 80_000
 #: Rollups that are read and written in one call.
 MAX_ROLLUPS_PER_WRITE = 400
 #: Rollups of each level that are kept in memory, so that they need not be read again.
@@ -96,6 +98,7 @@ class RollupWriter:
         self._write_task: asyncio.Task[None] | None = None
         self._write_lock = asyncio.Lock()
         self._next_write_at = 0.0
+        self._no_pause_until = 0.0
         #: Ends the pause before a write.
         self._many_wait = asyncio.Event()
 
@@ -112,6 +115,11 @@ class RollupWriter:
             self._many_wait.set()
         self._start_write()
         return written
+
+    def hurry(self, seconds: float) -> None:
+        """Write at once what waits, and for some seconds without pauses: the worker leaves its partitions soon."""
+        self._no_pause_until = time.monotonic() + seconds
+        self._many_wait.set()
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
         """The highest offset of a partition in any rollup, -1 for none; raises StoreUnavailable.
@@ -141,7 +149,7 @@ class RollupWriter:
         requests = self._take_requests()
         with suppress(AssignmentLost):  # then no caller waits for the result
             async with self._write_lock:
-                touched = await self._write_all_levels(requests)
+                touched = await self._write_all(requests)
             pause = min(touched * PAUSE_SECONDS_PER_ROLLUP, MAX_PAUSE_SECONDS)
             self._next_write_at = max(self._next_write_at, time.monotonic() + pause)
         self._requests = self._requests[len(requests) :]
@@ -149,7 +157,8 @@ class RollupWriter:
 
     async def _pause(self) -> None:
         """Wait until the next write is due, or until many events or batches wait."""
-        seconds = max(0.0, self._next_write_at - time.monotonic())
+        now = time.monotonic()
+        seconds = 0.0 if now < self._no_pause_until else max(0.0, self._next_write_at - now)
         waits = [asyncio.ensure_future(each) for each in (self._sleep(seconds), self._many_wait.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -163,18 +172,23 @@ class RollupWriter:
         self._many_wait.clear()
         return requests
 
-    async def _write_all_levels(self, requests: Sequence[_Request]) -> int:
+    async def _write_all(self, requests: Sequence[_Request]) -> int:
         """Add the events of the requests to the rollups; return the number of the rollups."""
-        pending_counts, touched = _by_partition(requests), 0
-        for pending in pending_counts.values():
-            # To group thousands of events blocks the event loop for milliseconds: yield after each partition.
-            pending.after(-1, LEVELS[0])
-            await asyncio.sleep(0)
-        # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
-        for level in reversed(LEVELS):
-            for chunk in _chunks(self._buckets(level, pending_counts), MAX_ROLLUPS_PER_WRITE):
-                touched += len(chunk)
-                await self._outages.run(lambda level=level, chunk=chunk: self._write_buckets(level, chunk, requests))
+        touched = 0
+        for group in _groups(_by_partition(requests)):
+            pending_counts = dict[PartitionId, PendingCounts]()
+            for partition_id, together in group:
+                pending_counts[partition_id] = pending = PendingCounts.joined(together)
+                # To group thousands of events blocks the event loop for milliseconds: yield after each partition.
+                pending.after(-1, LEVELS[0])
+                await asyncio.sleep(0)
+            # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
+            for level in reversed(LEVELS):
+                for chunk in _chunks(self._buckets(level, pending_counts), MAX_ROLLUPS_PER_WRITE):
+                    touched += len(chunk)
+                    await self._outages.run(
+                        lambda level=level, chunk=chunk: self._write_buckets(level, chunk, requests)
+                    )
         return touched
 
     def _buckets(self, level: Level, pending_counts: Mapping[PartitionId, PendingCounts]) -> Iterator[_Bucket]:
@@ -244,11 +258,26 @@ def _answer(requests: Sequence[_Request], error: BaseException | None) -> None:
             request.written.set_exception(error)
 
 
-def _by_partition(requests: Sequence[_Request]) -> dict[PartitionId, PendingCounts]:
+def _by_partition(requests: Sequence[_Request]) -> Mapping[PartitionId, Sequence[PendingCounts]]:
     pending_counts: dict[PartitionId, list[PendingCounts]] = {}
     for request in requests:
         pending_counts.setdefault(request.partition_id, []).append(request.pending)
-    return {partition_id: PendingCounts.joined(together) for partition_id, together in pending_counts.items()}
+    return pending_counts
+
+
+def _groups(
+    pending_counts: Mapping[PartitionId, Sequence[PendingCounts]],
+) -> Iterator[Sequence[tuple[PartitionId, Sequence[PendingCounts]]]]:
+    """Partitions of up to MAX_EVENTS_TOGETHER events, or one partition."""
+    group, events = list[tuple[PartitionId, Sequence[PendingCounts]]](), 0
+    for partition_id, together in pending_counts.items():
+        size = sum(len(pending.offsets) for pending in together)
+        if group and events + size > MAX_EVENTS_TOGETHER:
+            yield group
+            group, events = [], 0
+        group.append((partition_id, together))
+        events += size
+    yield group
 
 
 def _chunks(buckets: Iterator[_Bucket], size: int) -> Iterator[Sequence[_Bucket]]:

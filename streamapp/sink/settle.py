@@ -37,11 +37,11 @@ from streamapp.sink.redelivery import Redelivery, partition_id
 from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 #: Decoded documents in memory at the same time; one from the generic path takes twenty times the memory of its record.
-MAX_DECODED_RECORDS = 24_000
-#: Large records can decode to many times their size: a batch of 4 MiB takes a third of the permits.
+MAX_DECODED_RECORDS = 16_000
+#: Large records can decode to many times their size: a batch of 4 MiB takes half of the permits.
 _BYTES_PER_PERMIT = 512
-#: Of records above this size, little remains in memory once only their counts are held.
-_LARGE_RECORD_BYTES = 800
+#: Some of the waiting events are being counted, and take five times the memory then (tracemalloc): so much on average.
+_COUNTING = 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +115,10 @@ class Sink:
             turn.give_up()  # no effect once the turn has ended
         self.fates += fates
         return fates
+
+    def hurry(self, seconds: float) -> None:
+        """Settle the batches in flight as soon as possible, for some seconds: then their partitions are left."""
+        self._rollup_writer.hurry(seconds)
 
     async def _settle(self, batch: PartitionBatch, turn: Turn) -> tuple[Fates, Awaitable[None] | None]:
         """Take all steps; return the fates, and what is done once the rollups are written."""
@@ -205,7 +209,7 @@ class Sink:
         if fates.records != len(batch.records):
             message = f"the batch has {len(batch.records)} records, but {fates.records} fates: {fates}"
             raise AssertionError(message)
-        batch.release_records(_remaining_bytes(batch, pending))
+        batch.release_records(_remaining_bytes(pending))
 
     def _observe(self, outcome: Outcome, events: DecodedEvents, postponed: frozenset[int] = frozenset()) -> Fates:
         """Report the new events to the observer; the fates of all but the refused and the postponed events."""
@@ -243,12 +247,9 @@ def _first_failures(dead: Sequence[DeadLetter]) -> Sequence[DeadLetter]:
     return [letter for letter in dead if not letter.origin.failures]
 
 
-def _remaining_bytes(batch: PartitionBatch, pending: PendingCounts | None) -> int:
-    """An upper bound of the bytes that the rollups still hold once the records are released."""
-    if pending is None:
-        return 0
-    # Of small events a quarter remains. To measure each event would take time, and a lower bound would gain nothing.
-    return pending.size if batch.size > _LARGE_RECORD_BYTES * len(batch.records) else batch.size
+def _remaining_bytes(pending: PendingCounts | None) -> int:
+    """The bytes that the rollups need once the records are released."""
+    return int(_COUNTING * pending.size) if pending else 0
 
 
 def _schema_ids(records: Sequence[BatchRecord], kernel: Kernel | None) -> set[int]:

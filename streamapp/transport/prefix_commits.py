@@ -50,6 +50,8 @@ class BatchOptions:
     max_batch_bytes: int = 4 * 1024 * 1024
     #: Seconds that batches being written get when the worker stops.
     stop_seconds: float = REVOKE_TIMEOUT_SECONDS
+    #: Called before partitions are left, with the seconds that the batches in flight get.
+    hurry: Callable[[float], None] = lambda _: None
     #: Returns what finds the records of a record batch.
     kernel: KernelOf = without_kernel
 
@@ -144,6 +146,7 @@ class PrefixCommits(stock.Consumer):
     async def wait_empty(self) -> None:
         """Wait, within a bound, for batches that the agent has begun, then commit the acknowledged prefix."""
         deadline = self._wait_deadline()
+        self._options.hurry(deadline - monotonic())
         while self._unacked_messages and monotonic() < deadline:
             self._waiting_for_ack = self.loop.create_future()
             await asyncio.wait([self._waiting_for_ack], timeout=deadline - monotonic())

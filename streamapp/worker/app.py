@@ -117,6 +117,10 @@ async def _topic_id_of(topic: str) -> str | None:
     return await dependencies().clients.kafka.topic_id_of(topic)
 
 
+def _hurry(seconds: float) -> None:
+    dependencies().sink.hurry(seconds)
+
+
 class StartupOrder(base.BootStrategy):
     """Starts the pages first, then waits for Kafka, then starts Faust's own services in their usual order."""
 
@@ -187,6 +191,7 @@ app.transport = BatchTransport(
         outages=kafka_outages,
         stop_worker=stop_worker,
         max_in_flight_bytes=config.max_in_flight_bytes,
+        hurry=_hurry,
         kernel=lambda: dependencies().kernel,
     ),
 )

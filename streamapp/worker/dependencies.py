@@ -45,8 +45,8 @@ from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 
-#: A small event counts as 370 bytes in flight: less than half of what is in flight may wait for the rollups.
-_IN_FLIGHT_BYTES_PER_WAITING_EVENT = 800
+#: A small event that waits for the rollups counts as 100 bytes in flight: about a third of what is in flight may wait.
+_IN_FLIGHT_BYTES_PER_WAITING_EVENT = 320
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

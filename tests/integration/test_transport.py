@@ -296,7 +296,10 @@ def test_released_records_free_memory_before_the_ack(kafka: Kafka, run: Callable
 def test_a_stuck_batch_delays_its_partition_only_and_a_stop_commits_the_prefix(
     kafka: Kafka, run: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    """A commit never passes a batch that is not acknowledged; a stop is bounded, and commits up to that batch."""
+    """A commit never passes a batch that is not acknowledged; a stop is bounded, and commits up to that batch.
+
+    It tells those who settle the batches how long it waits for them.
+    """
     hold = tmp_path / "hold"
     hold.write_text("0 250")
     kafka.send(numbers(2_000))
@@ -307,6 +310,9 @@ def test_a_stuck_batch_delays_its_partition_only_and_a_stop_commits_the_prefix(
     worker.stop(within=60)
 
     assert kafka.committed(worker.plan.group) == [200, 1_000]
+    hurries = [fact["hurry"] for fact in worker.facts() if "hurry" in fact]
+    assert hurries
+    assert all(0 < seconds <= 1.0 for seconds in hurries[:1])
 
 
 def test_a_trailing_control_record_is_not_lag(kafka: Kafka, run: Callable[..., Worker]) -> None:

@@ -57,6 +57,11 @@ class Reading(faust.Record):
 
 def make_app(plan: Plan) -> faust.App:
     """Return the worker's app."""
+
+    def report_hurry(seconds: float) -> None:
+        with Path(plan.report).open("a", encoding="utf-8") as report:
+            print(json.dumps({"hurry": seconds}), file=report)
+
     settings = {
         "broker": f"kafka://{plan.servers}",
         "TableManager": NoTables,
@@ -80,6 +85,7 @@ def make_app(plan: Plan) -> faust.App:
                 topics=frozenset({plan.topic}),
                 topic_id_of=KafkaAdmin(KafkaConnection(servers=plan.servers)).topic_id_of,
                 outages=OutageRetrier("Kafka"),
+                hurry=report_hurry,
                 kernel=lambda: KERNEL,
                 **plan.transport,
             ),

@@ -167,7 +167,7 @@ def test_the_size_of_pending_counts_counts_shared_values_once() -> None:
     ]
 
     assert sizes[1] - sizes[0] == 1_000 * events
-    assert 50 * events + 1_000 < sizes[0] < 150 * events + 1_000
+    assert 25 * events + 1_000 < sizes[0] < 100 * events + 1_000
 
 
 def test_numbers_stored_as_doubles_are_counted() -> None:

@@ -173,6 +173,72 @@ def test_a_pause_ends_when_many_events_or_batches_wait(monkeypatch: pytest.Monke
     assert len(waits) == 2
 
 
+def test_in_a_hurry_there_are_no_pauses() -> None:
+    """What waits is written at once, and so is what is added soon after."""
+    rollups, waits = FakeRollupStore(), list[float]()
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False)
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)]))
+        waiting = rollup_writer.add(PARTITION, PendingCounts.of([an_event(1)]))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert rollups.total("1d") == 1
+        rollup_writer.hurry(600)
+        await waiting
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(2)]))
+
+    asyncio.run(scenario())
+
+    assert recounted([an_event(offset) for offset in range(3)]) == stored(rollups)
+    assert [bool(wait) for wait in waits] == [False, True, False]
+
+
+def test_pauses_come_back_after_a_hurry() -> None:
+    """A rebalance can give the worker its partitions back."""
+    waits: list[float] = []
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(FakeRollupStore(), waits=waits)
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)]))
+        rollup_writer.hurry(0)
+        for offset in (1, 2):
+            await rollup_writer.add(PARTITION, PendingCounts.of([an_event(offset)]))
+
+    asyncio.run(scenario())
+
+    assert [bool(wait) for wait in waits] == [False, True, True]
+
+
+@pytest.mark.parametrize("together", [1, 8, 1_000])
+def test_partitions_are_written_in_groups(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    """Each level of a group together, and every event once."""
+    monkeypatch.setattr(writer, "MAX_EVENTS_TOGETHER", together)
+    rollups, calls = FakeRollupStore(), Counter[str]()
+    write_if_unchanged = rollups.write_if_unchanged
+
+    async def note(level: Level, writes: Any) -> bool:
+        calls[level.name] += 1
+        return await write_if_unchanged(level, writes)
+
+    rollups.write_if_unchanged = note  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups)
+        partitions = [PartitionId(TOPIC_ID, number) for number in range(5)]
+        batches = [
+            (partition, PendingCounts.of([an_event(n) for n in offsets]))
+            for offsets in (range(2), range(2, 4))
+            for partition in partitions
+        ]
+        await asyncio.gather(*[rollup_writer.add(*batch) for batch in batches])
+
+    asyncio.run(scenario())
+
+    assert [20] * len(LEVELS) == [rollups.total(level.name) for level in LEVELS]
+    assert {1: 5, 8: 3, 1_000: 1}[together] == calls["1d"]
+
+
 def test_events_that_are_added_while_a_write_runs_can_end_the_pause_after_it() -> None:
     """The events of the write itself cannot."""
     rollups, waits = FakeRollupStore(), list[float]()

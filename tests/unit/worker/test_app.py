@@ -56,6 +56,18 @@ def test_event_loop_is_uvloop_by_default(arguments: Sequence[str], loop: str) ->
     assert loop == _output(PRINT_LOOP, *arguments).strip()
 
 
+def test_the_sink_hurries_when_the_consumer_leaves_its_partitions() -> None:
+    """Else batches that wait for the next write of the rollups would be read and inserted again."""
+    code = """
+from types import SimpleNamespace
+from streamapp.worker import app
+app.dependencies = lambda: SimpleNamespace(sink=SimpleNamespace(hurry=print))
+app.app.transport._options.hurry(2.5)
+"""
+
+    assert _output(code).strip() == "2.5"
+
+
 def test_settings_reach_faust(tmp_path: Path) -> None:
     """Each setting that Faust reads has its value in Faust's configuration."""
     environ = {
