@@ -6,7 +6,9 @@ import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import chain, pairwise
+from sys import getsizeof
 
 from streamapp.decode.document import LazyDocument, row_of
 from streamapp.rollups.counting import Buckets, EventCounts, Events, concatenated
@@ -48,9 +50,9 @@ class PendingCounts:
 
     @classmethod
     def joined(cls, pending_counts: Sequence[PendingCounts]) -> PendingCounts:
-        """The events of several pending counts, given in offset order."""
+        """The events of several pending counts, given in offset order, without what was counted already."""
         if len(pending_counts) == 1:
-            return pending_counts[0]
+            return cls(pending_counts[0].offsets, pending_counts[0].events)
         if any(later.offsets[0] <= earlier.last_offset for earlier, later in pairwise(pending_counts)):
             raise AssertionError("events to count are not in the order of their partition")
         offsets = concatenated([pending.offsets for pending in pending_counts])
@@ -61,13 +63,13 @@ class PendingCounts:
         """Offset of the last event."""
         return self.offsets[-1]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Approximate memory in bytes; events share most of their values."""
         _, users, values = self.events
         shared = dict(zip(map(id, values), values, strict=True)).values()
         texts = sum(len(text) for text in chain.from_iterable(shared) if text)
-        texts += len(users.text) if isinstance(users, PackedTexts) else sum(map(len, users))
+        texts += users.size if isinstance(users, PackedTexts) else sum(map(getsizeof, users))
         return len(self.offsets) * EVENT_BYTES + len(shared) * _VALUES_BYTES + texts
 
     def after(self, offset: int, level: Level) -> Buckets:

@@ -31,10 +31,11 @@ WRITE_INTERVAL_SECONDS = 1.0
 #: The pause after a write, in seconds: for each rollup that it touched, and at most.
 PAUSE_SECONDS_PER_ROLLUP = 0.0005
 MAX_PAUSE_SECONDS = 4.0
-#: While so many events or batches wait, there is no pause: what is in flight has limits, at which the fetcher stops.
-MAX_WAITING_EVENTS = 210_000
+#: While so much waits, there is no pause: what is in flight has limits, at which the fetcher stops. In bytes of pending
+#: counts, 210,000 usual events.
+MAX_WAITING_BYTES = 8_000_000
 MAX_WAITING_BATCHES = 1_000
-#: Partitions are written together up to so many events: while events are counted, they take several times the memory.
+#: So many events are counted at a time: they take several times their memory meanwhile, and block the event loop.
 MAX_EVENTS_TOGETHER = 80_000
 #: Rollups that are read and written in one call.
 MAX_ROLLUPS_PER_WRITE = 400
@@ -79,19 +80,19 @@ class RollupWriter:
         keep: Keep,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        max_waiting_events: int = MAX_WAITING_EVENTS,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
     ) -> None:
         self._rollups = rollups
         self._outages = outages
         self._keep = keep
         self._now = now
         self._sleep = sleep
-        self._max_waiting_events = max_waiting_events
+        self._max_waiting_bytes = max_waiting_bytes
         self._requests: list[_Request] = []
         #: The requests of the write in progress come first.
         self._being_written = 0
-        #: Events of the requests that wait for the next write.
-        self._waiting_events = 0
+        #: Bytes of the requests that wait for the next write.
+        self._waiting_bytes = 0
         # By level: buckets of several levels begin at the same time, and then have the same `_id`. Each has its own
         # limit: else thousands of minutes would displace the few rollups of the wider levels, which are the largest.
         self._cached: Mapping[Level, OrderedDict[str, Rollup]] = {level: OrderedDict() for level in LEVELS}
@@ -100,7 +101,7 @@ class RollupWriter:
         self._next_write_at = 0.0
         self._no_pause_until = 0.0
         #: Ends the pause before a write.
-        self._many_wait = asyncio.Event()
+        self._much_waits = asyncio.Event()
 
     def add(self, partition_id: PartitionId, pending: PendingCounts) -> asyncio.Future[None]:
         """Add the events of a batch; the future is done when the stored rollups hold them.
@@ -109,17 +110,17 @@ class RollupWriter:
         """
         written = asyncio.get_running_loop().create_future()
         self._requests.append(_Request(partition_id, pending, written))
-        self._waiting_events += len(pending.offsets)
+        self._waiting_bytes += pending.size
         waiting_batches = len(self._requests) - self._being_written
-        if self._waiting_events >= self._max_waiting_events or waiting_batches >= MAX_WAITING_BATCHES:
-            self._many_wait.set()
+        if self._waiting_bytes >= self._max_waiting_bytes or waiting_batches >= MAX_WAITING_BATCHES:
+            self._much_waits.set()
         self._start_write()
         return written
 
     def hurry(self, seconds: float) -> None:
         """Write at once what waits, and for some seconds without pauses: the worker leaves its partitions soon."""
         self._no_pause_until = time.monotonic() + seconds
-        self._many_wait.set()
+        self._much_waits.set()
 
     async def high_watermark(self, partition_id: PartitionId) -> int:
         """The highest offset of a partition in any rollup, -1 for none; raises StoreUnavailable.
@@ -147,19 +148,17 @@ class RollupWriter:
         started = time.monotonic()
         self._next_write_at = started + WRITE_INTERVAL_SECONDS
         requests = self._take_requests()
-        with suppress(AssignmentLost):  # then no caller waits for the result
-            async with self._write_lock:
-                touched = await self._write_all(requests)
-            pause = min(touched * PAUSE_SECONDS_PER_ROLLUP, MAX_PAUSE_SECONDS)
-            self._next_write_at = max(self._next_write_at, time.monotonic() + pause)
+        async with self._write_lock:
+            touched = await self._write_all(requests)
+        pause = min(touched * PAUSE_SECONDS_PER_ROLLUP, MAX_PAUSE_SECONDS)
+        self._next_write_at = max(self._next_write_at, time.monotonic() + pause)
         self._requests = self._requests[len(requests) :]
-        _answer(requests, None)
 
     async def _pause(self) -> None:
-        """Wait until the next write is due, or until many events or batches wait."""
+        """Wait until the next write is due, or until much waits."""
         now = time.monotonic()
         seconds = 0.0 if now < self._no_pause_until else max(0.0, self._next_write_at - now)
-        waits = [asyncio.ensure_future(each) for each in (self._sleep(seconds), self._many_wait.wait())]
+        waits = [asyncio.ensure_future(each) for each in (self._sleep(seconds), self._much_waits.wait())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -168,24 +167,32 @@ class RollupWriter:
 
     def _take_requests(self) -> Sequence[_Request]:
         requests = _active(self._requests)
-        self._requests, self._being_written, self._waiting_events = [*requests], len(requests), 0
-        self._many_wait.clear()
+        self._requests, self._being_written, self._waiting_bytes = [*requests], len(requests), 0
+        self._much_waits.clear()
         return requests
 
     async def _write_all(self, requests: Sequence[_Request]) -> int:
-        """Add the events of the requests to the rollups; return the number of the rollups."""
+        """Add the events of the requests to the rollups, and answer them; return the number of the rollups."""
         touched = 0
-        for group in _groups(_by_partition(requests)):
-            pending_counts = dict[PartitionId, PendingCounts]()
-            for partition_id, together in group:
-                pending_counts[partition_id] = pending = PendingCounts.joined(together)
-                # To group thousands of events blocks the event loop for milliseconds: yield after each partition.
-                pending.after(-1, LEVELS[0])
-                await asyncio.sleep(0)
-            # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
-            for level in reversed(LEVELS):
-                for chunk in _chunks(self._buckets(level, pending_counts), MAX_ROLLUPS_PER_WRITE):
-                    touched += len(chunk)
+        for group in _groups(requests):
+            touched += await self._write_group(group)
+            _answer([request for together in group.values() for request in together], None)
+        return touched
+
+    async def _write_group(self, group: _Group) -> int:
+        pending_counts, touched = dict[PartitionId, PendingCounts](), 0
+        for partition_id, together in group.items():
+            # To join and to group thousands of events blocks the event loop for tens of milliseconds each.
+            pending_counts[partition_id] = PendingCounts.joined([request.pending for request in together])
+            await asyncio.sleep(0)
+            pending_counts[partition_id].after(-1, LEVELS[0])
+            await asyncio.sleep(0)
+        requests = [request for together in group.values() for request in together]
+        # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
+        for level in reversed(LEVELS):
+            for chunk in _chunks(self._buckets(level, pending_counts), MAX_ROLLUPS_PER_WRITE):
+                touched += len(chunk)
+                with suppress(AssignmentLost):  # then no caller waits for the result
                     await self._outages.run(
                         lambda level=level, chunk=chunk: self._write_buckets(level, chunk, requests)
                     )
@@ -201,9 +208,9 @@ class RollupWriter:
     async def _write_buckets(self, level: Level, buckets: Sequence[_Bucket], requests: Sequence[_Request]) -> None:
         while True:
             partition_ids = {request.partition_id for request in _active(requests)}
-            if not partition_ids:  # an error, not a return: no call has shown that MongoDB is reachable again
-                raise AssignmentLost("all batches with events in this write were given up")
             buckets = [bucket for bucket in buckets if bucket.partition_id in partition_ids]
+            if not buckets:  # an error, not a return: no call has shown that MongoDB is reachable again
+                raise AssignmentLost("all batches with events in these rollups were given up")
             # Removed from the cache until the write is known to have succeeded.
             cached = {bucket.id: self._cached[level].pop(bucket.id, None) for bucket in buckets}
             found = await self._rollups.load(level, [id_ for id_, rollup in cached.items() if rollup is None])
@@ -258,26 +265,40 @@ def _answer(requests: Sequence[_Request], error: BaseException | None) -> None:
             request.written.set_exception(error)
 
 
-def _by_partition(requests: Sequence[_Request]) -> Mapping[PartitionId, Sequence[PendingCounts]]:
-    pending_counts: dict[PartitionId, list[PendingCounts]] = {}
+#: Requests by partition, in the order of their offsets.
+_Group = Mapping[PartitionId, Sequence[_Request]]
+
+
+def _groups(requests: Sequence[_Request]) -> Iterator[_Group]:
+    """The requests in groups of up to MAX_EVENTS_TOGETHER events.
+
+    A partition is cut only if it has more by itself, because each part can touch all of its rollups.
+    """
+    partitions: dict[PartitionId, list[_Request]] = {}
     for request in requests:
-        pending_counts.setdefault(request.partition_id, []).append(request.pending)
-    return pending_counts
-
-
-def _groups(
-    pending_counts: Mapping[PartitionId, Sequence[PendingCounts]],
-) -> Iterator[Sequence[tuple[PartitionId, Sequence[PendingCounts]]]]:
-    """Partitions of up to MAX_EVENTS_TOGETHER events, or one partition."""
-    group, events = list[tuple[PartitionId, Sequence[PendingCounts]]](), 0
-    for partition_id, together in pending_counts.items():
-        size = sum(len(pending.offsets) for pending in together)
-        if group and events + size > MAX_EVENTS_TOGETHER:
-            yield group
-            group, events = [], 0
-        group.append((partition_id, together))
-        events += size
+        partitions.setdefault(request.partition_id, []).append(request)
+    group, events = dict[PartitionId, Sequence[_Request]](), 0
+    for partition_id, together in partitions.items():
+        for part, size in _parts(together):
+            if partition_id in group or events + size > MAX_EVENTS_TOGETHER:
+                yield group
+                group, events = {}, 0
+            group[partition_id] = part
+            events += size
     yield group
+
+
+def _parts(requests: Sequence[_Request]) -> Iterator[tuple[Sequence[_Request], int]]:
+    """Requests of one partition in parts of up to MAX_EVENTS_TOGETHER events, and the number of the events."""
+    part, events = list[_Request](), 0
+    for request in requests:
+        size = len(request.pending.offsets)
+        if part and events + size > MAX_EVENTS_TOGETHER:
+            yield part, events
+            part, events = [], 0
+        part.append(request)
+        events += size
+    yield part, events
 
 
 def _chunks(buckets: Iterator[_Bucket], size: int) -> Iterator[Sequence[_Bucket]]:

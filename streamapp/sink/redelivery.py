@@ -22,7 +22,7 @@ from streamapp.sink.ports import EventLookupPort, HighWatermarkPort, Outcome
 log = logging.getLogger(__name__)
 
 #: The largest distance of an orphan from the high watermark, in offsets: a worker holds at most so many events that are
-#: stored and not counted, unless STREAMAPP_MAX_IN_FLIGHT_BYTES allows more than 70 MB.
+#: stored and not counted, unless STREAMAPP_MAX_IN_FLIGHT_BYTES is above 175 MB, where each counts 2.5 times its bytes.
 MAX_ORPHAN_DISTANCE = 70_000_000 // EVENT_BYTES
 MAX_IDS_PER_LOOKUP = 5_000
 

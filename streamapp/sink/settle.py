@@ -38,9 +38,10 @@ from streamapp.sink.weighted_semaphore import WeightedSemaphore
 
 #: Decoded documents in memory at the same time; one from the generic path takes twenty times the memory of its record.
 MAX_DECODED_RECORDS = 16_000
-#: Large records can decode to many times their size: a batch of 4 MiB takes half of the permits.
-_BYTES_PER_PERMIT = 512
-#: Some of the waiting events are being counted, and take five times the memory then (tracemalloc): so much on average.
+#: Large records can decode to many times their size: a batch of 4 MiB takes a third of the permits.
+_BYTES_PER_PERMIT = 768
+#: While events are counted, they take five times the memory in which they wait (tracemalloc). At most 80,000 of 210,000
+#: are counted at a time: 2.5 times on average.
 _COUNTING = 2.5
 
 

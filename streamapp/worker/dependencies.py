@@ -45,8 +45,8 @@ from streamapp.sink.circuit_breaker import CircuitBreaker
 from streamapp.sink.ports import SinkOutages, SinkPorts
 from streamapp.sink.settle import Sink
 
-#: A small event that waits for the rollups counts as 100 bytes in flight: about a third of what is in flight may wait.
-_IN_FLIGHT_BYTES_PER_WAITING_EVENT = 320
+#: The share of the bytes in flight that may wait for the rollups. They count 2.5 times, so that is a third.
+_WAITING_SHARE = 0.12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,7 @@ def _sink(
             outages=retriers.mongodb,
             keep=settings.keep,
             now=lambda: datetime.now(UTC),
-            max_waiting_events=settings.max_in_flight_bytes // _IN_FLIGHT_BYTES_PER_WAITING_EVENT,
+            max_waiting_bytes=int(settings.max_in_flight_bytes * _WAITING_SHARE),
         ),
         breaker=CircuitBreaker(
             failure_ratio=settings.breaker_failure_ratio,

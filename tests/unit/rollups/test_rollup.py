@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -13,9 +15,8 @@ from datasketches import hll_union
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamapp.decode.document import Document
+from streamapp.decode.document import Document, LazyDocument
 from streamapp.model.record import PartitionId
-from streamapp.rollups.counting import Events
 from streamapp.rollups.keys import (
     ABSENT,
     CUBE,
@@ -158,16 +159,23 @@ def test_only_events_past_an_offset_are_counted() -> None:
     assert pending.last_offset == 7
 
 
-def test_the_size_of_pending_counts_counts_shared_values_once() -> None:
-    """User ids are not shared."""
-    browser, events = "b" * 1_000, 100
-    sizes = [
-        PendingCounts(range(events), Events([0] * events, [user] * events, [values] * events)).size
-        for user, values in ((user, NO_VALUES._replace(browser=browser)) for user in ("", "u" * 1_000))
-    ]
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("user", ["user-{}", "user-{}\N{BEER MUG}", "{}" + "u" * 500])
+def test_the_size_of_pending_counts_is_their_memory(user: str, shared: bool) -> None:
+    """Events share most of their values, and no users."""
+    tracemalloc.start()
+    try:
+        values = [NO_VALUES._replace(browser=f"{n:030}") for n in ([0] * 2_000 if shared else range(2_000))]
+        values = [values[0] if shared else each for each in values]
+        pending = PendingCounts.of([LazyDocument(b"", n, NOW, user.format(n), each) for n, each in enumerate(values)])
+        size = pending.size
+        del values
+        gc.collect()
+        memory, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
 
-    assert sizes[1] - sizes[0] == 1_000 * events
-    assert 25 * events + 1_000 < sizes[0] < 100 * events + 1_000
+    assert 0.7 * memory < size < 1.3 * memory
 
 
 def test_numbers_stored_as_doubles_are_counted() -> None:

@@ -54,9 +54,12 @@ def a_writer(
     waits: list[float] | None = None,
     outages: OutageRetrier | None = None,
     pauses_end: bool = True,
-    max_waiting_events: int = 1_000,
+    max_waiting: int = 1_000,
 ) -> RollupWriter:
-    """Return a rollup writer that does not wait, or whose pauses do not end by themselves; its waits go to `waits`."""
+    """Return a rollup writer that does not wait, or whose pauses do not end by themselves; its waits go to `waits`.
+
+    `max_waiting` is a number of events with the size of the first one.
+    """
 
     async def sleep(seconds: float) -> None:
         if waits is not None:
@@ -70,7 +73,7 @@ def a_writer(
         keep=keep or {},
         now=lambda: now,
         sleep=sleep,
-        max_waiting_events=max_waiting_events,
+        max_waiting_bytes=max_waiting * PendingCounts.of([an_event(0)]).size,
     )
 
 
@@ -149,15 +152,15 @@ def test_a_write_of_many_rollups_is_followed_by_a_pause(monkeypatch: pytest.Monk
     assert [round(wait) for wait in waits[1:]] == [4, 50]
 
 
-@pytest.mark.parametrize("limit", ["events", "batches"])
-def test_a_pause_ends_when_many_events_or_batches_wait(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+@pytest.mark.parametrize("limit", ["bytes", "batches"])
+def test_a_pause_ends_when_many_bytes_or_batches_wait(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """Those of the write before do not count."""
     monkeypatch.setattr(writer, "MAX_WAITING_BATCHES", 3 if limit == "batches" else 1_000)
-    max_waiting_events = 3 if limit == "events" else 1_000
+    max_waiting = 3 if limit == "bytes" else 1_000
     rollups, waits = FakeRollupStore(), list[float]()
 
     async def scenario() -> None:
-        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False, max_waiting_events=max_waiting_events)
+        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False, max_waiting=max_waiting)
         added = [rollup_writer.add(PARTITION, PendingCounts.of([an_event(offset)])) for offset in range(2)]
         await asyncio.gather(*added)
         added = [rollup_writer.add(PARTITION, PendingCounts.of([an_event(offset)])) for offset in (2, 3)]
@@ -212,7 +215,7 @@ def test_pauses_come_back_after_a_hurry() -> None:
 
 @pytest.mark.parametrize("together", [1, 8, 1_000])
 def test_partitions_are_written_in_groups(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
-    """Each level of a group together, and every event once."""
+    """Each level of a group together, and every event once. A partition is cut only if it is too large by itself."""
     monkeypatch.setattr(writer, "MAX_EVENTS_TOGETHER", together)
     rollups, calls = FakeRollupStore(), Counter[str]()
     write_if_unchanged = rollups.write_if_unchanged
@@ -236,7 +239,7 @@ def test_partitions_are_written_in_groups(monkeypatch: pytest.MonkeyPatch, toget
     asyncio.run(scenario())
 
     assert [20] * len(LEVELS) == [rollups.total(level.name) for level in LEVELS]
-    assert {1: 5, 8: 3, 1_000: 1}[together] == calls["1d"]
+    assert {1: 10, 8: 3, 1_000: 1}[together] == calls["1d"]
 
 
 def test_events_that_are_added_while_a_write_runs_can_end_the_pause_after_it() -> None:
@@ -244,7 +247,7 @@ def test_events_that_are_added_while_a_write_runs_can_end_the_pause_after_it() -
     rollups, waits = FakeRollupStore(), list[float]()
 
     async def scenario() -> None:
-        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False, max_waiting_events=2)
+        rollup_writer = a_writer(rollups, waits=waits, pauses_end=False, max_waiting=2)
         later: list[asyncio.Future[None]] = []
 
         def add_two_more() -> None:
@@ -336,6 +339,61 @@ def test_an_outage_does_not_end_because_all_batches_are_cancelled() -> None:
 
     assert asyncio.run(scenario())
     assert (rollups.total("1d"), outages.count) == (1, 1)
+
+
+@pytest.mark.parametrize("limit", ["MAX_EVENTS_TOGETHER", "MAX_ROLLUPS_PER_WRITE"])
+def test_an_outage_does_not_end_because_the_batches_of_one_call_are_cancelled(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """Those of the other calls wait."""
+    monkeypatch.setattr(writer, limit, 1)
+    rollups, outages = FakeRollupStore(), quick_outages()
+    rollups.is_read_only = True
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups, outages=outages)
+        cancelled, waiting = (
+            rollup_writer.add(PartitionId(TOPIC_ID, n), PendingCounts.of([an_event(0)])) for n in range(2)
+        )
+        for _ in range(20):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        for _ in range(60):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        rollups.is_read_only = False
+        await waiting
+
+    asyncio.run(scenario())
+
+    assert (rollups.total("1d"), outages.count) == (1, 1)
+
+
+def test_a_group_is_answered_when_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not when the whole write is done: a worker that leaves its partitions has a few seconds."""
+    monkeypatch.setattr(writer, "MAX_EVENTS_TOGETHER", 1)
+    rollups = FakeRollupStore()
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups)
+        first, second = (rollup_writer.add(PartitionId(TOPIC_ID, n), PendingCounts.of([an_event(0)])) for n in range(2))
+
+        def fail_after_the_first_group() -> None:
+            if rollups.total("1m") == 1:
+                rollups.is_read_only = True
+                raise StoreUnavailable("read-only")
+
+        rollups.before_write = fail_after_the_first_group
+        await first
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not second.done()
+        rollups.before_write, rollups.is_read_only = (lambda: None), False
+        await second
+
+    asyncio.run(scenario())
+
+    assert rollups.total("1d") == 2
 
 
 def test_the_high_watermark_includes_the_write_in_progress() -> None:
