@@ -881,3 +881,13 @@ def test_a_stored_event_from_which_another_program_has_removed_a_field_is_not_co
     environment.store.documents[id_] = {name: value for name, value in document.items() if name != "metadata"}
 
     assert [Fates(stored=1)] == environment.settle(a_batch(a_record(offset=1), begin=0, assignment=5))
+
+
+def test_in_a_hurry_the_rollups_are_written_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches in flight wait for nothing else."""
+    hurried: list[float] = []
+    monkeypatch.setattr(RollupWriter, "hurry", lambda _, seconds: hurried.append(seconds))
+
+    Environment().sink.hurry(2.5)
+
+    assert hurried == [2.5]
