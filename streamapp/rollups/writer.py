@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -149,7 +150,7 @@ class RollupWriter:
         self._next_write_at = started + WRITE_INTERVAL_SECONDS
         requests = self._take_requests()
         async with self._write_lock:
-            touched = await self._write_all(requests)
+            touched = sum([await self._write_group(group) for group in _groups(requests)])
         pause = min(touched * PAUSE_SECONDS_PER_ROLLUP, MAX_PAUSE_SECONDS)
         self._next_write_at = max(self._next_write_at, time.monotonic() + pause)
         self._requests = self._requests[len(requests) :]
@@ -171,15 +172,8 @@ class RollupWriter:
         self._much_waits.clear()
         return requests
 
-    async def _write_all(self, requests: Sequence[_Request]) -> int:
-        """Add the events of the requests to the rollups, and answer them; return the number of the rollups."""
-        touched = 0
-        for group in _groups(requests):
-            touched += await self._write_group(group)
-            _answer([request for together in group.values() for request in together], None)
-        return touched
-
     async def _write_group(self, group: _Group) -> int:
+        """Add the events of the requests to the rollups, and answer them; return the number of the rollups."""
         pending_counts, touched = dict[PartitionId, PendingCounts](), 0
         for partition_id, together in group.items():
             pending_counts[partition_id] = pending = PendingCounts.joined([request.pending for request in together])
@@ -190,11 +184,11 @@ class RollupWriter:
         # The widest level first: then no level holds an offset that a wider level lacks, see `high_watermark`.
         for level in reversed(LEVELS):
             for chunk in _chunks(self._buckets(level, pending_counts), MAX_ROLLUPS_PER_WRITE):
-                touched += len(chunk)
+                write = partial(self._write_buckets, level, chunk, requests)
                 with suppress(AssignmentLost):  # then no caller waits for the result
-                    await self._outages.run(
-                        lambda level=level, chunk=chunk: self._write_buckets(level, chunk, requests)
-                    )
+                    await self._outages.run(write)
+                    touched += len(chunk)
+        _answer(requests, None)
         return touched
 
     def _buckets(self, level: Level, pending_counts: Mapping[PartitionId, PendingCounts]) -> Iterator[_Bucket]:

@@ -117,10 +117,6 @@ async def _topic_id_of(topic: str) -> str | None:
     return await dependencies().clients.kafka.topic_id_of(topic)
 
 
-def _hurry(seconds: float) -> None:
-    dependencies().sink.hurry(seconds)
-
-
 class StartupOrder(base.BootStrategy):
     """Starts the pages first, then waits for Kafka, then starts Faust's own services in their usual order."""
 
@@ -191,7 +187,7 @@ app.transport = BatchTransport(
         outages=kafka_outages,
         stop_worker=stop_worker,
         max_in_flight_bytes=config.max_in_flight_bytes,
-        hurry=_hurry,
+        hurry=lambda seconds: dependencies().sink.hurry(seconds),  # noqa: PLW0108 - built when it is needed
         kernel=lambda: dependencies().kernel,
     ),
 )

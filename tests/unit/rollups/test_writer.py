@@ -152,6 +152,27 @@ def test_a_write_of_many_rollups_is_followed_by_a_pause(monkeypatch: pytest.Monk
     assert [round(wait) for wait in waits[1:]] == [4, 50]
 
 
+def test_rollups_whose_batches_were_given_up_cause_no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was written."""
+    monkeypatch.setattr(writer, "PAUSE_SECONDS_PER_ROLLUP", 100.0)
+    monkeypatch.setattr(writer, "MAX_PAUSE_SECONDS", 1_000.0)
+    rollups, waits = FakeRollupStore(), list[float]()
+    rollups.is_read_only = True
+
+    async def scenario() -> None:
+        rollup_writer = a_writer(rollups, waits=waits)
+        given_up = rollup_writer.add(PARTITION, PendingCounts.of([an_event(0)]))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        given_up.cancel()
+        rollups.is_read_only = False
+        await rollup_writer.add(PARTITION, PendingCounts.of([an_event(1)]))
+
+    asyncio.run(scenario())
+
+    assert all(wait <= writer.WRITE_INTERVAL_SECONDS for wait in waits)
+
+
 @pytest.mark.parametrize("limit", ["bytes", "batches"])
 def test_a_pause_ends_when_many_bytes_or_batches_wait(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """Those of the write before do not count."""
