@@ -42,6 +42,7 @@ def go(cluster: Backend, folder: Path, *hurts: Callable[[Environment], None], is
         environment.is_disturbed = is_disturbed
         for hurt in hurts:
             hurt(environment)
+        environment.wait_until_sent(600)
         environment.wait_until_caught_up(BACK_WITHIN)
         assert [0] == environment.workers.stop()
         verdict = judge(environment)

@@ -41,6 +41,7 @@ def go(backend: Backend, folder: Path, hurt: Hurt, *, workers: int, is_disturbed
         environment.begin(workers)
         environment.is_disturbed = is_disturbed
         hurt(environment)
+        environment.wait_until_sent(1_200)
         environment.wait_until_caught_up(BACK_WITHIN)
         peak = max(member.peak_mib for member in environment.workers.untouched)
         assert {0} == {*environment.workers.stop()}

@@ -167,6 +167,12 @@ class Environment:
         ends = end_offsets(self.settings)
         return bool(ends) and committed(self.settings) == ends
 
+    def wait_until_sent(self, number: int) -> None:
+        """Wait until Kafka has acknowledged so many records: short faults can be over before."""
+        self.wait_for(
+            lambda: len(self.load.sent_log.acknowledged) >= number, what=f"{number} acknowledged records", within=120
+        )
+
     def wait_until_caught_up(self, within: float) -> float:
         """Wait until there is no lag and all workers are ready; return the seconds."""
         began = time.monotonic()
