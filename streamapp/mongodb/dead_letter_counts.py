@@ -4,7 +4,7 @@ The hour is that of the record's Kafka timestamp, which is the same on every del
 have one document for each reason, whose hour is the one in which it was created. For events that fail for the
 first time, a document holds the last counted offset per partition. A replayed event that fails again arrives out of
 order. It is counted only if its reason has changed; then the documents of both reasons keep its `_id` in `again`, so
-that a copy of it, or a return to the earlier reason, is not counted again.
+that a copy of it, a return to the earlier reason, or its record if it is read again, is not counted again.
 
 `minutes` says when they were counted: for each minute of the last day, by its start in epoch ms. `schemas` says by
 which schema they were written: a number by schema id, one for all ids that the registry does not know (UNKNOWN_SCHEMA),
@@ -63,7 +63,8 @@ def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     # A dot in the name of a topic would create a nested field.
     last = f"offsets.{(origin.topic_id or origin.topic).replace('.', '_')}-{origin.partition}"
     return UpdateOne(
-        {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
+        # `again`: its replay was counted for this reason before; then the record was read again.
+        {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}, "again": {"$ne": id_of(origin)}},
         {
             "$inc": {"n": 1, _minute_of(now): 1, f"schemas.{_schema(letter)}": 1},
             "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)},

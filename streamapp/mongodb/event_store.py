@@ -83,10 +83,13 @@ class EventStore:
         """The stored events that were not counted out of order, with the fields that rollups need."""
         return await self._call(lambda: self._uncounted(ids))
 
-    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Count each event once per reason; callers must send first failures in offset order per partition."""
+    async def mark_failed(self, letters: Sequence[DeadLetter]) -> None:
+        """Make `failed_before` return the offsets of records that failed for the first time."""
         if failed := failed_offsets.updates(_first_failures(letters), "failed"):
             await self._call(lambda: self._update(failed_offsets.COLLECTION, failed))
+
+    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Count each event once per reason; callers must send first failures in offset order per partition."""
         if updates := dead_letter_counts.updates(letters, self._now()):
             await self._call(lambda: self._update("dead_letters", updates))
 

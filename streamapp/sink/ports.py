@@ -102,6 +102,10 @@ class EventPort(EventLookupPort, Protocol):
         """Store each document that is new; the outcome is per document."""
         ...
 
+    async def mark_failed(self, letters: Sequence[DeadLetter]) -> None:
+        """Make `failed_before` return the offsets of records that failed for the first time."""
+        ...
+
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each dead letter once, on repeated calls too; callers must keep offset order per partition."""
         ...

@@ -6,7 +6,7 @@
     3. Insert the events that are in order. A duplicate is already stored. A refused document becomes a dead letter.
     Then the batch waits for its turn: the earlier batches of the partition must have been added to the rollups.
     4. Store and count the events that are out of order, and those whose offset had another event before.
-    5. Deliver and count the dead letters, unless the circuit breaker opens.
+    5. Mark, deliver and count the dead letters, unless the circuit breaker opens.
     6. Add the events to the rollups, release the records, and wait until the rollups are written.
 The caller acks the batch after `settle` returns, never before.
 """
@@ -133,7 +133,7 @@ class Sink:
         await turn.wait_turn()
         # 4. Store and count the events that are out of order.
         fates, refused = await self._insert_out_of_order(batch, inserted.out_of_order)
-        # 5. Deliver and count the dead letters.
+        # 5. Mark, deliver and count the dead letters.
         dead = sorted([*inserted.dead, *refused], key=lambda letter: letter.record.offset)
         await self._deliver_dead_letters(batch, dead)
         # 6. Add the events to the rollups. Then the next batch has its turn.
@@ -200,6 +200,8 @@ class Sink:
     async def _deliver_dead_letters(self, batch: PartitionBatch, dead: Sequence[DeadLetter]) -> None:
         await self._breaker.check(partition_id(batch), batch.records, _first_failures(dead))
         if dead:
+            # The mark first: it tells the replay of a dead letter from a new record, see `streamapp.model.replays`.
+            await self._outages.store.run(lambda: self._ports.events.mark_failed(dead))
             await self._outages.dead_letters.run(lambda: self._ports.dead_letters.send(dead))
             await self._outages.store.run(lambda: self._ports.events.count_dead_letters(dead))
 

@@ -47,6 +47,10 @@ class Subject:
         """Count dead letters."""
         asyncio.run(self.store.count_dead_letters(letters))
 
+    def mark(self, *letters: Any) -> None:
+        """Mark the offsets of dead letters."""
+        asyncio.run(self.store.mark_failed(letters))
+
 
 def encoded(document: dict[str, Any]) -> Document:
     """Return the document as the fast path makes it, if it can be encoded."""
@@ -127,8 +131,8 @@ def test_offsets_of_dead_letters_are_remembered(subject: Subject) -> None:
     """Those of the partition, in documents of thousands of offsets; a replayed event that fails again adds none."""
     partition_id, other = PartitionId(TOPIC_ID, 0), PartitionId(TOPIC_ID, 1)
     first = a_letter(offset=31)
-    subject.count(first, a_letter(offset=32), a_letter(offset=5_000_000_000), a_letter(offset=7, partition=1))
-    subject.count(first, a_letter(offset=5_000_000_001, headers=replayed(first)))
+    subject.mark(first, a_letter(offset=32), a_letter(offset=5_000_000_000), a_letter(offset=7, partition=1))
+    subject.mark(first, a_letter(offset=5_000_000_001, headers=replayed(first)))
 
     found = asyncio.run(subject.store.failed_before(partition_id, [7, 31, 32, 33, 5_000_000_000, 5_000_000_001]))
 
@@ -148,6 +152,7 @@ def test_an_unreachable_store_raises(subject: Subject) -> None:
         lambda: asyncio.run(subject.store.uncounted(["a"])),
         lambda: asyncio.run(subject.store.failed_before(PartitionId(TOPIC_ID, 0), [1])),
         lambda: asyncio.run(subject.store.highest_failed(PartitionId(TOPIC_ID, 0))),
+        lambda: subject.mark(a_letter()),
         lambda: subject.count(a_letter()),
     ):
         with pytest.raises(StoreUnavailable):
@@ -238,6 +243,16 @@ def test_an_event_that_returns_to_a_reason_is_not_counted_there_again(subject: S
         subject.count(letter)
 
     assert {"undecodable": 1, "empty": 1, "truncated": 1} == subject.dead()
+
+
+def test_a_record_that_is_read_again_is_not_counted_where_its_replay_was(subject: Subject) -> None:
+    """After its replay failed for another reason, the record itself fails for that reason, too."""
+    first = a_letter(offset=3)
+    subject.count(first)
+    subject.count(a_letter(Reason.EMPTY, offset=10, headers=replayed(first)))
+    subject.count(a_letter(Reason.EMPTY, offset=3), a_letter(Reason.EMPTY, offset=4))
+
+    assert {"undecodable": 1, "empty": 2} == subject.dead()
 
 
 def test_first_failures_are_counted_beside_events_that_fail_again(subject: Subject) -> None:

@@ -70,8 +70,8 @@ def one_by_one(names: Sequence[str], environment: Environment) -> None:
 
 #: What leaves the servers alone, so that it can be side by side; with how many workers it begins.
 BESIDE: Mapping[str, tuple[Hurt, int]] = {
-    "killed at every step": (partial(at_every_step, number=signal.SIGKILL), 4),
-    "stopped at every step": (partial(at_every_step, number=signal.SIGTERM), 4),
+    "killed at every step": (partial(at_every_step, number=signal.SIGKILL), 3),
+    "stopped at every step": (partial(at_every_step, number=signal.SIGTERM), 3),
     "members": (partial(one_by_one, ["zombie", "join-and-leave"]), 2),
     "topics": (
         partial(one_by_one, ["partitions-added", "retention", "topic-recreated", "topic-recreated-while-frozen"]),

@@ -33,6 +33,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "schemas": (SchemaCache, "resolve"),
     "insert": (EventStore, "insert"),
     "apart": (OutOfOrderStore, "insert"),
+    "mark": (EventStore, "mark_failed"),
     "send": (DeadLetterProducer, "send"),
     "count": (EventStore, "count_dead_letters"),
     "rollups": (RollupStore, "write_if_unchanged"),

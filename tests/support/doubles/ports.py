@@ -89,11 +89,15 @@ class FakeEventStore:
         found = [self.documents[id_] for id_ in ids if id_ in self.documents]
         return [_projected(document) for document in found if not _is_out_of_order(document)]
 
-    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Count each event once for each reason."""
+    async def mark_failed(self, letters: Sequence[DeadLetter]) -> None:
+        """Mark the offsets of records that failed for the first time."""
         self._check()
         first = [each.origin for each in letters if not each.origin.failures]
         self._failed |= {(PartitionId(each.topic_id or each.topic, each.partition), each.offset) for each in first}
+
+    async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Count each event once for each reason."""
+        self._check()
         self._counted |= {(letter.reason.value, letter.origin._replace(failures=0)) for letter in letters}
         self.dead_letters = Counter(reason for reason, _ in self._counted)
 

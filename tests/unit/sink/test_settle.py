@@ -586,6 +586,30 @@ def test_a_dead_letter_of_a_deleted_topic_is_known_by_its_mark() -> None:
     assert {"the deleted topic-0-7", f"{TOPIC_ID}-0-1"} == env.store.documents.keys()
 
 
+def test_a_dead_letter_has_its_mark_before_anyone_can_replay_it() -> None:
+    """Its worker can be killed as soon as it is sent; then its record becomes an event, and the replay the same one."""
+
+    class Killed(FakeDeadLetters):
+        async def send(self, letters: Sequence[DeadLetter]) -> None:
+            await super().send(letters)
+            raise DeadLetterRefused("as if the worker were killed")
+
+    env = Environment(dead_letters=Killed())
+    del env.schemas.known[2]
+    unknown = FakeRecord(value=wire(an_event(browser="edge")), offset=7)
+    with pytest.raises(DeadLetterRefused):
+        env.settle(a_batch(unknown))
+    env.schemas.known[2] = V2
+    env = env.restarted(a_breaker())
+    (letter,) = env.dead_letters.sent
+
+    env.settle(a_batch(unknown))
+    env.settle(a_batch(a_record(partition=1, headers=replayed(letter))))
+
+    assert {f"{TOPIC_ID}-0-7"} == env.store.documents.keys()
+    assert {1} == counts_at_every_level(env)
+
+
 def test_small_batches_of_poison_records_among_good_ones_do_not_stop_the_worker() -> None:
     """Even if all records of the first batch fail."""
     env = Environment(a_breaker())
