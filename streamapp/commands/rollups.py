@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -13,11 +13,16 @@ import click
 from streamapp.commands.options import handle_errors, is_json, json_option, load_settings, report
 from streamapp.commands.progress import progress
 from streamapp.connections import mongodb
+from streamapp.connections.kafka import KafkaConnection
+from streamapp.errors import StreamappError
+from streamapp.kafka.next_offsets import next_offsets
+from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo, translate_errors
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile.bucket_range import RollupKey
-from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.reconcile.reconciliation import Reconciliation
+from streamapp.reconcile.result import ReconciliationResult
 from streamapp.rollups.levels import LEVELS, Keep, Level
 from streamapp.rollups.rollup import Rollup
 from streamapp.settings import Settings
@@ -63,6 +68,12 @@ def rebuild(*, names: Sequence[str], as_json: bool) -> None:
     Workers may run meanwhile.
     """
     findings = _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
+    if findings.uncounted:
+        click.echo(
+            f"{findings.uncounted} stored events are not counted yet: a worker stored them and was stopped before it"
+            " counted them. Kafka delivers their records again, and the next worker counts them. Start one.",
+            err=True,
+        )
     _explain_unrepairable(findings)
     if findings.unrepairable:
         sys.exit(1)
@@ -84,10 +95,12 @@ def _run(
     settings, began = load_settings(), time.monotonic()
     levels = [level for level in LEVELS if not names or level.name in names]
     mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
+    unread: Mapping[PartitionId, int] = {}
     try:
         if go is Reconciliation.rebuild:
             asyncio.run(_prepare(mongo, settings.keep))
-        findings = translate_errors(lambda: _shown(go, mongo, settings, levels))
+            unread = _next_offsets(settings)
+        findings = translate_errors(lambda: _shown(go, mongo, settings, levels, unread))
     finally:
         mongo.close()
     _report(findings, what, seconds=time.monotonic() - began, as_json=as_json)
@@ -99,8 +112,26 @@ async def _prepare(mongo: Mongo, keep: Keep) -> None:
     await RollupStore(mongo, keep=keep).prepare()
 
 
+def _next_offsets(settings: Settings) -> Mapping[PartitionId, int]:
+    """Where the workers go on; none, and a warning, if Kafka does not say it."""
+    try:
+        return next_offsets(KafkaConnection.of(settings), settings.topic, settings.app_id)
+    except StreamappError as exc:
+        click.echo(
+            f"{exc}\nWithout the committed offsets of the group, all stored events are counted. If all workers were"
+            " killed, start one and run this command again: an event that the next worker stores can be missing in the"
+            " rollups.",
+            err=True,
+        )
+        return {}
+
+
 def _shown(
-    go: Callable[[Reconciliation], ReconciliationResult], mongo: Mongo, settings: Settings, levels: Sequence[Level]
+    go: Callable[[Reconciliation], ReconciliationResult],
+    mongo: Mongo,
+    settings: Settings,
+    levels: Sequence[Level],
+    unread: Mapping[PartitionId, int],
 ) -> ReconciliationResult:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
         return go(
@@ -110,6 +141,7 @@ def _shown(
                 now=lambda: datetime.now(UTC),
                 levels=levels,
                 max_lead_ms=int(settings.max_event_lead_seconds * 1000),
+                next_offsets=unread,
                 on_read=advance,
             )
         )

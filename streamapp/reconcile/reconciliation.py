@@ -2,15 +2,16 @@
 
 The events are read once, in the order of their time, while workers may store and count events. Of a partition that a
 worker owns, only the events that it has settled are counted here. Where a rollup holds later events, they are read by
-their `_id`. A rollup is written only if no other process has changed it since it was read.
+their `_id`. Of a partition that no worker owns, only the events that Kafka will not deliver again are counted here:
+the next worker counts the others. A rollup is written only if no other process has changed it since it was read.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pymongo
@@ -26,6 +27,7 @@ from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.monitoring import heartbeat
 from streamapp.reconcile.bucket_range import BucketRange, ConcurrentChange, Difference, RollupKey, events_between
+from streamapp.reconcile.result import ReconciliationResult
 from streamapp.rollups.levels import LEVELS, Keep, Level, kept_since
 from streamapp.rollups.recount import Recount
 from streamapp.rollups.rollup import Rollup
@@ -52,40 +54,6 @@ _DAY = LEVELS[-1]
 Comparison = Callable[[BucketRange, Mapping[PartitionId, int]], Sequence[Difference]]
 
 
-@dataclass(slots=True, kw_only=True)
-class ReconciliationResult:
-    """The result of a comparison."""
-
-    #: Events that were read.
-    events: int = 0
-    #: Rollups that were compared.
-    rollups: int = 0
-    #: The rollups that differed from the events, and how.
-    different: dict[RollupKey, str] = field(default_factory=dict[RollupKey, str])
-    #: Rollups that count fewer events than are stored, and cannot be repaired: MongoDB has deleted other events of
-    #: their bucket.
-    unrepairable: dict[RollupKey, str] = field(default_factory=dict[RollupKey, str])
-    #: Rollups that may count events that were deleted because of their age: they must count the events that are left.
-    aged_out: int = 0
-    #: Rollups before the first stored event: their events were deleted, so they cannot be compared.
-    older: int = 0
-    #: Events without a time in the years 1 to 9999: they have no bucket.
-    untimed: int = 0
-
-    def add(self, other: ReconciliationResult) -> None:
-        """Add the result of another range."""
-        self.events += other.events
-        self.rollups += other.rollups
-        self.aged_out += other.aged_out
-        self.different.update(other.different)
-        self.unrepairable.update(other.unrepairable)
-
-    @property
-    def is_good(self) -> bool:
-        """Whether no rollup differs."""
-        return not self.different and not self.unrepairable
-
-
 class Reconciliation:
     """Compares all rollups of some levels with all events; raises StoreUnavailable and PyMongoError.
 
@@ -95,6 +63,7 @@ class Reconciliation:
         now: the clock.
         levels: the levels to compare.
         max_lead_ms: the milliseconds by which an event time may be later than the time at which it was received.
+        next_offsets: the offset that the workers' group reads next, of each partition for which it is known.
         on_read: called with each number of events that were read.
     """
 
@@ -106,6 +75,7 @@ class Reconciliation:
         now: Callable[[], datetime],
         levels: Sequence[Level] = LEVELS,
         max_lead_ms: int = 86_400_000,
+        next_offsets: Mapping[PartitionId, int] = MappingProxyType({}),
         on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._mongo = mongo
@@ -115,6 +85,9 @@ class Reconciliation:
         self._levels = levels
         self._on_read = on_read
         self._max_lead_ms = max(max_lead_ms, CLOCK_TOLERANCE_MS)
+        self._next_offsets = next_offsets
+        #: The last offset that is counted here, of each partition that no worker owns.
+        self._last_delivered: Mapping[PartitionId, int] = {}
         self._expiry = Expiry()
 
     def check(self) -> ReconciliationResult:
@@ -137,6 +110,11 @@ class Reconciliation:
                 return result
 
     def _compare_all(self, compare: Comparison) -> ReconciliationResult:
+        # An event below the highest offset of the rollups was counted, also if the group was rewound since.
+        self._last_delivered = {
+            partition_id: max(offset - 1, self._rollups.last_offset(partition_id))
+            for partition_id, offset in self._next_offsets.items()
+        }
         self._expiry = event_retention.expiry(self._mongo.primary)
         result = ReconciliationResult(untimed=self._untimed())
         oldest = self._next_event(_FIRST)
@@ -158,7 +136,7 @@ class Reconciliation:
         )
 
     def _compare_day(self, day: int, since: Mapping[Level, int], compare: Comparison) -> ReconciliationResult:
-        found, owned = ReconciliationResult(), self._owned()
+        found, owned = ReconciliationResult(), self._bounds()
         for bucket_range in self._bucket_ranges(day, since, owned, found):
             for each in compare(bucket_range, owned):
                 (found.different if each.is_repairable else found.unrepairable)[each.key] = each.why
@@ -171,7 +149,8 @@ class Reconciliation:
     ) -> Iterator[BucketRange]:
         recount, start = Recount(self._levels), day
         for events in events_between(self._mongo, day, day + _DAY.width_ms):
-            recount.add(events, bounds)
+            left = recount.add(events, {**self._last_delivered, **bounds})
+            found.uncounted += sum(count for partition_id, count in left.items() if partition_id not in bounds)
             found.events += len(events)
             self._on_read(len(events))
             if len(recount) >= MAX_ROLLUPS_PER_RANGE:
@@ -238,6 +217,16 @@ class Reconciliation:
                     is_running=True,
                 )
             time.sleep(FIRST_HEARTBEAT_SECONDS / 10)
+
+    def _bounds(self) -> Mapping[PartitionId, int]:
+        """The last offset that is counted for certain, of each partition that a worker owns.
+
+        The last heartbeat of a worker that was killed may be older than its last commit. While heartbeats arrive, the
+        committed offset is not needed; it may belong to a topic that was deleted and re-created.
+        """
+        owned, alive = self._owned(), self._owned(timedelta(seconds=HEARTBEAT_SECONDS))
+        committed = {each: offset - 1 for each, offset in self._next_offsets.items() if each not in alive}
+        return {each: max(settled, committed.get(each, -1)) for each, settled in owned.items()}
 
     def _owned(self, within: timedelta = OWNED_FOR) -> dict[PartitionId, int]:
         """The last settled offset of each partition that a worker owns."""

@@ -45,13 +45,19 @@ class Recount:
     def __len__(self) -> int:
         return sum(map(len, self.rollups.values()))
 
-    def add(self, events: Iterable[Document], bounds: Mapping[PartitionId, int]) -> None:
-        """Count events that came in order, up to the bound (an offset) of their partition, if it has one."""
+    def add(self, events: Iterable[Document], bounds: Mapping[PartitionId, int]) -> Mapping[PartitionId, int]:
+        """Count events that came in order, up to the bound (an offset) of their partition, if it has one.
+
+        Return the number of events above the bound of each partition.
+        """
+        above = dict[PartitionId, int]()
         for partition_id, rows in _rows(events).items():
             counted = [row for row in rows if partition_id not in bounds or row.offset <= bounds[partition_id]]
             if counted:
                 last = max(row.offset for row in counted)
                 self._add(partition_id, counted, lambda rollup, delta, last=last: _add(rollup, delta, last))
+            above[partition_id] = len(rows) - len(counted)
+        return above
 
     def copy(self) -> Recount:
         """A recount with the same contents."""

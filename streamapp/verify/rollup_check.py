@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from streamapp.mongodb.client import Mongo
-from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.reconcile.reconciliation import Reconciliation
+from streamapp.reconcile.result import ReconciliationResult
 from streamapp.settings import Settings
 from streamapp.verify.checks.result import Problem
 

@@ -32,7 +32,8 @@ from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile import bucket_range, reconciliation
-from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.reconcile.reconciliation import Reconciliation
+from streamapp.reconcile.result import ReconciliationResult
 from streamapp.retry import OutageRetrier, RetryPolicy
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.rollup import ConditionalWrite, Rollup
@@ -114,6 +115,11 @@ class Topic:
                 if record.offset >= self.committed[partition]:
                     last.pop(event_id(record, self.topic_id), None)
         return [*last.values()]
+
+    def next_offsets(self) -> Mapping[PartitionId, int]:
+        """Return the offset that the group reads next, of each partition."""
+        first = {partition: log[0].offset if log else 0 for partition, log in self.records.items()}
+        return {PartitionId(self.topic_id, each): max(self.committed[each], first[each]) for each in PARTITIONS}
 
     def good(self) -> set[str]:
         """Return the `_id`s of all events that must be stored."""
@@ -400,8 +406,9 @@ class Stepped(CommandListener):
         mongo.database = mongo.client.get_database(settings.mongo_database, write_concern=concern)
         mongo.primary = mongo.database
         try:
+            next_offsets = self.world.topic.next_offsets()
             self.pause()
-            self.found = self.work(Reconciliation(mongo, keep={}, now=self.world.clock.now))
+            self.found = self.work(Reconciliation(mongo, keep={}, now=self.world.clock.now, next_offsets=next_offsets))
         except BaseException as exc:  # noqa: BLE001 - for the test
             self.found = exc
         finally:
@@ -429,7 +436,7 @@ class Stepped(CommandListener):
         self.has_paused.acquire()
 
     def started(self, event: Any) -> None:
-        if threading.current_thread() is self.thread:
+        if threading.current_thread() is self.thread and not self.is_over:
             self.pause()
 
     def succeeded(self, event: Any) -> None: ...

@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from pymongo.database import Database
 
+from streamapp import net
+from streamapp.commands import rollups
+from streamapp.connections.kafka import KafkaConnection
 from streamapp.decode.document import Document
 from streamapp.errors import StoreUnavailable
+from streamapp.kafka import topic_reader
+from streamapp.kafka.admin import KafkaAdmin
 from streamapp.model.record import PartitionId
 from streamapp.mongodb.client import Mongo
 from streamapp.mongodb.event_store import EventStore
 from streamapp.mongodb.out_of_order_store import OutOfOrderStore
 from streamapp.mongodb.rollup_store import RollupStore
 from streamapp.reconcile import reconciliation as reconcile_reconciliation
-from streamapp.reconcile.reconciliation import Reconciliation, ReconciliationResult
+from streamapp.reconcile.reconciliation import Reconciliation
+from streamapp.reconcile.result import ReconciliationResult
 from streamapp.retry import OutageRetrier
 from streamapp.rollups.levels import LEVELS, Level
 from streamapp.rollups.pending import PendingCounts
 from streamapp.rollups.rollup import ConditionalWrite
 from streamapp.rollups.writer import RollupWriter
 from streamapp.settings import Settings
-from tests.support import rollup_factory
+from tests.support import foreign, rollup_factory
 from tests.support.factories import NOW, TOPIC_ID
+from tests.support.workers import environment
 
 PARTITION = PartitionId(TOPIC_ID, 0)
 MINUTE, TEN_MINUTES, HOUR, DAY = LEVELS
@@ -243,6 +252,54 @@ def test_events_that_a_worker_has_not_settled_are_not_counted(mongo: Mongo, data
     assert right == counted(database)
 
 
+def rebuilt(mongo: Mongo, next_offset: int) -> ReconciliationResult:
+    """Rebuild while no worker owns the partition, and the group goes on at this offset."""
+    return Reconciliation(
+        mongo, keep={}, now=lambda: datetime.now(UTC), next_offsets={PARTITION: next_offset}
+    ).rebuild()
+
+
+def test_events_that_the_next_worker_receives_again_are_left_to_it(mongo: Mongo, database: Database[Any]) -> None:
+    """A worker stored later events, was killed before it stored an earlier one, and no worker has followed it yet."""
+    database["events"].insert_many(events(0, 1, 2, 3, 4, 6, 7))
+    settled(database, 4, at=datetime.now(UTC) - timedelta(hours=1))
+
+    found = rebuilt(mongo, 4)
+
+    assert (7, 3) == (found.events, found.uncounted)
+    worker = CountingWorker(mongo, database, 4)
+    asyncio.run(worker.work())
+    assert_every_event_is_counted_once(mongo, database)
+
+
+def test_the_commits_of_a_killed_worker_are_later_than_its_last_heartbeat(
+    mongo: Mongo, database: Database[Any]
+) -> None:
+    """No worker receives what is committed again, so it is counted; a worker that lives says itself how far it is."""
+    rollup_factory.insert(database, events(*range(20)))
+    database["rollups_1m"].delete_many({})
+    settled(database, 5)
+
+    assert rebuilt(mongo, 20).different
+
+    settled(database, 5, at=datetime.now(UTC) - timedelta(seconds=30))
+    rebuilt(mongo, 20)
+    assert_every_event_is_counted_once(mongo, database)
+
+
+def test_events_below_the_rollups_are_counted_also_if_the_group_was_rewound(
+    mongo: Mongo, database: Database[Any]
+) -> None:
+    """A worker has counted them, and would not count them again."""
+    rollup_factory.insert(database, events(*range(100)))
+    database["rollups_1h"].delete_many({})
+    settled(database, 100, at=datetime.now(UTC) - timedelta(hours=1))
+
+    assert 0 == rebuilt(mongo, 10).uncounted
+
+    assert_every_event_is_counted_once(mongo, database)
+
+
 def test_each_rollup_is_compared_up_to_its_own_offset(mongo: Mongo, database: Database[Any]) -> None:
     """While the rollups are read, a worker may complete a write and begin the next one, at the widest level."""
     settled(database, 100)
@@ -423,3 +480,27 @@ def test_a_rebuild_ends_with_an_error_if_a_worker_does_not_settle(
         asyncio.run(rebuild_beside_a_stuck_worker())
 
     assert {} == counted(database)["1d"]
+
+
+def test_the_command_says_which_events_are_left_to_the_next_worker(
+    settings: Settings, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If Kafka does not say where the group goes on, it counts all, and says what that means."""
+    foreign.make_topic(settings)
+    topic_id = asyncio.run(KafkaAdmin(KafkaConnection.of(settings)).topic_id_of(settings.topic))
+    database["events"].insert_many([an_event(offset, _id=f"{topic_id}-0-{offset}") for offset in range(9)])
+    monkeypatch.setattr(topic_reader, "TIMEOUT", 0.5)
+    nowhere = settings.model_copy(update={"kafka_bootstrap_servers": f"127.0.0.1:{net.choose_port()}"})
+
+    def rebuild(settings: Settings) -> Result:
+        return CliRunner().invoke(rollups.command, ["rebuild", "--json"], env=environment(settings))
+
+    left, counted_all = rebuild(settings), rebuild(nowhere)
+
+    assert [0, 0] == [left.exit_code, counted_all.exit_code], left.output + counted_all.output
+    assert "9 stored events are not counted yet" in left.stderr
+    assert "Start one" in left.stderr
+    assert 0 == json.loads(left.stdout)["rebuilt"]
+    assert "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS" in counted_all.stderr
+    assert "all stored events are counted" in counted_all.stderr
+    assert 9 == sum(each["n"] for each in database[DAY.collection].find())

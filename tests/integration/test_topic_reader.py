@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
 
 import pytest
@@ -12,6 +13,8 @@ from streamapp import net
 from streamapp.connections.kafka import KafkaConnection
 from streamapp.errors import BrokerUnavailable
 from streamapp.kafka import topic_reader
+from streamapp.kafka.admin import KafkaAdmin
+from streamapp.kafka.next_offsets import next_offsets
 from streamapp.kafka.topic_reader import TopicReader
 from streamapp.settings import Settings
 from tests.support import foreign, groups
@@ -138,3 +141,27 @@ def test_the_error_names_address_and_setting_when_kafka_is_unreachable(monkeypat
         for call in (reader.partitions, lambda: reader.bounds(0), lambda: [*reader.read(0, 0, 1)]):
             with pytest.raises(BrokerUnavailable, match=rf"{servers} \(STREAMAPP_KAFKA_BOOTSTRAP_SERVERS\)"):
                 call()
+
+
+def test_a_group_goes_on_at_its_committed_offset_or_at_the_first_that_is_left(settings: Settings) -> None:
+    """A group without a committed offset begins with the first record, and one whose offsets are beyond the end."""
+    connection = KafkaConnection.of(settings)
+    assert {} == next_offsets(connection, settings.topic, settings.app_id)
+    foreign.make_topic(settings, partitions=4)
+    producer = foreign.ForeignProducer(settings)
+    for partition in range(3):
+        for _ in range(9):
+            producer.send(b"", partition=partition)
+    producer.flush()
+    groups.commit(
+        settings.kafka_bootstrap_servers, group=settings.app_id, topic=settings.topic, offsets={0: 7, 1: 2, 3: 4}
+    )
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    cut = [TopicPartition(settings.topic, partition, 5) for partition in (0, 1, 2)]
+    for deleted in admin.delete_records(cut).values():
+        deleted.result(WITHIN)
+
+    found = next_offsets(connection, settings.topic, settings.app_id)
+
+    assert {0: 7, 1: 5, 2: 5, 3: 0} == {each.partition: offset for each, offset in found.items()}
+    assert {asyncio.run(KafkaAdmin(connection).topic_id_of(settings.topic))} == {each.topic_id for each in found}

@@ -47,8 +47,8 @@ def test_events_are_counted_up_to_the_bound_of_their_partition() -> None:
     """Without a bound all are counted."""
     recount = Recount(LEVELS)
 
-    recount.add([an_event(3), an_event(8), an_event(5)], {PARTITION: 5})
-    recount.add([an_event(9)], {PARTITION: 5})
+    assert {PARTITION: 1} == recount.add([an_event(3), an_event(8), an_event(5)], {PARTITION: 5})
+    assert {PARTITION: 1} == recount.add([an_event(9)], {PARTITION: 5})
 
     assert {2} == {rollup.n for rollups in recount.rollups.values() for rollup in rollups.values()}
     assert {5} == {rollup.offset for rollups in recount.rollups.values() for rollup in rollups.values()}
