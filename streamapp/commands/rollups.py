@@ -52,7 +52,11 @@ def check(*, names: Sequence[str], as_json: bool) -> None:
     """Compare each rollup with the events; exit with 1 if any differs."""
     findings = _run(Reconciliation.check, "different", names, as_json=as_json)
     if findings.different:
-        click.echo("Some rollups differ from the events; `streamapp rollups rebuild` corrects them.", err=True)
+        click.echo(
+            "Some rollups differ from the events. Start a worker if none runs; then `streamapp rollups rebuild`"
+            " corrects them.",
+            err=True,
+        )
     _explain_unrepairable(findings)
     if not findings.is_good:
         sys.exit(1)
@@ -70,8 +74,8 @@ def rebuild(*, names: Sequence[str], as_json: bool) -> None:
     findings = _run(Reconciliation.rebuild, "rebuilt", names, as_json=as_json)
     if findings.uncounted:
         click.echo(
-            f"{findings.uncounted} stored events are not counted yet: a worker stored them and was stopped before it"
-            " counted them. Kafka delivers their records again, and the next worker counts them. Start one.",
+            f"{findings.uncounted} stored events are not counted yet. Their offsets are not below the committed offset"
+            " of the group, so the next worker receives their records and counts them. Start one.",
             err=True,
         )
     _explain_unrepairable(findings)
@@ -152,6 +156,7 @@ def _report(findings: ReconciliationResult, what: str, *, seconds: float, as_jso
         "events": findings.events,
         "rollups": findings.rollups,
         what: len(findings.different),
+        **({"not_counted_yet": findings.uncounted} if what == "rebuilt" else {}),
         "not_repairable": len(findings.unrepairable),
         "aged_out": findings.aged_out,
         "older_than_events": findings.older,

@@ -14,7 +14,7 @@ and one for all records without an id (NO_SCHEMA).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -38,9 +38,29 @@ UNKNOWN_SCHEMA, NO_SCHEMA = "unknown", "none"
 MAX_ERROR_LENGTH = 300
 
 
-def updates(letters: Sequence[DeadLetter], now: datetime) -> Sequence[UpdateOne]:
-    """The updates that count these dead letters; they may be repeated."""
+#: A document of this collection, and an event in its `again`; both by `_id`.
+Counted = tuple[str, str]
+
+
+def counted_again(letters: Sequence[DeadLetter]) -> Sequence[Mapping[str, Any]]:
+    """The aggregation that returns the documents of these dead letters, with those events that their `again` has."""
     first = [letter for letter in letters if not letter.origin.failures]
+    ids = {"$literal": [*{id_of(letter.origin) for letter in first}]}
+    return [
+        {"$match": {"_id": {"$in": [*{_id(letter) for letter in first}]}, "again.0": {"$exists": True}}},
+        {"$project": {"again": {"$setIntersection": ["$again", ids]}}},
+    ]
+
+
+def updates(letters: Sequence[DeadLetter], now: datetime, counted: Container[Counted] = ()) -> Sequence[UpdateOne]:
+    """The updates that count these dead letters; they may be repeated.
+
+    Args:
+        letters: first failures in offset order per partition.
+        now: the time at which they are counted.
+        counted: what `counted_again` returned: a replay was counted, and then its record was read again.
+    """
+    first = [each for each in letters if not each.origin.failures and (_id(each), id_of(each.origin)) not in counted]
     changed = [letter for letter in letters if letter.origin.failures and _reason_before(letter) != letter.reason]
     seeds = [_seed(letter, now) for letter in {_id(letter): letter for letter in (*first, *changed)}.values()]
     marks = [_mark(id_, ids) for id_, ids in _grouped(changed, _id_before).items()]
@@ -63,8 +83,7 @@ def _count(letter: DeadLetter, now: datetime) -> UpdateOne:
     # A dot in the name of a topic would create a nested field.
     last = f"offsets.{(origin.topic_id or origin.topic).replace('.', '_')}-{origin.partition}"
     return UpdateOne(
-        # `again`: its replay was counted for this reason before; then the record was read again.
-        {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}, "again": {"$ne": id_of(origin)}},
+        {"_id": _id(letter), last: {"$not": {"$gte": origin.offset}}},
         {
             "$inc": {"n": 1, _minute_of(now): 1, f"schemas.{_schema(letter)}": 1},
             "$set": {last: origin.offset, "last_at": now, "sample": _sample(letter)},

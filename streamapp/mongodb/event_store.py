@@ -90,7 +90,8 @@ class EventStore:
 
     async def count_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Count each event once per reason; callers must send first failures in offset order per partition."""
-        if updates := dead_letter_counts.updates(letters, self._now()):
+        counted = await self._call(lambda: self._counted_again(letters))
+        if updates := dead_letter_counts.updates(letters, self._now(), counted):
             await self._call(lambda: self._update("dead_letters", updates))
 
     async def note_schema(self, writer: WriterSchema, *, subject: str, flags: Mapping[str, bool]) -> None:
@@ -126,6 +127,10 @@ class EventStore:
     def _uncounted(self, ids: Sequence[str]) -> Sequence[Document]:
         query = {"_id": {"$in": ids}, "kafka.apart": {"$ne": True}}
         return [*self._primary["events"].find(query, PROJECTION)]
+
+    def _counted_again(self, letters: Sequence[DeadLetter]) -> AbstractSet[dead_letter_counts.Counted]:
+        found = self._primary["dead_letters"].aggregate([*dead_letter_counts.counted_again(letters)])
+        return {(document["_id"], id_) for document in found for id_ in document["again"]}
 
     def _create_indexes(self) -> None:
         by_time = [(TIME, pymongo.ASCENDING)]

@@ -113,7 +113,8 @@ class RollupStore:
             self._database[level.collection].find_one({"_id": ids}, {"offset": 1}, sort=[("offset", -1)])
             for level in LEVELS
         )
-        return max((found["offset"] for found in newest if found), default=-1)
+        # Another program may have removed the field.
+        return max((found.get("offset", -1) for found in newest if found), default=-1)
 
     def _read(self, level: Level, query: dict[str, Any], session: ClientSession | None = None) -> dict[str, Rollup]:
         found = self._database[level.collection].find(query, session=session)

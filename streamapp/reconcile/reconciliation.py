@@ -1,15 +1,16 @@
 """Compare the stored rollups with the stored events, and repair them: `rollups check` and `rollups rebuild`.
 
 The events are read once, in the order of their time, while workers may store and count events. Of a partition that a
-worker owns, only the events that it has settled are counted here. Where a rollup holds later events, they are read by
-their `_id`. Of a partition that no worker owns, only the events that Kafka will not deliver again are counted here:
-the next worker counts the others. A rollup is written only if no other process has changed it since it was read.
+worker owns, only the events that it has settled are counted here; of another one, where the committed offset is known,
+only those that Kafka will not deliver again: the next worker counts the others. Where a rollup holds later events, they
+are read by their `_id`. A rollup is written only if no other process has changed it since it was read.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -86,8 +87,8 @@ class Reconciliation:
         self._on_read = on_read
         self._max_lead_ms = max(max_lead_ms, CLOCK_TOLERANCE_MS)
         self._next_offsets = next_offsets
-        #: The last offset that is counted here, of each partition that no worker owns.
-        self._last_delivered: Mapping[PartitionId, int] = {}
+        #: The last offset that no worker receives and counts again, of the partitions in `next_offsets`.
+        self._delivered: Mapping[PartitionId, int] = {}
         self._expiry = Expiry()
 
     def check(self) -> ReconciliationResult:
@@ -110,8 +111,8 @@ class Reconciliation:
                 return result
 
     def _compare_all(self, compare: Comparison) -> ReconciliationResult:
-        # An event below the highest offset of the rollups was counted, also if the group was rewound since.
-        self._last_delivered = {
+        # If the group was rewound, rollups hold later offsets.
+        self._delivered = {
             partition_id: max(offset - 1, self._rollups.last_offset(partition_id))
             for partition_id, offset in self._next_offsets.items()
         }
@@ -136,9 +137,9 @@ class Reconciliation:
         )
 
     def _compare_day(self, day: int, since: Mapping[Level, int], compare: Comparison) -> ReconciliationResult:
-        found, owned = ReconciliationResult(), self._bounds()
-        for bucket_range in self._bucket_ranges(day, since, owned, found):
-            for each in compare(bucket_range, owned):
+        found, bounds = ReconciliationResult(), self._bounds()
+        for bucket_range in self._bucket_ranges(day, since, bounds, found):
+            for each in compare(bucket_range, bounds):
                 (found.different if each.is_repairable else found.unrepairable)[each.key] = each.why
             found.rollups += bucket_range.size
             found.aged_out += bucket_range.aged_out
@@ -147,10 +148,10 @@ class Reconciliation:
     def _bucket_ranges(
         self, day: int, since: Mapping[Level, int], bounds: Mapping[PartitionId, int], found: ReconciliationResult
     ) -> Iterator[BucketRange]:
-        recount, start = Recount(self._levels), day
+        recount, start, alive = Recount(self._levels), day, self._alive()
         for events in events_between(self._mongo, day, day + _DAY.width_ms):
-            left = recount.add(events, {**self._last_delivered, **bounds})
-            found.uncounted += sum(count for partition_id, count in left.items() if partition_id not in bounds)
+            left = recount.add(events, bounds)
+            found.uncounted += sum(count for partition_id, count in left.items() if partition_id not in alive)
             found.events += len(events)
             self._on_read(len(events))
             if len(recount) >= MAX_ROLLUPS_PER_RANGE:
@@ -219,14 +220,18 @@ class Reconciliation:
             time.sleep(FIRST_HEARTBEAT_SECONDS / 10)
 
     def _bounds(self) -> Mapping[PartitionId, int]:
-        """The last offset that is counted for certain, of each partition that a worker owns.
+        """The last offset that is counted here, of each partition that a worker owns, or whose next offset is known.
 
         The last heartbeat of a worker that was killed may be older than its last commit. While heartbeats arrive, the
         committed offset is not needed; it may belong to a topic that was deleted and re-created.
         """
-        owned, alive = self._owned(), self._owned(timedelta(seconds=HEARTBEAT_SECONDS))
-        committed = {each: offset - 1 for each, offset in self._next_offsets.items() if each not in alive}
-        return {each: max(settled, committed.get(each, -1)) for each, settled in owned.items()}
+        owned, alive = self._owned(), self._alive()
+        delivered = {each: offset for each, offset in self._delivered.items() if each not in alive}
+        return {each: max(owned.get(each, -1), delivered.get(each, -1)) for each in {*owned, *delivered}}
+
+    def _alive(self) -> AbstractSet[PartitionId]:
+        """The partitions whose worker has just written a heartbeat."""
+        return self._owned(timedelta(seconds=HEARTBEAT_SECONDS)).keys()
 
     def _owned(self, within: timedelta = OWNED_FOR) -> dict[PartitionId, int]:
         """The last settled offset of each partition that a worker owns."""

@@ -13,7 +13,7 @@ class ReconciliationResult:
 
     #: Events that were read.
     events: int = 0
-    #: Of these, the events that the next worker counts, because no worker owns their partition.
+    #: Of these, the events that the next worker counts, because no worker runs that owns their partition.
     uncounted: int = 0
     #: Rollups that were compared.
     rollups: int = 0

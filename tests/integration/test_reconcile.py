@@ -272,15 +272,47 @@ def test_events_that_the_next_worker_receives_again_are_left_to_it(mongo: Mongo,
     assert_every_event_is_counted_once(mongo, database)
 
 
+def test_a_worker_that_comes_and_goes_during_a_rebuild_has_counted_its_events(
+    mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has committed them after the rebuild read where the group goes on, so nobody receives them again."""
+    rollup_factory.insert(database, events(*range(1_000)))
+    database["rollups_1m"].delete_many({})
+    worker = CountingWorker(mongo, database, 1_000)
+    find = Reconciliation._next_day
+
+    def found_after_the_worker(self: Reconciliation, *args: Any) -> Any:
+        if worker.delivered == 1_000:
+            asyncio.run(worker.work())
+        return find(self, *args)
+
+    monkeypatch.setattr(Reconciliation, "_next_day", found_after_the_worker)
+
+    rebuilt(mongo, 1_000)
+
+    assert_every_event_is_counted_once(mongo, database)
+
+
+def test_a_rollup_of_which_another_program_removed_the_offset_is_rebuilt(mongo: Mongo, database: Database[Any]) -> None:
+    """Whatever other rollups the partition has."""
+    rollup_factory.insert(database, events(*range(10)))
+    database["rollups_1d"].update_many({}, {"$unset": {"offset": ""}})
+
+    rebuilt(mongo, 10)
+
+    assert_every_event_is_counted_once(mongo, database)
+
+
 def test_the_commits_of_a_killed_worker_are_later_than_its_last_heartbeat(
     mongo: Mongo, database: Database[Any]
 ) -> None:
     """No worker receives what is committed again, so it is counted; a worker that lives says itself how far it is."""
     rollup_factory.insert(database, events(*range(20)))
     database["rollups_1m"].delete_many({})
-    settled(database, 5)
+    settled(database, 5, at=datetime.now(UTC) + timedelta(seconds=30))
 
     assert rebuilt(mongo, 20).different
+    assert 4 == max(each["offset"] for each in database["rollups_1m"].find())
 
     settled(database, 5, at=datetime.now(UTC) - timedelta(seconds=30))
     rebuilt(mongo, 20)
@@ -500,7 +532,7 @@ def test_the_command_says_which_events_are_left_to_the_next_worker(
     assert [0, 0] == [left.exit_code, counted_all.exit_code], left.output + counted_all.output
     assert "9 stored events are not counted yet" in left.stderr
     assert "Start one" in left.stderr
-    assert 0 == json.loads(left.stdout)["rebuilt"]
+    assert (0, 9) == (json.loads(left.stdout)["rebuilt"], json.loads(left.stdout)["not_counted_yet"])
     assert "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS" in counted_all.stderr
     assert "all stored events are counted" in counted_all.stderr
     assert 9 == sum(each["n"] for each in database[DAY.collection].find())
