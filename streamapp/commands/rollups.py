@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 import click
 
@@ -99,12 +100,11 @@ def _run(
     settings, began = load_settings(), time.monotonic()
     levels = [level for level in LEVELS if not names or level.name in names]
     mongo = Mongo(mongodb.uri(settings), settings.mongo_database)
-    unread: Mapping[PartitionId, int] = {}
     try:
         if go is Reconciliation.rebuild:
             asyncio.run(_prepare(mongo, settings.keep))
-            unread = _next_offsets(settings)
-        findings = translate_errors(lambda: _shown(go, mongo, settings, levels, unread))
+            go = partial(Reconciliation.rebuild, next_offsets=_next_offsets(settings))
+        findings = translate_errors(lambda: _shown(go, mongo, settings, levels))
     finally:
         mongo.close()
     _report(findings, what, seconds=time.monotonic() - began, as_json=as_json)
@@ -131,11 +131,7 @@ def _next_offsets(settings: Settings) -> Mapping[PartitionId, int]:
 
 
 def _shown(
-    go: Callable[[Reconciliation], ReconciliationResult],
-    mongo: Mongo,
-    settings: Settings,
-    levels: Sequence[Level],
-    unread: Mapping[PartitionId, int],
+    go: Callable[[Reconciliation], ReconciliationResult], mongo: Mongo, settings: Settings, levels: Sequence[Level]
 ) -> ReconciliationResult:
     with progress("counting", mongo.primary["events"].estimated_document_count()) as advance:
         return go(
@@ -145,7 +141,6 @@ def _shown(
                 now=lambda: datetime.now(UTC),
                 levels=levels,
                 max_lead_ms=int(settings.max_event_lead_seconds * 1000),
-                next_offsets=unread,
                 on_read=advance,
             )
         )

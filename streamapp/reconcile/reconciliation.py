@@ -64,7 +64,6 @@ class Reconciliation:
         now: the clock.
         levels: the levels to compare.
         max_lead_ms: the milliseconds by which an event time may be later than the time at which it was received.
-        next_offsets: the offset that the workers' group reads next, of each partition for which it is known.
         on_read: called with each number of events that were read.
     """
 
@@ -76,7 +75,6 @@ class Reconciliation:
         now: Callable[[], datetime],
         levels: Sequence[Level] = LEVELS,
         max_lead_ms: int = 86_400_000,
-        next_offsets: Mapping[PartitionId, int] = MappingProxyType({}),
         on_read: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._mongo = mongo
@@ -86,8 +84,7 @@ class Reconciliation:
         self._levels = levels
         self._on_read = on_read
         self._max_lead_ms = max(max_lead_ms, CLOCK_TOLERANCE_MS)
-        self._next_offsets = next_offsets
-        #: The last offset that no worker receives and counts again, of the partitions in `next_offsets`.
+        #: For a rebuild: the last offset that no worker receives and counts again, of each partition where it is known.
         self._delivered: Mapping[PartitionId, int] = {}
         self._expiry = Expiry()
 
@@ -95,12 +92,24 @@ class Reconciliation:
         """Find the rollups that differ; writes nothing."""
         while True:
             owned, result = self._owned(), self._compare_all(lambda bucket_range, _: bucket_range.compare())
+            if result.different:
+                # A worker that has just been assigned to a partition has not written its heartbeat yet.
+                time.sleep(FIRST_HEARTBEAT_SECONDS)
             if not result.different or not self._has_new_owner(owned):
                 return result
 
-    def rebuild(self) -> ReconciliationResult:
-        """Write the rollups that differ again, and return them."""
+    def rebuild(self, next_offsets: Mapping[PartitionId, int] = MappingProxyType({})) -> ReconciliationResult:
+        """Write the rollups that differ again, and return them.
+
+        Args:
+            next_offsets: the offset that the workers' group reads next, of each partition for which it is known.
+        """
         repaired: dict[RollupKey, str] = {}
+        self._delivered = {
+            # If the group was rewound, rollups hold later offsets.
+            partition_id: max(offset - 1, self._rollups.last_offset(partition_id))
+            for partition_id, offset in next_offsets.items()
+        }
         self._await_settled(self._await_heartbeats())
         while True:
             owned, result = self._owned(), self._compare_all(self._repaired)
@@ -111,11 +120,6 @@ class Reconciliation:
                 return result
 
     def _compare_all(self, compare: Comparison) -> ReconciliationResult:
-        # If the group was rewound, rollups hold later offsets.
-        self._delivered = {
-            partition_id: max(offset - 1, self._rollups.last_offset(partition_id))
-            for partition_id, offset in self._next_offsets.items()
-        }
         self._expiry = event_retention.expiry(self._mongo.primary)
         result = ReconciliationResult(untimed=self._untimed())
         oldest = self._next_event(_FIRST)

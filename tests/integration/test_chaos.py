@@ -387,13 +387,13 @@ async def _no_sleep(_: float) -> None:
 class Stepped(CommandListener):
     """Runs a check or a rebuild in its own thread; each `step` lets it send one command to MongoDB."""
 
-    def __init__(self, world: World, work: Callable[[Reconciliation], ReconciliationResult]) -> None:
+    def __init__(self, world: World, *, is_rebuild: bool) -> None:
         self.world = world
+        self.is_rebuild = is_rebuild
         self.may_go, self.has_paused = threading.Semaphore(0), threading.Semaphore(0)
         self.is_over = False
         self.sleeps = False
         self.found: ReconciliationResult | BaseException | None = None
-        self.work = work
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
         self.has_paused.acquire()
@@ -408,7 +408,8 @@ class Stepped(CommandListener):
         try:
             next_offsets = self.world.topic.next_offsets()
             self.pause()
-            self.found = self.work(Reconciliation(mongo, keep={}, now=self.world.clock.now, next_offsets=next_offsets))
+            reconciliation = Reconciliation(mongo, keep={}, now=self.world.clock.now)
+            self.found = reconciliation.rebuild(next_offsets) if self.is_rebuild else reconciliation.check()
         except BaseException as exc:  # noqa: BLE001 - for the test
             self.found = exc
         finally:
@@ -507,7 +508,7 @@ class World:
             if isinstance(found, BaseException):
                 raise found
             assert found
-            if stepped.work is Reconciliation.check:
+            if not stepped.is_rebuild:
                 if not self.is_planted:
                     assert [] == [
                         why for key, why in found.different.items() if self.is_held(Rollup(key[1]).partition_id)
@@ -594,7 +595,7 @@ class World:
 
     def reconcile(self) -> None:
         if not self.stepped:
-            self.stepped = Stepped(self, self.source.choice((Reconciliation.check, Reconciliation.rebuild)))
+            self.stepped = Stepped(self, is_rebuild=self.source.choice((False, True)))
 
     def plant(self) -> None:
         level = self.source.choice(LEVELS[:3])
@@ -602,7 +603,7 @@ class World:
         if ids and not self.stepped:
             self.database[level.collection].delete_one({"_id": self.source.choice(ids)})
             self.is_planted = True
-            self.stepped = Stepped(self, Reconciliation.rebuild)
+            self.stepped = Stepped(self, is_rebuild=True)
 
     def sleep(self, seconds: float) -> None:
         """Replace `time.sleep` in a check or a rebuild."""

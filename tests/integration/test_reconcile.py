@@ -254,9 +254,7 @@ def test_events_that_a_worker_has_not_settled_are_not_counted(mongo: Mongo, data
 
 def rebuilt(mongo: Mongo, next_offset: int) -> ReconciliationResult:
     """Rebuild while no worker owns the partition, and the group goes on at this offset."""
-    return Reconciliation(
-        mongo, keep={}, now=lambda: datetime.now(UTC), next_offsets={PARTITION: next_offset}
-    ).rebuild()
+    return a_reconciliation(mongo).rebuild({PARTITION: next_offset})
 
 
 def test_events_that_the_next_worker_receives_again_are_left_to_it(mongo: Mongo, database: Database[Any]) -> None:
