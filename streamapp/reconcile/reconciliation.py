@@ -92,10 +92,11 @@ class Reconciliation:
         """Find the rollups that differ; writes nothing."""
         while True:
             owned, result = self._owned(), self._compare_all(lambda bucket_range, _: bucket_range.compare())
-            if result.different:
-                # A worker that has just been assigned to a partition has not written its heartbeat yet.
-                time.sleep(FIRST_HEARTBEAT_SECONDS)
-            if not result.different or not self._has_new_owner(owned):
+            if not result.different:
+                return result
+            # A worker that has just been assigned to a partition has not written its heartbeat yet.
+            time.sleep(FIRST_HEARTBEAT_SECONDS)
+            if not self._has_new_owner(owned):
                 return result
 
     def rebuild(self, next_offsets: Mapping[PartitionId, int] = MappingProxyType({})) -> ReconciliationResult:
