@@ -76,7 +76,7 @@ def rebuild(*, names: Sequence[str], as_json: bool) -> None:
     if findings.uncounted:
         click.echo(
             f"{findings.uncounted} stored events are not counted yet. Their offsets are not below the committed offset"
-            " of the group, so the next worker receives their records and counts them. Start one.",
+            " of the group, so the next worker receives their records and counts them. Start a worker if none runs.",
             err=True,
         )
     _explain_unrepairable(findings)

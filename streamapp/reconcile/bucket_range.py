@@ -55,15 +55,16 @@ class Difference(NamedTuple):
 class BucketRange:
     """The buckets within a span per level.
 
-    A partition that a worker owns has a bound: the last offset that the worker has settled. Every rollup of the
-    partition holds all events up to the bound; a rollup with a higher offset holds all events up to that offset.
+    A partition whose events a worker will count has a bound: the last offset that the worker has settled, or, if no
+    worker runs, the last that is committed. Every rollup of the partition holds all events up to the bound; a rollup
+    with a higher offset holds all events up to that offset.
 
     Args:
         mongo: the database.
         rollups: its rollups.
         spans: the span of each level.
         recount: the counts of the events in these buckets; of a partition with a bound, of the events up to it.
-        bounds: the bounds of the owned partitions.
+        bounds: the bounds of the partitions that have one.
         complete_since: returns the time (epoch ms) since when no event was deleted because of its age, as of now. A
             rollup of an earlier bucket may count more events than are stored; it must not count fewer.
     """

@@ -51,7 +51,7 @@ _HEARTBEAT_FIELDS = ("topic", "incarnation", "partition", "settled", "delivered"
 _FIRST, _END = -62_135_596_800_000, 253_402_300_800_000
 _DAY = LEVELS[-1]
 
-#: Compares a range of buckets, given the bounds of the owned partitions; returns the rollups that differed.
+#: Compares a range of buckets, given the bounds of the partitions; returns the rollups that differed.
 Comparison = Callable[[BucketRange, Mapping[PartitionId, int]], Sequence[Difference]]
 
 
@@ -153,10 +153,10 @@ class Reconciliation:
     def _bucket_ranges(
         self, day: int, since: Mapping[Level, int], bounds: Mapping[PartitionId, int], found: ReconciliationResult
     ) -> Iterator[BucketRange]:
-        recount, start, alive = Recount(self._levels), day, self._alive()
+        recount, start, unread = Recount(self._levels), day, self._delivered.keys() - self._alive()
         for events in events_between(self._mongo, day, day + _DAY.width_ms):
             left = recount.add(events, bounds)
-            found.uncounted += sum(count for partition_id, count in left.items() if partition_id not in alive)
+            found.uncounted += sum(count for partition_id, count in left.items() if partition_id in unread)
             found.events += len(events)
             self._on_read(len(events))
             if len(recount) >= MAX_ROLLUPS_PER_RANGE:

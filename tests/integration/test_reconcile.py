@@ -529,7 +529,7 @@ def test_the_command_says_which_events_are_left_to_the_next_worker(
 
     assert [0, 0] == [left.exit_code, counted_all.exit_code], left.output + counted_all.output
     assert "9 stored events are not counted yet" in left.stderr
-    assert "Start one" in left.stderr
+    assert "Start a worker" in left.stderr
     assert (0, 9) == (json.loads(left.stdout)["rebuilt"], json.loads(left.stdout)["not_counted_yet"])
     assert "STREAMAPP_KAFKA_BOOTSTRAP_SERVERS" in counted_all.stderr
     assert "all stored events are counted" in counted_all.stderr
