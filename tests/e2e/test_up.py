@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -105,11 +105,9 @@ def test_cmd_gets_stdin_and_addresses_and_its_exit_code_is_returned(folder: Path
 
 def test_addresses_are_printed_until_ctrl_c(folder: Path) -> None:
     """Without CMD, `up` prints the variables to export; it avoids ports that are in use; Ctrl-C ends it with 0."""
-    with socket.socket() as occupant:
-        occupant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if occupant.connect_ex(("127.0.0.1", 9092)):
-            occupant.bind(("127.0.0.1", 9092))
-            occupant.listen()
+    with ExitStack() as occupant:
+        with suppress(OSError):  # then another program has it
+            occupant.enter_context(socket.create_server(("127.0.0.1", 9092)))
         with up(folder) as process:
             printed = dict(read_line(process).split("=", 1) for _ in range(3))
             os.killpg(process.pid, signal.SIGINT)
