@@ -97,6 +97,7 @@ PROGRAMS = (
     Program(name="rollups check", actions=("find", "listIndexes")),
     Program(
         name="rollups rebuild",
+        kafka=(*_on(_TOPIC, "DESCRIBE"), *_on(_GROUP, "DESCRIBE")),
         actions=("find", "insert", "update", "remove", "createCollection", "createIndex", "listIndexes"),
     ),
     Program(name="dashboard", actions=("find",)),

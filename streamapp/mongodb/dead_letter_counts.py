@@ -52,7 +52,7 @@ def counted_again(letters: Sequence[DeadLetter]) -> Sequence[Mapping[str, Any]]:
     ]
 
 
-def updates(letters: Sequence[DeadLetter], now: datetime, counted: Container[Counted] = ()) -> Sequence[UpdateOne]:
+def updates(letters: Sequence[DeadLetter], now: datetime, counted: Container[Counted]) -> Sequence[UpdateOne]:
     """The updates that count these dead letters; they may be repeated.
 
     Args:

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,6 +251,23 @@ def test_events_that_a_worker_has_not_settled_are_not_counted(mongo: Mongo, data
 
     assert {} == a_reconciliation(mongo).check().different == a_reconciliation(mongo).rebuild().different
     assert right == counted(database)
+
+
+def test_a_check_waits_for_the_first_heartbeat_of_a_new_owner(
+    mongo: Mongo, database: Database[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it calls events different that the worker is about to count."""
+    database["events"].insert_many(events(0, 1))
+    slept = list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        settled(database, 0)
+
+    monkeypatch.setattr(reconcile_reconciliation, "time", SimpleNamespace(sleep=sleep))
+
+    assert {} == a_reconciliation(mongo).check().different
+    assert slept == [reconcile_reconciliation.FIRST_HEARTBEAT_SECONDS]
 
 
 def rebuilt(mongo: Mongo, next_offset: int) -> ReconciliationResult:

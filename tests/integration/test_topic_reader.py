@@ -143,6 +143,17 @@ def test_the_error_names_address_and_setting_when_kafka_is_unreachable(monkeypat
                 call()
 
 
+def test_nothing_is_known_of_a_topic_without_topic_id(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As brokers before Kafka 2.8 have them."""
+
+    async def none(*_: object) -> None: ...
+
+    foreign.make_topic(settings)
+    monkeypatch.setattr(KafkaAdmin, "topic_id_of", none)
+
+    assert {} == next_offsets(KafkaConnection.of(settings), settings.topic, settings.app_id)
+
+
 def test_a_group_goes_on_at_its_committed_offset_or_at_the_first_that_is_left(settings: Settings) -> None:
     """A group without a committed offset begins with the first record, and one whose offsets are beyond the end."""
     connection = KafkaConnection.of(settings)
